@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
+use corelog_record::Offset;
+
 use super::survey::Survey;
-use super::{OpenStore, Recovery, settle};
+use super::{OpenStore, Recovery, partial_block, settle};
 use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::format::edit::{Edit, Generation};
 use crate::format::quarantine::Reason;
-use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX};
+use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX, remove};
 use crate::planted::{self, Bug};
 use crate::segment::{Point, Segment, Stage, name};
 use crate::store::{Store, copy};
@@ -18,40 +20,71 @@ impl<D: Dir> Recovery<D> {
     pub(super) async fn recover_last(
         &mut self,
         segment: &mut Segment<D>,
-        open: OpenStore<D>,
+        open: &OpenStore<D>,
         next: Option<Point>,
     ) -> Result<(), Error> {
         let marked = self.marked_in(segment);
         let marked = marked.filter(|_| !planted::is(Bug::DamageCutAsTorn));
-        let promised = self.promised();
         let mark = marked.filter(|at| at.position.get() <= open.bytes);
         // Below the mark nothing is read: whoever reads there, or scrubs, finds what is bad.
         let start = mark.unwrap_or(segment.base);
-        let of = self.survey_of(segment, &open, start, None);
+        match self.recover_from(segment, open, next, (start, mark)).await {
+            // The disk was away for a moment, or does not give what the store cannot go on without: which offsets that are
+            // only the whole store tells.
+            Err(error) if error.is_unreadable() => {
+                let start = segment.base;
+                self.recover_from(segment, open, next, (start, mark)).await
+            }
+            recovered => recovered,
+        }
+    }
+
+    /// The same, read from `start` on.
+    async fn recover_from(
+        &mut self,
+        segment: &mut Segment<D>,
+        open: &OpenStore<D>,
+        next: Option<Point>,
+        (start, mark): (Point, Option<Point>),
+    ) -> Result<(), Error> {
+        let promised = self.promised();
+        let marked = mark.map_or(0, |at| at.position.get());
+        let known = mark.filter(|mark| start.position < mark.position);
+        let of = self.survey_of(segment, open, start, known);
         let mut survey = Survey::new(of).await?;
-        let mut torn = None;
+        segment.below = None;
+        let (mut torn, mut gone) = (None, None);
+        let mut data_end;
         loop {
             survey.run().await?;
+            self.note_unread(&open.store, &survey);
             let end = survey.point();
             segment.end = end;
             let position = end.position.get();
+            // Nobody knows that it is zeros.
+            data_end = open
+                .end
+                .max(survey.unread().map_or(0, |unread| unread.until));
             // What was promised is damaged if it is not there, and never torn.
             if promised <= end.offset {
-                if open.end <= position {
+                if data_end <= position {
                     break;
                 }
-                if open.end - position <= UNSYNCED_BYTES_MAX as u64 {
-                    let marked = mark.map_or(0, |at| at.position.get());
+                if data_end - position <= UNSYNCED_BYTES_MAX as u64 {
+                    let range = position..data_end;
                     torn = Some(Torn {
                         segment: segment.base.offset,
                         offset: end.offset,
                         position: end.position,
-                        bytes: open.end - position,
-                        bytes_since_mark: position - marked,
+                        bytes: data_end - position,
+                        bytes_since_mark: position.saturating_sub(marked),
                     });
-                    let range = position..open.end;
-                    self.quarantine_bytes(&open.store, range, Reason::Torn)
-                        .await?;
+                    let error = survey.take_unread().map(|unread| unread.error);
+                    let is_copied = error.is_none()
+                        && self
+                            .quarantine_bytes(&open.store, range.clone(), Reason::Torn)
+                            .await?;
+                    gone = (!is_copied).then_some(Gone { range, error });
                     break;
                 }
             }
@@ -80,22 +113,59 @@ impl<D: Dir> Recovery<D> {
             true => Stage::Active,
             false => Stage::Damaged,
         };
-        let store = open.store.clone();
-        let marked = mark.map_or(0, |at| at.position.get());
-        let kept = match &torn {
-            Some(torn) => marked..torn.position.get(),
-            // A batch may end in zeros, behind the last byte that is none.
-            None => marked..open.end.max(segment.end.position.get()),
-        };
-        let bytes = open.bytes;
-        self.index_from(segment, &store, start);
+        let position = segment.end.position.get();
+        self.index_from(segment, &open.store, start);
         self.take_survey(segment, open, survey).await?;
-        self.settle(segment, &store, kept, bytes).await?;
+        match gone {
+            None => {
+                let kept = match &torn {
+                    Some(_) => marked..position,
+                    // A batch may end in zeros, behind the last byte that is none.
+                    None => marked..data_end.max(position),
+                };
+                self.settle(segment, &open.store, kept, open.bytes).await?;
+            }
+            // What there is no copy of is not written over: the log goes on elsewhere.
+            Some(gone) if segment.stage == Stage::Active => {
+                self.replace(segment, &open.store, position, Some(gone))
+                    .await?;
+            }
+            Some(_) => {
+                let kept = marked..data_end;
+                self.settle(segment, &open.store, kept, data_end).await?;
+            }
+        }
         if let Some(torn) = &torn {
             self.findings.events.note(Event::Torn(torn.clone()));
         }
         self.findings.torn = torn;
         Ok(())
+    }
+
+    /// The bytes of the last, partial block of the active store.
+    pub(super) async fn partial(
+        &mut self,
+        active: Option<&Segment<D>>,
+        durable_segment: Offset,
+        durable: Point,
+    ) -> Result<Vec<u8>, Error> {
+        let is_active = |active: &&Segment<D>| active.base.offset == durable_segment;
+        let Some(store) = active
+            .filter(is_active)
+            .and_then(|active| active.store.as_ref())
+        else {
+            return Ok(Vec::new());
+        };
+        if let Some(partial) = self.partial.take() {
+            return Ok(partial);
+        }
+        match partial_block(store, durable.position.get()).await {
+            // To a read-only log nothing is appended.
+            Err(error) if error.is_unreadable() && self.findings.read_only_from.is_some() => {
+                Ok(Vec::new())
+            }
+            partial => partial,
+        }
     }
 
     /// Makes sure of what is in doubt in a store of `bytes` bytes whose data ends with `kept`, of which
@@ -122,27 +192,38 @@ impl<D: Dir> Recovery<D> {
             return Ok(());
         }
         let end = kept.end;
+        let is_left = segment.stage == Stage::Damaged || self.findings.read_only_from.is_some();
         match settle::rewrite(&self.context.dir, store, kept, zeros_end).await {
-            Ok(()) => {
+            Ok(is_whole) if is_whole || is_left => {
                 // What lies behind is reserved at most: groups that are small want zeros there.
                 segment.space_bytes = segment.space_bytes.min(round_up(zeros_end));
                 Ok(())
             }
-            Err(_) => self.replace(segment, store, end).await,
+            _ => self.replace(segment, store, end, None).await,
         }
     }
 
     /// Copies the first `bytes` bytes of a store that cannot be written in place any more to a new
-    /// generation, which takes its place.
+    /// generation, which takes its place. What is `gone` is asked for again first: the disk has written since.
     async fn replace(
         &mut self,
         segment: &mut Segment<D>,
         store: &Store<D>,
         bytes: u64,
+        gone: Option<Gone>,
     ) -> Result<(), Error> {
         let (base, generation) = (segment.base.offset, segment.generation + 1);
         let name = name::store(base, generation);
-        let made = copy(&self.context.dir, store, name, bytes).await?;
+        let made = copy(&self.context.dir, store, name.clone(), bytes).await?;
+        if let Some(Gone { range, error }) = gone
+            && self.quarantine_bytes(store, range, Reason::Torn).await?
+            && let Some(error) = error
+        {
+            // It was away for a moment. Nothing is given up.
+            made.close().await?;
+            remove(&self.context.dir, &name).await?;
+            return Err(error);
+        }
         let edit = Edit::Generation(Generation { base, generation });
         self.manifest.append(&edit).await?;
         segment.generation = generation;
@@ -156,4 +237,12 @@ impl<D: Dir> Recovery<D> {
         self.findings.events.note(event);
         Ok(())
     }
+}
+
+/// What of a torn end there is no copy of.
+struct Gone {
+    /// Where it lies in the store.
+    range: Range<u64>,
+    /// What the disk said where a sound batch may stand.
+    error: Option<Error>,
 }

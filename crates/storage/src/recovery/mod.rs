@@ -95,6 +95,8 @@ pub(crate) struct Findings {
     pub(crate) is_clean: bool,
     pub(crate) torn: Option<Torn>,
     pub(crate) damage: Vec<Damage>,
+    /// Those of the damage that no manifest is to remember: the disk did not give these bytes, and may the next time.
+    pub(crate) unread: Vec<Damage>,
     pub(crate) quarantined: Vec<String>,
     pub(crate) read_only_from: Option<Offset>,
     pub(crate) events: Events,
@@ -132,6 +134,7 @@ pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recove
         entries,
         manifest,
         slot: None,
+        partial: None,
         findings: Findings::default(),
     };
     recovery.take_slot(mark.as_ref());
@@ -145,6 +148,8 @@ struct Recovery<D: Dir> {
     entries: Vec<Entry>,
     manifest: Manifest<D>,
     slot: Option<Slot>,
+    /// The last, partial block of the active store, if it was read already.
+    partial: Option<Vec<u8>>,
     findings: Findings,
 }
 
@@ -357,23 +362,6 @@ impl<D: Dir> Recovery<D> {
             }))
             .await?;
         Ok(epoch)
-    }
-
-    /// The bytes of the last, partial block of the active store.
-    async fn partial(
-        &self,
-        active: Option<&Segment<D>>,
-        durable_segment: Offset,
-        durable: Point,
-    ) -> Result<Vec<u8>, Error> {
-        let is_active = |active: &&Segment<D>| active.base.offset == durable_segment;
-        let Some(store) = active
-            .filter(is_active)
-            .and_then(|active| active.store.as_ref())
-        else {
-            return Ok(Vec::new());
-        };
-        partial_block(store, durable.position.get()).await
     }
 }
 

@@ -50,7 +50,7 @@ impl<D: Dir> Recovery<D> {
                 }
                 Some(last) if number == last => {
                     let next = bases.get(number + 1).copied();
-                    self.recover_last(segment, store, next).await?;
+                    self.recover_last(segment, &store, next).await?;
                 }
                 _ => {
                     segment.space_bytes = store.bytes / BLOCK * BLOCK;
@@ -99,6 +99,7 @@ impl<D: Dir> Recovery<D> {
         let mut survey = Survey::new(of).await?;
         loop {
             survey.run().await?;
+            self.note_unread(&open.store, &survey);
             let end = survey.point();
             let is_there = (end.offset, end.ordinal) == (next.offset, next.ordinal);
             // A rotten header that was stepped over bends the chain; the successor's is right.
@@ -137,7 +138,7 @@ impl<D: Dir> Recovery<D> {
             survey.damaged(from, next.offset);
             break;
         }
-        self.take_survey(segment, open, survey).await
+        self.take_survey(segment, &open, survey).await
     }
 
     /// The offset below which the manifest or the mark says that all was durable.
@@ -170,10 +171,11 @@ impl<D: Dir> Recovery<D> {
     pub(super) async fn take_survey(
         &mut self,
         segment: &mut Segment<D>,
-        open: OpenStore<D>,
+        open: &OpenStore<D>,
         survey: Survey<D>,
     ) -> Result<(), Error> {
         let ranges = survey.bad_ranges();
+        self.findings.unread.extend(survey.unread_damage());
         let (rows, damage) = survey.into_parts();
         let mut is_new = false;
         for damage in damage {
@@ -185,7 +187,7 @@ impl<D: Dir> Recovery<D> {
         }
         segment.index = Index::Growing(rows);
         segment.space_bytes = round_up(open.end).max(open.bytes / BLOCK * BLOCK);
-        segment.store = Some(open.store);
+        segment.store = Some(open.store.clone());
         segment.born = self.born(segment);
         Ok(())
     }
