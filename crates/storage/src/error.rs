@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use corelog_record::{HistoryId, LeaderEpoch, Offset, PartitionId, Position, TopicId};
 
+use crate::disk::unread::is_unreadable;
 use crate::disk::{Dir, is_full, is_out_of_files};
 use crate::format;
 use crate::format::state::Broken;
@@ -254,6 +255,12 @@ impl Error {
     /// Whether a file is not there.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether the disk did not give bytes of a file that is there: as good as bytes that are wrong, unless it
+    /// gives them the next time.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Io { action: "read", source, .. } if is_unreadable(source))
     }
 
     /// The same error where trying again later is no way out.

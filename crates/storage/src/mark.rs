@@ -6,6 +6,7 @@
 use std::io;
 use std::rc::Rc;
 
+use crate::disk::unread::read_file_around;
 use crate::disk::{Buf, Dir, File, Open};
 use crate::error::{At, Error};
 use crate::format;
@@ -87,11 +88,9 @@ impl<D: Dir> Mark<D> {
     /// # Errors
     /// Any error of the disk; the slot is then in doubt, the other one stands.
     pub async fn write(&mut self, slot: Slot) -> Result<(), Error> {
-        let Some(sequence) = self
-            .last
-            .map_or(Some(1), |last| last.sequence.checked_add(1))
-        else {
-            // No writer gets this far, but a file may claim to: it is begun anew.
+        let Some(sequence) = self.last.and_then(|last| last.sequence.checked_add(1)) else {
+            // Nothing sound is in it, or, as no writer gets this far, a file claims to. It is begun anew: a slot that could
+            // not be read may be read again, and would outlive this one.
             *self = Self::create(self.dir.clone(), slot).await?;
             return Ok(());
         };
@@ -137,8 +136,9 @@ impl<D: Dir> Mark<D> {
 /// The sound slot with the highest sequence of the mark in `dir`, if there is a mark.
 pub(crate) async fn read_last<D: Dir>(dir: &D) -> Result<Option<Option<Slot>>, Error> {
     let at = || At::new(dir, NAME);
-    let mut bytes = match dir.read(NAME, BYTES_MAX).await {
-        Ok(bytes) => bytes,
+    let mut bytes = match read_file_around(dir, NAME, BYTES_MAX).await {
+        // A slot that cannot be read is as good as one that is torn.
+        Ok(around) => around.bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // Not a mark, whatever it is.
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Ok(Some(None)),

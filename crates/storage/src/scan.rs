@@ -22,6 +22,17 @@ pub(crate) enum Step<'a> {
     End,
     /// No batch that can be trusted. The scanner is before it.
     Bad,
+    /// A batch that the disk does not give. The scanner is before it.
+    Unread(Unread),
+}
+
+/// What the disk does not give.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    /// What it says.
+    pub(crate) error: Error,
+    /// Up to where it was asked, in bytes of the store.
+    pub(crate) until: u64,
 }
 
 /// A walk over the batches of a store, from a point on.
@@ -40,6 +51,8 @@ pub(crate) struct Scanner<D: Dir> {
     doubted: Option<Position>,
     /// The window of the first time, and where it begins, meanwhile.
     aside: Option<(D::Bytes, u64)>,
+    /// Up to here, in bytes of the store, the disk did not give a whole window: no more than a batch is asked for.
+    hard_until: u64,
 }
 
 impl<D: Dir> Scanner<D> {
@@ -56,6 +69,7 @@ impl<D: Dir> Scanner<D> {
             window_bytes: WINDOW_BYTES,
             doubted: None,
             aside: None,
+            hard_until: 0,
         }
     }
 
@@ -112,7 +126,7 @@ impl<D: Dir> Scanner<D> {
     /// the base offset is not covered by a batch's own checksum.
     ///
     /// # Errors
-    /// Any error of reading the store.
+    /// Any error of reading the store, but for bytes that the disk does not give.
     pub(crate) async fn next(&mut self) -> Result<Step<'_>, Error> {
         if self.point.position.get() >= self.end {
             return Ok(Step::End);
@@ -120,12 +134,16 @@ impl<D: Dir> Scanner<D> {
         if self.doubted != Some(self.point.position) {
             self.read_on();
         }
-        self.fill(HEADER_BYTES).await?;
+        if let Err(error) = self.fill(HEADER_BYTES).await {
+            return self.unread(error, HEADER_BYTES);
+        }
         let bytes = match Header::parse(self.available()) {
             Ok(header) => header.total_bytes(),
             Err(_) => return Ok(Step::Bad),
         };
-        self.fill(bytes).await?;
+        if let Err(error) = self.fill(bytes).await {
+            return self.unread(error, bytes);
+        }
         let Self {
             point,
             window,
@@ -151,7 +169,10 @@ impl<D: Dir> Scanner<D> {
     /// # Errors
     /// Any error of reading the store.
     pub(crate) async fn behind_bad(&mut self) -> Result<Option<Point>, Error> {
-        self.fill(HEADER_BYTES).await?;
+        match self.fill(HEADER_BYTES).await {
+            Err(error) if error.is_unreadable() => return Ok(None),
+            filled => filled?,
+        }
         let Some(behind) = self.point.after_header(self.available()) else {
             return Ok(None);
         };
@@ -159,7 +180,7 @@ impl<D: Dir> Scanner<D> {
         let is_valid = match self.next().await? {
             Step::Batch(_) => true,
             Step::End => behind.position.get() == self.end,
-            Step::Bad => false,
+            Step::Bad | Step::Unread(_) => false,
         };
         self.point = bad;
         Ok(is_valid.then_some(behind))
@@ -172,15 +193,36 @@ impl<D: Dir> Scanner<D> {
             return Ok(());
         }
         let window_bytes = match self.aside {
-            Some(_) => bytes,
-            None => bytes.max(self.window_bytes),
+            None if self.hard_until <= position => bytes.max(self.window_bytes),
+            _ => bytes,
         };
-        let wanted = (self.end - position).min(window_bytes as u64);
-        let wanted = usize::try_from(wanted).unwrap_or(WINDOW_BYTES);
-        let window = self.file.read_at(position, wanted).await;
-        self.window = Some(window.map_err(|source| self.store.at().io("read", source))?);
-        self.window_start = position;
+        let mut window = self.read(window_bytes).await;
+        if bytes < window_bytes && window.as_ref().is_err_and(Error::is_unreadable) {
+            // What lies before a bad sector is sound.
+            self.hard_until = position + window_bytes as u64;
+            window = self.read(bytes).await;
+        }
+        (self.window, self.window_start) = (Some(window?), position);
         Ok(())
+    }
+
+    /// Reads `bytes` bytes from the scanner's point on, or as many as there are to scan.
+    async fn read(&self, bytes: usize) -> Result<D::Bytes, Error> {
+        let position = self.point.position.get();
+        let wanted = (self.end - position).min(bytes as u64);
+        let wanted = usize::try_from(wanted).unwrap_or(WINDOW_BYTES);
+        let read = self.file.read_at(position, wanted).await;
+        read.map_err(|source| self.store.at().io("read", source))
+    }
+
+    /// What an error of reading the next `bytes` bytes comes to.
+    fn unread(&self, error: Error, bytes: usize) -> Result<Step<'_>, Error> {
+        if !error.is_unreadable() {
+            return Err(error);
+        }
+        let until = self.point.position.get() + bytes as u64;
+        let until = until.min(self.end);
+        Ok(Step::Unread(Unread { error, until }))
     }
 
     /// The bytes in the window from the scanner's point on.

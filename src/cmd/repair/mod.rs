@@ -28,8 +28,9 @@ use crate::quantity;
         its manifest is missing or damaged. Which stores are the log's follows from the offsets \
         and the chain in them; the history, from index headers, the mark, or the topic's file; the \
         epochs, from the batches. A manifest that is sound stays, and only wrong indexes are \
-        written anew. Nothing is deleted: what is displaced is renamed to `<name>.old-<time>`, and \
-        the next start moves it to quarantine. What the files do not tell is said, and so is what \
+        written anew. What the disk does not give counts as damaged, and is told. Nothing is \
+        deleted: what is displaced is renamed to `<name>.old-<time>`, and the next start moves it \
+        to quarantine. What the files do not tell is said, and so is what \
         may be readable again: records that were expired or truncated, and ends that were cut off. \
         Where the stores contradict each other, nothing is done, nor by another user than the \
         directory's owner: the server could not write the files.",

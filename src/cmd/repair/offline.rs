@@ -196,12 +196,12 @@ fn show(
         return out.json(&json!({ "partition": path, "steps": steps, "refused": null }));
     }
     out.line(&path)?;
-    if plan.is_empty() {
-        return out.line("  nothing to repair");
+    let mut steps = plan.steps().iter();
+    steps.try_for_each(|step| out.line(&format!("  {}", in_words(step))))?;
+    match plan.is_empty() {
+        true => out.line("  nothing to repair"),
+        false => Ok(()),
     }
-    plan.steps()
-        .iter()
-        .try_for_each(|step| out.line(&format!("  {}", in_words(step))))
 }
 
 fn show_refusal(
@@ -234,6 +234,11 @@ fn in_words(step: &Step) -> String {
         Step::Index { file } => format!("writes {file}"),
         Step::Displace { file, to, reason } => format!("renames {file} to {to}: {reason}"),
         Step::Mark { epoch } => format!("writes a mark: epochs up to {epoch} were used"),
+        Step::Unreadable {
+            file,
+            position,
+            error,
+        } => format!("takes {file} at position {position} for damaged, it cannot be read: {error}"),
         Step::Unknown(what) => format!("not known: {what}"),
         _ => "does something that this program cannot name".to_owned(),
     }
@@ -256,6 +261,13 @@ fn in_json(step: &Step) -> Value {
             json!({ "step": "displace", "file": file, "to": to, "reason": reason })
         }
         Step::Mark { epoch } => json!({ "step": "mark", "epoch": epoch.get() }),
+        Step::Unreadable {
+            file,
+            position,
+            error,
+        } => {
+            json!({ "step": "unreadable", "file": file, "position": position, "error": error })
+        }
         Step::Unknown(what) => json!({ "step": "unknown", "what": what }),
         _ => json!({ "step": "other" }),
     }

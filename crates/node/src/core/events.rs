@@ -78,6 +78,21 @@ impl Core {
                     "the remains of an interrupted edit went from the manifest to quarantine"
                 );
             }
+            Event::Unread {
+                file,
+                position,
+                why,
+            } => {
+                let position = position.get();
+                tracing::error!(
+                    %topic,
+                    partition,
+                    file,
+                    position,
+                    why,
+                    "the disk does not give what stands in a store"
+                );
+            }
             Event::MarkLost => {
                 add(&counters.lost_marks_total, 1);
                 tracing::warn!(%topic, partition, "the mark was lost: the last store was read whole");

@@ -1,10 +1,9 @@
 //! The room of files and directories: one trait pair, and what implements it.
 //!
 //! Lives here: [`Dir`] and [`File`], the buffers they take ([`buf`]), read-only maps ([`map`]; with
-//! [`std::alone`] the only `unsafe` of this crate), plain files ([`std`]), and, for tests, a disk in memory that knows
-//! what a power cut would leave (`memory`), injected faults (`faulty`) and the suite that every
-//! implementation passes (`conformance`). The io_uring implementation lives with its runtime, in
-//! the node.
+//! [`std::alone`] the only `unsafe` of this crate), plain files ([`std`]), reading around bad sectors (`unread`), and,
+//! for tests, a disk in memory that knows what a power cut would leave (`memory`), injected faults (`faulty`) and the
+//! suite that every implementation passes (`conformance`). The io_uring implementation lives in the node.
 //!
 //! Never lives here: any knowledge of what the bytes mean.
 //!
@@ -22,6 +21,7 @@ pub mod map;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod std;
+pub(crate) mod unread;
 
 use ::std::future::Future;
 use ::std::io;

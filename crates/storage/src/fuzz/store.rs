@@ -48,7 +48,7 @@ pub(super) fn scan(input: &[u8]) {
                 assert_eq!(after.position, before.position.plus(bytes));
                 assert_eq!(after.ordinal, before.ordinal.plus(1));
             }
-            Ok(Step::End) => return,
+            Ok(Step::End | Step::Unread(_)) => return,
             Ok(Step::Bad) => match block_on(scanner.behind_bad()) {
                 Ok(Some(behind)) => {
                     assert!(before.position < behind.position, "a step goes forward");

@@ -148,7 +148,7 @@ impl<D: Dir> Sealed<D> {
             let start = scanner.point();
             match scanner.next().await? {
                 Step::Batch(_) => rows.note(&self.of.base, &start, self.of.interval_bytes),
-                Step::End | Step::Bad => return Ok(rows),
+                Step::End | Step::Bad | Step::Unread(_) => return Ok(rows),
             }
         }
     }
@@ -210,7 +210,7 @@ impl<D: Dir> Sealed<D> {
             match scanner.next().await? {
                 Step::Batch(_) => rows.note(&self.of.base, &start, self.of.interval_bytes),
                 Step::End => break,
-                Step::Bad => {
+                Step::Bad | Step::Unread(_) => {
                     is_whole = false;
                     match scanner.behind_bad().await? {
                         Some(behind) => scanner.move_to(behind),

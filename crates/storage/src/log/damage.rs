@@ -75,7 +75,9 @@ impl<D: Dir> Log<D> {
         }
         let known = manifest.state().settings();
         let to = |damage: &Damage| damage.to.to_string();
-        let is_new = |damage: &&Damage| known.get(&damage_key(damage)) != Some(&to(damage));
+        let is_new = |damage: &&Damage| {
+            known.get(&damage_key(damage)) != Some(&to(damage)) && !self.unread.contains(damage)
+        };
         let new = self.damage.iter().filter(is_new).take(EDIT_DAMAGES_MAX);
         let changes: BTreeMap<_, _> = new
             .map(|damage| (damage_key(damage), Some(to(damage))))

@@ -1,6 +1,6 @@
 //! What happened to a log that whoever runs it should hear of: once each, as it happens.
 
-use corelog_record::Offset;
+use corelog_record::{Offset, Position};
 
 use super::{Damage, Log, Torn};
 use crate::disk::Dir;
@@ -41,6 +41,16 @@ pub enum Event {
         position: u64,
         /// How many bytes.
         bytes: u64,
+    },
+    /// The disk did not give bytes of a store that was to be read: they count as bytes that are wrong, until it gives
+    /// them at another opening.
+    Unread {
+        /// The store.
+        file: String,
+        /// Where the batch begins that they are of.
+        position: Position,
+        /// What the disk said.
+        why: String,
     },
     /// No slot of the mark told how much is durable, so the last store was read from its start.
     MarkLost,

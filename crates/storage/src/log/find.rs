@@ -84,6 +84,7 @@ impl<D: Dir> TimePlan<D> {
                         return Ok(Some((batch.base_offset(), batch.max_timestamp())));
                     }
                 }
+                Step::Unread(unread) => return Err(failed(unread.error)),
                 Step::Bad => match scanner.behind_bad().await.map_err(failed)? {
                     Some(behind) => scanner.move_to(behind),
                     // What one read says is not remembered for good: a scrub looks again.

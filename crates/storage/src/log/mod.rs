@@ -188,6 +188,8 @@ pub struct Log<D: Dir> {
     reuse_retry_at: Timestamp,
     remove_retry_at: Timestamp,
     damage: Vec<Damage>,
+    /// Damage that the manifest does not remember: the disk may give these bytes the next time.
+    unread: Vec<Damage>,
     found: Found,
     events: Events,
     /// Whether the manifest may not remember all of it yet.

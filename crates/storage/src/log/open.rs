@@ -162,6 +162,7 @@ impl<D: Dir> Log<D> {
             reuse_retry_at: now,
             remove_retry_at: now,
             damage: Vec::new(),
+            unread: Vec::new(),
             found: Found::default(),
             events: Events::default(),
             is_damage_unwritten: false,
@@ -203,6 +204,7 @@ impl<D: Dir> Log<D> {
         self.marked.is_clean = findings.is_clean && is_still_clean;
         self.marked.is_synced = findings.is_clean;
         self.damage.clone_from(&findings.damage);
+        self.unread = std::mem::take(&mut findings.unread);
         self.read_only_from = findings.read_only_from;
         assert!(
             self.log_start <= self.durable.offset,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use corelog_record::{Chain, Offset, Position};
 
-use super::{BLOCK, OpenStore, Recovery, settle};
+use super::{BLOCK, OpenStore, Recovery, partial_block, settle};
 use crate::Error;
 use crate::disk::{Dir, File, round_up};
 use crate::format::state;
@@ -149,6 +149,11 @@ impl<D: Dir> Recovery<D> {
             last.index = Index::File(self.index_of(last, store.clone(), position, known));
             last.stage = Stage::Damaged;
         } else {
+            // Appends go on in the last block. If the disk does not give it, the log needs recovery.
+            self.partial = match partial_block(&store, position).await {
+                Err(error) if error.is_unreadable() => return Ok(None),
+                partial => Some(partial?),
+            };
             self.index_from(last, &store, end);
         }
         last.store = Some(store);

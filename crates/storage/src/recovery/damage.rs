@@ -3,16 +3,19 @@
 //! Each range is a setting of the partition, see [`crate::format::damage`].
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 
 use corelog_record::Offset;
 
 use super::Recovery;
+use super::survey::Survey;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::damage as format;
 use crate::format::edit::{Edit, Settings};
 use crate::format::state::State;
 use crate::log::{Damage, Event};
+use crate::store::Store;
 
 impl<D: Dir> Recovery<D> {
     /// The damage that the manifest remembers, of what is still there.
@@ -37,14 +40,24 @@ impl<D: Dir> Recovery<D> {
         }
     }
 
-    /// Makes the manifest remember the damage found.
+    /// Tells what the disk did not give where `survey` stopped, if that is why it did.
+    pub(super) fn note_unread(&mut self, store: &Store<D>, survey: &Survey<D>) {
+        if let Some(unread) = survey.unread() {
+            let why = unread.error.source();
+            self.findings.events.note(Event::Unread {
+                file: store.name().to_owned(),
+                position: survey.point().position,
+                why: why.map_or_else(String::new, ToString::to_string),
+            });
+        }
+    }
+
+    /// Makes the manifest remember the damage found, but for what the disk did not give: it is asked again.
     pub(super) async fn remember(&mut self) -> Result<(), Error> {
         let known = self.remembered();
-        let new = self
-            .findings
-            .damage
-            .iter()
-            .filter(|damage| !known.contains(damage));
+        let unread = &self.findings.unread;
+        let is_new = |damage: &&Damage| !known.contains(damage) && !unread.contains(damage);
+        let new = self.findings.damage.iter().filter(is_new);
         let new: Vec<_> = new.copied().collect();
         for edit in damage_edits(&new) {
             self.manifest.append(&edit).await?;

@@ -4,8 +4,9 @@
 //! - [`tidy`]: which files are the log's, and where the others go;
 //! - [`clean`]: whether the log was closed in order, and what needs no recovery;
 //! - [`damage`]: what damage the manifest remembers, and how;
-//! - [`stores`]: which unsealed store is the last, whether its end is torn or damaged, and whether the
-//!   earlier ones end where their successors begin;
+//! - [`stores`]: which unsealed store is the last, and whether the earlier ones end where their successors
+//!   begin;
+//! - [`last`]: whether the end of that one is torn or damaged;
 //! - [`empty`]: what becomes of empty stores behind the end;
 //! - [`survey`]: which batches of one store are sound, and how bad ones are stepped over;
 //! - [`settle`]: that bytes are on the disk before they are served;
@@ -34,6 +35,7 @@
 mod clean;
 mod damage;
 mod empty;
+mod last;
 mod received;
 mod seal;
 mod settle;
@@ -93,6 +95,8 @@ pub(crate) struct Findings {
     pub(crate) is_clean: bool,
     pub(crate) torn: Option<Torn>,
     pub(crate) damage: Vec<Damage>,
+    /// Those of the damage that no manifest is to remember: the disk did not give these bytes, and may the next time.
+    pub(crate) unread: Vec<Damage>,
     pub(crate) quarantined: Vec<String>,
     pub(crate) read_only_from: Option<Offset>,
     pub(crate) events: Events,
@@ -130,6 +134,7 @@ pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recove
         entries,
         manifest,
         slot: None,
+        partial: None,
         findings: Findings::default(),
     };
     recovery.take_slot(mark.as_ref());
@@ -143,6 +148,8 @@ struct Recovery<D: Dir> {
     entries: Vec<Entry>,
     manifest: Manifest<D>,
     slot: Option<Slot>,
+    /// The last, partial block of the active store, if it was read already.
+    partial: Option<Vec<u8>>,
     findings: Findings,
 }
 
@@ -355,23 +362,6 @@ impl<D: Dir> Recovery<D> {
             }))
             .await?;
         Ok(epoch)
-    }
-
-    /// The bytes of the last, partial block of the active store.
-    async fn partial(
-        &self,
-        active: Option<&Segment<D>>,
-        durable_segment: Offset,
-        durable: Point,
-    ) -> Result<Vec<u8>, Error> {
-        let is_active = |active: &&Segment<D>| active.base.offset == durable_segment;
-        let Some(store) = active
-            .filter(is_active)
-            .and_then(|active| active.store.as_ref())
-        else {
-            return Ok(Vec::new());
-        };
-        partial_block(store, durable.position.get()).await
     }
 }
 

@@ -8,22 +8,39 @@ use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
 use crate::planted::{self, Bug};
 use crate::store::Store;
 
-/// The end of the last byte of a store of `bytes` bytes that is not zero; 0 if there is none.
+/// The end of the last byte of a store of `bytes` bytes that is not zero; 0 if there is none. Blocks that the disk does not
+/// give count as data where they follow on data, or begin the store, and as space behind zeros: no batch begins with these.
 pub(crate) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64, Error> {
     let file = store.file().await?;
-    let mut end = bytes;
+    let (mut end, mut unread, mut unread_blocks) = (bytes, bytes..bytes, 0);
     // Most stores end in data: little is read unless there are zeros to pass.
     let mut piece_bytes = BLOCK;
     while end > 0 {
         let start = end.saturating_sub(piece_bytes) / BLOCK * BLOCK;
-        let piece = read(store, &*file, start..end).await?;
-        if let Some(last) = piece.as_ref().iter().rposition(|byte| *byte != 0) {
-            return Ok(start + last as u64 + 1);
+        match read(store, &*file, start..end).await {
+            Err(error) if error.is_unreadable() && piece_bytes == BLOCK => {
+                unread_blocks += 1;
+                if UNREAD_BLOCKS_MAX < unread_blocks {
+                    return Err(error);
+                }
+                unread.end = if unread.start == end { unread.end } else { end };
+                unread.start = start;
+                end = start;
+            }
+            Err(error) if error.is_unreadable() => piece_bytes = BLOCK,
+            piece => {
+                let last = piece?.as_ref().iter().rposition(|byte| *byte != 0);
+                if let Some(last) = last {
+                    end = start + last as u64 + 1;
+                    break;
+                }
+                end = start;
+                piece_bytes = (piece_bytes * 4).min(PIECE_BYTES);
+            }
         }
-        end = start;
-        piece_bytes = (piece_bytes * 4).min(PIECE_BYTES);
     }
-    Ok(0)
+    let is_next = !unread.is_empty() && unread.start <= round_up(end);
+    Ok(if is_next { unread.end.max(end) } else { end })
 }
 
 /// The bytes of the block in which `position` lies, up to there.
@@ -48,12 +65,14 @@ pub(crate) async fn partial_block<D: Dir>(
 /// is true of zeros as well: an earlier recovery that died may have written them over torn bytes and
 /// never synced them, and the next power cut brings those back behind what is served, or as a batch
 /// that nobody was shown.
+///
+/// Blocks of `kept` that the disk does not give stay as they are. Returns whether there are none.
 pub(super) async fn rewrite<D: Dir>(
     dir: &D,
     store: &Store<D>,
     kept: Range<u64>,
     zeros_end: u64,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let zeros_end = zeros_end.max(kept.end);
     let kept_end = match planted::is(Bug::BytesBehindCut) {
         true => zeros_end,
@@ -62,10 +81,19 @@ pub(super) async fn rewrite<D: Dir>(
     let file = store.file().await?;
     let end = round_up(zeros_end);
     let mut start = kept.start / BLOCK * BLOCK;
+    let (mut piece_bytes, mut is_whole) = (PIECE_BYTES, true);
     while start < end {
-        let stop = end.min(start + PIECE_BYTES);
+        let stop = end.min(start + piece_bytes);
         let piece = match start < kept_end {
-            true => Some(read(store, &*file, start..stop.min(kept_end)).await?),
+            true => match read(store, &*file, start..stop.min(kept_end)).await {
+                Err(error) if error.is_unreadable() => {
+                    let is_block = stop - start <= BLOCK;
+                    (start, is_whole) = (if is_block { stop } else { start }, false);
+                    piece_bytes = BLOCK;
+                    continue;
+                }
+                piece => Some(piece?),
+            },
             false => None,
         };
         let piece = piece.as_ref().map_or(&[][..], AsRef::as_ref);
@@ -79,10 +107,11 @@ pub(super) async fn rewrite<D: Dir>(
         }
         start = stop;
     }
-    if planted::is(Bug::ServedBeforeSync) {
-        return Ok(());
+    if !planted::is(Bug::ServedBeforeSync) {
+        let synced = file.fdatasync().await;
+        synced.map_err(|e| store.at().io("sync", e))?;
     }
-    file.fdatasync().await.map_err(|e| store.at().io("sync", e))
+    Ok(is_whole)
 }
 
 /// Whether a reader is shown something else than `buf` at `start`.
@@ -108,6 +137,9 @@ async fn read<D: Dir>(
         .await
         .map_err(|e| store.at().io("read", e))
 }
+
+/// So many blocks without an answer are bad sectors; more are a device that is failing.
+const UNREAD_BLOCKS_MAX: usize = 64;
 
 /// How much is read at once; whole blocks.
 const PIECE_BYTES: u64 = 1 << 20;

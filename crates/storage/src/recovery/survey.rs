@@ -11,7 +11,7 @@ use crate::disk::Dir;
 use crate::format::edit::Epoch;
 use crate::index::{self, Builder, Sealed};
 use crate::log::Damage;
-use crate::scan::{Scanner, Step};
+use crate::scan::{Scanner, Step, Unread};
 use crate::segment::Point;
 use crate::store::Store;
 
@@ -39,7 +39,11 @@ pub(super) struct Survey<D: Dir> {
     scanner: Option<Scanner<D>>,
     rows: Builder,
     damage: Vec<Damage>,
+    /// Those of the damage that the disk did not give: it may the next time.
+    unread_damage: Vec<Damage>,
     bad_ranges: Vec<Range<u64>>,
+    /// What the disk did not give where the survey stopped, if that is why.
+    unread: Option<Unread>,
 }
 
 impl<D: Dir> Survey<D> {
@@ -60,7 +64,9 @@ impl<D: Dir> Survey<D> {
             scanner,
             rows,
             damage: Vec::new(),
+            unread_damage: Vec::new(),
             bad_ranges: Vec::new(),
+            unread: None,
         })
     }
 
@@ -79,18 +85,33 @@ impl<D: Dir> Survey<D> {
         self.bad_ranges.clone()
     }
 
+    /// What the disk did not give where the survey stopped, if that is why it did.
+    pub(super) fn unread(&self) -> Option<&Unread> {
+        self.unread.as_ref()
+    }
+
+    /// Gives away what the disk did not give where the survey stopped, if that is why it did.
+    pub(super) fn take_unread(&mut self) -> Option<Unread> {
+        self.unread.take()
+    }
+
+    /// The damage of which the disk gave no bytes.
+    pub(super) fn unread_damage(&self) -> &[Damage] {
+        &self.unread_damage
+    }
+
     /// The index rows, and the damage.
     pub(super) fn into_parts(self) -> (Builder, Vec<Damage>) {
         (self.rows, self.damage)
     }
 
-    /// Notes damage.
+    /// Notes damage where the survey stopped.
     pub(super) fn damaged(&mut self, from: Offset, to: Offset) {
-        self.damage.push(Damage {
-            from,
-            to,
-            segment: self.of.base.offset,
-        });
+        let segment = self.of.base.offset;
+        let damage = Damage { from, to, segment };
+        self.damage.push(damage);
+        let is_unread = self.unread.is_some();
+        self.unread_damage.extend(is_unread.then_some(damage));
     }
 
     /// Has nothing from `end` on be of this store. Batches that say so are not those that were added.
@@ -106,22 +127,25 @@ impl<D: Dir> Survey<D> {
 
     /// Goes on to the first bad position, or to the end.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
+        self.unread = None;
         let Some(scanner) = &mut self.scanner else {
             return Ok(());
         };
         loop {
             let at = scanner.point();
-            match scanner.next().await? {
+            let unread = match scanner.next().await? {
                 Step::Batch(batch) if is_of_its_epoch(&batch, &self.of.epochs) => {
                     self.rows.note(&self.of.base, &at, self.of.interval_bytes);
+                    continue;
                 }
-                Step::Batch(_) | Step::Bad => {
-                    scanner.move_to(at);
-                    if !scanner.read_again() {
-                        return Ok(());
-                    }
-                }
+                Step::Batch(_) | Step::Bad => None,
+                Step::Unread(unread) => Some(unread),
                 Step::End => return Ok(()),
+            };
+            scanner.move_to(at);
+            if !scanner.read_again() {
+                self.unread = unread;
+                return Ok(());
             }
         }
     }
@@ -152,14 +176,22 @@ impl<D: Dir> Survey<D> {
     /// The first index row behind `at` at which a valid batch stands.
     async fn row_behind(&mut self, at: Point) -> Result<Option<Point>, Error> {
         let rows = self.of.index.load().await?;
-        let row = index::after_position(&self.of.base, &*rows, at.position.get());
-        let (Some(row), Some(scanner)) = (row, &mut self.scanner) else {
+        let Some(scanner) = &mut self.scanner else {
             return Ok(None);
         };
-        scanner.move_to(row);
-        let is_valid = matches!(scanner.next().await?, Step::Batch(_));
-        scanner.move_to(at);
-        Ok(Some(row).filter(|row| is_valid && at.offset < row.offset))
+        let mut position = at.position;
+        for _ in 0..ROW_TRIES {
+            let row = index::after_position(&self.of.base, &*rows, position.get());
+            let Some(row) = row else { break };
+            scanner.move_to(row);
+            let is_valid = matches!(scanner.next().await?, Step::Batch(_));
+            scanner.move_to(at);
+            if is_valid && at.offset < row.offset {
+                return Ok(Some(row));
+            }
+            position = row.position;
+        }
+        Ok(None)
     }
 
     fn note_bad(&mut self, at: Point, behind: Point) {
@@ -177,3 +209,6 @@ fn is_of_its_epoch(batch: &View<'_>, epochs: &[Epoch]) -> bool {
     let ruling = latest_first.find(|began| began.offset <= batch.base_offset());
     ruling.is_none_or(|began| batch.epoch() == Some(began.epoch))
 }
+
+/// So many rows behind bad bytes are tried: a sector holds several batches.
+const ROW_TRIES: usize = 64;

@@ -188,7 +188,7 @@ impl<D: Dir> Recovery<D> {
 
     /// Copies a range of a store to quarantine, durably. Torn bytes are about to be cut, so without
     /// space for the copy there is no going on; damaged ones stay where they are. Returns whether nothing of the range is
-    /// without a copy.
+    /// without a copy: there is none of what the disk does not give.
     pub(super) async fn quarantine_bytes(
         &mut self,
         store: &Store<D>,
@@ -207,6 +207,7 @@ impl<D: Dir> Recovery<D> {
                 Ok(true)
             }
             Err(Error::StorageFull { .. }) if reason == Reason::Damaged => Ok(false),
+            Err(error) if error.is_unreadable() => Ok(false),
             Err(error) => Err(error),
         }
     }

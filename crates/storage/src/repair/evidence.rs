@@ -4,8 +4,9 @@ use std::io;
 
 use corelog_record::{CopyId, HistoryId};
 
-use super::plan::Known;
+use super::plan::{Known, Step, unreadable};
 use super::refusal::Refusal;
+use crate::disk::unread::read_file_around;
 use crate::disk::{Dir, Entry};
 use crate::error::At;
 use crate::format::edit::Frame;
@@ -28,6 +29,8 @@ pub(super) struct Evidence {
     pub(super) mark: Option<Slot>,
     /// The headers of indexes, by the name of the store.
     pub(super) indexes: Vec<(String, index::Header)>,
+    /// What of these files the disk does not give.
+    pub(super) unread: Vec<Step>,
     /// Whether the history is only what a new log of this place would have.
     pub(super) is_history_assumed: bool,
 }
@@ -39,13 +42,14 @@ impl Evidence {
         entries: &[Entry],
         known: &Known,
     ) -> Result<Self, Refusal> {
-        let bytes = read(dir, manifest::NAME, manifest::BYTES_MAX).await?;
+        let mut unread = Vec::new();
+        let bytes = read(dir, manifest::NAME, manifest::BYTES_MAX, &mut unread).await?;
         let (old, is_sound) = match &bytes {
             Some(bytes) => old_manifest(bytes)?,
             None => (None, false),
         };
-        let mark = old_mark(dir).await?;
-        let indexes = index_headers(dir, entries).await?;
+        let mark = old_mark(dir, &mut unread).await?;
+        let indexes = index_headers(dir, entries, &mut unread).await?;
         let mut histories: Vec<(String, HistoryId)> = Vec::new();
         let of_manifest = old.as_ref().map(|(header, _)| header.history);
         histories.extend(of_manifest.map(|history| (manifest::NAME.to_owned(), history)));
@@ -101,6 +105,7 @@ impl Evidence {
             state,
             mark,
             indexes,
+            unread,
             is_history_assumed: history.is_none(),
             header,
         })
@@ -113,10 +118,19 @@ impl Evidence {
     }
 }
 
-/// The whole of a small file; `None` if it is not there.
-async fn read<D: Dir>(dir: &D, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
-    match dir.read(name, bytes_max).await {
-        Ok(bytes) => Ok(Some(bytes)),
+/// The whole of a small file; `None` if it is not there. What cannot be read of it counts as bytes that are wrong.
+async fn read<D: Dir>(
+    dir: &D,
+    name: &str,
+    bytes_max: u64,
+    unread: &mut Vec<Step>,
+) -> Result<Option<Vec<u8>>, Error> {
+    match read_file_around(dir, name, bytes_max).await {
+        Ok(around) => {
+            let found = around.unread.as_ref();
+            unread.extend(found.map(|(position, why)| unreadable(name, *position, why)));
+            Ok(Some(around.bytes))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(At::new(dir, name).io("read", error)),
     }
@@ -149,7 +163,11 @@ fn old_manifest(bytes: &[u8]) -> Result<(Option<(Header, State)>, bool), Refusal
 }
 
 /// As whoever opens the log reads it.
-async fn old_mark<D: Dir>(dir: &D) -> Result<Option<Slot>, Refusal> {
+async fn old_mark<D: Dir>(dir: &D, unread: &mut Vec<Step>) -> Result<Option<Slot>, Refusal> {
+    if let Ok(around) = read_file_around(dir, mark::NAME, mark::BYTES_MAX).await {
+        let found = around.unread.as_ref();
+        unread.extend(found.map(|(position, why)| unreadable(mark::NAME, *position, why)));
+    }
     match mark::read_last(dir).await {
         Ok(slot) => Ok(slot.flatten()),
         Err(Error::Format { source, .. }) => Err(Refusal::Newer {
@@ -163,12 +181,12 @@ async fn old_mark<D: Dir>(dir: &D) -> Result<Option<Slot>, Refusal> {
 async fn index_headers<D: Dir>(
     dir: &D,
     entries: &[Entry],
+    unread: &mut Vec<Step>,
 ) -> Result<Vec<(String, index::Header)>, Refusal> {
     let mut headers = Vec::new();
     for entry in entries.iter().filter(|entry| name::is_index(&entry.name)) {
-        let bytes = read(dir, &entry.name, index::BYTES_MAX)
-            .await?
-            .unwrap_or_default();
+        let bytes = read(dir, &entry.name, index::BYTES_MAX, unread).await?;
+        let bytes = bytes.unwrap_or_default();
         let stem = entry.name.trim_end_matches(".index");
         let store = format!("{stem}.log");
         if let Ok(header) = index::Header::decode(&bytes)

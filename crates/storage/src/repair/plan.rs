@@ -68,6 +68,15 @@ pub enum Step {
         /// The epoch.
         epoch: LeaderEpoch,
     },
+    /// What the disk does not give counts as bytes that are wrong.
+    Unreadable {
+        /// The file.
+        file: String,
+        /// Where in it, in bytes: of a store, where the batch begins.
+        position: u64,
+        /// What the disk said.
+        error: String,
+    },
     /// Something that the files do not tell, and what that means.
     Unknown(&'static str),
 }
@@ -107,6 +116,10 @@ pub async fn plan<D: Dir>(
     let choice = choose(&dir, &entries, &evidence, known.interval_bytes, progress).await?;
     let last = choice.chosen.last().ok_or(Refusal::NoStores)?;
     let state = rebuilt(&choice.chosen, &evidence, known)?;
+    let unread = choice
+        .chosen
+        .iter()
+        .filter_map(|walked| walked.unread.clone());
     let mut plan = Plan {
         dir,
         now: known.now,
@@ -117,7 +130,7 @@ pub async fn plan<D: Dir>(
         has_mark: false,
         marks: Marks::default(),
         indexes: Vec::new(),
-        steps: Vec::new(),
+        steps: evidence.unread.iter().cloned().chain(unread).collect(),
     };
     for (file, reason) in &choice.displaced {
         plan.displace(file, reason);
@@ -149,6 +162,15 @@ pub async fn plan<D: Dir>(
     plan.steps.extend(unknown.into_iter().map(Step::Unknown));
     plan.state = Some(state);
     Ok(plan)
+}
+
+/// That the disk does not give what `file` has at `position`.
+pub(super) fn unreadable(file: &str, position: u64, why: &(impl ToString + ?Sized)) -> Step {
+    Step::Unreadable {
+        file: file.to_owned(),
+        position,
+        error: why.to_string(),
+    }
 }
 
 /// What cannot be known any more.
@@ -207,7 +229,7 @@ async fn indexes_only<D: Dir>(
         has_mark: false,
         marks: Marks::default(),
         indexes: Vec::new(),
-        steps: Vec::new(),
+        steps: evidence.unread.clone(),
     };
     let segments = evidence.state.iter().flat_map(|state| state.segments());
     for segment in segments.filter(|segment| segment.seal.is_some()) {
@@ -225,6 +247,7 @@ async fn indexes_only<D: Dir>(
         };
         let walked = from.walk().await?;
         progress(walked.bytes);
+        plan.steps.extend(walked.unread.clone());
         let is_sound = segment.seal.as_ref().is_some_and(|seal| {
             let end = seal.digest.end();
             walked.is_exact() && (walked.end.offset, walked.end.chain) == (end.offset, end.chain)
@@ -246,7 +269,8 @@ impl<D: Dir> Plan<D> {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        let mut steps = self.steps.iter();
+        steps.all(|step| matches!(step, Step::Unreadable { .. }))
     }
 
     /// Does it. What was there keeps its bytes under another name.

@@ -1,8 +1,11 @@
 //! Reading a store from its start, for all that it tells.
 
+use std::error::Error as _;
+
 use corelog_record::{HistoryId, Offset};
 
 use super::epochs::{self, Run};
+use super::plan::{self, unreadable};
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::index as format;
@@ -31,6 +34,8 @@ pub(super) struct Walked {
     pub(super) is_index_right: bool,
     /// Whether the mark, if it speaks of this file, agrees.
     pub(super) agrees_with_mark: bool,
+    /// That the disk does not give what lies behind the end, if that is what ends it.
+    pub(super) unread: Option<plan::Step>,
 }
 
 /// How a store is walked.
@@ -66,6 +71,7 @@ impl<D: Dir> From<'_, D> {
             rows: Builder::default(),
             is_index_right: index.is_some(),
             agrees_with_mark: true,
+            unread: None,
         };
         let (mut row, mut last_row) = (0, None);
         let mut scanner = Scanner::new(&store, file, start, bytes);
@@ -91,6 +97,12 @@ impl<D: Dir> From<'_, D> {
                     walked.rows.note(&start, &at, self.interval_bytes);
                 }
                 Step::End => break,
+                Step::Unread(unread) => {
+                    walked.is_whole = false;
+                    let (file, why) = (walked.name(), unread.error.source());
+                    walked.unread = why.map(|why| unreadable(&file, at.position.get(), why));
+                    break;
+                }
                 Step::Bad => {
                     walked.is_whole = data_end(&store, bytes).await? <= at.position.get();
                     break;

@@ -212,6 +212,7 @@ impl<D: Dir> Walk<D> {
                     true => is_first = true,
                     false => self.step_over(scanner, rows).await?,
                 },
+                Step::Unread(unread) => return Err(unread.error),
                 Step::End => {}
             }
             if self.target.end.position <= scanner.point().position {

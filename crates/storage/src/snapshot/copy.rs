@@ -9,6 +9,7 @@ use corelog_record::HistoryId;
 
 use super::in_order::InOrder;
 use crate::Error;
+use crate::disk::unread::read_around;
 use crate::disk::{Dir, File, Open, Space, padded, round_up};
 use crate::error::At;
 use crate::format::edit::Seal;
@@ -98,7 +99,8 @@ impl<D: Dir> Copy<'_, D> {
     }
 
     /// Takes the segment `seal` over as it is, store and index, both of them durable afterwards but for
-    /// their names. Nothing of either is to be believed; what is missing stays so.
+    /// their names. Nothing of either is to be believed; what is missing stays so, and for what the disk does not give there
+    /// are bytes that are wrong.
     ///
     /// # Errors
     /// [`Error::StorageFull`]; any error of the disk.
@@ -119,8 +121,13 @@ impl<D: Dir> Copy<'_, D> {
                 let mut position = 0;
                 while position < length {
                     let wanted = (length - position).min(PIECE_BYTES);
-                    let bytes = self.read(&file, &name, position, wanted).await?;
-                    position += self.put(&target, &name, position, bytes.as_ref()).await?;
+                    let len = usize::try_from(wanted).unwrap_or(usize::MAX);
+                    let read = read_around(&*file, position, len).await;
+                    let bytes = read.map_err(|e| at().io("read", e))?.bytes;
+                    if bytes.len() < len {
+                        return Err(at().io("read", ErrorKind::UnexpectedEof.into()));
+                    }
+                    position += self.put(&target, &name, position, &bytes).await?;
                 }
                 self.close(target, &name, length).await?;
             }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use corelog_record::{HistoryId, Offset};
 
+use super::copy::{Copy, Stores};
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::Seal;
@@ -13,12 +14,37 @@ use crate::scrub::{Target, Walk};
 use crate::segment::{Point, name};
 use crate::store::Store;
 
+impl<D: Dir> Copy<'_, D> {
+    /// Takes the segment `seal` over as it is, and tells what of it is damaged.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`]; any error of the disk, but for what it does not give of the source.
+    pub(super) async fn with_damage(
+        &self,
+        generation: u32,
+        seal: &Seal,
+    ) -> Result<Vec<Range<Offset>>, Error> {
+        self.as_it_is(generation, seal).await?;
+        let found = damage_in(self.target, self.history, generation, seal).await;
+        if !found.as_ref().is_err_and(Error::is_unreadable) {
+            return found;
+        }
+        // The very file cannot be read: in a copy bytes that are wrong stand for those that it lacks.
+        let copy = Self {
+            stores: Stores::Copied,
+            ..*self
+        };
+        copy.as_it_is(generation, seal).await?;
+        damage_in(self.target, self.history, generation, seal).await
+    }
+}
+
 /// The offsets of the segment `seal`, in the files of `generation` in `dir`, that have no batch which is that
 /// of the log; in order. What is stepped over is found as a scrub does.
 ///
 /// # Errors
 /// Any error of the disk.
-pub(super) async fn damage_in<D: Dir>(
+async fn damage_in<D: Dir>(
     dir: &D,
     history: HistoryId,
     generation: u32,

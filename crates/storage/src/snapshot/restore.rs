@@ -16,7 +16,6 @@ use corelog_record::{
 };
 
 use super::copy::{Copy, Stores};
-use super::damaged::damage_in;
 use super::origin::Origin;
 use super::shelf::{create, exists_empty, remove_tree, sync};
 use super::{Partition, origin};
@@ -156,20 +155,26 @@ async fn fill<D: Dir>(
     };
     let (mut bytes, mut damage) = (0, Vec::new());
     for (generation, seal) in &origin.segments {
+        let is_bad = |copied: &Result<(), Error>| match copied {
+            Err(Error::DamagedStore { .. }) => true,
+            copied => copied.as_ref().is_err_and(Error::is_unreadable),
+        };
         let mut copied = copy.segment(*generation, seal, progress).await;
-        if restore.is_damage_kept && matches!(copied, Err(Error::DamagedStore { .. })) {
+        if restore.is_damage_kept && is_bad(&copied) {
             // A byte may have turned over on its way from the disk.
             copy.forget(*generation, seal).await?;
             copied = copy.segment(*generation, seal, &mut |_| {}).await;
         }
-        match copied {
-            Err(Error::DamagedStore { from, to, .. }) if restore.is_damage_kept => {
-                copy.as_it_is(*generation, seal).await?;
-                let found = damage_in(target, header.history, *generation, seal).await?;
-                let segment = seal.digest.base;
-                damage.extend(remembered(&origin.damage, segment, found, from..to));
-            }
-            other => other?,
+        if restore.is_damage_kept && is_bad(&copied) {
+            let refused = match copied {
+                Err(Error::DamagedStore { from, to, .. }) => from..to,
+                _ => seal.digest.base..seal.digest.end,
+            };
+            let found = copy.with_damage(*generation, seal).await?;
+            let segment = seal.digest.base;
+            damage.extend(remembered(&origin.damage, segment, found, refused));
+        } else {
+            copied?;
         }
         bytes += seal.digest.bytes;
     }

@@ -8,6 +8,7 @@ use ::std::rc::Rc;
 use ::std::task::Waker;
 
 use super::super::memory::FailedSync;
+use super::super::{BLOCK_BYTES, round_up};
 use super::flight::{Breach, Flight, Flights};
 use super::{Event, Fault, Halt, Match, Operation, Plan, When};
 
@@ -26,6 +27,8 @@ struct Inner {
     is_full: bool,
     failed_sync: FailedSync,
     halt: Option<Halt>,
+    /// Parts of files that cannot be read, by how the name ends.
+    bad: Vec<(&'static str, Range<u64>)>,
     happened: Vec<Happened>,
     flights: Flights,
     breaches: Vec<Breach>,
@@ -105,6 +108,36 @@ impl Faults {
         self.0.borrow_mut().is_full = is_full;
     }
 
+    /// Has the blocks of `range` of files whose name ends in `suffix` be unreadable from now on (`EIO`), until they are
+    /// written, as a disk puts another sector in the place of a bad one.
+    pub fn set_unreadable(&self, suffix: &'static str, range: Range<u64>) {
+        self.0.borrow_mut().bad.push((suffix, blocks(&range)));
+    }
+
+    /// Whether a read of `range` of a file meets what cannot be read.
+    pub(super) fn is_unreadable(&self, file: &str, range: &Range<u64>) -> bool {
+        let (inner, range) = (self.0.borrow(), blocks(range));
+        let mut bad = inner.bad.iter().filter(|(end, _)| file.ends_with(end));
+        bad.any(|(_, bad)| range.start < bad.end && bad.start < range.end)
+    }
+
+    /// Notes that `range` of a file was written.
+    pub(super) fn mend(&self, file: &str, range: &Range<u64>) {
+        let mut inner = self.0.borrow_mut();
+        for (end, bad) in ::std::mem::take(&mut inner.bad) {
+            if !file.ends_with(end) {
+                inner.bad.push((end, bad));
+                continue;
+            }
+            let left = [
+                bad.start..bad.end.min(range.start),
+                bad.start.max(range.end)..bad.end,
+            ];
+            let left = left.into_iter().filter(|left| left.start < left.end);
+            inner.bad.extend(left.map(|left| (end, left)));
+        }
+    }
+
     /// Holds back operations meant by `which` from now on.
     pub fn hold(&self, which: impl Into<Match>, when: When) {
         self.0.borrow_mut().gates.push((which.into(), when));
@@ -136,12 +169,13 @@ impl Faults {
     }
 
     /// Forgets faults that were planned and have not happened, and what lasts: a disk that is full,
-    /// a file system that halted.
+    /// a file system that halted, what cannot be read.
     pub fn clear(&self) {
         let mut inner = self.0.borrow_mut();
         inner.planned.clear();
         inner.is_full = false;
         inner.halt = None;
+        inner.bad.clear();
     }
 
     /// Whether faults are planned that have not happened.
@@ -280,6 +314,11 @@ impl Faults {
         }
         false
     }
+}
+
+/// The blocks that `range` touches: no disk gives a part of one.
+fn blocks(range: &Range<u64>) -> Range<u64> {
+    range.start / BLOCK_BYTES as u64 * BLOCK_BYTES as u64..round_up(range.end)
 }
 
 impl Drop for Ticket {

@@ -110,7 +110,7 @@ impl<D: Backing> FaultyFile<D> {
 
     async fn write_here(&self, buf: Rc<D::Buf>, position: u64) -> io::Result<()> {
         let range = position..position + buf.as_slice().len() as u64;
-        let unprepared = D::unprepared(&self.inner, range)?;
+        let unprepared = D::unprepared(&self.inner, range.clone())?;
         let is_prepared = unprepared.is_empty();
         for range in unprepared {
             let name = self.name.clone();
@@ -119,6 +119,7 @@ impl<D: Backing> FaultyFile<D> {
         if self.scene.faults.is_full() && !is_prepared {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        self.scene.faults.mend(&self.name, &range);
         self.inner.write_at(buf, position).await
     }
 
@@ -185,6 +186,10 @@ impl<D: Backing> File for FaultyFile<D> {
                     Some((file, place)) => file.read_at(place, len).await.map(Bytes::Read),
                     None => Ok(Bytes::Bent(vec![0; len].into())),
                 };
+            }
+            let range = position..position + len as u64;
+            if self.scene.faults.is_unreadable(&self.name, &range) {
+                return Err(nix::Error::EIO.into());
             }
             let work = self.inner.read_at(position, len);
             let bytes = run(course(fault, Operation::Read), work).await?;

@@ -33,6 +33,7 @@ mod strays;
 mod strides;
 mod survival;
 mod taken;
+mod unread;
 mod world;
 
 use corelog_record::{ByteSize, Offset, Timestamp};

@@ -11,6 +11,7 @@ use crate::format::index;
 use crate::log::{AppendError, Chore, CopyError};
 use crate::repair::walk::From;
 use crate::segment::Point;
+use crate::{manifest, mark};
 
 /// A log of 100 records, all of them in a snapshot, in a store that both have.
 fn shared(root: &MemoryDir) -> Log<MemoryDir> {
@@ -82,6 +83,46 @@ fn a_store_that_ends_before_its_mark_is_not_sealed() {
     let (log, report) = open(&root, large(), 7, at(3)).unwrap();
     assert_eq!(report.damage.len(), 1, "{report:?}");
     assert_eq!(log.durable(), offset(100));
+}
+
+/// The repair was refused, and so was the opening.
+#[test]
+fn what_cannot_be_read_is_named_and_repaired_as_bytes_that_are_wrong() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let dir = root.inner().child("p0");
+    let (mut log, _) = open(root.inner(), large(), 1, at(0)).unwrap();
+    append_to(&mut log, 100);
+    block_on(log.close(at(1))).unwrap();
+    let store = names(&dir, ".log").remove(0);
+    assert_eq!(store, "00000000000000000000.log");
+    for file in [manifest::NAME, mark::NAME, "00000000000000000000.log"] {
+        root.faults().set_unreadable(file, 4096..8192);
+    }
+    let plan = block_on(plan(root.child("p0"), known(), &mut |_| {})).unwrap();
+    let mut named = Vec::new();
+    for step in plan.steps() {
+        if let Step::Unreadable {
+            file,
+            position,
+            error,
+        } = step
+        {
+            assert!(error.contains("os error 5"), "{error}");
+            named.push((file.clone(), *position / 4096));
+        }
+    }
+    let expected = [(manifest::NAME, 1), (mark::NAME, 1), (store.as_str(), 0)];
+    assert_eq!(
+        named,
+        expected.map(|(file, block)| (file.to_owned(), block))
+    );
+    assert!(!plan.is_empty());
+    block_on(plan.run()).unwrap();
+    root.faults().clear();
+    let again = planned(root.inner()).unwrap();
+    assert!(again.is_empty(), "{:?}", again.steps());
+    let (log, _) = open(root.inner(), large(), 7, at(3)).unwrap();
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 100);
 }
 
 /// Put back by hand, say: what a seal promises has to be there.

@@ -351,6 +351,43 @@ fn what_is_damaged_is_restored_as_damage_if_that_is_asked_for() {
     }
 }
 
+/// It was refused.
+#[test]
+fn what_cannot_be_read_of_a_snapshot_is_restored_as_damage_if_that_is_asked_for() {
+    let store = "00000000000000000000.log";
+    for stores in [Stores::Linked, Stores::Copied] {
+        let root = FaultyDir::new(MemoryDir::new());
+        let partition = made(root.inner());
+        root.faults().set_unreadable(store, 4096..8192);
+        let refused = restore_all(&root, partition).unwrap_err();
+        assert!(refused.is_unreadable(), "{refused:?}");
+        let order = Restore {
+            stores,
+            is_damage_kept: true,
+            ..order(partition)
+        };
+        let topic = restored(&root);
+        let done = block_on(restore(&snapped(&root), &topic, order, &mut |_| {}));
+        assert_eq!(done.unwrap().unwrap().end, partition.end);
+        root.faults().clear();
+        let (log, report) = open_restored(&root).unwrap();
+        assert!(report.is_clean, "{report:?}");
+        let [damage] = log.damage() else {
+            panic!("{report:?}")
+        };
+        // The block holds the end of a batch, some others, and the beginning of one.
+        assert_eq!((damage.from, damage.to), (offset(3), offset(8)));
+        let read = |from| {
+            log.plan_read(offset(from), Offset::MAX, 1)
+                .map(|plan| block_on(plan.run()).unwrap().next.get())
+        };
+        assert!(read(3).is_err(), "what is damaged is not served");
+        for sound in [2, 8, 14, 39] {
+            assert_eq!(read(sound).unwrap(), sound + 1);
+        }
+    }
+}
+
 /// All behind it in its segment was remembered as damage, though every byte was right.
 #[test]
 fn a_byte_that_turns_over_on_its_way_from_a_snapshot_is_no_damage() {

@@ -1,0 +1,295 @@
+//! Sectors that cannot be read: they count as bytes that are wrong, and cost nothing for good that the disk may give again.
+
+use std::pin::pin;
+use std::task::Poll;
+
+use super::recovery::STORE;
+use super::{at, offset, small};
+use crate::disk::faulty::{FaultyDir, Match, Operation, When};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{BLOCK_BYTES, Dir, block_on, poll_once};
+use crate::format::mark::SLOT_BYTES;
+use crate::log::{Event, Log, OpenReport, ReadError};
+use crate::testing::{batch, flush, identity, open, read_all, settle};
+use crate::{Error, mark};
+use corelog_record::Offset;
+
+type Disk = FaultyDir<MemoryDir>;
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+
+/// Bytes of a batch that [`fill`] appends: more than a block, so that some block is of none but it.
+const BATCH_BYTES: u64 = 3 * BLOCK;
+
+fn disk() -> Disk {
+    FaultyDir::new(MemoryDir::new())
+}
+
+fn append(log: &mut Log<Disk>) {
+    let empty = batch(&[&[b'f'; 10_000]], at(0)).len() - 10_000;
+    let value = vec![b'f'; usize::try_from(BATCH_BYTES).unwrap() - empty];
+    log.append(&batch(&[&value], at(0)), at(0)).unwrap();
+    flush(log, at(0)).unwrap();
+}
+
+/// A log of `count` batches in segments of five, each durable, of which the mark knows none.
+fn filled(disk: &Disk, count: usize) -> Log<Disk> {
+    let (mut log, _) = reopen(disk);
+    (0..count).for_each(|_| append(&mut log));
+    log
+}
+
+fn options() -> crate::log::Options {
+    crate::log::Options {
+        segment_bytes_max: corelog_record::ByteSize::from_kib(64),
+        ..small()
+    }
+}
+
+fn reopen(disk: &Disk) -> (Log<Disk>, OpenReport) {
+    open(disk, options(), 9, at(100)).unwrap()
+}
+
+fn read(disk: &Disk, name: &str) -> Vec<u8> {
+    block_on(disk.inner().child("p0").read(name, 1 << 20)).unwrap()
+}
+
+/// Has the middle block of the batch at `offset` be unreadable.
+fn lose(disk: &Disk, offset: u64) {
+    let start = offset * BATCH_BYTES + BLOCK;
+    disk.faults().set_unreadable(STORE, start..start + BLOCK);
+}
+
+/// The partition stayed closed for good.
+#[test]
+fn what_cannot_be_read_behind_the_mark_is_torn_and_stays_in_a_file_that_is_kept() {
+    for lost in 0..5 {
+        let disk = disk();
+        let log = filled(&disk, 5);
+        let all = read_all(&log, Offset::ZERO).unwrap();
+        drop(log);
+        let before = read(&disk, STORE);
+        lose(&disk, lost);
+        let (mut log, report) = reopen(&disk);
+        let torn = report.torn.expect("its end is torn");
+        assert_eq!(torn.offset, offset(lost));
+        assert!(report.damage.is_empty() && !report.is_read_only);
+        let told = log.take_events();
+        let is_told = |event: &Event| match event {
+            Event::Unread {
+                file,
+                position,
+                why,
+            } => {
+                let error = std::io::Error::from(nix::Error::EIO).to_string();
+                (file.as_str(), position.get()) == (STORE, lost * BATCH_BYTES) && *why == error
+            }
+            _ => false,
+        };
+        assert!(told.iter().any(is_told), "{told:?}");
+        let kept = usize::try_from(lost).unwrap();
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all[..kept]);
+        append(&mut log);
+        settle(&mut log, at(200)).unwrap();
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), kept + 1);
+        drop(log);
+        let (log, report) = reopen(&disk);
+        assert!(report.torn.is_none() && report.damage.is_empty());
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), kept + 1);
+        let [quarantined] = &report.quarantined[..] else {
+            panic!("the whole file: {report:?}")
+        };
+        let quarantine = disk.inner().child("quarantine");
+        assert_eq!(
+            block_on(quarantine.read(quarantined, 1 << 20)).unwrap(),
+            before
+        );
+    }
+}
+
+#[test]
+fn a_disk_that_was_away_for_a_moment_costs_no_record() {
+    let disk = disk();
+    let log = filled(&disk, 5);
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    drop(log);
+    lose(&disk, 2);
+    let (dir, quarantine) = (disk.child("p0"), disk.child("quarantine"));
+    let made = Match::on(Operation::CreateFile, ".1.log");
+    disk.faults().hold(made, When::Before);
+    let opened = Log::open(dir, quarantine, identity(), options(), 9, at(100));
+    let mut opened = pin!(opened);
+    assert!(
+        poll_once(opened.as_mut()).is_pending(),
+        "it goes on in another file"
+    );
+    disk.faults().clear();
+    disk.faults().release_all();
+    let Poll::Ready(Ok((log, report))) = poll_once(opened) else {
+        panic!("it opens")
+    };
+    assert!(
+        report.torn.is_none() && report.damage.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+}
+
+#[test]
+fn what_cannot_be_read_of_an_earlier_store_is_damage_until_it_can() {
+    let disk = disk();
+    let log = filled(&disk, 8);
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    assert_eq!(log.segments().count(), 2, "rolled, and not sealed");
+    drop(log);
+    lose(&disk, 1);
+    let (mut log, report) = reopen(&disk);
+    let [damage] = report.damage[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!((damage.from, damage.to), (offset(1), offset(2)));
+    let read = log.plan_read(offset(1), Offset::MAX, 0);
+    assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+    assert_eq!(read_all(&log, offset(2)).unwrap(), all[2..]);
+    append(&mut log);
+    settle(&mut log, at(200)).unwrap();
+    block_on(log.close(at(300))).unwrap();
+    drop(log);
+    disk.faults().clear();
+    let (log, report) = reopen(&disk);
+    assert!(report.damage.is_empty(), "{report:?}");
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap()[..8], all);
+    assert_eq!(log.log_end(), offset(9));
+}
+
+#[test]
+fn a_log_whose_last_block_cannot_be_read_goes_on_in_the_next_store() {
+    for is_clean in [true, false] {
+        let disk = disk();
+        let mut log = filled(&disk, 3);
+        log.append(&batch(&[b"in the last block"], at(0)), at(0))
+            .unwrap();
+        settle(&mut log, at(1)).unwrap();
+        if is_clean {
+            block_on(log.close(at(2))).unwrap();
+        }
+        drop(log);
+        let end = 3 * BATCH_BYTES;
+        disk.faults().set_unreadable(STORE, end..end + BLOCK);
+        let (mut log, report) = reopen(&disk);
+        assert!(!report.is_read_only, "{report:?}");
+        assert_eq!(log.log_end(), offset(4), "nothing that was promised is cut");
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        assert_eq!(report.damage[0].from, offset(3));
+        append(&mut log);
+        settle(&mut log, at(200)).unwrap();
+        assert_eq!(read_all(&log, offset(4)).unwrap().len(), 1);
+        drop(log);
+        disk.faults().clear();
+        let (log, report) = reopen(&disk);
+        assert!(report.damage.is_empty(), "{report:?}");
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 5);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_of_the_space_behind_the_end_is_written_over() {
+    let disk = disk();
+    let log = filled(&disk, 2);
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    drop(log);
+    lose(&disk, 3);
+    let (mut log, report) = reopen(&disk);
+    assert!(
+        report.torn.is_none() && report.damage.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+    (0..3).for_each(|_| append(&mut log));
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 5);
+    assert_eq!(report.quarantined, [] as [String; 0]);
+}
+
+#[test]
+fn a_disk_that_gave_nothing_of_a_store_costs_no_promised_record() {
+    let disk = disk();
+    let mut log = filled(&disk, 5);
+    settle(&mut log, at(1)).unwrap();
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    drop(log);
+    disk.faults().set_unreadable(".log", 0..1 << 40);
+    let (mut log, report) = reopen(&disk);
+    assert_eq!(log.log_end(), offset(5));
+    assert_eq!(report.damage.len(), 1, "{report:?}");
+    append(&mut log);
+    settle(&mut log, at(200)).unwrap();
+    drop(log);
+    disk.faults().clear();
+    let (log, report) = reopen(&disk);
+    assert!(
+        report.torn.is_none() && report.damage.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap()[..5], all);
+    assert_eq!(log.log_end(), offset(6));
+}
+
+#[test]
+fn a_disk_that_gives_nothing_of_many_blocks_is_failing_and_keeps_the_log_closed() {
+    let disk = disk();
+    let (mut log, _) = reopen(&disk);
+    log.append(&batch(&[&[b'f'; 500_000]], at(0)), at(0))
+        .unwrap();
+    flush(&mut log, at(0)).unwrap();
+    drop(log);
+    let before = read(&disk, STORE);
+    disk.faults().set_unreadable(STORE, 0..1 << 40);
+    let error = open(&disk, options(), 9, at(100)).unwrap_err();
+    assert!(
+        matches!(error, Error::Io { action: "read", .. }),
+        "{error:?}"
+    );
+    assert_eq!(read(&disk, STORE), before);
+    disk.faults().clear();
+    let (log, report) = reopen(&disk);
+    assert!(
+        report.torn.is_none() && report.damage.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(log.log_end(), offset(1));
+}
+
+#[test]
+fn a_slot_of_the_mark_that_cannot_be_read_is_passed_over() {
+    let slot = SLOT_BYTES as u64;
+    for lost in [0..slot, slot..2 * slot, 0..2 * slot] {
+        let disk = disk();
+        let mut log = filled(&disk, 2);
+        settle(&mut log, at(1)).unwrap();
+        append(&mut log);
+        settle(&mut log, at(2)).unwrap();
+        let all = read_all(&log, Offset::ZERO).unwrap();
+        block_on(log.close(at(3))).unwrap();
+        drop(log);
+        disk.faults().set_unreadable(mark::NAME, lost.clone());
+        let (mut log, report) = reopen(&disk);
+        assert!(
+            report.torn.is_none() && report.damage.is_empty(),
+            "{report:?}"
+        );
+        let is_lost = log.take_events().contains(&Event::MarkLost);
+        assert_eq!(is_lost, lost.end - lost.start == 2 * slot);
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+        append(&mut log);
+        settle(&mut log, at(200)).unwrap();
+        drop(log);
+        // A slot that could not be read is not believed once it can be.
+        disk.faults().clear();
+        let (log, report) = reopen(&disk);
+        assert!(
+            report.torn.is_none() && report.damage.is_empty(),
+            "{report:?}"
+        );
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 4);
+    }
+}

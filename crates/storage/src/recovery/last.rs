@@ -1,0 +1,248 @@
+//! The last store that holds bytes: it alone may be torn, and is appended to.
+
+use std::ops::Range;
+
+use corelog_record::Offset;
+
+use super::survey::Survey;
+use super::{OpenStore, Recovery, partial_block, settle};
+use crate::Error;
+use crate::disk::{Dir, round_up};
+use crate::format::edit::{Edit, Generation};
+use crate::format::quarantine::Reason;
+use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX, remove};
+use crate::planted::{self, Bug};
+use crate::segment::{Point, Segment, Stage, name};
+use crate::store::{Store, copy};
+
+impl<D: Dir> Recovery<D> {
+    /// The last store that holds bytes. `next` is where an empty one behind it begins.
+    pub(super) async fn recover_last(
+        &mut self,
+        segment: &mut Segment<D>,
+        open: &OpenStore<D>,
+        next: Option<Point>,
+    ) -> Result<(), Error> {
+        let marked = self.marked_in(segment);
+        let marked = marked.filter(|_| !planted::is(Bug::DamageCutAsTorn));
+        let mark = marked.filter(|at| at.position.get() <= open.bytes);
+        // Below the mark nothing is read: whoever reads there, or scrubs, finds what is bad.
+        let start = mark.unwrap_or(segment.base);
+        match self.recover_from(segment, open, next, (start, mark)).await {
+            // The disk was away for a moment, or does not give what the store cannot go on without: which offsets that are
+            // only the whole store tells.
+            Err(error) if error.is_unreadable() => {
+                let start = segment.base;
+                self.recover_from(segment, open, next, (start, mark)).await
+            }
+            recovered => recovered,
+        }
+    }
+
+    /// The same, read from `start` on.
+    async fn recover_from(
+        &mut self,
+        segment: &mut Segment<D>,
+        open: &OpenStore<D>,
+        next: Option<Point>,
+        (start, mark): (Point, Option<Point>),
+    ) -> Result<(), Error> {
+        let promised = self.promised();
+        let marked = mark.map_or(0, |at| at.position.get());
+        let known = mark.filter(|mark| start.position < mark.position);
+        let of = self.survey_of(segment, open, start, known);
+        let mut survey = Survey::new(of).await?;
+        segment.below = None;
+        let (mut torn, mut gone) = (None, None);
+        let mut data_end;
+        loop {
+            survey.run().await?;
+            self.note_unread(&open.store, &survey);
+            let end = survey.point();
+            segment.end = end;
+            let position = end.position.get();
+            // Nobody knows that it is zeros.
+            data_end = open
+                .end
+                .max(survey.unread().map_or(0, |unread| unread.until));
+            // What was promised is damaged if it is not there, and never torn.
+            if promised <= end.offset {
+                if data_end <= position {
+                    break;
+                }
+                if data_end - position <= UNSYNCED_BYTES_MAX as u64 {
+                    let range = position..data_end;
+                    torn = Some(Torn {
+                        segment: segment.base.offset,
+                        offset: end.offset,
+                        position: end.position,
+                        bytes: data_end - position,
+                        bytes_since_mark: position.saturating_sub(marked),
+                    });
+                    let error = survey.take_unread().map(|unread| unread.error);
+                    let is_copied = error.is_none()
+                        && self
+                            .quarantine_bytes(&open.store, range.clone(), Reason::Torn)
+                            .await?;
+                    gone = (!is_copied).then_some(Gone { range, error });
+                    break;
+                }
+            }
+            if !survey.resync().await? {
+                survey.damaged(end.offset, promised.max(end.offset.plus(1)));
+                let from = end.offset;
+                self.findings.read_only_from = Some(from);
+                self.findings.events.note(Event::ReadOnly { from });
+                segment.end.offset = promised.max(end.offset);
+                break;
+            }
+        }
+        // Where the next store begins is known; what a bad batch counts is not to be believed.
+        if let Some(next) = next.filter(|next| next.offset < segment.end.offset) {
+            survey.end_damage(next.offset);
+            segment.end = Point {
+                position: segment.end.position,
+                max_timestamp: segment.end.max_timestamp,
+                ..next
+            };
+        }
+        // What an opening before this one stepped over lies below the mark.
+        let is_sound = survey.damage().is_empty() && !self.is_damaged(segment);
+        let is_read_only = self.findings.read_only_from.is_some();
+        segment.stage = match is_sound || is_read_only {
+            true => Stage::Active,
+            false => Stage::Damaged,
+        };
+        let position = segment.end.position.get();
+        self.index_from(segment, &open.store, start);
+        self.take_survey(segment, open, survey).await?;
+        match gone {
+            None => {
+                let kept = match &torn {
+                    Some(_) => marked..position,
+                    // A batch may end in zeros, behind the last byte that is none.
+                    None => marked..data_end.max(position),
+                };
+                self.settle(segment, &open.store, kept, open.bytes).await?;
+            }
+            // What there is no copy of is not written over: the log goes on elsewhere.
+            Some(gone) if segment.stage == Stage::Active => {
+                self.replace(segment, &open.store, position, Some(gone))
+                    .await?;
+            }
+            Some(_) => {
+                let kept = marked..data_end;
+                self.settle(segment, &open.store, kept, data_end).await?;
+            }
+        }
+        if let Some(torn) = &torn {
+            self.findings.events.note(Event::Torn(torn.clone()));
+        }
+        self.findings.torn = torn;
+        Ok(())
+    }
+
+    /// The bytes of the last, partial block of the active store.
+    pub(super) async fn partial(
+        &mut self,
+        active: Option<&Segment<D>>,
+        durable_segment: Offset,
+        durable: Point,
+    ) -> Result<Vec<u8>, Error> {
+        let is_active = |active: &&Segment<D>| active.base.offset == durable_segment;
+        let Some(store) = active
+            .filter(is_active)
+            .and_then(|active| active.store.as_ref())
+        else {
+            return Ok(Vec::new());
+        };
+        if let Some(partial) = self.partial.take() {
+            return Ok(partial);
+        }
+        match partial_block(store, durable.position.get()).await {
+            // To a read-only log nothing is appended.
+            Err(error) if error.is_unreadable() && self.findings.read_only_from.is_some() => {
+                Ok(Vec::new())
+            }
+            partial => partial,
+        }
+    }
+
+    /// Makes sure of what is in doubt in a store of `bytes` bytes whose data ends with `kept`, of which
+    /// all before is durable: `kept` itself, and the zeros behind it as far as writes that were never
+    /// synced may have gone.
+    pub(super) async fn settle(
+        &mut self,
+        segment: &mut Segment<D>,
+        store: &Store<D>,
+        kept: Range<u64>,
+        bytes: u64,
+    ) -> Result<(), Error> {
+        // A store that a clean stop cut to its length may end within a block.
+        let space = round_up(bytes);
+        let zeros_end = match self.findings.read_only_from {
+            None => space
+                .min(kept.end + UNSYNCED_BYTES_MAX as u64)
+                .max(round_up(kept.end)),
+            // Behind damage nothing is appended, and nothing is cut.
+            Some(_) => kept.end,
+        };
+        // Where a store ends with a block that is durable nothing was ever written behind it.
+        if zeros_end <= kept.start {
+            return Ok(());
+        }
+        let end = kept.end;
+        let is_left = segment.stage == Stage::Damaged || self.findings.read_only_from.is_some();
+        match settle::rewrite(&self.context.dir, store, kept, zeros_end).await {
+            Ok(is_whole) if is_whole || is_left => {
+                // What lies behind is reserved at most: groups that are small want zeros there.
+                segment.space_bytes = segment.space_bytes.min(round_up(zeros_end));
+                Ok(())
+            }
+            _ => self.replace(segment, store, end, None).await,
+        }
+    }
+
+    /// Copies the first `bytes` bytes of a store that cannot be written in place any more to a new
+    /// generation, which takes its place. What is `gone` is asked for again first: the disk has written since.
+    async fn replace(
+        &mut self,
+        segment: &mut Segment<D>,
+        store: &Store<D>,
+        bytes: u64,
+        gone: Option<Gone>,
+    ) -> Result<(), Error> {
+        let (base, generation) = (segment.base.offset, segment.generation + 1);
+        let name = name::store(base, generation);
+        let made = copy(&self.context.dir, store, name.clone(), bytes).await?;
+        if let Some(Gone { range, error }) = gone
+            && self.quarantine_bytes(store, range, Reason::Torn).await?
+            && let Some(error) = error
+        {
+            // It was away for a moment. Nothing is given up.
+            made.close().await?;
+            remove(&self.context.dir, &name).await?;
+            return Err(error);
+        }
+        let edit = Edit::Generation(Generation { base, generation });
+        self.manifest.append(&edit).await?;
+        segment.generation = generation;
+        segment.store = Some(made);
+        segment.space_bytes = round_up(bytes);
+        let segment = base;
+        let event = Event::StoreReplaced {
+            segment,
+            generation,
+        };
+        self.findings.events.note(event);
+        Ok(())
+    }
+}
+
+/// What of a torn end there is no copy of.
+struct Gone {
+    /// Where it lies in the store.
+    range: Range<u64>,
+    /// What the disk said where a sound batch may stand.
+    error: Option<Error>,
+}
