@@ -5,7 +5,7 @@ use std::rc::Rc;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::{replica_status, segments};
-use corelog_record::{CopyId, LeaderEpoch, Offset, TopicName};
+use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::Peer;
 
 use super::address::is_address;
@@ -18,30 +18,47 @@ use crate::failure::{Failure, failure};
 /// Nodes that are asked, one after the other, for who owns a partition. More are none, or a circle.
 const HOPS_MAX: usize = 8;
 
-/// Another node took a partition over.
-pub(super) struct Claim {
-    pub(super) owner: String,
-    /// The first epoch of that which this log has not.
-    pub(super) epoch: LeaderEpoch,
+/// Another node that says that it owns a partition.
+pub(super) struct Rival {
+    pub(super) address: String,
+    pub(super) line: Rc<Line>,
+}
+
+impl Rival {
+    pub(super) fn node(&self) -> NodeId {
+        self.line.hello().node
+    }
 }
 
 impl Core {
-    /// Which other node took a partition over from this one, as far as one that followed it knows, and by which epoch.
+    /// Which other node owns a partition of this one, as far as one that followed it knows.
     ///
     /// # Errors
-    /// `Diverged` if another node owns it, and nothing shows that it took it over from here.
-    pub(super) async fn claim_of(
+    /// As [`owner_by`](Self::owner_by), and if at its address is another one.
+    pub(super) async fn rival_by(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         claimant: &Peer,
-    ) -> Result<Option<Claim>, Failure> {
-        self.check_is(claimant).await?;
-        let asked = self.owner_by(topic, key, claimant.address.clone());
-        let Some((line, owner)) = asked.await? else {
-            return Ok(None);
-        };
-        let there = segments_of(&line, topic, key, Offset::MAX).await?;
+    ) -> Result<Option<Rival>, Failure> {
+        self.check_is(key, claimant).await?;
+        let address = claimant.address.clone();
+        self.owner_by(topic, key, address).await
+    }
+
+    /// By which epoch, which this log has not, another node took a partition over from this one.
+    ///
+    /// # Errors
+    /// `Diverged` if nothing shows that it did.
+    pub(super) async fn claim_of(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        rival: &Rival,
+        claimant: &Peer,
+    ) -> Result<LeaderEpoch, Failure> {
+        let (line, owner) = (&rival.line, &rival.address);
+        let there = segments_of(line, topic, key, Offset::MAX).await?;
         let newest = self.epoch(key)?;
         let partition = key.partition.get();
         let Some(began) = first_behind(newest, &there) else {
@@ -50,37 +67,43 @@ impl Core {
                 %topic, partition, epoch = newest.map(LeaderEpoch::get), owner, its_epoch = theirs,
                 "another node owns it as well, by no later epoch: one of the two has to rejoin the other"
             );
-            return Err(both_own(&owner));
+            return Err(both_own(owner));
         };
         let epoch = began.epoch;
         let claim = (&there, began, claimant.copy);
-        let is_shown = self.goes_on(&line, topic, key, claim).await?
-            || owner != claimant.address
+        let is_shown = self.goes_on(line, topic, key, claim).await?
+            || *owner != claimant.address
                 && self.is_vouched_for(topic, key, &there, claimant).await?;
         if !is_shown {
             tracing::error!(
                 %topic, partition, epoch = epoch.get(), owner,
                 "another node owns it as well, and does not go on from what is here: one has to go"
             );
-            return Err(both_own(&owner));
+            return Err(both_own(owner));
         }
-        Ok(Some(Claim { owner, epoch }))
+        Ok(epoch)
     }
 
     /// Checks that the node at the address of one that followed is that one: this node may be reached there itself, where it
     /// does not say how others reach it, or one that was put in its place.
     ///
     /// # Errors
-    /// `SourceUnavailable` if it is not, or does not answer.
-    async fn check_is(self: &Rc<Self>, peer: &Peer) -> Result<(), Failure> {
+    /// `UnknownPartition` if it is one that is remembered itself, as a node is that was made anew there: the one before is
+    /// gone. `SourceUnavailable` if it is any other, or does not answer.
+    async fn check_is(self: &Rc<Self>, key: PartitionKey, peer: &Peer) -> Result<(), Failure> {
         let line = self.line_to(&peer.address).await?;
         let found = line.hello().node;
         if found == peer.node {
             return Ok(());
         }
+        let known = self.replica(key)?.followers;
+        let code = match known.iter().any(|known| known.node == found) {
+            true => ErrorCode::UnknownPartition,
+            false => ErrorCode::SourceUnavailable,
+        };
         let (address, node) = (&peer.address, peer.node);
         let message = format!("at {address} is node {found}, not {node}, which followed");
-        Err(failure(ErrorCode::SourceUnavailable, message))
+        Err(failure(code, message))
     }
 
     /// Which other node owns a partition, as far as the one at `address` knows: that one, or one that it was given to
@@ -90,7 +113,7 @@ impl Core {
         topic: &TopicName,
         key: PartitionKey,
         mut address: String,
-    ) -> Result<Option<(Rc<Line>, String)>, Failure> {
+    ) -> Result<Option<Rival>, Failure> {
         for _ in 0..HOPS_MAX {
             let line = self.line_to(&address).await?;
             if line.hello().node == self.shared.node {
@@ -98,7 +121,7 @@ impl Core {
             }
             let there = partition_at(&line, topic, key).await?;
             if there.role == replica_status::Role::Owner {
-                return Ok(Some((line, address)));
+                return Ok(Some(Rival { address, line }));
             }
             // Whoever owned it since this node did, or follows one who does, has a later epoch.
             let told = segments_of(&line, topic, key, Offset::MAX).await?;
@@ -106,7 +129,7 @@ impl Core {
             let is_later = self.epoch(key)? < newest;
             // Nobody else owns what it gives away, and may not for hours.
             if is_later && there.role == replica_status::Role::HandingOver {
-                return Ok(Some((line, address)));
+                return Ok(Some(Rival { address, line }));
             }
             match there.source {
                 Some(source) if is_later && is_address(&source) => address = source,

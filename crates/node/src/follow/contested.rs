@@ -22,10 +22,10 @@ impl Contested {
         self.0.borrow_mut().remove(&(key, by));
     }
 
-    /// How many partitions there are, of those that this node `owns`; it forgets the others.
-    pub(super) fn count(&self, owns: impl Fn(PartitionKey) -> bool) -> usize {
+    /// How many partitions there are of which the copy still `is_follower`; it forgets the others.
+    pub(super) fn count(&self, is_follower: impl Fn(PartitionKey, CopyId) -> bool) -> usize {
         let mut contested = self.0.borrow_mut();
-        contested.retain(|(key, _)| owns(*key));
+        contested.retain(|(key, by)| is_follower(*key, *by));
         let mut last = None;
         let is_new = |(key, _): &&(PartitionKey, CopyId)| last.replace(*key) != Some(*key);
         contested.iter().filter(is_new).count()
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_is_contested_once_until_no_copy_says_so_or_it_is_not_owned() {
+    fn a_partition_is_contested_once_until_no_follower_says_so() {
         let contested = Contested::default();
         let key = |partition| PartitionKey {
             topic: TopicId::from_bytes([1; 16]),
@@ -49,12 +49,12 @@ mod tests {
         contested.note(key(0), one);
         contested.note(key(0), other);
         contested.note(key(1), one);
-        assert_eq!(contested.count(|_| true), 2);
+        assert_eq!(contested.count(|_, _| true), 2);
         contested.settle(key(0), one);
-        assert_eq!(contested.count(|_| true), 2);
+        assert_eq!(contested.count(|_, _| true), 2);
         contested.settle(key(0), other);
-        assert_eq!(contested.count(|_| true), 1);
-        assert_eq!(contested.count(|_| false), 0);
-        assert_eq!(contested.count(|_| true), 0);
+        assert_eq!(contested.count(|_, _| true), 1);
+        assert_eq!(contested.count(|_, _| false), 0);
+        assert_eq!(contested.count(|_, _| true), 0);
     }
 }

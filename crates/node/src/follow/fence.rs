@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::fetch;
-use corelog_record::{CopyId, TopicName};
+use corelog_record::{CopyId, LeaderEpoch, TopicName};
 use corelog_storage::format::edit;
 use corelog_storage::format::replica::{Peer, Replica, Role};
 use futures_lite::FutureExt;
 
 use super::GONE_TIMEOUT;
-use super::claim::Claim;
+use super::claim::Rival;
 use super::ownership::{has_none, owned_at};
 use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};
@@ -83,8 +83,10 @@ impl Core {
         let mut pause = ASK_PAUSE_MIN;
         unasked.begin();
         while !self.is_stopping.get() {
+            let is_follower = |key, copy| self.is_follower(key, copy);
+            unasked.retain(is_follower);
+            let contested = self.followers.contested.count(is_follower);
             self.give_up_asking();
-            let contested = self.followers.contested.count(|key| self.owns(key));
             set(&self.counters.contested_partitions, contested as u64);
             for (address, claims) in self.silent_followers() {
                 // One that hangs keeps no other from being asked.
@@ -112,7 +114,7 @@ impl Core {
     fn give_up_asking(&self) {
         let mut unheard = BTreeMap::<_, usize>::new();
         let given_up = self.followers.unasked.give_up().into_iter();
-        for (key, copies) in given_up.filter(|(key, _)| self.owns(*key)) {
+        for (key, copies) in given_up {
             let remembered = copies.iter().filter_map(|copy| self.remembered(key, *copy));
             for (_, peer) in remembered {
                 *unheard.entry(peer.address).or_default() += 1;
@@ -128,8 +130,10 @@ impl Core {
         }
     }
 
-    fn owns(&self, key: PartitionKey) -> bool {
-        self.replica(key).is_ok_and(|replica| replica.role.owns())
+    /// If a copy is remembered as a follower of a partition that this node owns.
+    fn is_follower(&self, key: PartitionKey, copy: CopyId) -> bool {
+        let owned = self.replica(key).ok().filter(|replica| replica.role.owns());
+        owned.is_some_and(|owned| owned.followers.iter().any(|peer| peer.copy == copy))
     }
 
     /// The followers of partitions that this core owns from which nothing was heard for a while, by their addresses.
@@ -240,13 +244,17 @@ impl Core {
         if !replica.role.owns() {
             return Ok(());
         }
-        match self.claim_of(&topic, key, &claimant).await? {
-            // Whom it is given to finishes that when the handover is asked for again.
-            Some(claim) if !is_given_to(&replica, &claim.owner) => {
-                self.give_up(topic, key, claimant.copy, claim).await
-            }
-            _ => Ok(()),
+        let Some(rival) = self.rival_by(&topic, key, &claimant).await? else {
+            return Ok(());
+        };
+        // Whom it is given to finishes that when the handover is asked for again.
+        if self.is_given_to(&replica, &rival).await {
+            return Ok(());
         }
+        let epoch = self.claim_of(&topic, key, &rival, &claimant).await?;
+        // Until it says itself that it does not own it, or all that comes of that is written down.
+        self.followers.unasked.hold(key, claimant.copy);
+        self.give_up(topic, key, (rival.address, epoch)).await
     }
 
     /// Takes no more appends to a partition that another node owns.
@@ -254,14 +262,14 @@ impl Core {
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
-        claimant: CopyId,
-        Claim { owner, epoch }: Claim,
+        (owner, epoch): (String, LeaderEpoch),
     ) -> Result<(), Failure> {
-        let _hand = match self.replica(key)?.role {
-            // To give it to a third one, too, is called off.
-            Role::HandingOver => self.call_off(key).await?,
-            _ => self.take_hand(key)?,
-        };
+        let hand = self.take_hand(key);
+        if hand.is_err() && self.replica(key)?.role == Role::HandingOver {
+            // It is not given to a third one, too.
+            self.hands.call_off(key);
+        }
+        let _hand = hand?;
         let before = self.replica(key)?;
         if !before.role.owns() || Some(epoch) <= self.epoch(key)? {
             return Ok(());
@@ -277,7 +285,6 @@ impl Core {
                 %topic, partition, epoch, owner, "fenced: another node owns it; rejoin it"
             ),
             Err(error) => {
-                self.followers.unasked.hold(key, claimant);
                 let error = &error.message;
                 tracing::error!(
                     %topic, partition, epoch, owner, error,
@@ -292,33 +299,44 @@ impl Core {
     /// to: it would have two owners, of epochs of which none is later. Who does not answer may be gone.
     ///
     /// # Errors
-    /// `NotOwner` with the address of who owns it; `Diverged` if one does that has not taken it over from here.
+    /// `NotOwner` with the address of who owns it; `Diverged` if one does that has not taken it over from here; why one that
+    /// says so does not show it.
     pub(super) async fn check_unclaimed(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         replica: &Replica,
     ) -> Result<(), Failure> {
-        let others = replica.followers.iter();
-        for other in others.filter(|other| !is_given_to(replica, &other.address)) {
+        for other in &replica.followers {
             if self.shared.silent.is(&other.address, rt::now()) {
                 continue;
             }
-            match rt::timeout(GONE_TIMEOUT, self.claim_of(topic, key, other)).await {
-                Some(Ok(Some(claim))) if !is_given_to(replica, &claim.owner) => {
-                    return Err(owned_at(topic, key, Some(claim.owner)));
+            let rival = match rt::timeout(GONE_TIMEOUT, self.rival_by(topic, key, other)).await {
+                Some(Ok(Some(rival))) => rival,
+                Some(Ok(None) | Err(_)) => continue,
+                None => {
+                    self.shared.silent.note(other.address.clone(), rt::now());
+                    continue;
                 }
-                Some(Err(error)) if error.is(ErrorCode::Diverged) => return Err(error),
-                Some(_) => {}
-                None => self.shared.silent.note(other.address.clone(), rt::now()),
+            };
+            if !self.is_given_to(replica, &rival).await {
+                self.claim_of(topic, key, &rival, other).await?;
+                return Err(owned_at(topic, key, Some(rival.address)));
             }
         }
         Ok(())
     }
-}
 
-/// If a partition is being given to the node at an address.
-fn is_given_to(replica: &Replica, address: &str) -> bool {
-    let to = replica.sources.first();
-    replica.role == Role::HandingOver && to.is_some_and(|to| to == address)
+    /// If a partition is being given to a node, at whichever of its addresses.
+    async fn is_given_to(self: &Rc<Self>, replica: &Replica, rival: &Rival) -> bool {
+        let to = replica.sources.first();
+        let Some(to) = to.filter(|_| replica.role == Role::HandingOver) else {
+            return false;
+        };
+        let is_its_own = async {
+            let line = self.line_to(to).await;
+            line.is_ok_and(|line| line.hello().node == rival.node())
+        };
+        *to == rival.address || is_its_own.await
+    }
 }

@@ -138,13 +138,6 @@ impl Followers {
         self.contested.settle(key, copy);
     }
 
-    /// If a copy has yet to be asked since this node stood still. What it asks itself tells nothing: it may have waited in a
-    /// socket since then.
-    fn is_doubted(&self, key: PartitionKey, copy: CopyId) -> bool {
-        let is_it = |unasked| unasked == copy;
-        self.doubted.get().is_some() && self.unasked.is_any(key, is_it)
-    }
-
     /// If one was taken note of.
     fn knows(&self, key: PartitionKey, copy: CopyId) -> bool {
         self.heard_at(key, copy).is_some()
@@ -220,7 +213,7 @@ impl Core {
             }
             hearing.epochs = told(&mine);
         }
-        if !self.followers.is_doubted(key, follower.copy) {
+        if !self.followers.unasked.is_deaf_to(key, follower.copy) {
             self.followers.note(
                 key,
                 Follower {

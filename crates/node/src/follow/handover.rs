@@ -48,6 +48,7 @@ impl Core {
             // Before anything is written down: whoever names the wrong node loses nothing by it.
             self.until_near(&hand, &topic, key, &to).await?;
             self.until_alike(&hand, &topic, key, &to).await?;
+            self.check_unclaimed(&topic, key, &before).await?;
         }
         let handing = Replica {
             role: Role::HandingOver,
@@ -228,7 +229,7 @@ impl Core {
     ) -> Result<(), Failure> {
         match self.owner_by(topic, key, to.to_owned()).await {
             Ok(None) => Ok(()),
-            Ok(Some((_, owner))) => Err(owned_at(topic, key, Some(owner))),
+            Ok(Some(rival)) => Err(owned_at(topic, key, Some(rival.address))),
             // It has no such topic any more, and so follows nobody.
             Err(error) if has_none(&error) => Ok(()),
             Err(error) => Err(error),
@@ -245,7 +246,11 @@ impl Core {
         let before = self.replica(key)?;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
-        self.check_unclaimed(&topic, key, &before).await?;
+        match self.check_unclaimed(&topic, key, &before).await {
+            // Two own it already: it gets no worse, and one of the two can rejoin the other then.
+            Err(error) if error.is(ErrorCode::Diverged) => {}
+            checked => checked?,
+        }
         self.begin_above(key).await?;
         if is_forced {
             // A target that took over all the same began its epoch one step above the last, too.

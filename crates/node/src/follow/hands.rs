@@ -51,6 +51,17 @@ impl Hands {
     }
 }
 
+impl Hands {
+    /// Calls off what changes a partition's owner, if anything does; that takes a while.
+    pub(super) fn call_off(&self, key: PartitionKey) {
+        let changing = self.changing.borrow();
+        let running = changing.get(&key);
+        running
+            .iter()
+            .for_each(|change| change.is_called_off.set(true));
+    }
+}
+
 impl Core {
     /// Begins a change of a partition's owner.
     ///
@@ -83,10 +94,7 @@ impl Core {
                 Err(_) if rt::now() < deadline => {}
                 taken => return taken,
             }
-            let running = self.hands.changing.borrow().get(&key).cloned();
-            running
-                .iter()
-                .for_each(|change| change.is_called_off.set(true));
+            self.hands.call_off(key);
             rt::timeout(CALL_OFF_PAUSE, ended).await;
         }
     }

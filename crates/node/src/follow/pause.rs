@@ -64,7 +64,7 @@ impl Core {
             owned += usize::from(self.doubt_of(key, replica));
         }
         // Those that waited already wait from now on: nobody was asked meanwhile.
-        self.followers.unasked.begin();
+        self.followers.unasked.stood_still();
         if 0 < owned {
             tracing::warn!(
                 partitions = owned,

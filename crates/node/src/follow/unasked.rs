@@ -29,8 +29,10 @@ pub(crate) struct Unasked {
 struct Waiting {
     since: Instant,
     copies: Vec<CopyId>,
-    /// One of them has shown that it owns the partition.
-    is_shown: bool,
+    /// The one that has shown that it owns the partition.
+    shown: Option<CopyId>,
+    /// What they ask themselves tells nothing: it may have waited in a socket while this node stood still.
+    is_deaf: bool,
 }
 
 impl Unasked {
@@ -48,7 +50,8 @@ impl Unasked {
         let known = waiting.entry(key).or_insert(Waiting {
             since,
             copies: Vec::new(),
-            is_shown: false,
+            shown: None,
+            is_deaf: false,
         });
         if !known.copies.contains(&copy) {
             known.copies.push(copy);
@@ -60,7 +63,7 @@ impl Unasked {
     pub(super) fn hold(&self, key: PartitionKey, copy: CopyId) {
         self.add(key, copy);
         if let Some(known) = self.waiting.borrow_mut().get_mut(&key) {
-            known.is_shown = true;
+            known.shown = Some(copy);
         }
     }
 
@@ -85,6 +88,7 @@ impl Unasked {
         };
         let before = known.copies.len();
         known.copies.retain(|unasked| *unasked != copy);
+        known.shown.take_if(|shown| *shown == copy);
         if known.copies.len() < before {
             self.at.set(rt::now());
         }
@@ -98,6 +102,30 @@ impl Unasked {
         let waiting = self.waiting.borrow();
         let known = waiting.get(&key);
         known.is_some_and(|known| known.copies.iter().any(|copy| is_it(*copy)))
+    }
+
+    /// The same, if they have to be asked.
+    pub(super) fn is_deaf_to(&self, key: PartitionKey, copy: CopyId) -> bool {
+        let waiting = self.waiting.borrow();
+        let known = waiting.get(&key).filter(|known| known.is_deaf);
+        known.is_some_and(|known| known.copies.contains(&copy))
+    }
+
+    /// This node stood still: those that are waited for have to be asked, from now on.
+    pub(super) fn stood_still(&self) {
+        self.begin();
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.values_mut().for_each(|known| known.is_deaf = true);
+    }
+
+    /// Forgets those that are followers no more.
+    pub(super) fn retain(&self, is_follower: impl Fn(PartitionKey, CopyId) -> bool) {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.retain(|key, known| {
+            known.copies.retain(|copy| is_follower(*key, *copy));
+            known.shown.take_if(|shown| !is_follower(*key, *shown));
+            !known.copies.is_empty()
+        });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -117,7 +145,7 @@ impl Unasked {
         let given_up = waiting.extract_if(|_, known| {
             let is_late =
                 known.since + PATIENCE_MAX <= now || is_silent && known.since + PATIENCE <= now;
-            is_late && !known.is_shown
+            is_late && known.shown.is_none()
         });
         given_up.map(|(key, known)| (key, known.copies)).collect()
     }
@@ -158,8 +186,38 @@ mod tests {
             unasked.at.set(ago);
             unasked.waiting.borrow_mut().get_mut(&key(0)).unwrap().since = ago;
             assert!(unasked.give_up().is_empty());
+            let gone = CopyId::from_bytes([2; 16]);
+            unasked.add(key(0), gone);
             unasked.settle(key(0), one);
-            assert!(unasked.is_empty());
+            assert!(!unasked.is_empty());
+            assert_eq!(
+                unasked.give_up().len(),
+                1,
+                "the other one is not waited for"
+            );
+
+            unasked.hold(key(0), one);
+            unasked.add(key(0), gone);
+            unasked.retain(|_, copy| copy == gone);
+            unasked.at.set(ago);
+            unasked.waiting.borrow_mut().get_mut(&key(0)).unwrap().since = ago;
+            assert_eq!(unasked.give_up().len(), 1, "it was forgotten");
+        });
+    }
+
+    #[test]
+    fn what_a_copy_asks_itself_tells_nothing_of_it_behind_a_standstill() {
+        with_core(|_| async {
+            let unasked = Unasked::new();
+            let one = CopyId::from_bytes([1; 16]);
+            unasked.add(key(0), one);
+            assert!(!unasked.is_deaf_to(key(0), one));
+            unasked.stood_still();
+            assert!(unasked.is_deaf_to(key(0), one));
+            unasked.settle(key(0), one);
+            assert!(!unasked.is_deaf_to(key(0), one));
+            unasked.add(key(0), one);
+            assert!(!unasked.is_deaf_to(key(0), one), "until the next one");
         });
     }
 
