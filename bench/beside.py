@@ -52,7 +52,8 @@ def main():
 
 
 def judged(told, acks, left_out, watched):
-    """Whether the slowest was slow inside the node: with everything, and for reasons inside it."""
+    """Whether the slowest was slow inside the node: with everything. What the node itself writes may provoke a stall of the
+    device, so what is left without those is told, and no verdict."""
     slowest, inside = told["slowest"][0]["us"], told["inside_us_max"]
     if inside is None:
         all_of_them = f"not known, the node does not tell ({slowest / 1000:.0f} ms in all)"
@@ -60,8 +61,8 @@ def judged(told, acks, left_out, watched):
         all_of_them = f"{verdict(inside)} (at most {inside / 1000:.0f} ms inside, {slowest / 1000:.0f} ms in all)"
     if watched:
         longest = max(took for _, took in acks)
-        reasons_inside = (f"without the {left_out} in or behind {' or '.join(watched)} {verdict(longest)} (at most "
-                          f"{longest / 1000:.0f} ms in all)")
+        reasons_inside = (f"without the {left_out} in or behind {' or '.join(watched)} at most {longest / 1000:.0f} ms in all, "
+                          "which is no verdict")
     else:
         reasons_inside = "what waited for the machine or its disk is not told apart"
     return f"No acknowledgement takes longer than {LONGEST_US // 1000} ms inside the node: with everything {all_of_them}; " \

@@ -39,9 +39,10 @@ def built(variable, program, manifest):
 
 
 def identity(corelog):
-    """Which build it is: its version alone does not say of which commit."""
+    """Which build it is: its version alone does not say of which commit, and one that was named is of any."""
     version = subprocess.run([corelog, "--version"], capture_output=True, text=True).stdout.strip()
-    return f"{version}, SHA-256 {hashlib.sha256(pathlib.Path(corelog).read_bytes()).hexdigest()[:12]}…"
+    of = "another build, " if "CORELOG" in os.environ else ""
+    return f"{of}{version}, SHA-256 {hashlib.sha256(pathlib.Path(corelog).read_bytes()).hexdigest()[:12]}…"
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 # log goes instead. CORELOG names another build of the binary.
 
 CORELOG=${CORELOG:-}
+NAMED=$CORELOG
 PID=
 # The process group of what measures, while it does.
 GROUP=
@@ -18,8 +19,8 @@ build() {
 # Where a release build of this workspace leaves a program.
 built() { echo "${CARGO_TARGET_DIR:-target}/release/$1"; }
 
-# Which build it is: its version alone does not say of which commit.
-identity() { echo "$("$CORELOG" --version), SHA-256 $(sha256sum "$CORELOG" | cut -c -12)…"; }
+# Which build it is: its version alone does not say of which commit, and one that was named is of any.
+identity() { echo "${NAMED:+another build, }$("$CORELOG" --version), SHA-256 $(sha256sum "$CORELOG" | cut -c -12)…"; }
 
 # Runs what measures, shown and added to a file, in a process group of its own: who ends this ends all of it. What is run is
 # part of a pipeline there, so in a process of its own: a server is its child, and its to end.

@@ -57,6 +57,7 @@ const HOSTILE: [Deed; 6] = [
 struct Place {
     deed: Deed,
     stream: Option<TcpStream>,
+    has_connected: bool,
     /// What is still to be sent of what it was about to.
     to_send: Vec<u8>,
     turns: u64,
@@ -72,7 +73,8 @@ pub(crate) struct Crowd {
 
 #[derive(Default)]
 struct Tally {
-    reached: AtomicUsize,
+    /// How many places have ever been connected.
+    places: AtomicUsize,
     open: AtomicUsize,
     connects: AtomicU64,
     closed: AtomicU64,
@@ -116,6 +118,7 @@ impl Crowd {
                 Manners::Hostile => HOSTILE[number % HOSTILE.len()],
             },
             stream: None,
+            has_connected: false,
             to_send: Vec::new(),
             turns: number as u64,
         };
@@ -130,9 +133,9 @@ impl Crowd {
         }
     }
 
-    /// If each of it has tried to connect.
+    /// If each of it has been connected.
     pub(crate) fn is_complete(&self) -> bool {
-        self.count <= self.tally.reached.load(Ordering::Relaxed)
+        self.tally.places.load(Ordering::Relaxed) == self.count
     }
 
     /// Ends it; what it did.
@@ -176,7 +179,7 @@ fn live(
     let mut random = fastrand::Rng::with_seed(7);
     while !is_over.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        for (number, place) in places.iter_mut().enumerate() {
+        for place in &mut places {
             if is_over.load(Ordering::Relaxed) {
                 break;
             }
@@ -185,7 +188,6 @@ fn live(
                 place.to_send.clear();
                 tally.closed.fetch_add(1, Ordering::Relaxed);
             }
-            tally.reached.fetch_max(number + 1, Ordering::Relaxed);
         }
         let open = places.iter().filter(|place| place.stream.is_some());
         tally.open.store(open.count(), Ordering::Relaxed);
@@ -207,6 +209,9 @@ impl Place {
             let stream = TcpStream::connect_timeout(&server, Duration::from_secs(1))?;
             stream.set_nonblocking(true)?;
             tally.connects.fetch_add(1, Ordering::Relaxed);
+            if !std::mem::replace(&mut self.has_connected, true) {
+                tally.places.fetch_add(1, Ordering::Relaxed);
+            }
             self.to_send = first(self.deed, bait, self.turns, random);
             self.stream = Some(stream);
         }

@@ -1,4 +1,4 @@
-//! Those who behave: a producer that waits for each acknowledgement, and a consumer that follows.
+//! Those who behave: of each partition a producer that waits for each acknowledgement, and a follower of all that comes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,52 +25,96 @@ pub(crate) struct Ledger {
     acked: Mutex<[Vec<u64>; PARTITIONS as usize]>,
     /// When each record was sent.
     sent: Mutex<[Vec<Instant>; PARTITIONS as usize]>,
+    /// How many came to the follower of each partition.
+    delivered: Mutex<[usize; PARTITIONS as usize]>,
     waited: Mutex<Waited>,
 }
 
-/// What was waited, from the sending of each record on.
+/// What was waited, from the sending of each record on, and how many were acknowledged and delivered of each partition.
 #[derive(Default)]
 pub(crate) struct Waited {
     for_ack: Vec<Duration>,
     for_delivery: Vec<Duration>,
+    acked: [u64; PARTITIONS as usize],
+    delivered: [u64; PARTITIONS as usize],
     busy: u64,
 }
 
-/// Begins a producer and a consumer for each partition; they end when it is over.
-pub(crate) fn begin(
-    server: SocketAddr,
-    topic: &Target,
-    ledger: &Arc<Ledger>,
-    is_over: &Arc<AtomicBool>,
-) -> Vec<JoinHandle<()>> {
-    let mut threads = Vec::new();
-    for partition in 0..PARTITIONS {
-        let (topic, ledger, is_over) = (topic.clone(), Arc::clone(ledger), Arc::clone(is_over));
-        let consumer = (topic.clone(), Arc::clone(&ledger), Arc::clone(&is_over));
-        let wire = Wire::open(server).unwrap();
-        threads.push(thread::spawn(move || {
-            produce(wire, &topic, partition, &ledger, &is_over);
-        }));
-        let wire = Wire::open(server).unwrap();
-        let (topic, ledger, is_over) = consumer;
-        threads.push(thread::spawn(move || {
-            follow(wire, &topic, partition, &ledger, &is_over);
-        }));
-    }
-    threads
+/// All of them, at work.
+pub(crate) struct Good {
+    producers: Vec<JoinHandle<()>>,
+    followers: Vec<JoinHandle<()>>,
+    ledger: Arc<Ledger>,
+    is_produced: Arc<AtomicBool>,
+    is_followed: Arc<AtomicBool>,
 }
 
-fn produce(mut wire: Wire, topic: &Target, partition: u32, ledger: &Ledger, is_over: &AtomicBool) {
-    let (mut number, mut request) = (0_u64, topic.produce(partition));
-    while !is_over.load(Ordering::Relaxed) {
+impl Good {
+    /// Begins a producer and a follower for each partition.
+    pub(crate) fn begin(server: SocketAddr, topic: &Target, ledger: &Arc<Ledger>) -> Self {
+        let (is_produced, is_followed) = (Arc::default(), Arc::default());
+        let each = |is_over: &Arc<AtomicBool>, work: fn(&Work)| {
+            let each = (0..PARTITIONS).map(|partition| {
+                let work_of_one = Work {
+                    server,
+                    topic: topic.clone(),
+                    partition,
+                    ledger: Arc::clone(ledger),
+                    is_over: Arc::clone(is_over),
+                };
+                thread::spawn(move || work(&work_of_one))
+            });
+            each.collect()
+        };
+        Self {
+            producers: each(&is_produced, produce),
+            followers: each(&is_followed, follow),
+            ledger: Arc::clone(ledger),
+            is_produced,
+            is_followed,
+        }
+    }
+
+    /// Ends the producers, and the followers when each has all that was acknowledged.
+    pub(crate) fn end(self) {
+        self.is_produced.store(true, Ordering::Relaxed);
+        let join = |threads: Vec<JoinHandle<()>>| {
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
+        };
+        join(self.producers);
+        deadline::until("each follower has all that was acknowledged", || {
+            self.ledger.is_all_delivered()
+        });
+        self.is_followed.store(true, Ordering::Relaxed);
+        join(self.followers);
+    }
+}
+
+/// What one of them has to do.
+struct Work {
+    server: SocketAddr,
+    topic: Target,
+    partition: u32,
+    ledger: Arc<Ledger>,
+    is_over: Arc<AtomicBool>,
+}
+
+fn produce(work: &Work) {
+    let (partition, ledger) = (work.partition, &work.ledger);
+    let mut wire = Wire::open(work.server).unwrap();
+    let (mut number, mut request) = (0_u64, work.topic.produce(partition));
+    while !work.is_over.load(Ordering::Relaxed) {
         let body = batch(Codec::None, [number.to_string()]);
         let begun = ledger.begin(partition, number);
         // Whoever behaves is never cut.
         match wire.call(&request, &body).unwrap() {
             Ok(_) => {
                 ledger.acked.lock().unwrap()[partition as usize].push(number);
-                let waited = begun.elapsed();
-                ledger.waited.lock().unwrap().for_ack.push(waited);
+                let mut waited = ledger.waited.lock().unwrap();
+                waited.for_ack.push(begun.elapsed());
+                waited.acked[partition as usize] += 1;
                 number += 1;
             }
             Err(error) => {
@@ -84,10 +128,12 @@ fn produce(mut wire: Wire, topic: &Target, partition: u32, ledger: &Ledger, is_o
     }
 }
 
-fn follow(mut wire: Wire, topic: &Target, partition: u32, ledger: &Ledger, is_over: &AtomicBool) {
+fn follow(work: &Work) {
+    let (partition, ledger) = (work.partition, &work.ledger);
+    let mut wire = Wire::open(work.server).unwrap();
     let (mut next, mut expected) = (Offset::ZERO, 0);
-    while !is_over.load(Ordering::Relaxed) {
-        let mut request = topic.fetch(partition, next);
+    while !work.is_over.load(Ordering::Relaxed) {
+        let mut request = work.topic.fetch(partition, next);
         request.max_wait_ms = 500;
         match wire.call(&request, &[]).unwrap() {
             Ok((answer, body)) => {
@@ -98,7 +144,10 @@ fn follow(mut wire: Wire, topic: &Target, partition: u32, ledger: &Ledger, is_ov
                 }
                 next = answer.next;
             }
-            Err(error) => assert!(error.is(ErrorCode::Busy), "{error}"),
+            Err(error) => {
+                assert!(error.is(ErrorCode::Busy), "{error}");
+                ledger.waited.lock().unwrap().busy += 1;
+            }
         }
     }
 }
@@ -126,9 +175,19 @@ impl Ledger {
     }
 
     fn deliver(&self, partition: u32, number: u64) {
-        let number = usize::try_from(number).unwrap();
-        let waited = self.sent.lock().unwrap()[partition as usize][number].elapsed();
-        self.waited.lock().unwrap().for_delivery.push(waited);
+        let (number, partition) = (usize::try_from(number).unwrap(), partition as usize);
+        let took = self.sent.lock().unwrap()[partition][number].elapsed();
+        self.delivered.lock().unwrap()[partition] += 1;
+        let mut waited = self.waited.lock().unwrap();
+        waited.for_delivery.push(took);
+        waited.delivered[partition] += 1;
+    }
+
+    fn is_all_delivered(&self) -> bool {
+        let acked = self.acked.lock().unwrap();
+        let delivered = self.delivered.lock().unwrap();
+        let mut each = acked.iter().zip(*delivered);
+        each.all(|(acked, delivered)| acked.len() == delivered)
     }
 
     /// Waits until so many records are acknowledged.
@@ -166,6 +225,12 @@ impl Waited {
     /// The 99th of a hundred acknowledgements, as a multiple of another's.
     pub(crate) fn ratio_of_p99(&self, other: &Self) -> f64 {
         at(&self.for_ack, 0.99).as_secs_f64() / at(&other.for_ack, 0.99).as_secs_f64()
+    }
+
+    /// The least that was acknowledged, or delivered, of any partition.
+    pub(crate) fn least(&self) -> u64 {
+        let counts = self.acked.iter().chain(&self.delivered);
+        counts.copied().min().unwrap_or_default()
     }
 }
 

@@ -105,6 +105,14 @@ fn whatever_goes_wrong_a_copy_ends_equal_or_says_why_it_stopped() {
         pair.mount.kind,
         pair.stopped
     );
+    for (trouble, count) in [
+        (Trouble::Cut, counts.cut),
+        (Trouble::Stall, counts.stalled),
+        (Trouble::Corrupt, counts.corrupt),
+    ] {
+        let is_certain = seen.get(&trouble).is_some_and(|rounds| *rounds >= 4);
+        assert!(count > 0 || !is_certain, "{trouble:?} never happened");
+    }
     pair.source.stop();
     pair.follower.stop();
 }
@@ -121,9 +129,12 @@ impl Pair {
         let from = segments(&self.follower, &topic, 0).log_start;
         let seen = bytes(&self.follower, &topic, 0, Offset::MAX);
         self.source.proxy.set(Odds::default());
+        let mut stops = 0;
         while let Err(why) = try_until_level(&self.source, &self.follower, &topic, 0) {
             let code = why.known_code();
             assert!(code.is_some(), "stopped without a known cause: {why:?}");
+            stops += 1;
+            assert!(stops <= STOPS_MAX, "it stops again and again: {why:?}");
             *self.stopped.entry(format!("{code:?}")).or_default() += 1;
             self.ask(&topic);
         }
@@ -212,6 +223,8 @@ impl Pair {
 
 /// A topic has that many at least when it is cloned: 20 batches of two.
 const RECORDS_MIN: u64 = 40;
+/// When the trouble is over, a copy that is asked to goes on: it may have stopped before, and meet what was on its way.
+const STOPS_MAX: usize = 3;
 /// Room for a round's topic several times over.
 const DISK_BYTES: u64 = 96 << 20;
 /// Of a node that nobody talks to: those that it listens on, and one that is being closed.

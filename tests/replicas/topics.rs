@@ -277,7 +277,8 @@ fn a_former_owner_takes_up_what_comes_at_the_next_one() {
     assert_equal(&b, &a, &topic, 2);
 }
 
-/// It had the settings of an old owner for ever, which was named first and is fenced.
+/// It had the settings of an old owner, which was named first and is fenced: for ever, and then for as long as it had
+/// followed that a moment ago.
 #[test]
 fn a_copy_takes_no_settings_from_who_owns_nothing_any_more() {
     let folder = Folder::new();
@@ -287,10 +288,20 @@ fn a_copy_takes_no_settings_from_who_owns_nothing_any_more() {
     super::promote::promote(&b, &topic);
     a.up();
     until_fenced(&a, &topic);
-    let changed = b.alter(&topic, None, keeping(5_000_000)).settings;
-    until("it has the settings of the owner", || {
-        settings(&c, &topic) == changed
+    until("it follows the new owner, and knows it as that", || {
+        let told = status(&c, &topic, 0);
+        let follows = (told.state, told.source) == (State::Following, Some(b.address()));
+        follows && told.owner_heard_ms.is_none()
     });
+    let asked = a.proxy.asked(Kind::Metadata);
+    for age_ms in 5_000_000..5_000_003 {
+        let changed = b.alter(&topic, None, keeping(age_ms)).settings;
+        until("it has the settings of the owner", || {
+            settings(&c, &topic) == changed
+        });
+    }
+    // One question may have been on its way.
+    assert!(a.proxy.asked(Kind::Metadata) <= asked + 1);
 }
 
 /// What was acknowledged here was undone: the next owner had not looked yet, kept what it had, and the

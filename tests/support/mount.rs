@@ -20,6 +20,11 @@ pub(crate) struct Mount {
 impl Mount {
     /// A file system with room for so many bytes.
     pub(crate) fn small(folder: &Folder, bytes: u64) -> Self {
+        Self::try_small(folder, bytes).unwrap_or_else(|| panic!("{ADVICE}"))
+    }
+
+    /// The same, if that may be mounted.
+    pub(crate) fn try_small(folder: &Folder, bytes: u64) -> Option<Self> {
         let image = folder.path().join("image");
         std::fs::File::create(&image)
             .unwrap()
@@ -52,11 +57,12 @@ impl Mount {
             work.display()
         );
         let script = "mount -t overlay overlay -o \"$1\" \"$0\" && echo overlay || exit 1";
-        Self::hold(folder, script, &[options.as_ref()])
+        let held = Self::hold(folder, script, &[options.as_ref()]);
+        held.unwrap_or_else(|| panic!("{ADVICE}"))
     }
 
-    /// Mounts by a script that is given the mount point and `args`, and says what it mounted.
-    fn hold(folder: &Folder, script: &str, args: &[&std::ffi::OsStr]) -> Self {
+    /// Mounts by a script that is given the mount point and `args`, and says what it mounted; nothing if that may not be.
+    fn hold(folder: &Folder, script: &str, args: &[&std::ffi::OsStr]) -> Option<Self> {
         let point = folder.path().join("mounted");
         std::fs::create_dir(&point).unwrap();
         let mut command = Command::new("unshare");
@@ -67,21 +73,18 @@ impl Mount {
         command.args(["sh", "-c", &format!("{script}\nexec cat")]);
         command.arg(&point).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let advice = "these tests mount file systems: run them as root, or allow user namespaces";
-        let mut holder = command
-            .spawn()
-            .unwrap_or_else(|why| panic!("{advice}: {why}"));
+        let mut holder = command.spawn().unwrap();
         let stdin = holder.stdin.take().unwrap();
         let mut kind = String::new();
         let stdout = holder.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut kind).unwrap();
-        assert!(!kind.is_empty(), "{advice}");
-        Self {
+        let mount = Self {
             holder,
             _stdin: stdin,
             point,
             kind: kind.trim().to_owned(),
-        }
+        };
+        (!mount.kind.is_empty()).then_some(mount)
     }
 
     /// What a process has to be run through to see it.
@@ -126,6 +129,8 @@ impl Drop for Mount {
         let _ = self.holder.wait();
     }
 }
+
+const ADVICE: &str = "these tests mount file systems: run them as root, or allow user namespaces";
 
 fn is_superuser() -> bool {
     nix::unistd::geteuid().is_root()

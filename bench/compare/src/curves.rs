@@ -10,7 +10,7 @@
 //! | log length | one record in flight behind so many MiB, after a clean stop and start | start, seek, p50 |
 //!
 //! Each point has a server of its own on an empty folder, and each partition a batch before; rounds go over all points,
-//! and medians are told.
+//! and medians are told, from the least to the most.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,8 +25,8 @@ use serde_json::Value;
 use crate::contender::{Contender as _, Level, Produce};
 use crate::contenders::{Client, Corelog};
 use crate::machine;
-use crate::median::median;
 use crate::progress::Progress;
+use crate::shown::shown;
 
 /// All curves of a run.
 #[derive(Serialize)]
@@ -353,7 +353,7 @@ pub fn markdown(curves: &Curves) -> String {
     // A string takes whatever is written.
     let _ = writeln!(
         out,
-        "{date}, `{}`, medians of {rounds}{shortened}; {}. Times of acknowledgements are of closed loops.",
+        "{date}, `{}`, medians of {rounds} (least to most){shortened}; {}. Times of acknowledgements are of closed loops.",
         curves.command,
         machine::programs(&curves.machine),
     );
@@ -362,7 +362,7 @@ pub fn markdown(curves: &Curves) -> String {
         let _ = writeln!(out, "| {} | {} |", curve.axis, curve.told.join(" | "));
         let _ = writeln!(out, "|---|{}", "---|".repeat(curve.told.len()));
         for point in &curve.points {
-            let told = curve.told.iter().map(|name| point.median(name));
+            let told = curve.told.iter().map(|name| point.shown(name));
             let told: Vec<_> = told.collect();
             let _ = writeln!(out, "| {} | {} |", point.x, told.join(" | "));
         }
@@ -376,12 +376,12 @@ pub fn markdown(curves: &Curves) -> String {
 }
 
 impl Point {
-    fn median(&self, name: &str) -> String {
-        let values = self.rounds.iter().filter_map(|round| round.get(name));
-        match median(values.copied()) {
-            Some(value) if value < 10.0 => format!("{value:.1}"),
-            Some(value) => format!("{value:.0}"),
-            None => "–".into(),
+    fn shown(&self, name: &str) -> String {
+        let rounds = self.rounds.iter().enumerate();
+        let values = rounds.filter_map(|(round, told)| Some((round, *told.get(name)?)));
+        match shown(&values.collect::<Vec<_>>()) {
+            none if none.is_empty() => "–".into(),
+            shown => shown,
         }
     }
 }

@@ -167,8 +167,9 @@ impl Core {
             let mut partitions = topic.partitions();
             partitions.any(|(partition, _)| {
                 let topic = topic.id;
-                let which = (PartitionKey { topic, partition }, source.to_owned());
-                self.shared.followed.is(&which, rt::now())
+                let key = PartitionKey { topic, partition };
+                let followed = self.shared.followed.found(&key, rt::now());
+                followed.as_deref() == Some(source)
             })
         };
         !is_followed(source) && topic.sources().iter().any(|other| is_followed(other))

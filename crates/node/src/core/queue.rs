@@ -196,51 +196,15 @@ impl Drop for Front {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
-
     use corelog_protocol::error::ErrorCode;
-    use corelog_protocol::frame::CorrelationId;
-    use corelog_protocol::message::ack::Level;
-    use corelog_record::Timestamp;
-    use corelog_record::batch::{Builder, Codec};
     use corelog_storage::log::UNSYNCED_BYTES_MAX;
     use futures_lite::future::{block_on, poll_once};
 
-    use super::super::tests::{topic, with_core};
+    use super::super::tests::{batches, produce, terms, topic, with_core};
     use super::*;
-    use crate::frame_id::FrameId;
     use crate::partition::Input;
 
     const KIB: usize = 1 << 10;
-
-    /// What is about `bytes` long.
-    fn batches(bytes: usize) -> Vec<u8> {
-        let mut builder = Builder::new(Codec::None);
-        let value = vec![b'v'; bytes];
-        let time = Timestamp::from_millis(1);
-        builder.append(time, None, Some(&value), &[]).unwrap();
-        builder.build().unwrap()
-    }
-
-    fn terms() -> Terms {
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        Terms {
-            frame: FrameId::new(peer, CorrelationId::new(1)),
-            level: Some(Level::Accepted),
-            taken: rt::now(),
-        }
-    }
-
-    /// As a connection does.
-    async fn produce(core: &Rc<Core>, key: PartitionKey, batches: &[u8]) {
-        match core.produce(key, batches, terms(), Stand::Newcomer) {
-            Err(NotAppended::TailFull(_)) => {
-                core.produce_in_turn(key, batches, terms()).await.unwrap();
-            }
-            Err(NotAppended::Refused(error)) => panic!("{error}"),
-            Ok(_) => {}
-        }
-    }
 
     /// It needed much room at once, and those that needed little took what came free, for as long as they went on.
     #[test]

@@ -335,9 +335,12 @@ fn status_of(slot: &Slot) -> scrub_topic::Partition {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use corelog_protocol::message::settings::TopicSettings;
     use futures_lite::future::poll_once;
 
-    use super::super::tests::{topic, with_core};
+    use super::super::tests::{batches, produce, topic, with_core};
     use super::*;
 
     /// With thousands of partitions that were due, the core did nothing else for seconds while it was to answer
@@ -380,6 +383,47 @@ mod tests {
                 visited.push(slot);
             }
             assert_eq!(visited, [0, 2, 0, 0].map(|at| slots[at]));
+        });
+    }
+
+    /// Its topic came here in 1970, and nobody asks for a pass.
+    #[test]
+    fn a_week_after_a_pass_a_partition_is_scrubbed_unasked_unless_that_is_turned_off() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            let mut topic = Arc::unwrap_or_clone(topic);
+            topic.settings.segment_bytes = TopicSettings::SEGMENT_BYTES_MIN;
+            assert!(core.open_partition(&Arc::new(topic), key).await);
+            assert_eq!(core.next_to_scrub(), None, "nothing is sealed");
+            let is_sealed = |slot: &Slot| slot.partition().is_some_and(|p| p.sealed_bytes() > 0);
+            let opened = core.slot_of(key).unwrap();
+            // The second does not fit beside the first.
+            for _ in 0..2 {
+                produce(&core, key, &batches(900 << 10)).await;
+            }
+            for _ in 0..2_000 {
+                if core.slots.borrow().get(opened).is_some_and(is_sealed) {
+                    break;
+                }
+                core.step(opened, Input::Commit);
+                rt::sleep(Duration::from_millis(5)).await;
+            }
+            let rate = core.shared.scrub_rate.get();
+            core.shared.scrub_rate.set(0);
+            assert_eq!(core.next_to_scrub(), None, "turned off");
+            core.shared.scrub_rate.set(rate);
+            let slot = core.next_to_scrub().unwrap();
+            assert_eq!(slot, opened);
+            core.scrub_pass(slot).await;
+            let tried = core.slots.borrow().get(slot).unwrap().scrub.tried;
+            assert_eq!(tried.unwrap().outcome, Outcome::Whole);
+            assert_eq!(core.next_to_scrub(), None, "it has been scrubbed");
+            let slots = core.slots.borrow();
+            let slot = slots.get(slot).unwrap();
+            let in_a_week = tried.unwrap().at.saturating_add_millis(PASS_EVERY_MS);
+            let just_before = tried.unwrap().at.saturating_add_millis(PASS_EVERY_MS - 1);
+            assert!(is_due(slot, in_a_week));
+            assert!(!is_due(slot, just_before));
         });
     }
 

@@ -57,9 +57,9 @@ pub(crate) struct Shared {
     pub(crate) transfers: Transfers,
     /// Whether slight groups are about.
     pub(crate) slight: Slight,
-    /// Nodes that did not answer a moment ago, and sources that partitions of this node follow.
+    /// Nodes that did not answer a moment ago, and the source that each partition of this node follows.
     pub(crate) silent: Lately<String>,
-    pub(crate) followed: Lately<(PartitionKey, String)>,
+    pub(crate) followed: Lately<PartitionKey, String>,
     /// Every core's counters; each is written by its own core alone.
     pub(crate) counters: Vec<Arc<Counters>>,
     /// Known once the node listens, before it serves.

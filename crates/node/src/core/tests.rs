@@ -1,16 +1,24 @@
 //! A core without its keepers, for tests that decide themselves what is done when.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
+use corelog_protocol::frame::CorrelationId;
+use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::settings::TopicSettings;
+use corelog_record::batch::{Builder, Codec};
 use corelog_record::{CoreId, NodeId, PartitionId, Timestamp, TopicId, TopicName};
 
+use super::queue::Stand;
+use super::serve::NotAppended;
+use super::terms::Terms;
 use super::*;
 use crate::catalog::Topic;
 use crate::config::NodeConfig;
 use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
+use crate::frame_id::FrameId;
 use crate::metrics::Counters;
 use crate::rate::Rates;
 use crate::router;
@@ -48,6 +56,35 @@ pub(super) fn topic(number: u8) -> (Arc<Topic>, PartitionKey) {
         partition: PartitionId::new(0),
     };
     (Arc::new(topic), key)
+}
+
+/// What is about `bytes` long.
+pub(super) fn batches(bytes: usize) -> Vec<u8> {
+    let mut builder = Builder::new(Codec::None);
+    let value = vec![b'v'; bytes];
+    let time = Timestamp::from_millis(1);
+    builder.append(time, None, Some(&value), &[]).unwrap();
+    builder.build().unwrap()
+}
+
+pub(super) fn terms() -> Terms {
+    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    Terms {
+        frame: FrameId::new(peer, CorrelationId::new(1)),
+        level: Some(Level::Accepted),
+        taken: rt::now(),
+    }
+}
+
+/// As a connection does.
+pub(super) async fn produce(core: &Rc<Core>, key: PartitionKey, batches: &[u8]) {
+    match core.produce(key, batches, terms(), Stand::Newcomer) {
+        Err(NotAppended::TailFull(_)) => {
+            core.produce_in_turn(key, batches, terms()).await.unwrap();
+        }
+        Err(NotAppended::Refused(error)) => panic!("{error}"),
+        Ok(_) => {}
+    }
 }
 
 fn shared(dir: &Path) -> Arc<Shared> {

@@ -114,10 +114,12 @@ impl Following {
         let there = partition_at(&source.line, &self.topic, self.key).await;
         let there = there.map_err(Trouble::of)?;
         let standing = standing_of(&there);
-        let which = (self.key, source.address.clone());
+        let (followed, address) = (&core.shared.followed, &source.address);
         match standing {
-            Standing::Owner | Standing::Follower(_) => core.shared.followed.note(which, asked),
-            Standing::Lender(_) | Standing::Replaced => core.shared.followed.forget(&which),
+            Standing::Owner | Standing::Follower(_) => {
+                followed.note(self.key, address.clone(), asked);
+            }
+            Standing::Lender(_) | Standing::Replaced => followed.forget(&self.key, address),
         }
         if standing == Standing::Replaced && self.replica.until.is_none() {
             return Err(Trouble::Again(replaced(&there)));

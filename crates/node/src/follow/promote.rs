@@ -94,7 +94,7 @@ impl Core {
         let core = Rc::clone(self);
         let claiming = async move {
             for source in sources {
-                if core.shared.silent.is(&source, rt::now()) {
+                if core.shared.silent.found(&source, rt::now()).is_some() {
                     continue;
                 }
                 let told = rt::timeout(GONE_TIMEOUT, core.tell_source(&source, &topic, key)).await;
@@ -191,7 +191,7 @@ impl Core {
         let asking = RefCell::new(None);
         let may_ask = |address: &str| {
             asking.replace(Some(address.to_owned()));
-            !accept_loss || !silent.is(&address.to_owned(), rt::now())
+            !accept_loss || silent.found(&address.to_owned(), rt::now()).is_none()
         };
         let asked = async {
             let source = replica.sources.first().filter(|source| may_ask(source))?;
@@ -222,7 +222,7 @@ impl Core {
         };
         let told = rt::timeout(GONE_TIMEOUT, asked).await;
         if let (None, Some(address)) = (&told, asking.take()) {
-            silent.note(address, rt::now());
+            silent.note(address, (), rt::now());
         }
         told.flatten().unwrap_or(Source::Unsure)
     }

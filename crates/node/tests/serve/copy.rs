@@ -443,6 +443,26 @@ fn acks_go_on_while_a_slow_transfer_runs_and_a_stop_ends_it_between_two_pieces()
     assert!(error.is(ErrorCode::Stopping), "{error}");
 }
 
+/// At the rate that it begins with, its second portion would come in an hour.
+#[test]
+fn another_rate_counts_at_once_for_a_transfer_that_runs() {
+    let mut many = Many::start(4, |config| {
+        config.transfer_rate = 1;
+        config.limits.write_timeout = LONG;
+    });
+    let told = many.segments(0);
+    let request = request(&many, told.history, parts(&told.sealed));
+    let mut peer = Client::hello(many.node.addresses().listen);
+    let correlation = peer.send(&request, &[]);
+    let socket = peer.socket();
+    let mut portion = [0; 4 << 10];
+    wait_until(|| socket.peek(&mut portion).expect("it goes on") == portion.len());
+    many.node.handle().set_transfer_rate(0);
+    let copied = Copied::receive(&mut peer, correlation, request.parts.len());
+    copied.end.expect("all of them");
+    many.node.stop().expect("a clean stop");
+}
+
 /// They kept what their requests had come in as long as they were sent segments, and a turn: whoever sent much
 /// waited until then.
 #[test]

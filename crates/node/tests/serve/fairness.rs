@@ -218,22 +218,25 @@ fn who_reads_little_from_memory_does_not_wait_for_readers_that_take_nothing() {
     let small = from("small", id, 0, 0);
     // Both ways: one of the cores owns the partition.
     let mut readers = [Client::hello(cores[0]), Client::hello(cores[1])];
-    let is_at_once = |_| {
+    let cut = || sum(&node, |core| core.connections_cut_total);
+    // On a machine that stands still for seconds some are cut before anybody reads: that says nothing.
+    let are_asked = |_| {
+        let before = cut();
         let deaf = deaf(12, &cores, &large);
         let ask = || sum(&node, |core| core.in_flight_requests) >= 2 * 12 * 4;
-        let all_ask = comes_within(SOON, ask);
-        let cut = || sum(&node, |core| core.connections_cut_total);
-        let before = cut();
+        let mut are_asked = comes_within(SOON, ask);
         for reader in &mut readers {
+            reader.ask(&ping::Request {}).expect("it lives");
+            are_asked &= cut() == before;
             reader.ask(&small).expect("it is not told to come again");
+            let is_at_once = cut() == before;
+            assert!(is_at_once || !are_asked, "it waited until others were cut");
         }
-        let is_at_once = all_ask && cut() == before;
         drop(deaf);
         wait_until(|| sum(&node, |core| core.connections) == 3);
-        is_at_once
+        are_asked
     };
-    // On a machine that stands still for seconds some are cut before.
-    assert!((0..20).any(is_at_once), "they waited until others were cut");
+    assert!((0..20).any(are_asked), "others were cut each time before");
     node.stop().expect("a clean stop");
 }
 
@@ -273,19 +276,23 @@ fn who_meets_damage_waits_for_room_as_all_others_that_may_have_to_wait_for_a_rep
     let mut client = Client::hello(address);
     let rotten = damaged(&mut client, dir.path());
     let large = large(&mut client);
-    let waits = |_| {
+    let cut = || sum(&node, |core| core.connections_cut_total);
+    // On a machine that stands still for seconds some are cut before it is asked for: that says nothing.
+    let is_asked = |_| {
+        let before = cut();
         let deaf = deaf(8, &[address], &large);
         let ask = || sum(&node, |core| core.in_flight_requests) >= 8 * 4;
         let all_ask = comes_within(SOON, ask);
-        let begun = Instant::now();
-        client.ask(&rotten).expect_err("damage, or no room");
-        let waits = all_ask && begun.elapsed() > Duration::from_millis(300);
+        client.ask(&ping::Request {}).expect("it lives");
+        let is_asked = all_ask && cut() == before;
+        let told = client.ask(&rotten).expect_err("damage, or no room");
+        let has_waited = told.is(ErrorCode::Busy) || cut() > before;
+        assert!(has_waited || !is_asked, "it was told at once: {told}");
         drop(deaf);
         wait_until(|| sum(&node, |core| core.connections) == 1);
-        waits
+        is_asked
     };
-    // On a machine that stands still for seconds some are cut before.
-    assert!((0..20).any(waits), "it was told at once");
+    assert!((0..20).any(is_asked), "others were cut each time before");
     node.stop().expect("a clean stop");
 }
 
@@ -447,9 +454,16 @@ fn groups_of_a_stream_are_small_while_somebody_waits_for_little_on_whichever_cor
         wait_until(|| waits() == 0);
         sum(&node, |core| core.flushes_total) - before
     };
-    // What is about may have gone, or a disk have been as fast, by chance.
-    assert!((0..30).any(|_| groups(true) == batches));
-    std::thread::park_timeout(Duration::from_millis(200));
-    assert!((0..30).any(|_| groups(false) < batches));
+    // In one turn what is about may have gone, or a disk have been as fast, by chance: that evens out, and what is left over a
+    // quarter is none.
+    let (mut beside, mut alone) = (0, 0);
+    for _ in 0..10 {
+        beside += groups(true);
+        // Until it is about no more.
+        std::thread::park_timeout(Duration::from_millis(200));
+        alone += groups(false);
+    }
+    eprintln!("{beside} groups beside it, {alone} alone");
+    assert!(4 * beside > 5 * alone);
     node.stop().expect("a clean stop");
 }
