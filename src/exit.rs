@@ -200,6 +200,7 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
         } => Some(Exit::Damage),
         StartError::Cores { .. }
         | StartError::NotLoopback { .. }
+        | StartError::NothingToAdvertise { .. }
         | StartError::NoRoomForPorts { .. }
         | StartError::NoRoomToAdvertise { .. }
         | StartError::Memory { .. } => Some(Exit::Usage),

@@ -43,6 +43,11 @@ fn a_server_that_cannot_start_says_what_to_do() {
     refuses(&start(&["--admin", &address]), 1, &["--admin", "stop what"]);
     refuses(&start(&["--listen", "0.0.0.0:0"]), 2, &["--insecure"]);
     refuses(
+        &start(&["--listen", "0.0.0.0:0", "--insecure"]),
+        2,
+        &["--advertise"],
+    );
+    refuses(
         &start(&["--listen", "here"]),
         2,
         &["127.0.0.1:7400", "--help"],

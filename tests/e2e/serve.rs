@@ -168,6 +168,7 @@ fn an_address_that_others_reach_needs_insecure() {
     let server = Start::on(folder.path())
         .arg("--listen")
         .arg("0.0.0.0:0")
+        .arg("--advertise=localhost")
         .arg("--insecure")
         .start();
     assert!(server.ready.listen.ip().is_unspecified());
@@ -175,6 +176,7 @@ fn an_address_that_others_reach_needs_insecure() {
     let server = Start::on(folder.path())
         .arg("--listen")
         .arg("0.0.0.0:0")
+        .env("CORELOG_NODE_ADVERTISE", "localhost")
         .env("CORELOG_NODE_INSECURE", "1")
         .start();
     server.stop();
