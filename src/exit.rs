@@ -188,9 +188,13 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
     match error {
         StartError::System {
             source:
-                Error::RingsDisabled { .. }
+                Error::Kernel { .. }
+                | Error::RingsMissing
+                | Error::RingsDisabled { .. }
                 | Error::RingsForbidden { .. }
                 | Error::Memlock { .. }
+                | Error::FileSystem { .. }
+                | Error::Device { .. }
                 | Error::Copied { .. },
         }
         | StartError::Descriptors { .. } => Some(Exit::Denied),

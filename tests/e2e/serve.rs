@@ -185,7 +185,7 @@ fn an_address_that_others_reach_needs_insecure() {
 #[test]
 fn a_file_system_that_cannot_keep_promises_is_refused() {
     let (code, said) = Start::on(std::path::Path::new("/proc/corelog-data")).refused();
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(6), "{said}");
     assert!(said.contains("ext4 or xfs"), "{said}");
 }
 
