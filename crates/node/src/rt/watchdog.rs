@@ -142,7 +142,8 @@ impl Said {
                 work = oldest.map(|(work, _)| work.name()),
                 age_ms = oldest.map(|(_, age)| super::clock::millis(age)),
                 %outstanding,
-                "work takes long; is the disk overloaded?"
+                "work takes long{}",
+                oldest.map_or("", |(work, _)| suspicion(work))
             ),
             Verdict::Stalled => tracing::error!(
                 core,
@@ -158,6 +159,14 @@ impl Said {
                 oldest.map_or("a minute", |_| "ten seconds")
             ),
         }
+    }
+}
+
+/// What work that takes long lets one ask.
+const fn suspicion(work: Work) -> &'static str {
+    match work {
+        Work::Write | Work::Read | Work::Sync | Work::Directory => "; is the disk overloaded?",
+        Work::Request | Work::Hop => "",
     }
 }
 
@@ -328,6 +337,13 @@ mod tests {
             1
         );
         assert!(!verdicts.contains(&Verdict::Dead));
+    }
+
+    /// A hop that took long had operators look at a disk that was well.
+    #[test]
+    fn the_disk_is_asked_about_only_where_it_is_asked() {
+        let asks = Work::ALL.map(|work| suspicion(work).contains("disk"));
+        assert_eq!(asks, [false, false, true, true, true, true]);
     }
 
     /// Watches a core that does not turn, with `log` in the place of the log; gives what is outstanding when it
