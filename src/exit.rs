@@ -188,9 +188,13 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
     match error {
         StartError::System {
             source:
-                Error::RingsDisabled { .. }
+                Error::Kernel { .. }
+                | Error::RingsMissing
+                | Error::RingsDisabled { .. }
                 | Error::RingsForbidden { .. }
                 | Error::Memlock { .. }
+                | Error::FileSystem { .. }
+                | Error::Device { .. }
                 | Error::Copied { .. },
         }
         | StartError::Descriptors { .. } => Some(Exit::Denied),
@@ -200,6 +204,7 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
         } => Some(Exit::Damage),
         StartError::Cores { .. }
         | StartError::NotLoopback { .. }
+        | StartError::NothingToAdvertise { .. }
         | StartError::NoRoomForPorts { .. }
         | StartError::NoRoomToAdvertise { .. }
         | StartError::Memory { .. } => Some(Exit::Usage),

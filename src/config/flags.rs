@@ -19,7 +19,7 @@ pub(crate) struct Flags {
     /// The shared address; port 0 picks free ones [default: 127.0.0.1:7400]
     #[arg(long, value_name = "ADDR", value_parser = of(Key::Listen))]
     listen: Option<String>,
-    /// What clients are told to connect to, where it differs (containers, NAT)
+    /// What clients are told to connect to, where it differs (containers, NAT); needed to listen on 0.0.0.0
     #[arg(long, value_name = "HOST[:PORT]", value_parser = of(Key::Advertise))]
     advertise: Option<String>,
     /// How many cores serve [default: all that this process may use]

@@ -145,7 +145,7 @@ fn is_host(name: &str) -> bool {
 fn is_unspecified(name: &str) -> bool {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     bare.parse::<IpAddr>()
-        .is_ok_and(|address| address.is_unspecified())
+        .is_ok_and(|address| address.to_canonical().is_unspecified())
 }
 
 impl fmt::Display for Host {
@@ -203,7 +203,13 @@ mod tests {
     #[test]
     fn an_advertised_address_is_one_that_others_can_connect_to() {
         let why = |text| Form::Host.read(text).unwrap_err();
-        for text in ["0.0.0.0", "0.0.0.0:7400", "::", "[::]:7400"] {
+        for text in [
+            "0.0.0.0",
+            "0.0.0.0:7400",
+            "::",
+            "[::]:7400",
+            "::ffff:0.0.0.0",
+        ] {
             assert!(why(text).contains("can connect to"), "{}", why(text));
         }
         for text in ["log1,log2", "log1:7400,log2:7400"] {

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use corelog_node::{AskError, Handle};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Stage;
 
@@ -31,12 +32,25 @@ pub(super) async fn ask<T>(
     question: impl AsyncFnOnce(&Handle) -> Result<T, AskError>,
 ) -> Result<(Handle, T), String> {
     let handle = stage.handle()?;
-    let told = match tokio::time::timeout(ANSWER_TIMEOUT, question(&handle)).await {
+    let told = match timeout(ANSWER_TIMEOUT, question(&handle)).await {
         Ok(Ok(told)) => told,
         Ok(Err(error)) => return Err(error.to_string()),
         Err(_) => return Err(format!("a core did not answer within {ANSWER_TIMEOUT:?}")),
     };
     Ok((handle, told))
+}
+
+/// What each core says to a question that all were asked; nothing of one that does not answer in time.
+pub(super) async fn each<T>(
+    answers: Vec<impl Future<Output = Result<T, AskError>>>,
+) -> Vec<Option<T>> {
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    let mut told = Vec::with_capacity(answers.len());
+    for answer in answers {
+        let answer = timeout_at(deadline, answer).await;
+        told.push(answer.ok().and_then(Result::ok));
+    }
+    told
 }
 
 /// What may wait for a disk, away from the thread that answers, one at a time; nothing where it panicked, or that takes as
@@ -54,6 +68,6 @@ pub(super) async fn apart<T: Send + 'static>(
         };
         tokio::task::spawn_blocking(work).await.ok().flatten()
     };
-    let looked = tokio::time::timeout(ANSWER_TIMEOUT, looked).await;
+    let looked = timeout(ANSWER_TIMEOUT, looked).await;
     looked.ok().flatten()
 }

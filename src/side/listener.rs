@@ -1,7 +1,7 @@
 //! Takes connections to the side thread: few at once, each for one request and a short while, for each has
-//! a descriptor that clients and logs may need.
+//! a descriptor that clients and logs may need. Who does not take its answer keeps no probe waiting for long.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,11 +9,13 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// Connections at once; those beyond wait in the kernel's queue.
+/// Connections at once; one more waits for a place, those beyond in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16;
+/// How long a connection keeps its place whoever waits: longer than a core has to answer, and less than probes wait.
+const PLACE_MIN: Duration = Duration::from_secs(3);
 /// How long a request may take to come: clients send it at once, and others wait behind who sends nothing.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may take in all, with an answer that its client is slow to read.
@@ -23,14 +25,13 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers requests for ever.
 pub(super) async fn serve(listener: TcpListener, routes: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut places = Places::default();
     let service = TowerToHyperService::new(routes);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .keep_alive(false);
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -39,11 +40,86 @@ pub(super) async fn serve(listener: TcpListener, routes: Router) {
                 continue;
             }
         };
+        places.make_room().await;
         let served = http.serve_connection(TokioIo::new(stream), service.clone());
-        tokio::spawn(async move {
+        places.take(async move {
             // Whoever sends nonsense, or goes away, has no answer.
             let _ = timeout(CONNECTION_TIMEOUT, served).await;
-            drop(place);
         });
+    }
+}
+
+/// The connections that are served.
+#[derive(Default)]
+struct Places {
+    taken: JoinSet<()>,
+    /// Since when, the longest first; those that have ended go with the next one that comes.
+    since: VecDeque<(Instant, AbortHandle)>,
+}
+
+impl Places {
+    /// Waits until there is a place; who has had one longest, and for [`PLACE_MIN`], gives it up.
+    async fn make_room(&mut self) {
+        while self.taken.try_join_next().is_some() {}
+        self.since.retain(|(_, served)| !served.is_finished());
+        let Some((since, longest)) = self.since.front() else {
+            return;
+        };
+        if self.taken.len() < CONNECTIONS_MAX {
+            return;
+        }
+        let ended = timeout_at(*since + PLACE_MIN, self.taken.join_next()).await;
+        if ended.is_err() {
+            longest.abort();
+            self.taken.join_next().await;
+        }
+    }
+
+    fn take(&mut self, served: impl Future<Output = ()> + Send + 'static) {
+        let served = self.taken.spawn(served);
+        self.since.push_back((Instant::now(), served));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// Sixteen of them kept probes waiting for half a minute, and a server that was well was taken for a dead one.
+    #[tokio::test]
+    async fn who_does_not_take_its_answer_makes_room_for_who_waits() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // More than the buffers of both ends hold.
+        let large = Bytes::from(vec![b'x'; 32 << 20]);
+        let routes = Router::new()
+            .route("/large", get(async || large))
+            .route("/livez", get(async || "ok\n"));
+        let server = tokio::spawn(serve(listener, routes));
+        let ask = async |path: &str| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: corelog\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream
+        };
+        let mut deaf = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut stream = ask("/large").await;
+            stream.read_exact(&mut [0; 1]).await.unwrap();
+            deaf.push(stream);
+        }
+        let begun = Instant::now();
+        let mut answer = String::new();
+        let mut probe = ask("/livez").await;
+        probe.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("ok\n"), "{answer}");
+        assert!(begun.elapsed() < CONNECTION_TIMEOUT / 2);
+        drop(deaf);
+        server.abort();
     }
 }

@@ -43,6 +43,11 @@ fn a_server_that_cannot_start_says_what_to_do() {
     refuses(&start(&["--admin", &address]), 1, &["--admin", "stop what"]);
     refuses(&start(&["--listen", "0.0.0.0:0"]), 2, &["--insecure"]);
     refuses(
+        &start(&["--listen", "0.0.0.0:0", "--insecure"]),
+        2,
+        &["--advertise"],
+    );
+    refuses(
         &start(&["--listen", "here"]),
         2,
         &["127.0.0.1:7400", "--help"],
@@ -53,7 +58,7 @@ fn a_server_that_cannot_start_says_what_to_do() {
     let config = folder.file("wrong.toml", b"coers = 2\n");
     let config = config.to_str().unwrap();
     refuses(&start(&["--config", config]), 2, &["coers", "cores"]);
-    refuses(&Start::on("/proc".as_ref()), 1, &["--data-dir"]);
+    refuses(&Start::on("/proc".as_ref()), 6, &["--data-dir"]);
     let file = folder.file("file", b"");
     refuses(&Start::on(&file), 1, &["something else is there", "--help"]);
 

@@ -1,7 +1,9 @@
 //! Health, metrics and what a node tells of itself over HTTP.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::kept::records::{produce, until_sealed};
@@ -60,6 +62,102 @@ fn who_connects_and_asks_nothing_does_not_keep_a_server_from_telling_that_it_is_
     assert_eq!(http::get(admin, "/livez").0, 200);
     let waited = asked.elapsed();
     assert!(waited < Duration::from_secs(10), "{waited:?}");
+}
+
+/// The page was 503 then, of all cores: that one stands still was seen nowhere, and the counters of the last minutes
+/// before the end neither.
+#[test]
+fn a_core_that_does_not_answer_is_told_and_the_others_are_counted() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).cores(2).start();
+    let admin = server.ready.admin;
+    let corelog = Corelog::to(&server);
+    let topic = ["topic", "create", "t", "--partitions", "2"];
+    corelog.run(topic).done();
+    let told = || {
+        let (status, page) = http::get(admin, "/metrics");
+        assert_eq!(status, 200, "{page}");
+        let value = |name: &str| {
+            let line = page.lines().find(|line| line.starts_with(name))?;
+            line.rsplit_once(' ')?.1.parse::<f64>().ok()
+        };
+        let of_core =
+            |name: &str| [0, 1].map(|core| value(&format!("corelog_{name}{{core=\"{core}\"")));
+        [
+            "core_answers",
+            "stuck_total",
+            "partitions",
+            "busy_seconds_total",
+        ]
+        .map(|name| of_core(name).map(|value| value.map(|value| value > 0.0)))
+    };
+    let (yes, no) = (Some(true), Some(false));
+    let all = [[yes, yes], [no, no], [yes, yes], [yes, yes]];
+    assert_eq!(told(), all);
+    let Some(frozen) = Frozen::of(server.pid(), "core-1") else {
+        return;
+    };
+    let but_one = [[yes, no], [no, no], [yes, yes], [yes, None]];
+    assert_eq!(told(), but_one);
+    assert_eq!(http::get(admin, "/readyz").0, 503);
+    assert_eq!(http::get(admin, "/livez").0, 200);
+    drop(frozen);
+    until("it answers again", || told() == all);
+}
+
+/// One kill in an hour was seen by nobody.
+#[test]
+fn an_end_that_was_none_in_order_is_counted_at_the_next_start() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).cores(2).start();
+    let corelog = Corelog::to(&server);
+    let topic = ["topic", "create", "t", "--partitions", "2"];
+    corelog.run(topic).done();
+    corelog.feed(["produce", "t"], b"a\nb\n").done();
+    let unclean = |admin| http::metric(admin, "corelog_unclean_total") > 0.0;
+    assert!(!unclean(server.ready.admin), "it made them");
+    server.kill();
+    let server = Start::on(folder.path()).cores(2).start();
+    assert!(unclean(server.ready.admin));
+    server.stop();
+    let server = Start::on(folder.path()).cores(2).start();
+    assert!(!unclean(server.ready.admin));
+}
+
+/// A thread that stands still, until this is dropped.
+struct Frozen(Child);
+
+impl Frozen {
+    /// The first thread of that name; nothing where Yama forbids it.
+    fn of(pid: u32, name: &str) -> Option<Self> {
+        let tasks = format!("/proc/{pid}/task");
+        let tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap());
+        let is_it = |path: &Path| {
+            let comm = std::fs::read_to_string(path.join("comm"));
+            comm.unwrap().trim() == name
+        };
+        // Those that a thread starts inherit its name.
+        let threads = tasks.filter(|task| is_it(&task.path()));
+        let threads = threads.map(|task| task.file_name().into_string().unwrap());
+        let first = threads.min_by_key(|id| id.parse::<u32>().unwrap());
+        let freeze = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/checks/freeze.py");
+        let mut freezer = Command::new("python3")
+            .args([freeze, &first.unwrap()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let mut reader = BufReader::new(freezer.stdout.take().unwrap());
+        reader.read_line(&mut said).unwrap();
+        (said == "held\n").then_some(Self(freezer))
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

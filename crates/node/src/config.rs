@@ -23,7 +23,7 @@ pub struct NodeConfig {
     /// The shared address every core listens on; core `i` also listens on its port + 1 + `i`.
     /// Port 0 picks free ports for the shared and the per-core listeners.
     pub listen: SocketAddr,
-    /// What clients are told instead of the addresses the node listens on.
+    /// What clients are told instead of the addresses the node listens on; needed where that is every address.
     pub advertise: Option<Advertise>,
     /// How many cores (executors) the node runs, ≥ 1.
     pub cores: usize,
@@ -122,6 +122,10 @@ impl NodeConfig {
         if !listen.ip().is_loopback() && !self.is_insecure {
             return Err(StartError::NotLoopback { listen });
         }
+        // Clients, and peers that ask who owns a partition, would come to themselves.
+        if listen.ip().to_canonical().is_unspecified() && self.advertise.is_none() {
+            return Err(StartError::NothingToAdvertise { listen });
+        }
         let has_room = |port: u16| usize::from(port) + cores <= usize::from(u16::MAX);
         if listen.port() != 0 && !has_room(listen.port()) {
             return Err(StartError::NoRoomForPorts { listen, cores });
@@ -196,6 +200,13 @@ mod tests {
         ));
         config.is_insecure = true;
         assert!(config.check().is_ok());
+        let advertise = config.advertise.take();
+        for listen in ["0.0.0.0:7400", "[::]:7400", "[::ffff:0.0.0.0]:7400"] {
+            config.listen = listen.parse().unwrap();
+            let told = config.check();
+            assert!(matches!(told, Err(StartError::NothingToAdvertise { .. })));
+        }
+        config.advertise = advertise;
         config.traffic_memory = 1 << 20;
         assert!(matches!(config.check(), Err(StartError::Memory { .. })));
     }

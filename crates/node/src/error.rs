@@ -31,6 +31,15 @@ pub enum StartError {
         /// The address asked for.
         listen: SocketAddr,
     },
+    /// The address is every one of the machine, and nothing else was said for clients to be told.
+    #[error(
+        "{listen} is every address of a machine, and none that others can connect to: say with --advertise \
+         (CORELOG_NODE_ADVERTISE) by which name or address clients and other nodes reach this one"
+    )]
+    NothingToAdvertise {
+        /// The address asked for.
+        listen: SocketAddr,
+    },
     /// The per-core ports do not fit above the shared one.
     #[error("{listen} leaves no room for {cores} ports above it: choose a lower port")]
     NoRoomForPorts {

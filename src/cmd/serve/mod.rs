@@ -301,6 +301,7 @@ mod tests {
             ("admin = '0.0.0.0:1'", "--insecure"),
             ("listen = '0.0.0.0:1'", "--insecure"),
             ("listen = '127.0.0.1:65535'", "ports above it"),
+            ("listen = '0.0.0.0:1'\ninsecure = true", "--advertise"),
             ("advertise = 'log1:65535'", "ports above it"),
             ("traffic-memory = '1MiB'", "--traffic-memory"),
             ("listen = '127.0.0.1:7398'\ncores = 1", "choose another"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use corelog_node::metrics::{
     CoreSnapshot, HistogramSnapshot, PartitionSnapshot, PartitionState, PulseSnapshot, SampleKind,
+    WatchSnapshot,
 };
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::kind::Kind as FrameKind;
@@ -119,6 +120,39 @@ pub(super) fn sync_seconds(page: &mut Page, cores: &[CoreSnapshot]) {
     }
 }
 
+/// Which cores answer; of one that does not, there are the series that others know, and no more.
+pub(super) fn answers(page: &mut Page, answers: impl Iterator<Item = bool>) {
+    let name = "corelog_core_answers";
+    let help = "If the core told in time how it is: 0 of one that stands still.";
+    page.family(name, Kind::Gauge, help);
+    for (core, answers) in answers.enumerate() {
+        page.sample(name, &[("core", &core.to_string())], u8::from(answers));
+    }
+}
+
+/// What the watchdog saw of the cores' loops.
+pub(super) fn watched(page: &mut Page, watched: &[WatchSnapshot]) {
+    type Count = fn(&WatchSnapshot) -> u64;
+    let families: [(&str, &str, Count); 2] = [
+        (
+            "corelog_stuck_total",
+            "Times that the core had work outstanding and did not turn for a second.",
+            |watched| watched.stuck,
+        ),
+        (
+            "corelog_slow_work_total",
+            "Times that work took two seconds or more on a core that turned.",
+            |watched| watched.slow_work,
+        ),
+    ];
+    for (name, help, count) in families {
+        page.family(name, Kind::Counter, help);
+        for (core, watched) in watched.iter().enumerate() {
+            page.sample(name, &[("core", &core.to_string())], count(watched));
+        }
+    }
+}
+
 /// How the cores' loops go.
 pub(super) fn pulses(page: &mut Page, pulses: &[PulseSnapshot]) {
     let name = "corelog_late_seconds";
@@ -152,47 +186,20 @@ pub(super) fn pulses(page: &mut Page, pulses: &[PulseSnapshot]) {
             page.sample(name, &[("core", &pulse.core.to_string())], seconds);
         }
     }
-    type Count = fn(&PulseSnapshot) -> u64;
-    let families: [(&str, &str, Count); 3] = [
-        (
-            "corelog_stalls_total",
-            "Times that the core's loop stood still for more than 100 ms.",
-            |pulse| pulse.stalls,
-        ),
-        (
-            "corelog_stuck_total",
-            "Times that it had work outstanding and did not turn for a second.",
-            |pulse| pulse.stuck,
-        ),
-        (
-            "corelog_slow_work_total",
-            "Times that work took two seconds or more on a core that turned.",
-            |pulse| pulse.slow_work,
-        ),
-    ];
-    for (name, help, count) in families {
-        page.family(name, Kind::Counter, help);
-        for pulse in pulses {
-            page.sample(name, &[("core", &pulse.core.to_string())], count(pulse));
-        }
+    let name = "corelog_stalls_total";
+    let help = "Times that the core's loop stood still for more than 100 ms.";
+    page.family(name, Kind::Counter, help);
+    for pulse in pulses {
+        page.sample(name, &[("core", &pulse.core.to_string())], pulse.stalls);
     }
 }
 
-/// How many partitions of each core are in each state and role, can be scrubbed, are damaged, and take no appends.
-pub(super) fn partition_counts(
-    page: &mut Page,
-    core_count: usize,
-    partitions: &[PartitionSnapshot],
-) {
-    let mut of_cores = vec![Vec::new(); core_count];
-    for partition in partitions {
-        if let Some(mine) = of_cores.get_mut(usize::from(partition.core.get())) {
-            mine.push(partition);
-        }
-    }
-    let of_cores: Vec<_> = (0..core_count)
-        .map(|core| core.to_string())
-        .zip(of_cores)
+/// How many partitions of each core that told them are in each state and role, can be scrubbed, are damaged, and take no
+/// appends.
+pub(super) fn partition_counts(page: &mut Page, partitions: &[Option<Vec<PartitionSnapshot>>]) {
+    let of_cores = partitions.iter().enumerate();
+    let of_cores: Vec<_> = of_cores
+        .filter_map(|(core, told)| Some((core.to_string(), told.as_ref()?)))
         .collect();
     let name = "corelog_partitions_by_state";
     page.family(name, Kind::Gauge, "Partitions in each state.");

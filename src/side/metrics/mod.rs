@@ -16,7 +16,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use corelog_node::Handle;
-use corelog_node::metrics::{CoreSnapshot, PartitionSnapshot, PulseSnapshot, QuarantineShare};
+use corelog_node::metrics::{
+    CoreSnapshot, PartitionSnapshot, PulseSnapshot, QuarantineShare, WatchSnapshot,
+};
 use corelog_node::sys::probe::Space;
 use tokio::sync::Semaphore;
 
@@ -24,44 +26,51 @@ pub(super) use self::process::resident_bytes;
 use super::exposition::{Format, Page};
 use super::{Stage, health};
 
-/// All that a page is made of.
+/// All that a page is made of. What a core does not tell in time is missing; what others know of it is not.
 struct Told {
     started: SystemTime,
     cores: Vec<CoreSnapshot>,
-    pulses: Vec<PulseSnapshot>,
-    partitions: Vec<PartitionSnapshot>,
+    watched: Vec<WatchSnapshot>,
+    /// Of each core, if it answered.
+    pulses: Vec<Option<PulseSnapshot>>,
+    partitions: Vec<Option<Vec<PartitionSnapshot>>>,
     quarantine: Option<Vec<QuarantineShare>>,
     unreadable_topics: usize,
     space: Option<Space>,
 }
 
-/// The page, or 503 and why there is none.
+/// The page, or 503 and why there is none: the node starts or stops.
 pub(super) async fn show(State(stage): State<Stage>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT);
     let format = Format::preferred(accept.and_then(|accept| accept.to_str().ok()));
-    let asked = health::ask(&stage, async |handle| {
-        Ok((handle.pulses().await?, handle.partitions().await?))
-    });
-    match asked.await {
-        Ok((handle, (pulses, partitions))) => {
-            let (quarantine, space) = tokio::join!(quarantine(&handle), space(&handle));
+    match stage.handle() {
+        Ok(handle) => {
+            let (pulses, partitions, quarantine, space) = tokio::join!(
+                health::each(handle.each_pulse()),
+                health::each(handle.each_partitions()),
+                quarantine(&handle),
+                space(&handle)
+            );
             let told = Told {
                 started: stage.started,
                 cores: handle.counters(),
+                watched: handle.watched(),
                 pulses,
                 partitions,
                 quarantine,
                 unreadable_topics: handle.report().unreadable,
                 space,
             };
-            let text = page(&told, format, stage.tells_partitions);
+            let text = page(told, format, stage.tells_partitions);
             ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
         }
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
-fn page(told: &Told, format: Format, tells_partitions: bool) -> String {
+fn page(told: Told, format: Format, tells_partitions: bool) -> String {
+    let answers = told.pulses.iter().zip(&told.partitions);
+    let answers = answers.map(|(pulse, partitions)| pulse.is_some() && partitions.is_some());
     let mut page = Page::new(format);
     process::process(&mut page, told.started);
     process::lost_lines(&mut page);
@@ -72,13 +81,18 @@ fn page(told: &Told, format: Format, tells_partitions: bool) -> String {
     cores::requests(&mut page, &told.cores);
     cores::errors(&mut page, &told.cores);
     cores::sync_seconds(&mut page, &told.cores);
-    cores::pulses(&mut page, &told.pulses);
-    cores::partition_counts(&mut page, told.pulses.len(), &told.partitions);
-    cores::worst(&mut page, &told.partitions);
+    cores::answers(&mut page, answers);
+    cores::watched(&mut page, &told.watched);
+    let pulses: Vec<_> = told.pulses.into_iter().flatten().collect();
+    cores::pulses(&mut page, &pulses);
+    cores::partition_counts(&mut page, &told.partitions);
+    let mut partitions: Vec<_> = told.partitions.into_iter().flatten().flatten().collect();
+    partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    cores::worst(&mut page, &partitions);
     if tells_partitions {
-        partitions::numbers(&mut page, &told.partitions);
-        partitions::replicas(&mut page, &told.partitions);
-        partitions::words(&mut page, &told.partitions);
+        partitions::numbers(&mut page, &partitions);
+        partitions::replicas(&mut page, &partitions);
+        partitions::words(&mut page, &partitions);
     }
     page.into_text()
 }

@@ -3,7 +3,9 @@
 use axum::extract::State;
 use axum::response::Response;
 use corelog_node::Handle;
-use corelog_node::metrics::{CoreSnapshot, HistogramSnapshot, PulseSnapshot, QuarantineShare};
+use corelog_node::metrics::{
+    CoreSnapshot, HistogramSnapshot, PulseSnapshot, QuarantineShare, WatchSnapshot,
+};
 use serde_json::{Value, json};
 
 use super::super::{Stage, health, metrics};
@@ -20,12 +22,12 @@ pub(super) async fn show(State(stage): State<Stage>) -> Response {
 
 async fn node(stage: &Stage, handle: &Handle, pulses: &[PulseSnapshot]) -> Value {
     let (addresses, report) = (handle.addresses(), handle.report());
-    let counters = handle.counters();
-    let cores = pulses.iter().zip(&counters).zip(&addresses.cores);
-    let cores = cores.zip(&addresses.advertised_cores);
+    let (counters, watched) = (handle.counters(), handle.watched());
+    let cores = pulses.iter().zip(&counters).zip(&watched);
+    let cores = cores.zip(&addresses.cores).zip(&addresses.advertised_cores);
     let cores: Vec<_> = cores
-        .map(|(((pulse, counters), address), advertised)| {
-            let mut told = core(pulse, counters);
+        .map(|((((pulse, counters), watched), address), advertised)| {
+            let mut told = core(pulse, counters, *watched);
             told["address"] = json!(address);
             told["advertised"] = json!(advertised);
             told
@@ -59,7 +61,7 @@ async fn node(stage: &Stage, handle: &Handle, pulses: &[PulseSnapshot]) -> Value
     })
 }
 
-fn core(pulse: &PulseSnapshot, counters: &CoreSnapshot) -> Value {
+fn core(pulse: &PulseSnapshot, counters: &CoreSnapshot, watched: WatchSnapshot) -> Value {
     json!({
         "core": pulse.core.get(),
         "partitions": counters.partitions,
@@ -70,8 +72,8 @@ fn core(pulse: &PulseSnapshot, counters: &CoreSnapshot) -> Value {
         "busy_ms": Span(pulse.busy).millis(),
         "late_max_ms": Span(pulse.late_max).millis(),
         "stalls": pulse.stalls,
-        "stuck": pulse.stuck,
-        "slow_work": pulse.slow_work,
+        "stuck": watched.stuck,
+        "slow_work": watched.slow_work,
         "unflushed_bytes": pulse.unflushed_bytes,
         "kept_bytes": pulse.kept_bytes,
         "received_bytes": counters.received_bytes_total,

@@ -88,7 +88,7 @@ fn without_io_uring_it_says_what_to_permit() {
     let said = refused(&data.start().through(forbidden), 6);
     assert!(said.contains("seccomp profile"), "{said}");
     let missing = confined(["--forbid", "io_uring_setup=ENOSYS"]);
-    let said = refused(&data.start().through(missing), 1);
+    let said = refused(&data.start().through(missing), 6);
     assert!(said.contains("CONFIG_IO_URING"), "{said}");
     data.assert_intact();
 }
@@ -188,7 +188,7 @@ fn an_overlay_is_refused_and_not_written_to() {
     let data = Data::new();
     let mount = Mount::overlay(&data.folder, &data.dir);
     let start = Start::on(&mount.inside("")).through(mount.wrapper());
-    let said = refused(&start, 1);
+    let said = refused(&start, 6);
     assert!(said.contains("overlay"), "{said}");
     assert!(said.contains("ext4 or xfs"), "{said}");
     let upper = data.folder.path().join("upper");

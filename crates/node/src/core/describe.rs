@@ -49,7 +49,7 @@ impl Core {
         told.collect()
     }
 
-    /// How this core's loop goes, without what its watchdog counts.
+    /// How this core's loop goes.
     pub(crate) fn pulse(&self) -> PulseSnapshot {
         let rt::Pulse {
             busy,
@@ -67,8 +67,6 @@ impl Core {
             },
             late_max,
             stalls,
-            stuck: 0,
-            slow_work: 0,
             unflushed_bytes: self.memory.unflushed_bytes(),
             kept_bytes: self.memory.kept_bytes(),
         }

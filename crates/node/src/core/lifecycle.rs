@@ -34,9 +34,11 @@ impl Core {
         let Some(slot) = added else { return true };
         add(&self.counters.partitions, 1);
         let claim = Claim::of_new(self, key, slot);
-        let is_open = self.open_log(claim.slot(), key, topic).await.is_ok();
+        let opened = self.open_log(claim.slot(), key, topic).await;
         drop(claim);
-        is_open
+        let is_unclean = opened.as_ref().is_ok_and(|report| !report.is_clean);
+        add(&self.counters.unclean_total, is_unclean.into());
+        opened.is_ok()
     }
 
     /// Opens all partitions of a topic that are this core's.

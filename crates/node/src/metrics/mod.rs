@@ -18,7 +18,7 @@ pub use connection::ConnectionSnapshot;
 pub use counters::{CoreSnapshot, Sample, SampleKind};
 pub use histogram::HistogramSnapshot;
 pub use partition::{Lag, LogSnapshot, PartitionSnapshot, PartitionState};
-pub use pulse::PulseSnapshot;
+pub use pulse::{PulseSnapshot, WatchSnapshot};
 pub use quarantine::QuarantineShare;
 pub use replica::ReplicaSnapshot;
 pub use slow::{SlowAck, SlowAcks};

@@ -1,4 +1,4 @@
-//! How one core's loop goes and what it holds, as the core tells it.
+//! How one core's loop goes: as the core tells it with what it holds, and as its watchdog saw it.
 
 use std::time::Duration;
 
@@ -19,12 +19,17 @@ pub struct PulseSnapshot {
     pub late_max: Duration,
     /// Heartbeats that came more than 100 ms late.
     pub stalls: u64,
-    /// Times that it had work outstanding and did not turn for a second.
-    pub stuck: u64,
-    /// Times that work took seconds on a core that turned.
-    pub slow_work: u64,
     /// Bytes of batches that wait for the disk.
     pub unflushed_bytes: u64,
     /// Bytes of flushed batches that are kept for readers.
     pub kept_bytes: u64,
+}
+
+/// What the watchdog counted of one core since the node was started; known whether or not the core answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchSnapshot {
+    /// Times that it had work outstanding and did not turn for a second.
+    pub stuck: u64,
+    /// Times that work took seconds on a core that turned.
+    pub slow_work: u64,
 }

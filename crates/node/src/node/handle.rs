@@ -14,7 +14,7 @@ use crate::catalog;
 use crate::error::AskError;
 use crate::metrics::{
     ConnectionSnapshot, CoreSnapshot, PartitionSnapshot, PulseSnapshot, QuarantineShare,
-    ReplicaSnapshot, SlowAcks, TopicSnapshot, shares,
+    ReplicaSnapshot, SlowAcks, TopicSnapshot, WatchSnapshot, shares,
 };
 use crate::sys;
 use crate::sys::probe::{self, Space};
@@ -67,6 +67,16 @@ impl Handle {
             .collect()
     }
 
+    /// What the watchdog counted of each core, core 0 first. Never waits.
+    #[must_use]
+    pub fn watched(&self) -> Vec<WatchSnapshot> {
+        let watched = self.inner.vitals.iter().map(|vitals| WatchSnapshot {
+            stuck: vitals.stalled_total(),
+            slow_work: vitals.slow_total(),
+        });
+        watched.collect()
+    }
+
     /// What the quarantine holds, by reason. Lists a directory, so it blocks for a moment.
     ///
     /// # Errors
@@ -91,11 +101,19 @@ impl Handle {
     /// # Errors
     /// `AskError::Busy` if a core's mailbox is full, `AskError::Stopping` if the node stops.
     pub async fn pulses(&self) -> Result<Vec<PulseSnapshot>, AskError> {
-        let mut pulses = self.ask_all(|reply| Control::Pulse { reply }).await?;
-        for (pulse, vitals) in pulses.iter_mut().zip(&self.inner.vitals) {
-            (pulse.stuck, pulse.slow_work) = (vitals.stalled_total(), vitals.slow_total());
-        }
-        Ok(pulses)
+        self.ask_all(|reply| Control::Pulse { reply }).await
+    }
+
+    /// How each core's loop goes, core 0 first, as each of them answers: one that does not keeps none of the others back.
+    pub fn each_pulse(&self) -> Vec<impl Future<Output = Result<PulseSnapshot, AskError>>> {
+        self.ask_each(|reply| Control::Pulse { reply })
+    }
+
+    /// Each core's partitions, core 0 first, as each of them answers.
+    pub fn each_partitions(
+        &self,
+    ) -> Vec<impl Future<Output = Result<Vec<PartitionSnapshot>, AskError>>> {
+        self.ask_each(|reply| Control::Partitions { reply })
     }
 
     /// Every partition's state, by topic and number.
@@ -166,22 +184,29 @@ impl Handle {
         &self,
         question: impl Fn(Sender<T>) -> Control,
     ) -> Result<Vec<T>, AskError> {
+        let mut told = Vec::with_capacity(self.inner.controls.len());
+        for answer in self.ask_each(question) {
+            told.push(answer.await?);
+        }
+        Ok(told)
+    }
+
+    /// Asks every core the same, at once; the answers to come, core 0 first.
+    fn ask_each<T>(
+        &self,
+        question: impl Fn(Sender<T>) -> Control,
+    ) -> Vec<impl Future<Output = Result<T, AskError>>> {
         let mut answers = Vec::with_capacity(self.inner.controls.len());
         for (core, control) in (0..).map(CoreId::new).zip(&self.inner.controls) {
             let (reply, answer) = flume::bounded(1);
-            tell(core, control, question(reply))?;
-            answers.push(answer);
+            let told = tell(core, control, question(reply));
+            answers.push(async move {
+                told?;
+                let answer = answer.recv_async().await;
+                answer.map_err(|_gone| AskError::Stopping)
+            });
         }
-        let mut told = Vec::with_capacity(answers.len());
-        for answer in answers {
-            told.push(
-                answer
-                    .recv_async()
-                    .await
-                    .map_err(|_gone| AskError::Stopping)?,
-            );
-        }
-        Ok(told)
+        answers
     }
 }
 

@@ -47,7 +47,8 @@ pub(super) fn claim(config: &NodeConfig) -> Result<Ports, StartError> {
     })
 }
 
-/// How long a killed predecessor may take to let go of its ports; far more than was ever seen.
+/// How long a killed predecessor may take to let go of its ports, and an address to be there; far more than was ever seen of
+/// the one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What clients are told: the advertised host and ports, or the addresses themselves.

@@ -40,22 +40,26 @@ impl Port {
         Self::of(socket)
     }
 
-    /// Claims `address`, and if it is taken asks again for a while: io_uring gives the sockets of a
-    /// process that was killed back a moment after its end, and whoever restarts it does not wait.
+    /// Claims `address`, and if it is taken, or not there yet, asks again for a while: io_uring gives the
+    /// sockets of a process that was killed back a moment after its end, and whoever restarts it does not
+    /// wait; an address of IPv6 is asked for in its network before it may be used.
     ///
     /// # Errors
     /// As [`Self::claim`].
     pub fn claim_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
         let begun = Instant::now();
         loop {
-            match Self::claim(address) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < patience =>
-                {
-                    thread::sleep(CLAIM_PAUSE);
-                }
-                claimed => return claimed,
+            let claimed = Self::claim(address);
+            let may_pass = claimed.as_ref().is_err_and(|error| {
+                matches!(
+                    error.kind(),
+                    io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
+                )
+            });
+            if !may_pass || begun.elapsed() >= patience {
+                return claimed;
             }
+            thread::sleep(CLAIM_PAUSE);
         }
     }
 

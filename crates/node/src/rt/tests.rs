@@ -215,6 +215,16 @@ fn a_claimed_port_is_shared_by_its_cores_and_refused_to_others() {
 }
 
 #[test]
+fn an_address_that_is_not_there_yet_is_asked_for_again() {
+    // TEST-NET-1 of RFC 5737, which nobody has.
+    let address = SocketAddr::from(([192, 0, 2, 1], 0));
+    let (begun, patience) = (now(), Duration::from_millis(20));
+    let refused = Port::claim_within(address, patience).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::AddrNotAvailable);
+    assert!(begun.elapsed() >= patience);
+}
+
+#[test]
 fn what_stays_on_this_machine_is_sent_without_timers() {
     on_core(|| async {
         let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));

@@ -2,7 +2,8 @@
 //!
 //! A core with work outstanding that has not turned for a second, though it was nudged, is logged
 //! and counted. One that stays so for ten seconds ends the process, since recovery is safe and half
-//! a node is worse than none. A machine that was paused is no stall: a tick that is late itself
+//! a node is worse than none. So does one without any work that has not turned for a minute: it reads
+//! nothing of what clients send, and an idle core turns twenty times a second. A machine that was paused is no stall: a tick that is late itself
 //! proves nothing. Slow work on a core that still turns is logged and counted, and never ends
 //! anything. What is to be logged is logged by another thread: the end waits for no line.
 
@@ -141,7 +142,8 @@ impl Said {
                 work = oldest.map(|(work, _)| work.name()),
                 age_ms = oldest.map(|(_, age)| super::clock::millis(age)),
                 %outstanding,
-                "work takes long; is the disk overloaded?"
+                "work takes long{}",
+                oldest.map_or("", |(work, _)| suspicion(work))
             ),
             Verdict::Stalled => tracing::error!(
                 core,
@@ -153,9 +155,18 @@ impl Said {
                 core,
                 task = task.map(tracing::field::display),
                 %outstanding,
-                "a core has not turned for ten seconds, ending the process: restart recovers"
+                "a core has not turned for {}, ending the process: restart recovers",
+                oldest.map_or("a minute", |_| "ten seconds")
             ),
         }
+    }
+}
+
+/// What work that takes long lets one ask.
+const fn suspicion(work: Work) -> &'static str {
+    match work {
+        Work::Write | Work::Read | Work::Sync | Work::Directory => "; is the disk overloaded?",
+        Work::Request | Work::Hop => "",
     }
 }
 
@@ -176,7 +187,7 @@ enum Verdict {
     Slow,
     /// It has not turned since the last tick; said once per stall.
     Stalled,
-    /// It has not turned for [`DEAD_TICKS`]; said once.
+    /// It has not turned for [`DEAD_TICKS`], or without work for [`IDLE_DEAD_TICKS`]; said once.
     Dead,
 }
 
@@ -184,7 +195,7 @@ enum Verdict {
 #[derive(Debug, Clone, Default)]
 struct Judge {
     turns: Option<u64>,
-    /// Ticks in a row, each on time, with work outstanding and no turn.
+    /// Ticks in a row, each on time, without a turn.
     still_ticks: u32,
     is_slow: bool,
 }
@@ -192,13 +203,6 @@ struct Judge {
 impl Judge {
     fn judge(&mut self, sight: Sight, tick: Duration) -> Verdict {
         let has_turned = self.turns.replace(sight.turns) != Some(sight.turns);
-        let Some(oldest) = sight.oldest else {
-            *self = Self {
-                turns: self.turns,
-                ..Self::default()
-            };
-            return Verdict::Well;
-        };
         if has_turned || !sight.is_on_time {
             self.still_ticks = 0;
         }
@@ -206,7 +210,7 @@ impl Judge {
             return Verdict::Well;
         }
         if has_turned {
-            let is_slow = oldest >= tick * SLOW_TICKS;
+            let is_slow = sight.oldest.is_some_and(|age| age >= tick * SLOW_TICKS);
             let was_slow = std::mem::replace(&mut self.is_slow, is_slow);
             return if is_slow && !was_slow {
                 Verdict::Slow
@@ -215,9 +219,10 @@ impl Judge {
             };
         }
         self.still_ticks = self.still_ticks.saturating_add(1);
-        match self.still_ticks {
-            1 => Verdict::Stalled,
-            DEAD_TICKS => Verdict::Dead,
+        // While it does not turn it neither begins work nor ends any.
+        match (self.still_ticks, sight.oldest) {
+            (1, Some(_)) => Verdict::Stalled,
+            (DEAD_TICKS, Some(_)) | (IDLE_DEAD_TICKS, None) => Verdict::Dead,
             _ => Verdict::Well,
         }
     }
@@ -243,8 +248,11 @@ impl fmt::Display for Load<'_> {
 /// Between two looks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Ticks without a turn after which a core is dead.
+/// Ticks without a turn after which a core with work outstanding is dead.
 const DEAD_TICKS: u32 = 10;
+
+/// Ticks without a turn after which one without any is: it may only lack a processor, and nothing waits that it has taken.
+const IDLE_DEAD_TICKS: u32 = 60;
 
 /// Ticks after which outstanding work counts as slow.
 const SLOW_TICKS: u32 = 2;
@@ -297,18 +305,20 @@ mod tests {
         assert!(!verdicts(mostly).contains(&Verdict::Dead));
     }
 
+    /// It was ended by systemd alone, if at all: its clients waited for ever.
     #[test]
-    fn a_core_without_outstanding_work_may_stand_still() {
-        let idle = (0..100).map(|_| Sight {
-            turns: 7,
+    fn a_core_without_outstanding_work_may_stand_still_for_a_minute() {
+        let idle = |is_on_time| Sight {
             oldest: None,
-            is_on_time: true,
-        });
-        assert!(
-            verdicts(idle)
-                .iter()
-                .all(|verdict| *verdict == Verdict::Well)
-        );
+            ..sight(7, is_on_time)
+        };
+        let verdicts_of_still = verdicts((0..100).map(|_| idle(true)));
+        let dead_at = |verdict: &Verdict| *verdict == Verdict::Dead;
+        assert_eq!(verdicts_of_still.iter().position(dead_at), Some(60));
+        let well = |verdict: &&Verdict| **verdict == Verdict::Well;
+        assert_eq!(verdicts_of_still.iter().filter(well).count(), 99);
+        let paused = verdicts((0..1_000).map(|tick| idle(tick % 50 != 0)));
+        assert!(!paused.contains(&Verdict::Dead));
     }
 
     #[test]
@@ -327,6 +337,13 @@ mod tests {
             1
         );
         assert!(!verdicts.contains(&Verdict::Dead));
+    }
+
+    /// A hop that took long had operators look at a disk that was well.
+    #[test]
+    fn the_disk_is_asked_about_only_where_it_is_asked() {
+        let asks = Work::ALL.map(|work| suspicion(work).contains("disk"));
+        assert_eq!(asks, [false, false, true, true, true, true]);
     }
 
     /// Watches a core that does not turn, with `log` in the place of the log; gives what is outstanding when it
