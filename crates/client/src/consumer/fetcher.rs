@@ -44,6 +44,8 @@ struct Way {
     route: Option<Route>,
     /// The server that described the topic when the route was found.
     server: usize,
+    /// When to look at the others again: that one stands in for those before it.
+    look_at: Option<Instant>,
     /// The topic that is being read; another one under its name is another log.
     topic_id: Option<TopicId>,
     /// Whether that is the topic as it was when reading began, and not only what was known of it.
@@ -144,6 +146,10 @@ impl Fetcher {
                 room,
             });
             if is_empty && self.end == End::Follow {
+                // One that stands in for another may never have what that one has by now.
+                if last_epoch.is_some() && way.look_at.is_some_and(|at| at <= Instant::now()) {
+                    self.turn_away(&mut way);
+                }
                 // A server that does not wait is not to be asked all the time.
                 sleep_until(asked_at + self.config.wait.min(EMPTY_EVERY)).await;
             }
@@ -238,6 +244,7 @@ impl Fetcher {
             return Err(topic_changed(&route));
         }
         (way.route, way.server) = (Some(route.clone()), route.topic.teller.server);
+        way.look_at = (way.server != 0).then(|| Instant::now() + self.client.config.detour);
         Ok(route)
     }
 

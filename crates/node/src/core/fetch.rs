@@ -156,6 +156,7 @@ impl Core {
         }
         let parked = self.counters.parked_fetches.load(Ordering::Relaxed);
         let may_park = parked < self.shared.limits.parked_fetches_max as u64;
+        let is_reader_waiting = appetite.may_park && !appetite.is_replica;
         let appetite = Appetite {
             may_park: appetite.may_park && may_park,
             ..appetite
@@ -200,7 +201,7 @@ impl Core {
                 segment_base,
                 is_parked,
             })) => {
-                if !appetite.is_replica {
+                if is_reader_waiting {
                     self.check_goes_on(key, slot)?;
                 }
                 let answer = answer(log_start, high_watermark, segment_base);

@@ -73,12 +73,12 @@ impl Core {
         }
     }
 
-    /// Checks that a reader who has all that is here may wait for more: a copy that has stopped gets none.
+    /// Checks that a reader who has all that is here may wait for more: a copy that has ended gets none.
     ///
     /// # Errors
     /// `NotOwner`, with the address of its source.
     pub(super) fn check_goes_on(&self, key: PartitionKey, slot: SlotId) -> Result<(), Failure> {
-        if !self.has_stopped(key) {
+        if !self.has_ended(key) {
             return Ok(());
         }
         let slots = self.slots.borrow();

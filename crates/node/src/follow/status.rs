@@ -46,12 +46,10 @@ impl Core {
         (role, asked.or_else(named))
     }
 
-    /// If a partition follows no more, and does not go on by itself.
-    pub(crate) fn has_stopped(&self, key: PartitionKey) -> bool {
-        let asked = self.followings.of(key);
-        asked.is_some_and(|following| {
-            following.progress.state.get() == replica_status::State::Stopped
-        })
+    /// If a copy follows no more, as it has all that it was to have or can have no more, and does not go on by itself.
+    pub(crate) fn has_ended(&self, key: PartitionKey) -> bool {
+        use replica_status::State::{Done, Stopped};
+        matches!(self.copying(key), Done | Stopped)
     }
 
     /// What this core's partitions of a topic, or the one that is meant, are to it, and how far they are.
