@@ -46,12 +46,6 @@ impl Core {
         (role, asked.or_else(named))
     }
 
-    /// If a copy follows no more, as it has all that it was to have or can have no more, and does not go on by itself.
-    pub(crate) fn has_ended(&self, key: PartitionKey) -> bool {
-        use replica_status::State::{Done, Stopped};
-        matches!(self.copying(key), Done | Stopped)
-    }
-
     /// What this core's partitions of a topic, or the one that is meant, are to it, and how far they are.
     pub(crate) fn replicas(&self, topic: TopicId, one: Option<PartitionId>) -> Vec<Partition> {
         let routes = self.routes.borrow();
