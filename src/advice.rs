@@ -113,6 +113,10 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Cow<'static, st
     Some(next.into())
 }
 
+/// What to do next where a server found damage.
+pub(crate) const OF_DAMAGE: &str =
+    "`corelog topic describe` shows what is damaged, `corelog repair` fetches it from a copy";
+
 const fn of_code(code: ErrorCode) -> &'static str {
     use ErrorCode as E;
     match code {
@@ -145,9 +149,7 @@ const fn of_code(code: ErrorCode) -> &'static str {
             "`corelog offsets` shows where each log begins and ends"
         }
         E::Fenced => "mend the disk, then `corelog partition reopen`",
-        E::Damaged | E::BadSource => {
-            "`corelog topic describe` shows what is damaged, `corelog repair` fetches it from a copy"
-        }
+        E::Damaged | E::BadSource => OF_DAMAGE,
         E::StorageFull => {
             "give the server space: `corelog topic alter` with a lower --retention-bytes, or \
              `corelog topic delete`; it goes on by itself"

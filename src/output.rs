@@ -32,6 +32,8 @@ pub(crate) struct Out {
     stdout: BufWriter<StdoutLock<'static>>,
     ends_with_reader: bool,
     is_reader_gone: bool,
+    /// Something was not written or not synced: the system tells of it once, and of what comes behind as if all were there.
+    has_failed: bool,
     /// Columns of the terminal that stdout is, if it is one.
     width: Option<usize>,
 }
@@ -44,6 +46,7 @@ impl Out {
             stdout: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()),
             ends_with_reader: false,
             is_reader_gone: false,
+            has_failed: false,
             width: terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0.into()),
         }
     }
@@ -127,8 +130,15 @@ impl Out {
     }
 
     /// The same; where stdout is a file, it has all of it on the disk.
+    ///
+    /// # Errors
+    /// Also where something before could not be written, or synced.
     pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
         self.flush()?;
+        anyhow::ensure!(
+            !self.has_failed,
+            "cannot write to stdout: what was written before may not be there"
+        );
         let synced = sync(self.stdout.get_ref());
         self.written(synced)
     }
@@ -150,7 +160,10 @@ impl Out {
                     false => Ok(()),
                 }
             }
-            other => other.context("cannot write to stdout"),
+            other => {
+                self.has_failed |= other.is_err();
+                other.context("cannot write to stdout")
+            }
         }
     }
 }
@@ -173,6 +186,18 @@ fn sync(stdout: &StdoutLock<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Linux tells of a write-back that failed once: what the second sync was told was remembered as printed.
+    #[test]
+    fn nothing_is_settled_behind_what_could_not_be_written_or_synced() {
+        let mut out = Out::new();
+        out.settle().unwrap();
+        out.written(Err(io::Error::other("as the disk said")))
+            .unwrap_err();
+        for _ in 0..2 {
+            out.settle().unwrap_err();
+        }
+    }
 
     #[test]
     fn text_of_others_moves_no_cursor() {

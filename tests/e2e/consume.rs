@@ -289,6 +289,58 @@ fn a_state_file_knows_which_partitions_are_added_between_two_runs() {
     assert_eq!(corelog.run(&all).done(), b"late\n");
 }
 
+/// What a partition had that a server lacked at the start was printed again with each run, all of it.
+#[test]
+fn a_partition_that_turns_up_later_goes_on_where_the_state_says() {
+    let (folder, _server, corelog) = with_ten();
+    let state = folder.path().join("state");
+    let args = ["consume", "t", "--follow", "--state"];
+    let args = [&args[..], &[state.to_str().unwrap()]].concat();
+    let ten = [&args[..], &["--count", "10"]].concat();
+    corelog.run(ten).done();
+    let kept = std::fs::read_to_string(&state).unwrap();
+    let mut kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    kept["partitions"]["1"] = 2.into();
+    std::fs::write(&state, kept.to_string()).unwrap();
+    corelog.feed(["produce", "t"], b"10\n").done();
+    let two = [&args[..], &["--count", "2"]].concat();
+    let mut follower = corelog.command(two).spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let _watch = Watch::over(follower.id(), "a consumer that follows");
+    assert_eq!(lines.next().unwrap().unwrap(), "10");
+    let add = ["topic", "add-partitions", "t", "--partitions", "2"];
+    corelog.run(add).done();
+    let produce = ["produce", "t", "--partition", "1"];
+    corelog.feed(produce, b"a\nb\nc\n").done();
+    assert_eq!(lines.next().unwrap().unwrap(), "c");
+    assert_eq!(follower.wait().unwrap().code(), Some(0));
+}
+
+/// It ended with the first error: the others were not read, in no run.
+#[test]
+fn a_partition_that_cannot_be_read_on_holds_up_no_other_one() {
+    let (folder, _server, corelog) = with_ten();
+    let add = ["topic", "add-partitions", "t", "--partitions", "2"];
+    corelog.run(add).done();
+    let state = folder.path().join("state");
+    let args = ["consume", "t", "--state", state.to_str().unwrap()];
+    corelog.run(args).done();
+    let kept = std::fs::read_to_string(&state).unwrap();
+    let mut kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    kept["partitions"]["0"] = 20.into();
+    kept["epochs"] = serde_json::json!({});
+    std::fs::write(&state, kept.to_string()).unwrap();
+    for (follow, line) in [(&[][..], "a"), (&["--follow"], "b")] {
+        let line = format!("{line}\n").into_bytes();
+        let produce = ["produce", "t", "--partition", "1"];
+        corelog.feed(produce, &line).done();
+        let run = corelog.run([&args[..], follow].concat());
+        let (printed, said, code) = run.parts();
+        assert_eq!((printed, code), (line, Some(1)), "{said}");
+        assert!(said.contains("--partition 0 --from 10"), "{said}");
+    }
+}
+
 #[test]
 fn follow_until_a_count_ends_by_itself() {
     let (_folder, _server, corelog) = with_ten();

@@ -5,11 +5,13 @@ use std::thread;
 use corelog_client::{ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::list_offsets::At;
+use corelog_protocol::message::replica_status::State;
+use corelog_protocol::message::{clone_topic, fetch};
 use corelog_record::{PartitionId, TopicName};
 
-use super::copies::{level_pair, wait_until_level};
+use super::copies::{level_pair, status, wait_until_level};
 use super::fence::until_fenced;
-use super::node::Node;
+use super::node::{Node, cloning};
 use super::promote::{cut_off, promote, rejoin};
 use crate::support::deadline::{DEADLINE, until};
 use crate::support::folder::Folder;
@@ -96,6 +98,46 @@ fn a_reader_that_asks_an_owner_that_was_replaced_reads_at_the_new_one() {
     to_new(a.ask(&topic.fetch(0, common)).unwrap_err());
     to_new(a.ask(&topic.list_offsets(0, At::Latest)).unwrap_err());
     let servers = [a.server().ready.listen.to_string(), b.address()];
+    reading(
+        servers,
+        &topic.name,
+        Start::Earliest,
+        async |mut consumer| {
+            for expected in 0..end.get() {
+                let received = consumer.next().await.unwrap().unwrap();
+                assert_eq!(received.offset.get(), expected);
+            }
+        },
+    );
+}
+
+/// It waited for ever at the end of a copy that gets no more, though the source was up.
+#[test]
+fn a_reader_at_the_end_of_a_copy_that_was_made_once_reads_on_at_the_source() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    let copied = a.fill(&topic, 0, 2);
+    let once = clone_topic::Request {
+        follow: false,
+        ..cloning(&topic, &[&a])
+    };
+    b.ask(&once).unwrap();
+    until("the copy is made", || {
+        status(&b, &topic, 0).state == State::Done
+    });
+    let end = a.fill(&topic, 0, 3);
+    let at_end = topic.fetch(0, copied);
+    assert_eq!(b.ask(&at_end).unwrap().high_watermark, copied);
+    let max_wait_ms = 1;
+    let refused = b.ask(&fetch::Request {
+        max_wait_ms,
+        ..at_end
+    });
+    let refused = refused.unwrap_err();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert_eq!(refused.detail.address, Some(a.address()));
+    let servers = [b.address(), a.address()];
     reading(
         servers,
         &topic.name,

@@ -82,7 +82,7 @@ impl Admin {
     pub async fn of_one(&self) -> Result<(Self, hello::Answer), Error> {
         let (server, connection) = match self.server {
             Some(server) => (server, self.client.connect(server).await?),
-            None => self.client.next_server().await?,
+            None => self.client.next_server(self.client.deadline()).await?,
         };
         Ok((self.at(server), connection.hello().clone()))
     }

@@ -4,8 +4,8 @@
 mod look_up;
 mod route;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use corelog_protocol::message::{Call, hello, metadata};
@@ -24,8 +24,8 @@ use crate::{Admin, Consumer, ConsumerConfig, Error, Producer, ProducerConfig};
 pub struct ClientConfig {
     /// Addresses, `host:port`, of which at least one has to answer. A topic is looked for at each of them.
     pub servers: Vec<String>,
-    /// How long a request may take, retries included; a long poll takes its wait on top, and an attempt to connect
-    /// that began in time is let end. Where this program was held up itself, answers that came meanwhile are looked at first.
+    /// How long a request may take, retries and the look-up of its topic included; a long poll takes its wait on top, and one
+    /// attempt to connect that began in time is let end. Where this program was held up itself, answers that came meanwhile are looked at first.
     /// Of what any server can tell, each of several has its share of the time.
     pub timeout: Duration,
     /// How long one attempt to connect may take, which the addresses of a name share, and where there are several servers, one
@@ -36,7 +36,8 @@ pub struct ClientConfig {
     /// How old metadata may be before it is asked for again.
     pub metadata_age_max: Duration,
     /// Where a core's own port does not answer, for how long another port of its node is good enough before the core's own
-    /// is tried again.
+    /// is tried again; and how long who follows waits for a record at another server than the first before it looks at the
+    /// others again.
     pub detour: Duration,
     /// The name that the server writes into its log lines, at most 256 bytes.
     pub client_name: String,
@@ -107,7 +108,8 @@ impl Client {
     /// # Errors
     /// As [`Client::topic`].
     pub async fn topic_anew(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
-        self.inner.topic_of_all(name).await
+        let deadline = self.inner.deadline();
+        self.inner.topic_of_all(deadline, name).await
     }
 
     /// The node, its cores and these topics (`None`: all), straight from a server.
@@ -177,16 +179,29 @@ impl Inner {
 
     /// A user of the pool that nobody else is.
     pub(crate) fn new_user(&self) -> User {
-        User::new(self.users.fetch_add(1, Ordering::Relaxed))
+        let user = User::new(self.users.fetch_add(1, Ordering::Relaxed));
+        self.pool.admit(user);
+        user
+    }
+
+    /// When what is asked for now has to be over.
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::within(self.config.timeout)
     }
 
     /// A connection to any of the configured servers, beginning with the last good one.
     pub(crate) async fn any_server(&self) -> Result<Connection, Error> {
-        Ok(self.next_server().await?.1)
+        // Each of them is tried.
+        let deadline = Deadline::within(TIMEOUT_MAX);
+        Ok(self.next_server(deadline).await?.1)
     }
 
-    /// The same, and which of them it is.
-    pub(crate) async fn next_server(&self) -> Result<(usize, Connection), Error> {
+    /// The same, and which of them it is. When the time is over none is tried any more, and those that are left are the first
+    /// the next time.
+    pub(crate) async fn next_server(
+        &self,
+        deadline: Deadline,
+    ) -> Result<(usize, Connection), Error> {
         let first = self.server.load(Ordering::Relaxed);
         let mut last = Error::NoServer;
         for step in 0..self.servers.len() {
@@ -197,6 +212,10 @@ impl Inner {
                     return Ok((index, connection));
                 }
                 Err(error) => last = error,
+            }
+            if deadline.is_over() {
+                self.pass_over(index);
+                break;
             }
         }
         Err(last)
@@ -227,15 +246,26 @@ impl Inner {
     }
 
     /// Asks any server, again while that may help and there is time. That another node owns what is asked for is told at
-    /// once: what is asked this way means the node that is asked.
+    /// once: what is asked this way means the node that is asked. What changes something is asked of the first alone that was
+    /// reached: done there, or perhaps, it would be done by another one as well.
     pub(crate) async fn call<R: Call>(
         &self,
         request: &R,
         repeat: Repeat,
     ) -> Result<R::Answer, Error> {
+        let reached = &OnceLock::new();
         Retry::new(repeat, &self.config)
             .run(|deadline| async move {
-                let (_, connection) = self.next_server().await?;
+                let connection = match reached.get() {
+                    Some(server) => self.connect(*server).await?,
+                    None => {
+                        let (server, connection) = self.next_server(deadline).await?;
+                        if repeat != Repeat::Always {
+                            reached.get_or_init(|| server);
+                        }
+                        connection
+                    }
+                };
                 Ok(connection.call(request, deadline.left()).await?.head)
             })
             .await
@@ -248,7 +278,7 @@ impl Inner {
     ) -> Result<(usize, R::Answer), Error> {
         Retry::new(Repeat::Always, &self.config)
             .run(|deadline| async move {
-                let (server, connection) = self.next_server().await?;
+                let (server, connection) = self.next_server(deadline).await?;
                 let answer = self.ask_in_turn(server, &connection, request, deadline);
                 Ok((server, answer.await?))
             })
@@ -304,7 +334,9 @@ impl Inner {
                 let mut is_sure = repeat != Repeat::Always;
                 loop {
                     let asked = async {
-                        let route = self.route(User::ADMIN, name, partition).await?;
+                        let route = self
+                            .route_by(deadline, User::ADMIN, name, partition)
+                            .await?;
                         let request = request(route.topic.id);
                         Ok(route.connection.call(&request, deadline.left()).await?.head)
                     };

@@ -79,12 +79,9 @@ impl Topic {
         }
     }
 
-    /// Takes over what `known` has beyond these partitions, if it is the same topic. None is ever taken away: who tells
+    /// Takes over what `known`, the same topic, has beyond these partitions. None is ever taken away: who tells
     /// of fewer is a copy that has not all of them, and keys are to stay where they are.
     fn keep_partitions(&mut self, known: &Self) {
-        if known.id != self.id {
-            return;
-        }
         let mut missing = known.partitions.clone();
         missing.retain(|partition| self.partition(partition.id).is_err());
         self.partitions
@@ -135,6 +132,8 @@ pub(crate) struct Cache {
     generation: AtomicU64,
     /// Held while asking the server, by a task of its own: many who miss the same topic ask once.
     pub(crate) asking: tokio::sync::Mutex<()>,
+    /// Likewise, while each of the servers is asked.
+    pub(crate) counting: tokio::sync::Mutex<()>,
 }
 
 /// What was heard of a topic, and whether it is still believed.
@@ -147,6 +146,8 @@ struct News {
     is_doubted: bool,
     /// There is none, or it is another now. Who described it is remembered.
     is_forgotten: bool,
+    /// Each of the servers was asked how many partitions it has.
+    is_counted: bool,
 }
 
 impl Cache {
@@ -156,6 +157,7 @@ impl Cache {
             topics: Mutex::default(),
             generation: AtomicU64::new(0),
             asking: tokio::sync::Mutex::default(),
+            counting: tokio::sync::Mutex::default(),
         }
     }
 
@@ -184,8 +186,13 @@ impl Cache {
     pub(crate) fn learn(&self, topic: metadata::Topic, teller: Teller) -> Arc<Topic> {
         let mut topic = Topic::from_wire(topic, teller);
         let mut topics = self.lock();
-        if let Some(news) = topics.get(&*topic.name) {
+        let mut is_counted = false;
+        if let Some(news) = topics
+            .get(&*topic.name)
+            .filter(|news| news.topic.id == topic.id)
+        {
             topic.keep_partitions(&news.topic);
+            is_counted = news.is_counted;
         }
         let topic = Arc::new(topic);
         let news = News {
@@ -194,6 +201,7 @@ impl Cache {
             silent: None,
             is_doubted: false,
             is_forgotten: false,
+            is_counted,
         };
         topics.insert(TopicName::clone(&topic.name), news);
         drop(topics);
@@ -214,6 +222,18 @@ impl Cache {
         if let Some(news) = self.lock().get_mut(name) {
             news.is_doubted = true;
         }
+    }
+
+    /// Notes that each of the servers was asked for all that it has of the topic.
+    pub(crate) fn count(&self, name: &TopicName) {
+        if let Some(news) = self.lock().get_mut(name) {
+            news.is_counted = true;
+        }
+    }
+
+    /// If each of the servers was asked for all that it has of the topic.
+    pub(crate) fn is_counted(&self, name: &TopicName) -> bool {
+        self.lock().get(name).is_some_and(|news| news.is_counted)
     }
 
     /// Notes that there is no such topic, or that it is another now.

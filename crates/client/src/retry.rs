@@ -22,9 +22,19 @@ pub(crate) enum Repeat {
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {
+    /// So long from now.
+    pub(crate) fn within(time: Duration) -> Self {
+        Self(Instant::now() + time)
+    }
+
     /// Time left until then.
     pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// True if no attempt is to begin any more.
+    pub(crate) fn is_over(self) -> bool {
+        self.left().is_zero()
     }
 }
 
@@ -43,10 +53,15 @@ pub(crate) struct Retry {
 
 impl Retry {
     pub(crate) fn new(repeat: Repeat, config: &ClientConfig) -> Self {
+        Self::until(Deadline::within(config.timeout), repeat, config)
+    }
+
+    /// Until whoever asks has to be done.
+    pub(crate) fn until(deadline: Deadline, repeat: Repeat, config: &ClientConfig) -> Self {
         Self {
             repeat,
             backoff: config.backoff,
-            deadline: Deadline(Instant::now() + config.timeout),
+            deadline,
             failure_count: 0,
             is_led: false,
             unknown: None,
@@ -59,10 +74,6 @@ impl Retry {
             is_led: true,
             ..self
         }
-    }
-
-    pub(crate) const fn deadline(&self) -> Deadline {
-        self.deadline
     }
 
     /// What the first attempt brings that succeeds; an error that shall not be followed by another attempt.

@@ -3,6 +3,7 @@
 mod added;
 mod format;
 mod range;
+mod remedy;
 mod state;
 
 use std::future::ready;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use corelog_client::{Client, Consumer, ConsumerConfig, End, Error, Received, Start};
-use corelog_record::{Offset, PartitionId, TopicName};
+use corelog_record::{PartitionId, TopicName};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -23,6 +24,7 @@ use crate::{cli, exit, interrupt, session};
 
 use format::Format;
 use range::{end, start};
+use remedy::{Remedy, partition_of};
 use state::State;
 
 /// How often the state is saved.
@@ -107,7 +109,7 @@ impl Args {
 }
 
 async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let topic = client.topic(&args.topic).await?;
+    let topic = client.topic_anew(&args.topic).await?;
     let added =
         (args.follow && args.partition.is_none()).then(|| added::watch(client.clone(), &topic));
     let partitions = match args.partition {
@@ -132,7 +134,9 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         args,
         format: args.format(),
         consumer: client.consumer(config(args)),
+        partitions: Vec::new(),
         unremembered: Vec::new(),
+        failures: Vec::new(),
         added,
         out: Out::while_read(),
         state,
@@ -144,8 +148,11 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         printing.assign(partition, end);
     }
     let ended = printing.print_all().await;
-    printing.settle()?;
-    match ended.map_err(|error| printing.told(error))? {
+    let settled = printing.settle();
+    let ended = ended.map_err(|error| printing.told(error))?;
+    settled?;
+    printing.tell_failures()?;
+    match ended {
         Ended::AtEnd if std::io::stderr().is_terminal() => {
             say("end of the topic; --follow waits for more");
         }
@@ -177,8 +184,12 @@ struct Printing<'a> {
     args: &'a Args,
     format: Format,
     consumer: Consumer,
+    /// All that are read, and were not ended by an error.
+    partitions: Vec<PartitionId>,
     /// Partitions of which the state says nothing yet.
     unremembered: Vec<PartitionId>,
+    /// What ended single partitions, to be told once the others are read.
+    failures: Vec<Error>,
     /// Partitions that the topic gets, where they are to be read.
     added: Option<mpsc::Receiver<PartitionId>>,
     out: Out,
@@ -204,6 +215,9 @@ impl Printing<'_> {
                     self.settle()?;
                     self.assign_added();
                     saved = Instant::now();
+                    if self.is_rest_read() {
+                        return Ok(Ended::AtEnd);
+                    }
                     tokio::select! {
                         next = self.consumer.next() => next,
                         () = sleep(SAVE_INTERVAL) => continue,
@@ -212,13 +226,17 @@ impl Printing<'_> {
                 }
             };
             match next {
-                Some(record) => self.print(&record?)?,
+                Some(Ok(record)) => self.print(&record)?,
+                Some(Err(error)) => self.put_off(error)?,
                 None => return Ok(Ended::AtEnd),
             }
             if saved.elapsed() >= SAVE_INTERVAL {
                 self.settle()?;
                 self.assign_added();
                 saved = Instant::now();
+                if self.is_rest_read() {
+                    return Ok(Ended::AtEnd);
+                }
                 if *asked.borrow() {
                     return Ok(Ended::BySignal);
                 }
@@ -230,29 +248,67 @@ impl Printing<'_> {
     /// Reads a partition from where the state says, from its beginning if the topic got it since the state was begun, else
     /// from where --from says.
     fn assign(&mut self, partition: PartitionId, end: End) {
-        let Args { topic, from, .. } = self.args;
+        let state = self.state.as_ref();
+        let is_added =
+            self.args.partition.is_none() && state.is_some_and(|state| state.is_added(partition));
+        let from = match is_added {
+            true => Start::Earliest,
+            false => start(self.args.from),
+        };
+        self.begin(partition, from, end);
+    }
+
+    /// Reads what the topic got, all of it: it came after whatever --from says, unless the state knows better.
+    fn assign_added(&mut self) {
+        while let Some(partition) = self.added.as_mut().and_then(|added| added.try_recv().ok()) {
+            match self.state {
+                Some(_) => self.assign(partition, End::Follow),
+                None => self.begin(partition, Start::Earliest, End::Follow),
+            }
+        }
+    }
+
+    /// Reads a partition from where the state says, else from `from`.
+    fn begin(&mut self, partition: PartitionId, from: Start, end: End) {
         let state = self.state.as_ref();
         let kept = state.and_then(|state| state.start(partition));
         if kept.is_none() {
             self.unremembered.push(partition);
         }
-        let is_added =
-            self.args.partition.is_none() && state.is_some_and(|state| state.is_added(partition));
-        let start = kept.unwrap_or_else(|| match is_added {
-            true => Start::Earliest,
-            false => start(*from),
-        });
-        self.consumer.assign(topic, partition, start, end);
+        self.partitions.push(partition);
+        let start = kept.unwrap_or(from);
+        self.consumer
+            .assign(&self.args.topic, partition, start, end);
     }
 
-    /// Reads what the topic got, all of it: it came after whatever --from says.
-    fn assign_added(&mut self) {
-        while let Some(partition) = self.added.as_mut().and_then(|added| added.try_recv().ok()) {
-            self.unremembered.push(partition);
-            let topic = &self.args.topic;
-            self.consumer
-                .assign(topic, partition, Start::Earliest, End::Follow);
-        }
+    /// Tells what ended one partition alone once the others are read: it holds up nothing that lies elsewhere.
+    fn put_off(&mut self, error: Error) -> anyhow::Result<()> {
+        let Some(partition) = partition_of(&error) else {
+            return Err(error.into());
+        };
+        self.partitions.retain(|one| *one != partition);
+        self.failures.push(error);
+        Ok(())
+    }
+
+    /// If there is something to tell, and all others are read: whoever follows them has all that they had.
+    fn is_rest_read(&self) -> bool {
+        let is_read = |partition: &PartitionId| {
+            let progress = self.consumer.progress(&self.args.topic, *partition);
+            progress.is_some_and(|one| one.is_ended || one.high_watermark <= one.next)
+        };
+        !self.failures.is_empty() && self.partitions.iter().all(is_read)
+    }
+
+    /// What ended a partition is the run's error, of several the first; the others are said before.
+    fn tell_failures(&mut self) -> anyhow::Result<()> {
+        let errors = std::mem::take(&mut self.failures).into_iter();
+        let mut told = errors.map(|error| self.told(error.into()));
+        let Some(first) = told.next() else {
+            return Ok(());
+        };
+        told.for_each(|error| exit::tell(&error));
+        Err(first)
     }
 
     fn print(&mut self, record: &Received) -> anyhow::Result<()> {
@@ -288,40 +344,20 @@ impl Printing<'_> {
 
     /// An error with what to do next where it is the state that names a place which is no more.
     fn told(&self, error: anyhow::Error) -> anyhow::Error {
-        let (partition, offset, remedy) = match error.downcast_ref() {
-            Some(Error::OutOfRange {
+        let told = self.state.as_ref().and_then(|state| {
+            let Remedy {
                 partition,
-                offset,
-                log_start,
-                high_watermark,
-                ..
-            }) => {
-                let remedy = match high_watermark < offset {
-                    true => format!(
-                        "the server may be behind another one, or behind what it had: ask that one with --server, or this one \
-                         later, or {}",
-                        elsewhere(*partition, *high_watermark)
-                    ),
-                    false => elsewhere(*partition, *log_start),
-                };
-                (*partition, *offset, remedy)
-            }
-            Some(Error::Diverged {
-                partition,
-                offset,
-                parting,
-                ..
-            }) => (*partition, *offset, elsewhere(*partition, *parting)),
-            _ => return error,
-        };
-        match &self.state {
-            Some(state) if state.next(partition) == Some(offset) => {
-                let path = state.path().display();
-                let next = format!("{path} says to go on at offset {offset}; {remedy}");
+                asked,
+                next,
+            } = Remedy::of(error.downcast_ref()?)?;
+            let kept = state.next(partition)?;
+            let path = state.path().display();
+            asked.is_none_or(|asked| asked == kept).then(|| {
+                let next = format!("{path} says to go on at offset {kept}; {next}");
                 stop(exit::of(&error), format!("{error}; {next}"))
-            }
-            _ => error,
-        }
+            })
+        });
+        told.unwrap_or(error)
     }
 
     /// Hands over what was printed, then remembers it: a record may come twice, none is left out, nor by a power cut where
@@ -341,9 +377,4 @@ impl Printing<'_> {
         });
         state.save()
     }
-}
-
-/// How one partition is read on from another place than the state says, which keeps those of the others.
-fn elsewhere(partition: PartitionId, from: Offset) -> String {
-    format!("read on with another --state and --partition {partition} --from {from}")
 }

@@ -16,6 +16,7 @@ use crate::exit::{Exit, stop};
 #[derive(Debug)]
 pub(super) struct State {
     path: PathBuf,
+    topic: TopicId,
     kept: Kept,
     is_changed: bool,
     /// Held for as long as it is used.
@@ -56,7 +57,7 @@ impl State {
     /// # Errors
     /// Where another run uses it, it cannot be read, is no state, or is that of another topic.
     pub(super) fn open(path: &Path, topic: &TopicName, id: TopicId) -> anyhow::Result<Self> {
-        let (topic, id) = (topic.to_string(), id.to_string());
+        let (topic_id, topic, id) = (id, topic.to_string(), id.to_string());
         let cannot = || format!("cannot use the state file {}", path.display());
         let lock = lock(path)?;
         let kept = match fs::read(path) {
@@ -85,6 +86,7 @@ impl State {
         }
         Ok(Self {
             path: path.to_path_buf(),
+            topic: topic_id,
             kept,
             is_changed: false,
             _lock: lock,
@@ -126,12 +128,11 @@ impl State {
 
     /// The same as a consumer is told it.
     pub(super) fn start(&self, partition: PartitionId) -> Option<Start> {
-        let offset = self.next(partition)?;
-        let epoch = self.kept.epochs.get(&partition.get()).copied();
-        Some(epoch.map_or(Start::Offset(offset), |epoch| Start::Behind {
-            offset,
-            epoch,
-        }))
+        Some(Start::Resumed {
+            topic: self.topic,
+            offset: self.next(partition)?,
+            epoch: self.kept.epochs.get(&partition.get()).copied(),
+        })
     }
 
     /// Notes where a partition goes on, and of which epoch the record before is.
@@ -230,10 +231,16 @@ mod tests {
 
         let state = State::open(&path, &topic, id).unwrap();
         assert_eq!(state.next(partition), Some(offset));
-        let start = Start::Behind { offset, epoch };
-        assert_eq!(state.start(partition), Some(start));
-        assert_eq!(state.start(third), Some(start));
-        assert_eq!(state.start(other), Some(Start::Offset(offset)));
+        let start = |epoch| {
+            Some(Start::Resumed {
+                topic: id,
+                offset,
+                epoch,
+            })
+        };
+        assert_eq!(state.start(partition), start(Some(epoch)));
+        assert_eq!(state.start(third), start(Some(epoch)));
+        assert_eq!(state.start(other), start(None));
         drop(state);
         assert!(State::open(&path, &topic, TopicId::from_bytes([8; 16])).is_err());
         fs::write(&path, "garbage").unwrap();

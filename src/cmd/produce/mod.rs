@@ -124,7 +124,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
     // A missing topic or partition is an error even if there is nothing to send.
-    let topic = client.topic(&args.topic).await?;
+    let topic = client.topic_anew(&args.topic).await?;
     if let Some(partition) = args.partition {
         topic.partition(PartitionId::new(partition))?;
     }

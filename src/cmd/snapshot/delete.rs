@@ -38,7 +38,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn delete(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
+    // Another server has others of that name.
+    let (admin, _) = client.admin().of_one().await?;
     let snapshot = match admin.snapshot(&args.name).await {
         Ok(snapshot) => Some(snapshot),
         Err(error) if is_damage(&error) => None,

@@ -235,3 +235,23 @@ fn states(cloned: &Value) -> Vec<&str> {
         .map(|partition| partition["state"].as_str().unwrap())
         .collect()
 }
+
+/// Partitions that the server lacks which is named first were left out, with exit code 0.
+#[test]
+fn who_names_a_copy_first_reads_and_writes_all_partitions_of_the_topic() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run(["topic", "create", "t"]).done();
+    produce(&here, "0", b"a\n");
+    pair.clone(&[]);
+    let add = ["topic", "add-partitions", "t", "--partitions", "2"];
+    here.run(add).done();
+    let servers = [&pair.other, &pair.source].map(Server::address);
+    let both = Corelog::at(&servers.join(","));
+    produce(&both, "1", b"b\n");
+    assert_eq!(consume(&both, "1"), b"b\n");
+    let all = both.run(["consume", "t", "--format", "%p %v\n"]).text();
+    let mut all: Vec<_> = all.lines().collect();
+    all.sort_unstable();
+    assert_eq!(all, ["0 a", "1 b"]);
+}

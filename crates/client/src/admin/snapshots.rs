@@ -46,7 +46,7 @@ impl Admin {
     async fn list_snapshots_by(&self, deadline: Deadline) -> Result<list_snapshots::Answer, Error> {
         let (server, connection) = match self.server {
             Some(server) => (server, self.client.connect(server).await?),
-            None => self.client.next_server().await?,
+            None => self.client.next_server(deadline).await?,
         };
         let (mut all, mut after) = (list_snapshots::Answer::default(), None);
         loop {

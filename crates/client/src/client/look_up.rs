@@ -19,20 +19,32 @@ impl Inner {
     /// What is known about a topic; asks if nothing is. Old news are used while no server answers, and where none of
     /// those that answer has it, but one that is away may; where nothing is known, why that one did not answer is the error.
     pub(crate) async fn topic(self: &Arc<Self>, name: &TopicName) -> Result<Arc<Topic>, Error> {
+        self.topic_by(self.deadline(), name).await
+    }
+
+    /// The same for whoever has so much time.
+    pub(super) async fn topic_by(
+        self: &Arc<Self>,
+        deadline: Deadline,
+        name: &TopicName,
+    ) -> Result<Arc<Topic>, Error> {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
         // All who wait here while no server answers have waited long enough when the first of them has.
-        let retry = Retry::new(Repeat::Always, &self.config);
+        let retry = Retry::until(deadline, Repeat::Always, &self.config);
         let (client, name) = (Arc::clone(self), name.clone());
         // Others wait for the answer, too, and whoever asks may be polled no more.
-        let asking = tokio::spawn(async move { client.ask_for(&name, retry).await });
+        let asking = tokio::spawn(async move { client.ask_for(&name, (deadline, retry)).await });
         // It is cancelled with the runtime alone.
         asking.await.unwrap_or(Err(Error::Closed))
     }
 
-    async fn ask_for(&self, name: &TopicName, retry: Retry) -> Result<Arc<Topic>, Error> {
-        let deadline = retry.deadline();
+    async fn ask_for(
+        &self,
+        name: &TopicName,
+        (deadline, retry): (Deadline, Retry),
+    ) -> Result<Arc<Topic>, Error> {
         let asking = timeout(deadline.left(), self.metadata.asking.lock()).await;
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
@@ -58,16 +70,41 @@ impl Inner {
             .await
     }
 
-    /// What any server tells of a topic now, and the partitions that others have beyond that.
-    pub(crate) async fn topic_of_all(
+    /// What is known about a topic, of which each of the servers was asked at least once: keys go by how many partitions
+    /// there are.
+    pub(crate) async fn topic_to_count(
         self: &Arc<Self>,
         name: &TopicName,
     ) -> Result<Arc<Topic>, Error> {
-        let deadline = Retry::new(Repeat::Always, &self.config).deadline();
+        let deadline = self.deadline();
+        if self.servers.len() == 1 || self.metadata.is_counted(name) {
+            return self.topic_by(deadline, name).await;
+        }
+        let (client, name) = (Arc::clone(self), name.clone());
+        // As above, others wait for it.
+        let counting = tokio::spawn(async move {
+            let _turn = timeout(deadline.left(), client.metadata.counting.lock()).await;
+            match client.metadata.is_counted(&name) {
+                true => client.topic_by(deadline, &name).await,
+                false => client.topic_of_all(deadline, &name).await,
+            }
+        });
+        counting.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// What any server tells of a topic now, and the partitions that others have beyond that.
+    pub(crate) async fn topic_of_all(
+        self: &Arc<Self>,
+        deadline: Deadline,
+        name: &TopicName,
+    ) -> Result<Arc<Topic>, Error> {
         self.metadata.doubt(name);
-        let mut topic = self.topic(name).await?;
+        let mut topic = self.topic_by(deadline, name).await?;
         let others = (0..self.servers.len()).filter(|server| *server != topic.teller.server);
         for server in others.collect::<Vec<_>>() {
+            if deadline.is_over() {
+                break;
+            }
             let Ok(answer) = self.ask_once(server, &about(name), deadline).await else {
                 continue;
             };
@@ -83,6 +120,7 @@ impl Inner {
                 topic = more;
             }
         }
+        self.metadata.count(name);
         Ok(topic)
     }
 
@@ -92,7 +130,7 @@ impl Inner {
         request: &metadata::Request,
         deadline: Deadline,
     ) -> Result<(usize, metadata::Answer), Error> {
-        let (server, connection) = self.next_server().await?;
+        let (server, connection) = self.next_server(deadline).await?;
         let time = match self.servers.len() {
             1 => deadline.left(),
             _ => deadline.left().min(self.config.connect_timeout),

@@ -10,6 +10,7 @@ use super::Inner;
 use crate::Error;
 use crate::connection::{Connection, Key, User};
 use crate::metadata::{Partition, Teller, Topic};
+use crate::retry::Deadline;
 
 /// A connection that serves a partition.
 #[derive(Clone, Debug)]
@@ -36,11 +37,23 @@ impl Inner {
         name: &TopicName,
         partition: PartitionId,
     ) -> Result<Route, Error> {
-        let mut topic = self.topic(name).await.map_err(Error::of_look_up)?;
+        self.route_by(self.deadline(), user, name, partition).await
+    }
+
+    /// The same for whoever has so much time: when it is over no other address is tried.
+    pub(crate) async fn route_by(
+        self: &Arc<Self>,
+        deadline: Deadline,
+        user: User,
+        name: &TopicName,
+        partition: PartitionId,
+    ) -> Result<Route, Error> {
+        let told = self.topic_by(deadline, name).await;
+        let mut topic = told.map_err(Error::of_look_up)?;
         if topic.partition(partition).is_err() {
-            // It may have been added since.
-            self.metadata.doubt(name);
-            topic = self.topic(name).await.map_err(Error::of_look_up)?;
+            // It may have been added since, or another server has more of them.
+            let told = self.topic_of_all(deadline, name).await;
+            topic = told.map_err(Error::of_look_up)?;
         }
         let owner = topic.partition(partition)?;
         let (is_elsewhere, is_kept) = (owner.is_elsewhere, owner.teller.is_some());
@@ -74,6 +87,13 @@ impl Inner {
                     });
                 }
                 Err(error) => last = error,
+            }
+            if deadline.is_over() && index + 1 < addresses.len() {
+                // The next attempt begins with those that are left.
+                if !is_elsewhere {
+                    self.pool.rest(&key(&addresses[0]), self.config.detour);
+                }
+                return Err(last);
             }
         }
         // None answers: the node is down, or has moved. Begin anew with all of it.

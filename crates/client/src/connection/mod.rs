@@ -234,6 +234,15 @@ impl Connection {
         &self.inner.hello
     }
 
+    pub(crate) fn address(&self) -> &Arc<str> {
+        &self.inner.shared.address
+    }
+
+    /// True if no clone of it is left.
+    pub(crate) fn is_last(&self) -> bool {
+        Arc::strong_count(&self.inner) == 1
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.inner.shared.table.is_closed()
     }

@@ -5,7 +5,7 @@
 //!
 //! A connection is opened in a task of its own, for which callers only wait: one that is polled no more holds up nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,7 +50,14 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(crate) struct Pool {
     options: Arc<Options>,
-    slots: Mutex<BTreeMap<Key, Arc<Slot>>>,
+    slots: Mutex<Slots>,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    by_key: BTreeMap<Key, Arc<Slot>>,
+    /// Those who were not let go of, beside [`User::ADMIN`]: a task of one who was may still be asking.
+    users: BTreeSet<User>,
 }
 
 #[derive(Debug, Default)]
@@ -71,14 +78,21 @@ struct State {
     /// Detours since it last answered.
     rest_count: u32,
     last_fault: Option<Arc<Fault>>,
+    /// When it was asked for last.
+    asked: Option<Instant>,
 }
 
 impl Pool {
     pub(crate) fn new(options: Options) -> Self {
         Self {
             options: Arc::new(options),
-            slots: Mutex::new(BTreeMap::new()),
+            slots: Mutex::default(),
         }
+    }
+
+    /// Keeps the connections of a user, until it is let go of.
+    pub(crate) fn admit(&self, user: User) {
+        self.lock().users.insert(user);
     }
 
     /// The connection of this key; during the pause after a failed attempt the failure again.
@@ -119,7 +133,7 @@ impl Pool {
             user: User::ADMIN,
         };
         let slots = self.lock();
-        let of_address = slots.range(first..);
+        let of_address = slots.by_key.range(first..);
         for (_, slot) in of_address.take_while(|(key, _)| *key.address == *address) {
             let mut state = slot.lock();
             state.detour_until = None;
@@ -129,21 +143,56 @@ impl Pool {
 
     /// Lets go of a user's connections; each closes once nobody else holds it.
     pub(crate) fn forget(&self, user: User) {
-        self.lock().retain(|key, _| key.user != user);
+        let mut slots = self.lock();
+        slots.users.remove(&user);
+        slots.by_key.retain(|key, _| key.user != user);
+    }
+
+    /// Lets go of a connection unless somebody else still holds it.
+    pub(crate) fn leave(&self, key: &Key) {
+        let mut slots = self.lock();
+        if slots.by_key.get(key).is_some_and(Slot::is_unheld) {
+            slots.by_key.remove(key);
+        }
     }
 
     fn slot(&self, key: &Key) -> Arc<Slot> {
+        let now = Instant::now();
         let mut slots = self.lock();
-        Arc::clone(slots.entry(key.clone()).or_default())
+        let slot = match slots.by_key.get(key) {
+            Some(slot) => Arc::clone(slot),
+            None => {
+                slots.by_key.retain(|_, slot| !Slot::is_left(slot, now));
+                let slot = Arc::<Slot>::default();
+                if key.user == User::ADMIN || slots.users.contains(&key.user) {
+                    slots.by_key.insert(key.clone(), Arc::clone(&slot));
+                }
+                slot
+            }
+        };
+        slot.lock().asked = Some(now);
+        slot
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Slot>>> {
+    fn lock(&self) -> MutexGuard<'_, Slots> {
         // Nothing panics while the map is held.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Slot {
+    /// If nobody but the pool has it, or its connection.
+    fn is_unheld(slot: &Arc<Self>) -> bool {
+        let state = slot.lock();
+        let is_held = |connection: &Connection| !connection.is_last();
+        Arc::strong_count(slot) == 1 && !state.connection.as_ref().is_some_and(is_held)
+    }
+
+    /// If nothing is lost with it: nobody holds it, and it has ended, or was not asked for in a long time.
+    fn is_left(slot: &Arc<Self>, now: Instant) -> bool {
+        Self::is_unheld(slot) && slot.lock().is_left(now)
+    }
+
     /// Connects, unless somebody else has meanwhile.
     async fn open(&self, key: &Key, options: &Options) -> Result<Connection, Error> {
         let wait = options.connect_timeout;
@@ -187,6 +236,16 @@ impl State {
         }))
     }
 
+    fn is_left(&self, now: Instant) -> bool {
+        let is_unasked = self.asked.is_none_or(|asked| asked + LEFT_AFTER <= now);
+        let has_ended = self.connection.is_some() && self.live().is_none();
+        let until = self.resting_until.max(self.detour_until);
+        match until {
+            Some(until) => until <= now && is_unasked,
+            None => has_ended || is_unasked,
+        }
+    }
+
     fn live(&self) -> Option<Connection> {
         self.connection
             .as_ref()
@@ -210,6 +269,7 @@ impl State {
             Ok(connection) => {
                 *self = Self {
                     connection: Some(connection.clone()),
+                    asked: self.asked,
                     ..Self::default()
                 };
             }
@@ -227,6 +287,9 @@ impl State {
         }
     }
 }
+
+/// A connection that nobody holds, nor asks for in this time, was to a server that was left.
+const LEFT_AFTER: Duration = Duration::from_secs(300);
 
 /// How often a detour is twice as long as the one before.
 const RESTS_DOUBLED: u32 = 4;
@@ -251,23 +314,59 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn an_address_that_was_named_is_tried_by_whoever_goes_around_it() {
+    fn pool() -> Pool {
         let backoff = Backoff {
             first: Duration::ZERO,
             max: Duration::ZERO,
         };
-        let pool = Pool::new(Options {
+        Pool::new(Options {
             client: "test".to_owned(),
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(10),
             backoff,
-        });
-        // Nobody listens there.
-        let key = Key {
+        })
+    }
+
+    /// Nobody listens there.
+    fn nobody() -> Key {
+        Key {
             address: "127.0.0.1:1".into(),
             user: User::new(7),
+        }
+    }
+
+    /// A reader's task that was to end connected once more, as somebody whom nobody would let go of again.
+    #[tokio::test]
+    async fn who_was_let_go_of_leaves_nothing_in_the_pool() {
+        let (pool, key) = (pool(), nobody());
+        let count = || pool.lock().by_key.len();
+        pool.admit(key.user);
+        pool.connect(&key).await.unwrap_err();
+        assert_eq!(count(), 1);
+        pool.forget(key.user);
+        pool.connect(&key).await.unwrap_err();
+        assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn what_was_not_asked_for_in_a_long_time_is_left_once_no_pause_lasts() {
+        let asked = Instant::now();
+        let until = asked + 2 * LEFT_AFTER;
+        let mut state = State {
+            asked: Some(asked),
+            ..State::default()
         };
+        assert!(!state.is_left(asked));
+        assert!(state.is_left(asked + LEFT_AFTER));
+        state.resting_until = Some(until);
+        assert!(!state.is_left(asked + LEFT_AFTER));
+        assert!(state.is_left(until));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_was_named_is_tried_by_whoever_goes_around_it() {
+        let (pool, key) = (pool(), nobody());
+        pool.admit(key.user);
         let is_resting = async || match pool.connect(&key).await {
             Err(Error::Connect { source, .. }) => matches!(*source, Fault::Resting { .. }),
             other => panic!("{other:?}"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use corelog_record::{LeaderEpoch, Offset, Timestamp};
+use corelog_record::{LeaderEpoch, Offset, Timestamp, TopicId};
 
 /// How a [`Consumer`](super::Consumer) fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub struct ConsumerConfig {
     /// The most one batch may grow to when it is decompressed; more is reported as damage.
     pub decompressed_bytes_max: usize,
     /// How long a partition may be unreachable, or be without records that were readable when reading
-    /// began, or that were read before, before that is reported; `None` tries for ever.
+    /// began, or that were read before, before that is reported; `None` tries for ever. It counts from when an answer was to
+    /// come, and an attempt has half of what is left, or what to connect may take if that is more, and a tenth of all at least.
     pub unreachable_timeout: Option<Duration>,
 }
 
@@ -58,12 +59,41 @@ pub enum Start {
         /// The leader epoch of its batch.
         epoch: LeaderEpoch,
     },
+    /// Where reading this topic stopped: that there is another one of its name by now is reported as well, with the code
+    /// `TopicChanged`.
+    Resumed {
+        /// The id of the topic that was read.
+        topic: TopicId,
+        /// The offset to go on from.
+        offset: Offset,
+        /// The leader epoch of the batch with the record before it, where that is known.
+        epoch: Option<LeaderEpoch>,
+    },
     /// This many offsets before the end, or the oldest readable record if there are fewer. An
     /// offset difference is not a record count where control batches or gaps lie in between.
     LastN(u64),
     /// The first record, in log order, whose timestamp is at or after this one; all that follow
     /// it are delivered, whatever their timestamps.
     Time(Timestamp),
+}
+
+impl Start {
+    /// The topic that is meant, whichever has its name.
+    pub(super) const fn topic(&self) -> Option<TopicId> {
+        match self {
+            Self::Resumed { topic, .. } => Some(*topic),
+            _ => None,
+        }
+    }
+
+    /// The epoch of the record behind which reading begins, if that is known beforehand.
+    pub(super) const fn epoch(&self) -> Option<LeaderEpoch> {
+        match self {
+            Self::Behind { epoch, .. } => Some(*epoch),
+            Self::Resumed { epoch, .. } => *epoch,
+            _ => None,
+        }
+    }
 }
 
 /// Where reading a partition ends.

@@ -19,7 +19,8 @@ use super::trouble::Trouble;
 use super::{ConsumerConfig, End, Start};
 use crate::Error;
 use crate::client::{Inner, Route, topic_changed};
-use crate::connection::{Claim, Reply, User};
+use crate::connection::{Claim, Key, Reply, User};
+use crate::retry::Deadline;
 
 pub(super) struct Fetcher {
     pub(super) client: Arc<Inner>,
@@ -42,8 +43,12 @@ pub(super) struct Fetcher {
 #[derive(Default)]
 struct Way {
     route: Option<Route>,
+    /// Where the route led, or the one before.
+    address: Option<Arc<str>>,
     /// The server that described the topic when the route was found.
     server: usize,
+    /// When to look at the others again: that one stands in for those before it.
+    look_at: Option<Instant>,
     /// The topic that is being read; another one under its name is another log.
     topic_id: Option<TopicId>,
     /// Whether that is the topic as it was when reading began, and not only what was known of it.
@@ -63,7 +68,10 @@ impl Fetcher {
     }
 
     async fn read(&self) -> Result<(), Error> {
-        let mut way = Way::default();
+        let mut way = Way {
+            topic_id: self.start.topic(),
+            ..Way::default()
+        };
         let mut begin = self.begin(&mut way).await?;
         let rooms = Arc::new(Semaphore::new(match self.config.prefetch_bytes_max {
             0 => 1,
@@ -144,6 +152,10 @@ impl Fetcher {
                 room,
             });
             if is_empty && self.end == End::Follow {
+                // One that stands in for another may never have what that one has by now.
+                if last_epoch.is_some() && way.look_at.is_some_and(|at| at <= Instant::now()) {
+                    self.turn_away(&mut way);
+                }
                 // A server that does not wait is not to be asked all the time.
                 sleep_until(asked_at + self.config.wait.min(EMPTY_EVERY)).await;
             }
@@ -160,39 +172,43 @@ impl Fetcher {
             End::Follow => self.config.wait,
             End::HighWatermark | End::Offset(_) => Duration::ZERO,
         };
-        let max_wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        let max_wait_ms = max_wait_ms.min(limits::FETCH_WAIT_MS_MAX);
-        let wait = Duration::from_millis(max_wait_ms.into());
-        let request = |id| fetch::Request {
+        let wait = wait.min(Duration::from_millis(limits::FETCH_WAIT_MS_MAX.into()));
+        let request = |id, wait: Duration| fetch::Request {
             topic: (*self.topic).clone(),
             id,
             partition: self.partition,
             offset,
             max_bytes: self.share(),
             min_bytes: self.config.wait_bytes_min,
-            max_wait_ms,
+            max_wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
             last_epoch,
             follower: None,
         };
-        let answered = self
-            .ask(way, self.client.config.timeout + wait, request)
-            .await;
+        let answered = self.ask(way, wait, request).await;
         answered.map_err(|error| self.explain(offset, error))
     }
 
-    /// Asks the partition's server, again as long as that may help.
+    /// Asks the partition's server for what it may wait with so long, again as long as that may help.
     async fn ask<R: Call>(
         &self,
         way: &mut Way,
-        timeout: Duration,
-        request: impl Fn(TopicId) -> R,
+        wait: Duration,
+        request: impl Fn(TopicId, Duration) -> R,
     ) -> Result<Reply<R::Answer>, Error> {
         loop {
+            // In trouble it is to be told soon that there is none any more.
+            let wait = match way.failing.is_met() {
+                true => wait.min(EMPTY_EVERY),
+                false => wait,
+            };
+            way.failing.may_begin(wait);
+            let deadline = self.deadline(&way.failing);
             let attempt = async {
-                let route = self.route(way).await?;
+                let route = self.route(way, deadline).await?;
+                let request = request(route.topic.id, wait);
                 route
                     .connection
-                    .call(&request(route.topic.id), timeout)
+                    .call(&request, deadline.left() + wait)
                     .await
             };
             let error = match attempt.await {
@@ -202,12 +218,14 @@ impl Fetcher {
                 }
                 Err(error) => error,
             };
-            if self.client.heed(&self.topic, self.partition, &error) {
+            let is_wrong = self.client.heed(&self.topic, self.partition, &error);
+            // Who does not answer may do so for long, and another one instead.
+            if is_wrong || matches!(error, Error::TimedOut { .. }) {
                 way.route = None;
             }
             // What was known of the topic may be older than this reader.
             if error.is_topic_changed() && !way.is_sure {
-                (way.is_sure, way.topic_id) = (true, None);
+                (way.is_sure, way.topic_id) = (true, self.start.topic());
                 continue;
             }
             // Not readable yet is no failure for someone who follows.
@@ -217,6 +235,8 @@ impl Fetcher {
             if is_early && self.end == End::Follow {
                 way.failing.begins_anew();
             } else if is_early || !error.may_pass() {
+                // That is an answer, too.
+                way.failing = Trouble::default();
                 return Err(error);
             }
             if !self.pause(&mut way.failing, error.retry_after()).await {
@@ -225,19 +245,46 @@ impl Fetcher {
         }
     }
 
-    async fn route(&self, way: &mut Way) -> Result<Route, Error> {
+    /// When one attempt has to be over: it leaves half of the time for others, at another server or on another connection, and
+    /// has a tenth of all of it at least.
+    fn deadline(&self, failing: &Trouble) -> Deadline {
+        let (timeout, least) = (
+            self.client.config.timeout,
+            self.client.config.connect_timeout,
+        );
+        let time = self.config.unreachable_timeout.map_or(timeout, |limit| {
+            let left = limit.saturating_sub(failing.lasted());
+            (left / 2).max(least).min(left.max(limit / 10)).min(timeout)
+        });
+        Deadline::within(time)
+    }
+
+    async fn route(&self, way: &mut Way, deadline: Deadline) -> Result<Route, Error> {
         if let Some(route) = way.route.as_ref().filter(|route| !route.is_stale()) {
             return Ok(route.clone());
         }
         let mut route = self
             .client
-            .route(self.user, &self.topic, self.partition)
+            .route_by(deadline, self.user, &self.topic, self.partition)
             .await?;
         route.connection.hold(&self.claim);
         if *way.topic_id.get_or_insert(route.topic.id) != route.topic.id {
             return Err(topic_changed(&route));
         }
         (way.route, way.server) = (Some(route.clone()), route.topic.teller.server);
+        let address = Arc::clone(route.connection.address());
+        if let Some(left) = way
+            .address
+            .replace(address)
+            .filter(|left| left != route.connection.address())
+        {
+            let user = self.user;
+            self.client.pool.leave(&Key {
+                address: left,
+                user,
+            });
+        }
+        way.look_at = (way.server != 0).then(|| Instant::now() + self.client.config.detour);
         Ok(route)
     }
 

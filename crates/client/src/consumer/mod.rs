@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicName};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use tokio::task::AbortHandle;
 
 pub use config::{ConsumerConfig, End, Start};
@@ -67,6 +67,8 @@ type Next<T> = fn(&mut Reading, &mut Cursor) -> Result<Option<T>, Error>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
+    /// The topic that is read: one that has its name later is another.
+    pub topic: TopicId,
     /// The offset to go on from: behind the last record handed out, or behind what was skipped.
     pub next: Offset,
     /// The leader epoch of the batch that lies before `next`, where that is known.
@@ -80,16 +82,15 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Where to go on the next time. Who keeps the offset alone is not told if another log took the place of the one that
-    /// was read: [`Start::Behind`] holds the epoch against it.
+    /// Where to go on the next time. Who keeps the offset alone is not told if another topic, or another log, took the place
+    /// of the one that was read: the topic's id and the epoch are held against it.
     #[must_use]
-    pub fn resume(&self) -> Start {
-        let offset = self.next;
-        self.epoch
-            .map_or(Start::Offset(offset), |epoch| Start::Behind {
-                offset,
-                epoch,
-            })
+    pub const fn resume(&self) -> Start {
+        Start::Resumed {
+            topic: self.topic,
+            offset: self.next,
+            epoch: self.epoch,
+        }
     }
 }
 
@@ -98,6 +99,8 @@ struct Assignment {
     topic: Arc<TopicName>,
     partition: PartitionId,
     place: Option<(Cursor, Around)>,
+    /// The topic that is read, once there is a place.
+    topic_id: Option<TopicId>,
     is_ended: bool,
     /// Its group, among the consumer's.
     group: usize,
@@ -160,11 +163,12 @@ impl Consumer {
             is_done: false,
         };
         let task = tokio::spawn(fetcher.run()).abort_handle();
-        let (place, is_ended) = (None, false);
+        let (place, topic_id, is_ended) = (None, None, false);
         let begun = Assignment {
             topic,
             partition,
             place,
+            topic_id,
             is_ended,
             group,
             task,
@@ -191,6 +195,7 @@ impl Consumer {
         let assignment = &self.assignments[&self.find(topic, partition)?];
         let (cursor, around) = assignment.place?;
         Some(Progress {
+            topic: assignment.topic_id?,
             next: cursor.next,
             epoch: cursor.epoch,
             log_start: around.log_start,
@@ -285,7 +290,7 @@ impl Consumer {
                     since: begin.since,
                     epoch: begin.epoch,
                 };
-                found.place = Some((cursor, around));
+                (found.place, found.topic_id) = (Some((cursor, around)), begin.topic);
             }
             News::Fetched {
                 batches,
@@ -354,6 +359,8 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
+        // Their readers ask for no more connections then.
+        self.assignments.clear();
         for group in &self.groups {
             self.client.pool.forget(group.user);
         }

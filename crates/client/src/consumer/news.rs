@@ -1,7 +1,7 @@
 //! What a fetcher tells the consumer.
 
 use bytes::Bytes;
-use corelog_record::{LeaderEpoch, Offset, Timestamp};
+use corelog_record::{LeaderEpoch, Offset, Timestamp, TopicId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Error;
@@ -34,6 +34,8 @@ pub(super) enum News {
 /// What was found at the beginning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begin {
+    /// The topic that is read.
+    pub(super) topic: Option<TopicId>,
     pub(super) offset: Offset,
     pub(super) end: Option<Offset>,
     pub(super) since: Option<Timestamp>,

@@ -10,24 +10,41 @@ use crate::Backoff;
 pub(super) struct Trouble {
     /// How often it was met.
     count: u32,
+    /// When an answer was to come, and none has since; not met yet, that may be later than now.
     since: Option<Instant>,
 }
 
 impl Trouble {
-    /// Waits before the next attempt, longer each time; false, at once, if it has lasted for `limit`.
+    /// Notes that something is asked for which the server may wait so long: that may be its first sign.
+    pub(super) fn may_begin(&mut self, wait: Duration) {
+        self.since.get_or_insert_with(|| Instant::now() + wait);
+    }
+
+    pub(super) const fn is_met(&self) -> bool {
+        self.count > 0
+    }
+
+    /// For how long it has lasted.
+    pub(super) fn lasted(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Waits before the next attempt, longer each time; false, at once, if it will have lasted for `limit` by then.
     pub(super) async fn pause(
         &mut self,
         limit: Option<Duration>,
         backoff: Backoff,
         at_least: Duration,
     ) -> bool {
-        let lasted = self.since.get_or_insert_with(Instant::now).elapsed();
-        if limit.is_some_and(|limit| limit <= lasted) {
-            return false;
-        }
+        let now = Instant::now();
+        self.since = Some(self.since.map_or(now, |since| since.min(now)));
         self.count += 1;
         let wait = backoff.wait(self.count, &mut fastrand::Rng::new());
-        sleep(wait.max(at_least)).await;
+        let wait = wait.max(at_least);
+        if limit.is_some_and(|limit| limit <= self.lasted() + wait) {
+            return false;
+        }
+        sleep(wait).await;
         true
     }
 

@@ -117,7 +117,7 @@ impl Inner {
         for _ in 0..ASK_COUNT_MAX {
             // Before the topic: what changes from here on is news.
             let generation = self.client.metadata.generation();
-            let topic = self.client.topic(name).await?;
+            let topic = self.client.topic_to_count(name).await?;
             let rules = self.rules(name).await?;
             let mut state = self.lock();
             // Lanes end when nothing is sent, and leave something behind.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::message::settings::SettingsChange;
 use corelog_client::protocol::request::Request;
-use corelog_client::record::PartitionId;
-use corelog_client::{Client, ClientConfig, Outcome};
+use corelog_client::record::{PartitionId, TopicName};
+use corelog_client::{Client, ClientConfig, NewTopic, Outcome};
 use tokio::sync::Semaphore;
 
 use crate::routing::connect_to;
@@ -152,4 +152,29 @@ async fn what_was_not_asked_since_the_topic_could_not_be_looked_up_changed_nothi
     let state = server.state.lock().unwrap();
     assert_eq!(state.count_all("DescribeTopic"), 1);
     assert_eq!(state.count_all("Metadata"), 1);
+}
+
+/// It was created once more, on another server.
+#[tokio::test]
+async fn what_may_be_done_on_one_server_is_asked_of_no_other_one() {
+    let (home, other) = (Server::start(1).await, Server::start(1).await);
+    let config = ClientConfig {
+        timeout: Duration::from_millis(500),
+        ..config(&home)
+    };
+    let servers = [&home, &other].map(|server| server.shared.to_string());
+    let client = Client::connect(ClientConfig {
+        servers: servers.into(),
+        ..config
+    });
+    let admin = client.await.unwrap().admin();
+    home.script(|_| Act::ServeAndCut);
+    let topic = NewTopic {
+        if_not_exists: true,
+        ..NewTopic::new(TopicName::new("numbers").unwrap(), 1)
+    };
+    let error = admin.create_topic(topic).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    let asked = |server: &Server| server.state.lock().unwrap().count_all("CreateTopic");
+    assert_eq!((asked(&home), asked(&other)), (1, 0));
 }

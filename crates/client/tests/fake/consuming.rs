@@ -348,7 +348,7 @@ async fn a_server_that_stays_away_is_reported() {
         Request::Fetch(_) => Act::Cut,
         _ => Act::Serve,
     });
-    let unreachable_timeout = Some(Duration::from_millis(50));
+    let unreachable_timeout = Some(Duration::from_millis(500));
     let impatient = ConsumerConfig {
         unreachable_timeout,
         ..ConsumerConfig::default()

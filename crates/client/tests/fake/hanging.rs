@@ -10,10 +10,10 @@ use corelog_client::record::batch::Codec;
 use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Outcome, Start};
 use tokio::time::timeout;
 
-use crate::consuming::{P0, offset, three_batches};
+use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::producing::eager;
 use crate::server::{Act, Server};
-use crate::{config, record};
+use crate::{config, connect, record};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -85,7 +85,7 @@ async fn a_consumer_whose_server_hangs_reads_on_at_another_one() {
         true => Act::Ignore,
         false => Act::Serve,
     });
-    let time = Duration::from_millis(1_500);
+    let time = Duration::from_secs(4);
     let client = ClientConfig {
         timeout: time,
         ..config_of([&hung, &other])
@@ -105,6 +105,29 @@ async fn a_consumer_whose_server_hangs_reads_on_at_another_one() {
     other.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
     let record = timeout(PATIENCE, consumer.next()).await.unwrap();
     assert_eq!(record.unwrap().unwrap().offset, offset(9));
+}
+
+/// It had the timeout of a request, and behind that the time that was meant for all of it.
+#[tokio::test]
+async fn a_partition_whose_server_hangs_is_reported_in_the_time_that_it_may_be_unreachable() {
+    for from_the_start in [true, false] {
+        let (server, topic) = three_batches(Codec::None).await;
+        server.script(move |seen| match seen.request {
+            Request::Hello(_) => Act::Serve,
+            Request::Fetch(_) => Act::Ignore,
+            _ if from_the_start => Act::Ignore,
+            _ => Act::Serve,
+        });
+        let config = ConsumerConfig {
+            unreachable_timeout: Some(Duration::from_millis(500)),
+            wait: Duration::from_millis(100),
+            ..ConsumerConfig::default()
+        };
+        let mut consumer = connect(&server).await.consumer(config);
+        consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+        let error = timeout(PATIENCE, next_error(&mut consumer)).await.unwrap();
+        assert!(error.is_unreachable(), "{error}");
+    }
 }
 
 /// Only who waited to the end noticed that nothing comes any more, and all others were sent after it.

@@ -65,7 +65,7 @@ async fn records_that_were_readable_and_do_not_come_are_reported() {
     let (server, topic) = three_batches(Codec::None).await;
     let config = ConsumerConfig {
         fetch_bytes_max: 1,
-        unreachable_timeout: Some(Duration::from_millis(50)),
+        unreachable_timeout: Some(Duration::from_millis(500)),
         ..ConsumerConfig::default()
     };
     let mut consumer = connect(&server).await.consumer(config);
@@ -106,7 +106,7 @@ async fn a_server_that_is_behind_what_was_read_is_waited_for_and_reported_only_i
         });
         let config = ConsumerConfig {
             fetch_bytes_max: 1,
-            unreachable_timeout: (!is_read).then_some(Duration::from_millis(50)),
+            unreachable_timeout: (!is_read).then_some(Duration::from_millis(500)),
             ..ConsumerConfig::default()
         };
         let mut consumer = connect(&server).await.consumer(config);
@@ -175,7 +175,7 @@ async fn that_no_server_has_got_so_far_is_reported_once_none_has_for_long() {
     let (server, topic) = three_batches(Codec::None).await;
     server.log(&topic, 0, |log| log.cut(offset(6)));
     let config = ConsumerConfig {
-        unreachable_timeout: Some(Duration::from_millis(50)),
+        unreachable_timeout: Some(Duration::from_millis(500)),
         ..ConsumerConfig::default()
     };
     let mut consumer = connect(&server).await.consumer(config);
@@ -332,8 +332,14 @@ async fn a_fetch_names_the_epoch_of_what_was_read_and_a_log_that_parted_from_it_
     is_parted(next_error(&mut consumer).await);
     let (offset, epoch) = (offset(9), epoch.unwrap());
     // Who kept the offset alone was not told.
-    let resume = consumer.progress(&topic, P0).unwrap().resume();
-    assert_eq!(resume, Start::Behind { offset, epoch });
+    let progress = consumer.progress(&topic, P0).unwrap();
+    let resume = progress.resume();
+    let expected = Start::Resumed {
+        topic: progress.topic,
+        offset,
+        epoch: Some(epoch),
+    };
+    assert_eq!(resume, expected);
     consumer.assign(&topic, P0, resume, End::Follow);
     is_parted(next_error(&mut consumer).await);
 }
@@ -343,10 +349,13 @@ async fn reading_goes_on_behind_the_epoch_of_what_was_handed_out_last() {
     let (server, topic) = three_batches(Codec::None).await;
     let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
     consumer.assign(&topic, P0, Start::Offset(offset(2)), End::Follow);
-    let behind = |at| {
-        let (offset, epoch) = (offset(at), LeaderEpoch::ZERO);
-        Start::Behind { offset, epoch }
+    let id = server.state.lock().unwrap().id_of(&topic).unwrap();
+    let resumed = |at, epoch| Start::Resumed {
+        topic: id,
+        offset: offset(at),
+        epoch,
     };
+    let behind = |at| resumed(at, Some(LeaderEpoch::ZERO));
     consumer.next().await.unwrap().unwrap();
     let resume = |consumer: &Consumer| consumer.progress(&topic, P0).unwrap().resume();
     assert_eq!(resume(&consumer), behind(3));
@@ -359,7 +368,35 @@ async fn reading_goes_on_behind_the_epoch_of_what_was_handed_out_last() {
     let start = Start::Offset(offset(6));
     consumer.assign(&topic, P0, start, End::Offset(offset(6)));
     assert!(consumer.next().await.is_none());
-    assert_eq!(resume(&consumer), start);
+    assert_eq!(resume(&consumer), resumed(6, None));
+}
+
+/// It read on in another topic of that name, at the offset where it had stopped in the one before.
+#[tokio::test]
+async fn who_goes_on_is_told_that_the_topic_is_another_one_by_now() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let client = connect(&server).await;
+    let mut consumer = client.consumer(ConsumerConfig::default());
+    let resume = async |consumer: &mut Consumer, start| {
+        consumer.assign(&topic, P0, start, End::Offset(offset(3)));
+        while consumer.next().await.transpose()?.is_some() {}
+        Ok::<_, Error>(consumer.progress(&topic, P0).unwrap().resume())
+    };
+    let first = resume(&mut consumer, Start::Earliest).await.unwrap();
+    assert_eq!(resume(&mut consumer, first).await.unwrap(), first);
+    server.topic("numbers", 1);
+    server.log(&topic, 0, |log| log.fill(Codec::None, &[1, 2, 3, 4]));
+    let changed = resume(&mut consumer, first).await.unwrap_err();
+    assert!(changed.refusal().unwrap().is(ErrorCode::TopicChanged));
+    // Of the new one, which this client has not met.
+    let id = server.state.lock().unwrap().id_of(&topic).unwrap();
+    let (offset, epoch) = (offset(3), None);
+    let new = Start::Resumed {
+        topic: id,
+        offset,
+        epoch,
+    };
+    assert_eq!(resume(&mut consumer, new).await.unwrap(), new);
 }
 
 /// Records of a log that are sound, behind which is one that is none.

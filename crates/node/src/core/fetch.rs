@@ -156,6 +156,7 @@ impl Core {
         }
         let parked = self.counters.parked_fetches.load(Ordering::Relaxed);
         let may_park = parked < self.shared.limits.parked_fetches_max as u64;
+        let asked = appetite;
         let appetite = Appetite {
             may_park: appetite.may_park && may_park,
             ..appetite
@@ -200,8 +201,8 @@ impl Core {
                 segment_base,
                 is_parked,
             })) => {
-                if !appetite.is_replica {
-                    self.check_goes_on(key, slot)?;
+                if !asked.is_replica {
+                    self.check_goes_on(key, slot, asked)?;
                 }
                 let answer = answer(log_start, high_watermark, segment_base);
                 let parked = is_parked.then(|| {

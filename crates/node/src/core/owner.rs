@@ -1,6 +1,6 @@
 //! Whether this node is whom to ask: who owns a partition of this core, if it does not.
 
-use corelog_protocol::message::replica_status;
+use corelog_protocol::message::replica_status::{self, State};
 use corelog_record::Offset;
 use corelog_storage::format::replica::{Replica, Role};
 
@@ -8,7 +8,7 @@ use super::refusal::{RETRY_MS, being_handed_over, error_of};
 use super::slots::{PartitionKey, SlotId};
 use super::state::Core;
 use crate::failure::{Failure, busy};
-use crate::partition::Refusal;
+use crate::partition::{Appetite, Refusal};
 
 impl Core {
     /// Checks that this node owns a partition of this core.
@@ -73,12 +73,23 @@ impl Core {
         }
     }
 
-    /// Checks that a reader who has all that is here may wait for more: a copy that has stopped gets none.
+    /// Checks that a reader who has all that is here is at the right place: a copy that has stopped gets no more, and one that
+    /// has all that it was to have has none for who would wait.
     ///
     /// # Errors
     /// `NotOwner`, with the address of its source.
-    pub(super) fn check_goes_on(&self, key: PartitionKey, slot: SlotId) -> Result<(), Failure> {
-        if !self.has_stopped(key) {
+    pub(super) fn check_goes_on(
+        &self,
+        key: PartitionKey,
+        slot: SlotId,
+        asked: Appetite,
+    ) -> Result<(), Failure> {
+        let has_ended = match self.copying(key) {
+            State::Stopped => true,
+            State::Done => asked.may_park,
+            _ => false,
+        };
+        if !has_ended {
             return Ok(());
         }
         let slots = self.slots.borrow();

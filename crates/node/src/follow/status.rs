@@ -46,14 +46,6 @@ impl Core {
         (role, asked.or_else(named))
     }
 
-    /// If a partition follows no more, and does not go on by itself.
-    pub(crate) fn has_stopped(&self, key: PartitionKey) -> bool {
-        let asked = self.followings.of(key);
-        asked.is_some_and(|following| {
-            following.progress.state.get() == replica_status::State::Stopped
-        })
-    }
-
     /// What this core's partitions of a topic, or the one that is meant, are to it, and how far they are.
     pub(crate) fn replicas(&self, topic: TopicId, one: Option<PartitionId>) -> Vec<Partition> {
         let routes = self.routes.borrow();

@@ -1,5 +1,7 @@
 //! Where reading a partition begins and ends.
 
+use std::time::Duration;
+
 use corelog_protocol::message::list_offsets::{self, At};
 
 use super::super::news::{Around, Begin, News};
@@ -10,27 +12,32 @@ use crate::Error;
 impl Fetcher {
     /// If reading goes on behind a record that was read before.
     pub(super) fn goes_on(&self) -> bool {
-        matches!(self.start, Start::Behind { .. })
+        self.start.epoch().is_some()
     }
 
     /// Finds out where reading begins and ends, and tells.
     pub(super) async fn begin(&self, way: &mut Way) -> Result<Begin, Error> {
         let at = match self.start {
             Start::Earliest => At::Earliest,
-            Start::Latest | Start::Offset(_) | Start::Behind { .. } | Start::LastN(_) => At::Latest,
             Start::Time(time) => At::Time(time),
+            Start::Latest
+            | Start::Offset(_)
+            | Start::Behind { .. }
+            | Start::Resumed { .. }
+            | Start::LastN(_) => At::Latest,
         };
-        let request = |id| list_offsets::Request {
+        let request = |id, _| list_offsets::Request {
             topic: (*self.topic).clone(),
             id,
             partition: self.partition,
             at,
         };
-        let timeout = self.client.config.timeout;
-        let found = self.ask(way, timeout, request).await?.head;
+        let found = self.ask(way, Duration::ZERO, request).await?.head;
         let (log_start, high_watermark) = (found.log_start, found.high_watermark);
         let offset = match self.start {
-            Start::Offset(offset) | Start::Behind { offset, .. } => offset,
+            Start::Offset(offset)
+            | Start::Behind { offset, .. }
+            | Start::Resumed { offset, .. } => offset,
             Start::LastN(count) => {
                 let readable = high_watermark.checked_since(log_start).unwrap_or(0);
                 log_start.plus(readable.saturating_sub(count))
@@ -52,12 +59,12 @@ impl Fetcher {
             _ => None,
         };
         let epoch = match self.start {
-            Start::Behind { epoch, .. } => Some(epoch),
             Start::Latest => found.epoch,
-            // Where retention may be quicker, or somewhere else.
-            Start::Earliest | Start::Offset(_) | Start::LastN(_) | Start::Time(_) => None,
+            // Where retention may be quicker, or somewhere else, it is not known.
+            _ => self.start.epoch(),
         };
         let begin = Begin {
+            topic: way.topic_id,
             offset,
             end,
             since,
@@ -76,7 +83,9 @@ impl Fetcher {
     pub(super) fn left_by_retention(&self, error: &Error) -> Option<Around> {
         let may_begin_later = match self.start {
             Start::Earliest | Start::LastN(_) | Start::Time(_) => true,
-            Start::Latest | Start::Offset(_) | Start::Behind { .. } => false,
+            Start::Latest | Start::Offset(_) | Start::Behind { .. } | Start::Resumed { .. } => {
+                false
+            }
         };
         match *error {
             Error::OutOfRange {
