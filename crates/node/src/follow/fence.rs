@@ -308,14 +308,21 @@ impl Core {
         replica: &Replica,
     ) -> Result<(), Failure> {
         for other in &replica.followers {
-            if self.shared.silent.is(&other.address, rt::now()) {
+            if self
+                .shared
+                .silent
+                .found(&other.address, rt::now())
+                .is_some()
+            {
                 continue;
             }
             let rival = match rt::timeout(GONE_TIMEOUT, self.rival_by(topic, key, other)).await {
                 Some(Ok(Some(rival))) => rival,
                 Some(Ok(None) | Err(_)) => continue,
                 None => {
-                    self.shared.silent.note(other.address.clone(), rt::now());
+                    self.shared
+                        .silent
+                        .note(other.address.clone(), (), rt::now());
                     continue;
                 }
             };
