@@ -106,9 +106,13 @@ impl<D: Dir> Log<D> {
         if self.is_fenced() || self.chore.is_some() {
             return None;
         }
+        if is_idle {
+            self.idle_total = self.durable_total;
+        }
         let work = match self.is_full() {
             true => self
-                .plan_freeing(now, 0)
+                .plan_give_back(is_idle)
+                .or_else(|| self.plan_freeing(now, 0))
                 .or_else(|| self.plan_space(now.time))
                 .or_else(|| self.plan_mark(now.time, is_idle)),
             false => self
@@ -117,6 +121,7 @@ impl<D: Dir> Log<D> {
                 .or_else(|| self.plan_freeing(now, self.spares(now.time, is_idle))),
         };
         let work = work
+            .or_else(|| self.plan_give_back(is_idle))
             .or_else(|| self.plan_next(now.time, is_idle))
             .or_else(|| self.plan_index(now.time))?;
         Some(self.chore(work))

@@ -157,6 +157,8 @@ pub struct Log<D: Dir> {
     durable_segment: Offset,
     /// Bytes made durable since the log was opened.
     durable_total: u64,
+    /// What that was when the log was last idle.
+    idle_total: u64,
     tail: Tail<D>,
     manifest: Held<Manifest<D>>,
     mark: Held<Mark<D>>,

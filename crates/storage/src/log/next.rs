@@ -10,7 +10,7 @@ use corelog_record::Timestamp;
 
 use super::Log;
 use super::space::{self, Extent, Hurry};
-use super::work::{Garbage, Work, remove};
+use super::work::{Garbage, Remove, Work, remove};
 use crate::Error;
 use crate::disk::{Dir, Open};
 use crate::error::At;
@@ -90,10 +90,11 @@ async fn taken_over<D: Dir>(dir: &D, used: &Garbage<D>) -> Result<(), Error> {
 }
 
 impl<D: Dir> Log<D> {
-    /// The next store, ahead of the roll.
+    /// The next store, ahead of the roll: for a log that is written to, and so may roll before it is idle.
     pub(super) fn plan_next(&mut self, now: Timestamp, is_idle: bool) -> Option<Work<D>> {
         let is_held = now < self.space_retry_at || self.is_full() || self.hurry.is_on();
-        if is_idle || self.next.is_some() || is_held {
+        let is_of_use = self.is_written_to() && self.read_only_from.is_none();
+        if is_idle || !is_of_use || self.next.is_some() || self.is_next_going() || is_held {
             return None;
         }
         let active = self.active();
@@ -109,6 +110,38 @@ impl<D: Dir> Log<D> {
             is_refused: false,
             made: None,
         }))
+    }
+
+    /// Giving back what was made ahead: a log that went idle may not roll for long, and on a full disk groups need the space.
+    pub(super) fn plan_give_back(&mut self, is_idle: bool) -> Option<Work<D>> {
+        if !is_idle && !self.is_full() {
+            return None;
+        }
+        // One that has the name of its segment already waits to be added.
+        let (store, _) = self.next.take_if(|(store, _)| store.name() == NEXT)?;
+        Some(Work::Remove(Remove {
+            dir: self.dir.clone(),
+            garbage: vec![Garbage {
+                store,
+                names: vec![NEXT.to_owned()],
+                is_reusable: false,
+            }],
+            files: 0,
+        }))
+    }
+
+    /// Whether one that was given back could not be removed yet: its name is taken.
+    fn is_next_going(&self) -> bool {
+        let mut names = self.garbage.iter().flat_map(|garbage| &garbage.names);
+        names.any(|name| name == NEXT)
+    }
+
+    /// Whether so much was written since the log was opened, or idle, that a store for what follows costs little beside it: of
+    /// one with a group now and then it would be made and given back for each.
+    fn is_written_to(&self) -> bool {
+        let written = self.durable_total - self.idle_total;
+        let part = self.options.segment_bytes_max.bytes() / WRITTEN_PART;
+        0 < written && part <= written
     }
 
     /// How many stores that left the log wait to become the next one: a few while it rolls often, or they would keep
@@ -131,6 +164,9 @@ impl<D: Dir> Log<D> {
         is_alike && segment.seal_time().is_some() && !self.damage.iter().any(is_its)
     }
 }
+
+/// A log is written to once so much of a segment was: as many zeros are made ahead at most.
+const WRITTEN_PART: u64 = 16;
 
 /// A log that rolls is as likely to do so again within this time, in milliseconds.
 const SPARE_MS: i64 = 10_000;

@@ -133,6 +133,7 @@ impl<D: Dir> Log<D> {
             durable: origin,
             durable_segment: Offset::ZERO,
             durable_total: 0,
+            idle_total: 0,
             tail: Tail::new(Vec::new()),
             manifest: Held::Missing,
             mark: Held::Missing,

@@ -1,5 +1,6 @@
 //! Tests of the log, each a sentence of its laws.
 
+mod ahead;
 mod appending;
 mod bounds;
 mod cost;

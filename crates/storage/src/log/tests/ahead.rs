@@ -1,0 +1,147 @@
+//! The store that is made ahead: who has one, and who gives it back.
+
+use corelog_record::{ByteSize, Offset};
+
+use super::at;
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, block_on};
+use crate::log::{Log, Options};
+use crate::testing::{batch, chore, flush, open, read_all};
+
+fn options() -> Options {
+    Options {
+        segment_bytes_max: ByteSize::from_mib(4),
+        ..Options::default()
+    }
+}
+
+/// A group for which space is only reserved, and the whole of the next segment's.
+fn group() -> Vec<u8> {
+    batch(&[&vec![b'g'; 300 << 10]], at(0))
+}
+
+fn turn<D: Dir>(log: &mut Log<D>) {
+    log.append(&group(), at(10)).unwrap();
+    flush(log, at(10)).unwrap();
+    chores(log, 10, false);
+}
+
+fn chores<D: Dir>(log: &mut Log<D>, now: i64, is_idle: bool) {
+    while chore(log, at(now), is_idle).unwrap().is_some() {}
+}
+
+/// A log whose active segment is more than half full, in groups that follow each other.
+fn more_than_half_full<D: Dir>(root: &D) -> Log<D> {
+    let (mut log, _) = open(root, options(), 1, at(0)).unwrap();
+    for _ in 0..8 {
+        turn(&mut log);
+    }
+    assert!(is_next_there(root), "it rolls soon");
+    log
+}
+
+fn is_next_there(root: &impl Dir) -> bool {
+    let entries = block_on(root.child("p0").list()).unwrap();
+    entries.iter().any(|entry| entry.name == "next")
+}
+
+/// Of a node with a thousand partitions half of them made one at each start, and zeros for it.
+#[test]
+fn a_log_that_was_only_opened_makes_no_store_ahead() {
+    let root = MemoryDir::new();
+    let mut log = more_than_half_full(&root);
+    block_on(log.close(at(1))).unwrap();
+    drop(log);
+    let (mut log, _) = open(&root, options(), 2, at(2)).unwrap();
+    assert!(log.plan_chore(at(2), false).is_none(), "nobody writes");
+    for _ in 0..2 {
+        turn(&mut log);
+    }
+    assert!(is_next_there(&root), "now somebody does");
+}
+
+#[test]
+fn a_log_that_goes_idle_gives_the_next_store_back() {
+    let root = MemoryDir::new();
+    let mut log = more_than_half_full(&root);
+    chores(&mut log, 11, true);
+    assert!(!is_next_there(&root));
+    chores(&mut log, 12, false);
+    assert!(!is_next_there(&root), "nobody wrote since");
+    turn(&mut log);
+    assert!(is_next_there(&root));
+    while log.segments().count() < 3 {
+        turn(&mut log);
+    }
+    let read = read_all(&log, Offset::ZERO).unwrap();
+    assert_eq!(read.len() as u64, log.durable().get());
+}
+
+/// It would be made, and be given back, for each of them.
+#[test]
+fn a_small_group_now_and_then_makes_no_store_ahead() {
+    let root = MemoryDir::new();
+    let mut log = more_than_half_full(&root);
+    chores(&mut log, 11, true);
+    for now in 12..30 {
+        log.append(&batch(&[b"small"], at(now)), at(now)).unwrap();
+        flush(&mut log, at(now)).unwrap();
+        chores(&mut log, now, false);
+        assert!(!is_next_there(&root));
+        chores(&mut log, now, true);
+    }
+}
+
+/// Appends were answered with `StorageFull` while the log itself had a segment's space that it did not use.
+#[test]
+fn on_a_full_disk_a_group_gets_the_space_of_the_next_store() {
+    let root = MemoryDir::new();
+    let options = Options {
+        segment_bytes_max: ByteSize::from_mib(40),
+        ..Options::default()
+    };
+    let (mut log, _) = open(&root, options, 1, at(0)).unwrap();
+    let group = batch(&[&vec![b'g'; 900 << 10]], at(0));
+    while log.next.is_none() {
+        log.append(&group, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+        chores(&mut log, 0, false);
+    }
+    root.set_capacity(Some(root.bytes_in_use()));
+    while !log.is_full() {
+        log.append(&group, at(1)).unwrap();
+        let _ = flush(&mut log, at(1));
+    }
+    assert_eq!(log.segments().count(), 1, "a group found no space");
+    // The next store is removed; its space goes to the group.
+    for _ in 0..2 {
+        chore(&mut log, at(1), false).unwrap();
+    }
+    assert!(!log.is_full() && !is_next_there(&root));
+    flush(&mut log, at(1)).unwrap();
+    assert_eq!(log.durable(), log.log_end());
+}
+
+/// The name was free for the log by then: the removal that was tried again took another store with it.
+#[test]
+fn a_store_given_back_that_cannot_be_removed_is_in_the_way_of_no_other() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let mut log = more_than_half_full(&root);
+    let failed = Fault::Fail(std::io::ErrorKind::Other);
+    let removal = Match::on(Operation::Remove, "next");
+    root.faults().fail(removal, 1, failed);
+    while root.faults().is_pending() {
+        let _ = chore(&mut log, at(1), true);
+    }
+    assert!(!log.is_fenced());
+    turn(&mut log);
+    assert!(log.next.is_none(), "the name is taken");
+    // It is tried again a minute later.
+    chores(&mut log, 100_000, false);
+    while log.next.is_none() {
+        turn(&mut log);
+    }
+    chores(&mut log, 200_000, false);
+    assert!(is_next_there(&root));
+}
