@@ -146,7 +146,8 @@ impl<D: Dir> Log<D> {
     /// # Errors
     /// [`Error::StorageFull`] if there was no space, [`Error::OutOfFiles`] if there was no
     /// descriptor; it is tried again later. [`Error::Damaged`], [`Error::ReceivedGone`], and any of a cut that could not
-    /// read what it was to cut: nothing was changed. Any other error fences the log.
+    /// read what it was to cut: nothing was changed. [`Error::Fenced`] if the log was fenced meanwhile. Any other error
+    /// fences it.
     ///
     /// # Panics
     /// If another log made the plan.
@@ -163,6 +164,11 @@ impl<D: Dir> Log<D> {
         let is_harmless = matches!(work, Work::Remove(_) | Work::Index(_));
         let is_snapshot = matches!(work, Work::Snapshot(_));
         let is_unbegun = matches!(&work, Work::Suffix(suffix) if !suffix.has_begun);
+        // What failed beside it may have taken what it wrote along.
+        let result = match result {
+            Ok(()) if self.is_fenced() => Err(Error::Fenced),
+            result => result,
+        };
         let chore = self.take_in(work, result.is_ok(), now);
         match result {
             Ok(()) => {

@@ -148,7 +148,7 @@ impl<D: Dir> Log<D> {
     /// # Errors
     /// [`Error::StorageFull`] if there was no space for the group, [`Error::OutOfFiles`] if its files
     /// could not be opened: it stays pending and goes out by
-    /// itself when there is. Any other error fences the log.
+    /// itself when there is. [`Error::Fenced`] if the log was fenced meanwhile. Any other error fences it.
     ///
     /// # Panics
     /// If another log made the plan.
@@ -167,6 +167,9 @@ impl<D: Dir> Log<D> {
         self.is_flush_preparing = false;
         self.absorb(group.segment, prepare);
         match result {
+            // What failed meanwhile may have been the sync of this group, too: after it nothing is known of what was
+            // written before.
+            Ok(()) if self.is_fenced() => return Err(Error::Fenced),
             Ok(()) => {}
             // A fence that was set meanwhile has let go of what waited behind it.
             Err(error) if error.is_shortage() && self.is_fenced() => return Err(error),

@@ -8,6 +8,7 @@ mod cuts;
 mod descriptors;
 mod explore;
 mod faults;
+mod fenced;
 mod following;
 mod holding;
 mod lost;

@@ -1,0 +1,66 @@
+//! What lands on a log that was fenced meanwhile.
+
+use std::io::ErrorKind;
+
+use corelog_record::Offset;
+
+use super::{at, offset, small};
+use crate::Error;
+use crate::disk::block_on;
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
+use crate::disk::memory::MemoryDir;
+use crate::log::Log;
+use crate::testing::{batch, flush, open, read_all};
+
+type Disk = FaultyDir<MemoryDir>;
+
+fn written(disk: &Disk) -> Log<Disk> {
+    let (mut log, _) = open(disk, small(), 1, at(0)).unwrap();
+    for _ in 0..3 {
+        log.append(&batch(&[b"durable"], at(0)), at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+    }
+    log
+}
+
+/// The group was acknowledged by a log that knew already that a sync had failed which may have been its own.
+#[test]
+fn a_group_that_lands_on_a_log_that_was_fenced_meanwhile_moves_nothing() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let mut log = written(&disk);
+    log.append(&batch(&[b"in doubt"], at(0)), at(0)).unwrap();
+    let group = log.plan_flush().unwrap();
+    let mark = log.plan_chore(at(1_000), true).unwrap();
+    let written = block_on(group.run());
+    let failed = Fault::Fail(ErrorKind::Other);
+    disk.faults()
+        .fail(Match::on(Operation::Sync, "mark"), 1, failed);
+    let done = block_on(mark.run());
+    log.complete_chore(done, at(1_000)).unwrap_err();
+    let landed = log.complete_flush(written, at(1_000));
+    assert!(matches!(landed, Err(Error::Fenced)), "{landed:?}");
+    assert_eq!(log.durable(), offset(3));
+    assert_eq!(log.in_flight_bytes(), 0);
+    drop(log);
+    let (log, _) = open(&disk, small(), 2, at(2_000)).unwrap();
+    let read = read_all(&log, Offset::ZERO).unwrap();
+    assert_eq!(read.len() as u64, log.durable().get());
+}
+
+#[test]
+fn an_edit_that_lands_on_a_log_that_was_fenced_meanwhile_changes_nothing() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let mut log = written(&disk);
+    log.append(&batch(&[b"fails"], at(0)), at(0)).unwrap();
+    let group = log.plan_flush().unwrap();
+    let truncation = log.plan_truncate(offset(2)).unwrap().unwrap();
+    let done = block_on(truncation.run());
+    let failed = Fault::Fail(ErrorKind::Other);
+    disk.faults()
+        .fail(Match::on(Operation::Sync, ".log"), 1, failed);
+    let failed = block_on(group.run());
+    log.complete_flush(failed, at(0)).unwrap_err();
+    let landed = log.complete_chore(done, at(0));
+    assert!(matches!(landed, Err(Error::Fenced)), "{landed:?}");
+    assert_eq!(log.log_start(), Offset::ZERO);
+}
