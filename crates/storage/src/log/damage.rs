@@ -4,11 +4,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use corelog_record::Offset;
+
 use super::held::Held;
 use super::work::Work;
 use super::{Damage, Event, Log};
 use crate::Error;
 use crate::disk::Dir;
+use crate::format::damage;
 use crate::format::edit::{Edit, Settings};
 use crate::recovery::{EDIT_DAMAGES_MAX, damage_key};
 
@@ -65,7 +68,15 @@ impl<D: Dir> Log<D> {
         true
     }
 
-    /// Damage that the manifest does not remember yet.
+    /// Forgets the damage of a segment that was read whole, and every byte of it right: what was read wrongly before was not
+    /// the disk's. The next chores have the manifest forget it.
+    pub(super) fn forget_damage(&mut self, segment: Offset) {
+        let before = self.damage.len();
+        self.damage.retain(|known| known.segment != segment);
+        self.is_damage_unwritten |= self.damage.len() < before;
+    }
+
+    /// Damage that the manifest does not remember yet, or still does.
     pub(super) fn plan_damage(&mut self) -> Option<Work<D>> {
         let Held::Here(manifest) = &self.manifest else {
             return None;
@@ -78,10 +89,13 @@ impl<D: Dir> Log<D> {
         let is_new = |damage: &&Damage| {
             known.get(&damage_key(damage)) != Some(&to(damage)) && !self.unread.contains(damage)
         };
-        let new = self.damage.iter().filter(is_new).take(EDIT_DAMAGES_MAX);
-        let changes: BTreeMap<_, _> = new
-            .map(|damage| (damage_key(damage), Some(to(damage))))
-            .collect();
+        let new = self.damage.iter().filter(is_new);
+        let new = new.map(|damage| (damage_key(damage), Some(to(damage))));
+        let is_known = |place| self.damage.iter().any(|d| (d.segment, d.from) == place);
+        let is_stale = |key: &&String| damage::parse(key).is_some_and(|place| !is_known(place));
+        let stale = known.keys().filter(is_stale);
+        let changes = new.chain(stale.map(|key| (key.clone(), None)));
+        let changes: BTreeMap<_, _> = changes.take(EDIT_DAMAGES_MAX).collect();
         if changes.is_empty() {
             self.is_damage_unwritten = false;
             return None;

@@ -263,6 +263,9 @@ impl<D: Dir> Log<D> {
             return;
         }
         scrubbed.surplus_bytes = surplus_bytes;
+        if verdict.is_whole {
+            self.forget_damage(base);
+        }
         for replaced in verdict.replaced {
             note(self, replaced.start, replaced.end);
         }

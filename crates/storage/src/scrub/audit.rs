@@ -35,6 +35,8 @@ pub(crate) struct Verdict {
     pub(crate) replaced: Vec<Range<Offset>>,
     /// Whether the rows seen are true.
     pub(crate) is_index_right: bool,
+    /// Whether all batches are those that were written down.
+    pub(crate) is_whole: bool,
 }
 
 impl Audit {
@@ -119,6 +121,7 @@ impl Audit {
             return Verdict {
                 replaced: Vec::new(),
                 is_index_right: !self.has_wrong_row && self.suspect.is_empty(),
+                is_whole: true,
             };
         }
         let is_end = at.offset == end.offset && (self.is_bent || at.chain == end.chain);
@@ -128,6 +131,7 @@ impl Audit {
         Verdict {
             replaced: joined(self.suspect),
             is_index_right: !self.has_wrong_row,
+            is_whole: false,
         }
     }
 }

@@ -180,7 +180,7 @@ impl State {
         let count = ends
             .take_while(|end| end.is_some_and(|end| end <= start))
             .count();
-        let gone = self
+        let gone: Vec<_> = self
             .segments
             .drain(..count.min(self.segments.len()))
             .collect();
@@ -189,7 +189,18 @@ impl State {
         }
         self.log_start = start;
         self.forget_epochs();
+        self.forget_damage_of(&gone);
         Ok(gone)
+    }
+
+    /// Forgets damage of segments that are gone.
+    fn forget_damage_of(&mut self, gone: &[Segment]) {
+        if gone.is_empty() {
+            return;
+        }
+        let is_gone = |base: Offset| gone.iter().any(|segment| segment.base == base);
+        let is_stale = |key: &str| damage::parse(key).is_some_and(|(base, _)| is_gone(base));
+        self.settings.retain(|key, _| !is_stale(key));
     }
 
     fn cut(&mut self, cut: End) -> Result<Vec<Segment>, Broken> {
@@ -274,6 +285,7 @@ impl State {
         self.log_start = point.offset;
         let gone = ::std::mem::take(&mut self.segments);
         self.forget_epochs();
+        self.forget_damage_of(&gone);
         Ok(gone)
     }
 

@@ -207,6 +207,24 @@ fn a_cut_forgets_the_damage_of_what_it_cuts_off() {
     assert_eq!(left, ["160", "212"]);
 }
 
+/// It stayed in the manifest for ever, one setting for each.
+#[test]
+fn damage_of_a_segment_that_leaves_the_log_is_forgotten_with_it() {
+    let mut state = three();
+    let changes = [(100, 150), (200, 210), (300, 310)].map(|(segment, from)| {
+        let key = crate::format::damage::key(offset(segment), offset(from));
+        (key, Some((from + 5).to_string()))
+    });
+    let changes = changes.into();
+    state.apply(&Edit::Settings(Settings { changes })).unwrap();
+    let start = offset(200);
+    state.apply(&Edit::Expire(Start { start })).unwrap();
+    let left: Vec<_> = state.settings().keys().map(String::as_str).collect();
+    assert_eq!(left, ["damage.200.210", "damage.300.310"]);
+    state.apply(&Edit::Restart(point(400))).unwrap();
+    assert!(state.settings().is_empty());
+}
+
 #[test]
 fn a_cut_between_segments_needs_no_other_file() {
     let mut state = three();

@@ -10,6 +10,7 @@ mod explore;
 mod faults;
 mod fenced;
 mod following;
+mod forgiven;
 mod holding;
 mod lost;
 mod model;
