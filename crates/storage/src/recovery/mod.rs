@@ -45,6 +45,7 @@ mod tidy;
 
 pub(crate) use damage::{EDIT_DAMAGES_MAX, damage_edits, key as damage_key, known_damage};
 pub(crate) use settle::{data_end, partial_block};
+pub(crate) use survey::is_of_its_epoch;
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;

@@ -204,7 +204,7 @@ impl<D: Dir> Survey<D> {
 /// Whether `batch` was appended in the epoch that ruled where it stands. The manifest knew of each
 /// epoch before its first batch was written, so another one's is rot, or was never to be there: what
 /// was cut and came back. Epochs that it has forgotten say nothing.
-fn is_of_its_epoch(batch: &View<'_>, epochs: &[Epoch]) -> bool {
+pub(crate) fn is_of_its_epoch(batch: &View<'_>, epochs: &[Epoch]) -> bool {
     let mut latest_first = epochs.iter().rev();
     let ruling = latest_first.find(|began| began.offset <= batch.base_offset());
     ruling.is_none_or(|began| batch.epoch() == Some(began.epoch))

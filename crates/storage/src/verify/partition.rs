@@ -190,7 +190,7 @@ fn check_edits(dir: &Path, slot: &Slot, survey: &mut Survey) {
 }
 
 /// What the manifest says now.
-fn now(dir: &Path) -> Option<state::State> {
+pub(super) fn now(dir: &Path) -> Option<state::State> {
     let bytes = block_on(StdDir::new(dir).read(manifest::NAME, manifest::BYTES_MAX));
     let manifest = bytes.ok().and_then(|bytes| Manifest::decode(&bytes).ok());
     manifest.map(|manifest| manifest.state)
@@ -280,6 +280,10 @@ fn add_stores(
                 is_due: segment.seal.is_some() && !of.is_snapshot,
             }),
             base: Point::starting(segment.start()),
+            epochs: match end {
+                End::Open { .. } => state.epochs().to_vec(),
+                End::Sealed(_) | End::Unknown => Vec::new(),
+            },
             end,
             named: (!of.is_snapshot).then(|| segment.clone()),
             subject: Some(of.subject.clone()),

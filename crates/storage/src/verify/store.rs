@@ -7,14 +7,11 @@ use corelog_record::batch::View;
 use corelog_record::{HistoryId, Offset};
 
 use super::finding::{Finding, What};
+use super::partition;
 use super::subject::Subject;
 use super::walker::Walker;
-use crate::disk::Dir;
-use crate::disk::block_on;
-use crate::disk::std::StdDir;
-use crate::format::manifest::Manifest;
+use crate::format::edit::Epoch;
 use crate::format::state;
-use crate::manifest;
 use crate::segment::Point;
 
 /// One store to be read, with its index. It can be run on any thread.
@@ -30,6 +27,8 @@ pub struct StoreCheck {
     pub(super) named: Option<state::Segment>,
     /// What it is part of, unless it is a store alone.
     pub(super) subject: Option<Arc<Subject>>,
+    /// The epochs that its batches must be of, oldest first; of a sealed store its chain tells.
+    pub(super) epochs: Vec<Epoch>,
     /// How many bytes it is expected to read.
     pub(super) bytes: u64,
 }
@@ -122,10 +121,7 @@ impl StoreCheck {
         let Some(named) = &self.named else {
             return true;
         };
-        let dir = StdDir::new(&self.dir);
-        let bytes = block_on(dir.read(manifest::NAME, manifest::BYTES_MAX));
-        let manifest = bytes.ok().and_then(|bytes| Manifest::decode(&bytes).ok());
         // A manifest that cannot be read now is a matter of its own.
-        manifest.is_none_or(|manifest| manifest.state.segments().contains(named))
+        partition::now(&self.dir).is_none_or(|state| state.segments().contains(named))
     }
 }

@@ -143,6 +143,7 @@ pub(super) fn alone(dir: PathBuf, file: String, bytes: u64) -> Option<StoreCheck
             ..Point::origin(nobody)
         },
         end: End::Unknown,
+        epochs: Vec::new(),
         named: None,
         subject: None,
         dir,

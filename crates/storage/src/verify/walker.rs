@@ -5,10 +5,13 @@ use std::io;
 use corelog_record::batch::{HEADER_BYTES, Header, View};
 
 use super::finding::{Finding, What};
+use super::partition;
 use super::store::{Checked, End, Hooks, StoreCheck};
 use crate::disk::std::StdDir;
 use crate::disk::std::stream::Stream;
+use crate::format::edit::Epoch;
 use crate::format::index::Row;
+use crate::recovery::is_of_its_epoch;
 use crate::scrub::Audit;
 use crate::segment::Point;
 
@@ -23,6 +26,8 @@ pub(super) struct Walker<'a> {
     pub(super) base: Point,
     pub(super) point: Point,
     pub(super) audit: Audit,
+    /// The epochs that batches must be of, oldest first.
+    epochs: Vec<Epoch>,
     /// The whole index file; empty if it is of no use.
     pub(super) index: Vec<u8>,
     pub(super) row: usize,
@@ -72,6 +77,7 @@ impl<'a> Walker<'a> {
             base: check.base,
             point: check.base,
             audit: Audit::new(check.base.offset),
+            epochs: check.epochs.clone(),
             index: Vec::new(),
             row: 0,
             row_ahead: None,
@@ -156,6 +162,14 @@ impl<'a> Walker<'a> {
         if view.base_offset() != self.point.offset {
             let text = format!("a batch of offset {}", view.base_offset());
             return Ok(Step::Bad(text));
+        }
+        if !is_of_its_epoch(&view, &self.epochs) {
+            // A server names an epoch before it writes the first batch of it.
+            let now = partition::now(&self.check.dir).map(|state| state.epochs().to_vec());
+            self.epochs = now.unwrap_or_default();
+            if !is_of_its_epoch(&view, &self.epochs) {
+                return Ok(Step::Bad("a batch of another epoch".to_owned()));
+            }
         }
         self.audit.batch(view.header_bytes());
         let point = self.point.after(&view);

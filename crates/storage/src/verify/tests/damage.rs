@@ -173,8 +173,11 @@ fn an_open_store_with_another_chain_than_the_next_one_begins_with_is_damage() {
     let (partition, next) = two_open_stores();
     assert_eq!(kinds(&verify(partition.path())), []);
     let stores = files(partition.path(), "log");
-    // The epoch, which lies outside the batch's checksum.
-    alter(&stores[0], |bytes| bytes[15] ^= 1);
+    // As sound as the one that was appended, offset and epoch included.
+    let other = batch(&[&[2; 700], b"second"], at(0));
+    alter(&stores[0], |bytes| {
+        bytes[16..other.len()].copy_from_slice(&other[16..]);
+    });
     let checked = verify(partition.path());
     assert_eq!(kinds(&checked), [What::Chain]);
     let found = faults(&checked)[0];
@@ -238,4 +241,29 @@ fn what_the_system_does_not_give_is_unread_and_no_damage() {
         assert_eq!(kinds(&checked), [What::Unreadable], "{}", path.display());
         assert_eq!(What::Unreadable.grade(), Grade::Unread);
     }
+}
+
+/// An epoch lies outside a batch's checksum, and no chain tells of the end of a store that is written to: such a directory
+/// was found sound, and the next start cut what lay there.
+#[test]
+fn a_batch_of_another_epoch_is_found_in_a_store_that_is_not_sealed() {
+    let partition = Partition::new();
+    let mut log = partition.open();
+    fill(&mut log, 4);
+    drop(log);
+    // What a power cut leaves: a mark that does not tell of them.
+    std::fs::remove_file(partition.path().join("mark")).unwrap();
+    let whats =
+        |checked: &Checked| -> Vec<_> { checked.findings.iter().map(|found| found.what).collect() };
+    assert_eq!(whats(&verify(partition.path())), [What::Mark]);
+    let store = &files(partition.path(), "log")[0];
+    alter(store, |bytes| bytes[15] ^= 4);
+    let found = verify(partition.path());
+    assert_eq!(whats(&found), [What::Mark, What::Torn]);
+    assert_eq!(found.batches, 0);
+
+    let (partition, _) = two_open_stores();
+    let store = &files(partition.path(), "log")[0];
+    alter(store, |bytes| bytes[15] ^= 1);
+    assert_eq!(kinds(&verify(partition.path())), [What::Batch]);
 }
