@@ -57,8 +57,13 @@ pub async fn trim<D: Dir>(dir: &D, torn_bytes_max: u64) -> Result<(Usage, Vec<Na
         let Ok(name) = entry.name.parse::<Name>() else {
             continue;
         };
+        // An unfinished file is but a part of what is still where it was, and goes as torn bytes do.
+        let reason = match name.is_unfinished() {
+            true => Reason::Torn,
+            false => name.reason,
+        };
         let is_too_much = usage.of(Reason::Torn).bytes + entry.bytes > torn_bytes_max;
-        if name.reason == Reason::Torn && (is_too_much || !removed.is_empty()) {
+        if reason == Reason::Torn && (is_too_much || !removed.is_empty()) {
             match dir.remove(&entry.name).await {
                 // Someone else was faster.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -66,7 +71,7 @@ pub async fn trim<D: Dir>(dir: &D, torn_bytes_max: u64) -> Result<(Usage, Vec<Na
             }
             removed.push(name);
         } else {
-            usage.add(name.reason, entry.bytes);
+            usage.add(reason, entry.bytes);
         }
     }
     removed.reverse();
@@ -98,8 +103,8 @@ mod tests {
     use corelog_record::{PartitionId, Position, Timestamp, TopicId};
 
     use super::*;
-    use crate::disk::block_on;
     use crate::disk::memory::MemoryDir;
+    use crate::disk::{ASIDE_SUFFIX, block_on};
 
     fn name(time: i64, reason: Reason) -> Name {
         Name {
@@ -168,6 +173,21 @@ mod tests {
                 );
             }
             assert_eq!(dir.list().await.unwrap().len(), 5);
+        });
+    }
+
+    #[test]
+    fn what_was_never_finished_goes_as_torn_bytes_do() {
+        block_on(async {
+            let dir = MemoryDir::new().child("quarantine");
+            dir.create().await.unwrap();
+            let mut unfinished = name(1, Reason::Damaged);
+            unfinished.file.push_str(ASIDE_SUFFIX);
+            dir.write_aside(&unfinished.to_string(), &[1; 100])
+                .await
+                .unwrap();
+            let (usage, removed) = trim(&dir, 0).await.unwrap();
+            assert_eq!((usage, removed), (Usage::default(), vec![unfinished]));
         });
     }
 

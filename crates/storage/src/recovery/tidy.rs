@@ -75,7 +75,7 @@ pub(super) fn check_identity<D: Dir>(
 enum Verdict {
     Keep,
     Remove,
-    Quarantine,
+    Quarantine(Reason),
 }
 
 impl<D: Dir> Recovery<D> {
@@ -124,24 +124,32 @@ impl<D: Dir> Recovery<D> {
                 Verdict::Remove => {
                     remove(&self.context.dir, &entry.name).await?;
                 }
-                Verdict::Quarantine => match self.move_to_quarantine(&entry.name).await {
-                    Ok(()) => is_moved = true,
-                    // The log makes no file of such a name: it is in nobody's way.
-                    Err(error) if !name::is_store(&entry.name) => {
-                        let why = error
-                            .source()
-                            .map_or_else(|| error.to_string(), ToString::to_string);
-                        let file = entry.name.clone();
-                        self.findings.events.note(Event::Stray { file, why });
+                Verdict::Quarantine(reason) => {
+                    match self.move_to_quarantine(&entry.name, reason).await {
+                        Ok(()) => is_moved = true,
+                        // The log makes no file of such a name: it is in nobody's way.
+                        Err(error) if !name::is_store(&entry.name) => {
+                            let why = error
+                                .source()
+                                .map_or_else(|| error.to_string(), ToString::to_string);
+                            let file = entry.name.clone();
+                            self.findings.events.note(Event::Stray { file, why });
+                        }
+                        Err(error) => return Err(error),
                     }
-                    Err(error) => return Err(error),
-                },
+                }
             }
         }
-        if is_moved {
-            for dir in [&self.context.quarantine, &self.context.dir] {
-                dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
-            }
+        match is_moved {
+            true => self.sync_moved().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Makes durable that files are in quarantine.
+    pub(super) async fn sync_moved(&self) -> Result<(), Error> {
+        for dir in [&self.context.quarantine, &self.context.dir] {
+            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
         }
         Ok(())
     }
@@ -182,8 +190,21 @@ impl<D: Dir> Recovery<D> {
         }
         match planted::is(Bug::UnnamedAdopted) {
             true => Ok(Verdict::Keep),
-            false => Ok(Verdict::Quarantine),
+            false if self.is_unfinished_copy(name) => Ok(Verdict::Quarantine(Reason::Torn)),
+            false => Ok(Verdict::Quarantine(Reason::Unnamed)),
         }
+    }
+
+    /// Whether `name` is that of a store which was made to take the place of one that the log has, and did not: all that
+    /// was promised is in that one.
+    fn is_unfinished_copy(&self, name: &str) -> bool {
+        let segments = self.manifest.state().segments();
+        let base = name::base(name);
+        let named = segments.iter().find(|segment| Some(segment.base) == base);
+        named.is_some_and(|segment| {
+            let is_there = self.length(&name::store(segment.base, segment.generation));
+            is_there.is_some() && Some(segment.generation) < name::generation(name)
+        })
     }
 
     /// Copies a range of a store to quarantine, durably. Torn bytes are about to be cut, so without
@@ -220,9 +241,13 @@ impl<D: Dir> Recovery<D> {
         Ok(())
     }
 
-    async fn move_to_quarantine(&mut self, file: &str) -> Result<(), Error> {
+    pub(super) async fn move_to_quarantine(
+        &mut self,
+        file: &str,
+        reason: Reason,
+    ) -> Result<(), Error> {
         self.create_quarantine().await?;
-        let name = self.name(Reason::Unnamed, Position::ZERO, file).await?;
+        let name = self.name(reason, Position::ZERO, file).await?;
         let Context {
             dir, quarantine, ..
         } = &self.context;
@@ -242,10 +267,19 @@ impl<D: Dir> Recovery<D> {
         created.map_err(|e| At::dir(quarantine).space("create", e))
     }
 
-    /// A name in quarantine that nothing has yet: what is there is never replaced.
+    /// A name in quarantine that nothing has yet: what is there is never replaced. What an opening that was killed
+    /// left there unfinished goes: the bytes are where they were.
     async fn name(&self, reason: Reason, position: Position, file: &str) -> Result<String, Error> {
         let identity = &self.context.identity;
         let taken = quarantine::list(&self.context.quarantine).await?;
+        for entry in &taken {
+            let name = entry.name.parse::<Name>().ok();
+            let is_of_this =
+                |name: &Name| (name.topic, name.partition) == (identity.topic, identity.partition);
+            if name.is_some_and(|name| name.is_unfinished() && is_of_this(&name)) {
+                remove(&self.context.quarantine, &entry.name).await?;
+            }
+        }
         let name = Name {
             time: self.context.now.time,
             reason,

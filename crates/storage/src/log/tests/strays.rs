@@ -1,16 +1,19 @@
-//! Files that somebody else left in a partition's directory.
+//! Files that somebody else left in a partition's directory, or a killed opening in quarantine.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
-use corelog_record::Offset;
+use corelog_record::{Offset, Position, TopicId};
 
+use super::recovery::{STORE, fill, reopen, scribble};
 use super::{at, small};
-use crate::disk::block_on;
+use crate::disk::memory::MemoryDir;
 use crate::disk::std::StdDir;
+use crate::disk::{ASIDE_SUFFIX, Dir, block_on};
+use crate::format::quarantine::{Name, Reason};
 use crate::log::Event;
-use crate::testing::{batch, flush, open, read_all};
+use crate::testing::{batch, flush, identity, open, read_all};
 
 /// One such file kept a sound partition closed for good.
 #[test]
@@ -41,4 +44,69 @@ fn a_file_that_cannot_be_moved_stays_and_the_log_opens() {
         block_on(log.close(at(3))).unwrap();
     }
     assert!(dir.join(&long).exists() && dir.join(odd).exists());
+}
+
+/// A kill while bytes were copied to quarantine left a part of them there for good, beside the whole of the next time.
+#[test]
+fn what_a_killed_opening_left_unfinished_in_quarantine_goes() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 3, 100);
+    let end = log.store_bytes().bytes();
+    drop(log);
+    scribble(&root, STORE, end, b"torn");
+    let quarantine = root.child("quarantine");
+    let unfinished = |topic| {
+        let file = format!("{STORE}{ASIDE_SUFFIX}");
+        let name = Name {
+            time: at(1),
+            reason: Reason::Torn,
+            topic,
+            partition: identity().partition,
+            position: Position::ZERO,
+            file,
+        };
+        name.to_string()
+    };
+    let (ours, other) = (
+        unfinished(identity().topic),
+        unfinished(TopicId::from_bytes([9; 16])),
+    );
+    block_on(async {
+        quarantine.create().await.unwrap();
+        for name in [&ours, &other] {
+            quarantine.write_aside(name, b"to").await.unwrap();
+        }
+    });
+    let (_, report) = reopen(&root);
+    let mut left = vec![other];
+    left.extend(report.quarantined);
+    left.sort();
+    let entries = block_on(quarantine.list()).unwrap();
+    let names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, left);
+}
+
+/// A kill while a segment was copied, to be cut or to go on, left another whole one in quarantine for ever.
+#[test]
+fn a_copy_that_never_took_a_stores_place_is_quarantined_as_torn() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 3, 100);
+    block_on(log.close(at(1))).unwrap();
+    let dir = root.child("p0");
+    let store = block_on(dir.read(STORE, 1 << 20)).unwrap();
+    let copy = "00000000000000000000.1.log";
+    let unnamed = "00000000000000000900.1.log";
+    for name in [copy, unnamed] {
+        block_on(dir.write_aside(name, &store)).unwrap();
+    }
+    let (log, report) = reopen(&root);
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 3);
+    let reason = |file: &str| {
+        let name = report.quarantined.iter().find(|name| name.ends_with(file));
+        name.unwrap().parse::<Name>().unwrap().reason
+    };
+    assert_eq!(reason(copy), Reason::Torn);
+    assert_eq!(reason(unnamed), Reason::Unnamed);
 }
