@@ -3,6 +3,7 @@
 //! Running out of space can arise here, and only here: each step notes what it has done, so that
 //! what is left can be tried again later.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use corelog_record::Offset;
@@ -111,6 +112,7 @@ impl<D: Dir> Prepare<D> {
         let at = || At::new(&self.dir, &new.name);
         self.store = Some(match &new.next {
             Some((next, bytes)) => {
+                self.refuse_taken(next, &new.name).await?;
                 let renamed = self.dir.rename(next.name(), &self.dir, &new.name).await;
                 renamed.map_err(|e| at().space("rename", e))?;
                 self.space_bytes = *bytes;
@@ -126,6 +128,19 @@ impl<D: Dir> Prepare<D> {
             }
         });
         Ok(())
+    }
+
+    /// Refuses to put `next` in the place of another file: it may be one that was to go to quarantine, and could not.
+    async fn refuse_taken(&self, next: &Store<D>, name: &str) -> Result<(), Error> {
+        if next.name() == name {
+            return Ok(());
+        }
+        let at = || At::new(&self.dir, name);
+        match self.dir.open(name, Open::Read).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(at().space("look for", error)),
+            Ok(_) => Err(at().io("create", ErrorKind::AlreadyExists.into())),
+        }
     }
 
     async fn add_store(&mut self) -> Result<(), Error> {

@@ -145,3 +145,30 @@ fn a_store_given_back_that_cannot_be_removed_is_in_the_way_of_no_other() {
     chores(&mut log, 200_000, false);
     assert!(is_next_there(&root));
 }
+
+/// Two segments of a log can have the same base, one after the other: the second took the place of the first one's file where
+/// that had not left.
+#[test]
+fn a_store_made_ahead_takes_the_place_of_no_other_file() {
+    let root = MemoryDir::new();
+    let mut log = more_than_half_full(&root);
+    let dir = root.child("p0");
+    let name = "00000000000000000013.log";
+    block_on(dir.write_aside(name, b"to be quarantined")).unwrap();
+    while log.segments().count() < 2 {
+        log.append(&group(), at(0)).unwrap();
+        let _ = flush(&mut log, at(0));
+    }
+    assert_eq!(log.active().store_name(), name);
+    while !log.is_fenced() {
+        flush(&mut log, at(1)).unwrap_err();
+    }
+    let kept = block_on(dir.read(name, 100)).unwrap();
+    assert_eq!(kept, b"to be quarantined");
+    let durable = log.durable();
+    drop(log);
+    let (mut log, report) = open(&root, options(), 2, at(2)).unwrap();
+    assert_eq!(report.quarantined.len(), 1);
+    assert_eq!(log.durable(), durable);
+    turn(&mut log);
+}
