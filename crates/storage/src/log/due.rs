@@ -140,7 +140,7 @@ impl<D: Dir> Log<D> {
     }
 
     /// Appending `edit` to the manifest, if nothing that it needs is with another plan. A clean mark
-    /// is unset before: as long as there is one, nothing is written, so who finds it need not wait
+    /// is unset before: as long as there is one, no store and no manifest is written to, so who finds it need not wait
     /// for what a killed process may have left on its way.
     pub(super) fn edit(&mut self, edit: Edit) -> Option<Work<D>> {
         let slot = self.unset_slot();

@@ -22,7 +22,7 @@ pub(super) struct Marked {
     pub(super) synced_at: Timestamp,
     /// Whether it is durable itself.
     pub(super) is_synced: bool,
-    /// Whether it says that the log was closed in order. As long as it does, nothing is written.
+    /// Whether it says that the log was closed in order. As long as it does, no store is written to, nor the manifest.
     pub(super) is_clean: bool,
     /// The highest epoch of another copy that was heard of since opening, which it is to say as well.
     pub(super) heard: Option<LeaderEpoch>,
