@@ -18,10 +18,16 @@ pub(crate) fn run<F>(
 where
     F: Future<Output = anyhow::Result<Exit>>,
 {
-    run_unconnected(|| async {
-        let connected = connect(options, options.server.clone()).await;
-        command(connected.map_err(|error| nobody_answers(options, error))?).await
-    })
+    run_unconnected(|| async { command(connected(options).await?).await })
+}
+
+/// Connects as `options` say.
+///
+/// # Errors
+/// Exit code 4 where no server answers.
+pub(crate) async fn connected(options: &cli::Client) -> anyhow::Result<Client> {
+    let connected = connect(options, options.server.clone()).await;
+    connected.map_err(|error| nobody_answers(options, error))
 }
 
 /// Says what to do where no server answers.

@@ -11,7 +11,7 @@ inside_live() {
     watched
     local turn
     for turn in 1 2 3 4 5 6 7 8; do
-        corelog bench produce --topic events --total 8MiB
+        corelog bench produce --yes --topic events --total 8MiB
         refused corelog topic create events
         corelog consume events --from -100 >"$SCRATCH/consumed"
         sleep 1
@@ -72,7 +72,7 @@ PY
 state_stalled() {
     local load
     corelog topic create still
-    corelog bench produce --topic still --total 4GiB --batch-bytes 16KiB --window 8 --ack durable >"$SCRATCH/load" 2>&1 &
+    corelog bench produce --yes --topic still --total 4GiB --batch-bytes 16KiB --window 8 --ack durable >"$SCRATCH/load" 2>&1 &
     load=$!
     await "a load" has_data 'corelog_partition_durable{topic="still"}>0'
     hold_still "$(core_of "$(cat "$SCRATCH/log1.pid")")"
@@ -83,7 +83,7 @@ state_stalled() {
 }
 
 # Records that the follower cannot take.
-behind() { corelog bench produce --topic events --total 64MiB --batch-bytes 64KiB; }
+behind() { corelog bench produce --yes --topic events --total 64MiB --batch-bytes 64KiB; }
 
 alerts_with() { await "$1" is_firing "$1"; }
 has_data() { curl -sfG localhost:9090/api/v1/query --data-urlencode "query=$1" | jq -e '.data.result | length > 0'; }

@@ -76,7 +76,7 @@ state_healthy() {
     inside_start log1
     inside_start log2
     corelog topic create events --segment-bytes "${SEGMENT_BYTES:-1MiB}"
-    corelog bench produce --topic events --total "${TOTAL:-5MiB}" --batch-bytes 64KiB
+    corelog bench produce --yes --topic events --total "${TOTAL:-5MiB}" --batch-bytes 64KiB
     corelog clone events --server log2:7400 --from log1:7400 --follow
     corelog compare events --with log2:7400
 }
@@ -84,7 +84,7 @@ state_healthy() {
 state_fenced() {
     state_healthy
     prlimit --pid "$(cat "$SCRATCH/log1.pid")" --fsize=100000:
-    refused corelog bench produce --topic events --total 2MiB
+    refused corelog bench produce --yes --topic events --total 2MiB
     await "the fence" is_in_state fenced
 }
 
@@ -153,7 +153,7 @@ state_lent() { inside_start log2; }
 
 is_in_state() { curl -sf localhost:7399/metrics | grep -q "^corelog_partition_state{.*state=\"$1\"} 1"; }
 is_told() { corelog topic describe events --server log1:7400 | grep -q 'is fenced, its owner is'; }
-fills() { ! corelog bench produce --topic events --total 200MiB --timeout 5s && is_in_state full; }
+fills() { ! corelog bench produce --yes --topic events --total 200MiB --timeout 5s && is_in_state full; }
 is_unreadable() { curl -sf localhost:7399/metrics | grep -qx 'corelog_unreadable_topics 1'; }
 is_read_only() { { corelog topic describe events --output json || true; } | grep -q '"read_only":true'; }
 stores() { ls /var/lib/corelog/topics/events/0/*.log; }

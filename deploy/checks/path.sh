@@ -28,7 +28,7 @@ inside_newcomer() {
 		corelog topic create events --partitions 2 --segment-bytes 1MiB
 		printf 'alice:login\nbob:login\nalice:logout\n' | corelog produce events --key-separator :
 		corelog consume events --format '%p %o %k %v\n'
-		corelog bench produce --topic events --total 8MiB
+		corelog bench produce --yes --topic events --total 8MiB
 		corelog topic describe events
 	SH
     head_line "It is watched"
@@ -46,7 +46,7 @@ inside_newcomer() {
 	SH
     head_line "The disk is full, and has room again"
     steps <<-'SH'
-		corelog bench produce --topic events --total 1GiB --timeout 5s # ends with 5
+		corelog bench produce --yes --topic events --total 1GiB --timeout 5s # ends with 5
 	SH
     # What is prepared in the other partition is filled, too.
     await "both partitions to be full" are_full
@@ -137,7 +137,7 @@ ends_replica() { kill "$REPLICA" && wait "$REPLICA"; }
 are_full() { none_takes && sleep 1 && none_takes; }
 
 none_takes() {
-    ! corelog bench produce --topic events --total 8MiB --timeout 2s &&
+    ! corelog bench produce --yes --topic events --total 8MiB --timeout 2s &&
         [ "$(corelog topic describe events | grep -c ' full ')" = 2 ]
 }
 

@@ -2,13 +2,13 @@
 
 use corelog_client::Error;
 use corelog_protocol::message::describe_topic::{Answer, Partition};
-use corelog_record::TopicName;
+use corelog_record::{TopicId, TopicName};
 
 use crate::cli::Client;
 use crate::cmd::topic::closed::{self, cell};
 use crate::cmd::topic::describe;
 use crate::cmd::topic::policy::word;
-use crate::exit::{self, Exit};
+use crate::exit::{self, Exit, stop};
 use crate::output::{Format, Out};
 use crate::{quantity, session};
 
@@ -18,7 +18,8 @@ use crate::{quantity, session};
     long_about = "Show where each partition of a topic begins and ends.\n\n\
         With several servers each of them is asked, a row says which one answered, and HOLDS which \
         of them have the oldest and the newest record of the partition. Ends with 4 if one of them does \
-        not answer, or a partition is not open yet, with 3 if it could not be opened.",
+        not answer, or a partition is not open yet, with 3 if it could not be opened, or one has another \
+        topic of that name: `topic_id` in JSON differs, and HOLDS tells of each topic by itself.",
     after_long_help = "EXAMPLES\n  \
         corelog offsets events\n  \
         corelog offsets events --server log1:7400,log2:7400 --output json"
@@ -31,20 +32,35 @@ pub(crate) struct Args {
     client: Client,
 }
 
+/// What a server says of a partition, and of which topic that is.
+struct Row {
+    server: String,
+    topic: TopicId,
+    partition: Partition,
+}
+
 /// Prints a row per server and partition; a server that does not answer does not hide the others.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     session::run_unconnected(|| offsets(args))
 }
 
 async fn offsets(args: &Args) -> anyhow::Result<Exit> {
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     let mut failures = Vec::new();
     for server in &args.client.server {
         match ask(args, server).await {
             Ok(topic) => {
                 let looked = closed::check(&args.topic, &topic.partitions);
                 failures.extend(looked.err().map(|error| error.context(server.clone())));
-                let row = |partition| (server.clone(), partition);
+                failures.extend(
+                    rows.first()
+                        .and_then(|first| another(first, server, &topic)),
+                );
+                let row = |partition| Row {
+                    server: server.clone(),
+                    topic: topic.id,
+                    partition,
+                };
                 rows.extend(topic.partitions.into_iter().map(row));
             }
             Err(error) => failures.push(anyhow::Error::new(error).context(server.clone())),
@@ -60,7 +76,19 @@ async fn ask(args: &Args, server: &str) -> Result<Answer, Error> {
     client.admin().describe_topic(&args.topic).await
 }
 
-fn print(format: Format, rows: &[(String, Partition)]) -> anyhow::Result<()> {
+/// A topic of that name which is not the one that the first server has.
+fn another(first: &Row, server: &str, topic: &Answer) -> Option<anyhow::Error> {
+    let message = || {
+        format!(
+            "{server} has another topic of that name than {}: its id is {}, and not {}; `corelog topic describe --server` tells \
+             of each",
+            first.server, topic.id, first.topic
+        )
+    };
+    (topic.id != first.topic).then(|| stop(Exit::Damage, message()))
+}
+
+fn print(format: Format, rows: &[Row]) -> anyhow::Result<()> {
     const HEADERS: [&str; 8] = [
         "SERVER",
         "PARTITION",
@@ -75,36 +103,40 @@ fn print(format: Format, rows: &[(String, Partition)]) -> anyhow::Result<()> {
     match format {
         Format::Table if rows.is_empty() => {}
         Format::Table => {
-            let row = |(server, p): &(String, Partition)| {
+            let row = |row: &Row| {
+                let p = &row.partition;
                 let offsets = [p.log_start, p.high_watermark, p.durable, p.log_end];
                 let offsets = offsets.map(|offset| cell(p, offset));
-                [server.clone(), p.id.to_string(), word(&p.role)]
+                [row.server.clone(), p.id.to_string(), word(&p.role)]
                     .into_iter()
                     .chain(offsets)
-                    .chain([holds(p, rows).join(", ")])
+                    .chain([holds(row, rows).join(", ")])
                     .collect()
             };
             out.table(&HEADERS, rows.iter().map(row))?;
         }
-        Format::Json => rows.iter().try_for_each(|(server, partition)| {
-            let mut row = describe::partition(partition);
-            row["server"] = server.as_str().into();
-            row["holds"] = holds(partition, rows).into();
-            out.json(&row)
+        Format::Json => rows.iter().try_for_each(|row| {
+            let mut json = describe::partition(&row.partition);
+            json["server"] = row.server.as_str().into();
+            json["topic_id"] = row.topic.to_string().into();
+            json["holds"] = holds(row, rows).into();
+            out.json(&json)
         })?,
     }
     out.flush()
 }
 
 /// Whether no other server's copy of the partition begins earlier, or ends later.
-fn holds(partition: &Partition, rows: &[(String, Partition)]) -> Vec<&'static str> {
+fn holds(row: &Row, rows: &[Row]) -> Vec<&'static str> {
+    let partition = &row.partition;
     let has_records = |copy: &Partition| !copy.closed && copy.log_start < copy.log_end;
     if !has_records(partition) {
         return Vec::new();
     }
     let copies = || {
-        let all = rows.iter().map(|(_, copy)| copy);
-        all.filter(|copy| copy.id == partition.id && has_records(copy))
+        let all = rows.iter().filter(|other| other.topic == row.topic);
+        all.map(|other| &other.partition)
+            .filter(|copy| copy.id == partition.id && has_records(copy))
     };
     let is_oldest = copies().all(|copy| partition.log_start <= copy.log_start);
     let is_newest = copies().all(|copy| copy.high_watermark <= partition.high_watermark);

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use corelog_client::Client;
+use corelog_protocol::message::describe_topic;
 use corelog_protocol::message::scrub_topic::{Outcome, Partition, State};
 use corelog_record::{PartitionId, TopicName};
 use serde_json::{Value, json};
 
+use crate::cmd::topic::closed;
 use crate::cmd::topic::describe::{age, damage};
 use crate::cmd::topic::policy::word;
-use crate::exit::{Exit, say};
+use crate::exit::{self, Exit, say};
 use crate::quantity::{Amount, rfc3339};
 use crate::{cli, partitions, progress, quantity, session};
 
@@ -22,8 +24,8 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
     long_about = "Have a topic's sealed segments read from the disk and checked.\n\n\
         The server does so by itself every week, at the rate that `corelog serve --scrub-rate` \
         sets, which also holds here. Damage that is found is remembered: what is damaged is not \
-        served, what lies around it is. Ends with 3 if damage is known of, else with 1 if the last \
-        pass did not read all.",
+        served, what lies around it is. Ends with 3 if damage is known of, or a partition could not be \
+        opened, else with 1 if the last pass did not read all.",
     after_long_help = "EXAMPLES\n  \
         corelog scrub events                  # begins, and tells how far it is\n  \
         corelog scrub events --wait           # begins, and waits for the end\n  \
@@ -76,6 +78,13 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let (format, all) = (args.client.output, &scrub.partitions);
     partitions::print(format, &args.topic, &HEADERS, all, row, partition_json)?;
     let mut exit = Exit::Done;
+    let is_meant = |one: &&describe_topic::Partition| partition.is_none_or(|only| only == one.id);
+    if let Err(error) =
+        closed::check_none_failed(&args.topic, topic.partitions.iter().filter(is_meant))
+    {
+        exit::tell(&error);
+        exit = exit::of(&error);
+    }
     for partition in &scrub.partitions {
         if let Some(why) = unfinished(partition) {
             say(&format!("{}/{}: {why}", args.topic, partition.id));

@@ -114,6 +114,13 @@ fn one_record_at_a_time_is_acknowledged_and_delivered() {
     corelog.feed(["produce", "events"], b"one\n").done();
     let mut behind = args.to_vec();
     behind.extend(["--topic", "events"]);
+    // What is measured with went into a topic of somebody else, without a word.
+    let said = corelog.run(&behind).failed(6);
+    assert!(
+        said.contains("has records") && said.contains("--yes"),
+        "{said}"
+    );
+    behind.push("--yes");
     corelog.run(behind).done();
 }
 

@@ -142,6 +142,30 @@ fn commands_tell_no_offset_of_what_could_not_be_opened_and_end_with_damage() {
     }
 }
 
+/// Reopening it was told as an outcome that nobody knows, and nobody named what mends it.
+#[test]
+fn whoever_needs_what_could_not_be_opened_is_told_what_mends_it_and_that_nothing_was_done() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    corelog.feed(["produce", "t"], b"a\n").done();
+    assert!(server.stop().status.success());
+    std::fs::write(folder.path().join("topics/t/0/manifest"), b"rotten").unwrap();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    for args in [
+        &["partition", "reopen", "t", "0"][..],
+        &["consume", "t"],
+        &["scrub", "t", "--wait"],
+    ] {
+        let (_, said, code) = corelog.run(args).parts();
+        assert_eq!(code, Some(3), "{args:?}: {said}");
+        assert!(said.contains("`corelog repair --dir`"), "{args:?}: {said}");
+        assert!(!said.contains("unknown"), "{args:?}: {said}");
+    }
+}
+
 /// What is printed is as the schema of its command says.
 fn fits(command: &str, value: &Value) {
     let path = format!(

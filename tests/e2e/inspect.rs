@@ -117,6 +117,75 @@ fn batches_and_records_are_listed() {
     );
 }
 
+/// Whoever asked for what lies behind a bad batch saw nothing of it.
+#[test]
+fn a_list_goes_on_behind_a_batch_that_is_bad() {
+    let (_folder, partition) = data();
+    let path = partition.to_str().unwrap();
+    let list = |args: &[&str]| {
+        let args = [&["inspect", path, "--output", "json"], args].concat();
+        Corelog::offline().run(args).parts()
+    };
+    let (all, _, code) = list(&["--batches"]);
+    assert_eq!(code, Some(0));
+    let all = String::from_utf8(all).unwrap();
+    let batches: Vec<Value> = all
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |batch: &Value, name: &str| batch[name].as_u64().unwrap();
+    let store = partition.join("00000000000000000000.log");
+    let sound = std::fs::read(&store).unwrap();
+    // In what it holds, and in its length, behind which only the index leads on.
+    for (at, fewest) in [(70, batches.len() - 1), (8, 1)] {
+        let mut bytes = sound.clone();
+        bytes[usize::try_from(of(&batches[1], "position")).unwrap() + at] ^= 0x40;
+        std::fs::write(&store, &bytes).unwrap();
+        let (out, said, code) = list(&[
+            "--batches",
+            "--from",
+            &of(&batches[2], "offset").to_string(),
+        ]);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("at position"), "{said}");
+        let listed = String::from_utf8(out).unwrap().lines().count();
+        assert!(fewest <= listed + 1, "{listed} of {}", batches.len());
+        let (out, ..) = list(&["--records", "--from", "2999"]);
+        assert_eq!(String::from_utf8(out).unwrap().lines().count(), 2);
+    }
+    std::fs::write(&store, &sound).unwrap();
+}
+
+/// It was told as sound: only the length of a sealed store was looked at.
+#[test]
+fn damage_that_the_manifest_remembers_is_named_and_ends_with_3() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog
+        .run(["topic", "create", "t", "--segment-bytes", "1MiB"])
+        .done();
+    let lines = format!("{}\n", "x".repeat(999)).repeat(3_000);
+    corelog.feed(["produce", "t"], lines.as_bytes()).done();
+    let partition = folder.path().join("topics/t/0");
+    let store = partition.join("00000000000000000000.log");
+    let mut bytes = std::fs::read(&store).unwrap();
+    bytes[1_000] ^= 1;
+    std::fs::write(&store, &bytes).unwrap();
+    let (_, said, code) = corelog.run(["scrub", "t", "--wait"]).parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(server.stop().status.success());
+    let path = partition.to_str().unwrap();
+    let (out, said, code) = Corelog::offline()
+        .run(["inspect", path, "--output", "json"])
+        .parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("as the manifest remembers"), "{said}");
+    let found: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(found["segments"][0]["state"], "damaged");
+    assert_eq!(found["segments"][1]["state"], "sealed");
+}
+
 #[test]
 fn damage_is_named_and_ends_with_3() {
     let (_folder, partition) = data();

@@ -153,7 +153,7 @@ const REFUSED: &str = "\
     1 | snapshot delete none --yes | no snapshot none | `corelog snapshot list`
     6 | snapshot delete first | 2 topics | --yes
     1 | snapshot export none copy --data-dir DATA | no snapshot | `corelog snapshot list` | --data-dir
-    1 | snapshot export first DATA --data-dir DATA | not empty | not there yet
+    2 | snapshot export first DATA --data-dir DATA | data directory | name a place outside
     1 | snapshot export first LARGE --data-dir DATA | not a directory | --help
     1 | restore none --topic t | no snapshot none | `corelog snapshot list`
     1 | restore src --topic t | no snapshot src | ./src

@@ -8,11 +8,10 @@ use crate::support::server::Server;
 fn every_server_asked_has_a_row_per_partition() {
     let (one, two) = (Folder::new(), Folder::new());
     let (one, two) = (Server::start(one.path()), Server::start(two.path()));
-    for server in [&one, &two] {
-        Corelog::to(server)
-            .run(["topic", "create", "t", "--partitions", "2"])
-            .done();
-    }
+    let create = ["topic", "create", "t", "--partitions", "2"];
+    Corelog::to(&two).run(create).done();
+    let clone = ["clone", "t", "--from", &two.address()];
+    Corelog::to(&one).run(clone).done();
     Corelog::to(&two)
         .feed(["produce", "t", "--partition", "1"], b"a\nb\nc\n")
         .done();

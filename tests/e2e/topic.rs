@@ -273,6 +273,21 @@ fn delete_asks_first_and_a_recreated_topic_is_empty() {
     assert_eq!(corelog.run(["consume", "t"]).done(), b"");
 }
 
+/// A dry run of what the server refuses ended well.
+#[test]
+fn a_follower_that_nobody_remembers_is_not_forgotten() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    for how in ["--dry-run", "--yes"] {
+        let said = corelog
+            .run(["topic", "forget-follower", "t", "log9:7400", how])
+            .failed(1);
+        assert!(said.contains("`corelog topic describe"), "{said}");
+    }
+}
+
 #[test]
 fn a_server_that_is_not_there_is_unreachable() {
     let address = "127.0.0.1:1";

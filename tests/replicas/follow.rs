@@ -92,6 +92,32 @@ fn a_follower_goes_on_when_either_side_was_killed_or_stopped() {
     }
 }
 
+/// Records that were truncated away came back with a copy that does not go on to follow.
+#[test]
+fn a_copy_that_follows_nobody_begins_where_its_source_does() {
+    for batches in [3, 200] {
+        let folder = Folder::new();
+        let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+        let topic = a.topic("t", 1);
+        let end = a.fill(&topic, 0, batches);
+        until("those that are full are sealed", || {
+            batches < 100 || segments(&a, &topic, 0).sealed.len() > 1
+        });
+        let lowest = Offset::new(4).unwrap();
+        a.truncate(&topic, lowest);
+        b.ask(&clone_topic::Request {
+            follow: false,
+            ..cloning(&topic, &[&a])
+        })
+        .unwrap();
+        until("all is there", || {
+            status(&b, &topic, 0).state == State::Done
+        });
+        assert_eq!(status(&b, &topic, 0).end, end);
+        assert_eq!(segments(&b, &topic, 0).log_start, lowest);
+    }
+}
+
 /// It stayed until all segments had come: on a disk that had no room for these as well they never did. Meanwhile nothing
 /// seemed to be missing, in bytes.
 #[test]

@@ -15,6 +15,7 @@
 //! handover a follower becomes the owner while its owner lives
 //! lossless a follower that lacks nothing becomes the owner
 //! command  logs that part, from the command line
+//! several  commands that are given several servers
 //! doubt    what a node's disk says of a partition is not what the node knows
 //! claims   a partition that several copies may own has one owner, or none
 //! fence    an old owner that comes back takes no more appends
@@ -45,5 +46,6 @@ mod promote;
 mod readers;
 mod refused;
 mod rot;
+mod several;
 mod sources;
 mod topics;

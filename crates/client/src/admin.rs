@@ -87,6 +87,12 @@ impl Admin {
         Ok((self.at(server), connection.hello().clone()))
     }
 
+    /// The address of the one server that is asked, as it was configured; none where it is any of them.
+    #[must_use]
+    pub fn address(&self) -> Option<&str> {
+        self.server.map(|server| self.client.address(server))
+    }
+
     fn at(&self, server: usize) -> Self {
         Self {
             client: Arc::clone(&self.client),

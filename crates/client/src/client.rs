@@ -221,6 +221,11 @@ impl Inner {
         Err(last)
     }
 
+    /// Where one of the configured servers is.
+    pub(crate) fn address(&self, server: usize) -> &str {
+        &self.servers[server]
+    }
+
     /// A connection to one of the configured servers.
     pub(crate) async fn connect(&self, server: usize) -> Result<Connection, Error> {
         let key = Key {

@@ -67,6 +67,7 @@ mod tests {
 
     use corelog_record::{Offset, PartitionId};
 
+    use super::super::target;
     use super::*;
     use crate::quantity::Span;
 
@@ -79,6 +80,7 @@ mod tests {
             batch_records: 1,
             duration: Span(Duration::from_secs(1)),
             ack: Some(ack),
+            consent: target::Consent::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use corelog_client::{Client, Consumer, NewTopic, Producer, ProducerConfig};
+use corelog_client::{Client, Consumer, Producer, ProducerConfig};
 use corelog_protocol::message::ack::Level;
 use corelog_record::batch::Codec;
 use corelog_record::{ByteSize, PartitionId, TopicName};
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::follow::follow;
 use super::latencies::Latencies;
 use super::payload::{self, Check, Place, Values};
+use super::target;
 use crate::cmd::topic::policy::Ack;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
@@ -43,6 +44,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LEVEL", value_enum)]
     ack: Option<Ack>,
     #[command(flatten)]
+    consent: target::Consent,
+    #[command(flatten)]
     client: cli::Client,
 }
 
@@ -56,9 +59,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let mut topic = NewTopic::new(args.topic.clone(), 1);
-    topic.if_not_exists = true;
-    client.admin().create_topic(topic).await?;
+    target::create(&client, &args.topic, 1, args.consent).await?;
     let patience = args.client.timeout();
     let bytes = usize::try_from(args.record_bytes.bytes()).unwrap_or(usize::MAX);
     let place = Place {

@@ -23,7 +23,7 @@ use crate::{cli, session};
     after_long_help = "EXAMPLES\n  \
         corelog bench latency --rate 1000 --duration 30s\n  \
         corelog bench latency --rate 100000 --batch-records 100 --ack accepted\n  \
-        corelog bench latency --topic events --output json >acks.jsonl"
+        corelog bench latency --topic latencies --output json >acks.jsonl"
 )]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -7,6 +7,7 @@
 //! consume   checked values     mixed     open loop, followers        payload              what is sent
 //! seek      random places      delivery  one record at a time        follow, shares       who waits, who has which partitions
 //!                                                                    each, account        a line for each acknowledgement, where its time went
+//!                                                                    target               the topic that is written to
 //! ```
 
 mod account;
@@ -24,6 +25,7 @@ mod produce;
 mod rates;
 mod seek;
 mod shares;
+mod target;
 
 use clap::Subcommand;
 

@@ -5,13 +5,14 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use corelog_client::{BatchDelivery, Client, NewTopic, Producer, ProducerConfig};
+use corelog_client::{BatchDelivery, Client, Producer, ProducerConfig};
 use corelog_protocol::message::ack::Level;
 use corelog_record::batch::Codec;
 use corelog_record::{ByteSize, Offset, PartitionId, TopicName};
 use tokio::sync::mpsc;
 
 use super::payload::{self, Place, Values};
+use super::target;
 use crate::cmd::topic::policy::Ack;
 use crate::exit::{Exit, stop};
 use crate::quantity;
@@ -41,6 +42,8 @@ pub(super) struct Load {
     /// When a record counts as acknowledged [default: what the topic says]
     #[arg(long, value_name = "LEVEL", value_enum)]
     pub(super) ack: Option<Ack>,
+    #[command(flatten)]
+    pub(super) consent: target::Consent,
 }
 
 /// A batch that was acknowledged.
@@ -91,11 +94,9 @@ impl Load {
     /// Creates the topic if it is not there.
     ///
     /// # Errors
-    /// As the client says; if the topic has fewer partitions.
+    /// As [`target::create`]; if the topic has fewer partitions.
     pub(super) async fn create(&self, client: &Client) -> anyhow::Result<()> {
-        let mut topic = NewTopic::new(self.topic.clone(), self.partitions);
-        topic.if_not_exists = true;
-        let found = client.admin().create_topic(topic).await?.partitions;
+        let found = target::create(client, &self.topic, self.partitions, self.consent).await?;
         if found < self.partitions {
             let message = format!(
                 "the topic has {found} partitions, --partitions is {}; name another with --topic",

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use corelog_client::{BatchDelivery, Client, NewTopic, Producer, ProducerConfig};
+use corelog_client::{BatchDelivery, Client, Producer, ProducerConfig};
 use corelog_protocol::message::ack::Level;
 use corelog_record::batch::Codec;
 use corelog_record::{ByteSize, PartitionId, TopicName};
@@ -19,8 +19,9 @@ use super::latencies::Latencies;
 use super::payload::{self, Place, Values};
 use super::rates::Rates;
 use super::shares::share;
+use super::target;
 use crate::cmd::topic::policy::Ack;
-use crate::exit::{Exit, stop};
+use crate::exit::{Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::{cli, progress, quantity, session};
 
@@ -68,6 +69,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CODEC", default_value = "none")]
     compression: Codec,
     #[command(flatten)]
+    consent: target::Consent,
+    #[command(flatten)]
     client: cli::Client,
 }
 
@@ -84,9 +87,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let mut topic = NewTopic::new(args.topic.clone(), args.partitions);
-    topic.if_not_exists = true;
-    let partitions = client.admin().create_topic(topic).await?.partitions;
+    let partitions = target::create(&client, &args.topic, args.partitions, args.consent).await?;
+    if partitions < args.partitions {
+        say(&format!(
+            "topic {} is there already, with {partitions} of the {} partitions asked for; name another with --topic",
+            args.topic, args.partitions
+        ));
+    }
     let plan = Plan::of(args, partitions);
     let measure = Arc::new(Mutex::new(Measure::new(plan.batches)?));
     let bar = progress::bytes(Some(plan.batches * plan.batch_bytes()));

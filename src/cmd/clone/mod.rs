@@ -77,7 +77,7 @@ pub(crate) struct Args {
     /// Go on to follow the source.
     #[arg(long)]
     follow: bool,
-    /// Receive no more than this of sealed segments in a second, 64KiB or more [default: what the servers allow].
+    /// Receive no more than this of sealed segments in a second, of all partitions together, 64KiB or more [default: what the servers allow].
     #[arg(long, value_name = "SIZE", value_parser = limit_rate)]
     limit_rate: Option<ByteSize>,
     /// Say what would be moved, and move nothing.

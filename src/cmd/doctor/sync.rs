@@ -56,7 +56,13 @@ pub(super) fn time(syncs: &io::Result<Syncs>, dir: &Path) -> Check {
     let syncs = match syncs {
         Ok(syncs) => syncs,
         Err(error) => {
-            let mend = format!("chown USER {}, the user who serves", dir.display());
+            let dir = dir.display();
+            let mend = match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    format!("df -h {dir} says how little is left: give it space")
+                }
+                _ => format!("chown USER {dir}, the user who serves"),
+            };
             return Check::bad(NAME, format!("cannot write: {error}"), mend);
         }
     };
@@ -134,7 +140,8 @@ fn times(dir: &Path) -> io::Result<Vec<Duration>> {
         .create_new(true)
         .custom_flags(OFlag::O_DIRECT.bits())
         .open(&path)?;
-    let _removed = Removed(&path);
+    // Its blocks are there until it is closed, which a kill does as well.
+    std::fs::remove_file(&path)?;
     // O_DIRECT wants the memory aligned as well: take an aligned window of a larger buffer.
     let buffer = vec![0_u8; 2 * BLOCK_BYTES];
     let start = buffer.as_ptr().align_offset(BLOCK_BYTES);
@@ -155,16 +162,6 @@ fn times(dir: &Path) -> io::Result<Vec<Duration>> {
 fn write(file: &File, block: &[u8], index: usize) -> io::Result<()> {
     file.write_all_at(block, (index * BLOCK_BYTES) as u64)?;
     file.sync_data()
-}
-
-/// Removes a file when dropped.
-struct Removed<'a>(&'a Path);
-
-impl Drop for Removed<'_> {
-    fn drop(&mut self) {
-        // What cannot be removed is named in its own name, and empty but for a few blocks.
-        let _ = std::fs::remove_file(self.0);
-    }
 }
 
 #[cfg(test)]
@@ -198,6 +195,9 @@ mod tests {
         let check = judge(Err(io::ErrorKind::PermissionDenied.into()));
         assert_eq!(check.verdict, Verdict::Bad);
         assert!(check.mend.unwrap().contains("chown USER /data"));
+        // Whoever had a full disk was told to change its owner.
+        let check = judge(Err(io::ErrorKind::StorageFull.into()));
+        assert!(check.mend.unwrap().contains("df -h /data"));
     }
 
     #[test]

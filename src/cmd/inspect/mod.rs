@@ -33,8 +33,10 @@ pub(super) const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
     group(clap::ArgGroup::new("list").args(["batches", "records"])),
     long_about = "Show what the files of a node hold, without a server and changing nothing.\n\n\
         PATH is a data directory, a topic's, a partition's, or one file: a store (.log), an \
-        index, a manifest, a mark, a topic or node file. Everything is checked on the way; \
-        damage is named and ends with exit code 3. An end that a kill tore is no damage: those \
+        index, a manifest, a mark, a topic or node file. What it reads is checked on the \
+        way; damage is named and ends with exit code 3. Of a partition that is the manifest, and damage that it \
+        remembers, the length of sealed stores, and the active one batch by batch; --batches and \
+        --records read every batch, and go on behind those that are bad; `corelog verify` reads all. An end that a kill tore is no damage: those \
         bytes were never promised, and the next opening of its log cuts them. A server may be running: then the end of an \
         active store is what happens to be there, behind what its mark says is durable.",
     after_long_help = "EXAMPLES\n  \

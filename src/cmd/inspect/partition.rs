@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use corelog_record::{Chain, Offset, Position, Timestamp};
+use corelog_storage::format::index;
 use corelog_storage::format::manifest::Manifest;
 use corelog_storage::format::mark::Slot;
 use corelog_storage::segment::name;
@@ -39,6 +40,14 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
         let name = name::store(segment.base, segment.generation);
         let path = dir.join(&name);
         let mut found = look(named, &path)?;
+        let remembered = manifest.state.damage_of(segment.base);
+        faults.extend(remembered.iter().map(|range| {
+            let (from, to) = (range.start, range.end);
+            format!(
+                "{}: offsets {from} to {to}, as the manifest remembers",
+                path.display()
+            )
+        }));
         if let Some(position) = take_torn(named, &mut found, &path)? {
             torn = Some(position.get());
         }
@@ -52,10 +61,10 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
                 .iter()
                 .map(|fault| format!("{}: {fault}", path.display())),
         );
-        let state = match (&found.fault, &segment.seal) {
-            (Some(_), _) => "damaged",
-            (None, Some(_)) => "sealed",
-            (None, None) => "active",
+        let state = match &segment.seal {
+            _ if found.fault.is_some() || !remembered.is_empty() => "damaged",
+            Some(_) => "sealed",
+            None => "active",
         };
         rows.push(vec![
             name.into(),
@@ -163,13 +172,8 @@ pub(super) fn summarize_store(path: &Path) -> anyhow::Result<(Show, Verdict)> {
 /// Lists what a store holds.
 pub(super) fn list_store(path: &Path, listing: &Listing, out: &mut Out) -> anyhow::Result<Verdict> {
     let mut lines = Lines::begin(listing, out)?;
-    let fault = walk(path, None, Some(&mut lines))?.held.fault;
-    Ok(Verdict::of(
-        fault
-            .map(|fault| format!("{}: {fault}", path.display()))
-            .into_iter()
-            .collect(),
-    ))
+    let walked = walk(path, None, Some(&mut lines))?;
+    Ok(Verdict::of(walked.into_faults(path)))
 }
 
 /// Lists what the segments of a partition hold, in order.
@@ -191,25 +195,33 @@ pub(super) fn list(dir: &Path, listing: &Listing, out: &mut Out) -> anyhow::Resu
             break;
         }
         let path = dir.join(name::store(segment.base, segment.generation));
-        let mut held = walk(&path, Some(named), Some(&mut lines))?.held;
-        take_torn(named, &mut held, &path)?;
-        faults.extend(
-            held.fault
-                .map(|fault| format!("{}: {fault}", path.display())),
-        );
+        let mut walked = walk(&path, Some(named), Some(&mut lines))?;
+        take_torn(named, &mut walked.held, &path)?;
+        faults.extend(walked.into_faults(&path));
     }
     Ok(Verdict::of(faults))
 }
 
 struct Walked {
     held: Held,
+    /// Bad bytes behind which there are batches again.
+    passed: Vec<String>,
     base: Option<Offset>,
     records: u64,
     zeros: u64,
 }
 
+impl Walked {
+    fn into_faults(self, path: &Path) -> Vec<String> {
+        let all = self.passed.into_iter().chain(self.held.fault);
+        all.map(|fault| format!("{}: {fault}", path.display()))
+            .collect()
+    }
+}
+
 /// Walks a store to its end, or until `lines` are full. Against its segment as it is `named` the
-/// offsets are checked, the chain if the segment is sealed, and that all is there that is durable.
+/// offsets are checked, the chain if the segment is sealed, and that all is there that is durable. For `lines` it goes on
+/// behind bad bytes, unless they are torn.
 fn walk(
     path: &Path,
     named: Option<Named<'_>>,
@@ -230,6 +242,7 @@ fn walk(
     };
     let mut walked = Walked {
         held,
+        passed: Vec::new(),
         base: None,
         records: 0,
         zeros: 0,
@@ -251,6 +264,8 @@ fn walk(
                 if let Some(lines) = lines.as_deref_mut() {
                     lines.add(position, &view)?;
                 }
+                walked.passed.extend(walked.held.fault.take());
+                walked.held.edge = None;
                 chain = chain.map(|chain| chain.extend(view.header_bytes()));
                 walked.base.get_or_insert(view.base_offset());
                 walked.records += u64::from(view.count());
@@ -265,18 +280,44 @@ fn walk(
                 break;
             }
             Found::Bad { position, fault } => {
-                walked.held.fault = Some(format!("at position {position}: {fault}"));
-                let next = walked.held.next;
-                walked.held.edge = Some(Edge { position, next });
-                break;
+                let edge = Edge {
+                    position,
+                    next: walked.held.next,
+                };
+                walked
+                    .held
+                    .fault
+                    .get_or_insert_with(|| format!("at position {position}: {fault}"));
+                walked.held.edge.get_or_insert(edge);
+                let is_torn = match named {
+                    Some(named) => torn::is_torn(named, edge, path).with_context(cannot)?,
+                    None => false,
+                };
+                let goes_on = lines.is_some() && !is_torn;
+                if !goes_on
+                    || !walk
+                        .step_over(position, &places(path))
+                        .with_context(cannot)?
+                {
+                    break;
+                }
             }
             Found::End => break,
         }
     }
-    if walked.held.fault.is_none() {
+    if walked.held.fault.is_none() && walked.passed.is_empty() {
         walked.held.fault = named.and_then(|named| disagreement(named, &walked, chain));
     }
     Ok(walked)
+}
+
+/// Where batches begin in a store, as its index tells; none where that cannot be read.
+fn places(store: &Path) -> Vec<Position> {
+    let bytes = std::fs::read(store.with_extension("index")).unwrap_or_default();
+    let rows = (0..index::row_count(&bytes)).map_while(|number| index::row(&bytes, number));
+    let sound = rows.filter_map(Result::ok);
+    let places = sound.filter_map(|row| Position::new(row.position.into()));
+    places.collect()
 }
 
 /// How a store that reads well still differs from what the manifest, or the mark, says of it.

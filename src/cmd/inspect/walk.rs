@@ -1,7 +1,7 @@
 //! Walks a store from batch to batch, checking each.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use corelog_record::batch::{HEADER_BYTES, Header, View};
@@ -15,6 +15,8 @@ pub(super) struct Walk {
     next: Option<Offset>,
     /// Offsets rise by one: in a store of this log, and not in any that a later version wrote.
     is_dense: bool,
+    /// Bytes that are no batch were stepped over: which offset follows is not known.
+    is_behind_gap: bool,
     batch: Vec<u8>,
 }
 
@@ -43,11 +45,13 @@ impl Walk {
             bytes,
             next: base,
             is_dense: base.is_some(),
+            is_behind_gap: false,
             batch: Vec::new(),
         })
     }
 
-    /// The next thing in the store. After anything but a batch there is nothing more to ask for.
+    /// The next thing in the store. After anything but a batch there is nothing more to ask for, unless bad bytes are stepped
+    /// over.
     pub(super) fn next(&mut self) -> io::Result<Found<'_>> {
         let position = self.position;
         let left = self.bytes - self.position.get();
@@ -77,7 +81,7 @@ impl Walk {
         };
         self.position = position.plus(self.batch.len() as u64);
         // It is not covered by the checksum of the batch.
-        let is_next = |next: &Offset| match self.is_dense {
+        let is_next = |next: &Offset| match self.is_dense && !self.is_behind_gap {
             true => view.base_offset() == *next,
             false => view.base_offset() >= *next,
         };
@@ -86,7 +90,24 @@ impl Walk {
             return Ok(Found::Bad { position, fault });
         }
         self.next = Some(view.next_offset());
+        self.is_behind_gap = false;
         Ok(Found::Batch { position, view })
+    }
+
+    /// Goes on behind bad bytes at `position`: where they end by their own length, or at the next place of `rows`, which an index
+    /// names. False where nothing names one.
+    pub(super) fn step_over(&mut self, position: Position, rows: &[Position]) -> io::Result<bool> {
+        let by_length = Header::parse(&self.batch).ok();
+        let by_length = by_length.map(|header| position.plus(header.total_bytes() as u64));
+        let by_length = by_length.filter(|behind| behind.get() < self.bytes);
+        let by_row = rows.iter().copied().find(|row| position < *row);
+        let Some(behind) = by_length.or(by_row) else {
+            return Ok(false);
+        };
+        self.file.seek(SeekFrom::Start(behind.get()))?;
+        self.position = behind;
+        self.is_behind_gap = true;
+        Ok(true)
     }
 
     fn read(&mut self, bytes: u64) -> io::Result<()> {

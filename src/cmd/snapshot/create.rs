@@ -1,11 +1,15 @@
 //! `corelog snapshot create`.
 
 use corelog_client::Client;
-use corelog_record::TopicName;
+use corelog_protocol::message::describe_topic;
+use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::snapshot::Topic;
+use corelog_record::{PartitionId, TopicName};
 use corelog_storage::snapshot::Name;
+use serde_json::json;
 
 use super::show;
-use crate::exit::Exit;
+use crate::exit::{Exit, say};
 use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
 
@@ -14,8 +18,9 @@ use crate::{cli, quantity, session};
 #[command(
     long_about = "Take a snapshot of all topics, or of some.\n\n\
         It holds every record that was acknowledged as durable before, of partitions that the \
-        server owns; of one that it follows what is not sealed is left out: `corelog snapshot \
-        list NAME` tells where each ends, and the owner takes all. Producers and consumers go \
+        server owns; of one that it follows what is not sealed is left out, which is said, and how \
+        much that is: the owner takes all. Of several servers the first that answers takes it, and is \
+        named. Producers and consumers go \
         on meanwhile; creating, changing and deleting topics waits. The partitions are taken one \
         by one, not at one instant. With thousands of partitions give it more --timeout.",
     after_long_help = "EXAMPLES\n  \
@@ -40,16 +45,88 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let taken = client
-        .admin()
+    let (admin, _) = client.admin().of_one().await?;
+    let server = admin.address().unwrap_or_default();
+    let taken = admin
         .create_snapshot(args.name.as_str(), args.topics.clone())
         .await;
     let taken = session::changing(taken)?;
+    let mut followed = Vec::new();
+    for topic in &taken.topics {
+        match admin.describe_topic(&topic.name).await {
+            Ok(told) => followed.extend(Followed::of(topic, &told)),
+            Err(error) => say(&format!(
+                "{}: how much of it is left out is not known: {error}",
+                topic.name
+            )),
+        }
+    }
     let mut out = Out::new();
     match args.client.output {
         Format::Table => out.table(&show::HEADERS, show::rows(&taken))?,
-        Format::Json => out.json(&show::json(&taken))?,
+        Format::Json => {
+            let mut json = show::json(&taken);
+            json["server"] = server.into();
+            json["followed"] = followed.iter().flat_map(Followed::json).collect();
+            out.json(&json)?;
+        }
     }
     out.flush()?;
+    say(&format!("snapshot {} was taken at {server}", args.name));
+    for topic in &followed {
+        say(&topic.said());
+    }
     Ok(Exit::Done)
+}
+
+/// What a snapshot lacks of a topic, which the server follows in these partitions.
+struct Followed<'a> {
+    topic: &'a TopicName,
+    source: Option<String>,
+    /// Each, and the records that the server has, or knows that its source has, beyond those in the snapshot.
+    left_out: Vec<(PartitionId, u64)>,
+}
+
+impl<'a> Followed<'a> {
+    /// None of a topic that is not followed, or not that one any more.
+    fn of(taken: &'a Topic, told: &describe_topic::Answer) -> Option<Self> {
+        let is_followed = |one: &&describe_topic::Partition| one.role == Role::Follower;
+        let followed = || told.partitions.iter().filter(is_followed);
+        let left_out = followed().filter_map(|now| {
+            let held = taken.partitions.iter().find(|held| held.id == now.id)?;
+            let here = now.log_end.get().saturating_sub(held.end.get());
+            let left = here.saturating_add(now.lag_records.unwrap_or(0));
+            Some((now.id, left))
+        });
+        let left_out: Vec<_> = left_out.collect();
+        let is_told = told.id == taken.id && !left_out.is_empty();
+        is_told.then(|| Self {
+            topic: &taken.name,
+            source: followed().find_map(|one| one.source.clone()),
+            left_out,
+        })
+    }
+
+    fn said(&self) -> String {
+        let ids = self.left_out.iter().map(|(id, _)| id.to_string());
+        let ids = ids.collect::<Vec<_>>().join(", ");
+        let sum = self.left_out.iter().map(|(_, left)| left);
+        let sum = sum.fold(0_u64, |sum, left| sum.saturating_add(*left));
+        let source = self.source.as_deref().unwrap_or("another");
+        format!(
+            "{}: the server follows {source} in partition {ids}: at least {sum} records are not in the snapshot; take it at \
+             the owner for all",
+            self.topic
+        )
+    }
+
+    fn json(&self) -> impl Iterator<Item = serde_json::Value> {
+        self.left_out.iter().map(|(partition, left)| {
+            json!({
+                "topic": self.topic.as_str(),
+                "partition": partition.get(),
+                "left_out": left,
+            })
+        })
+    }
 }

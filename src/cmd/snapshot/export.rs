@@ -1,12 +1,13 @@
 //! `corelog snapshot export`: a snapshot copied elsewhere, every byte verified on the way.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use corelog_storage::Error;
 use corelog_storage::disk::std::{StdDir, beside};
-use corelog_storage::disk::{Dir as _, block_on};
-use corelog_storage::format::node::SNAPSHOTS;
+use corelog_storage::disk::{ASIDE_SUFFIX, Dir as _, block_on};
+use corelog_storage::format::node::{NODE, SNAPSHOTS, TOPICS};
 use corelog_storage::snapshot::{self, Name};
 use serde_json::json;
 
@@ -20,8 +21,8 @@ use crate::quantity::Amount;
 #[command(
     long_about = "Copy a snapshot out of a data directory, verified on the way.\n\n\
         Runs on the node's machine and reads its files; the node may serve meanwhile. The copy is \
-        a snapshot only once it is whole, and `corelog restore DEST` reads it. Ends with 3 if a \
-        byte is not what it was.",
+        a snapshot only once it is whole, and `corelog restore DEST` reads it; what an interrupted one left is \
+        told as that. DEST lies outside of any data directory. Ends with 3 if a byte is not what it was.",
     after_long_help = "EXAMPLES\n  \
         corelog snapshot export monday /mnt/backup/monday\n  \
         corelog snapshot export monday /mnt/backup/monday --data-dir /var/lib/corelog"
@@ -48,6 +49,7 @@ pub(super) struct Args {
 
 /// Copies it and prints how much there was.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    check_outside(&args.data_dir, &args.target)?;
     let data_dir = std::path::absolute(&args.data_dir)?;
     let snapshots = StdDir::new(data_dir).child(SNAPSHOTS);
     let source = snapshots.child(args.name.as_str());
@@ -60,7 +62,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         bar.inc(bytes);
     }));
     bar.finish_and_clear();
-    let exported = exported.map_err(told)?;
+    let exported = exported.map_err(|error| match error {
+        Error::Occupied { .. } if is_unfinished(&args.target) => unfinished(&args.target),
+        error => told(error),
+    })?;
     let seconds = begun.elapsed().as_secs_f64();
     show(args, &target_path(&args.target), &exported, seconds)
 }
@@ -110,4 +115,56 @@ fn told(error: Error) -> anyhow::Error {
         error => return anyhow::Error::new(error),
     };
     stop(Exit::Failed, format!("{error}; {next}"))
+}
+
+/// A copy in a node's directory would share its fate, and a file that is not the node's may be in its way.
+fn check_outside(data_dir: &Path, target: &Path) -> anyhow::Result<()> {
+    let (data_dir, target) = (resolved(data_dir)?, resolved(target)?);
+    let is_node =
+        |dir: &&Path| *dir == data_dir || dir.join(NODE).is_file() && dir.join(TOPICS).is_dir();
+    let Some(node) = target.ancestors().find(is_node) else {
+        return Ok(());
+    };
+    let message = format!(
+        "{} lies in the data directory {} of a node; name a place outside of it, best on another disk (see --help)",
+        target.display(),
+        node.display()
+    );
+    Err(stop(Exit::Usage, message))
+}
+
+/// A path without links, as far as it is there.
+fn resolved(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let there = path
+        .ancestors()
+        .find_map(|dir| Some((dir, dir.canonicalize().ok()?)));
+    Ok(match there {
+        Some((dir, resolved)) if dir == path => resolved,
+        Some((dir, resolved)) => resolved.join(path.strip_prefix(dir)?),
+        None => path,
+    })
+}
+
+/// Whether a directory holds nothing but what an export writes before its last file, which makes it a snapshot.
+fn is_unfinished(target: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(target) else {
+        return false;
+    };
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+    let Ok(names) = names.collect::<Result<Vec<_>, _>>() else {
+        return false;
+    };
+    let is_topics = |name: &OsString| name == TOPICS;
+    let is_begun = |name: &OsString| name.to_string_lossy().ends_with(ASIDE_SUFFIX);
+    names.iter().any(is_topics) && names.iter().all(|name| is_topics(name) || is_begun(name))
+}
+
+fn unfinished(target: &Path) -> anyhow::Error {
+    let target = target.display();
+    let message = format!(
+        "{target} holds an export that did not come to its end, and is no snapshot: remove it with `rm -r {target}` and ask \
+         again, or name another directory (see --help)"
+    );
+    stop(Exit::Failed, message)
 }

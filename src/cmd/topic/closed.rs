@@ -37,7 +37,7 @@ pub(crate) fn check<'a>(
         true => (
             Exit::Damage,
             "could not be opened",
-            "the server's log says why",
+            "the server's log says why, `corelog repair --dir` mends its directory with the server stopped",
         ),
         false => (Exit::Unreachable, "is not open yet", "ask again"),
     };
@@ -51,6 +51,18 @@ pub(crate) fn check<'a>(
         one.id
     );
     Err(stop(exit, message))
+}
+
+/// Looks if none of these partitions could not be opened; one that is not open yet will be.
+///
+/// # Errors
+/// Exit code 3 if one could not.
+pub(crate) fn check_none_failed<'a>(
+    topic: &TopicName,
+    partitions: impl IntoIterator<Item = &'a Partition>,
+) -> anyhow::Result<()> {
+    let failed = partitions.into_iter();
+    check(topic, failed.filter(|one| one.state == State::Damaged))
 }
 
 /// How much partitions hold, as far as that is known.

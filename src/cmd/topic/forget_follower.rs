@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::followers;
 use crate::consent::{self, Decision};
-use crate::exit::Exit;
+use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
 
@@ -63,8 +63,10 @@ async fn forget(args: &Args, client: Client) -> anyhow::Result<Exit> {
             return Ok(Exit::Done);
         }
     } else if args.consent.dry_run {
-        consent::say_dry_run(args.client.output, None)?;
-        return Ok(Exit::Done);
+        let message = format!(
+            "nobody is remembered as a follower of {name} at {follower}; `corelog topic describe {name}` shows who is"
+        );
+        return Err(stop(Exit::Failed, message));
     }
     let partition = args.partition.map(PartitionId::new);
     // What was shown is what is forgotten, of no topic that took its name meanwhile.

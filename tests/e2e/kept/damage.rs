@@ -188,11 +188,14 @@ fn what_is_sound_of_a_damaged_snapshot_is_restored_when_that_is_asked_for() {
     let restore = ["restore", "bent", "--topic", "r"];
     let said = corelog.run(restore).failed(3);
     assert!(said.contains("nothing was restored"), "{said}");
-    let (_, said, code) = corelog
-        .run(restore.iter().chain(&["--with-damage"]))
-        .parts();
+    let json = ["--with-damage", "--output", "json"];
+    let (out, said, code) = corelog.run(restore.iter().chain(&json)).parts();
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("damage"), "{said}");
+    // Of a segment that is taken over as it is nothing was counted.
+    let restored: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    let bytes = restored["bytes"].as_u64().unwrap();
+    assert!(200 * 20_000 < bytes, "{bytes}");
     let told = describe(&corelog, "r");
     let damage = &told["partitions"][0]["damage"][0];
     let (from, to) = (

@@ -308,6 +308,48 @@ fn an_export_is_verified_and_can_be_restored_elsewhere() {
     assert!(!bad.join("snapshot").exists());
 }
 
+/// It was part of what it was to save, and what one left that was interrupted kept the next one from its place.
+#[test]
+fn an_export_goes_into_no_data_directory_and_what_an_interrupted_one_left_is_told_as_that() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    corelog.run(["snapshot", "create", "s"]).done();
+    let export = |target: &std::path::Path| {
+        let args = ["snapshot", "export", "s", target.to_str().unwrap()];
+        Corelog::offline().run([&args[..], &["--data-dir", data.to_str().unwrap()]].concat())
+    };
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&data, &link).unwrap();
+    let other = folder.path().join("other");
+    drop(Start::on(&other).start());
+    for inside in [
+        &data,
+        &data.join("backup"),
+        &link.join("topics/backup"),
+        &other.join("b/c"),
+    ] {
+        let said = export(inside).failed(2);
+        assert!(said.contains("data directory"), "{said}");
+        assert!(!inside.ends_with("backup") || !inside.exists());
+    }
+    let copy = folder.path().join("copy");
+    std::fs::create_dir_all(copy.join("topics/t/0")).unwrap();
+    let said = export(&copy).failed(1);
+    assert!(
+        said.contains("did not come to its end") && said.contains("rm -r"),
+        "{said}"
+    );
+    std::fs::remove_dir_all(&copy).unwrap();
+    export(&copy).done();
+    std::fs::remove_file(copy.join("snapshot")).unwrap();
+    std::fs::write(copy.join("notes"), "of somebody else").unwrap();
+    let said = export(&copy).failed(1);
+    assert!(!said.contains("rm -r"), "{said}");
+}
+
 #[test]
 fn a_node_keeps_no_more_snapshots_than_it_may() {
     let folder = Folder::new();

@@ -66,7 +66,7 @@ mod line {
     pub(super) fn produce(topic: &str, load: &Produce) -> Vec<String> {
         let ack = ack(load.level);
         words(&format!(
-            "bench produce --topic {topic} --partitions {} --producers {} --record-bytes {}B \
+            "bench produce --yes --topic {topic} --partitions {} --producers {} --record-bytes {}B \
              --batch-bytes {}B --window {} --total {}B --ack {ack} --timeout 120s --output json",
             load.partitions,
             load.clients,
@@ -81,7 +81,7 @@ mod line {
     pub(super) fn latency(topic: &str, load: &Produce, rate: f64) -> Vec<String> {
         let ack = ack(load.level);
         words(&format!(
-            "bench latency --topic {topic} --partitions {} --record-bytes {}B --batch-records {} \
+            "bench latency --yes --topic {topic} --partitions {} --record-bytes {}B --batch-records {} \
              --rate {:.0} --duration {:.0}ms --ack {ack} --timeout 120s --output json",
             load.partitions,
             load.record_bytes,

@@ -347,11 +347,14 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
             stores: *stores,
             is_damage_kept: *is_damage_kept,
         };
+        let before = bytes_done.load(Ordering::Relaxed);
         let mut progress = |bytes: u64| {
-            let before = bytes_done.load(Ordering::Relaxed);
-            bytes_done.store(before.wrapping_add(bytes), Ordering::Relaxed);
+            bytes_done.fetch_add(bytes, Ordering::Relaxed);
         };
         let done = beside::block_on(stored::restore(&from, &target, restore, &mut progress))?;
+        // What is taken over as it is comes without a word.
+        let bytes = done.as_ref().map_or(0, |done| done.bytes);
+        bytes_done.store(before.wrapping_add(bytes), Ordering::Relaxed);
         let (log_start, log_end) = done.map_or((partition.log_start, partition.end), bounds);
         restored.push(restore_status::Partition {
             id: partition.partition,

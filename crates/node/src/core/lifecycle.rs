@@ -15,6 +15,7 @@ use super::board::{Board, Void};
 use super::claim::Claim;
 use super::files::Turn;
 use super::refusal::{error_of, with_causes};
+use super::serve::unopened;
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
 use crate::catalog::{self, Topic};
@@ -180,7 +181,7 @@ impl Core {
     ///
     /// # Errors
     /// `Busy` while it is opened or closed already, `Stopping`; why it cannot be opened: `StorageFull` or `Busy` where
-    /// something is missing, for which it is tried again, else `Internal` with the reason.
+    /// something is missing, for which it is tried again, else `Damaged` with the reason.
     pub(crate) async fn reopen_partition(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -271,7 +272,7 @@ impl Core {
                 );
                 if !error.is_shortage() {
                     self.set_state(slot, SlotState::Failed);
-                    return Err(failure(ErrorCode::Internal, reason));
+                    return Err(unopened(&reason));
                 }
                 let refusal = refusal_of(error);
                 let failure = error_of(&refusal);

@@ -240,10 +240,16 @@ impl Core {
 pub(super) fn not_told(told: Option<Told>) -> Failure {
     match told {
         Some(Err(refusal)) => error_of(&refusal),
-        None => failure(
-            ErrorCode::Damaged,
-            "the partition could not be opened; the server's log says why, reopening may help",
-        ),
+        None => unopened("the server's log says why"),
         Some(Ok(_)) => failure(ErrorCode::Internal, "the partition told something else"),
     }
+}
+
+/// The error of a request that needs a log which cannot be opened: nothing was done to it, and no server mends its files.
+pub(super) fn unopened(why: &str) -> Failure {
+    let message = format!(
+        "the partition could not be opened: {why}; `corelog repair --dir` mends its files with the server stopped, \
+         `corelog partition reopen` tries again once anything else is put right"
+    );
+    failure(ErrorCode::Damaged, message)
 }

@@ -177,10 +177,10 @@ fn tell_progress(following: &Rc<Following>, told: &mut Partition) {
     if let Some(copying) = &*progress.copying.borrow() {
         let under_way = copying
             .each()
-            .filter(|(_, done)| 0 < done.bytes && done.segments == 0);
-        let receiving = under_way.map(|(segment, done)| Receiving {
+            .filter(|(_, _, done)| 0 < done.bytes && done.segments == 0);
+        let receiving = under_way.map(|(segment, from, done)| Receiving {
             segment,
-            from: String::new(),
+            from: from.to_owned(),
             bytes_done: done.bytes,
             bytes_total: done.bytes_total,
         });

@@ -59,16 +59,19 @@ impl Core {
 }
 
 impl Following {
-    /// Fetches what the source, of whose `epochs` it told, has and waits for more.
+    /// Fetches what the source, of whose `epochs` it told, and where its log starts, has and waits for more.
     pub(super) async fn tail(
         &self,
         core: &Rc<Core>,
         source: &Followed,
         mut epochs: Vec<Epoch>,
+        mut source_start: Offset,
     ) -> Result<Tail, Trouble> {
         let mut is_first = true;
         loop {
             if self.has_all(core)? {
+                // What came last may begin below it.
+                self.expire(core, source, source_start).await?;
                 return Ok(Tail::Done);
             }
             if source.is_over() {
@@ -93,7 +96,8 @@ impl Following {
             {
                 return Ok(Tail::Behind);
             }
-            self.expire(core, source, answer.log_start).await?;
+            source_start = answer.log_start;
+            self.expire(core, source, source_start).await?;
             let appended = self.append(core, ask.offset, answer, reply.body(), &epochs);
             let appended = appended.await?;
             let Some(end) = appended else {

@@ -205,13 +205,16 @@ impl Following {
             }
             self.copy_sealed(core, &origin, &followed).await?;
             if self.has_all(core)? {
+                // Of a segment that was copied whole, the source may have let go of the front.
+                self.expire(core, &followed, origin.log_start).await?;
                 return Ok(Ended::Done);
             }
             self.progress.state.set(State::Following);
             let epochs = mem::take(&mut origin.epochs);
+            let source_start = origin.log_start;
             // Its segments were of use until here, and a source is followed for as long as it lives.
             drop(origin);
-            match self.tail(core, &followed, epochs).await? {
+            match self.tail(core, &followed, epochs, source_start).await? {
                 Tail::Done => return Ok(Ended::Done),
                 Tail::Behind => {}
                 Tail::Return => return Ok(Ended::Return),

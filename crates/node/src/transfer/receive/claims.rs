@@ -11,11 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use corelog_record::Offset;
 
 use super::Order;
+use super::paces::Paces;
 
 /// The segments that a node's threads are receiving, by the file that each of them comes into.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     taken: Mutex<HashSet<Place>>,
+    /// How fast those of one topic may come.
+    pub(super) paces: Paces,
 }
 
 /// The directory of a log, and the base and generation of a segment in it.

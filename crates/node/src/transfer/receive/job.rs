@@ -19,7 +19,7 @@ pub(super) struct Job<'a> {
     pub(super) progress: &'a Progress,
     pub(super) claims: &'a Arc<Claims>,
     pub(super) files: Files,
-    pub(super) budget: Budget,
+    pub(super) budget: Arc<Budget>,
     pub(super) sources: Sources,
     /// The segment that is to be received next.
     next: AtomicUsize,
@@ -53,7 +53,7 @@ pub(super) fn run(order: &Order, progress: &Progress, claims: &Arc<Claims>) -> R
         progress,
         claims,
         files,
-        budget: Budget::new(order.rate),
+        budget: claims.paces.of(order),
         sources: Sources::new(&order.sources),
         next: AtomicUsize::new(0),
         outcome: Mutex::default(),

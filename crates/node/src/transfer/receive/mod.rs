@@ -10,6 +10,7 @@
 //! - [`sources`]: which sources may still be asked;
 //! - [`files`]: which files are there already, and which of them nobody wants;
 //! - [`claims`]: which files are being written;
+//! - [`paces`]: how fast the orders of one clone are, all together;
 //! - [`progress`]: how far all of it is, for those who watch;
 //! - [`threads`]: the threads on which all that waits for sockets and disks.
 //!
@@ -21,6 +22,7 @@ mod claims;
 mod files;
 mod givers;
 mod job;
+mod paces;
 mod progress;
 mod sources;
 mod threads;

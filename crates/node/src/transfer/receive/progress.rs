@@ -1,6 +1,6 @@
 //! How far an order is, for those who watch from other threads.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use corelog_record::Offset;
 
@@ -11,6 +11,7 @@ use crate::transfer::stop::Stop;
 #[derive(Debug)]
 pub(crate) struct Progress {
     segments: Vec<Part>,
+    sources: Vec<String>,
     /// Set by whoever does not want the segments any more.
     pub(crate) stop: Stop,
 }
@@ -22,6 +23,8 @@ struct Part {
     bytes_total: u64,
     bytes_done: AtomicU64,
     is_ready: AtomicU64,
+    /// Which source was asked last, by its number: none has this one before the first is.
+    source: AtomicUsize,
 }
 
 /// How far one segment, or all of them, are.
@@ -41,16 +44,18 @@ impl Progress {
             bytes_total: seal.digest.bytes,
             bytes_done: AtomicU64::new(0),
             is_ready: AtomicU64::new(0),
+            source: AtomicUsize::new(usize::MAX),
         };
         Self {
             segments: order.segments.iter().map(part).collect(),
+            sources: order.sources.clone(),
             stop: Stop::default(),
         }
     }
 
     /// How far all of it is.
     pub(crate) fn done(&self) -> Done {
-        let each = self.each().map(|(_, done)| done);
+        let each = self.each().map(|(_, _, done)| done);
         each.fold(Done::default(), |all, one| Done {
             bytes: all.bytes + one.bytes,
             bytes_total: all.bytes_total + one.bytes_total,
@@ -59,8 +64,8 @@ impl Progress {
         })
     }
 
-    /// How far each segment is, by its base offset.
-    pub(crate) fn each(&self) -> impl Iterator<Item = (Offset, Done)> + '_ {
+    /// How far each segment is, by its base offset, and the source that was asked for it last; empty: none yet.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Offset, &str, Done)> + '_ {
         self.segments.iter().map(|part| {
             let done = Done {
                 bytes: part.bytes_done.load(Ordering::Relaxed),
@@ -68,8 +73,16 @@ impl Progress {
                 segments: part.is_ready.load(Ordering::Relaxed),
                 segments_total: 1,
             };
-            (part.base, done)
+            let source = self.sources.get(part.source.load(Ordering::Relaxed));
+            (part.base, source.map_or("", String::as_str), done)
         })
+    }
+
+    /// The segment `number` is asked for at the source of that number.
+    pub(super) fn note_source(&self, number: usize, source: usize) {
+        if let Some(part) = self.segments.get(number) {
+            part.source.store(source, Ordering::Relaxed);
+        }
     }
 
     /// So many bytes of the segment `number` are there.

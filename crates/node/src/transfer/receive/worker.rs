@@ -155,6 +155,7 @@ impl<'a> Worker<'a> {
                 return Err(ReceiveError::NoSource { segment }.into());
             };
             self.job.progress.stop.pause(pause(tries.failed(source)));
+            self.job.progress.note_source(number, source);
             let from = intake.position();
             let pulled = self.pull(source, intake, number);
             if pulled.is_err() {

@@ -8,6 +8,7 @@ mod seals;
 mod segment;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use corelog_record::{Chain, HistoryId, Offset, Ordinal, Timestamp};
 
@@ -74,6 +75,19 @@ impl State {
     #[must_use]
     pub fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings
+    }
+
+    /// The ranges of offsets that it remembers as damaged in the segment based at `base`, and has not let go of, lowest first.
+    #[must_use]
+    pub fn damage_of(&self, base: Offset) -> Vec<Range<Offset>> {
+        let known = self.settings.iter().filter_map(|(key, to)| {
+            let (_, from) = damage::parse(key).filter(|(segment, _)| *segment == base)?;
+            let to = to.parse().ok().and_then(Offset::new)?;
+            (self.log_start < to).then_some(from..to)
+        });
+        let mut known: Vec<_> = known.collect();
+        known.sort_by_key(|range| range.start);
+        known
     }
 
     /// When the last whole pass of the scrub ended.

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_record::HistoryId;
+use corelog_record::{HistoryId, PartitionId, TopicId};
 use corelog_storage::disk::Dir;
 use corelog_storage::disk::std::StdDir;
 use futures_lite::future::{block_on, poll_once};
@@ -16,6 +16,7 @@ use crate::rate::Rate;
 use crate::transfer::Transfers;
 use crate::transfer::peer::PeerError;
 use crate::transfer::receive::claims::Claims;
+use crate::transfer::receive::paces::Paces;
 use crate::transfer::receive::{Fault, Order, Progress, ReceiveError, Receivers, job};
 
 fn receive(order: &Order) -> (Received, Progress) {
@@ -531,4 +532,41 @@ fn who_waits_for_a_slow_copy_to_end_has_its_turn_when_that_is_given_up() {
     drop(first);
     let received = block_on(third);
     copied.assert_ready(&received, 1..2, &dirs[2].1);
+}
+
+/// Each partition of a clone had all of its rate.
+#[test]
+fn orders_of_one_topic_keep_its_rate_together() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let order = Order {
+        rate: 1 << 20,
+        ..copied.order(1..2, &[&source], &dir)
+    };
+    let of_another_partition = Order {
+        partition: PartitionId::new(9),
+        ..order.clone()
+    };
+    let of_another_topic = Order {
+        id: TopicId::from_bytes([9; 16]),
+        ..order.clone()
+    };
+    let paces = Paces::default();
+    let budget = paces.of(&order);
+    assert!(Arc::ptr_eq(&budget, &paces.of(&of_another_partition)));
+    assert!(!Arc::ptr_eq(&budget, &paces.of(&of_another_topic)));
+}
+
+/// Whoever watched a clone was told of no address at all.
+#[test]
+fn a_segment_that_is_received_tells_from_whom() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let order = copied.order(0..2, &[&source], &dir);
+    let begun = Progress::new(&order);
+    assert!(begun.each().all(|(_, from, _)| from.is_empty()));
+    let (_, progress) = receive(&order);
+    assert!(progress.each().all(|(_, from, _)| from == order.sources[0]));
 }

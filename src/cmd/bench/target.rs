@@ -1,0 +1,44 @@
+//! The topic that is written to: a new one, or one that is written to with consent.
+
+use corelog_client::{Client, NewTopic};
+use corelog_protocol::message::describe_topic::Partition;
+use corelog_record::TopicName;
+
+use crate::exit::{Exit, stop};
+
+/// The topic that is taken for a measurement's own.
+pub(super) const DEFAULT: &str = "bench";
+
+/// Consent to write behind what others wrote.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub(super) struct Consent {
+    /// Write to a topic that has records, too, unless it is called bench.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Creates the topic if it is not there; gives how many partitions it has.
+///
+/// # Errors
+/// As the client says; exit code 6 for a topic that has records, without consent.
+pub(super) async fn create(
+    client: &Client,
+    name: &TopicName,
+    partitions: u32,
+    consent: Consent,
+) -> anyhow::Result<u32> {
+    let mut topic = NewTopic::new(name.clone(), partitions);
+    topic.if_not_exists = true;
+    let found = client.admin().create_topic(topic).await?;
+    if !found.created && !consent.yes && name.as_str() != DEFAULT {
+        let known = client.admin().describe_topic(name).await?;
+        let has_records = |one: &Partition| one.closed || one.log_start < one.log_end;
+        if known.partitions.iter().any(has_records) {
+            let message = format!(
+                "topic {name} has records, and this writes others behind them; say --yes if it may, or name another with --topic"
+            );
+            return Err(stop(Exit::Denied, message));
+        }
+    }
+    Ok(found.partitions)
+}

@@ -1,0 +1,179 @@
+//! Commands that are given several servers: what is asked of all of them, and what of one alone.
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::describe_topic;
+use corelog_record::TopicName;
+use serde_json::{Value, json};
+
+use super::copies::level_pair;
+use super::node::Node;
+use crate::support::corelog::Corelog;
+use crate::support::folder::Folder;
+use crate::support::schema;
+
+fn of(nodes: [&Node; 2]) -> Corelog {
+    Corelog::at(&nodes.map(Node::address).join(","))
+}
+
+fn has(node: &Node, name: &str) -> bool {
+    let name = TopicName::new(name).unwrap();
+    match node.ask(&describe_topic::Request { name }) {
+        Ok(_) => true,
+        Err(error) => {
+            assert!(error.is(ErrorCode::UnknownTopic), "{error:?}");
+            false
+        }
+    }
+}
+
+/// What is printed is as the schema of its command says.
+fn fits(command: &str, value: &Value) {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schemas");
+    let schema = std::fs::read(format!("{dir}/{command}.json")).unwrap();
+    let schema: Value = serde_json::from_slice(&schema).unwrap();
+    let faults = schema::faults(&schema, &schema, value);
+    assert!(faults.is_empty(), "{command}: {value}\n{faults:#?}");
+}
+
+/// The copy went while its owner was away, or with the second of two deletions.
+#[test]
+fn of_several_servers_the_owners_topic_is_deleted_and_never_a_copy() {
+    let folder = Folder::new();
+    let (mut a, b, _) = level_pair(&folder, 3);
+    let both = of([&a, &b]);
+    let delete = ["topic", "delete", "t", "--yes", "--output", "json"];
+    a.kill();
+    let said = both.run(delete).failed(6);
+    assert!(
+        said.contains(&format!("--server {}", b.address())),
+        "{said}"
+    );
+    a.up();
+    let deleted = both.run(delete).json();
+    assert_eq!(deleted["server"], a.address());
+    assert_eq!(deleted["held_as"], "owner");
+    both.run(delete).failed(6);
+    let (_, said, code) = both.run(["topic", "delete", "t", "--dry-run"]).parts();
+    assert_eq!(code, Some(6), "{said}");
+    assert!(!has(&a, "t") && has(&b, "t"));
+    let alone = Corelog::at(&b.address());
+    let (_, said, _) = alone.run(["topic", "delete", "t", "--dry-run"]).parts();
+    assert!(
+        said.contains(&format!("{} (a copy)", b.address())),
+        "{said}"
+    );
+    let deleted = alone.run(delete).json();
+    assert_eq!(deleted["held_as"], "copy");
+    fits("topic-delete", &deleted);
+    assert!(!has(&b, "t"));
+}
+
+/// While the one that had it was away, another got a second topic of that name.
+#[test]
+fn a_topic_is_created_only_once_every_server_says_that_it_has_none() {
+    let folder = Folder::new();
+    let (b, mut c) = (Node::start(&folder, "b"), Node::start(&folder, "c"));
+    let topic = c.topic("t", 1);
+    let both = of([&c, &b]);
+    let create = |name| {
+        let words = [
+            "topic",
+            "create",
+            name,
+            "--if-not-exists",
+            "--output",
+            "json",
+        ];
+        both.run(words)
+    };
+    c.kill();
+    for name in ["t", "u"] {
+        let said = create(name).failed(4);
+        assert!(
+            said.contains(&c.address()) && said.contains("--server"),
+            "{said}"
+        );
+        assert!(!has(&b, name));
+    }
+    c.up();
+    let told = create("t").json();
+    assert_eq!(told["id"], topic.id.to_string());
+    assert_eq!(
+        (&told["created"], &told["server"]),
+        (&json!(false), &json!(c.address()))
+    );
+    let told = create("u").json();
+    assert_eq!(
+        (&told["created"], &told["server"]),
+        (&json!(true), &json!(c.address()))
+    );
+    both.run(["topic", "create", "t"]).failed(1);
+}
+
+/// What two topics hold was told as of one: the shorter one seemed to lack records.
+#[test]
+fn offsets_of_two_topics_of_one_name_are_told_apart() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    for (node, batches) in [(&a, 1), (&b, 3)] {
+        let topic = node.topic("t", 1);
+        node.fill(&topic, 0, batches);
+    }
+    let (out, said, code) = of([&a, &b])
+        .run(["offsets", "t", "--output", "json"])
+        .parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("has another topic of that name"), "{said}");
+    let out = String::from_utf8(out).unwrap();
+    let rows: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rows.len(), 2);
+    assert_ne!(rows[0]["topic_id"], rows[1]["topic_id"]);
+    for row in &rows {
+        assert_eq!(row["holds"], json!(["oldest", "newest"]), "{row}");
+        fits("offsets", row);
+    }
+}
+
+/// It had no record of theirs, without a word.
+#[test]
+fn a_snapshot_says_where_it_was_taken_and_what_it_lacks_of_partitions_that_are_followed() {
+    let folder = Folder::new();
+    let (a, b, _) = level_pair(&folder, 3);
+    let take = |corelog: &Corelog, name: &str| {
+        let words = ["snapshot", "create", name, "--output", "json"];
+        let (out, said, code) = corelog.run(words).parts();
+        assert_eq!(code, Some(0), "{said}");
+        let taken: Value = serde_json::from_slice(&out).unwrap();
+        fits("snapshot-create", &taken);
+        (taken, said)
+    };
+    let (taken, said) = take(&of([&b, &a]), "one");
+    assert_eq!(taken["server"], b.address());
+    assert_eq!(taken["topics"][0]["partitions"][0]["end"], 0);
+    assert_eq!(
+        taken["followed"],
+        json!([{ "topic": "t", "partition": 0, "left_out": 6 }])
+    );
+    assert!(
+        said.contains(&format!("was taken at {}", b.address())),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!(
+            "follows {} in partition 0: at least 6 records",
+            a.address()
+        )),
+        "{said}"
+    );
+    let (taken, said) = take(&of([&a, &b]), "one");
+    assert_eq!(taken["server"], a.address());
+    assert_eq!(taken["topics"][0]["partitions"][0]["end"], 6);
+    assert_eq!(
+        (&taken["followed"], said.lines().count()),
+        (&json!([]), 1),
+        "{said}"
+    );
+}
