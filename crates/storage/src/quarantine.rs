@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use crate::Error;
-use crate::disk::{Dir, Entry};
+use crate::disk::{ASIDE_SUFFIX, Dir, Entry};
 use crate::error::At;
 use crate::format::quarantine::{Name, Reason};
 
@@ -58,7 +58,7 @@ pub async fn trim<D: Dir>(dir: &D, torn_bytes_max: u64) -> Result<(Usage, Vec<Na
             continue;
         };
         // An unfinished file is but a part of what is still where it was, and goes as torn bytes do.
-        let reason = match name.is_unfinished() {
+        let reason = match is_unfinished(&name) {
             true => Reason::Torn,
             false => name.reason,
         };
@@ -87,6 +87,11 @@ pub(crate) async fn list<D: Dir>(dir: &D) -> Result<Vec<Entry>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other.map_err(|e| At::dir(dir).io("list", e)),
     }
+}
+
+/// Whether a file was never finished: whoever wrote it was stopped before it got its name.
+pub(crate) fn is_unfinished(name: &Name) -> bool {
+    name.file.ends_with(ASIDE_SUFFIX)
 }
 
 /// `name`, or the same at the next millisecond at which nothing is called so: what is there is never

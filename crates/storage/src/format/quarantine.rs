@@ -12,8 +12,6 @@ use std::str::FromStr;
 
 use corelog_record::{PartitionId, Position, Timestamp, TopicId};
 
-use crate::disk::ASIDE_SUFFIX;
-
 /// The name of a file in quarantine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
@@ -29,14 +27,6 @@ pub struct Name {
     pub position: Position,
     /// The name of the file they were in.
     pub file: String,
-}
-
-impl Name {
-    /// Whether the file was never finished: whoever wrote it was stopped before it got its name.
-    #[must_use]
-    pub fn is_unfinished(&self) -> bool {
-        self.file.ends_with(ASIDE_SUFFIX)
-    }
 }
 
 /// Why bytes are in quarantine.

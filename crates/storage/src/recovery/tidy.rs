@@ -276,7 +276,7 @@ impl<D: Dir> Recovery<D> {
             let name = entry.name.parse::<Name>().ok();
             let is_of_this =
                 |name: &Name| (name.topic, name.partition) == (identity.topic, identity.partition);
-            if name.is_some_and(|name| name.is_unfinished() && is_of_this(&name)) {
+            if name.is_some_and(|name| quarantine::is_unfinished(&name) && is_of_this(&name)) {
                 remove(&self.context.quarantine, &entry.name).await?;
             }
         }
