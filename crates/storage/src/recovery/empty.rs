@@ -74,7 +74,10 @@ impl<D: Dir> Recovery<D> {
     async fn settle_empty(&mut self, segment: &mut Segment<D>) -> Result<(), Error> {
         let bytes = segment.space_bytes;
         match segment.store.clone() {
-            Some(store) => self.settle(segment, &store, 0..0, bytes).await,
+            Some(store) => {
+                let nothing = self.nothing(segment);
+                self.settle(segment, &store, nothing, bytes).await
+            }
             None => Ok(()),
         }
     }

@@ -1,9 +1,11 @@
 //! The last store that holds bytes: it alone may be torn, and is appended to.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use corelog_record::Offset;
 
+use super::settle::Kept;
 use super::survey::Survey;
 use super::{OpenStore, Recovery, partial_block, settle};
 use crate::Error;
@@ -12,7 +14,7 @@ use crate::format::edit::{Edit, Generation};
 use crate::format::quarantine::Reason;
 use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX, remove};
 use crate::planted::{self, Bug};
-use crate::segment::{Point, Segment, Stage, name};
+use crate::segment::{Below, Point, Segment, Stage, name};
 use crate::store::{Store, copy};
 
 impl<D: Dir> Recovery<D> {
@@ -115,14 +117,20 @@ impl<D: Dir> Recovery<D> {
         };
         let position = segment.end.position.get();
         self.index_from(segment, &open.store, start);
+        let kept = Kept {
+            start: mark.unwrap_or(segment.base),
+            bad: survey.bad(),
+            sound_end: position,
+            end: match &torn {
+                Some(_) => position,
+                // A batch may end in zeros, behind the last byte that is none.
+                None => data_end.max(position),
+            },
+            ..self.nothing(segment)
+        };
         self.take_survey(segment, open, survey).await?;
         match gone {
             None => {
-                let kept = match &torn {
-                    Some(_) => marked..position,
-                    // A batch may end in zeros, behind the last byte that is none.
-                    None => marked..data_end.max(position),
-                };
                 self.settle(segment, &open.store, kept, open.bytes).await?;
             }
             // What there is no copy of is not written over: the log goes on elsewhere.
@@ -131,7 +139,10 @@ impl<D: Dir> Recovery<D> {
                     .await?;
             }
             Some(_) => {
-                let kept = marked..data_end;
+                let kept = Kept {
+                    end: data_end,
+                    ..kept
+                };
                 self.settle(segment, &open.store, kept, data_end).await?;
             }
         }
@@ -168,14 +179,25 @@ impl<D: Dir> Recovery<D> {
         }
     }
 
-    /// Makes sure of what is in doubt in a store of `bytes` bytes whose data ends with `kept`, of which
-    /// all before is durable: `kept` itself, and the zeros behind it as far as writes that were never
-    /// synced may have gone.
+    /// Nothing of a segment's store.
+    pub(super) fn nothing(&self, segment: &Segment<D>) -> Kept {
+        Kept {
+            base: segment.base.offset,
+            start: segment.base,
+            bad: Vec::new(),
+            sound_end: 0,
+            end: 0,
+            epochs: self.manifest.state().epochs().to_vec(),
+        }
+    }
+
+    /// Makes sure of what is in doubt in a store of `bytes` bytes: what is `kept`, and the zeros behind it as far
+    /// as writes that were never synced may have gone.
     pub(super) async fn settle(
         &mut self,
         segment: &mut Segment<D>,
-        store: &Store<D>,
-        kept: Range<u64>,
+        store: &Rc<Store<D>>,
+        kept: Kept,
         bytes: u64,
     ) -> Result<(), Error> {
         // A store that a clean stop cut to its length may end within a block.
@@ -188,23 +210,26 @@ impl<D: Dir> Recovery<D> {
             Some(_) => kept.end,
         };
         // Where a store ends with a block that is durable nothing was ever written behind it.
-        if zeros_end <= kept.start {
+        if zeros_end <= kept.start.position.get() {
             return Ok(());
         }
         let end = kept.end;
         let is_left = segment.stage == Stage::Damaged || self.findings.read_only_from.is_some();
-        match settle::rewrite(&self.context.dir, store, kept, zeros_end).await {
+        match settle::rewrite(&self.context.dir, store, &kept, zeros_end).await {
             Ok(is_whole) if is_whole || is_left => {
                 // What lies behind is reserved at most: groups that are small want zeros there.
                 segment.space_bytes = segment.space_bytes.min(round_up(zeros_end));
                 Ok(())
             }
+            // A batch was sound, and came out as none: whoever opens next reads it anew.
+            Err(error @ Error::Damaged { .. }) => Err(error),
             _ => self.replace(segment, store, end, None).await,
         }
     }
 
     /// Copies the first `bytes` bytes of a store that cannot be written in place any more to a new
-    /// generation, which takes its place. What is `gone` is asked for again first: the disk has written since.
+    /// generation, which takes its place once it is verified; the old one goes to quarantine. What is `gone` is asked
+    /// for again first: the disk has written since.
     async fn replace(
         &mut self,
         segment: &mut Segment<D>,
@@ -215,11 +240,15 @@ impl<D: Dir> Recovery<D> {
         let (base, generation) = (segment.base.offset, segment.generation + 1);
         let name = name::store(base, generation);
         let made = copy(&self.context.dir, store, name.clone(), bytes).await?;
-        if let Some(Gone { range, error }) = gone
+        let mut failed = settle::verify_copy(store, &made, bytes).await.err();
+        if failed.is_none()
+            && let Some(Gone { range, error }) = gone
             && self.quarantine_bytes(store, range, Reason::Torn).await?
-            && let Some(error) = error
         {
             // It was away for a moment. Nothing is given up.
+            failed = error;
+        }
+        if let Some(error) = failed {
             made.close().await?;
             remove(&self.context.dir, &name).await?;
             return Err(error);
@@ -227,8 +256,17 @@ impl<D: Dir> Recovery<D> {
         let edit = Edit::Generation(Generation { base, generation });
         self.manifest.append(&edit).await?;
         segment.generation = generation;
-        segment.store = Some(made);
         segment.space_bytes = round_up(bytes);
+        if let Some(Below { end, .. }) = segment.below.take() {
+            let known = Some((end.offset, end.chain));
+            let index = self.index_of(segment, made.clone(), end.position.get(), known);
+            segment.below = Some(Below { end, index });
+        }
+        segment.store = Some(made);
+        // Its name would be in the way of the next segment that begins there.
+        self.move_to_quarantine(store.name(), Reason::Unnamed)
+            .await?;
+        self.sync_moved().await?;
         let segment = base;
         let event = Event::StoreReplaced {
             segment,

@@ -1,11 +1,18 @@
 //! Making sure of a store's bytes before they are served.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::rc::Rc;
 
+use corelog_record::Offset;
+
+use super::survey::is_of_its_epoch;
 use crate::Error;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
+use crate::format::edit::Epoch;
 use crate::planted::{self, Bug};
+use crate::scan::{Scanner, Step};
+use crate::segment::Point;
 use crate::store::Store;
 
 /// The end of the last byte of a store of `bytes` bytes that is not zero; 0 if there is none. Blocks that the disk does not
@@ -43,7 +50,7 @@ pub(crate) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64
     Ok(if is_next { unread.end.max(end) } else { end })
 }
 
-/// The bytes of the block in which `position` lies, up to there.
+/// The bytes of the block in which `position` lies, up to there. They are written again in front of the next group's.
 pub(crate) async fn partial_block<D: Dir>(
     store: &Store<D>,
     position: u64,
@@ -53,12 +60,29 @@ pub(crate) async fn partial_block<D: Dir>(
         return Ok(Vec::new());
     }
     let file = store.file().await?;
-    let bytes = read(store, &*file, range).await?;
+    let bytes = read_surely(store, &*file, range).await?;
     Ok(bytes.as_ref().to_vec())
 }
 
-/// Makes a store's bytes sure: those of `kept` are written again as they are, zeros from there to
-/// `zeros_end`, whole blocks, and all of it is synced.
+/// What a recovery keeps of the end of a store, and makes sure of.
+pub(super) struct Kept {
+    /// The base offset of the segment.
+    pub(super) base: Offset,
+    /// All before it is durable.
+    pub(super) start: Point,
+    /// Where bytes begin that are no sound batches, and where one stands behind them.
+    pub(super) bad: Vec<(u64, Point)>,
+    /// Where the sound batches end.
+    pub(super) sound_end: u64,
+    /// Where all ends that is kept: damage that cannot be stepped over included.
+    pub(super) end: u64,
+    /// The epochs of the manifest, oldest first.
+    pub(super) epochs: Vec<Epoch>,
+}
+
+/// Makes a store's bytes sure: those that are `kept` are written again as they are, zeros from there to
+/// `zeros_end`, whole blocks, and all of it is synced. Batches are verified once more: what was misread must not
+/// take the place of what is right.
 ///
 /// What a read shows is not yet what the disk holds: a page may outlive a failed sync, a device may
 /// drop what it cached, the halves of a mirror may differ until one is copied over the other. This
@@ -67,51 +91,149 @@ pub(crate) async fn partial_block<D: Dir>(
 /// that nobody was shown.
 ///
 /// Blocks of `kept` that the disk does not give stay as they are. Returns whether there are none.
+///
+/// # Errors
+/// [`Error::Damaged`] if a batch that was sound is not any more: it is not written. Any error of the disk, also if
+/// it does not give such a batch any more.
 pub(super) async fn rewrite<D: Dir>(
     dir: &D,
-    store: &Store<D>,
-    kept: Range<u64>,
+    store: &Rc<Store<D>>,
+    kept: &Kept,
     zeros_end: u64,
 ) -> Result<bool, Error> {
     let zeros_end = zeros_end.max(kept.end);
-    let kept_end = match planted::is(Bug::BytesBehindCut) {
-        true => zeros_end,
-        false => kept.end,
-    };
     let file = store.file().await?;
-    let end = round_up(zeros_end);
-    let mut start = kept.start / BLOCK * BLOCK;
-    let (mut piece_bytes, mut is_whole) = (PIECE_BYTES, true);
-    while start < end {
-        let stop = end.min(start + piece_bytes);
-        let piece = match start < kept_end {
-            true => match read(store, &*file, start..stop.min(kept_end)).await {
-                Err(error) if error.is_unreadable() => {
-                    let is_block = stop - start <= BLOCK;
-                    (start, is_whole) = (if is_block { stop } else { start }, false);
-                    piece_bytes = BLOCK;
-                    continue;
-                }
-                piece => Some(piece?),
-            },
-            false => None,
-        };
-        let piece = piece.as_ref().map_or(&[][..], AsRef::as_ref);
-        let mut buf = dir.alloc(usize::try_from(stop - start).unwrap_or(BLOCK_BYTES));
-        let (front, behind) = buf.as_mut_slice().split_at_mut(piece.len());
-        front.copy_from_slice(piece);
-        behind.fill(0);
-        if !planted::is(Bug::PageBelieved) || is_changed(store, &*file, start, &buf).await? {
-            let written = file.write_at(Rc::new(buf), start).await;
-            written.map_err(|e| store.at().io("write", e))?;
+    let start = kept.start.position.get();
+    let mut rewriter = Rewriter {
+        dir,
+        store,
+        file: &*file,
+        position: start / BLOCK * BLOCK,
+        bytes: Vec::new(),
+        is_whole: true,
+    };
+    rewriter.copy(start / BLOCK * BLOCK..start).await?;
+    let is_kept = |(_, behind): &&(u64, Point)| start < behind.position.get();
+    let mut bad = kept.bad.iter().filter(is_kept).peekable();
+    let mut scanner = Scanner::new(store, file.clone(), kept.start, kept.sound_end);
+    loop {
+        let at = scanner.point();
+        let position = at.position.get();
+        if let Some((_, behind)) = bad.next_if(|(from, _)| *from <= position) {
+            rewriter.copy(position..behind.position.get()).await?;
+            scanner.move_to(*behind);
+            continue;
         }
-        start = stop;
+        let unread = match scanner.next().await? {
+            Step::Batch(batch) if is_of_its_epoch(&batch, &kept.epochs) => {
+                rewriter.push(position, batch.bytes()).await?;
+                continue;
+            }
+            Step::Batch(_) | Step::Bad => None,
+            Step::Unread(unread) => Some(unread.error),
+            Step::End => break,
+        };
+        scanner.move_to(at);
+        if !scanner.read_again() {
+            let (from, segment) = (at.offset, kept.base);
+            let to = from.plus(1);
+            return Err(unread.unwrap_or(Error::Damaged { from, to, segment }));
+        }
     }
+    rewriter.copy(kept.sound_end.max(start)..kept.end).await?;
+    if planted::is(Bug::BytesBehindCut) {
+        let behind = read(store, &*file, kept.end..zeros_end).await?;
+        rewriter.push(kept.end, behind.as_ref()).await?;
+    }
+    rewriter.end(round_up(zeros_end)).await?;
     if !planted::is(Bug::ServedBeforeSync) {
         let synced = file.fdatasync().await;
         synced.map_err(|e| store.at().io("sync", e))?;
     }
-    Ok(is_whole)
+    Ok(rewriter.is_whole)
+}
+
+/// Writes a store's bytes over themselves, in order.
+struct Rewriter<'a, D: Dir> {
+    dir: &'a D,
+    store: &'a Store<D>,
+    file: &'a D::File,
+    /// Where the bytes begin that wait; a whole number of blocks. What lies before it is written, or left as it is.
+    position: u64,
+    bytes: Vec<u8>,
+    /// Whether the disk gave every block.
+    is_whole: bool,
+}
+
+impl<D: Dir> Rewriter<'_, D> {
+    /// Goes on with `bytes`, which lie at `start`.
+    async fn push(&mut self, start: u64, bytes: &[u8]) -> Result<(), Error> {
+        let left = usize::try_from(self.position.saturating_sub(start)).unwrap_or(usize::MAX);
+        let bytes = bytes.get(left..).unwrap_or_default();
+        self.bytes.extend_from_slice(bytes);
+        match PIECE_BYTES <= self.bytes.len() as u64 {
+            true => self.write().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Goes on with the bytes of `range` that nothing vouches for, but for blocks that the disk does not give.
+    async fn copy(&mut self, range: Range<u64>) -> Result<(), Error> {
+        let mut start = range.start.max(self.position);
+        let mut piece_bytes = PIECE_BYTES;
+        while start < range.end {
+            let stop = range.end.min((start + piece_bytes) / BLOCK * BLOCK);
+            match read_surely(self.store, self.file, start..stop).await {
+                Err(error) if error.is_unreadable() && piece_bytes == BLOCK => {
+                    start = round_up(start + 1);
+                    self.leave(start).await?;
+                }
+                Err(error) if error.is_unreadable() => piece_bytes = BLOCK,
+                piece => {
+                    self.push(start, piece?.as_ref()).await?;
+                    start = stop;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the block that ends at `end` as it is, with what of it waits.
+    async fn leave(&mut self, end: u64) -> Result<(), Error> {
+        self.write().await?;
+        self.bytes.clear();
+        (self.position, self.is_whole) = (end, false);
+        Ok(())
+    }
+
+    /// Ends with zeros up to `end`, a whole number of blocks.
+    async fn end(&mut self, end: u64) -> Result<(), Error> {
+        while self.position < end {
+            let wanted = (end - self.position).min(PIECE_BYTES);
+            let wanted = usize::try_from(wanted).unwrap_or(BLOCK_BYTES);
+            self.bytes.resize(self.bytes.len().max(wanted), 0);
+            self.write().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the whole blocks that wait.
+    async fn write(&mut self) -> Result<(), Error> {
+        let whole = self.bytes.len() / BLOCK_BYTES * BLOCK_BYTES;
+        if whole == 0 {
+            return Ok(());
+        }
+        let mut buf = self.dir.alloc(whole);
+        buf.as_mut_slice().copy_from_slice(&self.bytes[..whole]);
+        let (store, file, position) = (self.store, self.file, self.position);
+        if !planted::is(Bug::PageBelieved) || is_changed(store, file, position, &buf).await? {
+            let written = file.write_at(Rc::new(buf), position).await;
+            written.map_err(|e| store.at().io("write", e))?;
+        }
+        self.bytes.drain(..whole);
+        self.position += whole as u64;
+        Ok(())
+    }
 }
 
 /// Whether a reader is shown something else than `buf` at `start`.
@@ -126,6 +248,57 @@ async fn is_changed<D: Dir>(
     Ok(shown.as_ref() != bytes)
 }
 
+/// Makes sure that `copy` begins with the first `bytes` bytes of `store`.
+///
+/// # Errors
+/// An error of `copy` if it does not; any error of reading them.
+pub(super) async fn verify_copy<D: Dir>(
+    store: &Store<D>,
+    copy: &Store<D>,
+    bytes: u64,
+) -> Result<(), Error> {
+    let (file, copied) = (store.file().await?, copy.file().await?);
+    let mut start = 0;
+    while start < bytes {
+        let range = start..bytes.min(start + PIECE_BYTES);
+        start = range.end;
+        // A byte may turn over on its way.
+        for attempt in 1.. {
+            let expected = read(store, &*file, range.clone()).await?;
+            let found = read(copy, &*copied, range.clone()).await?;
+            if expected.as_ref() == found.as_ref() {
+                break;
+            }
+            if attempt == READS_MAX {
+                return Err(copy.at().io("verify", ErrorKind::InvalidData.into()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads all of `range`, which no checksum covers from end to end, and which is written back: so often that two reads agree.
+async fn read_surely<D: Dir>(
+    store: &Store<D>,
+    file: &D::File,
+    range: Range<u64>,
+) -> Result<D::Bytes, Error> {
+    let wanted = range.end - range.start;
+    let mut before = read(store, file, range.clone()).await?;
+    for _ in 1..READS_MAX {
+        let bytes = read(store, file, range.clone()).await?;
+        if (bytes.as_ref().len() as u64) < wanted {
+            let kind = ErrorKind::UnexpectedEof;
+            return Err(store.at().io("read", kind.into()));
+        }
+        if bytes.as_ref() == before.as_ref() {
+            return Ok(bytes);
+        }
+        before = bytes;
+    }
+    Err(store.at().io("read", ErrorKind::InvalidData.into()))
+}
+
 /// Reads `range`, or as much of it as there is.
 async fn read<D: Dir>(
     store: &Store<D>,
@@ -137,6 +310,9 @@ async fn read<D: Dir>(
         .await
         .map_err(|e| store.at().io("read", e))
 }
+
+/// How often bytes are read at most that come out differently.
+const READS_MAX: usize = 4;
 
 /// So many blocks without an answer are bad sectors; more are a device that is failing.
 const UNREAD_BLOCKS_MAX: usize = 64;

@@ -174,14 +174,15 @@ impl<D: Dir> Recovery<D> {
         open: &OpenStore<D>,
         survey: Survey<D>,
     ) -> Result<(), Error> {
-        let ranges = survey.bad_ranges();
+        let bad = survey.bad();
         self.findings.unread.extend(survey.unread_damage());
         let (rows, damage) = survey.into_parts();
         let mut is_new = false;
         for damage in damage {
             is_new |= self.note_damage(damage);
         }
-        for range in ranges.into_iter().filter(|_| is_new) {
+        for (from, behind) in bad.into_iter().filter(|_| is_new) {
+            let range = from..behind.position.get();
             self.quarantine_bytes(&open.store, range, Reason::Damaged)
                 .await?;
         }

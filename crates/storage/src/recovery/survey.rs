@@ -1,6 +1,5 @@
 //! Judging the bytes of one store, batch by batch from a point that is known to be true.
 
-use std::ops::Range;
 use std::rc::Rc;
 
 use corelog_record::Offset;
@@ -41,7 +40,8 @@ pub(super) struct Survey<D: Dir> {
     damage: Vec<Damage>,
     /// Those of the damage that the disk did not give: it may the next time.
     unread_damage: Vec<Damage>,
-    bad_ranges: Vec<Range<u64>>,
+    /// Where bytes were stepped over, and where that led to.
+    bad: Vec<(u64, Point)>,
     /// What the disk did not give where the survey stopped, if that is why.
     unread: Option<Unread>,
 }
@@ -65,7 +65,7 @@ impl<D: Dir> Survey<D> {
             rows,
             damage: Vec::new(),
             unread_damage: Vec::new(),
-            bad_ranges: Vec::new(),
+            bad: Vec::new(),
             unread: None,
         })
     }
@@ -80,9 +80,9 @@ impl<D: Dir> Survey<D> {
         &self.damage
     }
 
-    /// Where in the store bytes were stepped over.
-    pub(super) fn bad_ranges(&self) -> Vec<Range<u64>> {
-        self.bad_ranges.clone()
+    /// Where in the store bytes were stepped over, and where that led to.
+    pub(super) fn bad(&self) -> Vec<(u64, Point)> {
+        self.bad.clone()
     }
 
     /// What the disk did not give where the survey stopped, if that is why it did.
@@ -196,8 +196,7 @@ impl<D: Dir> Survey<D> {
 
     fn note_bad(&mut self, at: Point, behind: Point) {
         self.damaged(at.offset, behind.offset);
-        self.bad_ranges
-            .push(at.position.get()..behind.position.get());
+        self.bad.push((at.position.get(), behind));
     }
 }
 

@@ -348,15 +348,18 @@ fn a_store_that_recovery_cannot_write_again_goes_on_in_a_new_file() {
         );
         let (mut log, report) = open(&disk, small(), 2, at(1)).unwrap();
         assert!(report.damage.is_empty(), "{report:?}");
-        log.append(&batch(&[b"on"], at(1)), at(1)).unwrap();
-        settle(&mut log, at(1)).unwrap();
-        block_on(log.close(at(2))).unwrap();
-        let (log, report) = open(&disk, small(), 3, at(3)).unwrap();
-        assert!(report.is_clean, "{report:?}");
         assert_eq!(
             report.quarantined.len(),
             1,
             "the old file is kept: {report:?}"
+        );
+        log.append(&batch(&[b"on"], at(1)), at(1)).unwrap();
+        settle(&mut log, at(1)).unwrap();
+        block_on(log.close(at(2))).unwrap();
+        let (log, report) = open(&disk, small(), 3, at(3)).unwrap();
+        assert!(
+            report.is_clean && report.quarantined.is_empty(),
+            "{report:?}"
         );
         let after = read_all(&log, Offset::ZERO).unwrap();
         assert_eq!((after.len(), &after[..5]), (6, &before[..]));

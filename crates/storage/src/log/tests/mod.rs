@@ -13,6 +13,7 @@ mod following;
 mod forgiven;
 mod holding;
 mod lost;
+mod misread;
 mod model;
 mod nested;
 mod origin;

@@ -1,0 +1,196 @@
+//! What an opening misreads does not take the place of what is right on the disk.
+
+use std::io::ErrorKind;
+use std::pin::pin;
+
+use corelog_record::Offset;
+
+use super::{at, small};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{BLOCK_BYTES, Dir, block_on, poll_once};
+use crate::log::Log;
+use crate::testing::{batch, flush, identity, open, read_all};
+
+type Disk = FaultyDir<MemoryDir>;
+
+/// Bytes of a batch, a few of which fill some blocks.
+const BYTES: usize = 1_500;
+
+/// A log with a mark within its store, of batches of about `bytes` bytes; closed in order, or stopped.
+fn stopped(is_closed: bool, bytes: usize) -> (MemoryDir, Vec<Vec<u8>>) {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    for number in 0..7 {
+        add(&mut log, number, bytes);
+        if number == 2 {
+            let mark = log.plan_chore(at(10_000), false).unwrap();
+            let done = block_on(mark.run());
+            log.complete_chore(done, at(10_000)).unwrap();
+        }
+    }
+    if is_closed {
+        block_on(log.close(at(10_001))).unwrap();
+    }
+    let batches = read_all_of(&root);
+    (root, batches)
+}
+
+fn add<D: Dir>(log: &mut Log<D>, number: u8, bytes: usize) {
+    log.append(&batch(&[&vec![number; bytes]], at(0)), at(0))
+        .unwrap();
+    flush(log, at(0)).unwrap();
+}
+
+/// What a copy of the disk gives whoever opens it.
+fn read_all_of(root: &MemoryDir) -> Vec<Vec<u8>> {
+    let (log, report) = open(&root.fork(), small(), 2, at(20_000)).unwrap();
+    assert!(report.damage.is_empty(), "{report:?}");
+    assert_eq!(log.durable(), log.log_end());
+    read_all(&log, Offset::ZERO).unwrap()
+}
+
+/// Opens the log, with a bit turned over in the `nth` read of a store, and appends to it. Returns what an opening
+/// after that reads, and whether there were so many reads.
+fn misreading(root: &MemoryDir, nth: u64, seed: u64, harm: impl Fn(&Disk)) -> (Vec<Vec<u8>>, bool) {
+    let image = root.fork();
+    let disk = FaultyDir::new(image.clone());
+    harm(&disk);
+    let flip = Fault::Flip { seed };
+    disk.faults()
+        .fail(Match::on(Operation::Read, ".log"), nth, flip);
+    // It may refuse to open, and opens the next time.
+    if let Ok((mut log, _)) = open(&disk, small(), 3, at(30_000)) {
+        disk.faults().clear();
+        add(&mut log, 99, BYTES);
+        drop(log);
+    }
+    let happened = disk.faults().happened();
+    let is_any = happened.iter().any(|happened| happened.fault == flip);
+    (read_all_of(&image), is_any)
+}
+
+fn assert_harmless(is_closed: bool, bytes: usize, harm: impl Fn(&Disk)) {
+    let (root, batches) = stopped(is_closed, bytes);
+    // Of small batches any field is met.
+    let seeds = (8 * BYTES / bytes).min(128) as u64;
+    let mut reads = 0;
+    for nth in 1.. {
+        let mut is_any = false;
+        for seed in 0..seeds {
+            let (read, happened) = misreading(&root, nth, seed, &harm);
+            let what = format!("read {nth}, seed {seed}");
+            assert!(batches.len() <= read.len(), "{what}");
+            assert!(read[..batches.len()] == batches, "{what}");
+            is_any |= happened;
+        }
+        if !is_any {
+            break;
+        }
+        reads += 1;
+    }
+    assert!(2 <= reads, "the last block is read twice at least");
+}
+
+/// It was read once more to be written again, and whatever that read gave was written over it.
+#[test]
+fn what_recovery_misreads_is_not_written_over_what_is_right() {
+    assert_harmless(false, BYTES, |_| {});
+}
+
+/// No checksum of a batch covers its epoch.
+#[test]
+fn no_field_that_recovery_misreads_is_written_over_what_is_right() {
+    assert_harmless(false, 10, |_| {});
+}
+
+/// The first group after an opening begins with the block that was there.
+#[test]
+fn a_misread_last_block_is_not_written_in_front_of_the_next_group() {
+    assert_harmless(true, BYTES, |_| {});
+}
+
+/// The copy was believed without a look at it.
+#[test]
+fn a_store_that_recovery_copies_is_verified_before_it_takes_the_place_of_the_other() {
+    assert_harmless(false, BYTES, |disk| {
+        let refused = Fault::Fail(ErrorKind::Other);
+        disk.faults()
+            .fail(Match::on(Operation::Write, "000.log"), 1, refused);
+    });
+}
+
+/// The next segment that began there was given the name, and the file with it.
+#[test]
+fn a_store_that_recovery_copied_leaves_its_name_free() {
+    let (root, batches) = stopped(false, BYTES);
+    let disk = FaultyDir::new(root);
+    let refused = Fault::Fail(ErrorKind::Other);
+    let store = Match::on(Operation::Write, "000.log");
+    disk.faults().fail(store, 1, refused);
+    let (log, report) = open(&disk, small(), 3, at(30_000)).unwrap();
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), batches);
+    let entries = block_on(disk.child("p0").list()).unwrap();
+    let stores = entries.iter().filter(|entry| entry.name.ends_with(".log"));
+    let stores: Vec<_> = stores.map(|entry| &*entry.name).collect();
+    assert_eq!(stores, ["00000000000000000000.1.log"]);
+    assert_eq!(report.quarantined.len(), 1, "{report:?}");
+    assert!(report.quarantined[0].ends_with("-00000000000000000000.log"));
+}
+
+/// The bytes of all files of `dir`.
+fn files(dir: &MemoryDir) -> Vec<Vec<u8>> {
+    let entries = block_on(dir.list()).unwrap_or_default();
+    let read = |name: &str| block_on(dir.read(name, 1 << 20)).unwrap();
+    entries.iter().map(|entry| read(&entry.name)).collect()
+}
+
+/// A sector goes bad between one look at it and the next.
+#[test]
+fn what_the_disk_does_not_give_while_it_is_verified_stays_as_it_is() {
+    let (root, _) = stopped(false, BYTES);
+    let store = block_on(root.child("p0").read("00000000000000000000.log", 1 << 20)).unwrap();
+    let end = store.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let mut opened = 0;
+    for nth in 0.. {
+        let mut is_over = false;
+        for block in (0..end).step_by(BLOCK_BYTES) {
+            let image = root.fork();
+            let disk = FaultyDir::new(image.clone());
+            disk.faults()
+                .hold(Match::on(Operation::Read, "000.log"), When::Before);
+            let (dir, quarantine) = (disk.child("p0"), disk.child("quarantine"));
+            let mut opening = pin!(Log::open(
+                dir,
+                quarantine,
+                identity(),
+                small(),
+                3,
+                at(30_000)
+            ));
+            let mut poll = poll_once(opening.as_mut());
+            for _ in 0..nth {
+                is_over |= !disk.faults().release_one();
+                if poll.is_pending() {
+                    poll = poll_once(opening.as_mut());
+                }
+            }
+            let bad = block as u64..(block + BLOCK_BYTES) as u64;
+            disk.faults().set_unreadable("000.log", bad);
+            disk.faults().release_all();
+            if poll.is_pending() {
+                poll = poll_once(opening.as_mut());
+            }
+            assert!(poll.is_ready());
+            opened += 1;
+            let mut kept = files(&image.child("p0"));
+            kept.extend(files(&image.child("quarantine")));
+            let is_there = kept.iter().any(|bytes| bytes.starts_with(&store[..end]));
+            assert!(is_there, "read {nth}, block at {block}");
+        }
+        if is_over {
+            break;
+        }
+    }
+    assert!(12 <= opened, "a few reads, of some blocks each");
+}
