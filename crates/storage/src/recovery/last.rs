@@ -1,6 +1,5 @@
 //! The last store that holds bytes: it alone may be torn, and is appended to.
 
-use std::ops::Range;
 use std::rc::Rc;
 
 use corelog_record::Offset;
@@ -55,7 +54,7 @@ impl<D: Dir> Recovery<D> {
         let of = self.survey_of(segment, open, start, known);
         let mut survey = Survey::new(of).await?;
         segment.below = None;
-        let (mut torn, mut gone) = (None, None);
+        let mut torn = None;
         let mut data_end;
         loop {
             survey.run().await?;
@@ -64,16 +63,22 @@ impl<D: Dir> Recovery<D> {
             segment.end = end;
             let position = end.position.get();
             // Nobody knows that it is zeros.
-            data_end = open
-                .end
-                .max(survey.unread().map_or(0, |unread| unread.until));
+            data_end = open.end.max(
+                survey
+                    .unread()
+                    .map_or(0, |unread| unread.until.min(open.bytes)),
+            );
             // What was promised is damaged if it is not there, and never torn.
             if promised <= end.offset {
                 if data_end <= position {
                     break;
                 }
                 if data_end - position <= UNSYNCED_BYTES_MAX as u64 {
-                    let range = position..data_end;
+                    // A batch may stand there that was acknowledged: the log stays closed until the disk gives it, or
+                    // somebody gives it up.
+                    if let Some(unread) = survey.take_unread() {
+                        return Err(unread.error);
+                    }
                     torn = Some(Torn {
                         segment: segment.base.offset,
                         offset: end.offset,
@@ -81,12 +86,9 @@ impl<D: Dir> Recovery<D> {
                         bytes: data_end - position,
                         bytes_since_mark: position.saturating_sub(marked),
                     });
-                    let error = survey.take_unread().map(|unread| unread.error);
-                    let is_copied = error.is_none()
-                        && self
-                            .quarantine_bytes(&open.store, range.clone(), Reason::Torn)
-                            .await?;
-                    gone = (!is_copied).then_some(Gone { range, error });
+                    let range = position..data_end;
+                    self.quarantine_bytes(&open.store, range, Reason::Torn)
+                        .await?;
                     break;
                 }
             }
@@ -129,23 +131,7 @@ impl<D: Dir> Recovery<D> {
             ..self.nothing(segment)
         };
         self.take_survey(segment, open, survey).await?;
-        match gone {
-            None => {
-                self.settle(segment, &open.store, kept, open.bytes).await?;
-            }
-            // What there is no copy of is not written over: the log goes on elsewhere.
-            Some(gone) if segment.stage == Stage::Active => {
-                self.replace(segment, &open.store, position, Some(gone))
-                    .await?;
-            }
-            Some(_) => {
-                let kept = Kept {
-                    end: data_end,
-                    ..kept
-                };
-                self.settle(segment, &open.store, kept, data_end).await?;
-            }
-        }
+        self.settle(segment, &open.store, kept, open.bytes).await?;
         if let Some(torn) = &torn {
             self.findings.events.note(Event::Torn(torn.clone()));
         }
@@ -223,32 +209,22 @@ impl<D: Dir> Recovery<D> {
             }
             // A batch was sound, and came out as none: whoever opens next reads it anew.
             Err(error @ Error::Damaged { .. }) => Err(error),
-            _ => self.replace(segment, store, end, None).await,
+            _ => self.replace(segment, store, end).await,
         }
     }
 
     /// Copies the first `bytes` bytes of a store that cannot be written in place any more to a new
-    /// generation, which takes its place once it is verified; the old one goes to quarantine. What is `gone` is asked
-    /// for again first: the disk has written since.
+    /// generation, which takes its place once it is verified; the old one goes to quarantine.
     async fn replace(
         &mut self,
         segment: &mut Segment<D>,
         store: &Store<D>,
         bytes: u64,
-        gone: Option<Gone>,
     ) -> Result<(), Error> {
         let (base, generation) = (segment.base.offset, segment.generation + 1);
         let name = name::store(base, generation);
         let made = copy(&self.context.dir, store, name.clone(), bytes).await?;
-        let mut failed = settle::verify_copy(store, &made, bytes).await.err();
-        if failed.is_none()
-            && let Some(Gone { range, error }) = gone
-            && self.quarantine_bytes(store, range, Reason::Torn).await?
-        {
-            // It was away for a moment. Nothing is given up.
-            failed = error;
-        }
-        if let Some(error) = failed {
+        if let Err(error) = settle::verify_copy(store, &made, bytes).await {
             made.close().await?;
             remove(&self.context.dir, &name).await?;
             return Err(error);
@@ -275,12 +251,4 @@ impl<D: Dir> Recovery<D> {
         self.findings.events.note(event);
         Ok(())
     }
-}
-
-/// What of a torn end there is no copy of.
-struct Gone {
-    /// Where it lies in the store.
-    range: Range<u64>,
-    /// What the disk said where a sound batch may stand.
-    error: Option<Error>,
 }

@@ -207,9 +207,9 @@ impl<D: Dir> Recovery<D> {
         })
     }
 
-    /// Copies a range of a store to quarantine, durably. Torn bytes are about to be cut, so without
-    /// space for the copy there is no going on; damaged ones stay where they are. Returns whether nothing of the range is
-    /// without a copy: there is none of what the disk does not give.
+    /// Copies a range of a store to quarantine, durably. Torn bytes are about to be cut, so without the copy there is no
+    /// going on; damaged ones stay where they are. Returns whether there is a copy: of what the disk does not give, or has
+    /// no space for, there is none.
     pub(super) async fn quarantine_bytes(
         &mut self,
         store: &Store<D>,
@@ -227,7 +227,8 @@ impl<D: Dir> Recovery<D> {
                 self.findings.quarantined.push(name);
                 Ok(true)
             }
-            Err(Error::StorageFull { .. }) if reason == Reason::Damaged => Ok(false),
+            Err(error) if reason == Reason::Torn => Err(error),
+            Err(Error::StorageFull { .. }) => Ok(false),
             Err(error) if error.is_unreadable() => Ok(false),
             Err(error) => Err(error),
         }

@@ -166,9 +166,10 @@ async fn fill<D: Dir>(
             copied = copy.segment(*generation, seal, &mut |_| {}).await;
         }
         if restore.is_damage_kept && is_bad(&copied) {
+            // What the disk gave in the end, after all, is whole if nothing is found in it.
             let refused = match copied {
-                Err(Error::DamagedStore { from, to, .. }) => from..to,
-                _ => seal.digest.base..seal.digest.end,
+                Err(Error::DamagedStore { from, to, .. }) => Some(from..to),
+                _ => None,
             };
             let found = copy.with_damage(*generation, seal).await?;
             let segment = seal.digest.base;
@@ -192,13 +193,13 @@ async fn fill<D: Dir>(
     })
 }
 
-/// The damage of a segment: what was known of it, and what was found, or all of `refused` if nothing of either tells
+/// The damage of a segment: what was known of it, and what was found, or all that was `refused` if nothing of either tells
 /// why its bytes were.
 fn remembered(
     known: &[Damage],
     segment: Offset,
     found: Vec<Range<Offset>>,
-    refused: Range<Offset>,
+    refused: Option<Range<Offset>>,
 ) -> Vec<Damage> {
     let known = known.iter().copied().filter(|d| d.segment == segment);
     let mut damage: Vec<_> = known.collect();
@@ -211,7 +212,7 @@ fn remembered(
             damage.push(Damage { from, to, segment });
         }
     }
-    if damage.is_empty() {
+    if let Some(refused) = refused.filter(|_| damage.is_empty()) {
         let (from, to) = (refused.start, refused.end);
         damage.push(Damage { from, to, segment });
     }
