@@ -1,16 +1,16 @@
 //! SIGINT and SIGTERM, for a client command: being asked to stop, also while nobody takes what is printed.
 
-use std::sync::mpsc;
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
-use std::{process, thread};
+use std::{io, process, thread};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use nix::libc::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
 use tokio::sync::watch;
-use tokio::time::sleep;
 
 use crate::exit::Exit;
-use crate::session;
 
 /// How long it may take to hand over what was printed, and to remember it.
 pub(crate) const HANDING_OVER: Duration = Duration::from_secs(5);
@@ -20,33 +20,43 @@ pub(crate) const HANDING_OVER: Duration = Duration::from_secs(5);
 /// handed over before.
 ///
 /// # Errors
-/// If the system refuses the thread.
+/// If the system refuses the pipe or the thread.
 pub(crate) fn asked(
     grace: Duration,
     give_up: impl FnOnce() -> Exit + Send + 'static,
 ) -> anyhow::Result<watch::Receiver<bool>> {
     let (tell, asked) = watch::channel(false);
-    let (heard, hears) = mpsc::channel();
-    let hear = move || async move {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        heard.send(())?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+    let mut heard = hear().context("signals are not heard")?;
+    let thread = thread::Builder::new().name("signals".to_owned());
+    let wait = move || {
+        await_one(&mut heard);
         tell.send_replace(true);
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            () = sleep(grace) => {}
+        // A time limit of zero is refused, and means at once.
+        if heard.set_read_timeout(Some(grace)).is_ok() {
+            await_one(&mut heard);
         }
         process::exit(give_up() as i32)
     };
-    let thread = thread::Builder::new().name("signals".to_owned());
     thread
-        .spawn(|| session::on_this_thread::<_, ()>(hear))
+        .spawn(wait)
         .context("cannot start the thread that waits for signals")?;
-    hears.recv().context("signals are not heard")?;
     Ok(asked)
+}
+
+/// Where a byte comes for each signal, from the moment on in which the process no longer dies of it. Not by the runtime's
+/// own: with two runtimes in a process, what comes while one begins to listen may be taken by the other, and lost.
+fn hear() -> io::Result<UnixStream> {
+    let (hears, tells) = UnixStream::pair()?;
+    pipe::register(SIGINT, tells.try_clone()?)?;
+    pipe::register(SIGTERM, tells)?;
+    Ok(hears)
+}
+
+/// Waits for a signal, or until its time limit has passed.
+fn await_one(heard: &mut UnixStream) {
+    while let Err(error) = heard.read(&mut [0]) {
+        if error.kind() != ErrorKind::Interrupted {
+            return;
+        }
+    }
 }

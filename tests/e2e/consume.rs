@@ -408,7 +408,7 @@ fn whoever_is_asked_to_stop_before_the_end_has_not_done_it() {
         kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
         let output = output_of(child, "a consumer that is asked to stop");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(1), "{signal}: {said}");
         let told = format!("stopped before the end; {printed} printed; the next run goes on");
         assert!(said.contains(&told), "{said}");
     }
