@@ -39,7 +39,7 @@ pub(super) struct Batch {
     is_settled: bool,
     /// It was handed to a connection and has not been answered.
     is_in_flight: bool,
-    /// Room in the producer's memory, given back when the batch goes.
+    /// Room in the producer's memory, given back just before its outcome can be seen.
     room: OwnedSemaphorePermit,
 }
 
@@ -210,6 +210,7 @@ impl Batch {
     ) -> T {
         let failed = self.failure(Outcome::Unknown, error);
         self.report(&failed);
+        self.give_back();
         settle(&self.outcome, failed)
     }
 
@@ -224,8 +225,16 @@ impl Batch {
 
     fn settle(&mut self, result: Result<BatchAck, ProduceError>) {
         self.report(&result);
+        self.give_back();
         let waiting = self.outcome.settle(result);
         waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Gives back its room in memory: whoever sees what became of its records finds it there.
+    fn give_back(&mut self) {
+        let bytes = self.room.num_permits();
+        drop(self.room.split(bytes));
+        self.origin.held.give(bytes);
     }
 
     /// Tells the observer, before all others.
@@ -259,7 +268,6 @@ impl Drop for Batch {
             let failed = self.failure(error.outcome(), Arc::new(error));
             self.settle(failed);
         }
-        self.origin.held.give(self.room.num_permits());
     }
 }
 
