@@ -2,12 +2,15 @@
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::describe_topic;
+use corelog_protocol::message::replica_status::Role;
 use corelog_record::TopicName;
 use serde_json::{Value, json};
 
-use super::copies::level_pair;
+use super::copies::{level_pair, status};
 use super::node::Node;
+use super::promote::promote;
 use crate::support::corelog::Corelog;
+use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::schema;
 
@@ -137,11 +140,25 @@ fn offsets_of_two_topics_of_one_name_are_told_apart() {
     }
 }
 
+/// It was created at the first, and the records' topic was another one.
+#[test]
+fn a_measurement_makes_no_second_topic_of_a_name_that_another_server_has() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = b.topic("t", 1);
+    b.fill(&topic, 0, 1);
+    let said = of([&a, &b])
+        .run(["bench", "produce", "--topic", "t", "--total", "1MiB"])
+        .failed(6);
+    assert!(said.contains("--yes"), "{said}");
+    assert!(!has(&a, "t"));
+}
+
 /// It had no record of theirs, without a word.
 #[test]
 fn a_snapshot_says_where_it_was_taken_and_what_it_lacks_of_partitions_that_are_followed() {
     let folder = Folder::new();
-    let (a, b, _) = level_pair(&folder, 3);
+    let (a, b, topic) = level_pair(&folder, 3);
     let take = |corelog: &Corelog, name: &str| {
         let words = ["snapshot", "create", name, "--output", "json"];
         let (out, said, code) = corelog.run(words).parts();
@@ -176,4 +193,13 @@ fn a_snapshot_says_where_it_was_taken_and_what_it_lacks_of_partitions_that_are_f
         (&json!([]), 1),
         "{said}"
     );
+    // The snapshot before ended a segment.
+    a.fill(&topic, 0, 1);
+    promote(&b, &topic);
+    until("the old owner is fenced", || {
+        status(&a, &topic, 0).role == Role::Fenced
+    });
+    let (taken, said) = take(&of([&a, &b]), "two");
+    assert_eq!(taken["followed"][0]["left_out"], 2);
+    assert!(said.contains("another node owns partition 0"), "{said}");
 }

@@ -369,7 +369,8 @@ impl Error {
     }
 
     /// True if a server says that it has no such topic.
-    pub(crate) fn is_unknown_topic(&self) -> bool {
+    #[must_use]
+    pub fn is_unknown_topic(&self) -> bool {
         matches!(self, Self::Refused { body } if body.is(ErrorCode::UnknownTopic))
     }
 

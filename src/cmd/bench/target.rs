@@ -12,7 +12,7 @@ pub(super) const DEFAULT: &str = "bench";
 /// Consent to write behind what others wrote.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub(super) struct Consent {
-    /// Write to a topic that has records, too, unless it is called bench.
+    /// Write also to a topic that has records; one called bench needs no --yes.
     #[arg(long)]
     yes: bool,
 }
@@ -27,18 +27,32 @@ pub(super) async fn create(
     partitions: u32,
     consent: Consent,
 ) -> anyhow::Result<u32> {
-    let mut topic = NewTopic::new(name.clone(), partitions);
-    topic.if_not_exists = true;
-    let found = client.admin().create_topic(topic).await?;
-    if !found.created && !consent.yes && name.as_str() != DEFAULT {
-        let known = client.admin().describe_topic(name).await?;
-        let has_records = |one: &Partition| one.closed || one.log_start < one.log_end;
-        if known.partitions.iter().any(has_records) {
-            let message = format!(
-                "topic {name} has records, and this writes others behind them; say --yes if it may, or name another with --topic"
-            );
-            return Err(stop(Exit::Denied, message));
+    let admin = client.admin();
+    // Of several servers it may be another one's than the one that would create it.
+    match admin.describe_topic(name).await {
+        Ok(found) => {
+            let is_given = consent.yes || name.as_str() == DEFAULT;
+            if !is_given && found.partitions.iter().any(has_records) {
+                return Err(has_others(name));
+            }
+            Ok(u32::try_from(found.partitions.len())?)
         }
+        Err(error) if error.is_unknown_topic() => {
+            let mut topic = NewTopic::new(name.clone(), partitions);
+            topic.if_not_exists = true;
+            Ok(admin.create_topic(topic).await?.partitions)
+        }
+        Err(error) => Err(error.into()),
     }
-    Ok(found.partitions)
+}
+
+const fn has_records(one: &Partition) -> bool {
+    one.closed || one.log_start.get() < one.log_end.get()
+}
+
+fn has_others(name: &TopicName) -> anyhow::Error {
+    let message = format!(
+        "topic {name} has records, and this writes others behind them; say --yes if it may, or name another with --topic"
+    );
+    stop(Exit::Denied, message)
 }

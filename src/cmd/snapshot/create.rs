@@ -79,18 +79,20 @@ async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What a snapshot lacks of a topic, which the server follows in these partitions.
+/// What a snapshot lacks of a topic, which the server does not own in these partitions: only what is sealed is in it.
 struct Followed<'a> {
     topic: &'a TopicName,
+    /// Of the first of them.
+    role: Role,
     source: Option<String>,
     /// Each, and the records that the server has, or knows that its source has, beyond those in the snapshot.
     left_out: Vec<(PartitionId, u64)>,
 }
 
 impl<'a> Followed<'a> {
-    /// None of a topic that is not followed, or not that one any more.
+    /// None of a topic that it owns, or that is not that one any more.
     fn of(taken: &'a Topic, told: &describe_topic::Answer) -> Option<Self> {
-        let is_followed = |one: &&describe_topic::Partition| one.role == Role::Follower;
+        let is_followed = |one: &&describe_topic::Partition| one.role != Role::Owner;
         let followed = || told.partitions.iter().filter(is_followed);
         let left_out = followed().filter_map(|now| {
             let held = taken.partitions.iter().find(|held| held.id == now.id)?;
@@ -100,8 +102,10 @@ impl<'a> Followed<'a> {
         });
         let left_out: Vec<_> = left_out.collect();
         let is_told = told.id == taken.id && !left_out.is_empty();
+        let role = followed().next()?.role;
         is_told.then(|| Self {
             topic: &taken.name,
+            role,
             source: followed().find_map(|one| one.source.clone()),
             left_out,
         })
@@ -112,10 +116,25 @@ impl<'a> Followed<'a> {
         let ids = ids.collect::<Vec<_>>().join(", ");
         let sum = self.left_out.iter().map(|(_, left)| left);
         let sum = sum.fold(0_u64, |sum, left| sum.saturating_add(*left));
-        let source = self.source.as_deref().unwrap_or("another");
+        let (why, next) = match self.role {
+            Role::Fenced => (
+                format!("another node owns partition {ids} by now"),
+                "`rejoin` sets aside what only this one has",
+            ),
+            Role::HandingOver => (
+                format!("partition {ids} is being handed over"),
+                "take it when that is done, or called off",
+            ),
+            _ => {
+                let source = self.source.as_deref().unwrap_or("another");
+                (
+                    format!("the server follows {source} in partition {ids}"),
+                    "take it at the owner for all",
+                )
+            }
+        };
         format!(
-            "{}: the server follows {source} in partition {ids}: at least {sum} records are not in the snapshot; take it at \
-             the owner for all",
+            "{}: {why}: at least {sum} records are not in the snapshot; {next}",
             self.topic
         )
     }

@@ -2,7 +2,6 @@
 
 use anyhow::Context as _;
 use corelog_client::{Client, Error, NewTopic};
-use corelog_protocol::error::ErrorCode;
 use corelog_record::TopicName;
 use serde_json::json;
 
@@ -104,7 +103,7 @@ async fn chosen(args: &Args) -> anyhow::Result<(String, Client)> {
         };
         match asked.await {
             Ok((client, Ok(()))) => return Ok((server.clone(), client)),
-            Ok((client, Err(error))) if is_unknown(&error) => {
+            Ok((client, Err(error))) if error.is_unknown_topic() => {
                 none_there.get_or_insert((server.clone(), client));
             }
             Ok((_, Err(error))) | Err(error) => drop(silent.get_or_insert((server, error))),
@@ -121,9 +120,4 @@ async fn chosen(args: &Args) -> anyhow::Result<(String, Client)> {
         }),
         (None, None) => Err(Error::NoServer.into()),
     }
-}
-
-fn is_unknown(error: &Error) -> bool {
-    let refusal = error.refusal();
-    refusal.is_some_and(|body| body.is(ErrorCode::UnknownTopic))
 }

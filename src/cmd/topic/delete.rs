@@ -87,7 +87,9 @@ enum HeldAs {
 
 impl HeldAs {
     fn of(partitions: &[Partition]) -> Self {
-        let owned = partitions.iter().filter(|one| one.role == Role::Owner);
+        // One that is being handed over is its old owner's until the new one begins.
+        let is_owned = |one: &&Partition| matches!(one.role, Role::Owner | Role::HandingOver);
+        let owned = partitions.iter().filter(is_owned);
         match owned.count() {
             count if count == partitions.len() => Self::Owner,
             0 => Self::Copy,
