@@ -218,8 +218,7 @@ fn a_segment_that_damage_kept_from_being_sealed_heals_by_what_its_source_sealed(
         from: Vec::new(),
     };
     until("its source is named that does not answer", || {
-        let told = b.ask(&repair).unwrap().partitions.remove(0);
-        let error = told.error.unwrap();
+        let error = repaired(&b, &repair).error.unwrap();
         assert!(!error.is(ErrorCode::Damaged), "{error:?}");
         error.is(ErrorCode::SourceUnavailable)
     });
@@ -341,7 +340,7 @@ fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
         partition: None,
         from: vec![b.address()],
     };
-    let told = a.ask(&repair).unwrap().partitions.remove(0);
+    let told = repaired(&a, &repair);
     let replaced: Vec<_> = told.segments.iter().map(|one| one.base).collect();
     assert_eq!((replaced, told.damage_left), (vec![kept], 1));
     let error = told.error.unwrap();
@@ -416,6 +415,19 @@ pub(super) fn first_store(data: &Path) -> PathBuf {
 fn is_partial_behind_first(file: &Path) -> bool {
     let name = file.file_name().unwrap().to_string_lossy();
     name.ends_with(".partial") && !name.starts_with("00000000000000000000.")
+}
+
+/// Has a node repair a partition, which waits for a repair that it began by itself.
+fn repaired(node: &Node, request: &repair_topic::Request) -> repair_topic::Partition {
+    let mut told = None;
+    until("no other repair is under way", || {
+        match node.ask(request) {
+            Ok(mut answer) => told = Some(answer.partitions.remove(0)),
+            Err(error) => assert!(error.is(ErrorCode::Busy), "{error:?}"),
+        }
+        told.is_some()
+    });
+    told.unwrap()
 }
 
 /// Reads until something is damaged.
