@@ -2,7 +2,9 @@
 //! heals without a person.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -40,29 +42,42 @@ enum Harm {
 impl Harm {
     const ALL: [Self; 5] = [Self::Flip, Self::Zero, Self::Cut, Self::Remove, Self::Swap];
 
-    fn do_to(self, stores: &[PathBuf], random: &mut fastrand::Rng) {
+    /// Makes no file: one that is not found was healed meanwhile, or is about to be.
+    fn do_to(self, stores: &[PathBuf], random: &mut fastrand::Rng) -> io::Result<()> {
         let victim = &stores[random.usize(..stores.len())];
-        let mut bytes = std::fs::read(victim).unwrap();
-        let at = random.usize(..bytes.len());
+        let file = OpenOptions::new().read(true).write(true).open(victim)?;
+        let length = file.metadata()?.len();
+        if length == 0 {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let at = random.u64(..length);
         match self {
-            Self::Flip => bytes[at] ^= 1 << random.u32(..8),
-            Self::Zero => {
-                let end = bytes.len().min(at + random.usize(1..5_000));
-                bytes[at..end].fill(0);
+            Self::Flip => {
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, at)?;
+                byte[0] ^= 1 << random.u32(..8);
+                file.write_all_at(&byte, at)
             }
-            Self::Cut => bytes.truncate(at),
-            Self::Remove => return std::fs::remove_file(victim).unwrap(),
+            Self::Zero => {
+                let mut zeros = vec![0; random.usize(1..5_000)];
+                zeros.truncate(usize::try_from(length - at).unwrap());
+                file.write_all_at(&zeros, at)
+            }
+            Self::Cut => file.set_len(at),
+            Self::Remove => std::fs::remove_file(victim),
             Self::Swap => {
                 let other = &stores[random.usize(..stores.len())];
                 let aside = victim.with_extension("aside");
-                std::fs::rename(victim, &aside).unwrap();
-                if other != victim {
-                    std::fs::rename(other, victim).unwrap();
+                std::fs::rename(victim, &aside)?;
+                if other != victim
+                    && let Err(error) = std::fs::rename(other, victim)
+                {
+                    std::fs::rename(&aside, victim)?;
+                    return Err(error);
                 }
-                return std::fs::rename(&aside, other).unwrap();
+                std::fs::rename(&aside, other)
             }
         }
-        std::fs::write(victim, bytes).unwrap();
     }
 }
 
@@ -89,17 +104,27 @@ fn damage_to_sealed_segments_of_either_copy_heals_under_load_and_shows_no_wrong_
         scope.spawn(|| produce_until(&is_over, &nodes[0], &topic));
         let _over = Over(&is_over);
         for number in 0..damages {
-            let harm = Harm::ALL[number % Harm::ALL.len()];
+            let mut harm = Harm::ALL[number % Harm::ALL.len()];
             let which = random.usize(..2);
             // A file that is open is read on although its name is gone: each node is harmed in segments
             // of its own, so that the other has them.
             let is_its = |store: &PathBuf| harmed[which].contains(&base_of(store));
-            let mut stores = sealed_stores(&nodes[which]);
-            stores.retain(is_its);
-            // What is removed while it is open is read on, and missed at the next start: some must stay.
-            let is_scarce = stores.len() <= harmed[which].len() / 2;
-            let harm = if is_scarce { Harm::Flip } else { harm };
-            harm.do_to(&stores, &mut random);
+            until("a file was harmed", || {
+                let mut stores = sealed_stores(&nodes[which]);
+                stores.retain(is_its);
+                // What is removed while it is open is read on, and missed at the next start: some must stay.
+                if stores.len() <= harmed[which].len() / 2 {
+                    harm = Harm::Flip;
+                }
+                match harm.do_to(&stores, &mut random) {
+                    // Damage that no reader had met was healed since they were listed.
+                    Err(error) if error.kind() == ErrorKind::NotFound => false,
+                    done => {
+                        done.unwrap();
+                        true
+                    }
+                }
+            });
             println!("{number}: {harm:?} at node {which}");
             let begun = Instant::now();
             read_until_whole(&nodes[which], &topic, &expected, end);
