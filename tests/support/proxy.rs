@@ -173,10 +173,11 @@ impl Drop for Proxy {
     }
 }
 
-/// Sockets on ports in a row, below those that the system gives out by itself.
+/// Sockets on ports in a row, below those that the system gives out by itself, and behind those of servers, which may be
+/// down for a while.
 fn row(ports: u16, random: &mut fastrand::Rng) -> Vec<TcpListener> {
     for _ in 0..100 {
-        let first = random.u16(10_000..30_000);
+        let first = random.u16(20_000..30_000);
         let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
         if let Ok(listeners) = (first..first + ports).map(bind).collect() {
             return listeners;
