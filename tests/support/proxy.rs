@@ -223,6 +223,11 @@ impl Link {
         let mut links = state.links.lock().unwrap();
         links.retain(|link| link.strong_count() > 0);
         links.push(Arc::downgrade(&link));
+        // The port may have been led elsewhere since, and its connections been cut.
+        if state.targets.lock().unwrap().get(index) != Some(&target) {
+            link.cut();
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         drop(links);
         for is_request in [true, false] {
             let link = Arc::clone(&link);
