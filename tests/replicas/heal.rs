@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::State;
@@ -377,6 +377,13 @@ fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
 /// them had all of that core's, and who read what is sound waited for them.
 #[test]
 fn readers_that_wait_for_a_repair_on_another_core_keep_nobody_from_reading_what_is_sound() {
+    let is_told = (0..20).any(|_| who_reads_what_is_sound_waits_for_nobody());
+    assert!(is_told, "who reads what is sound waits for who does not");
+}
+
+/// False if it took so long that the others may have been told: that says nothing. What is repaired anew is told of at
+/// once, so that it takes nodes of its own each time.
+fn who_reads_what_is_sound_waits_for_nobody() -> bool {
     const READERS: usize = 20;
     let folder = Folder::new();
     let mut owner = Node::on(folder.path().join("one"), Vec::new(), 2);
@@ -409,6 +416,7 @@ fn readers_that_wait_for_a_repair_on_another_core_keep_nobody_from_reading_what_
     let mut waiting: Vec<_> = (0..READERS).map(|_| open()).collect();
     let mut sound = open();
     // They are told after two seconds: all of them ask before any of them is listened to.
+    let begun = Instant::now();
     for wire in &mut waiting {
         wire.send(&topic.fetch(0, Offset::ZERO), &[]).unwrap();
         // What is behind a Fetch is taken when that is under way.
@@ -419,16 +427,18 @@ fn readers_that_wait_for_a_repair_on_another_core_keep_nobody_from_reading_what_
     }
     let sound = sound.call(&topic.fetch(1, Offset::ZERO), &[]);
     assert!(sound.unwrap().is_ok());
-    for wire in &waiting {
+    let are_silent = waiting.iter().all(|wire| {
         wire.stream().set_nonblocking(true).unwrap();
         let arrived = wire.stream().peek(&mut [0]);
-        let is_silent = arrived.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-        assert!(
-            is_silent,
-            "who waits for the repair is told before who reads what is sound"
-        );
-    }
+        arrived.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    });
+    let is_in_time = begun.elapsed() < Duration::from_millis(1_500);
     copy.server().signal(Signal::SIGCONT);
+    assert!(
+        are_silent || !is_in_time,
+        "who waits for the repair is told before who reads what is sound"
+    );
+    is_in_time
 }
 
 /// Where a partition's first store lies on the disk.
