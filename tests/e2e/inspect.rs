@@ -12,10 +12,13 @@ use corelog_storage::format::state::Segment;
 use corelog_storage::segment::name;
 use serde_json::Value;
 
+use crate::kept::records::until_sealed;
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
 use crate::support::privilege;
 use crate::support::server::Server;
+use crate::support::stores;
+use crate::support::wire::Wire;
 
 /// A data directory with a topic `t` that holds two segments and more.
 fn data() -> (Folder, PathBuf) {
@@ -162,16 +165,15 @@ fn damage_that_the_manifest_remembers_is_named_and_ends_with_3() {
     let folder = Folder::new();
     let server = Server::start(folder.path());
     let corelog = Corelog::to(&server);
-    corelog
-        .run(["topic", "create", "t", "--segment-bytes", "1MiB"])
-        .done();
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
     let lines = format!("{}\n", "x".repeat(999)).repeat(3_000);
     corelog.feed(["produce", "t"], lines.as_bytes()).done();
+    // Only what is sealed is scrubbed.
+    until_sealed(&mut wire, &topic, 0, 2);
     let partition = folder.path().join("topics/t/0");
     let store = partition.join("00000000000000000000.log");
-    let mut bytes = std::fs::read(&store).unwrap();
-    bytes[1_000] ^= 1;
-    std::fs::write(&store, &bytes).unwrap();
+    stores::flip(&store, 1_000);
     let (_, said, code) = corelog.run(["scrub", "t", "--wait"]).parts();
     assert_eq!(code, Some(3), "{said}");
     assert!(server.stop().status.success());

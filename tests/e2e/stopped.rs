@@ -176,8 +176,8 @@ fn what_is_answered_while_the_producer_itself_is_stopped_is_acknowledged() {
     ports
         .clone()
         .for_each(|port| proxy.hold(port, Kind::Produce));
-    let timeout = Duration::from_secs(2);
-    let mut command = corelog.command(["produce", "t", "--timeout", "2s"]);
+    let timeout = Duration::from_secs(10);
+    let mut command = corelog.command(["produce", "t", "--timeout", "10s"]);
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"record\n").unwrap();

@@ -173,10 +173,11 @@ impl Drop for Proxy {
     }
 }
 
-/// Sockets on ports in a row, below those that the system gives out by itself.
+/// Sockets on ports in a row, below those that the system gives out by itself, and behind those of servers, which may be
+/// down for a while.
 fn row(ports: u16, random: &mut fastrand::Rng) -> Vec<TcpListener> {
     for _ in 0..100 {
-        let first = random.u16(10_000..30_000);
+        let first = random.u16(20_000..30_000);
         let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
         if let Ok(listeners) = (first..first + ports).map(bind).collect() {
             return listeners;
@@ -222,6 +223,11 @@ impl Link {
         let mut links = state.links.lock().unwrap();
         links.retain(|link| link.strong_count() > 0);
         links.push(Arc::downgrade(&link));
+        // The port may have been led elsewhere since, and its connections been cut.
+        if state.targets.lock().unwrap().get(index) != Some(&target) {
+            link.cut();
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         drop(links);
         for is_request in [true, false] {
             let link = Arc::clone(&link);

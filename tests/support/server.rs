@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
@@ -160,6 +161,9 @@ impl Start {
     }
 }
 
+/// Where a server may begin to listen whose ports nobody else is to take while it is down; proxies have those behind them.
+const PORTS: Range<u16> = 10_000..19_000;
+
 /// A server on ports below those that the system gives out by itself, so that nobody else takes
 /// them while it is down; and where it listens.
 pub(crate) fn start_anywhere(
@@ -167,7 +171,7 @@ pub(crate) fn start_anywhere(
     random: &mut fastrand::Rng,
 ) -> (Server, SocketAddr) {
     for _ in 0..100 {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, random.u16(10_000..30_000)));
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, random.u16(PORTS)));
         match start().at(listen).try_start(DEADLINE) {
             Ok(server) => return (server, listen),
             Err(why) => assert!(why.contains("cannot listen on"), "{why}"),

@@ -1,7 +1,7 @@
 //! `corelog repair TOPIC`: damage mended by another server's bytes.
 
 use super::{Pair, consume};
-use crate::kept::records::produce;
+use crate::kept::records::{produce, until_sealed};
 use crate::support::corelog::Corelog;
 use crate::support::server::Server;
 use crate::support::stores;
@@ -23,6 +23,9 @@ fn a_damaged_segment_is_replaced_by_another_server_s() {
         folders,
     } = pair;
     assert_eq!(source.stop().status.code(), Some(0));
+    // Only what is sealed is scrubbed.
+    let mut wire = Wire::open(other.ready.listen).unwrap();
+    until_sealed(&mut wire, &topic, 0, 2);
     stores::flip(
         &stores::of(&other.ready.data.join("topics/t"), 0)[1],
         300_000,

@@ -323,7 +323,7 @@ async fn what_a_partition_in_trouble_gives_up_makes_room_for_what_waits() {
     let topic = server.topic("numbers", 2);
     refuse(&server, &[0]);
     let producer = connect(&server).await.producer(ProducerConfig {
-        delivery_timeout: Duration::from_millis(300),
+        delivery_timeout: Duration::from_secs(2),
         ..small()
     });
     let first = begin_trouble(&server, &producer, &topic).await;
