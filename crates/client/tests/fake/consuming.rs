@@ -481,6 +481,37 @@ async fn a_topic_that_is_not_there_is_reported_by_next() {
     assert!(consumer.next().await.is_none());
 }
 
+/// The refusal named neither topic nor partition, so that nobody could tell whether the others go on.
+#[tokio::test]
+async fn a_partition_that_is_refused_as_damaged_where_reading_begins_is_named_and_the_others_go_on()
+{
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    server.log(&topic, 1, |log| log.fill(Codec::None, &[1, 2]));
+    server.script(|seen| match seen.request {
+        Request::ListOffsets(asked) if asked.partition == P0 => {
+            Act::Refuse(error(ErrorCode::Damaged))
+        }
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    let (mut read, mut damaged) = (Vec::new(), Vec::new());
+    for partition in [P0, PartitionId::new(1)] {
+        consumer.assign(&topic, partition, Start::Earliest, End::HighWatermark);
+    }
+    while let Some(next) = consumer.next().await {
+        match next {
+            Ok(received) => read.push((received.partition.get(), received.offset.get())),
+            Err(Error::Damaged {
+                topic, partition, ..
+            }) => damaged.push((topic, partition)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(read, [(1, 0), (1, 1)]);
+    assert_eq!(damaged, [(topic, P0)]);
+}
+
 #[tokio::test]
 async fn a_recreated_topic_ends_its_readers() {
     let (server, topic) = three_batches(Codec::None).await;
