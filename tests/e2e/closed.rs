@@ -182,7 +182,12 @@ fn a_partition_that_could_not_be_opened_holds_up_no_other_one() {
     std::fs::write(folder.path().join("topics/t/0/manifest"), b"rotten").unwrap();
     let server = Server::start(folder.path());
     let corelog = Corelog::to(&server);
-    for args in [&["consume", "t"][..], &["consume", "t", "--follow"]] {
+    for args in [
+        &["consume", "t"][..],
+        &["consume", "t", "--follow"],
+        &["consume", "t", "--until", "-0"],
+        &["consume", "t", "--until", "@2100-01-01T00:00:00Z"],
+    ] {
         let (out, said, code) = corelog.run(args).parts();
         assert_eq!(
             (&out[..], code),
