@@ -73,6 +73,36 @@ async fn what_any_server_can_tell_another_one_does_where_the_first_one_hangs() {
     listed.unwrap();
 }
 
+/// Each call tried those two, in this order, until its time was over.
+#[tokio::test]
+async fn a_third_server_is_tried_by_the_next_call_where_two_take_all_the_time_of_one() {
+    let servers = [
+        Server::start(1).await,
+        Server::start(1).await,
+        Server::start(1).await,
+    ];
+    let addresses = servers.each_ref().map(|server| server.shared.to_string());
+    let client = ClientConfig {
+        servers: addresses.into(),
+        timeout: Duration::from_millis(300),
+        ..config_of([&servers[0], &servers[1]])
+    };
+    let client = Client::connect(client).await.unwrap();
+    for hung in &servers[..2] {
+        hung.script(|seen| match seen.request {
+            Request::Hello(_) => Act::Ignore,
+            _ => Act::Cut,
+        });
+    }
+    for _ in 0..2 {
+        if client.metadata(None).await.is_ok() {
+            break;
+        }
+    }
+    client.metadata(None).await.unwrap();
+    assert!(servers[2].count(None, "Metadata") > 0);
+}
+
 /// The look-up took as long as a partition may be unreachable, at the server that hung.
 #[tokio::test]
 async fn a_consumer_whose_server_hangs_reads_on_at_another_one() {
