@@ -7,7 +7,7 @@ use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{Offset, PartitionId, Timestamp, TopicName};
-use corelog_client::{Client, ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
+use corelog_client::{Backoff, Client, ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
 
 use tokio::time::timeout;
 
@@ -281,6 +281,31 @@ async fn who_follows_hears_of_new_records() {
     assert_eq!(progress.next, progress.high_watermark);
     consumer.unassign(&topic, P0);
     assert!(consumer.next().await.is_none());
+}
+
+/// It ended, as out of range, once the pause was as long as a server may be unreachable.
+#[tokio::test]
+async fn who_follows_waits_for_as_long_as_it_takes_until_an_offset_can_be_read() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Fetch(_) if seen.nth < 10 => Act::Refuse(error(ErrorCode::PastHighWatermark)),
+        _ => Act::Serve,
+    });
+    let client = ClientConfig {
+        backoff: Backoff {
+            first: Duration::from_millis(2),
+            max: Duration::from_millis(600),
+        },
+        ..config(&server)
+    };
+    let consumer = ConsumerConfig {
+        unreachable_timeout: Some(Duration::from_millis(300)),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = Client::connect(client).await.unwrap().consumer(consumer);
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    let received = timeout(SOON, consumer.next()).await.unwrap();
+    assert_eq!(received.unwrap().unwrap().offset, Offset::ZERO);
 }
 
 /// It was asked as often as it could answer.
