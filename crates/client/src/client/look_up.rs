@@ -139,7 +139,8 @@ impl Inner {
         Ok((server, answer.await?))
     }
 
-    /// Asks one of the servers for what changes nothing, and any may answer: one that does not in time is passed over.
+    /// Asks one of the servers for what changes nothing, and any may answer: one that does not in time is passed over, unless
+    /// nothing was sent, as where no time was left.
     pub(super) async fn ask_or_pass_over<R: Call>(
         &self,
         server: usize,
@@ -149,7 +150,7 @@ impl Inner {
     ) -> Result<R::Answer, Error> {
         let answered = connection.call(request, time).await;
         let answered = answered.inspect_err(|error| {
-            if matches!(error, Error::TimedOut { .. }) {
+            if matches!(error, Error::TimedOut { is_sent: true, .. }) {
                 self.pass_over(server);
             }
         });

@@ -103,6 +103,22 @@ async fn a_third_server_is_tried_by_the_next_call_where_two_take_all_the_time_of
     assert!(servers[2].count(None, "Metadata") > 0);
 }
 
+/// Whoever had no time left had all others begin with another server.
+#[tokio::test]
+async fn a_server_that_was_never_asked_is_not_passed_over() {
+    let servers = [Server::start(1).await, Server::start(1).await];
+    let [first, other] = &servers;
+    let client = ClientConfig {
+        timeout: Duration::ZERO,
+        ..config_of([first, other])
+    };
+    let client = Client::connect(client).await.unwrap();
+    client.metadata(None).await.unwrap_err();
+    assert_eq!(first.count(None, "Metadata"), 0);
+    let told = client.hello().await.unwrap();
+    assert_eq!(told.shared, first.shared.to_string());
+}
+
 /// The look-up took as long as a partition may be unreachable, at the server that hung.
 #[tokio::test]
 async fn a_consumer_whose_server_hangs_reads_on_at_another_one() {
