@@ -31,6 +31,11 @@ impl Inner {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
+        // Old news are used behind that, which is to be in time for whomever they lead to.
+        let deadline = match self.metadata.known(name) {
+            Some(_) => deadline.half(),
+            None => deadline,
+        };
         // All who wait here while no server answers have waited long enough when the first of them has.
         let retry = Retry::until(deadline, Repeat::Always, &self.config);
         let (client, name) = (Arc::clone(self), name.clone());

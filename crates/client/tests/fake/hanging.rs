@@ -153,6 +153,34 @@ async fn a_consumer_whose_server_hangs_reads_on_at_another_one() {
     assert_eq!(record.unwrap().unwrap().offset, offset(9));
 }
 
+/// The look-up took all the time of each attempt: none was left to ask the owner, which answered all the while.
+#[tokio::test]
+async fn the_owner_that_is_known_is_asked_where_nobody_tells_of_the_topic_any_more() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Metadata(_) if seen.nth > 0 => Act::Ignore,
+        Request::Fetch(_) if seen.nth == 1 => Act::Cut,
+        _ => Act::Serve,
+    });
+    let time = Duration::from_secs(4);
+    let client = ClientConfig {
+        timeout: time,
+        connect_timeout: Duration::from_millis(200),
+        ..config(&server)
+    };
+    let config = ConsumerConfig {
+        fetch_bytes_max: 1,
+        unreachable_timeout: Some(time),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = Client::connect(client).await.unwrap().consumer(config);
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    for expected in 0..9 {
+        let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+        assert_eq!(record.unwrap().unwrap().offset, offset(expected));
+    }
+}
+
 /// It had the timeout of a request, and behind that the time that was meant for all of it.
 #[tokio::test]
 async fn a_partition_whose_server_hangs_is_reported_in_the_time_that_it_may_be_unreachable() {
