@@ -59,12 +59,22 @@ pub(crate) fn stop(exit: Exit, message: impl Into<String>) -> anyhow::Error {
 
 /// Says why a command failed on stderr, unless it ended well or nobody listens any more.
 pub(crate) fn after(outcome: anyhow::Result<Exit>) -> ExitCode {
+    ExitCode::from(told(outcome) as u8)
+}
+
+/// Says likewise how each of several things ended, and tells the code of them all.
+pub(crate) fn after_all(outcomes: impl IntoIterator<Item = anyhow::Result<Exit>>) -> Exit {
+    let exits = outcomes.into_iter().map(told);
+    exits.fold(Exit::Done, Exit::graver)
+}
+
+fn told(outcome: anyhow::Result<Exit>) -> Exit {
     match outcome {
-        Ok(exit) => ExitCode::from(exit as u8),
-        Err(error) if is_closed_pipe(&error) => ExitCode::from(Exit::Done as u8),
+        Ok(exit) => exit,
+        Err(error) if is_closed_pipe(&error) => Exit::Done,
         Err(error) => {
             tell(&error);
-            ExitCode::from(of(&error) as u8)
+            of(&error)
         }
     }
 }
@@ -253,6 +263,17 @@ mod tests {
         assert_eq!(all(&[Done, Denied, Failed]), Denied);
         assert_eq!(all(&[Unreachable, Unknown, Denied]), Unknown);
         assert_eq!(all(&[Unknown, Damage, Unreachable]), Damage);
+    }
+
+    /// The first alone gave the code: damage behind something else was not seen by a script.
+    #[test]
+    fn of_several_errors_the_gravest_gives_the_code_wherever_it_stands() {
+        let ends = |codes: [Exit; 2]| after_all(codes.map(|code| Err(stop(code, "it failed"))));
+        assert_eq!(ends([Exit::Failed, Exit::Damage]), Exit::Damage);
+        assert_eq!(ends([Exit::Damage, Exit::Unreachable]), Exit::Damage);
+        let left = anyhow::Error::new(output::ClosedPipe);
+        let all = [Err(stop(Exit::Damage, "it is damaged")), Err(left)];
+        assert_eq!(after_all(all), Exit::Damage);
     }
 
     #[test]

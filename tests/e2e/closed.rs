@@ -166,6 +166,39 @@ fn whoever_needs_what_could_not_be_opened_is_told_what_mends_it_and_that_nothing
     }
 }
 
+/// It ended with the refusal: nothing of the topic was read, in no run.
+#[test]
+fn a_partition_that_could_not_be_opened_holds_up_no_other_one() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    let create = ["topic", "create", "t", "--partitions", "2"];
+    corelog.run(create).done();
+    for partition in ["0", "1"] {
+        let produce = ["produce", "t", "--partition", partition];
+        corelog.feed(produce, b"a\nb\n").done();
+    }
+    assert!(server.stop().status.success());
+    std::fs::write(folder.path().join("topics/t/0/manifest"), b"rotten").unwrap();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    for args in [
+        &["consume", "t"][..],
+        &["consume", "t", "--follow"],
+        &["consume", "t", "--until", "-0"],
+        &["consume", "t", "--until", "@2100-01-01T00:00:00Z"],
+    ] {
+        let (out, said, code) = corelog.run(args).parts();
+        assert_eq!(
+            (&out[..], code),
+            (&b"a\nb\n"[..], Some(3)),
+            "{args:?}: {said}"
+        );
+        assert!(said.contains("t/0 "), "{args:?}: {said}");
+        assert!(said.contains("`corelog repair --dir`"), "{args:?}: {said}");
+    }
+}
+
 /// What is printed is as the schema of its command says.
 fn fits(command: &str, value: &Value) {
     let path = format!(

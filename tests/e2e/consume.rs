@@ -341,6 +341,30 @@ fn a_partition_that_cannot_be_read_on_holds_up_no_other_one() {
     }
 }
 
+/// What ended the partition was not told where the run then ended with something else.
+#[test]
+fn what_ended_a_partition_is_told_however_the_run_ends() {
+    let folder = Folder::new();
+    let (proxy, _server, corelog) = of_two_cores(&folder);
+    let state = folder.path().join("state");
+    let consume = ["consume", "t", "--state", state.to_str().unwrap()];
+    corelog.run(consume).done();
+    let kept = std::fs::read_to_string(&state).unwrap();
+    let mut kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    kept["partitions"]["0"] = 20.into();
+    kept["epochs"] = serde_json::json!({});
+    std::fs::write(&state, kept.to_string()).unwrap();
+    let produce = ["produce", "t", "--partition", "1"];
+    corelog.feed(produce, b"d\n").done();
+    // Of the one there is no place 20, of the other one no answer.
+    (1..=2).for_each(|port| proxy.hold(port, Kind::Fetch));
+    let run = corelog.run([&consume[..], &["--timeout", "1s"]].concat());
+    let (_, said, code) = run.parts();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("--partition 0 --from 3"), "{said}");
+    assert!(said.contains("did not answer Fetch"), "{said}");
+}
+
 #[test]
 fn follow_until_a_count_ends_by_itself() {
     let (_folder, _server, corelog) = with_ten();
@@ -376,10 +400,8 @@ fn a_reader_that_leaves_ends_it_quietly() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
-/// It ended with 0, and a script took the part that it had printed for the topic.
-#[test]
-fn whoever_is_asked_to_stop_before_the_end_has_not_done_it() {
-    let folder = Folder::new();
+/// A server of two cores behind a proxy, and a topic `t` of two partitions that hold `a`, `b` and `c`.
+fn of_two_cores(folder: &Folder) -> (Proxy, Server, Corelog) {
     let proxy = Proxy::listen(3, Odds::default(), fastrand::Rng::new());
     let start = Start::on(&folder.path().join("data")).cores(2);
     let server = start.arg("--advertise").arg(proxy.address.to_string());
@@ -392,6 +414,14 @@ fn whoever_is_asked_to_stop_before_the_end_has_not_done_it() {
         let produce = ["produce", "t", "--partition", partition];
         corelog.feed(produce, b"a\nb\nc\n").done();
     }
+    (proxy, server, corelog)
+}
+
+/// It ended with 0, and a script took the part that it had printed for the topic.
+#[test]
+fn whoever_is_asked_to_stop_before_the_end_has_not_done_it() {
+    let folder = Folder::new();
+    let (proxy, _server, corelog) = of_two_cores(&folder);
     // Each core has a partition: of one comes all, of the other nothing.
     proxy.hold(1, Kind::Fetch);
     let state = folder.path().join("state");

@@ -214,7 +214,7 @@ impl Inner {
                 Err(error) => last = error,
             }
             if deadline.is_over() {
-                self.pass_over(index);
+                self.pass_over_all(first, index);
                 break;
             }
         }
@@ -243,11 +243,16 @@ impl Inner {
 
     /// Has the one behind `server` be asked first.
     fn pass_over(&self, server: usize) {
-        let next = (server + 1) % self.servers.len();
+        self.pass_over_all(server, server);
+    }
+
+    /// Has the one behind `last` be asked first, where so far it was `first`.
+    fn pass_over_all(&self, first: usize, last: usize) {
+        let next = (last + 1) % self.servers.len();
         // Fails if somebody else has turned away already.
         let _ = self
             .server
-            .compare_exchange(server, next, Ordering::Relaxed, Ordering::Relaxed);
+            .compare_exchange(first, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Asks any server, again while that may help and there is time. That another node owns what is asked for is told at

@@ -32,6 +32,11 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
+    /// When half of the time is over.
+    pub(crate) fn half(self) -> Self {
+        Self::within(self.left() / 2)
+    }
+
     /// True if no attempt is to begin any more.
     pub(crate) fn is_over(self) -> bool {
         self.left().is_zero()

@@ -143,24 +143,8 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         line: Vec::new(),
         printed: 0,
     };
-    for partition in partitions {
-        let end = end(args, &client, partition).await?;
-        printing.assign(partition, end);
-    }
-    let ended = printing.print_all().await;
-    let settled = printing.settle();
-    let ended = ended.map_err(|error| printing.told(error))?;
-    settled?;
-    printing.tell_failures()?;
-    match ended {
-        Ended::AtEnd if std::io::stderr().is_terminal() => {
-            say("end of the topic; --follow waits for more");
-        }
-        // Whoever follows has no end but this one.
-        Ended::BySignal if !args.follow => return Err(printing.cut_short()),
-        Ended::AtEnd | Ended::AtCount | Ended::BySignal => {}
-    }
-    Ok(Exit::Done)
+    let ended = printing.read(&client, partitions).await;
+    Ok(printing.tell_all(ended))
 }
 
 fn config(args: &Args) -> ConsumerConfig {
@@ -189,7 +173,7 @@ struct Printing<'a> {
     /// Partitions of which the state says nothing yet.
     unremembered: Vec<PartitionId>,
     /// What ended single partitions, to be told once the others are read.
-    failures: Vec<Error>,
+    failures: Vec<anyhow::Error>,
     /// Partitions that the topic gets, where they are to be read.
     added: Option<mpsc::Receiver<PartitionId>>,
     out: Out,
@@ -199,6 +183,40 @@ struct Printing<'a> {
 }
 
 impl Printing<'_> {
+    /// Prints what these partitions hold, and remembers how far it came.
+    async fn read(
+        &mut self,
+        client: &Client,
+        partitions: Vec<PartitionId>,
+    ) -> anyhow::Result<Exit> {
+        for partition in partitions {
+            match end(self.args, client, partition).await {
+                Ok(end) => self.assign(partition, end),
+                // Where it ends is not known, nor is anything of it read.
+                Err(error) if exit::of(&error) == Exit::Damage => {
+                    let topic = &self.args.topic;
+                    let what = format!("where {topic}/{partition} ends is not known");
+                    let error = error.context(what);
+                    self.failures.push(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let ended = self.print_all().await;
+        let settled = self.settle();
+        let ended = ended?;
+        settled?;
+        match ended {
+            Ended::AtEnd if self.failures.is_empty() && std::io::stderr().is_terminal() => {
+                say("end of the topic; --follow waits for more");
+            }
+            // Whoever follows has no end but this one.
+            Ended::BySignal if !self.args.follow => return Err(self.cut_short()),
+            Ended::AtEnd | Ended::AtCount | Ended::BySignal => {}
+        }
+        Ok(Exit::Done)
+    }
+
     async fn print_all(&mut self) -> anyhow::Result<Ended> {
         let mut saved = Instant::now();
         let mut asked = interrupt::asked(HANDING_OVER, || Exit::Failed)?;
@@ -287,7 +305,7 @@ impl Printing<'_> {
             return Err(error.into());
         };
         self.partitions.retain(|one| *one != partition);
-        self.failures.push(error);
+        self.failures.push(error.into());
         Ok(())
     }
 
@@ -300,15 +318,11 @@ impl Printing<'_> {
         !self.failures.is_empty() && self.partitions.iter().all(is_read)
     }
 
-    /// What ended a partition is the run's error, of several the first; the others are said before.
-    fn tell_failures(&mut self) -> anyhow::Result<()> {
-        let errors = std::mem::take(&mut self.failures).into_iter();
-        let mut told = errors.map(|error| self.told(error.into()));
-        let Some(first) = told.next() else {
-            return Ok(());
-        };
-        told.for_each(|error| exit::tell(&error));
-        Err(first)
+    /// Says what ended single partitions, and behind that what ended the run; all of them give its code.
+    fn tell_all(&mut self, ended: anyhow::Result<Exit>) -> Exit {
+        let failures = std::mem::take(&mut self.failures).into_iter().map(Err);
+        let all = failures.chain([ended]);
+        exit::after_all(all.map(|one| one.map_err(|error| self.told(error))))
     }
 
     fn print(&mut self, record: &Received) -> anyhow::Result<()> {
@@ -354,7 +368,8 @@ impl Printing<'_> {
             let path = state.path().display();
             asked.is_none_or(|asked| asked == kept).then(|| {
                 let next = format!("{path} says to go on at offset {kept}; {next}");
-                stop(exit::of(&error), format!("{error}; {next}"))
+                let sentence = exit::sentence(&error);
+                stop(exit::of(&error), format!("{sentence}; {next}"))
             })
         });
         told.unwrap_or(error)

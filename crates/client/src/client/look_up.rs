@@ -31,6 +31,11 @@ impl Inner {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
+        // Old news are used behind that, which is to be in time for whomever they lead to.
+        let deadline = match self.metadata.known(name) {
+            Some(_) => deadline.half(),
+            None => deadline,
+        };
         // All who wait here while no server answers have waited long enough when the first of them has.
         let retry = Retry::until(deadline, Repeat::Always, &self.config);
         let (client, name) = (Arc::clone(self), name.clone());
@@ -139,7 +144,8 @@ impl Inner {
         Ok((server, answer.await?))
     }
 
-    /// Asks one of the servers for what changes nothing, and any may answer: one that does not in time is passed over.
+    /// Asks one of the servers for what changes nothing, and any may answer: one that does not in time is passed over, unless
+    /// nothing was sent, as where no time was left.
     pub(super) async fn ask_or_pass_over<R: Call>(
         &self,
         server: usize,
@@ -149,7 +155,7 @@ impl Inner {
     ) -> Result<R::Answer, Error> {
         let answered = connection.call(request, time).await;
         let answered = answered.inspect_err(|error| {
-            if matches!(error, Error::TimedOut { .. }) {
+            if matches!(error, Error::TimedOut { is_sent: true, .. }) {
                 self.pass_over(server);
             }
         });

@@ -86,6 +86,16 @@ impl Start {
         }
     }
 
+    /// The offset that reading begins at, if that is known beforehand.
+    pub(super) const fn offset(&self) -> Option<Offset> {
+        match self {
+            Self::Offset(offset) | Self::Behind { offset, .. } | Self::Resumed { offset, .. } => {
+                Some(*offset)
+            }
+            Self::Earliest | Self::Latest | Self::LastN(_) | Self::Time(_) => None,
+        }
+    }
+
     /// The epoch of the record behind which reading begins, if that is known beforehand.
     pub(super) const fn epoch(&self) -> Option<LeaderEpoch> {
         match self {

@@ -233,8 +233,11 @@ impl Fetcher {
                 .refusal()
                 .is_some_and(|body| body.is(ErrorCode::PastHighWatermark));
             if is_early && self.end == End::Follow {
-                way.failing.begins_anew();
-            } else if is_early || !error.may_pass() {
+                let backoff = self.client.config.backoff;
+                way.failing.wait(backoff, error.retry_after()).await;
+                continue;
+            }
+            if is_early || !error.may_pass() {
                 // That is an answer, too.
                 way.failing = Trouble::default();
                 return Err(error);

@@ -38,9 +38,7 @@ impl Trouble {
     ) -> bool {
         let now = Instant::now();
         self.since = Some(self.since.map_or(now, |since| since.min(now)));
-        self.count += 1;
-        let wait = backoff.wait(self.count, &mut fastrand::Rng::new());
-        let wait = wait.max(at_least);
+        let wait = self.meet(backoff, at_least);
         if limit.is_some_and(|limit| limit <= self.lasted() + wait) {
             return false;
         }
@@ -48,8 +46,16 @@ impl Trouble {
         true
     }
 
-    /// What was met so far counts for the pauses, not for how long it lasts.
-    pub(super) fn begins_anew(&mut self) {
+    /// The same where it may last for as long as it likes: what was met so far counts for the pauses, not for how long it lasts.
+    pub(super) async fn wait(&mut self, backoff: Backoff, at_least: Duration) {
         self.since = None;
+        sleep(self.meet(backoff, at_least)).await;
+    }
+
+    /// Counts it, and tells how long to wait.
+    fn meet(&mut self, backoff: Backoff, at_least: Duration) -> Duration {
+        self.count += 1;
+        let wait = backoff.wait(self.count, &mut fastrand::Rng::new());
+        wait.max(at_least)
     }
 }

@@ -7,7 +7,7 @@ use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{Offset, PartitionId, Timestamp, TopicName};
-use corelog_client::{Client, ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
+use corelog_client::{Backoff, Client, ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
 
 use tokio::time::timeout;
 
@@ -283,6 +283,31 @@ async fn who_follows_hears_of_new_records() {
     assert!(consumer.next().await.is_none());
 }
 
+/// It ended, as out of range, once the pause was as long as a server may be unreachable.
+#[tokio::test]
+async fn who_follows_waits_for_as_long_as_it_takes_until_an_offset_can_be_read() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Fetch(_) if seen.nth < 10 => Act::Refuse(error(ErrorCode::PastHighWatermark)),
+        _ => Act::Serve,
+    });
+    let client = ClientConfig {
+        backoff: Backoff {
+            first: Duration::from_millis(2),
+            max: Duration::from_millis(600),
+        },
+        ..config(&server)
+    };
+    let consumer = ConsumerConfig {
+        unreachable_timeout: Some(Duration::from_millis(300)),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = Client::connect(client).await.unwrap().consumer(consumer);
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    let received = timeout(SOON, consumer.next()).await.unwrap();
+    assert_eq!(received.unwrap().unwrap().offset, Offset::ZERO);
+}
+
 /// It was asked as often as it could answer.
 #[tokio::test]
 async fn a_server_that_does_not_wait_for_records_is_asked_again_behind_a_pause() {
@@ -479,6 +504,37 @@ async fn a_topic_that_is_not_there_is_reported_by_next() {
     let error = consumer.next().await.unwrap().unwrap_err();
     assert!(error.refusal().unwrap().is(ErrorCode::UnknownTopic));
     assert!(consumer.next().await.is_none());
+}
+
+/// The refusal named neither topic nor partition, so that nobody could tell whether the others go on.
+#[tokio::test]
+async fn a_partition_that_is_refused_as_damaged_where_reading_begins_is_named_and_the_others_go_on()
+{
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    server.log(&topic, 1, |log| log.fill(Codec::None, &[1, 2]));
+    server.script(|seen| match seen.request {
+        Request::ListOffsets(asked) if asked.partition == P0 => {
+            Act::Refuse(error(ErrorCode::Damaged))
+        }
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    let (mut read, mut damaged) = (Vec::new(), Vec::new());
+    for partition in [P0, PartitionId::new(1)] {
+        consumer.assign(&topic, partition, Start::Earliest, End::HighWatermark);
+    }
+    while let Some(next) = consumer.next().await {
+        match next {
+            Ok(received) => read.push((received.partition.get(), received.offset.get())),
+            Err(Error::Damaged {
+                topic, partition, ..
+            }) => damaged.push((topic, partition)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(read, [(1, 0), (1, 1)]);
+    assert_eq!(damaged, [(topic, P0)]);
 }
 
 #[tokio::test]

@@ -73,6 +73,52 @@ async fn what_any_server_can_tell_another_one_does_where_the_first_one_hangs() {
     listed.unwrap();
 }
 
+/// Each call tried those two, in this order, until its time was over.
+#[tokio::test]
+async fn a_third_server_is_tried_by_the_next_call_where_two_take_all_the_time_of_one() {
+    let servers = [
+        Server::start(1).await,
+        Server::start(1).await,
+        Server::start(1).await,
+    ];
+    let addresses = servers.each_ref().map(|server| server.shared.to_string());
+    let client = ClientConfig {
+        servers: addresses.into(),
+        timeout: Duration::from_millis(300),
+        ..config_of([&servers[0], &servers[1]])
+    };
+    let client = Client::connect(client).await.unwrap();
+    for hung in &servers[..2] {
+        hung.script(|seen| match seen.request {
+            Request::Hello(_) => Act::Ignore,
+            _ => Act::Cut,
+        });
+    }
+    for _ in 0..2 {
+        if client.metadata(None).await.is_ok() {
+            break;
+        }
+    }
+    client.metadata(None).await.unwrap();
+    assert!(servers[2].count(None, "Metadata") > 0);
+}
+
+/// Whoever had no time left had all others begin with another server.
+#[tokio::test]
+async fn a_server_that_was_never_asked_is_not_passed_over() {
+    let servers = [Server::start(1).await, Server::start(1).await];
+    let [first, other] = &servers;
+    let client = ClientConfig {
+        timeout: Duration::ZERO,
+        ..config_of([first, other])
+    };
+    let client = Client::connect(client).await.unwrap();
+    client.metadata(None).await.unwrap_err();
+    assert_eq!(first.count(None, "Metadata"), 0);
+    let told = client.hello().await.unwrap();
+    assert_eq!(told.shared, first.shared.to_string());
+}
+
 /// The look-up took as long as a partition may be unreachable, at the server that hung.
 #[tokio::test]
 async fn a_consumer_whose_server_hangs_reads_on_at_another_one() {
@@ -105,6 +151,34 @@ async fn a_consumer_whose_server_hangs_reads_on_at_another_one() {
     other.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
     let record = timeout(PATIENCE, consumer.next()).await.unwrap();
     assert_eq!(record.unwrap().unwrap().offset, offset(9));
+}
+
+/// The look-up took all the time of each attempt: none was left to ask the owner, which answered all the while.
+#[tokio::test]
+async fn the_owner_that_is_known_is_asked_where_nobody_tells_of_the_topic_any_more() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Metadata(_) if seen.nth > 0 => Act::Ignore,
+        Request::Fetch(_) if seen.nth == 1 => Act::Cut,
+        _ => Act::Serve,
+    });
+    let time = Duration::from_secs(4);
+    let client = ClientConfig {
+        timeout: time,
+        connect_timeout: Duration::from_millis(200),
+        ..config(&server)
+    };
+    let config = ConsumerConfig {
+        fetch_bytes_max: 1,
+        unreachable_timeout: Some(time),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = Client::connect(client).await.unwrap().consumer(config);
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    for expected in 0..9 {
+        let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+        assert_eq!(record.unwrap().unwrap().offset, offset(expected));
+    }
 }
 
 /// It had the timeout of a request, and behind that the time that was meant for all of it.

@@ -32,7 +32,10 @@ impl Fetcher {
             partition: self.partition,
             at,
         };
-        let found = self.ask(way, Duration::ZERO, request).await?.head;
+        let found = self.ask(way, Duration::ZERO, request).await;
+        // What could not be opened is damaged from wherever it was to be read.
+        let from = self.start.offset().unwrap_or_default();
+        let found = found.map_err(|error| self.explain(from, error))?.head;
         let (log_start, high_watermark) = (found.log_start, found.high_watermark);
         let offset = match self.start {
             Start::Offset(offset)
