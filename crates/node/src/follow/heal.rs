@@ -84,10 +84,14 @@ impl Repairs {
         true
     }
 
-    fn end(&self, key: PartitionKey, replaced: usize, is_whole: bool) {
+    fn end(&self, key: PartitionKey, replaced: &[Replaced], is_whole: bool) {
         if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
             repairing.is_running = false;
-            repairing.replaced += replaced as u64;
+            repairing.replaced += replaced.len() as u64;
+            // Whoever met damage in them meanwhile read the old ones.
+            repairing
+                .met
+                .retain(|met| replaced.iter().all(|replaced| replaced.base != *met));
             repairing.rests_until = (!is_whole).then(|| {
                 let doubled = AGAIN * 2_u32.saturating_pow(repairing.failed_count.min(8));
                 rt::now() + doubled.min(AGAIN_MAX)
@@ -206,7 +210,7 @@ impl Core {
             false => Ok(()),
         });
         self.repairs
-            .end(key, segments.len(), repaired.is_ok() && damage_left == 0);
+            .end(key, &segments, repaired.is_ok() && damage_left == 0);
         let topic = self.told_name(key);
         let partition = key.partition.get();
         if let Err(error) = &repaired {
@@ -381,4 +385,44 @@ fn did_not_tell(source: &str, error: Failure) -> Failure {
     }
     let message = format!("{source}: {}", error.message);
     failure(ErrorCode::SourceUnavailable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{PartitionId, TopicId};
+
+    use super::*;
+
+    fn key() -> PartitionKey {
+        PartitionKey {
+            topic: TopicId::from_bytes([1; 16]),
+            partition: PartitionId::new(0),
+        }
+    }
+
+    fn at(offset: u64) -> Offset {
+        Offset::new(offset).unwrap()
+    }
+
+    fn replaced(base: u64) -> Replaced {
+        Replaced {
+            base: at(base),
+            bytes: 1,
+            from: String::new(),
+            took_ms: 1,
+        }
+    }
+
+    /// The next round would have fetched what is sound by now, and moved it to quarantine.
+    #[test]
+    fn what_was_met_again_while_it_was_replaced_is_not_repaired_once_more() {
+        let repairs = Repairs::default();
+        assert!(repairs.begin(key(), Some(at(5)), false));
+        assert_eq!(repairs.take_met(key()), BTreeSet::from([at(5)]));
+        assert!(!repairs.begin(key(), Some(at(5)), false));
+        assert!(!repairs.begin(key(), Some(at(9)), false));
+        repairs.end(key(), &[replaced(5)], true);
+        assert_eq!(repairs.count(key()), 1);
+        assert_eq!(repairs.take_met(key()), BTreeSet::from([at(9)]));
+    }
 }
