@@ -47,11 +47,13 @@ pub(crate) struct Repairs {
 #[derive(Debug, Default)]
 struct Repairing {
     is_running: bool,
+    /// Whether an operator asked for the one that runs.
+    is_asked: bool,
     /// Segments that a reader met damage in.
     met: BTreeSet<Offset>,
-    /// Before this the next one does not begin by itself: the last one left damage.
+    /// Before this the next one does not begin by itself: the last one left damage, and replaced nothing.
     rests_until: Option<Instant>,
-    /// How many in a row left damage.
+    /// How many in a row did, of those that began by themselves.
     failed_count: u32,
     /// Segments that were replaced since the node was started.
     replaced: u64,
@@ -81,6 +83,7 @@ impl Repairs {
             return false;
         }
         repairing.is_running = true;
+        repairing.is_asked = is_asked;
         true
     }
 
@@ -92,14 +95,15 @@ impl Repairs {
             repairing
                 .met
                 .retain(|met| replaced.iter().all(|replaced| replaced.base != *met));
-            repairing.rests_until = (!is_whole).then(|| {
+            if is_whole || !replaced.is_empty() {
+                // What is left was met meanwhile, or will not be replaced: the next round tells.
+                repairing.rests_until = None;
+                repairing.failed_count = 0;
+            } else if !repairing.is_asked {
                 let doubled = AGAIN * 2_u32.saturating_pow(repairing.failed_count.min(8));
-                rt::now() + doubled.min(AGAIN_MAX)
-            });
-            repairing.failed_count = match is_whole {
-                true => 0,
-                false => repairing.failed_count.saturating_add(1),
-            };
+                repairing.rests_until = Some(rt::now() + doubled.min(AGAIN_MAX));
+                repairing.failed_count = repairing.failed_count.saturating_add(1);
+            }
         }
         self.ended.notify();
     }
@@ -413,6 +417,14 @@ mod tests {
         }
     }
 
+    /// For how many seconds the repairs of the partition rest.
+    fn rest_of(repairs: &Repairs) -> Option<u64> {
+        let by_key = repairs.by_key.borrow();
+        let until = by_key.get(&key())?.rests_until?;
+        let left = until.saturating_duration_since(rt::now());
+        Some((left + Duration::from_millis(500)).as_secs())
+    }
+
     /// The next round would have fetched what is sound by now, and moved it to quarantine.
     #[test]
     fn what_was_met_again_while_it_was_replaced_is_not_repaired_once_more() {
@@ -424,5 +436,46 @@ mod tests {
         repairs.end(key(), &[replaced(5)], true);
         assert_eq!(repairs.count(key()), 1);
         assert_eq!(repairs.take_met(key()), BTreeSet::from([at(9)]));
+    }
+
+    #[test]
+    fn a_round_that_replaces_something_is_no_failure() {
+        let repairs = Repairs::default();
+        for rest in [5, 10, 20] {
+            repairs
+                .by_key
+                .borrow_mut()
+                .entry(key())
+                .or_default()
+                .rests_until = None;
+            assert!(repairs.begin(key(), None, false));
+            repairs.end(key(), &[], false);
+            assert_eq!(rest_of(&repairs), Some(rest));
+            assert!(!repairs.begin(key(), None, false), "it rests");
+        }
+        assert!(repairs.begin(key(), None, true));
+        repairs.end(key(), &[replaced(5)], false);
+        assert_eq!(rest_of(&repairs), None);
+        assert!(
+            repairs.begin(key(), None, false),
+            "there is more to replace"
+        );
+        repairs.end(key(), &[], false);
+        assert_eq!(rest_of(&repairs), Some(5));
+    }
+
+    #[test]
+    fn a_round_that_an_operator_asked_for_does_not_put_off_the_next() {
+        let repairs = Repairs::default();
+        assert!(repairs.begin(key(), None, true));
+        repairs.end(key(), &[], false);
+        assert_eq!(rest_of(&repairs), None);
+        assert!(repairs.begin(key(), None, false));
+        repairs.end(key(), &[], false);
+        for _ in 0..3 {
+            assert!(repairs.begin(key(), None, true));
+            repairs.end(key(), &[], false);
+            assert_eq!(rest_of(&repairs), Some(5));
+        }
     }
 }
