@@ -47,11 +47,13 @@ pub(crate) struct Repairs {
 #[derive(Debug, Default)]
 struct Repairing {
     is_running: bool,
+    /// Whether an operator asked for the one that runs.
+    is_asked: bool,
     /// Segments that a reader met damage in.
     met: BTreeSet<Offset>,
-    /// Before this the next one does not begin by itself: the last one left damage.
+    /// Before this the next one does not begin by itself: the last one left damage, and replaced nothing.
     rests_until: Option<Instant>,
-    /// How many in a row left damage.
+    /// How many in a row did, of those that began by themselves.
     failed_count: u32,
     /// Segments that were replaced since the node was started.
     replaced: u64,
@@ -81,21 +83,27 @@ impl Repairs {
             return false;
         }
         repairing.is_running = true;
+        repairing.is_asked = is_asked;
         true
     }
 
-    fn end(&self, key: PartitionKey, replaced: usize, is_whole: bool) {
+    fn end(&self, key: PartitionKey, replaced: &[Replaced], is_whole: bool) {
         if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
             repairing.is_running = false;
-            repairing.replaced += replaced as u64;
-            repairing.rests_until = (!is_whole).then(|| {
+            repairing.replaced += replaced.len() as u64;
+            // Whoever met damage in them meanwhile read the old ones.
+            repairing
+                .met
+                .retain(|met| replaced.iter().all(|replaced| replaced.base != *met));
+            if is_whole || !replaced.is_empty() {
+                // What is left was met meanwhile, or will not be replaced: the next round tells.
+                repairing.rests_until = None;
+                repairing.failed_count = 0;
+            } else if !repairing.is_asked {
                 let doubled = AGAIN * 2_u32.saturating_pow(repairing.failed_count.min(8));
-                rt::now() + doubled.min(AGAIN_MAX)
-            });
-            repairing.failed_count = match is_whole {
-                true => 0,
-                false => repairing.failed_count.saturating_add(1),
-            };
+                repairing.rests_until = Some(rt::now() + doubled.min(AGAIN_MAX));
+                repairing.failed_count = repairing.failed_count.saturating_add(1);
+            }
         }
         self.ended.notify();
     }
@@ -206,7 +214,7 @@ impl Core {
             false => Ok(()),
         });
         self.repairs
-            .end(key, segments.len(), repaired.is_ok() && damage_left == 0);
+            .end(key, &segments, repaired.is_ok() && damage_left == 0);
         let topic = self.told_name(key);
         let partition = key.partition.get();
         if let Err(error) = &repaired {
@@ -381,4 +389,93 @@ fn did_not_tell(source: &str, error: Failure) -> Failure {
     }
     let message = format!("{source}: {}", error.message);
     failure(ErrorCode::SourceUnavailable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{PartitionId, TopicId};
+
+    use super::*;
+
+    fn key() -> PartitionKey {
+        PartitionKey {
+            topic: TopicId::from_bytes([1; 16]),
+            partition: PartitionId::new(0),
+        }
+    }
+
+    fn at(offset: u64) -> Offset {
+        Offset::new(offset).unwrap()
+    }
+
+    fn replaced(base: u64) -> Replaced {
+        Replaced {
+            base: at(base),
+            bytes: 1,
+            from: String::new(),
+            took_ms: 1,
+        }
+    }
+
+    /// For how many seconds the repairs of the partition rest.
+    fn rest_of(repairs: &Repairs) -> Option<u64> {
+        let by_key = repairs.by_key.borrow();
+        let until = by_key.get(&key())?.rests_until?;
+        let left = until.saturating_duration_since(rt::now());
+        Some((left + Duration::from_millis(500)).as_secs())
+    }
+
+    /// The next round would have fetched what is sound by now, and moved it to quarantine.
+    #[test]
+    fn what_was_met_again_while_it_was_replaced_is_not_repaired_once_more() {
+        let repairs = Repairs::default();
+        assert!(repairs.begin(key(), Some(at(5)), false));
+        assert_eq!(repairs.take_met(key()), BTreeSet::from([at(5)]));
+        assert!(!repairs.begin(key(), Some(at(5)), false));
+        assert!(!repairs.begin(key(), Some(at(9)), false));
+        repairs.end(key(), &[replaced(5)], true);
+        assert_eq!(repairs.count(key()), 1);
+        assert_eq!(repairs.take_met(key()), BTreeSet::from([at(9)]));
+    }
+
+    #[test]
+    fn a_round_that_replaces_something_is_no_failure() {
+        let repairs = Repairs::default();
+        for rest in [5, 10, 20] {
+            repairs
+                .by_key
+                .borrow_mut()
+                .entry(key())
+                .or_default()
+                .rests_until = None;
+            assert!(repairs.begin(key(), None, false));
+            repairs.end(key(), &[], false);
+            assert_eq!(rest_of(&repairs), Some(rest));
+            assert!(!repairs.begin(key(), None, false), "it rests");
+        }
+        assert!(repairs.begin(key(), None, true));
+        repairs.end(key(), &[replaced(5)], false);
+        assert_eq!(rest_of(&repairs), None);
+        assert!(
+            repairs.begin(key(), None, false),
+            "there is more to replace"
+        );
+        repairs.end(key(), &[], false);
+        assert_eq!(rest_of(&repairs), Some(5));
+    }
+
+    #[test]
+    fn a_round_that_an_operator_asked_for_does_not_put_off_the_next() {
+        let repairs = Repairs::default();
+        assert!(repairs.begin(key(), None, true));
+        repairs.end(key(), &[], false);
+        assert_eq!(rest_of(&repairs), None);
+        assert!(repairs.begin(key(), None, false));
+        repairs.end(key(), &[], false);
+        for _ in 0..3 {
+            assert!(repairs.begin(key(), None, true));
+            repairs.end(key(), &[], false);
+            assert_eq!(rest_of(&repairs), Some(5));
+        }
+    }
 }

@@ -134,10 +134,15 @@ impl<D: Dir> Partition<D> {
         Some(found.base..found.next)
     }
 
+    /// Whether the segment based at `base` is still read from `origin`.
+    pub(crate) fn is_read_from(&self, base: Offset, origin: &Origin<D>) -> bool {
+        self.log.is_read_from(base, origin)
+    }
+
     /// The offsets of the segment based at `base`, of which a read from `origin` did not find the file, if that is
     /// missing: a change of the log moves files away, whoever is about to open them.
     pub(crate) fn missing(&self, base: Offset, origin: &Origin<D>) -> Option<Range<Offset>> {
-        let is_moved = self.is_changing() || !self.log.is_read_from(base, origin);
+        let is_moved = self.is_changing() || !self.is_read_from(base, origin);
         self.offsets_of(base).filter(|_| !is_moved)
     }
 

@@ -51,6 +51,7 @@ impl<D: Dir> Log<D> {
         let is_inside = |known: &Damage| {
             known.segment == found.segment && known.from <= found.from && found.to <= known.to
         };
+        self.scrub.met(&found);
         if found.to <= self.log_start || self.damage.iter().any(is_inside) {
             return false;
         }
@@ -68,11 +69,17 @@ impl<D: Dir> Log<D> {
         true
     }
 
-    /// Forgets the damage of a segment that was read whole, and every byte of it right: what was read wrongly before was not
-    /// the disk's. The next chores have the manifest forget it.
-    pub(super) fn forget_damage(&mut self, segment: Offset) {
+    /// The known damage of a segment.
+    pub(super) fn damage_of(&self, segment: Offset) -> Vec<Damage> {
+        let is_of = |known: &&Damage| known.segment == segment;
+        self.damage.iter().filter(is_of).copied().collect()
+    }
+
+    /// Forgets damage of a segment that was read whole since it was known, and every byte of it right: what was read wrongly
+    /// before was not the disk's. The next chores have the manifest forget it.
+    pub(super) fn forget_damage(&mut self, gone: &[Damage]) {
         let before = self.damage.len();
-        self.damage.retain(|known| known.segment != segment);
+        self.damage.retain(|known| !gone.contains(known));
         self.is_damage_unwritten |= self.damage.len() < before;
     }
 

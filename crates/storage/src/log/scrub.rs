@@ -74,6 +74,9 @@ struct Pass<D: Dir> {
     /// All below is done.
     next: Offset,
     walk: Option<Walk<D>>,
+    /// The damage of the walk's segment that was known when the walk began, and was not met since: the walk
+    /// has seen all of it anew once it ends.
+    known: Vec<Damage>,
     /// Whether all that was to be read could be read.
     is_whole: bool,
 }
@@ -95,6 +98,14 @@ impl<D: Dir> Scrub<D> {
         Self {
             last,
             ..Self::default()
+        }
+    }
+
+    /// Notes that `found` was met: it may have come behind the walk, which then says nothing of it.
+    pub(super) fn met(&mut self, found: &Damage) {
+        if let Some(pass) = &mut self.pass {
+            let is_apart = |known: &Damage| found.to <= known.from || known.to <= found.from;
+            pass.known.retain(is_apart);
         }
     }
 
@@ -161,6 +172,9 @@ impl<D: Dir> Log<D> {
         let walk = pass.walk.take().filter(is_same);
         let store = segment.and_then(|segment| segment.store.as_ref());
         let store = store.map(|store| store.apart());
+        if let (None, Some(segment)) = (&walk, segment) {
+            pass.known = self.damage_of(segment.base.offset);
+        }
         pass.walk = walk.or_else(|| Some(Walk::new(Rc::new(self.target(segment?)?))));
         self.scrub.serial += 1;
         let plan = ScrubPlan {
@@ -260,11 +274,12 @@ impl<D: Dir> Log<D> {
         let (verdict, rows) = walk.conclude();
         if !verdict.replaced.is_empty() && !is_second {
             pass.walk = Some(second);
+            pass.known = self.damage_of(base);
             return;
         }
         scrubbed.surplus_bytes = surplus_bytes;
         if verdict.is_whole {
-            self.forget_damage(base);
+            self.forget_damage(&pass.known);
         }
         for replaced in verdict.replaced {
             note(self, replaced.start, replaced.end);
@@ -274,6 +289,7 @@ impl<D: Dir> Log<D> {
             None if !verdict.is_index_right => {
                 scrubbed.index = Some(base);
                 pass.walk = Some(again);
+                pass.known = self.damage_of(base);
                 return;
             }
             None => {}
@@ -297,6 +313,7 @@ impl<D: Dir> Log<D> {
             end: last.end.offset,
             next: Offset::ZERO,
             walk: None,
+            known: Vec::new(),
             is_whole: true,
         })
     }

@@ -1,19 +1,25 @@
 //! Damage that was remembered, and turned out to be none.
 
-use corelog_record::Offset;
+use corelog_record::{ByteSize, Offset};
 
+use super::recovery::STORE;
 use super::{at, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
-use crate::log::{Damage, Log, Scrubbed};
+use crate::log::{Damage, Log, Options, Scrubbed};
 use crate::manifest;
 use crate::testing::{batch, flush, open, read_all, settle};
 
 /// A log of some segments, of which the first has damage by what the manifest remembers.
 fn doubted(root: &MemoryDir) -> Log<MemoryDir> {
-    let (mut log, _) = open(root, small(), 1, at(0)).unwrap();
+    doubted_with(root, small(), 3_000)
+}
+
+fn doubted_with(root: &MemoryDir, options: Options, value_bytes: usize) -> Log<MemoryDir> {
+    let (mut log, _) = open(root, options, 1, at(0)).unwrap();
+    let value = vec![b'f'; value_bytes];
     for _ in 0..20 {
-        log.append(&batch(&[&[b'f'; 3_000]], at(0)), at(0)).unwrap();
+        log.append(&batch(&[&value], at(0)), at(0)).unwrap();
         flush(&mut log, at(0)).unwrap();
     }
     settle(&mut log, at(0)).unwrap();
@@ -63,10 +69,38 @@ fn damage_is_forgotten_once_a_scrub_reads_the_whole_segment_right() {
 fn damage_that_a_scrub_finds_again_stays() {
     let root = MemoryDir::new();
     let mut log = doubted(&root);
-    let store = "00000000000000000000.log";
-    root.child("p0").flip(store, 8 * 4_000).unwrap();
+    root.child("p0").flip(STORE, 8 * 4_000).unwrap();
     scrub(&mut log);
     settle(&mut log, at(300)).unwrap();
     assert_eq!(log.damage().len(), 1);
     assert_eq!(remembered(&root).len(), 1);
+}
+
+/// It was forgotten with what the walk had seen anew.
+#[test]
+fn damage_that_comes_behind_a_scrub_stays() {
+    // The first of these was not known before, the second was.
+    for met in [0, 1] {
+        let root = MemoryDir::new();
+        let options = Options {
+            segment_bytes_max: ByteSize::from_kib(256),
+            ..small()
+        };
+        let mut log = doubted_with(&root, options, 20_000);
+        let plan = log.plan_scrub(at(100), 1).unwrap().unwrap();
+        let done = block_on(plan.run());
+        let piece = log.complete_scrub(done, at(200));
+        assert!(piece.bytes > 40_000, "two batches: {piece:?}");
+        assert_eq!(piece.upto, Offset::ZERO, "within the first segment");
+        let at_byte = met * 20_000 + 10_000;
+        root.child("p0").flip(STORE, 8 * at_byte).unwrap();
+        let from = Offset::ZERO.plus(met);
+        let (to, segment) = (from.plus(1), Offset::ZERO);
+        let met = Damage { from, to, segment };
+        assert_eq!(log.note_damage(met), from == Offset::ZERO);
+        scrub(&mut log);
+        assert_eq!(log.damage(), [met]);
+        scrub(&mut log);
+        assert_eq!(log.damage(), [met]);
+    }
 }
