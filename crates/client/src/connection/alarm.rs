@@ -25,8 +25,12 @@ impl Alarm {
         }
     }
 
-    /// Waits until time has run out at `end`, whenever the alarm went off before. Cancel-safe.
+    /// Waits until time has run out at `end`, whenever the alarm went off, or would have. Cancel-safe.
     pub(crate) async fn run_out(&mut self, end: Instant) {
+        // What was waited for before may have had more time. Where time is over, it is about to look once more.
+        if end < self.sleep.deadline() && Instant::now() < end {
+            self.sleep.as_mut().reset(end);
+        }
         loop {
             self.sleep.as_mut().await;
             if self.is_over(end, Instant::now()) {
@@ -85,6 +89,16 @@ mod tests {
         assert!(!alarm.is_over(end, now));
         assert_eq!(alarm.sleep.deadline(), end);
         assert!(alarm.is_over(end, end));
+    }
+
+    /// It slept until then: a request's time was over for up to a second before anybody was told.
+    #[tokio::test]
+    async fn an_alarm_that_was_set_for_later_goes_off_in_time() {
+        let begun = Instant::now();
+        let later = begun + Duration::from_secs(60);
+        let mut alarm = Alarm::at(later);
+        alarm.run_out(begun + Duration::from_millis(1)).await;
+        assert!(Instant::now() < later);
     }
 
     #[tokio::test]

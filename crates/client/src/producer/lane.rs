@@ -85,6 +85,9 @@ type Answer = Result<Reply<produce::Answer>, Error>;
 
 impl Lane {
     pub(super) fn new(client: Arc<Inner>, queue: Arc<Queue>, options: Options) -> Self {
+        // Timers first: without a runtime they panic, and the queue is to have no lane then.
+        let answers = Answers::new(&queue.origin.held);
+        let idle = Box::pin(sleep(IDLE_MAX));
         let window = Window::new(queue.open(), options.in_flight_max);
         let request = produce::Request {
             topic: (*queue.origin.topic).clone(),
@@ -93,7 +96,6 @@ impl Lane {
             level: options.level,
             run: window.run(),
         };
-        let answers = Answers::new(&queue.origin.held);
         Self {
             client,
             queue,
@@ -104,7 +106,7 @@ impl Lane {
             behind: VecDeque::new(),
             route: None,
             trouble: None,
-            idle: Box::pin(sleep(IDLE_MAX)),
+            idle,
             is_used: false,
             has_ended: false,
         }

@@ -316,7 +316,8 @@ impl Inner {
         };
         while lanes.try_join_next().is_some() {}
         let lane = Lane::new(Arc::clone(&self.client), Arc::clone(queue), options);
-        lanes.spawn(lane.run());
+        // Boxed: the set keeps what the task was made of until the next one begins.
+        lanes.spawn(Box::pin(lane.run()));
     }
 
     fn queues(&self) -> Vec<Arc<Queue>> {

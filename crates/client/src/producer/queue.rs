@@ -109,11 +109,13 @@ impl Queue {
         let is_empty = state.open.is_none() && state.closed.is_empty();
         // The producer has it, and the lane. Whoever sends takes it first, and asks for its lane then.
         let is_alone = Arc::strong_count(self) <= 2;
-        if is_empty && is_alone {
-            (state.has_lane, state.run) = (false, run);
-            self.origin.held.end_trouble();
+        if !is_empty || !is_alone {
+            return false;
         }
-        is_empty && is_alone
+        (state.has_lane, state.run) = (false, run);
+        drop(state);
+        self.origin.held.end_trouble();
+        true
     }
 
     /// Notes that the lane has ended, after this run. What waits is given up, and what is added before another one begins.

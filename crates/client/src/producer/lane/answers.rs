@@ -87,11 +87,7 @@ impl Answers {
     fn hear(&mut self) {
         self.tickets.pop_front();
         self.is_heard = true;
-        if self.is_silent {
-            self.is_silent = false;
-            // It was set to when the oldest answer would have been late.
-            self.alarm = Alarm::at(Instant::now() + SILENCE_MAX);
-        }
+        self.is_silent = false;
     }
 }
 
