@@ -11,7 +11,8 @@ use crate::{Error, Now};
 
 impl<D: Dir> Log<D> {
     /// Flushes what is pending, seals what has rolled, cuts the active store to its exact length,
-    /// writes its index and marks the log clean. The log accepts nothing afterwards.
+    /// writes its index and marks the log clean, unless its opening met what the disk does not give. The log accepts
+    /// nothing afterwards.
     ///
     /// On a full disk all of this happens, too, for what is durable. What was appended and found no
     /// space is lost, as [`Error::StorageFull`] then tells; nobody was promised it.
@@ -66,7 +67,8 @@ impl<D: Dir> Log<D> {
         }
         if self.read_only_from.is_none() && !self.marked.is_clean {
             self.cut_unsealed().await?;
-            self.write_mark(true).await?;
+            // What the disk did not give is written down nowhere: the next opening is to ask for it again.
+            self.write_mark(self.unread.is_empty()).await?;
         } else if !self.is_heard_marked() || !self.is_age_marked() {
             // A clean one is never written over a clean one: an opening behind a kill does not outwait writes there.
             self.write_mark(false).await?;

@@ -240,9 +240,16 @@ impl<D: Dir> Recovery<D> {
         }
         segment.store = Some(made);
         // Its name would be in the way of the next segment that begins there.
-        self.move_to_quarantine(store.name(), Reason::Unnamed)
-            .await?;
-        self.sync_moved().await?;
+        match bytes {
+            // Nothing of it is kept, and quarantine is never emptied: it would hold the space of a whole segment. If it
+            // comes back, the next opening removes it.
+            0 => drop(remove(&self.context.dir, store.name()).await?),
+            _ => {
+                self.move_to_quarantine(store.name(), Reason::Unnamed)
+                    .await?;
+                self.sync_moved().await?;
+            }
+        }
         let segment = base;
         let event = Event::StoreReplaced {
             segment,

@@ -138,6 +138,38 @@ fn a_store_that_recovery_copied_leaves_its_name_free() {
     assert!(report.quarantined[0].ends_with("-00000000000000000000.log"));
 }
 
+/// A file of zeros as long as a segment went to quarantine, which nobody ever empties.
+#[test]
+fn an_empty_store_that_cannot_be_written_is_removed() {
+    let (root, batches) = stopped(false, BYTES);
+    let disk = FaultyDir::new(root);
+    let (mut log, _) = open(&disk, small(), 3, at(30_000)).unwrap();
+    log.roll();
+    log.append(&batch(&[b"lost"], at(30_001)), at(30_001))
+        .unwrap();
+    let refused = Fault::Fail(ErrorKind::Other);
+    let next = Match::on(Operation::Write, "00000000000000000007.log");
+    disk.faults().fail(next.clone(), 1, refused);
+    flush(&mut log, at(30_001)).unwrap_err();
+    drop(log);
+    disk.faults().fail(next, 1, refused);
+    let (mut log, report) = open(&disk, small(), 4, at(40_000)).unwrap();
+    assert_eq!(disk.faults().happened().len(), 2);
+    assert_eq!(report.quarantined, [] as [String; 0]);
+    let entries = block_on(disk.child("p0").list()).unwrap();
+    let stores = entries.iter().filter(|entry| entry.name.ends_with(".log"));
+    let stores: Vec<_> = stores.map(|entry| &*entry.name).collect();
+    let next = "00000000000000000007.1.log";
+    assert_eq!(stores, ["00000000000000000000.log", next]);
+    add(&mut log, 99, BYTES);
+    drop(log);
+    let (log, report) = open(&disk, small(), 5, at(50_000)).unwrap();
+    assert_eq!(report.quarantined, [] as [String; 0]);
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    assert_eq!(all[..7], batches);
+    assert_eq!(all.len(), 8);
+}
+
 /// The bytes of all files of `dir`.
 fn files(dir: &MemoryDir) -> Vec<Vec<u8>> {
     let entries = block_on(dir.list()).unwrap_or_default();

@@ -115,6 +115,33 @@ fn what_cannot_be_read_of_an_earlier_store_is_damage_until_it_can() {
     assert_eq!(log.log_end(), offset(9));
 }
 
+/// A clean stop hid it, where the manifest knew of other damage of the store: nothing was read for what it does not know.
+#[test]
+fn what_cannot_be_read_is_told_behind_a_clean_stop_too() {
+    let disk = disk();
+    drop(filled(&disk, 8));
+    let rotten = 3 * BATCH_BYTES + BLOCK;
+    disk.inner().child("p0").flip(STORE, 8 * rotten).unwrap();
+    lose(&disk, 1);
+    for _ in 0..3 {
+        let (mut log, report) = reopen(&disk);
+        let mut damaged: Vec<_> = report.damage.iter().map(|damage| damage.from).collect();
+        damaged.sort_unstable();
+        assert_eq!(damaged, [offset(1), offset(3)], "{report:?}");
+        settle(&mut log, at(200)).unwrap();
+        block_on(log.close(at(300))).unwrap();
+    }
+    disk.faults().clear();
+    let (mut log, report) = reopen(&disk);
+    let [rotten] = report.damage[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!(rotten.from, offset(3));
+    block_on(log.close(at(400))).unwrap();
+    drop(log);
+    assert!(reopen(&disk).1.is_clean, "nothing is unread any more");
+}
+
 #[test]
 fn a_log_whose_last_block_cannot_be_read_behind_a_clean_stop_goes_on_in_the_next_store() {
     let disk = disk();
