@@ -265,9 +265,11 @@ impl Producer {
     ) -> Result<Admitted, Error> {
         let held = &queue.origin.held;
         let turn = Arc::clone(held).turn().await;
-        // A batch that lingers may be what holds the memory.
-        queue.news.notify_one();
         loop {
+            if !held.has_room(bytes) {
+                // A batch that lingers may be what holds the memory.
+                queue.news.notify_one();
+            }
             held.room(bytes).await;
             // There is as much: it was reserved before.
             let room = self.reserve(bytes).await?;

@@ -209,7 +209,7 @@ impl Queue {
         let Some(open) = state.open.take() else {
             return Next::Nothing;
         };
-        let is_waited_for = self.pressure.is_felt() || self.origin.held.is_waited_for();
+        let is_waited_for = self.pressure.is_felt() || self.origin.held.is_short();
         if is_waited_for || self.shape.linger <= open.created().elapsed() {
             return Next::Batch(open);
         }

@@ -129,6 +129,12 @@ impl Held {
         self.waiting_count.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether anybody waits for what the partition holds: those who wait for no more than their turn do not.
+    pub(super) fn is_short(&self) -> bool {
+        let is_in_trouble = self.state.load(Ordering::Relaxed) & IN_TROUBLE != 0;
+        is_in_trouble && self.is_waited_for()
+    }
+
     /// Waits for a turn to send to the partition, from the first poll on in front of all who come later.
     pub(super) async fn turn(self: Arc<Self>) -> Turn {
         self.waiting_count.fetch_add(1, Ordering::Relaxed);

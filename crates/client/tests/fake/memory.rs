@@ -364,6 +364,59 @@ async fn a_batch_of_a_partition_in_trouble_does_not_linger_where_its_memory_is_w
     assert_all_acknowledged(&server, &topic, deliveries).await;
 }
 
+/// Each of them waited for the other's turn from then on, and whatever they sent went at once, in batches of a few.
+#[tokio::test]
+async fn batches_fill_again_once_a_partition_is_well_however_many_send_to_it() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |_| Act::Later(Arc::clone(&held))));
+    let memory_bytes_max = 10 * MEMORY_BYTES;
+    let producer = connect(&server).await.producer(ProducerConfig {
+        linger: Duration::from_secs(1_000_000),
+        memory_bytes_max,
+        ..ProducerConfig::default()
+    });
+    let mut deliveries = Vec::new();
+    while producer.memory_bytes() < memory_bytes_max / 2 {
+        deliveries.push(send(&producer, &topic, P0, 0).await.unwrap());
+    }
+    let flushing = producer.clone();
+    let flushing = tokio::spawn(async move { flushing.flush().await });
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let waiting = loop {
+        pace.tick().await;
+        let mut send = Box::pin(send(&producer, &topic, P0, 0));
+        tokio::select! {
+            biased;
+            sent = &mut send => deliveries.push(sent.unwrap()),
+            () = std::future::ready(()) => break send,
+        }
+    };
+    let mut senders = JoinSet::new();
+    for _ in 0..2 {
+        let (producer, topic) = (producer.clone(), topic.clone());
+        senders.spawn(async move {
+            let mut deliveries = Vec::new();
+            for _ in 0..400 {
+                deliveries.push(send(&producer, &topic, P0, 0).await.unwrap());
+            }
+            deliveries
+        });
+    }
+    gate.add_permits(10_000);
+    deliveries.push(waiting.await.unwrap());
+    deliveries.extend(senders.join_all().await.into_iter().flatten());
+    let requests = server.state.lock().unwrap().count_all("Produce");
+    assert!(requests < 20, "{requests}");
+    flushing.await.unwrap();
+    producer.flush().await;
+    let count = deliveries.len();
+    let acknowledged = outcomes(deliveries).await;
+    assert_eq!(acknowledged.iter().filter(|one| one.is_ok()).count(), count);
+}
+
 /// On several threads, with partitions that come into trouble and out of it all the time, and senders that give up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_waits_for_ever_whoever_is_in_trouble() {
