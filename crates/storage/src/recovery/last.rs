@@ -209,7 +209,11 @@ impl<D: Dir> Recovery<D> {
             }
             // A batch was sound, and came out as none: whoever opens next reads it anew.
             Err(error @ Error::Damaged { .. }) => Err(error),
-            _ => self.replace(segment, store, end).await,
+            written => match self.replace(segment, store, end).await {
+                // Another attempt would sync the same file: that it succeeds behind a sync that failed proves nothing.
+                Err(error) if error.is_unreadable() => Err(written.err().unwrap_or(error)),
+                replaced => replaced,
+            },
         }
     }
 

@@ -6,6 +6,7 @@ use std::pin::pin;
 use corelog_record::Offset;
 
 use super::{at, small};
+use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on, poll_once};
@@ -168,6 +169,28 @@ fn an_empty_store_that_cannot_be_written_is_removed() {
     let all = read_all(&log, Offset::ZERO).unwrap();
     assert_eq!(all[..7], batches);
     assert_eq!(all.len(), 8);
+}
+
+/// The second attempt, for the sake of what cannot be read, synced the same file, and believed that.
+#[test]
+fn a_sync_that_failed_is_not_tried_again_where_the_store_cannot_be_copied() {
+    let (root, batches) = stopped(false, BYTES);
+    let disk = FaultyDir::new(root);
+    let refused = Fault::Fail(ErrorKind::Other);
+    let store = Match::on(Operation::Sync, "000.log");
+    disk.faults().fail(store, 1, refused);
+    // Below the mark, where only a copy reads.
+    disk.faults()
+        .set_unreadable("000.log", 0..BLOCK_BYTES as u64);
+    let error = open(&disk, small(), 3, at(30_000)).unwrap_err();
+    assert!(
+        matches!(error, Error::Io { action: "sync", .. }),
+        "{error:?}"
+    );
+    disk.faults().clear();
+    let (log, report) = open(&disk, small(), 4, at(40_000)).unwrap();
+    assert!(report.damage.is_empty(), "{report:?}");
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), batches);
 }
 
 /// The bytes of all files of `dir`.
