@@ -37,9 +37,7 @@ impl Core {
         let claim = Claim::of_new(self, key, slot);
         let opened = self.open_log(claim.slot(), key, topic).await;
         drop(claim);
-        // One that is read-only is marked as clean by no end.
-        let is_unclean = |report: &OpenReport| !report.is_clean && !report.is_read_only;
-        let is_unclean = opened.as_ref().is_ok_and(is_unclean);
+        let is_unclean = opened.as_ref().is_ok_and(OpenReport::is_unclean);
         add(&self.counters.unclean_total, is_unclean.into());
         opened.is_ok()
     }

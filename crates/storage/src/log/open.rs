@@ -42,6 +42,14 @@ pub struct OpenReport {
     pub is_read_only: bool,
 }
 
+impl OpenReport {
+    /// Whether the log did not end in order; one that takes nothing more is marked as clean by no end.
+    #[must_use]
+    pub const fn is_unclean(&self) -> bool {
+        !self.is_clean && !self.is_read_only
+    }
+}
+
 /// A torn tail: bytes behind the last whole batch, which were never acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
