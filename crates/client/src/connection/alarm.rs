@@ -27,8 +27,9 @@ impl Alarm {
 
     /// Waits until time has run out at `end`, whenever the alarm went off, or would have. Cancel-safe.
     pub(crate) async fn run_out(&mut self, end: Instant) {
-        // What was waited for before may have had more time. Where time is over, it is about to look once more.
-        if end < self.sleep.deadline() && Instant::now() < end {
+        // What was waited for before may have had more time. One that was late is about to look once more.
+        let is_late = self.late_count > 0 && end <= Instant::now();
+        if end < self.sleep.deadline() && !is_late {
             self.sleep.as_mut().reset(end);
         }
         loop {
