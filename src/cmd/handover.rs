@@ -3,7 +3,6 @@
 use corelog_client::{Admin, Client};
 use corelog_protocol::message::describe_topic;
 use corelog_protocol::message::handover::Partition;
-use corelog_protocol::message::replica_status::Role;
 use corelog_record::TopicName;
 use serde_json::{Value, json};
 
@@ -67,9 +66,7 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
         };
         Ok(answer?.partitions)
     };
-    let owns = |known: &describe_topic::Partition| {
-        matches!(known.role, Role::Owner | Role::HandingOver).into()
-    };
+    let owns = |known: &describe_topic::Partition| known.role.owns().into();
     let each = partitions::each(&client.admin(), topic, args.partition, owns, ask).await?;
     each.end(topic, |done| print(args, done))?;
     Ok(Exit::Done)

@@ -17,7 +17,7 @@ use super::fence::{
     until_it_says_who_owns,
 };
 use super::handover::handing;
-use super::lossless::{follower, left_handing_over};
+use super::lossless::{follower, left_handing_over, owner_and_two};
 use super::node::Node;
 use super::promote::{promote, rejoining};
 use crate::support::deadline::until;
@@ -35,11 +35,7 @@ fn refused_where_taken(
 ) -> (Folder, [Node; 3], Target, Box<ErrorBody>) {
     for _ in 0..10 {
         let folder = Folder::new();
-        let a = Node::start(&folder, "a");
-        let topic = a.topic("t", 1);
-        a.fill(&topic, 0, 20);
-        let b = follower(&folder, &a, "b", &topic);
-        let c = follower(&folder, &a, "c", &topic);
+        let ([a, b, c], topic) = owner_and_two(&folder);
         let begun = Instant::now();
         left_handing_over(&a, &c, &topic);
         promote(&b, &topic);

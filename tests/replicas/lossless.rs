@@ -61,6 +61,16 @@ fn judged(node: &Node, topic: &Target) -> Result<promote::Partition, Box<ErrorBo
     told.unwrap().map(|answer| answer.partitions[0])
 }
 
+/// An owner, and two that follow it.
+pub(super) fn owner_and_two(folder: &Folder) -> ([Node; 3], Target) {
+    let a = Node::start(folder, "a");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    let b = follower(folder, &a, "b", &topic);
+    let c = follower(folder, &a, "c", &topic);
+    ([a, b, c], topic)
+}
+
 #[test]
 fn the_target_of_a_handover_that_was_cut_off_is_promoted_without_a_loss() {
     let folder = Folder::new();
@@ -102,11 +112,7 @@ fn the_target_of_a_handover_that_was_cut_off_is_promoted_without_a_loss() {
 #[test]
 fn a_follower_is_told_to_whom_its_owner_gives_the_partition_and_is_not_promoted() {
     let folder = Folder::new();
-    let a = Node::start(&folder, "a");
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 20);
-    let b = follower(&folder, &a, "b", &topic);
-    let c = follower(&folder, &a, "c", &topic);
+    let ([a, b, c], topic) = owner_and_two(&folder);
     let end = left_handing_over(&a, &c, &topic);
     a.connect();
     wait_until_level(&a, &b, &topic, 0);

@@ -29,30 +29,26 @@ pub(super) async fn create(
 ) -> anyhow::Result<u32> {
     let admin = client.admin();
     // Of several servers it may be another one's than the one that would create it.
-    match admin.describe_topic(name).await {
-        Ok(found) => {
-            let is_given = consent.yes || name.as_str() == DEFAULT;
-            if !is_given && found.partitions.iter().any(has_records) {
-                return Err(has_others(name));
-            }
-            Ok(u32::try_from(found.partitions.len())?)
-        }
+    let known = match admin.describe_topic(name).await {
         Err(error) if error.is_unknown_topic() => {
             let mut topic = NewTopic::new(name.clone(), partitions);
             topic.if_not_exists = true;
-            Ok(admin.create_topic(topic).await?.partitions)
+            let made = admin.create_topic(topic).await?;
+            if made.created {
+                return Ok(made.partitions);
+            }
+            // Somebody was faster.
+            admin.describe_topic(name).await?
         }
-        Err(error) => Err(error.into()),
+        known => known?,
+    };
+    let has_records = |one: &Partition| one.closed || one.log_start < one.log_end;
+    let is_given = consent.yes || name.as_str() == DEFAULT;
+    if !is_given && known.partitions.iter().any(has_records) {
+        let message = format!(
+            "topic {name} has records, and this writes others behind them; say --yes if it may, or name another with --topic"
+        );
+        return Err(stop(Exit::Denied, message));
     }
-}
-
-const fn has_records(one: &Partition) -> bool {
-    one.closed || one.log_start.get() < one.log_end.get()
-}
-
-fn has_others(name: &TopicName) -> anyhow::Error {
-    let message = format!(
-        "topic {name} has records, and this writes others behind them; say --yes if it may, or name another with --topic"
-    );
-    stop(Exit::Denied, message)
+    Ok(u32::try_from(known.partitions.len())?)
 }

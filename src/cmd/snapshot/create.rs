@@ -51,10 +51,13 @@ async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
         .create_snapshot(args.name.as_str(), args.topics.clone())
         .await;
     let taken = session::changing(taken)?;
-    let mut followed = Vec::new();
+    let mut left_out = Vec::new();
     for topic in &taken.topics {
         match admin.describe_topic(&topic.name).await {
-            Ok(told) => followed.extend(Followed::of(topic, &told)),
+            Ok(told) => {
+                let lacking = Role::ALL.map(|role| LeftOut::of(topic, &told, role));
+                left_out.extend(lacking.into_iter().flatten());
+            }
             Err(error) => say(&format!(
                 "{}: how much of it is left out is not known: {error}",
                 topic.name
@@ -67,54 +70,54 @@ async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
         Format::Json => {
             let mut json = show::json(&taken);
             json["server"] = server.into();
-            json["followed"] = followed.iter().flat_map(Followed::json).collect();
+            json["followed"] = left_out.iter().flat_map(LeftOut::json).collect();
             out.json(&json)?;
         }
     }
     out.flush()?;
     say(&format!("snapshot {} was taken at {server}", args.name));
-    for topic in &followed {
-        say(&topic.said());
+    for one in &left_out {
+        say(&one.said());
     }
     Ok(Exit::Done)
 }
 
-/// What a snapshot lacks of a topic, which the server does not own in these partitions: only what is sealed is in it.
-struct Followed<'a> {
+/// What a snapshot lacks of a topic in partitions that the server does not own, for the same reason: of them only what is
+/// sealed is in it.
+struct LeftOut<'a> {
     topic: &'a TopicName,
-    /// Of the first of them.
+    /// What the server is to each of them.
     role: Role,
     source: Option<String>,
     /// Each, and the records that the server has, or knows that its source has, beyond those in the snapshot.
-    left_out: Vec<(PartitionId, u64)>,
+    records: Vec<(PartitionId, u64)>,
 }
 
-impl<'a> Followed<'a> {
-    /// None of a topic that it owns, or that is not that one any more.
-    fn of(taken: &'a Topic, told: &describe_topic::Answer) -> Option<Self> {
-        let is_followed = |one: &&describe_topic::Partition| one.role != Role::Owner;
-        let followed = || told.partitions.iter().filter(is_followed);
-        let left_out = followed().filter_map(|now| {
+impl<'a> LeftOut<'a> {
+    /// In partitions that it is `role` to; none of those that it owns, nor of a topic that is not that one any more.
+    fn of(taken: &'a Topic, told: &describe_topic::Answer, role: Role) -> Option<Self> {
+        let is_it = |one: &&describe_topic::Partition| one.role == role && role != Role::Owner;
+        let those = || told.partitions.iter().filter(is_it);
+        let records = those().filter_map(|now| {
             let held = taken.partitions.iter().find(|held| held.id == now.id)?;
             let here = now.log_end.get().saturating_sub(held.end.get());
             let left = here.saturating_add(now.lag_records.unwrap_or(0));
             Some((now.id, left))
         });
-        let left_out: Vec<_> = left_out.collect();
-        let is_told = told.id == taken.id && !left_out.is_empty();
-        let role = followed().next()?.role;
+        let records: Vec<_> = records.collect();
+        let is_told = told.id == taken.id && !records.is_empty();
         is_told.then(|| Self {
             topic: &taken.name,
             role,
-            source: followed().find_map(|one| one.source.clone()),
-            left_out,
+            source: those().find_map(|one| one.source.clone()),
+            records,
         })
     }
 
     fn said(&self) -> String {
-        let ids = self.left_out.iter().map(|(id, _)| id.to_string());
+        let ids = self.records.iter().map(|(id, _)| id.to_string());
         let ids = ids.collect::<Vec<_>>().join(", ");
-        let sum = self.left_out.iter().map(|(_, left)| left);
+        let sum = self.records.iter().map(|(_, left)| left);
         let sum = sum.fold(0_u64, |sum, left| sum.saturating_add(*left));
         let (why, next) = match self.role {
             Role::Fenced => (
@@ -140,12 +143,56 @@ impl<'a> Followed<'a> {
     }
 
     fn json(&self) -> impl Iterator<Item = serde_json::Value> {
-        self.left_out.iter().map(|(partition, left)| {
+        self.records.iter().map(|(partition, left)| {
             json!({
                 "topic": self.topic.as_str(),
                 "partition": partition.get(),
                 "left_out": left,
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All were said to be as the first of them is.
+    #[test]
+    fn what_is_left_out_is_told_by_what_the_server_is_to_each_partition() {
+        let id = "00000000000000000000000000000001";
+        let taken: Topic = serde_json::from_value(json!({
+            "name": "events", "id": id,
+            "partitions": [{ "id": 0, "log_start": 0, "end": 1 }, { "id": 1, "log_start": 0, "end": 2 }, { "id": 2, "log_start": 0, "end": 9 }],
+        }))
+        .unwrap();
+        let partition = |id: u32, role: &str, source: Option<&str>| {
+            json!({
+                "id": id, "core": 0, "log_start": 0, "high_watermark": 9, "durable": 9, "log_end": 9,
+                "epoch": 0, "segments": 0, "bytes": 0, "state": "serving", "damage": [], "role": role, "source": source,
+            })
+        };
+        let told: describe_topic::Answer = serde_json::from_value(json!({
+            "id": id,
+            "partitions": [
+                partition(0, "fenced", None),
+                partition(1, "follower", Some("log2:7400")),
+                partition(2, "owner", None),
+            ],
+        }))
+        .unwrap();
+        let of = |role| LeftOut::of(&taken, &told, role);
+        let said = of(Role::Fenced).unwrap().said();
+        assert!(
+            said.contains("another node owns partition 0 by now: at least 8 records"),
+            "{said}"
+        );
+        let said = of(Role::Follower).unwrap().said();
+        assert!(
+            said.contains("follows log2:7400 in partition 1: at least 7 records"),
+            "{said}"
+        );
+        assert!(of(Role::Owner).is_none());
+        assert!(of(Role::HandingOver).is_none());
     }
 }

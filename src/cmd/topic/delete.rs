@@ -87,9 +87,7 @@ enum HeldAs {
 
 impl HeldAs {
     fn of(partitions: &[Partition]) -> Self {
-        // One that is being handed over is its old owner's until the new one begins.
-        let is_owned = |one: &&Partition| matches!(one.role, Role::Owner | Role::HandingOver);
-        let owned = partitions.iter().filter(is_owned);
+        let owned = partitions.iter().filter(|one| one.role.owns());
         match owned.count() {
             count if count == partitions.len() => Self::Owner,
             0 => Self::Copy,

@@ -1,5 +1,6 @@
 //! A producer's memory where partitions are in trouble: they hold half of it together, the others all of the rest.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +72,25 @@ async fn fill_share(producer: &Producer, topic: &TopicName) -> Vec<Delivery> {
         );
     }
     deliveries
+}
+
+/// Sends to the first partition, whose server is silent, until that is held to be in trouble; gives what waits then.
+async fn send_until_one_waits<'a>(
+    producer: &'a Producer,
+    topic: &'a TopicName,
+    deliveries: &mut Vec<Delivery>,
+) -> Pin<Box<dyn Future<Output = Result<Delivery, Error>> + 'a>> {
+    // A little at a time, so that memory is not full before the silence is one.
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        pace.tick().await;
+        let mut send = Box::pin(send(producer, topic, P0, deliveries.len()));
+        tokio::select! {
+            biased;
+            sent = &mut send => deliveries.push(sent.unwrap()),
+            () = std::future::ready(()) => return send,
+        }
+    }
 }
 
 /// Polls once what is not to come to anything yet.
@@ -160,17 +180,7 @@ async fn a_partition_whose_server_is_silent_leaves_memory_to_others() {
     let producer = connect(&server).await.producer(small());
     let mut deliveries = vec![send(&producer, &topic, P0, 0).await.unwrap()];
     deliveries.extend(fill_share(&producer, &topic).await);
-    // A little at a time, so that memory is not full before the silence is one.
-    let mut pace = tokio::time::interval(Duration::from_millis(20));
-    let waiting = loop {
-        pace.tick().await;
-        let mut send = Box::pin(send(&producer, &topic, P0, deliveries.len()));
-        tokio::select! {
-            biased;
-            sent = &mut send => deliveries.push(sent.unwrap()),
-            () = std::future::ready(()) => break send,
-        }
-    };
+    let waiting = send_until_one_waits(&producer, &topic, &mut deliveries).await;
     assert!(producer.memory_bytes() + RECORD_BYTES <= MEMORY_BYTES);
     let other = send(&producer, &topic, P1, 0).await.unwrap();
     other.await.unwrap();
@@ -384,16 +394,7 @@ async fn batches_fill_again_once_a_partition_is_well_however_many_send_to_it() {
     }
     let flushing = producer.clone();
     let flushing = tokio::spawn(async move { flushing.flush().await });
-    let mut pace = tokio::time::interval(Duration::from_millis(20));
-    let waiting = loop {
-        pace.tick().await;
-        let mut send = Box::pin(send(&producer, &topic, P0, 0));
-        tokio::select! {
-            biased;
-            sent = &mut send => deliveries.push(sent.unwrap()),
-            () = std::future::ready(()) => break send,
-        }
-    };
+    let waiting = send_until_one_waits(&producer, &topic, &mut deliveries).await;
     let mut senders = JoinSet::new();
     for _ in 0..2 {
         let (producer, topic) = (producer.clone(), topic.clone());

@@ -136,7 +136,7 @@ impl Core {
         let Some(slot) = slot else {
             return error_of(&Refusal::from(error));
         };
-        let error = self.unless_missing(slot, origin, self.unless_moved(slot, origin, error));
+        let error = self.by_now(slot, origin, error);
         if let ReadError::Damaged { from, to, .. } = &error {
             self.met_damage(slot, *from, *to);
         }
@@ -229,49 +229,30 @@ impl Core {
         Fetched::Batches { answer, read }
     }
 
-    /// What a read of `origin` failed with: what is wrong with a store that the log no more has says nothing of the one
-    /// in its place, which is read instead.
-    fn unless_moved(
-        &self,
-        slot: SlotId,
-        origin: Option<&Origin<Disk>>,
-        error: ReadError,
-    ) -> ReadError {
-        let (ReadError::Damaged { segment, .. } | ReadError::Disk { segment, .. }, Some(origin)) =
-            (&error, origin)
-        else {
-            return error;
-        };
-        let segment = *segment;
+    /// What a read of `origin` failed with, by what the log has now: what is wrong with a store that it no more has says
+    /// nothing of the one in its place, which is read instead, and a file that is gone although the log still has its
+    /// segment in it was not moved away.
+    fn by_now(&self, slot: SlotId, origin: Option<&Origin<Disk>>, error: ReadError) -> ReadError {
         let slots = self.slots.borrow();
         let partition = slots.get(slot).and_then(|found| found.partition());
-        match partition.is_some_and(|partition| !partition.is_read_from(segment, origin)) {
-            true => ReadError::Removed { segment },
-            false => error,
-        }
-    }
-
-    /// What a read of `origin` failed with: a file that is gone although the log still has its segment in it was
-    /// not moved away.
-    fn unless_missing(
-        &self,
-        slot: SlotId,
-        origin: Option<&Origin<Disk>>,
-        error: ReadError,
-    ) -> ReadError {
-        let (ReadError::Removed { segment }, Some(origin)) = (&error, origin) else {
+        let (Some(partition), Some(origin)) = (partition, origin) else {
             return error;
         };
-        let segment = *segment;
-        let slots = self.slots.borrow();
-        let partition = slots.get(slot).and_then(|found| found.partition());
-        match partition.and_then(|partition| partition.missing(segment, origin)) {
-            Some(Range { start, end }) => ReadError::Damaged {
-                from: start,
-                to: end,
-                segment,
+        match error {
+            ReadError::Damaged { segment, .. } | ReadError::Disk { segment, .. }
+                if !partition.is_read_from(segment, origin) =>
+            {
+                ReadError::Removed { segment }
+            }
+            ReadError::Removed { segment } => match partition.missing(segment, origin) {
+                Some(Range { start, end }) => ReadError::Damaged {
+                    from: start,
+                    to: end,
+                    segment,
+                },
+                None => error,
             },
-            None => error,
+            error => error,
         }
     }
 }

@@ -215,6 +215,12 @@ impl Role {
         }
     }
 
+    /// True of an owner, also of one that gives the partition away: until it is gone nobody else owns it.
+    #[must_use]
+    pub const fn owns(self) -> bool {
+        matches!(self, Self::Owner | Self::HandingOver)
+    }
+
     /// True for the role that is not worth a word.
     #[expect(
         clippy::trivially_copy_pass_by_ref,
