@@ -41,8 +41,8 @@ inside_newcomer() {
     head_line "A second server has a copy"
     replica
     steps <<-'SH'
-		corelog clone events --server 127.0.0.1:7410 --from 127.0.0.1:7400 --follow
-		corelog compare events --with 127.0.0.1:7410
+		corelog clone events --server 127.0.0.2:7400 --from 127.0.0.1:7400 --follow
+		corelog compare events --with 127.0.0.2:7400
 	SH
     head_line "The disk is full, and has room again"
     steps <<-'SH'
@@ -65,7 +65,7 @@ inside_newcomer() {
 		df -h /var/lib/corelog
 	SH
     head_line "A file is damaged, and mended by the copy"
-    await "the copy to be level" corelog compare events --with 127.0.0.1:7410
+    await "the copy to be level" corelog compare events --with 127.0.0.2:7400
     # Beside a replica that runs it would be mended before anybody looks.
     ends_replica
     bend "$(ls /var/lib/corelog/topics/events/0/*.log | sed -n 2p)" 300000
@@ -76,7 +76,7 @@ inside_newcomer() {
 	SH
     replica
     steps <<-'SH'
-		corelog repair events --from 127.0.0.1:7410
+		corelog repair events --from 127.0.0.2:7400
 		corelog topic describe events
 		corelog verify /var/lib/corelog/topics/events
 	SH
@@ -86,7 +86,7 @@ inside_newcomer() {
 		apt-get install -qy "$SCRATCH/corelog_0.1.0-2.deb"
 		curl -sf http://localhost:7399/readyz
 		dpkg-query --show corelog
-		corelog compare events --with 127.0.0.1:7410
+		corelog compare events --with 127.0.0.2:7400
 		corelog snapshot delete before-upgrade --yes
 		echo 'after the upgrade' | corelog produce events
 		corelog offsets events
@@ -126,7 +126,7 @@ is_scraped() {
 replica() {
     chown corelog:corelog /var/lib/replica
     setpriv --reuid=corelog --regid=corelog --clear-groups corelog serve --data-dir /var/lib/replica \
-        --listen 127.0.0.1:7410 --admin 127.0.0.1:7409 >/run/replica.ready 2>/run/replica.log &
+        --listen 127.0.0.2:7400 --admin 127.0.0.2:7399 >/run/replica.ready 2>/run/replica.log &
     REPLICA=$!
     await "the second server" grep -q ^ready /run/replica.ready
 }

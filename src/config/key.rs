@@ -1,6 +1,7 @@
 //! The settings of a server: what they are called, how they are written, and their defaults.
 
 use clap::ValueEnum;
+use corelog_node::sys::probe;
 use corelog_protocol::limits;
 
 use super::form::Form;
@@ -118,9 +119,10 @@ impl Key {
 /// Less alike, in Jaro and Winkler's measure from 0 to 1, is no slip.
 const LIKENESS_MIN: f64 = 0.75;
 
+/// A core for each processor that this process may use, as far as it may lock memory for them.
 fn cores_available() -> u16 {
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    u16::try_from(count).unwrap_or(u16::MAX)
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(processors.min(probe::cores_max())).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

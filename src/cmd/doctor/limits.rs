@@ -20,10 +20,12 @@ const OPEN_FILES_MIN: u64 = 1_024;
 const FILE_SIZE_GOOD: ByteSize = ByteSize::from_gib(4);
 const FILE_SIZE_MIN: ByteSize = ByteSize::from_mib(64);
 
-/// All checks of limits, for a server of so many cores.
-pub(super) fn checks(cores: usize) -> Vec<Check> {
+/// All checks of limits, for a server of so many processors.
+pub(super) fn checks(processors: usize) -> Vec<Check> {
+    // As many as it serves with where nobody says otherwise.
+    let cores = processors.min(probe::cores_max());
     vec![
-        locked_memory(probe::memlock(cores)),
+        locked_memory(probe::memlock(cores), cores, processors),
         limit("open files", Resource::RLIMIT_NOFILE, |count| {
             open_files(count, cores)
         }),
@@ -31,13 +33,18 @@ pub(super) fn checks(cores: usize) -> Vec<Check> {
     ]
 }
 
-fn locked_memory(memlock: Result<Memlock, Error>) -> Check {
+fn locked_memory(memlock: Result<Memlock, Error>, cores: usize, processors: usize) -> Check {
     const NAME: &str = "locked memory";
     const MEND: &str = "ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit";
     match memlock {
         Err(error) => Check::bad(NAME, error.to_string(), MEND),
         Ok(memlock) => match memlock.limit {
             None => Check::good(NAME, whose("unlimited")),
+            Some(limit) if cores < processors => {
+                let limit = whose(limit);
+                let found = format!("{limit}: room for {cores} of {processors} cores");
+                Check::fair(NAME, found, MEND)
+            }
             Some(limit) if memlock.io_memory_bytes < IO_MEMORY_BYTES => {
                 let registered = ByteSize::from_bytes(memlock.io_memory_bytes as u64);
                 let limit = whose(limit);
@@ -132,21 +139,30 @@ mod tests {
     fn locked_memory_is_judged_by_what_a_core_can_register() {
         let judged = |limit: Option<u32>, io_memory_bytes| {
             let limit = limit.map(ByteSize::from_mib);
-            locked_memory(Ok(Memlock {
+            let memlock = Memlock {
                 limit,
                 io_memory_bytes,
-            }))
+            };
+            locked_memory(Ok(memlock), 2, 2)
         };
         assert_eq!(judged(None, 8 << 20).verdict, Verdict::Good);
         assert_eq!(judged(Some(8), 1 << 20).verdict, Verdict::Good);
         assert_eq!(judged(Some(8), 1 << 16).verdict, Verdict::Fair);
         let size = ByteSize::from_mib(1);
-        let refused = locked_memory(Err(Error::Memlock {
+        let refused = Err(Error::Memlock {
             cores: 4,
             needed: size,
             limit: size,
-        }));
+        });
+        let refused = locked_memory(refused, 4, 4);
         assert_eq!(refused.verdict, Verdict::Bad);
         assert!(refused.mend.unwrap().contains("ulimit -l unlimited"));
+        let memlock = Memlock {
+            limit: Some(ByteSize::from_mib(8)),
+            io_memory_bytes: 1 << 20,
+        };
+        let idle = locked_memory(Ok(memlock), 8, 16);
+        assert_eq!(idle.verdict, Verdict::Fair);
+        assert!(idle.found.contains("8 of 16 cores"), "{idle:?}");
     }
 }

@@ -181,7 +181,7 @@ fn check_admin(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Cores that share a processor keep each other waiting, and whoever waits for them.
+/// Cores that share a processor keep each other waiting, and whoever waits for them; processors without a core stand idle.
 fn tell_crowding(cores: usize) {
     let processors = probe::processors().map_or(cores, |processors| processors.len());
     if processors < cores {
@@ -189,6 +189,14 @@ fn tell_crowding(cores: usize) {
             cores,
             processors,
             "more cores than processors that this process may use: they wait for each other; choose fewer --cores"
+        );
+    }
+    if cores < processors && cores >= probe::cores_max() {
+        tracing::warn!(
+            cores,
+            processors,
+            "the limit of locked memory has room for no more cores: raise it (LimitMEMLOCK=infinity in a systemd \
+             unit, ulimit -l in a shell) to serve with all processors"
         );
     }
 }

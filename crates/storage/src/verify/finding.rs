@@ -170,7 +170,10 @@ impl What {
                  remove that and make a new one"
             }
             Self::Foreign => "move the directory back to where it belongs; it is not opened here",
-            Self::Topic => "restore the file from a snapshot; without it the topic is not served",
+            Self::Topic => {
+                "restore the file from a backup, or from a snapshot if the topic has no replicas, of which that one \
+                 tells nothing; without it the topic is not served"
+            }
             Self::Node => "restore the file from a backup; without it the node does not start",
             Self::Snapshot => "remove the snapshot and make a new one",
             Self::Unnamed => "goes to quarantine, or away, when the log is next opened",

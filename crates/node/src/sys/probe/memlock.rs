@@ -26,22 +26,41 @@ pub struct Memlock {
 /// # Panics
 /// If `cores` is zero.
 pub fn memlock(cores: usize) -> Result<Memlock, Error> {
+    match limit()? {
+        None => Ok(Memlock {
+            limit: None,
+            io_memory_bytes: IO_MEMORY_BYTES_MAX,
+        }),
+        Some(limit) => plan(cores, limit),
+    }
+}
+
+/// For how many cores the limit of locked memory has room, at least one: whether that one can start says [`memlock`].
+#[must_use]
+pub fn cores_max() -> usize {
+    // A limit that is not known is told by whoever plans with it.
+    limit().ok().flatten().map_or(usize::MAX, cores_within)
+}
+
+/// Bytes that this process may lock; `None` if there is no limit for it.
+fn limit() -> Result<Option<u64>, Error> {
     let (soft, _) = getrlimit(Resource::RLIMIT_MEMLOCK)
         .map_err(|errno| unknown("the limit of locked memory")(errno.into()))?;
     // The runtime reads the number itself, whatever the process may do.
-    if soft == RLIM_INFINITY || (may_lock_any() && soft >= SOFT_MIN_BYTES) {
-        return Ok(Memlock {
-            limit: None,
-            io_memory_bytes: IO_MEMORY_BYTES_MAX,
-        });
-    }
-    plan(cores, soft)
+    let is_unlimited = soft == RLIM_INFINITY || (may_lock_any() && soft >= SOFT_MIN_BYTES);
+    Ok((!is_unlimited).then_some(soft))
+}
+
+fn cores_within(limit: u64) -> usize {
+    usize::try_from(limit / CORE_MIN_BYTES)
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 /// Divides `limit` bytes among `cores`.
 fn plan(cores: usize, limit: u64) -> Result<Memlock, Error> {
     assert!(cores > 0, "a node has cores");
-    let needed = (cores as u64).saturating_mul(RING_BYTES + REGISTRATIONS * IO_MEMORY_BYTES_MIN);
+    let needed = (cores as u64).saturating_mul(CORE_MIN_BYTES);
     if limit < needed.max(SOFT_MIN_BYTES) {
         let needed = ByteSize::from_bytes(needed.max(SOFT_MIN_BYTES));
         return Err(Error::Memlock {
@@ -82,6 +101,9 @@ const RING_BYTES: u64 = 768 << 10;
 /// The least that the runtime sets aside for a core.
 const IO_MEMORY_BYTES_MIN: u64 = 64 << 10;
 
+/// The least that a core locks.
+const CORE_MIN_BYTES: u64 = RING_BYTES + REGISTRATIONS * IO_MEMORY_BYTES_MIN;
+
 /// More registered buffers than this bring nothing: a group commit is at most 2 MiB of them.
 const IO_MEMORY_BYTES_MAX: usize = 8 << 20;
 
@@ -110,6 +132,18 @@ mod tests {
             cores += 1;
         }
         assert!((8..12).contains(&cores), "{cores}");
+    }
+
+    #[test]
+    fn as_many_cores_as_a_limit_has_room_for_start_and_one_more_does_not() {
+        assert_eq!(cores_within(8 << 20), 8);
+        for mebibytes in 1..100 {
+            let limit = mebibytes << 20;
+            let cores = cores_within(limit);
+            plan(cores, limit).unwrap();
+            plan(cores + 1, limit).unwrap_err();
+        }
+        assert_eq!(cores_within(0), 1, "which says what it lacks");
     }
 
     #[test]

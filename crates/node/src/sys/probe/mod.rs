@@ -24,7 +24,7 @@ pub use clock::{Clock, clock};
 pub use descriptors::raise_descriptors;
 pub use device::{Device, WriteCache, device};
 pub use file_system::{FileSystem, Space, Suitability, data_directory, file_system, space};
-pub use memlock::{Memlock, memlock};
+pub use memlock::{Memlock, cores_max, memlock};
 pub use processors::processors;
 pub use rings::{kernel, rings};
 
