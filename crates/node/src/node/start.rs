@@ -247,6 +247,7 @@ impl Cores {
             let snapshots = Arc::clone(&snapshots);
             let _ = control.send(Control::Recover {
                 topics,
+                unreadable: catalog.unreadable.clone(),
                 snapshots,
                 reply,
             });
@@ -265,7 +266,7 @@ impl Cores {
             report.partitions += partitions;
             report.failed += failed;
         }
-        report.unreadable = catalog.unreadable;
+        report.unreadable = catalog.unreadable.len();
         report.recovery = begun.elapsed();
         Ok(report)
     }
