@@ -403,7 +403,8 @@ mod tests {
             let Ok(Control::Drain { reply, .. }) = told.recv() else {
                 panic!("it is told something else");
             };
-            reply.send(()).unwrap();
+            // Who waits that briefly may have given up by now; this one was told all the same.
+            let _ = reply.send(());
         });
         let cores = Cores {
             threads: Vec::new(),
