@@ -73,6 +73,8 @@ fn shares_nothing(error: &Error) -> bool {
 fn of_fault(fault: &Fault) -> &'static str {
     let refusal = match fault {
         Fault::Refused { body } => body.known_code(),
+        Fault::Frame { .. } => return OF_OTHER_PORT,
+        Fault::Resting { source, .. } => return of_fault(source),
         _ => None,
     };
     refusal.map_or(
@@ -107,11 +109,17 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Cow<'static, st
             "something else is there; name another place (the command's --help says how)"
         }
         io::ErrorKind::PermissionDenied => "run it as the user who owns that, with sudo -u",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "name a place that can be written (the command's --help says how), or mount that for writing"
+        }
         io::ErrorKind::StorageFull => "free some space; `df -h` says where there is some",
         _ => return None,
     };
     Some(next.into())
 }
+
+/// What to do next where something answers, such as an HTTP server, and not in frames.
+const OF_OTHER_PORT: &str = "what answers there is no server for clients: name what `corelog serve` has as --listen, not as --admin";
 
 /// What to do next where a server found damage.
 pub(crate) const OF_DAMAGE: &str =
@@ -157,8 +165,9 @@ const fn of_code(code: ErrorCode) -> &'static str {
         E::Diverged => {
             "`corelog compare` shows where, `corelog rejoin` gives up what only this one has"
         }
-        E::Gone | E::NotEqual | E::SourceUnavailable => {
-            "`corelog topic describe` shows how far it is; ask again"
+        E::Gone | E::NotEqual => "`corelog topic describe` shows how far it is; ask again",
+        E::SourceUnavailable => {
+            "see if that server runs, and is named by its --listen and not its --admin; then ask again"
         }
         E::LossPossible => "say --accept-loss if it may be",
         E::UnknownFollower => "`corelog topic describe` shows its followers",
@@ -255,6 +264,26 @@ mod tests {
         assert!(next.contains("--connections-max"), "{next}");
     }
 
+    /// Whoever asked one of several servers by itself was told to see if it still runs.
+    #[test]
+    fn who_asks_at_another_port_is_told_which_one_answers_clients() {
+        let bytes = u32::from_le_bytes(*b"HTTP");
+        let source = corelog_protocol::frame::FrameError::TooLarge {
+            frame_bytes: bytes.into(),
+            frame_bytes_max: 1,
+        };
+        let frame = Fault::Frame { source }.into();
+        let resting = Fault::Resting {
+            wait: std::time::Duration::ZERO,
+            source: std::sync::Arc::clone(&frame),
+        };
+        for source in [frame, resting.into()] {
+            let address = "log1:7399".into();
+            let next = of_client(&Error::Connect { address, source }).unwrap();
+            assert!(next.contains("not as --admin"), "{next}");
+        }
+    }
+
     #[test]
     fn every_refusal_has_a_next_step_with_a_command_or_an_option() {
         for code in ErrorCode::ALL {
@@ -267,6 +296,8 @@ mod tests {
     fn an_error_that_says_what_to_do_gets_no_more_advice() {
         let error = anyhow::Error::new(io::Error::from(io::ErrorKind::NotFound));
         assert!(after(&error, "no such file").is_some());
+        let fixed = anyhow::Error::new(io::Error::from(io::ErrorKind::ReadOnlyFilesystem));
+        assert!(after(&fixed, "cannot write").is_some());
         assert_eq!(
             after(&error, "no such file; name another with --config"),
             None

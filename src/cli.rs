@@ -137,8 +137,8 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
     let is_address = text
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    // What a URL has before its host would be looked up as part of it.
-    if is_address && !text.contains('/') {
+    // What a URL has before its host would be looked up as part of it, and so would all but the last of several.
+    if is_address && !text.contains(['/', ',']) {
         Ok(text.to_owned())
     } else {
         Err("an address is written HOST:PORT, as in 127.0.0.1:7400".to_owned())
@@ -229,7 +229,15 @@ mod tests {
         for address in ["localhost:7400", "[::1]:7400", "log1.example.com:1"] {
             assert_eq!(super::address(address).unwrap(), address);
         }
-        for wrong in ["foo", "foo:", ":7400", "foo:65536", "http://foo:7400", ""] {
+        for wrong in [
+            "foo",
+            "foo:",
+            ":7400",
+            "foo:65536",
+            "http://foo:7400",
+            "a:1,b:2",
+            "",
+        ] {
             assert!(address(wrong).is_err(), "{wrong}");
         }
     }

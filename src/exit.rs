@@ -139,6 +139,11 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
 }
 
+/// If a client's error says that something is damaged.
+pub(crate) fn is_damage(error: &corelog_client::Error) -> bool {
+    of_client(error) == Some(Exit::Damage)
+}
+
 /// The exit code of a record that was not acknowledged, if it is not just a failure.
 pub(crate) fn of_produce(error: &corelog_client::ProduceError) -> Option<Exit> {
     match error.outcome {

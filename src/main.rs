@@ -23,6 +23,7 @@ mod partitions;
 mod progress;
 mod quantity;
 mod repeats;
+mod servers;
 mod session;
 mod side;
 mod signal;

@@ -6,11 +6,14 @@ use corelog_protocol::message::describe_topic::Partition;
 use corelog_record::{PartitionId, TopicId, TopicName};
 use serde_json::{Value, json};
 
+use crate::exit::say;
 use crate::output::{Format, Out};
 use crate::{exit, session};
 
 /// What came of the partitions that were asked for.
 pub(crate) struct Each<T> {
+    /// The server that was asked.
+    pub(crate) server: String,
     /// What was done, by number.
     pub(crate) done: Vec<T>,
     /// Those that were not asked for, as nobody named them.
@@ -52,6 +55,7 @@ pub(crate) async fn each<T>(
     ask: impl AsyncFn(&Admin, TopicId, PartitionId) -> Result<Vec<T>, Error>,
 ) -> Result<Each<T>, Error> {
     let (admin, known) = admin.of(topic).await?;
+    let server = admin.address().unwrap_or_default().to_owned();
     let (partitions, left_out) = match one {
         Some(one) => (vec![PartitionId::new(one)], Vec::new()),
         None => asked(&known.partitions, meant),
@@ -63,6 +67,7 @@ pub(crate) async fn each<T>(
             Err(error) => {
                 let ended = Some((partition, error));
                 return Ok(Each {
+                    server,
                     done,
                     left_out,
                     ended,
@@ -71,6 +76,7 @@ pub(crate) async fn each<T>(
         }
     }
     Ok(Each {
+        server,
         done,
         left_out,
         ended: None,
@@ -93,13 +99,13 @@ fn asked(
     (asked, left_out)
 }
 
-/// Prints a row per partition, or a topic's name and an object per partition as JSON.
+/// Prints a row per partition, and says which server has them, or the same with the topic's name as JSON.
 ///
 /// # Errors
 /// Stdout cannot be written to.
 pub(crate) fn print<T>(
     format: Format,
-    topic: &TopicName,
+    (topic, server): (&TopicName, &str),
     headers: &[&str],
     all: &[T],
     row: impl Fn(&T) -> Vec<String>,
@@ -110,10 +116,15 @@ pub(crate) fn print<T>(
         Format::Table => out.table(headers, all.iter().map(row))?,
         Format::Json => out.json(&json!({
             "topic": topic.as_str(),
+            "server": server,
             "partitions": all.iter().map(in_json).collect::<Vec<_>>(),
         }))?,
     }
-    out.flush()
+    out.flush()?;
+    if format == Format::Table {
+        say(&format!("topic {topic} at {server}"));
+    }
+    Ok(())
 }
 
 impl<T> Each<T> {
@@ -124,11 +135,11 @@ impl<T> Each<T> {
     pub(crate) fn end(
         self,
         topic: &TopicName,
-        print: impl FnOnce(&[T]) -> anyhow::Result<()>,
+        print: impl FnOnce(&str, &[T]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let printed = match &self.done[..] {
             [] => Ok(()),
-            done => print(done),
+            done => print(&self.server, done),
         };
         let Some((partition, error)) = self.ended else {
             return printed;
@@ -136,12 +147,11 @@ impl<T> Each<T> {
         if let Err(unprinted) = printed {
             exit::tell(&unprinted);
         }
-        // A server's own refusal names the partition.
-        let is_named = error.refusal().is_some();
-        let ended = session::changing(Err(error));
-        match is_named {
-            true => ended,
-            false => ended.with_context(|| format!("{topic}/{partition}")),
-        }
+        // A server's own refusal names the partition, all else the server.
+        let whose = match error.refusal() {
+            Some(_) => self.server,
+            None => format!("{topic}/{partition}"),
+        };
+        session::changing(Err(error)).context(whose)
     }
 }

@@ -68,11 +68,11 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
     };
     let owns = |known: &describe_topic::Partition| known.role.owns().into();
     let each = partitions::each(&client.admin(), topic, args.partition, owns, ask).await?;
-    each.end(topic, |done| print(args, done))?;
+    each.end(topic, |server, done| print(args, server, done))?;
     Ok(Exit::Done)
 }
 
-fn print(args: &Args, handed: &[Partition]) -> anyhow::Result<()> {
+fn print(args: &Args, server: &str, handed: &[Partition]) -> anyhow::Result<()> {
     const HEADERS: [&str; 4] = ["PARTITION", "OWNER", "EPOCH", "FROM OFFSET"];
     let row = |p: &Partition| {
         vec![
@@ -83,7 +83,8 @@ fn print(args: &Args, handed: &[Partition]) -> anyhow::Result<()> {
         ]
     };
     let format = args.client.output;
-    partitions::print(format, &args.topic, &HEADERS, handed, row, in_json)
+    let place = (&args.topic, server);
+    partitions::print(format, place, &HEADERS, handed, row, in_json)
 }
 
 fn in_json(partition: &Partition) -> Value {

@@ -1,6 +1,5 @@
 //! `corelog offsets`: where each partition begins and ends, on each server asked.
 
-use corelog_client::Error;
 use corelog_protocol::message::describe_topic::{Answer, Partition};
 use corelog_record::{TopicId, TopicName};
 
@@ -10,6 +9,7 @@ use crate::cmd::topic::describe;
 use crate::cmd::topic::policy::word;
 use crate::exit::{self, Exit, stop};
 use crate::output::{Format, Out};
+use crate::servers::{self, Told};
 use crate::{quantity, session};
 
 /// Show where each partition of a topic begins and ends.
@@ -47,14 +47,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn offsets(args: &Args) -> anyhow::Result<Exit> {
     let mut rows: Vec<Row> = Vec::new();
     let mut failures = Vec::new();
-    for server in &args.client.server {
-        match ask(args, server).await {
+    for Told { server, topic, .. } in servers::ask(&args.client, &args.topic).await {
+        match topic {
             Ok(topic) => {
                 let looked = closed::check(&args.topic, &topic.partitions);
                 failures.extend(looked.err().map(|error| error.context(server.clone())));
                 failures.extend(
                     rows.first()
-                        .and_then(|first| another(first, server, &topic)),
+                        .and_then(|first| another(first, &server, &topic)),
                 );
                 let row = |partition| Row {
                     server: server.clone(),
@@ -63,17 +63,12 @@ async fn offsets(args: &Args) -> anyhow::Result<Exit> {
                 };
                 rows.extend(topic.partitions.into_iter().map(row));
             }
-            Err(error) => failures.push(anyhow::Error::new(error).context(server.clone())),
+            Err(error) => failures.push(anyhow::Error::new(error).context(server)),
         }
     }
     print(args.client.output, &rows)?;
     failures.iter().for_each(exit::tell);
     Ok(failures.iter().map(exit::of).fold(Exit::Done, Exit::graver))
-}
-
-async fn ask(args: &Args, server: &str) -> Result<Answer, Error> {
-    let client = session::connect(&args.client, vec![server.to_owned()]).await?;
-    client.admin().describe_topic(&args.topic).await
 }
 
 /// A topic of that name which is not the one that the first server has.

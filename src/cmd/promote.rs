@@ -64,18 +64,18 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
         _ => Meant::No,
     };
     let each = partitions::each(&client.admin(), &args.topic, args.partition, copies, ask).await?;
-    let left_out = each.left_out.clone();
+    let (server, left_out) = (each.server.clone(), each.left_out.clone());
     for partition in &left_out {
         let place = format!("{}/{partition}", args.topic);
         say(&format!(
-            "{place} is not promoted: nothing of it was copied, or another server took it from this one; --partition \
+            "{place} is not promoted at {server}: nothing of it was copied, or another server took it from this one; --partition \
              {partition} does it all the same"
         ));
     }
-    let ended = each.end(&args.topic, |done| print(args, done));
+    let ended = each.end(&args.topic, |server, done| print(args, server, done));
     ended.map_err(|error| match error.downcast_ref() {
         Some(Error::Refused { body }) if body.is(ErrorCode::LossPossible) => {
-            loss_possible(args, body)
+            loss_possible(args, &server, body)
         }
         _ => error,
     })?;
@@ -93,17 +93,18 @@ fn is_uncopied(known: &describe_topic::Partition) -> bool {
 }
 
 /// That records may be missing, which has to be put up with.
-fn loss_possible(args: &Args, refusal: &ErrorBody) -> anyhow::Error {
+fn loss_possible(args: &Args, server: &str, refusal: &ErrorBody) -> anyhow::Error {
     let rest = match args.partition {
         Some(_) => "",
         None => ", nor any partition behind it",
     };
-    let message =
-        format!("{refusal}; it was not promoted{rest}; --accept-loss does it all the same");
+    let message = format!(
+        "{server}: {refusal}; it was not promoted{rest}; --accept-loss does it all the same"
+    );
     stop(Exit::Denied, message)
 }
 
-fn print(args: &Args, promoted: &[Partition]) -> anyhow::Result<()> {
+fn print(args: &Args, server: &str, promoted: &[Partition]) -> anyhow::Result<()> {
     const HEADERS: [&str; 5] = ["PARTITION", "END", "EPOCH", "SOURCE END", "LOSS"];
     let row = |p: &Partition| {
         vec![
@@ -115,7 +116,8 @@ fn print(args: &Args, promoted: &[Partition]) -> anyhow::Result<()> {
         ]
     };
     let format = args.client.output;
-    partitions::print(format, &args.topic, &HEADERS, promoted, row, in_json)?;
+    let place = (&args.topic, server);
+    partitions::print(format, place, &HEADERS, promoted, row, in_json)?;
     if promoted.iter().any(|partition| !partition.is_lossless) {
         say("records of the old owner may be missing; `corelog rejoin` there keeps them apart");
     }

@@ -49,11 +49,11 @@ async fn rejoin(args: &Args, client: Client) -> anyhow::Result<Exit> {
     };
     let each =
         partitions::each(&client.admin(), topic, args.partition, |_| Meant::Yes, ask).await?;
-    each.end(topic, |done| print(args, done))?;
+    each.end(topic, |server, done| print(args, server, done))?;
     Ok(Exit::Done)
 }
 
-fn print(args: &Args, rejoined: &[Partition]) -> anyhow::Result<()> {
+fn print(args: &Args, server: &str, rejoined: &[Partition]) -> anyhow::Result<()> {
     const HEADERS: [&str; 5] = ["PARTITION", "FOLLOWS FROM", "QUARANTINED", "BYTES", "FILE"];
     let row = |p: &Partition| {
         vec![
@@ -65,7 +65,8 @@ fn print(args: &Args, rejoined: &[Partition]) -> anyhow::Result<()> {
         ]
     };
     let format = args.client.output;
-    partitions::print(format, &args.topic, &HEADERS, rejoined, row, in_json)?;
+    let place = (&args.topic, server);
+    partitions::print(format, place, &HEADERS, rejoined, row, in_json)?;
     let records: u64 = rejoined.iter().map(|partition| partition.records).sum();
     if records > 0 {
         say(&format!(

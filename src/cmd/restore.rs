@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use corelog_client::{Admin, Client};
+use anyhow::Context as _;
+use corelog_client::Admin;
 use corelog_protocol::error::{Applied, ErrorBody, ErrorCode};
 use corelog_protocol::message::restore_status::{Answer, State};
 use corelog_protocol::message::restore_topic;
@@ -14,7 +15,7 @@ use crate::cmd::topic::describe;
 use crate::exit::{self, Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::quantity::Amount;
-use crate::{cli, progress, quantity, session};
+use crate::{cli, progress, quantity, servers, session};
 
 /// How often the server is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -27,7 +28,8 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
         Offsets and batches are those of the source, settings too, but for retention: nothing \
         expires before `corelog topic alter` says so. A leader epoch begins. The \
         server does it, also if this command is interrupted. A directory is one that `corelog \
-        snapshot export` made, on the server's machine. Ends with 3 if a byte of it is not what \
+        snapshot export` made, on the server's machine. With several servers it is the first of them that \
+        does it, once each has answered that it has no topic of that name. Ends with 3 if a byte of it is not what \
         it was; nothing is restored then, unless --with-damage is given.",
     after_long_help = "EXAMPLES\n  \
         corelog restore monday --topic events-on-monday\n  \
@@ -53,11 +55,20 @@ pub(crate) struct Args {
 
 /// Restores the topic and prints its partitions.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    session::run(&args.client, |client| restore(args, client))
+    session::run_unconnected(|| restore(args))
 }
 
-async fn restore(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let (admin, _) = client.admin().of_one().await?;
+async fn restore(args: &Args) -> anyhow::Result<Exit> {
+    let place = servers::place_of(&args.client, &args.topic, "restored").await?;
+    let server = place.server;
+    if place.is_taken {
+        let message = format!(
+            "nothing is restored: {server} has a topic {} already; choose another name with --topic",
+            args.topic
+        );
+        return Err(stop(Exit::Failed, message));
+    }
+    let (admin, _) = place.client.admin().of_one().await?;
     let begun = Instant::now();
     let source = source(&args.source)?;
     let request = restore_topic::Request {
@@ -69,8 +80,11 @@ async fn restore(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let number = match admin.restore_topic(&request).await {
         Ok(number) => number,
         Err(error) => match next_step(args, &error) {
-            Some(next) => return Err(stop(Exit::Failed, format!("{error}; {next}"))),
-            None => session::changing(Err(error))?,
+            Some(next) => {
+                let exit = error.refusal().map_or(Exit::Failed, exit::of_body);
+                return Err(stop(exit, format!("{server}: {error}; {next}")));
+            }
+            None => session::changing(Err(error)).context(server.clone())?,
         },
     };
     let mut bar = None;
@@ -90,7 +104,7 @@ async fn restore(args: &Args, client: Client) -> anyhow::Result<Exit> {
     if let Some(failure) = &status.failure {
         return Err(failed(failure));
     }
-    show(args, &status, begun.elapsed())?;
+    show(args, &server, &status, begun.elapsed())?;
     match args.with_damage {
         true => tell_damage(&args.topic, &admin).await,
         false => Ok(Exit::Done),
@@ -126,6 +140,10 @@ fn next_step(args: &Args, error: &corelog_client::Error) -> Option<String> {
         ErrorCode::TopicExists => "choose another name with --topic",
         ErrorCode::UnknownTopic => {
             "--from-topic names it, `corelog snapshot list` shows what there is of each"
+        }
+        // It is the snapshot's own file; of a topic's the refusal says itself what to do.
+        ErrorCode::Damaged if !error.to_string().contains("`corelog ") => {
+            "name another one: `corelog snapshot list` shows which can be read"
         }
         ErrorCode::UnknownSnapshot | ErrorCode::InvalidRequest if source.contains('/') => {
             "name a directory on the server's machine that `corelog snapshot export` made, and that the \
@@ -170,7 +188,7 @@ fn lost(topic: &TopicName, error: &corelog_client::Error) -> anyhow::Error {
     stop(Exit::Unknown, format!("{error}; {next}"))
 }
 
-fn show(args: &Args, status: &Answer, took: Duration) -> anyhow::Result<Exit> {
+fn show(args: &Args, server: &str, status: &Answer, took: Duration) -> anyhow::Result<Exit> {
     let id = status.id.map(|id| id.to_string()).unwrap_or_default();
     let mut out = Out::new();
     match args.client.output {
@@ -178,6 +196,7 @@ fn show(args: &Args, status: &Answer, took: Duration) -> anyhow::Result<Exit> {
             out.facts([
                 ("topic", args.topic.to_string()),
                 ("id", id),
+                ("server", server.to_owned()),
                 ("bytes", Amount(status.bytes_done).to_string()),
                 ("seconds", format!("{:.3}", took.as_secs_f64())),
             ])?;
@@ -202,6 +221,7 @@ fn show(args: &Args, status: &Answer, took: Duration) -> anyhow::Result<Exit> {
             out.json(&json!({
                 "name": args.topic.as_str(),
                 "id": id,
+                "server": server,
                 "bytes": status.bytes_done,
                 "seconds": took.as_secs_f64(),
                 "partitions": partitions.collect::<Vec<_>>(),

@@ -54,6 +54,7 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
     const HEADERS: [&str; 5] = ["PARTITION", "STATE", "READ", "SEALED", "SCRUBBED"];
     let partition = args.partition.map(PartitionId::new);
     let (admin, topic) = client.admin().of(&args.topic).await?;
+    let server = admin.address().unwrap_or_default();
     let id = topic.id;
     let mut scrub = admin.scrub_topic(&args.topic, Some(id), partition).await?;
     if args.wait {
@@ -76,12 +77,20 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
         ]
     };
     let (format, all) = (args.client.output, &scrub.partitions);
-    partitions::print(format, &args.topic, &HEADERS, all, row, partition_json)?;
+    let place = (&args.topic, server);
+    partitions::print(format, place, &HEADERS, all, row, partition_json)?;
+    let topic = match args.wait {
+        // What was told of it is as old as the wait was long.
+        true => admin.describe_topic(&args.topic).await,
+        false => Ok(topic),
+    };
     let mut exit = Exit::Done;
     let is_meant = |one: &&describe_topic::Partition| partition.is_none_or(|only| only == one.id);
-    if let Err(error) =
-        closed::check_none_failed(&args.topic, topic.partitions.iter().filter(is_meant))
-    {
+    let are_open = topic.map_err(anyhow::Error::new).and_then(|topic| {
+        let meant = topic.partitions.iter().filter(is_meant);
+        closed::check_none_failed(&args.topic, meant)
+    });
+    if let Err(error) = are_open {
         exit::tell(&error);
         exit = exit::of(&error);
     }

@@ -80,8 +80,9 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     if lowest > now.log_start {
         let loss = format!(
-            "the records of {place} from {} to before {lowest}",
-            now.log_start
+            "the records of {place} from {} to before {lowest} at {}",
+            now.log_start,
+            admin.address().unwrap_or_default()
         );
         if consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave {
             return Ok(Exit::Done);

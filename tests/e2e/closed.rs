@@ -2,13 +2,18 @@
 
 use std::path::Path;
 
+use corelog_protocol::message::{describe_topic, scrub_topic};
+use corelog_record::{PartitionId, TopicName};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::corelog::Corelog;
+use crate::support::deadline::{output_of, until};
 use crate::support::folder::Folder;
 use crate::support::http;
 use crate::support::schema;
 use crate::support::server::{Server, Start};
+use crate::support::wire::Wire;
 
 /// What a log holds, by its names in JSON.
 const HOLDS: [&str; 7] = [
@@ -164,6 +169,62 @@ fn whoever_needs_what_could_not_be_opened_is_told_what_mends_it_and_that_nothing
         assert!(said.contains("`corelog repair --dir`"), "{args:?}: {said}");
         assert!(!said.contains("unknown"), "{args:?}: {said}");
     }
+}
+
+/// It went by what had been told before the wait.
+#[test]
+fn a_scrub_that_waits_is_judged_by_how_the_partitions_are_at_its_end() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    // At this rate it would take longer than any test may.
+    let file = folder.file("corelog.toml", b"scrub-rate = '64KiB'\n");
+    let start = || Start::on(&data).arg("--config").arg(&file).start();
+    let server = start();
+    let corelog = Corelog::to(&server);
+    let create = ["topic", "create", "t", "--partitions", "2"];
+    corelog
+        .run([&create[..], &["--segment-bytes", "1MiB"]].concat())
+        .done();
+    let line = [[b'x'; 1023].as_slice(), b"\n"].concat();
+    for _ in 0..4 {
+        let produce = ["produce", "t", "--partition", "1"];
+        corelog.feed(produce, &line.repeat(2 * 1024)).done();
+    }
+    corelog
+        .feed(["produce", "t", "--partition", "0"], b"a\n")
+        .done();
+    assert!(server.stop().status.success());
+    let manifest = data.join("topics/t/0/manifest");
+    let sound = std::fs::read(&manifest).unwrap();
+    std::fs::write(&manifest, b"rotten").unwrap();
+    let server = start();
+    let corelog = Corelog::to(&server);
+    let waiting = corelog.command(["scrub", "t", "--wait"]).spawn().unwrap();
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = TopicName::new("t").unwrap();
+    let name = topic.clone();
+    let told = wire.call(&describe_topic::Request { name }, &[]);
+    let id = told.unwrap().unwrap().0.id;
+    until("the scrub has begun", || {
+        let request = scrub_topic::Request {
+            topic: topic.clone(),
+            id,
+            partition: Some(PartitionId::new(1)),
+            start: false,
+        };
+        let (told, _) = wire.call(&request, &[]).unwrap().unwrap();
+        told.partitions[0].state != scrub_topic::State::Idle
+    });
+    std::fs::write(&manifest, sound).unwrap();
+    corelog.run(["partition", "reopen", "t", "0"]).done();
+    std::fs::write(&file, "scrub-rate = '1GiB'\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    let output = output_of(waiting, "a scrub");
+    let said = String::from_utf8_lossy(&output.stderr);
+    // It is open, and was not when its turn came.
+    assert!(!said.contains("could not be opened"), "{said}");
+    assert!(said.contains("t/0: the pass ended early"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
 }
 
 /// It ended with the refusal: nothing of the topic was read, in no run.

@@ -1,8 +1,10 @@
 //! Commands that are given several servers: what is asked of all of them, and what of one alone.
 
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::describe_topic;
 use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::settings::SettingsChange;
 use corelog_record::TopicName;
 use serde_json::{Value, json};
 
@@ -202,4 +204,212 @@ fn a_snapshot_says_where_it_was_taken_and_what_it_lacks_of_partitions_that_are_f
     let (taken, said) = take(&of([&a, &b]), "two");
     assert_eq!(taken["followed"][0]["left_out"], 2);
     assert!(said.contains("another node owns partition 0"), "{said}");
+}
+
+/// As one that answers "no such topic", so that the next got another log of that name, or a restore made one.
+#[test]
+fn a_topic_that_cannot_be_read_is_there_and_no_second_one_of_its_name_is_made() {
+    let folder = Folder::new();
+    let (mut a, b, topic) = level_pair(&folder, 3);
+    let c = Node::start(&folder, "c");
+    c.topic("u", 1);
+    c.corelog().run(["snapshot", "create", "s"]).done();
+    a.stop();
+    std::fs::write(a.topic_dir(&topic).join("topic"), b"rotten").unwrap();
+    a.up();
+    let name = topic.name.clone();
+    let told = a.ask(&describe_topic::Request { name }).unwrap_err();
+    assert!(told.is(ErrorCode::Damaged), "{told:?}");
+    let (out, said, code) = Corelog::at(&a.address()).run(["topic", "list"]).parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("topic t is there") && !String::from_utf8(out).unwrap().contains("t "));
+    let both = of([&c, &a]);
+    for (corelog, words) in [
+        (&a.corelog(), &["topic", "create", "t"][..]),
+        (&a.corelog(), &["topic", "create", "t", "--if-not-exists"]),
+        (&a.corelog(), &["produce", "t"]),
+        (&both, &["topic", "create", "t", "--if-not-exists"]),
+        (&both, &["restore", "s", "--topic", "t"]),
+        (&both, &["topic", "delete", "t", "--yes"]),
+    ] {
+        let said = corelog.run(words).failed(3);
+        assert!(said.contains("could not be read"), "{words:?}: {said}");
+        assert!(!said.contains("topic create"), "{words:?}: {said}");
+    }
+    assert!(!has(&c, "t"));
+    // A copy is read all the same.
+    let read = ["consume", "t", "--count", "1", "--format", "%o"];
+    assert_eq!(of([&a, &b]).run(read).text().trim(), "0");
+}
+
+/// That of the server went that was the first to answer.
+#[test]
+fn of_two_servers_that_own_a_topic_of_one_name_neither_loses_it_until_one_is_named() {
+    let folder = Folder::new();
+    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topics = [a.topic("t", 1), b.topic("t", 1)];
+    let both = of([&a, &b]);
+    let delete = ["topic", "delete", "t", "--yes", "--output", "json"];
+    let said = both.run(delete).failed(6);
+    for (node, topic) in [&a, &b].into_iter().zip(&topics) {
+        let owner = format!("{} (its owner, id {})", node.address(), topic.id);
+        assert!(said.contains(&owner), "{said}");
+        assert!(has(node, "t"));
+    }
+    // One node by two of its addresses is one.
+    let twice = format!("{},{}", a.address(), a.server().address());
+    let (_, said, code) = Corelog::at(&twice)
+        .run(["topic", "delete", "t", "--dry-run"])
+        .parts();
+    assert_eq!(code, Some(0), "{said}");
+    b.kill();
+    let said = both.run(delete).failed(4);
+    assert!(
+        said.contains(&format!("--server {}", a.address())),
+        "{said}"
+    );
+    assert!(has(&a, "t"));
+    b.up();
+    Corelog::at(&a.address()).run(delete).done();
+    let deleted = both.run(delete).json();
+    assert_eq!(deleted["server"], b.address());
+    fits("topic-delete", &deleted);
+    let said = both.run(delete).failed(1);
+    assert!(said.contains("`corelog topic list`"), "{said}");
+}
+
+/// The first that answered made a second topic of that name.
+#[test]
+fn a_topic_is_restored_only_once_every_server_says_that_it_has_none_of_that_name() {
+    let folder = Folder::new();
+    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    a.topic("u", 1);
+    b.topic("t", 1);
+    a.corelog().run(["snapshot", "create", "s"]).done();
+    let both = of([&a, &b]);
+    let restore = |name| both.run(["restore", "s", "--topic", name, "--output", "json"]);
+    let said = restore("t").failed(1);
+    assert!(
+        said.contains(&b.address()) && said.contains("--topic"),
+        "{said}"
+    );
+    let restored = restore("v").json();
+    assert_eq!(restored["server"], a.address());
+    fits("restore", &restored);
+    b.kill();
+    for name in ["t", "w"] {
+        let said = restore(name).failed(4);
+        assert!(said.contains(&b.address()), "{said}");
+        assert!(!has(&a, name));
+    }
+}
+
+/// Which of several had done it, or refused it, was nowhere said.
+#[test]
+fn what_one_of_several_servers_did_says_which_of_them() {
+    let folder = Folder::new();
+    let (mut a, b, topic) = level_pair(&folder, 3);
+    let (mine, both) = (a.address(), of([&a, &b]));
+    let json = |corelog: &Corelog, words: &[&str]| {
+        let (out, said, code) = corelog.run([words, &["--output", "json"]].concat()).parts();
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+        serde_json::from_slice::<Value>(&out).unwrap()
+    };
+    both.run(["snapshot", "create", "s"]).done();
+    let delete = ["snapshot", "delete", "s"];
+    let said = both.run(delete).failed(6);
+    assert!(said.contains(&format!(" at {mine} ")), "{said}");
+    let told = json(&both, &["snapshot", "delete", "s", "--yes"]);
+    assert_eq!(told["server"], mine);
+    fits("snapshot-delete", &told);
+    let said = both.run(["snapshot", "delete", "s", "--yes"]).failed(1);
+    assert!(said.contains(&mine), "{said}");
+    let said = both.run(["promote", "t", "--partition", "0"]).failed(1);
+    assert!(said.contains(&mine), "{said}");
+    let told = json(&both, &["scrub", "t"]);
+    assert_eq!(told["server"], mine);
+    a.kill();
+    let told = json(&both, &["promote", "t", "--accept-loss"]);
+    assert_eq!(told["server"], b.address());
+    fits("promote", &told);
+    a.up();
+    until("the old owner is fenced", || {
+        status(&a, &topic, 0).role == Role::Fenced
+    });
+    let (_, said, _) = Corelog::at(&mine)
+        .run(["topic", "delete", "t", "--dry-run"])
+        .parts();
+    assert!(said.contains("until another took its place"), "{said}");
+    let told = json(&both, &["rejoin", "t", "--to", &b.address()]);
+    assert_eq!(told["server"], mine);
+    fits("rejoin", &told);
+}
+
+/// It waited for each topic as long as for the first, and its JSON said that nothing was left out.
+#[test]
+fn a_snapshot_of_which_nobody_tells_what_it_lacks_says_that() {
+    let folder = Folder::new();
+    let (_a, b, _) = level_pair(&folder, 3);
+    b.proxy.hold(0, Kind::DescribeTopic);
+    let words = [
+        "snapshot",
+        "create",
+        "s",
+        "--timeout",
+        "1s",
+        "--output",
+        "json",
+    ];
+    let (out, said, code) = of([&b, &b]).run(words).parts();
+    assert_eq!(code, Some(0), "{said}");
+    let taken: Value = serde_json::from_slice(&out).unwrap();
+    fits("snapshot-create", &taken);
+    assert_eq!(
+        (&taken["followed"], &taken["unknown"]),
+        (&json!([]), &json!(["t"]))
+    );
+    assert!(said.contains("is not known"), "{said}");
+    b.proxy.release(0, Kind::DescribeTopic);
+    let taken = b
+        .corelog()
+        .run(["snapshot", "create", "u", "--output", "json"])
+        .json();
+    assert_eq!(taken["unknown"], json!([]));
+}
+
+/// It read those that the first server has a copy of.
+#[test]
+fn a_measurement_reads_all_partitions_that_any_server_has() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    let clone = ["clone", "t", "--from", &a.address()];
+    b.corelog().run(clone).done();
+    a.alter(&topic, Some(2), SettingsChange::default());
+    for partition in 0..2 {
+        a.fill(&topic, partition, 1);
+    }
+    let both = of([&b, &a]);
+    let read = [
+        "bench",
+        "consume",
+        "--topic",
+        "t",
+        "--unchecked",
+        "--output",
+        "json",
+    ];
+    let read = both.run(read).json();
+    assert_eq!(
+        (&read["partitions"], &read["records"]),
+        (&json!(2), &json!(4))
+    );
+    let write = [
+        "bench", "produce", "--topic", "t", "--yes", "--total", "1MiB",
+    ];
+    let (_, said, code) = both
+        .run([&write[..], &["--partitions", "2"]].concat())
+        .parts();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("is there already"), "{said}");
 }

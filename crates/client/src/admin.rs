@@ -16,7 +16,7 @@ use corelog_record::{Offset, PartitionId, TopicId, TopicName};
 
 use crate::Error;
 use crate::client::Inner;
-use crate::retry::Repeat;
+use crate::retry::{Deadline, Repeat};
 
 /// Administration. Requests that change something are sent again only if they were certainly not
 /// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look. What concerns one
@@ -70,7 +70,16 @@ impl Admin {
     /// # Errors
     /// As for [`Admin::describe_topic`].
     pub async fn of(&self, topic: &TopicName) -> Result<(Self, describe_topic::Answer), Error> {
-        let (server, told) = self.describe(topic).await?;
+        self.of_by(self.client.deadline(), topic).await
+    }
+
+    /// The same for whoever has so much time.
+    async fn of_by(
+        &self,
+        deadline: Deadline,
+        topic: &TopicName,
+    ) -> Result<(Self, describe_topic::Answer), Error> {
+        let (server, told) = self.describe(deadline, topic).await?;
         Ok((self.at(server), told))
     }
 
@@ -168,38 +177,48 @@ impl Admin {
     /// # Errors
     /// [`Error::Refused`] (`UnknownTopic`), or why no server answered.
     pub async fn describe_topic(&self, name: &TopicName) -> Result<describe_topic::Answer, Error> {
-        Ok(self.describe(name).await?.1)
+        Ok(self.describe(self.client.deadline(), name).await?.1)
     }
 
     /// The same, and which of the servers told it.
-    async fn describe(&self, name: &TopicName) -> Result<(usize, describe_topic::Answer), Error> {
+    async fn describe(
+        &self,
+        deadline: Deadline,
+        name: &TopicName,
+    ) -> Result<(usize, describe_topic::Answer), Error> {
         let request = describe_topic::Request { name: name.clone() };
         let server = match self.server {
             Some(server) => server,
-            None => match self.client.call_in_turn(&request).await {
+            None => match self.client.call_in_turn(deadline, &request).await {
                 Err(error) if error.is_unknown_topic() => {
                     self.client.metadata.doubt(name);
-                    self.client.topic(name).await?.teller.server
+                    self.client.topic_by(deadline, name).await?.teller.server
                 }
                 told => return told,
             },
         };
-        let told = self.client.call_at(server, &request, Repeat::Always);
+        let told = self
+            .client
+            .call_at(deadline, server, &request, Repeat::Always);
         Ok((server, told.await?))
     }
 
-    /// All topics by name, with their partitions and where these live.
+    /// All topics by name, with their partitions and where these live; of those that cannot be read
+    /// [`Client::metadata`](crate::Client::metadata) tells.
     ///
     /// # Errors
     /// Why no server answered.
     pub async fn list_topics(&self) -> Result<Vec<metadata::Topic>, Error> {
         let request = metadata::Request { topics: None };
+        let deadline = self.client.deadline();
         let told = match self.server {
             Some(server) => {
-                let told = self.client.call_at(server, &request, Repeat::Always);
+                let told = self
+                    .client
+                    .call_at(deadline, server, &request, Repeat::Always);
                 told.await?
             }
-            None => self.client.call_in_turn(&request).await?.1,
+            None => self.client.call_in_turn(deadline, &request).await?.1,
         };
         Ok(told.topics)
     }
@@ -323,13 +342,24 @@ impl Admin {
 
     /// Asks the one server, or any.
     async fn call<R: Call>(&self, request: &R, repeat: Repeat) -> Result<R::Answer, Error> {
+        self.call_by(self.client.deadline(), request, repeat).await
+    }
+
+    /// The same for whoever has so much time.
+    async fn call_by<R: Call>(
+        &self,
+        deadline: Deadline,
+        request: &R,
+        repeat: Repeat,
+    ) -> Result<R::Answer, Error> {
         match self.server {
-            Some(server) => self.client.call_at(server, request, repeat).await,
-            None => self.client.call(request, repeat).await,
+            Some(server) => self.client.call_at(deadline, server, request, repeat).await,
+            None => self.client.call(deadline, request, repeat).await,
         }
     }
 
-    /// Asks about a topic: any server, or where `id` is to be looked up the one that told it. Another one may have a copy.
+    /// Asks about a topic: any server, or where `id` is to be looked up, within the same time, the one that told it. Another
+    /// one may have a copy.
     async fn call_of<R: Call>(
         &self,
         name: &TopicName,
@@ -341,8 +371,10 @@ impl Admin {
             Some(id) => self.call(&request(id), repeat).await,
             // Asked for anew: what changes or goes shall be the topic as it is now.
             None => {
-                let (admin, topic) = self.of(name).await.map_err(Error::of_look_up)?;
-                admin.call(&request(topic.id), repeat).await
+                let deadline = self.client.deadline();
+                let told = self.of_by(deadline, name).await;
+                let (admin, topic) = told.map_err(Error::of_look_up)?;
+                admin.call_by(deadline, &request(topic.id), repeat).await
             }
         }
     }

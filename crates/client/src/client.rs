@@ -121,7 +121,8 @@ impl Client {
         topics: Option<Vec<TopicName>>,
     ) -> Result<metadata::Answer, Error> {
         let request = metadata::Request { topics };
-        Ok(self.inner.call_in_turn(&request).await?.1)
+        let deadline = self.inner.deadline();
+        Ok(self.inner.call_in_turn(deadline, &request).await?.1)
     }
 
     /// What the server said of itself: node, core, addresses, limits, software.
@@ -260,11 +261,12 @@ impl Inner {
     /// reached: done there, or perhaps, it would be done by another one as well.
     pub(crate) async fn call<R: Call>(
         &self,
+        deadline: Deadline,
         request: &R,
         repeat: Repeat,
     ) -> Result<R::Answer, Error> {
         let reached = &OnceLock::new();
-        Retry::new(repeat, &self.config)
+        Retry::until(deadline, repeat, &self.config)
             .run(|deadline| async move {
                 let connection = match reached.get() {
                     Some(server) => self.connect(*server).await?,
@@ -284,9 +286,10 @@ impl Inner {
     /// Asks what any of the servers may tell, each as it knows it, and which of them answered.
     pub(crate) async fn call_in_turn<R: Call>(
         &self,
+        deadline: Deadline,
         request: &R,
     ) -> Result<(usize, R::Answer), Error> {
-        Retry::new(Repeat::Always, &self.config)
+        Retry::until(deadline, Repeat::Always, &self.config)
             .run(|deadline| async move {
                 let (server, connection) = self.next_server(deadline).await?;
                 let answer = self.ask_in_turn(server, &connection, request, deadline);
@@ -314,11 +317,12 @@ impl Inner {
     /// The same of one of the servers, which is asked first from then on.
     pub(crate) async fn call_at<R: Call>(
         &self,
+        deadline: Deadline,
         server: usize,
         request: &R,
         repeat: Repeat,
     ) -> Result<R::Answer, Error> {
-        Retry::new(repeat, &self.config)
+        Retry::until(deadline, repeat, &self.config)
             .run(|deadline| async move {
                 let connection = self.connect(server).await?;
                 let answer = connection.call(request, deadline.left()).await?.head;

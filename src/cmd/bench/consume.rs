@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let partitions = client.topic(&args.topic).await?.partition_count();
+    let partitions = client.topic_anew(&args.topic).await?.partition_count();
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = u32::try_from(threads).unwrap_or(u32::MAX);
     let threads = threads.min(args.consumers);

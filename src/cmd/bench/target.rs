@@ -17,7 +17,7 @@ pub(super) struct Consent {
     yes: bool,
 }
 
-/// Creates the topic if it is not there; gives how many partitions it has.
+/// Creates the topic if it is not there; gives how many partitions it has, whichever of the servers has them.
 ///
 /// # Errors
 /// As the client says; exit code 6 for a topic that has records, without consent.
@@ -50,5 +50,5 @@ pub(super) async fn create(
         );
         return Err(stop(Exit::Denied, message));
     }
-    Ok(u32::try_from(known.partitions.len())?)
+    Ok(client.topic_anew(name).await?.partition_count())
 }

@@ -35,7 +35,7 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
     };
     let each = partitions::each(&admin, topic, args.partition, |_| Meant::Yes, ask).await?;
     let mut exit = Exit::Done;
-    let ended = each.end(topic, |done| {
+    let ended = each.end(topic, |_, done| {
         let printed = print(topic, args.client.output, done);
         exit = say_left(topic, done);
         printed

@@ -1,14 +1,16 @@
 //! `corelog snapshot create`.
 
-use corelog_client::Client;
+use corelog_client::{Admin, Client};
 use corelog_protocol::message::describe_topic;
 use corelog_protocol::message::replica_status::Role;
-use corelog_protocol::message::snapshot::Topic;
+use corelog_protocol::message::snapshot::{Snapshot, Topic};
 use corelog_record::{PartitionId, TopicName};
 use corelog_storage::snapshot::Name;
 use serde_json::json;
+use tokio::time::{Instant, timeout_at};
 
 use super::show;
+use crate::cmd::topic::closed::known;
 use crate::exit::{Exit, say};
 use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
@@ -51,19 +53,8 @@ async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
         .create_snapshot(args.name.as_str(), args.topics.clone())
         .await;
     let taken = session::changing(taken)?;
-    let mut left_out = Vec::new();
-    for topic in &taken.topics {
-        match admin.describe_topic(&topic.name).await {
-            Ok(told) => {
-                let lacking = Role::ALL.map(|role| LeftOut::of(topic, &told, role));
-                left_out.extend(lacking.into_iter().flatten());
-            }
-            Err(error) => say(&format!(
-                "{}: how much of it is left out is not known: {error}",
-                topic.name
-            )),
-        }
-    }
+    let until = Instant::now() + args.client.timeout();
+    let (left_out, unknown) = lacking(&admin, &taken, until).await;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => out.table(&show::HEADERS, show::rows(&taken))?,
@@ -71,6 +62,7 @@ async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
             let mut json = show::json(&taken);
             json["server"] = server.into();
             json["followed"] = left_out.iter().flat_map(LeftOut::json).collect();
+            json["unknown"] = unknown.iter().map(|name| name.as_str()).collect();
             out.json(&json)?;
         }
     }
@@ -79,7 +71,36 @@ async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
     for one in &left_out {
         say(&one.said());
     }
+    if let [first, others @ ..] = &unknown[..] {
+        let others = match others.len() {
+            0 => String::new(),
+            count => format!(" and {count} other topics"),
+        };
+        say(&format!(
+            "{first}{others}: if something is left out is not known; `corelog topic describe` says if {server} owns it"
+        ));
+    }
     Ok(Exit::Done)
+}
+
+/// What a snapshot lacks, as the server tells until then, and the topics of which it does not tell.
+async fn lacking<'a>(
+    admin: &Admin,
+    taken: &'a Snapshot,
+    until: Instant,
+) -> (Vec<LeftOut<'a>>, Vec<&'a TopicName>) {
+    let (mut left_out, mut unknown) = (Vec::new(), Vec::new());
+    for topic in &taken.topics {
+        let told = timeout_at(until, admin.describe_topic(&topic.name)).await;
+        match told {
+            Ok(Ok(told)) if told.id == topic.id => {
+                let lacking = Role::ALL.map(|role| LeftOut::of(topic, &told, role));
+                left_out.extend(lacking.into_iter().flatten());
+            }
+            _ => unknown.push(&topic.name),
+        }
+    }
+    (left_out, unknown)
 }
 
 /// What a snapshot lacks of a topic in partitions that the server does not own, for the same reason: of them only what is
@@ -89,12 +110,13 @@ struct LeftOut<'a> {
     /// What the server is to each of them.
     role: Role,
     source: Option<String>,
-    /// Each, and the records that the server has, or knows that its source has, beyond those in the snapshot.
-    records: Vec<(PartitionId, u64)>,
+    /// Each, and the records that the server has, or knows that its source has, beyond those in the snapshot; none of one whose
+    /// log is not open.
+    records: Vec<(PartitionId, Option<u64>)>,
 }
 
 impl<'a> LeftOut<'a> {
-    /// In partitions that it is `role` to; none of those that it owns, nor of a topic that is not that one any more.
+    /// In partitions that it is `role` to; none of those that it owns.
     fn of(taken: &'a Topic, told: &describe_topic::Answer, role: Role) -> Option<Self> {
         let is_it = |one: &&describe_topic::Partition| one.role == role && role != Role::Owner;
         let those = || told.partitions.iter().filter(is_it);
@@ -102,11 +124,10 @@ impl<'a> LeftOut<'a> {
             let held = taken.partitions.iter().find(|held| held.id == now.id)?;
             let here = now.log_end.get().saturating_sub(held.end.get());
             let left = here.saturating_add(now.lag_records.unwrap_or(0));
-            Some((now.id, left))
+            Some((now.id, known(now, left)))
         });
         let records: Vec<_> = records.collect();
-        let is_told = told.id == taken.id && !records.is_empty();
-        is_told.then(|| Self {
+        (!records.is_empty()).then(|| Self {
             topic: &taken.name,
             role,
             source: those().find_map(|one| one.source.clone()),
@@ -117,8 +138,13 @@ impl<'a> LeftOut<'a> {
     fn said(&self) -> String {
         let ids = self.records.iter().map(|(id, _)| id.to_string());
         let ids = ids.collect::<Vec<_>>().join(", ");
-        let sum = self.records.iter().map(|(_, left)| left);
-        let sum = sum.fold(0_u64, |sum, left| sum.saturating_add(*left));
+        let lefts = self.records.iter().map(|(_, left)| *left);
+        // Of one that is not open nobody knows.
+        let sum = lefts.clone().flatten().fold(0, u64::saturating_add);
+        let count = match lefts.flatten().next() {
+            Some(_) => format!("at least {sum}"),
+            None => "an unknown number of".to_owned(),
+        };
         let (why, next) = match self.role {
             Role::Fenced => (
                 format!("another node owns partition {ids} by now"),
@@ -137,7 +163,7 @@ impl<'a> LeftOut<'a> {
             }
         };
         format!(
-            "{}: {why}: at least {sum} records are not in the snapshot; {next}",
+            "{}: {why}: {count} records are not in the snapshot; {next}",
             self.topic
         )
     }

@@ -1,12 +1,12 @@
 //! `corelog snapshot delete`.
 
+use anyhow::Context as _;
 use corelog_client::Client;
-use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::snapshot::Snapshot;
 use serde_json::json;
 
 use crate::consent::{self, Decision};
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::output::{Format, Out};
 use crate::quantity::{Amount, rfc3339};
 use crate::{cli, session};
@@ -17,7 +17,7 @@ use crate::{cli, session};
     long_about = "Delete a snapshot, and what it alone still holds.\n\n\
         Records that its topics still have stay where they are; those that retention has removed \
         from them are gone for good. One that cannot be read can be deleted, too. Asks first on a \
-        terminal and needs --yes elsewhere.",
+        terminal and needs --yes elsewhere. Of several servers the first that answers is meant, and is named.",
     after_long_help = "EXAMPLES\n  \
         corelog snapshot delete monday --dry-run\n  \
         corelog snapshot delete monday --yes"
@@ -40,12 +40,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn delete(args: &Args, client: Client) -> anyhow::Result<Exit> {
     // Another server has others of that name.
     let (admin, _) = client.admin().of_one().await?;
+    let server = admin.address().unwrap_or_default();
     let snapshot = match admin.snapshot(&args.name).await {
         Ok(snapshot) => Some(snapshot),
-        Err(error) if is_damage(&error) => None,
-        Err(error) => return Err(error.into()),
+        Err(error) if exit::is_damage(&error) => None,
+        Err(error) => return Err(error).context(server.to_owned()),
     };
-    let loss = loss(&args.name, snapshot.as_ref());
+    let loss = loss(&args.name, server, snapshot.as_ref());
     if consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave {
         return Ok(Exit::Done);
     }
@@ -53,23 +54,18 @@ async fn delete(args: &Args, client: Client) -> anyhow::Result<Exit> {
     // has none to tell.
     let created = snapshot.map(|snapshot| snapshot.created);
     let deleted = admin.delete_snapshot(&args.name, created).await;
-    session::changing(deleted)?;
+    session::changing(deleted).context(server.to_owned())?;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => out.line(&format!("deleted {loss}"))?,
-        Format::Json => out.json(&json!({ "name": args.name }))?,
+        Format::Json => out.json(&json!({ "name": args.name, "server": server }))?,
     }
     out.flush()?;
     Ok(Exit::Done)
 }
 
-fn is_damage(error: &corelog_client::Error) -> bool {
-    let refusal = error.refusal();
-    refusal.is_some_and(|refusal| refusal.is(ErrorCode::Damaged))
-}
-
 /// What goes with it, as far as that can be told.
-fn loss(name: &str, snapshot: Option<&Snapshot>) -> String {
+fn loss(name: &str, server: &str, snapshot: Option<&Snapshot>) -> String {
     let what = match snapshot {
         Some(snapshot) => {
             let bytes: u64 = snapshot.topics.iter().map(|topic| topic.bytes).sum();
@@ -79,5 +75,5 @@ fn loss(name: &str, snapshot: Option<&Snapshot>) -> String {
         }
         None => ", which cannot be read".to_owned(),
     };
-    format!("snapshot {name}{what} (what topics still have stays)")
+    format!("snapshot {name} at {server}{what} (what topics still have stays)")
 }

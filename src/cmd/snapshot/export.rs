@@ -11,7 +11,7 @@ use corelog_storage::format::node::{NODE, SNAPSHOTS, TOPICS};
 use corelog_storage::snapshot::{self, Name};
 use serde_json::json;
 
-use crate::exit::{Exit, stop};
+use crate::exit::{self, Exit, stop};
 use crate::output::{Format, Out};
 use crate::progress;
 use crate::quantity::Amount;
@@ -112,7 +112,14 @@ fn told(error: Error) -> anyhow::Error {
             "`corelog snapshot list` shows those that there are, --data-dir says where"
         }
         Error::Occupied { .. } => "name a directory that is not there yet (see --help)",
-        error => return anyhow::Error::new(error),
+        error => {
+            let error = anyhow::Error::new(error);
+            if exit::of(&error) != Exit::Damage {
+                return error;
+            }
+            let next = "`corelog snapshot list` shows which can be read: export another one";
+            return stop(Exit::Damage, format!("{}; {next}", exit::sentence(&error)));
+        }
     };
     stop(Exit::Failed, format!("{error}; {next}"))
 }
@@ -161,10 +168,15 @@ fn is_unfinished(target: &Path) -> bool {
 }
 
 fn unfinished(target: &Path) -> anyhow::Error {
-    let target = target.display();
+    let target = target_path(target);
+    // A path has no NUL, which is all that cannot be quoted.
+    let remove = match shlex::try_quote(&target) {
+        Ok(quoted) => format!("remove it with `rm -r -- {quoted}`"),
+        Err(_) => "remove it".to_owned(),
+    };
     let message = format!(
-        "{target} holds an export that did not come to its end, and is no snapshot: remove it with `rm -r {target}` and ask \
-         again, or name another directory (see --help)"
+        "{target} holds an export that did not come to its end, and is no snapshot: {remove} and ask again, or name another \
+         directory (see --help)"
     );
     stop(Exit::Failed, message)
 }

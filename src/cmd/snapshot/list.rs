@@ -1,10 +1,10 @@
 //! `corelog snapshot list`.
 
-use corelog_client::Client;
+use corelog_client::{Client, Error};
 use serde_json::json;
 
 use super::show;
-use crate::exit::{Exit, say};
+use crate::exit::{self, Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::{cli, session};
 
@@ -33,7 +33,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let admin = client.admin();
     let (snapshots, unreadable) = match &args.name {
-        Some(name) => (vec![admin.snapshot(name).await?], Vec::new()),
+        Some(name) => {
+            let told = admin.snapshot(name).await;
+            (
+                vec![told.map_err(|error| unlisted(name, error))?],
+                Vec::new(),
+            )
+        }
         None => {
             let answer = admin.list_snapshots().await?;
             (answer.snapshots, answer.unreadable)
@@ -67,4 +73,15 @@ async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
         true => Exit::Done,
         false => Exit::Damage,
     })
+}
+
+/// A snapshot is no topic: no copy of it is anywhere that it could be repaired from.
+fn unlisted(name: &str, error: Error) -> anyhow::Error {
+    if !exit::is_damage(&error) {
+        return error.into();
+    }
+    let message = format!(
+        "{error}; `corelog snapshot list` shows which can be read, `corelog snapshot delete {name}` removes it"
+    );
+    stop(Exit::Damage, message)
 }

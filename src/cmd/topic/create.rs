@@ -1,13 +1,13 @@
 //! `corelog topic create`.
 
-use anyhow::Context as _;
-use corelog_client::{Client, Error, NewTopic};
+use corelog_client::NewTopic;
 use corelog_record::TopicName;
 use serde_json::json;
 
 use super::policy::Policy;
 use crate::exit::Exit;
 use crate::output::{Format, Out};
+use crate::servers::{self, Place};
 use crate::{cli, quantity, session};
 
 /// Create a topic and print the policy in force.
@@ -17,7 +17,8 @@ use crate::{cli, quantity, session};
         A name is 1 to 249 of the characters A-Z a-z 0-9 . _ - and records are kept for ever \
         unless a retention is given. Partitions can be added later, never removed.\n\n\
         With several servers the first of them gets it, once each has answered that it has none of \
-        that name: two of one name are two logs. Ends with 4 if one of them does not answer.",
+        that name: two of one name are two logs. Ends with 4 if one of them does not answer, with 3 \
+        if one has such a topic and cannot read it.",
     after_long_help = "EXAMPLES\n  \
         corelog topic create events\n  \
         corelog topic create clicks --partitions 8 --retention-age 7d --retention-bytes 10GiB\n  \
@@ -46,7 +47,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn create(args: &Args) -> anyhow::Result<Exit> {
-    let (server, client) = chosen(args).await?;
+    let Place { server, client, .. } =
+        servers::place_of(&args.client, &args.name, "created").await?;
     let new = NewTopic {
         name: args.name.clone(),
         partitions: args.partitions,
@@ -80,44 +82,4 @@ async fn create(args: &Args) -> anyhow::Result<Exit> {
     out.flush()?;
     super::policy::warn(&topic.settings);
     Ok(Exit::Done)
-}
-
-/// Which server is asked: of several the one that has such a topic already, or the first, if none of them has.
-///
-/// # Errors
-/// Exit code 4 where one does not say whether it has.
-async fn chosen(args: &Args) -> anyhow::Result<(String, Client)> {
-    let options = &args.client;
-    let [first, others @ ..] = &options.server[..] else {
-        return Err(Error::NoServer.into());
-    };
-    if others.is_empty() {
-        return Ok((first.clone(), session::connected(options).await?));
-    }
-    let (mut none_there, mut silent) = (None, None);
-    for server in &options.server {
-        let asked = async {
-            let client = session::connect(options, vec![server.clone()]).await?;
-            let told = client.admin().describe_topic(&args.name).await;
-            Ok((client, told.map(drop)))
-        };
-        match asked.await {
-            Ok((client, Ok(()))) => return Ok((server.clone(), client)),
-            Ok((client, Err(error))) if error.is_unknown_topic() => {
-                none_there.get_or_insert((server.clone(), client));
-            }
-            Ok((_, Err(error))) | Err(error) => drop(silent.get_or_insert((server, error))),
-        }
-    }
-    match (none_there, silent) {
-        (Some(first), None) => Ok(first),
-        (_, Some((server, error))) => Err(error).with_context(|| {
-            format!(
-                "nothing is created: {server} does not say whether it has a topic {}, which would be another one; ask again \
-                 when it answers, or name the one server that is to have it with --server",
-                args.name
-            )
-        }),
-        (None, None) => Err(Error::NoServer.into()),
-    }
 }

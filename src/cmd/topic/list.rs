@@ -3,15 +3,19 @@
 use corelog_client::Client;
 use serde_json::json;
 
-use crate::exit::Exit;
+use crate::exit::{Exit, say};
 use crate::output::{Format, Out};
 use crate::{cli, session};
 
 /// List the topics.
 #[derive(clap::Args, Debug)]
-#[command(after_long_help = "EXAMPLES\n  \
+#[command(
+    long_about = "List the topics.\n\n\
+    Ends with 3 if one is there that cannot be read.",
+    after_long_help = "EXAMPLES\n  \
     corelog topic list\n  \
-    corelog topic list --output json | jq -r .name")]
+    corelog topic list --output json | jq -r .name"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     client: cli::Client,
@@ -23,7 +27,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let topics = client.admin().list_topics().await?;
+    let told = client.metadata(None).await?;
+    let topics = &told.topics;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -43,5 +48,11 @@ async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
         })?,
     }
     out.flush()?;
-    Ok(Exit::Done)
+    for unreadable in &told.errors {
+        say(&format!("corelog: {}", unreadable.error));
+    }
+    Ok(match told.errors.is_empty() {
+        true => Exit::Done,
+        false => Exit::Damage,
+    })
 }

@@ -205,7 +205,7 @@ fn a_snapshot_that_cannot_be_read_can_be_deleted() {
     let delete = ["snapshot", "delete", "bent"];
     let said = corelog.run(delete).failed(6);
     assert!(
-        said.contains("snapshot bent, which cannot be read"),
+        said.contains("snapshot bent at ") && said.contains(", which cannot be read"),
         "{said}"
     );
     assert!(data.join("snapshots/bent").exists());
@@ -335,11 +335,13 @@ fn an_export_goes_into_no_data_directory_and_what_an_interrupted_one_left_is_tol
         assert!(said.contains("data directory"), "{said}");
         assert!(!inside.ends_with("backup") || !inside.exists());
     }
-    let copy = folder.path().join("copy");
+    // What is to be removed is named so that a shell removes that, and nothing else.
+    let copy = folder.path().join("it's a copy");
     std::fs::create_dir_all(copy.join("topics/t/0")).unwrap();
     let said = export(&copy).failed(1);
+    let remove = format!("`rm -r -- \"{}\"`", copy.display());
     assert!(
-        said.contains("did not come to its end") && said.contains("rm -r"),
+        said.contains("did not come to its end") && said.contains(&remove),
         "{said}"
     );
     std::fs::remove_dir_all(&copy).unwrap();
@@ -348,6 +350,43 @@ fn an_export_goes_into_no_data_directory_and_what_an_interrupted_one_left_is_tol
     std::fs::write(copy.join("notes"), "of somebody else").unwrap();
     let said = export(&copy).failed(1);
     assert!(!said.contains("rm -r"), "{said}");
+}
+
+/// Whoever met it was sent to the topic, which is sound, and to a repair that there is not; of one without its files nobody knew
+/// if it had been restored.
+#[test]
+fn a_snapshot_that_cannot_be_read_is_told_with_what_helps() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    corelog.feed(["produce", "t"], b"a\n").done();
+    for name in ["rotten", "bare"] {
+        corelog.run(["snapshot", "create", name]).done();
+    }
+    let snapshots = data.join("snapshots");
+    std::fs::write(snapshots.join("rotten/snapshot"), b"rotten").unwrap();
+    std::fs::remove_dir_all(snapshots.join("bare/topics")).unwrap();
+    let (copy, data) = (folder.path().join("copy"), data.to_str().unwrap());
+    let copy = copy.to_str().unwrap();
+    for args in [
+        &["snapshot", "list", "rotten"][..],
+        &["restore", "rotten", "--topic", "r"],
+        &["snapshot", "export", "rotten", copy, "--data-dir", data],
+    ] {
+        let said = corelog.run(args).failed(3);
+        assert!(said.contains("`corelog snapshot list`"), "{said}");
+        assert!(!said.contains("corelog repair"), "{said}");
+    }
+    let said = corelog.run(["restore", "bare", "--topic", "r"]).failed(3);
+    assert!(said.contains("nothing was restored"), "{said}");
+    let (out, _, code) = corelog
+        .run(["snapshot", "delete", "rotten", "--yes"])
+        .parts();
+    let out = String::from_utf8(out).unwrap();
+    let place = format!("rotten at {}, which cannot be read", server.address());
+    assert!(code == Some(0) && out.contains(&place), "{out}");
 }
 
 #[test]

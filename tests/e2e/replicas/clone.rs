@@ -218,7 +218,8 @@ fn what_cannot_be_cloned_is_refused_and_nothing_is_overwritten() {
     assert_eq!(consume(&there, "0"), b"b\n");
 
     let said = there.run(["clone", "none", "--from", &source]).failed(1);
-    assert!(said.contains("UnknownTopic"), "{said}");
+    let whose = format!("UnknownTopic: {source}: there is no topic none");
+    assert!(said.contains(&whose), "{said}");
     there.run(["clone", "t", "--from", "127.0.0.1:1"]).failed(4);
     there.run(["clone", "t"]).failed(2);
     there

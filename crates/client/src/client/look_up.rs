@@ -23,7 +23,7 @@ impl Inner {
     }
 
     /// The same for whoever has so much time.
-    pub(super) async fn topic_by(
+    pub(crate) async fn topic_by(
         self: &Arc<Self>,
         deadline: Deadline,
         name: &TopicName,
@@ -60,18 +60,20 @@ impl Inner {
             Ok(answered) => answered,
             Err(error) => return self.metadata.known(name).ok_or(error),
         };
-        let aside = match self.take_in(name, server, answer) {
+        let (aside, silent) = match self.take_in(name, server, answer) {
             Ok(Told::Topic(topic)) => return Ok(topic),
             Ok(Told::Another(topic, teller)) => {
                 self.pass_over(server);
-                Some((topic, teller))
+                (Some((topic, teller)), None)
             }
-            Err(error) if error.is_unknown_topic() => None,
+            Err(error) if error.is_unknown_topic() => (None, None),
+            // It has one that it cannot read: another may have a copy.
+            Err(error) if is_damage(&error) => (None, Some(error)),
             Err(error) => return self.metadata.known(name).ok_or(error),
         };
         // Those who look for what this server has do not wait for the others.
         drop(asking);
-        self.topic_of_others(name, request, (server, aside), deadline)
+        self.topic_of_others(name, request, (server, aside, silent), deadline)
             .await
     }
 
@@ -162,18 +164,18 @@ impl Inner {
         Ok(answered?.head)
     }
 
-    /// A topic that `server` does not have, or of which it has another of that name. Each server knows its own: that there is
-    /// none, only all of them can tell, or the one that described it; it alone can tell that it is another now.
+    /// A topic that `server` does not have, cannot read (`silent`), or of which it has another of that name. Each server knows
+    /// its own: that there is none, only all of them can tell, or the one that described it; it alone can tell that it is
+    /// another now.
     async fn topic_of_others(
         &self,
         name: &TopicName,
         request: &metadata::Request,
-        (server, mut aside): (usize, Option<Aside>),
+        (server, mut aside, mut silent): (usize, Option<Aside>, Option<Error>),
         deadline: Deadline,
     ) -> Result<Arc<Topic>, Error> {
         let teller = self.metadata.teller(name);
-        let mut is_gone = teller == Some(server);
-        let mut silent: Option<Error> = None;
+        let mut is_gone = silent.is_none() && teller == Some(server);
         for step in 1..self.servers.len() {
             let other = (server + step) % self.servers.len();
             let answer = self.ask_once(other, request, deadline).await;
@@ -262,6 +264,13 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(120);
 
 /// A topic that is not believed yet.
 type Aside = (metadata::Topic, Teller);
+
+/// If a server has such a topic, and could not read it.
+fn is_damage(error: &Error) -> bool {
+    error
+        .refusal()
+        .is_some_and(|body| body.is(ErrorCode::Damaged))
+}
 
 fn about(name: &TopicName) -> metadata::Request {
     metadata::Request {

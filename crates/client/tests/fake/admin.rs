@@ -7,8 +7,9 @@ use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::message::settings::SettingsChange;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::{PartitionId, TopicName};
-use corelog_client::{Client, ClientConfig, NewTopic, Outcome};
+use corelog_client::{Client, ClientConfig, Error, NewTopic, Outcome};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::routing::connect_to;
 use crate::server::{Act, Server};
@@ -177,4 +178,33 @@ async fn what_may_be_done_on_one_server_is_asked_of_no_other_one() {
     assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
     let asked = |server: &Server| server.state.lock().unwrap().count_all("CreateTopic");
     assert_eq!((asked(&home), asked(&other)), (1, 0));
+}
+
+/// Each had as much time as both were to have, and so had each way to look the topic up.
+#[tokio::test]
+async fn a_change_and_the_look_up_before_it_share_the_time_that_they_have() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let limit = Duration::from_secs(2);
+    let mut first = None;
+    server.script(move |seen| match seen.request {
+        Request::DescribeTopic(_) => {
+            match first.get_or_insert_with(Instant::now).elapsed() < limit / 2 {
+                true => Act::Refuse(error(ErrorCode::Busy)),
+                false => Act::Serve,
+            }
+        }
+        Request::DeleteTopic(_) => Act::Ignore,
+        _ => Act::Serve,
+    });
+    let config = ClientConfig {
+        timeout: limit,
+        ..config(&server)
+    };
+    let admin = Client::connect(config).await.unwrap().admin();
+    let error = admin.delete_topic(&topic, None).await.unwrap_err();
+    let Error::TimedOut { after, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(after <= limit / 2, "{after:?}");
 }

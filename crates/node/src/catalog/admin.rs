@@ -18,6 +18,7 @@ use super::peers::{Forgotten, Newcomers};
 use super::placement::Load;
 use super::promises::Promises;
 use super::restore::Restores;
+use super::routes::unreadable;
 use super::spare;
 use super::topic::Topic;
 use crate::core::{Core, Disk, with_causes};
@@ -236,8 +237,14 @@ impl Admin {
         }
         match files::is_free(&self.core.root, name).await {
             Ok(true) => Ok(()),
+            Ok(false) if self.core.routes.borrow().unreadable().contains(name) => {
+                Err(unreadable(name))
+            }
             Ok(false) => {
-                let message = "a topic's files are there that cannot be read; see the server's log";
+                let message = format!(
+                    "files are in the place of topic {name} that are no topic's which is served; the server's log says \
+                     what they are"
+                );
                 Err(failure(ErrorCode::TopicExists, message))
             }
             Err(error) => Err(failed(&error)),

@@ -125,7 +125,8 @@ impl Admin {
                     continue;
                 }
             };
-            let told = topic_at(&line, &request.topic).await?;
+            let told = topic_at(&line, &request.topic).await;
+            let told = told.map_err(|error| said_by(address, error))?;
             if line.hello().node == self.core.shared.node {
                 let message = format!("{address} is this node");
                 return Err(failure(ErrorCode::InvalidRequest, message));
@@ -201,6 +202,12 @@ impl Admin {
             replicas: BTreeMap::new(),
         })
     }
+}
+
+/// What another node refused, with its address: it is not the node asked that refuses.
+fn said_by(address: &str, mut error: Failure) -> Failure {
+    error.message = format!("{address}: {}", error.message);
+    error
 }
 
 /// A partition that follows and copies nothing yet.

@@ -8,6 +8,7 @@
 //! <data>/quarantine/                   bytes that cannot be trusted
 //! ```
 
+use std::collections::BTreeSet;
 use std::io;
 
 use corelog_record::{PartitionId, TopicName};
@@ -72,12 +73,12 @@ pub(crate) fn quarantine_dir<D: Dir>(root: &D) -> D {
     root.child(QUARANTINE)
 }
 
-/// Reads all topics and places their partitions; tells how many cannot be read, which stay as they
+/// Reads all topics and places their partitions; tells which cannot be read, and stay as they
 /// are. An empty directory is a creation that was interrupted before it was answered: it goes.
 pub(crate) async fn load<D: Dir>(
     root: &D,
     core_count: u16,
-) -> Result<(Vec<Topic>, usize), CatalogError> {
+) -> Result<(Vec<Topic>, BTreeSet<TopicName>), CatalogError> {
     let topics_dir = root.child(TOPICS);
     topics_dir
         .create()
@@ -92,7 +93,7 @@ pub(crate) async fn load<D: Dir>(
         _ => {}
     }
     let mut load = Load::of_cores(core_count);
-    let (mut topics, mut unreadable) = (Vec::new(), 0);
+    let (mut topics, mut unreadable) = (Vec::new(), BTreeSet::new());
     for entry in topics_dir
         .list()
         .await
@@ -120,19 +121,19 @@ pub(crate) async fn load<D: Dir>(
                 }
             }
             Ok(None) => {
-                unreadable += 1;
                 let dir = topic_dir(root, &name).describe();
                 tracing::error!(
                     dir,
                     "records without a topic file: put it back from a backup"
                 );
+                unreadable.insert(name);
             }
             // It is not the topic that is amiss: a start that fails is tried again.
             Err(error) if error.is_out_of_files() => return Err(error),
             Err(error) => {
-                unreadable += 1;
                 let error = with_causes(&error);
                 tracing::error!(topic = %name, %error, "the topic cannot be read and is not served");
+                unreadable.insert(name);
             }
         }
     }
@@ -378,7 +379,7 @@ mod tests {
     fn loaded<D: Dir>(root: &D) -> (Vec<String>, usize) {
         let (topics, unreadable) = block_on(load(root, 2)).expect("loaded");
         let names = topics.iter().map(|topic| topic.name.to_string());
-        (names.collect(), unreadable)
+        (names.collect(), unreadable.len())
     }
 
     #[test]

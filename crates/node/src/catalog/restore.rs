@@ -13,6 +13,7 @@ mod source;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -293,7 +294,7 @@ async fn run(core: Rc<Core>, number: u64, copying: Copying, kept: file::Topic) {
     let Ok(admin) = core.admin() else { return };
     let done = match copied {
         Ok(partitions) => admin.install(kept).await.map(|()| Done { id, partitions }),
-        Err(error) => Err(refused(&source.display().to_string(), &error)),
+        Err(error) => Err(uncopied(&source, &error)),
     };
     match &done {
         Ok(_) => {
@@ -314,6 +315,17 @@ async fn run(core: Rc<Core>, number: u64, copying: Copying, kept: file::Topic) {
     admin.restores.end(number, done);
 }
 
+/// Why a topic was not copied. A file that a snapshot names and has not is damage, as are bytes that are not what they were:
+/// nothing came of it, which is known.
+fn uncopied(source: &Path, error: &Error) -> Failure {
+    match error {
+        Error::Io { source: why, .. } if why.kind() == io::ErrorKind::NotFound => {
+            failure(ErrorCode::Damaged, with_causes(error))
+        }
+        error => refused(&source.display().to_string(), error),
+    }
+}
+
 /// Verifies and copies every partition.
 fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
     let Copying {
@@ -326,7 +338,7 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
         bytes_done,
     } = copying;
     let (source, target) = (StdDir::new(source.clone()), StdDir::new(target.clone()));
-    let at = |source: std::io::Error| Error::Io {
+    let at = |source: io::Error| Error::Io {
         action: "prepare",
         dir: target.describe(),
         file: String::new(),

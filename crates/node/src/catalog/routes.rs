@@ -1,6 +1,6 @@
 //! All topics of a node, as each core holds them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
@@ -15,6 +15,8 @@ pub(crate) struct Routes {
     topics: BTreeMap<TopicName, Arc<Topic>>,
     /// The same: each Fetch of a follower asks for one, and a node may have ten thousand.
     by_id: HashMap<TopicId, Arc<Topic>>,
+    /// Those that are there, and could not be read at the start.
+    unreadable: BTreeSet<TopicName>,
 }
 
 impl Routes {
@@ -26,6 +28,27 @@ impl Routes {
         self.topics
             .get(name)
             .ok_or_else(|| failure(ErrorCode::UnknownTopic, format!("there is no topic {name}")))
+    }
+
+    /// The same for whoever asks which topics there are: one that could not be read is there.
+    ///
+    /// # Errors
+    /// `UnknownTopic`, or `Damaged` of one that could not be read.
+    pub(crate) fn topic_there(&self, name: &TopicName) -> Result<&Arc<Topic>, Failure> {
+        match self.unreadable.contains(name) {
+            true => Err(unreadable(name)),
+            false => self.topic(name),
+        }
+    }
+
+    /// Those that are there and could not be read, unless another has taken the name since.
+    pub(crate) const fn unreadable(&self) -> &BTreeSet<TopicName> {
+        &self.unreadable
+    }
+
+    /// Takes over which topics could not be read.
+    pub(crate) fn set_unreadable(&mut self, names: BTreeSet<TopicName>) {
+        self.unreadable = names;
     }
 
     /// The topic of this name and id.
@@ -79,6 +102,7 @@ impl Routes {
 
     /// Adds a topic or replaces it by its new state.
     pub(crate) fn put(&mut self, topic: Arc<Topic>) {
+        self.unreadable.remove(&topic.name);
         let before = self.topics.insert(topic.name.clone(), Arc::clone(&topic));
         if let Some(before) = before {
             self.by_id.remove(&before.id);
@@ -94,6 +118,16 @@ impl Routes {
     }
 }
 
+/// What is told of a topic that is there and could not be read.
+pub(super) fn unreadable(name: &TopicName) -> Failure {
+    let message = format!(
+        "topic {name} is there, and could not be read when the server was started, whose log says why: with the server \
+         stopped put its file `topic` back, or move its directory away and clone it from a copy (`corelog promote`, \
+         `corelog clone`)"
+    );
+    failure(ErrorCode::Damaged, message)
+}
+
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::settings::TopicSettings;
@@ -101,18 +135,31 @@ mod tests {
 
     use super::*;
 
+    fn topic(id: u8) -> Arc<Topic> {
+        Arc::new(Topic {
+            name: TopicName::new("orders").unwrap(),
+            id: TopicId::from_bytes([id; 16]),
+            created: Timestamp::from_millis(1),
+            settings: TopicSettings::default(),
+            owners: vec![CoreId::new(0)],
+            replicas: BTreeMap::default(),
+        })
+    }
+
+    #[test]
+    fn a_topic_that_could_not_be_read_is_there_until_another_has_its_name() {
+        let name = topic(1).name.clone();
+        let mut routes = Routes::default();
+        let code = |routes: &Routes| routes.topic_there(&name).err().map(|error| error.code);
+        assert_eq!(code(&routes), Some(ErrorCode::UnknownTopic.number()));
+        routes.set_unreadable([name.clone()].into());
+        assert_eq!(code(&routes), Some(ErrorCode::Damaged.number()));
+        routes.put(topic(1));
+        assert_eq!((code(&routes), routes.unreadable().len()), (None, 0));
+    }
+
     #[test]
     fn a_topic_is_found_by_its_id_for_as_long_as_it_has_its_name() {
-        let topic = |id| {
-            Arc::new(Topic {
-                name: TopicName::new("orders").unwrap(),
-                id: TopicId::from_bytes([id; 16]),
-                created: Timestamp::from_millis(1),
-                settings: TopicSettings::default(),
-                owners: vec![CoreId::new(0)],
-                replicas: BTreeMap::default(),
-            })
-        };
         let mut routes = Routes::default();
         let found = |routes: &Routes| {
             [1, 2].map(|id| {

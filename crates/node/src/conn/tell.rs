@@ -16,6 +16,9 @@ use crate::failure::{Failure, failure, failure_with};
 use crate::frame_id::FrameId;
 use crate::router::{self, Ask, Told};
 
+/// Topics that cannot be read, as they are told beside all others: each takes as much as several that can.
+const UNREADABLE_TOLD_MAX: usize = 64;
+
 /// The answer to a Hello.
 ///
 /// # Errors
@@ -69,18 +72,23 @@ pub(super) fn metadata_of(
     let routes = core.routes.borrow();
     let (mut topics, mut errors) = (Vec::new(), Vec::new());
     match request.topics {
-        None => topics.extend(routes.topics().map(|topic| told_topic(topic, &cores))),
+        None => {
+            topics.extend(routes.topics().map(|topic| told_topic(topic, &cores)));
+            for name in routes.unreadable().iter().take(UNREADABLE_TOLD_MAX) {
+                errors.extend(
+                    routes
+                        .topic_there(name)
+                        .err()
+                        .map(|error| told_error(name, error)),
+                );
+            }
+        }
         Some(names) => {
             // Each once, however often it is named: the answer is bounded by what there is.
             for name in BTreeSet::from_iter(names) {
-                match routes.topic(&name) {
+                match routes.topic_there(&name) {
                     Ok(topic) => topics.push(told_topic(topic, &cores)),
-                    Err(error) => {
-                        errors.push(metadata::TopicError {
-                            name,
-                            error: *error,
-                        });
-                    }
+                    Err(error) => errors.push(told_error(&name, error)),
                 }
             }
         }
@@ -110,6 +118,13 @@ fn told_topic(topic: &Topic, cores: &[String]) -> metadata::Topic {
     }
 }
 
+fn told_error(name: &TopicName, error: Failure) -> metadata::TopicError {
+    metadata::TopicError {
+        name: name.clone(),
+        error: *error,
+    }
+}
+
 fn advertised(core: &Core) -> (String, Vec<String>) {
     let addresses = core.shared.addresses.get();
     addresses.map_or_else(Default::default, |addresses| {
@@ -129,7 +144,7 @@ pub(super) async fn describe(
     name: &TopicName,
     frame: FrameId,
 ) -> Result<describe_topic::Answer, Failure> {
-    let topic = Rc::new(core.routes.borrow().topic(name)?.clone());
+    let topic = Rc::new(core.routes.borrow().topic_there(name)?.clone());
     let ask = || Ask::Describe { topic: topic.id };
     let mut partitions = gather(
         (core, frame),

@@ -1,13 +1,13 @@
 //! What a core is told by the thread that started it, and its life between start and end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelog_record::CoreId;
+use corelog_record::{CoreId, TopicName};
 use flume::{Receiver, Sender};
 
 use super::Addresses;
@@ -32,6 +32,7 @@ pub(super) enum Control {
     /// Open your partitions; tell how many, and how many could not be opened.
     Recover {
         topics: Vec<Arc<Topic>>,
+        unreadable: BTreeSet<TopicName>,
         snapshots: Arc<LastSnapshots>,
         reply: Sender<Recovered>,
     },
@@ -72,7 +73,7 @@ pub(super) enum Control {
 pub(super) struct Catalog {
     pub(super) topics: Vec<Topic>,
     /// Topics that cannot be read.
-    pub(super) unreadable: usize,
+    pub(super) unreadable: BTreeSet<TopicName>,
     pub(super) snapshots: LastSnapshots,
 }
 
@@ -122,9 +123,11 @@ pub(super) async fn live(parts: Parts) {
             }
             Control::Recover {
                 topics,
+                unreadable,
                 snapshots,
                 reply,
             } => {
+                core.routes.borrow_mut().set_unreadable(unreadable);
                 core.keep_snapshots(snapshots).await;
                 let _ = reply.send(recover(&core, topics).await);
             }
