@@ -32,6 +32,12 @@ pub(super) fn kind(found: &Result<FileSystem, Error>, dir: &Path) -> Check {
             let found = format!("{kind} is memory: all is lost when the machine stops");
             Check::fair(NAME, found, MEND)
         }
+        Ok(found) if found.has_small_blocks() => {
+            let (kind, bytes) = (&found.kind, found.block_bytes);
+            let found =
+                format!("{kind} of blocks of {bytes} bytes: on a full disk partitions may stop");
+            Check::fair(NAME, found, "mkfs.ext4 -b 4096, or mkfs.xfs -b size=4096")
+        }
         Ok(found) => Check::good(NAME, format!("{} at {}", found.kind, dir.display())),
     }
 }
@@ -74,12 +80,19 @@ mod tests {
         let of = |kind: &str, suitability| FileSystem {
             kind: kind.to_owned(),
             suitability,
+            block_bytes: 4096,
         };
         let judge = |found| kind(&found, Path::new("/data"));
         let fine = judge(Ok(of("xfs", Suitability::Fine)));
         assert_eq!(fine, Check::good("file system", "xfs at /data"));
         let memory = judge(Ok(of("tmpfs", Suitability::Volatile)));
         assert_eq!(memory.verdict, Verdict::Fair);
+        let small = judge(Ok(FileSystem {
+            block_bytes: 1024,
+            ..of("ext4", Suitability::Fine)
+        }));
+        assert_eq!(small.verdict, Verdict::Fair);
+        assert!(small.mend.unwrap().contains("-b 4096"));
         for kind in ["overlay", "nfs"] {
             let check = judge(Err(Error::FileSystem {
                 path: "/data".into(),

@@ -201,6 +201,7 @@ impl Admin {
             // Files that have moved are not served again, whatever a sync said.
             if files::is_gone(root, &topic).await {
                 self.load.borrow_mut().remove(&topic.owners);
+                self.remove_deleted();
                 return Err(not_durable(&error));
             }
             self.put(topic).await;

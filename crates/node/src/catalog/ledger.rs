@@ -151,6 +151,10 @@ impl Admin {
     pub(super) async fn write(&self, before: Option<&Topic>, topic: &Topic) -> Result<(), Failure> {
         add(&self.core.counters.topic_writes_total, 1);
         let written = self.ledger.write(before, topic).await;
+        if written.is_err() {
+            // One that did not come to be went where deleted ones go.
+            self.remove_deleted();
+        }
         written.map_err(|error| self.unwritten(topic, &error))
     }
 

@@ -172,13 +172,15 @@ impl Admin {
             return Err(failure(ErrorCode::Busy, message));
         }
         let root = snapshots_dir(&self.core.root);
-        // One that cannot be read may go, but not in another's place.
+        // One that cannot be read may go, but not in another's place. Of none there may be files left.
         if let Some(created) = request.created {
-            let found = stored::open(&root.child(name.as_str())).await;
-            let found = found.map_err(|error| refused(name.as_str(), &error))?;
-            if found.created != created {
-                let message = format!("snapshot {name} was taken at another time");
-                return Err(failure(ErrorCode::UnknownSnapshot, message));
+            match stored::open(&root.child(name.as_str())).await {
+                Ok(found) if found.created != created => {
+                    let message = format!("snapshot {name} was taken at another time");
+                    return Err(failure(ErrorCode::UnknownSnapshot, message));
+                }
+                Ok(_) | Err(Error::NoSnapshot { .. }) => {}
+                Err(error) => return Err(refused(name.as_str(), &error)),
             }
         }
         let removed = stored::remove(&root, &name).await;
@@ -304,15 +306,7 @@ impl Admin {
 /// goes first, so that nothing is ever listed that lacks files.
 async fn clear<D: Dir>(root: &D, name: &Name) -> Result<(), Error> {
     match stored::remove(root, name).await {
-        Err(Error::NoSnapshot { dir }) => {
-            let removed = root.child(name.as_str()).remove_tree().await;
-            removed.map_err(|source| Error::Io {
-                action: "remove",
-                dir,
-                file: ".".to_owned(),
-                source,
-            })
-        }
+        Err(Error::NoSnapshot { .. }) => Ok(()),
         other => other,
     }
 }

@@ -58,6 +58,14 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
             "the data directory is memory: all of it is lost when the machine stops, what was acknowledged as durable too"
         );
     }
+    if on.has_small_blocks() {
+        tracing::warn!(
+            data = %config.data_dir.display(),
+            block_bytes = on.block_bytes,
+            "the file system has small blocks: on a full disk a write that should have had its space may find none, and its \
+             partition stop; make it with blocks of 4096 bytes (mkfs.ext4 -b 4096, mkfs.xfs -b size=4096)"
+        );
+    }
     let share = Share::of(descriptors, config.cores, config.limits.connections_max);
     if share.connections < config.limits.connections_max {
         tracing::warn!(

@@ -101,7 +101,8 @@ pub async fn count<D: Dir>(root: &D) -> Result<usize, Error> {
 }
 
 /// Removes the snapshot `name` of the directory `root`. Its summary goes first, durably: what a
-/// crash leaves of the rest is unfinished, and swept.
+/// crash leaves of the rest is unfinished, and swept. What is there without a summary goes as well, so
+/// none of that name may be in the making.
 ///
 /// # Errors
 /// [`Error::NoSnapshot`] without one; any error of the disk.
@@ -109,6 +110,8 @@ pub async fn remove<D: Dir>(root: &D, name: &Name) -> Result<(), Error> {
     let dir = root.child(name.as_str());
     match dir.remove(NAME).await {
         Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Of one whose files could not be removed when it was.
+            remove_tree(&dir).await?;
             return Err(Error::NoSnapshot {
                 dir: dir.describe(),
             });

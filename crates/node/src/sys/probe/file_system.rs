@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use corelog_record::ByteSize;
+use corelog_storage::disk::BLOCK_BYTES;
 use nix::sys::statfs::statfs;
 use nix::sys::statvfs::statvfs;
 
@@ -18,6 +19,17 @@ pub struct FileSystem {
     pub kind: String,
     /// What it is good for.
     pub suitability: Suitability,
+    /// Bytes of its blocks. A group is written in blocks of 4 KiB: where those of the file system are smaller, one that fits
+    /// into what a log has can still find no space.
+    pub block_bytes: u64,
+}
+
+impl FileSystem {
+    /// Whether its blocks are smaller than what is written at once.
+    #[must_use]
+    pub fn has_small_blocks(&self) -> bool {
+        self.block_bytes < BLOCK_BYTES as u64
+    }
 }
 
 /// What a file system is good for.
@@ -54,15 +66,14 @@ pub fn file_system(path: &Path) -> Result<FileSystem, Error> {
     #[expect(clippy::cast_possible_truncation, reason = "a magic has 32 bits")]
     let magic = answer.filesystem_type().0 as u32;
     let known = KINDS.iter().find(|(known, ..)| *known == magic);
-    Ok(match known {
-        Some((_, kind, suitability)) => FileSystem {
-            kind: (*kind).to_owned(),
-            suitability: *suitability,
-        },
-        None => FileSystem {
-            kind: format!("{magic:#x}"),
-            suitability: Suitability::Unsuitable,
-        },
+    let (kind, suitability) = match known {
+        Some((_, kind, suitability)) => ((*kind).to_owned(), *suitability),
+        None => (format!("{magic:#x}"), Suitability::Unsuitable),
+    };
+    Ok(FileSystem {
+        kind,
+        suitability,
+        block_bytes: u64::try_from(answer.block_size()).unwrap_or(BLOCK_BYTES as u64),
     })
 }
 

@@ -53,12 +53,32 @@ fn an_unfinished_snapshot_is_not_listed_and_is_swept() {
     let half = shelf.child("half");
     block_on(half.child("topics").create()).unwrap();
     assert_eq!(names(&root), ["nightly"]);
-    let refused = block_on(snapshot::remove(&shelf, &Name::new("half").unwrap()));
-    assert!(matches!(refused, Err(Error::NoSnapshot { .. })));
     let swept = block_on(snapshot::sweep_unfinished(&shelf)).unwrap();
     assert_eq!(swept, [Name::new("half").unwrap()]);
     assert!(!block_on(half.exists()).unwrap());
     assert_eq!(names(&root), ["nightly"]);
+}
+
+/// It held its segments until the next start, and nobody saw it.
+#[test]
+fn what_could_not_be_removed_of_a_snapshot_goes_when_it_is_asked_for_again() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let half = root.child("half");
+    let summary = Summary {
+        name: Name::new("half").unwrap(),
+        created: at(1),
+        topics: Vec::new(),
+    };
+    block_on(half.child("topics").create()).unwrap();
+    block_on(commit(&half, &summary)).unwrap();
+    let fault = Fault::Fail(ErrorKind::Other);
+    root.faults().fail(Operation::RemoveTree, 1, fault);
+    let failed = block_on(snapshot::remove(&root, &summary.name));
+    assert!(matches!(failed, Err(Error::Io { .. })), "{failed:?}");
+    assert!(block_on(half.exists()).unwrap());
+    let gone = block_on(snapshot::remove(&root, &summary.name));
+    assert!(matches!(gone, Err(Error::NoSnapshot { .. })), "{gone:?}");
+    assert!(!block_on(half.exists()).unwrap());
 }
 
 #[test]
