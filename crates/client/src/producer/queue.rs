@@ -1,7 +1,6 @@
 //! The batches of one partition that were not sent yet: one open, the others closed.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tokio::time::Instant;
 
 use super::batch::{Batch, Origin, Place};
 use super::delivery::{BatchAck, BatchDelivery, BatchOutcome, Delivery, ProduceError};
+use super::pressure::Pressure;
 use crate::Error;
 
 /// Shared by the callers of `send` and the partition's lane. Bounded by the producer's memory.
@@ -45,30 +45,6 @@ pub(super) enum Next {
     /// A batch that waits for others to join it until then.
     At(Instant),
     Nothing,
-}
-
-/// How many senders wait for memory: while any does, no batch lingers, for it may be what holds
-/// the memory.
-#[derive(Debug, Default)]
-pub(super) struct Pressure(AtomicUsize);
-
-impl Pressure {
-    /// Felt until the guard is dropped; and whether nobody pressed before: then the lanes have to be told, whose batches
-    /// linger. Batches that begin while somebody presses do not.
-    pub(super) fn press(&self) -> (impl Drop + '_, bool) {
-        struct Guard<'a>(&'a AtomicUsize);
-        impl Drop for Guard<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        let is_first = self.0.fetch_add(1, Ordering::Relaxed) == 0;
-        (Guard(&self.0), is_first)
-    }
-
-    fn is_felt(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
-    }
 }
 
 /// How batches are made.
@@ -332,20 +308,5 @@ mod tests {
         assert!(queue.end(run + 3));
         assert_eq!(queue.open(), run + 4);
         drop(add(&queue).unwrap());
-    }
-
-    /// Each who waited told all lanes: with thousands of partitions that took longer than the wait.
-    #[test]
-    fn of_senders_who_wait_for_memory_together_the_first_one_tells_the_lanes() {
-        let pressure = Pressure::default();
-        let (first, is_first) = pressure.press();
-        assert!(is_first);
-        let (second, is_first) = pressure.press();
-        assert!(!is_first);
-        drop(first);
-        assert!(pressure.is_felt(), "as long as any waits");
-        drop(second);
-        assert!(!pressure.is_felt());
-        assert!(pressure.press().1, "those before have gone");
     }
 }

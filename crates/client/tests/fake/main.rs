@@ -24,6 +24,7 @@ mod routing;
 mod runtimes;
 mod server;
 mod serving;
+mod sharing;
 mod turning;
 
 use std::time::Duration;
