@@ -195,6 +195,16 @@ impl Connection {
         room::take(&self.inner.shared, body, time, R::KIND).await
     }
 
+    /// The same, if there is room now.
+    pub(crate) fn room_now(&self, body: usize) -> Option<Permits> {
+        room::now(&self.inner.shared, body)
+    }
+
+    /// When anything came from the server last.
+    pub(crate) fn last_heard(&self) -> Instant {
+        self.inner.shared.table.last_heard()
+    }
+
     /// Enters a request that there is room for; requests leave in the order of these calls.
     ///
     /// # Errors

@@ -18,7 +18,7 @@
 //!   ([`Error::BehindUnknown`]), so that the caller, not this crate, decides whether the log goes
 //!   on with a possible gap. Queued behind it is all that is sent before its delivery resolves,
 //!   also while the observer is told of it; what is sent after that is sent normally.
-//! - **Every outcome is told**, once, whatever happens to tasks and connections.
+//! - **Every outcome is told**, once, in time, whatever happens to tasks and connections.
 //! - **Bounded memory.** Records not settled never exceed the configured bytes; `send` waits. Of these,
 //!   partitions in trouble take half together, and half as much again to try those that hold nothing yet; `send` to others goes on.
 
@@ -286,7 +286,7 @@ impl Inner {
             user: self.user,
             level: config.level,
             in_flight_max: config.in_flight_max.max(1),
-            delivery_timeout: config.delivery_timeout,
+            delivery_timeout: config.delivery_timeout.min(client::TIMEOUT_MAX),
         };
         while lanes.try_join_next().is_some() {}
         let lane = Lane::new(Arc::clone(&self.client), Arc::clone(queue), options);

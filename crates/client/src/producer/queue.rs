@@ -89,6 +89,8 @@ impl Queue {
             return false;
         }
         (state.has_lane, state.run) = (false, run);
+        // All of them are settled.
+        state.outstanding = VecDeque::new();
         drop(state);
         self.origin.held.end_trouble();
         true
@@ -98,7 +100,7 @@ impl Queue {
     pub(super) fn close(&self, run: u32) {
         let mut state = self.lock();
         (state.has_lane, state.run) = (false, run);
-        state.close();
+        state.close(self.shape.linger);
         let left = std::mem::take(&mut state.closed);
         drop(state);
         self.origin.held.end_trouble();
@@ -129,7 +131,7 @@ impl Queue {
                 && open.has_room(bytes, bytes_max)
         });
         if !fits {
-            state.close();
+            state.close(self.shape.linger);
         }
         if let Some(open) = &mut state.open {
             return open.append(record, room);
@@ -145,7 +147,7 @@ impl Queue {
         let is_full = !batch.has_room(0, bytes_max);
         state.open = Some(batch);
         if is_full {
-            state.close();
+            state.close(self.shape.linger);
         }
         drop(state);
         self.news.notify_one();
@@ -166,7 +168,7 @@ impl Queue {
         if !state.has_lane {
             return Err(Error::Closed);
         }
-        state.close();
+        state.close(self.shape.linger);
         let place = state.place(topic_id);
         let (batch, delivery) = Batch::whole(&self.origin, place, builder, room);
         state.note(&batch);
@@ -182,14 +184,16 @@ impl Queue {
         if let Some(batch) = state.closed.pop_front() {
             return Next::Batch(batch);
         }
-        let Some(open) = state.open.take() else {
+        let Some(mut open) = state.open.take() else {
             return Next::Nothing;
         };
+        let linger = self.shape.linger;
         let is_waited_for = self.pressure.is_felt() || self.origin.held.is_short();
-        if is_waited_for || self.shape.linger <= open.created().elapsed() {
+        if is_waited_for || linger <= open.since().elapsed() {
+            open.end_linger(linger);
             return Next::Batch(open);
         }
-        let due = open.created().checked_add(self.shape.linger);
+        let due = open.since().checked_add(linger);
         state.open = Some(open);
         // One that is never due waits to be full, or for a flush.
         due.map_or(Next::Nothing, Next::At)
@@ -203,7 +207,7 @@ impl Queue {
         result: Result<BatchAck, ProduceError>,
     ) -> VecDeque<Batch> {
         let mut state = self.lock();
-        state.close();
+        state.close(self.shape.linger);
         let drained = std::mem::take(&mut state.closed);
         let waiting = outcome.settle(result);
         drop(state);
@@ -214,7 +218,7 @@ impl Queue {
     /// Closes the open batch, so that it need not wait for others; returns what is outstanding.
     pub(super) fn flush(&self) -> Vec<Arc<BatchOutcome>> {
         let mut state = self.lock();
-        state.close();
+        state.close(self.shape.linger);
         let outstanding = state.outstanding.iter().cloned().collect();
         drop(state);
         self.news.notify_one();
@@ -244,8 +248,12 @@ impl State {
         while self.outstanding.pop_front_if(is_settled).is_some() {}
     }
 
-    fn close(&mut self) {
-        self.closed.extend(self.open.take());
+    /// Closes the open batch, which lingers no more.
+    fn close(&mut self, linger: Duration) {
+        if let Some(mut open) = self.open.take() {
+            open.end_linger(linger);
+            self.closed.push_back(open);
+        }
     }
 }
 

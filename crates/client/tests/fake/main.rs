@@ -13,6 +13,7 @@ mod abandoned;
 mod admin;
 mod connecting;
 mod consuming;
+mod delivery;
 mod fewer;
 mod hanging;
 mod log;

@@ -1,20 +1,115 @@
 //! What partitions in trouble share of a producer's memory: who is in trouble, and who waits for what.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use corelog_client::ProducerConfig;
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::PartitionId;
+use corelog_client::{Client, ClientConfig, ProducerConfig};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::memory::{
     MEMORY_BYTES, P1, RECORD_BYTES, assert_all_acknowledged, assert_waits, begin_trouble,
-    fill_share, refuse, send, small,
+    fill_share, refuse, send, send_until_one_waits, small,
 };
 use crate::producing::{P0, on_produce, outcomes};
 use crate::server::{Act, Server};
-use crate::{connect, error};
+use crate::{config, connect, error};
+
+/// It took all of the memory: nothing of it was in flight, so that no answer to it was missed.
+#[tokio::test]
+async fn a_partition_that_waits_for_room_with_a_silent_server_leaves_memory_to_others() {
+    let server = Server::start(2).await;
+    let topic = server.topic("numbers", 4);
+    server.state.lock().unwrap().limits.in_flight_requests_max = 1;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |seen| match seen.request {
+        Request::Produce(one) if one.partition == PartitionId::new(2) => {
+            Act::Later(Arc::clone(&held))
+        }
+        _ => Act::Serve,
+    }));
+    let producer = connect(&server).await.producer(small());
+    // On the same core, it takes all the room there.
+    let taking = send(&producer, &topic, Some(PartitionId::new(2)), 0).await;
+    server
+        .until(|server| server.count(Some(0), "Produce") == 1)
+        .await;
+    let mut deliveries = fill_share(&producer, &topic).await;
+    let waiting = send_until_one_waits(&producer, &topic, &mut deliveries).await;
+    assert!(producer.memory_bytes() + RECORD_BYTES <= MEMORY_BYTES);
+    let other = send(&producer, &topic, P1, 0).await.unwrap();
+    other.await.unwrap();
+    gate.add_permits(1);
+    drop(waiting);
+    taking.unwrap().await.unwrap();
+    assert!(outcomes(deliveries).await.iter().all(Result::is_ok));
+}
+
+/// Nor had it failed yet where it was to connect first, or asked the way.
+#[tokio::test]
+async fn a_partition_to_which_there_is_no_way_leaves_memory_to_others() {
+    let server = Server::start(2).await;
+    let topic = server.topic("numbers", 2);
+    let client = ClientConfig {
+        connect_timeout: Duration::from_secs(15),
+        ..config(&server)
+    };
+    let producer = Client::connect(client).await.unwrap().producer(small());
+    let other = send(&producer, &topic, P1, 0).await.unwrap();
+    other.await.unwrap();
+    server.script(|seen| match seen.request {
+        Request::Hello(_) => Act::Ignore,
+        _ => Act::Serve,
+    });
+    let mut deliveries = fill_share(&producer, &topic).await;
+    let waiting = send_until_one_waits(&producer, &topic, &mut deliveries).await;
+    assert!(producer.memory_bytes() + RECORD_BYTES <= MEMORY_BYTES);
+    drop(waiting);
+    let other = send(&producer, &topic, P1, 0).await.unwrap();
+    other.await.unwrap();
+}
+
+/// One that waits for its turn on a connection where others are answered all the while is not in trouble.
+#[tokio::test]
+async fn a_partition_that_waits_for_room_with_a_busy_server_may_hold_all_of_the_memory() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 31);
+    server.state.lock().unwrap().limits.in_flight_requests_max = 1;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |_| Act::Later(Arc::clone(&held))));
+    let producer = connect(&server).await.producer(small());
+    // All of these come before it.
+    for partition in 1..31 {
+        let partition = Some(PartitionId::new(partition));
+        drop(send(&producer, &topic, partition, 0).await.unwrap());
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let first = send(&producer, &topic, P0, 0).await.unwrap();
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    for _ in 0..20 {
+        pace.tick().await;
+        gate.add_permits(1);
+    }
+    let mut deliveries = Vec::new();
+    while producer.memory_bytes() + RECORD_BYTES <= MEMORY_BYTES {
+        let mut sending = Box::pin(send(&producer, &topic, P0, 1 + deliveries.len()));
+        tokio::select! {
+            biased;
+            sent = &mut sending => deliveries.push(sent.unwrap()),
+            () = std::future::ready(()) => panic!("it waits"),
+        }
+    }
+    gate.add_permits(10_000);
+    first.await.unwrap();
+    assert!(outcomes(deliveries).await.iter().all(Result::is_ok));
+}
 
 /// They stayed with the partition that was next when they came, whichever was well first.
 #[tokio::test]
