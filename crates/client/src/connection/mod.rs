@@ -115,7 +115,7 @@ impl Connection {
         let left = deadline.saturating_duration_since(Instant::now());
         let greeted = async {
             let room = room::take(&shared, 0, left, hello::Request::KIND).await?;
-            let ticket = entry::enter(&shared, &outbox, room, &hello, Bytes::new(), left)?;
+            let ticket = entry::enter(&shared, &outbox, room, &hello, &Bytes::new(), left)?;
             ticket.answer::<hello::Request>().await
         };
         let hello = match greeted.await {
@@ -180,7 +180,7 @@ impl Connection {
         timeout: Duration,
     ) -> Result<Ticket, Error> {
         let room = self.room::<R>(body.len(), timeout).await?;
-        self.enter(request, body, room, timeout)
+        self.enter(request, &body, room, timeout)
     }
 
     /// Waits until there is room for a request with so many bytes behind its head.
@@ -212,7 +212,7 @@ impl Connection {
     pub(crate) fn enter<R: Call>(
         &self,
         request: &R,
-        body: Bytes,
+        body: &Bytes,
         room: Permits,
         timeout: Duration,
     ) -> Result<Ticket, Error> {

@@ -4,6 +4,7 @@ mod answers;
 mod attempt;
 mod verdict;
 
+use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use self::answers::Answers;
 use self::attempt::Sent;
 use super::batch::Batch;
+use super::delivery::BatchAck;
 use super::queue::{Next, Queue};
 use super::window::{Settled, Verdict, Window};
 use crate::Error;
@@ -44,6 +46,8 @@ pub(super) struct Lane {
     /// What waited in the queue when an outcome became unknown. It fails once everything in front
     /// of it is settled, so that outcomes are told in order.
     behind: VecDeque<Batch>,
+    /// Empty between two answers, and of some capacity.
+    settled: Vec<Settled<Batch, BatchAck, Arc<Error>>>,
     route: Option<Route>,
     trouble: Option<Trouble>,
     /// Goes off when nothing was sent for long, or before.
@@ -97,6 +101,7 @@ impl Lane {
             window,
             answers,
             behind: VecDeque::new(),
+            settled: Vec::new(),
             route: None,
             trouble: None,
             idle,
@@ -178,13 +183,13 @@ impl Lane {
             self.trouble = None;
             self.queue.origin.held.end_trouble();
         }
-        let mut settled = Vec::new();
+        let mut settled = std::mem::take(&mut self.settled);
         self.window.settle(verdict, &mut settled);
         for batch in self.window.withdrawn() {
             batch.set_in_flight(false);
         }
-        let behind_unknown = Arc::new(Error::BehindUnknown);
-        for one in settled {
+        let behind_unknown = LazyCell::new(|| Arc::new(Error::BehindUnknown));
+        for one in settled.drain(..) {
             match one {
                 Settled::Applied(batch, ack) => batch.acknowledge(ack),
                 Settled::Failed(batch, error) => batch.fail(error),
@@ -202,6 +207,7 @@ impl Lane {
                 batch.fail(Arc::clone(&behind_unknown));
             }
         }
+        self.settled = settled;
     }
 
     fn heed(&mut self, error: &Error) {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Lane, SILENCE_MAX, Trouble};
 use crate::Error;
-use crate::client::{Route, topic_changed};
+use crate::client::topic_changed;
 use crate::connection::{Alarm, Connection, Permits};
 
 /// How an attempt to send ended.
@@ -51,22 +51,22 @@ impl Lane {
                 let error = self.given_up(self.why_late());
                 return self.give_up(error);
             }
-            let route = match self.route(topic, since).await {
-                Ok(Some(route)) => route,
-                Ok(None) => return Sent::NotNow,
+            match self.find_route(topic, since).await {
+                Ok(true) => {}
+                Ok(false) => return Sent::NotNow,
                 Err(error) => match self.not_sent(since, error) {
                     Some(error) => return self.give_up(error),
                     None => continue,
                 },
-            };
-            if route.topic.id != topic {
-                return self.give_up(Arc::new(topic_changed(&route)));
             }
-            let connection = &route.connection;
-            let Some(room) = self.room(connection, body.len(), since).await else {
+            if let Some(route) = self.route.as_ref().filter(|route| route.topic.id != topic) {
+                let changed = topic_changed(route);
+                return self.give_up(Arc::new(changed));
+            }
+            let Some(room) = self.room(body.len(), since).await else {
                 return Sent::NotNow;
             };
-            match room.and_then(|room| self.enter(connection, room, body.clone())) {
+            match room.and_then(|room| self.enter(room, &body)) {
                 Ok(()) => return Sent::Done,
                 Err(_) if !self.window.is_idle() => return Sent::NotNow,
                 Err(error) => {
@@ -114,14 +114,14 @@ impl Lane {
         }
     }
 
-    /// The way to the partition; it changes only while nothing is in flight, so that a run never
-    /// spans two connections. `None` if it has to change and cannot yet: nothing more is sent until it can.
-    async fn route(&mut self, topic: TopicId, since: Instant) -> Result<Option<Route>, Error> {
+    /// Finds the way to the partition, if it is not known; it changes only while nothing is in flight, so that a run never
+    /// spans two connections. False if it has to change and cannot yet: nothing more is sent until it can.
+    async fn find_route(&mut self, topic: TopicId, since: Instant) -> Result<bool, Error> {
         // The way to another topic of that name is none: the one or the other is gone, and the servers know which.
         let known = self.route.as_ref().filter(|route| route.topic.id == topic);
-        let good = known.filter(|route| !route.is_stale());
-        if good.is_some() || !self.window.is_idle() {
-            return Ok(good.cloned());
+        let is_good = known.is_some_and(|route| !route.is_stale());
+        if is_good || !self.window.is_idle() {
+            return Ok(is_good);
         }
         self.route = None;
         let end = self.end(since);
@@ -146,21 +146,18 @@ impl Lane {
                 }
             }
         };
-        self.route = Some(route.clone());
-        Ok(Some(route))
+        self.route = Some(route);
+        Ok(true)
     }
 
     /// Waits for room on the connection, and takes in the answers that come meanwhile; `None` once one of them has the batch
     /// wait for those in front of it, or its time is over and there are such.
-    async fn room(
-        &mut self,
-        connection: &Connection,
-        bytes: usize,
-        since: Instant,
-    ) -> Option<Result<Permits, Error>> {
+    async fn room(&mut self, bytes: usize, since: Instant) -> Option<Result<Permits, Error>> {
+        let connection = &self.route.as_ref()?.connection;
         if let Some(room) = connection.room_now(bytes) {
             return Some(Ok(room));
         }
+        let connection = &connection.clone();
         let (run, timeout) = (self.window.run(), self.client.config.timeout);
         let mut room = pin!(connection.room::<produce::Request>(bytes, timeout));
         let (asked, end) = (Instant::now(), self.end(since));
@@ -196,15 +193,15 @@ impl Lane {
     }
 
     /// Enters the next batch, which is in flight from then on.
-    fn enter(&mut self, connection: &Connection, room: Permits, body: Bytes) -> Result<(), Error> {
-        let Some(batch) = self.window.next_mut() else {
+    fn enter(&mut self, room: Permits, body: &Bytes) -> Result<(), Error> {
+        let (Some(batch), Some(route)) = (self.window.next_mut(), &self.route) else {
             return Ok(());
         };
         let since = batch.since();
         self.request.id = batch.topic_id();
         self.request.run = self.window.run();
         let timeout = self.client.config.timeout;
-        let ticket = connection.enter(&self.request, body, room, timeout)?;
+        let ticket = route.connection.enter(&self.request, body, room, timeout)?;
         let end = (since + self.options.delivery_timeout).max(ticket.entered() + ATTEMPT_MIN);
         if let Some(mut batch) = self.window.pop_resend() {
             batch.set_in_flight(true);
