@@ -368,4 +368,4 @@ impl Inner {
 }
 
 /// As good as for ever, and a clock can still be set to it.
-const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);

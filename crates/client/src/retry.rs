@@ -27,6 +27,11 @@ impl Deadline {
         Self(Instant::now() + time)
     }
 
+    /// Then, or at `end` if that is sooner.
+    pub(crate) fn no_later_than(self, end: Instant) -> Self {
+        Self(self.0.min(end))
+    }
+
     /// Time left until then.
     pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())

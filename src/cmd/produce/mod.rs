@@ -147,6 +147,7 @@ async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let config = ProducerConfig {
         codec: args.compression,
         level: args.ack.map(Level::from),
+        memory_bytes_max: MEMORY_BYTES_MAX,
         delivery_timeout: args.client.timeout(),
         observer: Some(halt.observer(observer)),
         ..ProducerConfig::default()
@@ -270,3 +271,6 @@ impl Args {
         }
     }
 }
+
+/// What waits to be sent has to be on its way within the timeout, also over a slow line: no more than a fast one needs.
+const MEMORY_BYTES_MAX: usize = 16 << 20;

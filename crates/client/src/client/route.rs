@@ -1,6 +1,7 @@
 //! The way to a partition: to the core that owns it, or around.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_record::{PartitionId, TopicName};
@@ -30,17 +31,7 @@ impl Route {
 
 impl Inner {
     /// A connection to the core that owns a partition or, if that does not answer, to a port from
-    /// which the node finds its way.
-    pub(crate) async fn route(
-        self: &Arc<Self>,
-        user: User,
-        name: &TopicName,
-        partition: PartitionId,
-    ) -> Result<Route, Error> {
-        self.route_by(self.deadline(), user, name, partition).await
-    }
-
-    /// The same for whoever has so much time: when it is over no other address is tried.
+    /// which the node finds its way. When the time is over no other address is tried.
     pub(crate) async fn route_by(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -104,6 +95,15 @@ impl Inner {
             false => self.metadata.doubt(name),
         }
         Err(last)
+    }
+
+    /// Where a partition's owner listens, as far as is known, or else one of the configured servers.
+    pub(crate) fn owner(&self, name: &TopicName, partition: PartitionId) -> Arc<str> {
+        let topic = self.metadata.known(name);
+        let known =
+            topic.and_then(|topic| Some(Arc::clone(&topic.partition(partition).ok()?.address)));
+        let known = known.filter(|address| !address.is_empty());
+        known.unwrap_or_else(|| Arc::clone(&self.servers[self.server.load(Ordering::Relaxed)]))
     }
 
     /// Where a partition's owner listens, and the ports of the node that described it. Whether other servers

@@ -24,7 +24,7 @@ pub(super) fn enter<R: Call>(
     outbox: &Outbox,
     permits: Permits,
     request: &R,
-    body: Bytes,
+    body: &Bytes,
     timeout: Duration,
 ) -> Result<Ticket, Error> {
     let kind = R::KIND;
@@ -37,10 +37,8 @@ pub(super) fn enter<R: Call>(
         patience,
         |correlation, is_alone| -> Result<bool, Entry> {
             // What leaves at once leaves in one piece.
-            let gathered = match is_alone && body.len() <= GATHERED_BODY_BYTES_MAX {
-                true => body.len(),
-                false => 0,
-            };
+            let is_one = is_alone && body.len() <= GATHERED_BODY_BYTES_MAX;
+            let gathered = if is_one { body.len() } else { 0 };
             let mut head = Vec::with_capacity(HEAD_BYTES + gathered);
             request::encode(
                 CorrelationId::new(correlation),
@@ -48,6 +46,12 @@ pub(super) fn enter<R: Call>(
                 body.len(),
                 &mut head,
             )?;
+            let body = if is_one {
+                head.extend_from_slice(body);
+                Bytes::new()
+            } else {
+                body.clone()
+            };
             let outgoing = Outgoing {
                 correlation,
                 head,

@@ -115,7 +115,7 @@ impl Connection {
         let left = deadline.saturating_duration_since(Instant::now());
         let greeted = async {
             let room = room::take(&shared, 0, left, hello::Request::KIND).await?;
-            let ticket = entry::enter(&shared, &outbox, room, &hello, Bytes::new(), left)?;
+            let ticket = entry::enter(&shared, &outbox, room, &hello, &Bytes::new(), left)?;
             ticket.answer::<hello::Request>().await
         };
         let hello = match greeted.await {
@@ -180,7 +180,7 @@ impl Connection {
         timeout: Duration,
     ) -> Result<Ticket, Error> {
         let room = self.room::<R>(body.len(), timeout).await?;
-        self.enter(request, body, room, timeout)
+        self.enter(request, &body, room, timeout)
     }
 
     /// Waits until there is room for a request with so many bytes behind its head.
@@ -195,6 +195,16 @@ impl Connection {
         room::take(&self.inner.shared, body, time, R::KIND).await
     }
 
+    /// The same, if there is room now.
+    pub(crate) fn room_now(&self, body: usize) -> Option<Permits> {
+        room::now(&self.inner.shared, body)
+    }
+
+    /// When anything came from the server last.
+    pub(crate) fn last_heard(&self) -> Instant {
+        self.inner.shared.table.last_heard()
+    }
+
     /// Enters a request that there is room for; requests leave in the order of these calls.
     ///
     /// # Errors
@@ -202,7 +212,7 @@ impl Connection {
     pub(crate) fn enter<R: Call>(
         &self,
         request: &R,
-        body: Bytes,
+        body: &Bytes,
         room: Permits,
         timeout: Duration,
     ) -> Result<Ticket, Error> {

@@ -26,19 +26,15 @@ pub(super) async fn take(
         // Sent, its outcome would be unknown at once.
         return Err(shared.timed_out(kind, timeout, false));
     }
-    // A request larger than the whole room takes all of it, and the server judges it.
-    let room = shared.bytes_max.load(Ordering::Relaxed);
-    let bytes = u32::try_from(body_bytes + HEAD_BYTES)
-        .unwrap_or(u32::MAX)
-        .min(room);
-    match now(shared, bytes) {
+    match now(shared, body_bytes) {
         Some(permits) => Ok(permits),
-        None => in_time(shared, bytes, timeout, kind).await,
+        None => in_time(shared, needed(shared, body_bytes), timeout, kind).await,
     }
 }
 
-/// Room for a request, if the server takes another one and `bytes` more of them now: nearly always, and no timer is started.
-fn now(shared: &Shared, bytes: u32) -> Option<Permits> {
+/// Room for a request, if the server takes another one, and as many bytes, now: nearly always, and no timer is started.
+pub(super) fn now(shared: &Shared, body_bytes: usize) -> Option<Permits> {
+    let bytes = needed(shared, body_bytes);
     let slot = Arc::clone(&shared.slots).try_acquire_owned().ok()?;
     let bytes = Arc::clone(&shared.bytes).try_acquire_many_owned(bytes);
     Some(Permits {
@@ -75,6 +71,13 @@ async fn in_time(
             Err(shared.timed_out(kind, timeout, false))
         }
     }
+}
+
+/// What a request counts as. One larger than the whole room takes all of it, and the server judges it.
+fn needed(shared: &Shared, body_bytes: usize) -> u32 {
+    let room = shared.bytes_max.load(Ordering::Relaxed);
+    let bytes = u32::try_from(body_bytes + HEAD_BYTES);
+    bytes.unwrap_or(u32::MAX).min(room)
 }
 
 /// What a head is counted as; real ones are smaller but for a Metadata of many topics.

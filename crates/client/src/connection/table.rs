@@ -191,6 +191,11 @@ impl Table {
         state.silent_since = None;
     }
 
+    /// When anything was heard last.
+    pub(super) fn last_heard(&self) -> Instant {
+        self.lock().last_heard
+    }
+
     /// For how long nothing was heard, now that a request is given up that was entered at `since`: from it on, or from
     /// the first one that was given up like it. `None` if something was heard.
     pub(super) fn silence(&self, since: Instant) -> Option<Duration> {

@@ -88,11 +88,15 @@ impl Ticket {
         }
     }
 
-    /// Gives the request up, and the connection with it if that was silent for long.
+    /// Gives the request up, and the connection with it if that was silent for long, and the request had all of its time.
     pub(crate) fn time_out(&self) -> Error {
         let is_sent = self.shared.table.abandon(self.correlation);
         let Patience { entered, timeout } = self.patience;
-        self.shared.give_up_on_silence(entered);
-        self.shared.timed_out(self.kind, timeout, is_sent)
+        let waited = entered.elapsed();
+        if timeout <= waited {
+            self.shared.give_up_on_silence(entered);
+        }
+        let after = waited.min(timeout);
+        self.shared.timed_out(self.kind, after, is_sent)
     }
 }

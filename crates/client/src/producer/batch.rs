@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use corelog_record::batch::{Builder, Codec, HEADER_BYTES};
@@ -31,7 +32,8 @@ pub(super) struct Batch {
     origin: Origin,
     topic_id: TopicId,
     sequence: u64,
-    created: Instant,
+    /// When it was begun, or stopped waiting for others to join it: its time counts from then on.
+    since: Instant,
     record_count: u32,
     record_bytes: u64,
     content: Content,
@@ -94,7 +96,7 @@ impl Batch {
             origin: origin.clone(),
             topic_id: place.topic_id,
             sequence: place.sequence,
-            created: Instant::now(),
+            since: Instant::now(),
             record_count: builder.count(),
             record_bytes: record_bytes as u64,
             content: Content::Open(builder),
@@ -146,8 +148,15 @@ impl Batch {
         self.topic_id
     }
 
-    pub(super) const fn created(&self) -> Instant {
-        self.created
+    pub(super) const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Notes that it waits for others to join it no more, nor has for longer than `linger`.
+    pub(super) fn end_linger(&mut self, linger: Duration) {
+        if !linger.is_zero() {
+            self.since += self.since.elapsed().min(linger);
+        }
     }
 
     pub(super) const fn record_count(&self) -> u32 {

@@ -1,26 +1,29 @@
 //! One partition's way to the server: a task that sends its batches in order and settles each.
 
 mod answers;
+mod attempt;
 mod verdict;
 
+use std::cell::LazyCell;
 use std::collections::VecDeque;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 use corelog_record::TopicId;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use self::answers::Answers;
+use self::attempt::Sent;
 use super::batch::Batch;
+use super::delivery::BatchAck;
 use super::queue::{Next, Queue};
 use super::window::{Settled, Verdict, Window};
 use crate::Error;
-use crate::client::{Inner, Route, topic_changed};
-use crate::connection::{Connection, Permits, Reply, Ticket, User};
+use crate::client::{Inner, Route};
+use crate::connection::{Reply, User};
 
 /// What a lane is told once.
 #[derive(Clone)]
@@ -43,6 +46,8 @@ pub(super) struct Lane {
     /// What waited in the queue when an outcome became unknown. It fails once everything in front
     /// of it is settled, so that outcomes are told in order.
     behind: VecDeque<Batch>,
+    /// Empty between two answers, and of some capacity.
+    settled: Vec<Settled<Batch, BatchAck, Arc<Error>>>,
     route: Option<Route>,
     trouble: Option<Trouble>,
     /// Goes off when nothing was sent for long, or before.
@@ -73,14 +78,6 @@ impl Drop for Lane {
     }
 }
 
-/// How an attempt to send ended.
-enum Sent {
-    /// It is in flight, or settled.
-    Done,
-    /// It has to wait for the batches in front of it, and is the next to be sent again, or behind these.
-    NotNow,
-}
-
 type Answer = Result<Reply<produce::Answer>, Error>;
 
 impl Lane {
@@ -104,6 +101,7 @@ impl Lane {
             window,
             answers,
             behind: VecDeque::new(),
+            settled: Vec::new(),
             route: None,
             trouble: None,
             idle,
@@ -123,15 +121,15 @@ impl Lane {
     /// Sends what may be sent; returns when the next batch will be due, if one waits.
     async fn fill(&mut self) -> Option<Instant> {
         while self.window.has_room() {
-            let batch = match self.window.pop_resend() {
-                Some(batch) => batch,
-                None => match self.queue.next() {
-                    Next::Batch(batch) => batch,
+            if !self.window.has_resend() {
+                match self.queue.next() {
+                    // In its place from now on, whatever becomes of this task: outcomes are told in order.
+                    Next::Batch(batch) => self.window.push_resend(batch),
                     Next::At(due) => return Some(due),
                     Next::Nothing => return None,
-                },
-            };
-            if let Sent::NotNow = self.send(batch).await {
+                }
+            }
+            if let Sent::NotNow = self.send().await {
                 return None;
             }
         }
@@ -168,132 +166,6 @@ impl Lane {
         self.idle.as_mut().reset(Instant::now() + IDLE_MAX);
     }
 
-    /// Sends one batch, waiting for a route to the partition as long as the batch has time.
-    async fn send(&mut self, mut batch: Batch) -> Sent {
-        let body = match batch.build().await {
-            Ok(body) => body,
-            // In its turn: outcomes are told in order.
-            Err(_) if !self.window.is_idle() => return self.put_back(batch),
-            Err(error) => return self.give_up(batch, error),
-        };
-        loop {
-            if let Some(trouble) = self.trouble.as_ref().filter(|_| self.window.is_idle()) {
-                // It waited behind what failed: another attempt for each of its like would make all behind it later.
-                if batch.created() < trouble.last_at && self.is_late(&batch) {
-                    let error = self.given_up(Arc::clone(&trouble.last));
-                    return self.give_up(batch, error);
-                }
-                self.pause(&batch, trouble).await;
-            }
-            let route = match self.route(batch.topic_id()).await {
-                Ok(Some(route)) => route,
-                Ok(None) => return self.put_back(batch),
-                Err(error) => match self.not_sent(&batch, error) {
-                    Some(error) => return self.give_up(batch, error),
-                    None => continue,
-                },
-            };
-            if route.topic.id != batch.topic_id() {
-                return self.give_up(batch, Arc::new(topic_changed(&route)));
-            }
-            let connection = &route.connection;
-            let Some((next, room)) = self.room(batch, connection, body.len()).await else {
-                return Sent::NotNow;
-            };
-            batch = next;
-            match room.and_then(|room| self.enter(connection, room, &batch, body.clone())) {
-                Ok(ticket) => {
-                    batch.set_in_flight(true);
-                    self.window.push(batch);
-                    self.answers.expect(ticket);
-                    self.is_used = true;
-                    return Sent::Done;
-                }
-                Err(_) if !self.window.is_idle() => return self.put_back(batch),
-                Err(error) => {
-                    if let Some(error) = self.not_sent(&batch, error) {
-                        return self.give_up(batch, error);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits for room on the connection, and takes in the answers that come meanwhile; `None` once one of them has the batch
-    /// wait for those in front of it.
-    async fn room(
-        &mut self,
-        mut batch: Batch,
-        connection: &Connection,
-        bytes: usize,
-    ) -> Option<(Batch, Result<Permits, Error>)> {
-        let (run, timeout) = (self.window.run(), self.client.config.timeout);
-        let mut room = pin!(connection.room::<produce::Request>(bytes, timeout));
-        loop {
-            tokio::select! {
-                biased;
-                room = &mut room => return Some((batch, room)),
-                answer = self.answers.next() => {
-                    // In its place before others come in front of it.
-                    self.window.push_resend(batch);
-                    self.settle(answer);
-                    if self.window.is_halted() || self.window.run() != run {
-                        return None;
-                    }
-                    batch = self.window.pop_resend()?;
-                }
-            }
-        }
-    }
-
-    fn enter(
-        &mut self,
-        connection: &Connection,
-        room: Permits,
-        batch: &Batch,
-        body: Bytes,
-    ) -> Result<Ticket, Error> {
-        self.request.id = batch.topic_id();
-        self.request.run = self.window.run();
-        connection.enter(&self.request, body, room, self.client.config.timeout)
-    }
-
-    /// Whatever is to be sent again comes before the queue: in front is its place.
-    fn put_back(&mut self, batch: Batch) -> Sent {
-        self.window.push_resend(batch);
-        Sent::NotNow
-    }
-
-    /// The way to the partition; it changes only while nothing is in flight, so that a run never
-    /// spans two connections. `None` if it has to change and cannot yet: nothing more is sent until it can.
-    async fn route(&mut self, topic: TopicId) -> Result<Option<Route>, Error> {
-        // The way to another topic of that name is none: the one or the other is gone, and the servers know which.
-        let known = self.route.as_ref().filter(|route| route.topic.id == topic);
-        let good = known.filter(|route| !route.is_stale());
-        if good.is_some() || !self.window.is_idle() {
-            return Ok(good.cloned());
-        }
-        let origin = &self.queue.origin;
-        self.route = None;
-        let route = self
-            .client
-            .route(self.options.user, &origin.topic, origin.partition)
-            .await?;
-        self.route = Some(route.clone());
-        Ok(Some(route))
-    }
-
-    /// Notes a failure before anything was sent; the error back if there is no use in another try.
-    fn not_sent(&mut self, batch: &Batch, error: Error) -> Option<Arc<Error>> {
-        self.heed(&error);
-        let error = Arc::new(error);
-        self.note(&error);
-        if !error.may_pass() {
-            return Some(error);
-        }
-        self.is_late(batch).then(|| self.given_up(error))
-    }
-
     fn note(&mut self, failure: &Arc<Error>) {
         self.queue.origin.held.begin_trouble();
         let before = self.trouble.as_ref().map_or(0, |trouble| trouble.count);
@@ -304,11 +176,6 @@ impl Lane {
         });
     }
 
-    fn give_up(&self, batch: Batch, error: Arc<Error>) -> Sent {
-        batch.fail(error);
-        Sent::Done
-    }
-
     /// Takes in the answer of the oldest batch in flight.
     fn settle(&mut self, answer: Answer) {
         let verdict = self.judge(answer);
@@ -316,13 +183,13 @@ impl Lane {
             self.trouble = None;
             self.queue.origin.held.end_trouble();
         }
-        let mut settled = Vec::new();
+        let mut settled = std::mem::take(&mut self.settled);
         self.window.settle(verdict, &mut settled);
         for batch in self.window.withdrawn() {
             batch.set_in_flight(false);
         }
-        let behind_unknown = Arc::new(Error::BehindUnknown);
-        for one in settled {
+        let behind_unknown = LazyCell::new(|| Arc::new(Error::BehindUnknown));
+        for one in settled.drain(..) {
             match one {
                 Settled::Applied(batch, ack) => batch.acknowledge(ack),
                 Settled::Failed(batch, error) => batch.fail(error),
@@ -340,6 +207,7 @@ impl Lane {
                 batch.fail(Arc::clone(&behind_unknown));
             }
         }
+        self.settled = settled;
     }
 
     fn heed(&mut self, error: &Error) {
@@ -349,27 +217,10 @@ impl Lane {
             self.route = None;
         }
     }
-
-    fn is_late(&self, batch: &Batch) -> bool {
-        batch.created().elapsed() >= self.options.delivery_timeout
-    }
-
-    fn given_up(&self, source: Arc<Error>) -> Arc<Error> {
-        Arc::new(Error::GivenUp {
-            after: self.options.delivery_timeout,
-            source,
-        })
-    }
-
-    /// Waits before the next attempt, no longer than the batch has time.
-    async fn pause(&self, batch: &Batch, trouble: &Trouble) {
-        let backoff = self.client.config.backoff;
-        let wait = backoff.wait(trouble.count, &mut fastrand::Rng::new());
-        let elapsed = batch.created().elapsed();
-        let left = self.options.delivery_timeout.saturating_sub(elapsed);
-        sleep(wait.max(trouble.last.retry_after()).min(left)).await;
-    }
 }
 
 /// What a lane takes is some kilobytes, and a producer may have sent to thousands of partitions once; to begin one is cheap.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// A server that is well may take as long for its disk, now and then: so much has little effect.
+const SILENCE_MAX: Duration = Duration::from_secs(1);

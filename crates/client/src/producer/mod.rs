@@ -18,16 +18,18 @@
 //!   ([`Error::BehindUnknown`]), so that the caller, not this crate, decides whether the log goes
 //!   on with a possible gap. Queued behind it is all that is sent before its delivery resolves,
 //!   also while the observer is told of it; what is sent after that is sent normally.
-//! - **Every outcome is told**, once, whatever happens to tasks and connections.
+//! - **Every outcome is told**, once, in time, whatever happens to tasks and connections.
 //! - **Bounded memory.** Records not settled never exceed the configured bytes; `send` waits. Of these,
-//!   partitions in trouble take half together, and `send` to others goes on.
+//!   partitions in trouble take half together, and half as much again to try those that hold nothing yet; `send` to others goes on.
 
+mod admission;
 mod batch;
 mod config;
 mod delivery;
 mod lane;
 mod partitioner;
 mod place;
+mod pressure;
 mod queue;
 mod share;
 mod window;
@@ -50,8 +52,9 @@ use self::batch::Origin;
 use self::lane::Lane;
 use self::partitioner::Partitioner;
 use self::place::{Place, Wanted};
-use self::queue::{Pressure, Queue, Shape};
-use self::share::{Held, Share, Turn};
+use self::pressure::Pressure;
+use self::queue::{Queue, Shape};
+use self::share::{Held, Share};
 use crate::Error;
 use crate::client;
 use crate::connection::User;
@@ -93,6 +96,8 @@ struct Target {
     asked: Instant,
     partitioner: Partitioner,
     queues: BTreeMap<PartitionId, Arc<Queue>>,
+    /// Whose record has no key, and would have to wait wherever it goes: one of them at a time looks where it need not any more.
+    keyless: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Producer {
@@ -159,7 +164,7 @@ impl Producer {
             return add(&place, room);
         }
         drop(room);
-        let admitted = Box::pin(self.admit_in_turn(wanted, place.queue, memory_bytes));
+        let admitted = Box::pin(self.admit(wanted, place.queue, memory_bytes));
         let (place, room, _turn) = admitted.await?;
         add(&place, room)
     }
@@ -206,7 +211,7 @@ impl Producer {
             return place.queue.append_batch(place.topic_id, batch, room);
         }
         drop(room);
-        let admitted = Box::pin(self.admit_in_turn(wanted, place.queue, memory_bytes));
+        let admitted = Box::pin(self.admit(wanted, place.queue, memory_bytes));
         let (place, room, _turn) = admitted.await?;
         place.queue.append_batch(place.topic_id, batch, room)
     }
@@ -255,39 +260,6 @@ impl Producer {
         let room = Arc::clone(memory).acquire_many_owned(bytes).await;
         room.map(Some).map_err(|_| Error::Closed)
     }
-
-    /// Waits until a partition in trouble may hold as much: without room in memory, which is for others meanwhile.
-    async fn admit_in_turn(
-        &self,
-        wanted: Wanted<'_>,
-        queue: Arc<Queue>,
-        bytes: usize,
-    ) -> Result<Admitted, Error> {
-        let held = &queue.origin.held;
-        let turn = Arc::clone(held).turn().await;
-        loop {
-            if !held.has_room(bytes) {
-                // A batch that lingers may be what holds the memory.
-                queue.news.notify_one();
-            }
-            held.room(bytes).await;
-            // There is as much: it was reserved before.
-            let room = self.reserve(bytes).await?;
-            // Others may have come first while this one waited for memory.
-            if let Some(room) = room.filter(|_| held.has_room(bytes)) {
-                // Anew: the topic may be another one by now, or the lane have ended.
-                let partition = Some(queue.origin.partition);
-                let place = self
-                    .inner
-                    .find(Wanted {
-                        partition,
-                        ..wanted
-                    })
-                    .await?;
-                return Ok((place, room, turn));
-            }
-        }
-    }
 }
 
 impl Inner {
@@ -314,7 +286,7 @@ impl Inner {
             user: self.user,
             level: config.level,
             in_flight_max: config.in_flight_max.max(1),
-            delivery_timeout: config.delivery_timeout,
+            delivery_timeout: config.delivery_timeout.min(client::TIMEOUT_MAX),
         };
         while lanes.try_join_next().is_some() {}
         let lane = Lane::new(Arc::clone(&self.client), Arc::clone(queue), options);
@@ -352,9 +324,6 @@ impl fmt::Debug for Inner {
 
 /// Room in the producer's memory.
 type Room = OwnedSemaphorePermit;
-
-/// Where something goes, its room in memory, and its turn, to be kept until it is there.
-type Admitted = (Place, Room, Turn);
 
 /// What a record costs beyond its key, value and headers, about: its frame in the batch, and who
 /// waits for it.

@@ -30,6 +30,13 @@ pub(super) struct Place {
 }
 
 impl Inner {
+    /// Where those wait whose records have no key.
+    pub(super) fn keyless_line(&self, topic: &TopicName) -> Option<Arc<tokio::sync::Mutex<()>>> {
+        let state = self.lock();
+        let target = state.topics.get(topic);
+        target.map(|target| Arc::clone(&target.keyless))
+    }
+
     /// Finds where something goes, asking for the topic if need be.
     pub(super) async fn find(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
         match self.place(wanted) {
@@ -155,6 +162,7 @@ impl Inner {
                     asked,
                     partitioner,
                     queues,
+                    keyless: Arc::default(),
                 };
                 state.topics.insert(name, target);
             }

@@ -1,7 +1,6 @@
 //! The batches of one partition that were not sent yet: one open, the others closed.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tokio::time::Instant;
 
 use super::batch::{Batch, Origin, Place};
 use super::delivery::{BatchAck, BatchDelivery, BatchOutcome, Delivery, ProduceError};
+use super::pressure::Pressure;
 use crate::Error;
 
 /// Shared by the callers of `send` and the partition's lane. Bounded by the producer's memory.
@@ -45,30 +45,6 @@ pub(super) enum Next {
     /// A batch that waits for others to join it until then.
     At(Instant),
     Nothing,
-}
-
-/// How many senders wait for memory: while any does, no batch lingers, for it may be what holds
-/// the memory.
-#[derive(Debug, Default)]
-pub(super) struct Pressure(AtomicUsize);
-
-impl Pressure {
-    /// Felt until the guard is dropped; and whether nobody pressed before: then the lanes have to be told, whose batches
-    /// linger. Batches that begin while somebody presses do not.
-    pub(super) fn press(&self) -> (impl Drop + '_, bool) {
-        struct Guard<'a>(&'a AtomicUsize);
-        impl Drop for Guard<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        let is_first = self.0.fetch_add(1, Ordering::Relaxed) == 0;
-        (Guard(&self.0), is_first)
-    }
-
-    fn is_felt(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
-    }
 }
 
 /// How batches are made.
@@ -113,6 +89,8 @@ impl Queue {
             return false;
         }
         (state.has_lane, state.run) = (false, run);
+        // All of them are settled.
+        state.outstanding = VecDeque::new();
         drop(state);
         self.origin.held.end_trouble();
         true
@@ -122,7 +100,7 @@ impl Queue {
     pub(super) fn close(&self, run: u32) {
         let mut state = self.lock();
         (state.has_lane, state.run) = (false, run);
-        state.close();
+        state.close(self.shape.linger);
         let left = std::mem::take(&mut state.closed);
         drop(state);
         self.origin.held.end_trouble();
@@ -153,7 +131,7 @@ impl Queue {
                 && open.has_room(bytes, bytes_max)
         });
         if !fits {
-            state.close();
+            state.close(self.shape.linger);
         }
         if let Some(open) = &mut state.open {
             return open.append(record, room);
@@ -169,7 +147,7 @@ impl Queue {
         let is_full = !batch.has_room(0, bytes_max);
         state.open = Some(batch);
         if is_full {
-            state.close();
+            state.close(self.shape.linger);
         }
         drop(state);
         self.news.notify_one();
@@ -190,7 +168,7 @@ impl Queue {
         if !state.has_lane {
             return Err(Error::Closed);
         }
-        state.close();
+        state.close(self.shape.linger);
         let place = state.place(topic_id);
         let (batch, delivery) = Batch::whole(&self.origin, place, builder, room);
         state.note(&batch);
@@ -206,14 +184,16 @@ impl Queue {
         if let Some(batch) = state.closed.pop_front() {
             return Next::Batch(batch);
         }
-        let Some(open) = state.open.take() else {
+        let Some(mut open) = state.open.take() else {
             return Next::Nothing;
         };
+        let linger = self.shape.linger;
         let is_waited_for = self.pressure.is_felt() || self.origin.held.is_short();
-        if is_waited_for || self.shape.linger <= open.created().elapsed() {
+        if is_waited_for || linger <= open.since().elapsed() {
+            open.end_linger(linger);
             return Next::Batch(open);
         }
-        let due = open.created().checked_add(self.shape.linger);
+        let due = open.since().checked_add(linger);
         state.open = Some(open);
         // One that is never due waits to be full, or for a flush.
         due.map_or(Next::Nothing, Next::At)
@@ -227,7 +207,7 @@ impl Queue {
         result: Result<BatchAck, ProduceError>,
     ) -> VecDeque<Batch> {
         let mut state = self.lock();
-        state.close();
+        state.close(self.shape.linger);
         let drained = std::mem::take(&mut state.closed);
         let waiting = outcome.settle(result);
         drop(state);
@@ -238,7 +218,7 @@ impl Queue {
     /// Closes the open batch, so that it need not wait for others; returns what is outstanding.
     pub(super) fn flush(&self) -> Vec<Arc<BatchOutcome>> {
         let mut state = self.lock();
-        state.close();
+        state.close(self.shape.linger);
         let outstanding = state.outstanding.iter().cloned().collect();
         drop(state);
         self.news.notify_one();
@@ -268,8 +248,12 @@ impl State {
         while self.outstanding.pop_front_if(is_settled).is_some() {}
     }
 
-    fn close(&mut self) {
-        self.closed.extend(self.open.take());
+    /// Closes the open batch, which lingers no more.
+    fn close(&mut self, linger: Duration) {
+        if let Some(mut open) = self.open.take() {
+            open.end_linger(linger);
+            self.closed.push_back(open);
+        }
     }
 }
 
@@ -332,20 +316,5 @@ mod tests {
         assert!(queue.end(run + 3));
         assert_eq!(queue.open(), run + 4);
         drop(add(&queue).unwrap());
-    }
-
-    /// Each who waited told all lanes: with thousands of partitions that took longer than the wait.
-    #[test]
-    fn of_senders_who_wait_for_memory_together_the_first_one_tells_the_lanes() {
-        let pressure = Pressure::default();
-        let (first, is_first) = pressure.press();
-        assert!(is_first);
-        let (second, is_first) = pressure.press();
-        assert!(!is_first);
-        drop(first);
-        assert!(pressure.is_felt(), "as long as any waits");
-        drop(second);
-        assert!(!pressure.is_felt());
-        assert!(pressure.press().1, "those before have gone");
     }
 }

@@ -2,12 +2,16 @@
 //!
 //! A partition is in trouble from a failure on, or once its server is silent, until something of it is acknowledged. What it holds by then it keeps, and
 //! takes no more while all in trouble hold more than the share: whoever sends to it waits, first come, first served. One
-//! that holds nothing takes what comes first all the same: how else would it be found that it is well again.
+//! that holds nothing takes what comes first as long as all of them hold no more than half as much again, or hold nothing either: how
+//! else would it be found that it is well again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
+use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
+
+use super::pressure::Pressure;
 
 /// What all partitions in trouble hold together.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub(super) struct Share {
     bytes: AtomicI64,
     /// Told whenever somebody who waits may find room.
     room: Notify,
+    /// Whether anybody waits for room: those who wait for no more than their turn do not.
+    pressure: Pressure,
 }
 
 /// What one partition holds. It is counted for each record: an addition, unless the partition is in trouble.
@@ -47,7 +53,13 @@ impl Share {
             bytes_max: (memory_bytes_max as u64 / 2).cast_signed(),
             bytes: AtomicI64::new(0),
             room: Notify::new(),
+            pressure: Pressure::default(),
         })
+    }
+
+    /// Resolves once somebody may find room who does not find any behind this call.
+    pub(super) fn told(&self) -> Notified<'_> {
+        self.room.notified()
     }
 
     fn give(&self, bytes: u64) {
@@ -116,12 +128,20 @@ impl Held {
         let state = self.state.load(Ordering::Relaxed);
         let is_well = state & IN_TROUBLE == 0;
         let holds_nothing = state & !IN_TROUBLE == 0;
-        is_well || holds_nothing || self.share_has_room(bytes)
+        is_well || self.share_has_room(bytes, holds_nothing)
     }
 
-    fn share_has_room(&self, bytes: usize) -> bool {
+    fn share_has_room(&self, bytes: usize, is_first: bool) -> bool {
         let bytes_more = (bytes as u64).cast_signed();
-        self.share.bytes.load(Ordering::Relaxed) + bytes_more <= self.share.bytes_max
+        let Share {
+            bytes_max, bytes, ..
+        } = &*self.share;
+        let bytes = bytes.load(Ordering::Relaxed);
+        match is_first {
+            // Larger than all that it may be, it has to be alone.
+            true => bytes <= 0 || bytes + bytes_more <= bytes_max + bytes_max / 2,
+            false => bytes + bytes_more <= *bytes_max,
+        }
     }
 
     /// Whether anybody waits to send to the partition.
@@ -129,10 +149,10 @@ impl Held {
         self.waiting_count.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether anybody waits for what the partition holds: those who wait for no more than their turn do not.
+    /// Whether anybody waits for what the partition holds, to send to it or to another one.
     pub(super) fn is_short(&self) -> bool {
         let is_in_trouble = self.state.load(Ordering::Relaxed) & IN_TROUBLE != 0;
-        is_in_trouble && self.is_waited_for()
+        is_in_trouble && self.share.pressure.is_felt()
     }
 
     /// Waits for a turn to send to the partition, from the first poll on in front of all who come later.
@@ -146,13 +166,21 @@ impl Held {
         }
     }
 
-    /// Waits until as much may be added.
-    pub(super) async fn room(&self, bytes: usize) {
+    /// Waits until as much may be added; the first of those who wait has the lanes told, whose batches linger.
+    pub(super) async fn room(&self, bytes: usize, tell: impl Fn()) {
+        let mut pressing = None;
         loop {
             // Before the look: what changes behind it is told.
-            let told = self.share.room.notified();
+            let told = self.share.told();
             if self.has_room(bytes) {
                 return;
+            }
+            if pressing.is_none() {
+                let (guard, is_first) = self.share.pressure.press();
+                pressing = Some(guard);
+                if is_first {
+                    tell();
+                }
             }
             told.await;
         }
@@ -161,7 +189,10 @@ impl Held {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting_count.fetch_sub(1, Ordering::Relaxed);
+        if self.0.waiting_count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            // Whoever need not wait for this partition in particular may go on here.
+            self.0.share.room.notify_waiters();
+        }
     }
 }
 
@@ -170,6 +201,7 @@ const IN_TROUBLE: u64 = 1 << 63;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::future::Future;
     use std::pin::{Pin, pin};
     use std::task::{Context, Poll, Waker};
@@ -230,9 +262,35 @@ mod tests {
         one.take(50);
         one.begin_trouble();
         other.begin_trouble();
-        assert!(other.has_room(70));
-        other.take(70);
+        assert!(other.has_room(25));
+        other.take(25);
         assert!(!other.has_room(1));
+    }
+
+    /// Each took its first, however many there were: with a few large batches all of the memory.
+    #[test]
+    fn what_those_in_trouble_take_first_has_a_bound() {
+        let share = Share::of(100);
+        let all: Vec<_> = (0..100).map(|_| Held::new(&share)).collect();
+        for held in &all {
+            held.begin_trouble();
+            if held.has_room(10) {
+                held.take(10);
+            }
+        }
+        assert_eq!(share.bytes.load(Ordering::Relaxed), 70);
+    }
+
+    #[test]
+    fn one_in_trouble_takes_what_is_larger_than_the_share_once_no_other_holds_anything() {
+        let share = Share::of(100);
+        let [one, other] = [(); 2].map(|()| Held::new(&share));
+        one.begin_trouble();
+        other.begin_trouble();
+        other.take(1);
+        assert!(!one.has_room(100));
+        other.give(1);
+        assert!(one.has_room(100));
     }
 
     #[test]
@@ -243,10 +301,19 @@ mod tests {
             held.take(25);
             held.begin_trouble();
         }
-        let mut first = pin!(one.room(1));
-        assert!(poll(first.as_mut()).is_pending());
+        let told = Cell::new(0);
+        let mut waiting = [(); 2].map(|()| Box::pin(one.room(1, || told.set(told.get() + 1))));
+        assert!(!other.is_short());
+        for one in &mut waiting {
+            assert!(poll(one.as_mut()).is_pending());
+        }
+        assert_eq!(told.get(), 1, "by the first of them");
+        assert!(other.is_short(), "it may hold what is waited for");
         other.end_trouble();
-        assert!(poll(first).is_ready());
+        for mut one in waiting {
+            assert!(poll(one.as_mut()).is_ready());
+        }
+        assert!(!one.is_short());
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(super) struct Window<B, E> {
     in_flight: VecDeque<B>,
     /// Not applied in this run, and why; in order, and before everything in `resend`.
     again: VecDeque<(B, E)>,
-    /// To be sent, in order, before anything from the queue.
+    /// To be sent, in order, before anything from the queue: again, or what was taken from that last.
     resend: VecDeque<B>,
     /// A batch of this run failed: nothing is sent until all in flight are answered.
     is_halted: bool,
@@ -127,17 +127,22 @@ impl<B, E> Window<B, E> {
         !self.is_halted && self.in_flight.len() < self.in_flight_max
     }
 
-    /// True if batches wait to be sent again.
+    /// True if batches wait here to be sent.
     pub(super) fn has_resend(&self) -> bool {
         !self.resend.is_empty()
     }
 
-    /// The next batch to send again; these come before any new one.
+    /// The next batch to send, if it is here already.
+    pub(super) fn next_mut(&mut self) -> Option<&mut B> {
+        self.resend.front_mut()
+    }
+
+    /// Takes out the next batch to send; these come before any new one.
     pub(super) fn pop_resend(&mut self) -> Option<B> {
         self.resend.pop_front()
     }
 
-    /// Takes back a batch that could not be sent after all: it stays the next.
+    /// Takes in a batch that is the next to be sent.
     pub(super) fn push_resend(&mut self, batch: B) {
         self.resend.push_front(batch);
     }

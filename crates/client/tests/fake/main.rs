@@ -13,6 +13,7 @@ mod abandoned;
 mod admin;
 mod connecting;
 mod consuming;
+mod delivery;
 mod fewer;
 mod hanging;
 mod log;
@@ -24,6 +25,7 @@ mod routing;
 mod runtimes;
 mod server;
 mod serving;
+mod sharing;
 mod turning;
 
 use std::time::Duration;

@@ -17,15 +17,15 @@ use crate::producing::{P0, check, eager, on_produce, outcomes};
 use crate::server::{Act, Server};
 use crate::{config, connect, error, record};
 
-const P1: Option<PartitionId> = Some(PartitionId::new(1));
+pub(crate) const P1: Option<PartitionId> = Some(PartitionId::new(1));
 
 /// What a producer has here.
-const MEMORY_BYTES: usize = 20_000;
+pub(crate) const MEMORY_BYTES: usize = 20_000;
 
 /// What a record takes of it.
-const RECORD_BYTES: usize = 64 + 4;
+pub(crate) const RECORD_BYTES: usize = 64 + 4;
 
-fn small() -> ProducerConfig {
+pub(crate) fn small() -> ProducerConfig {
     ProducerConfig {
         memory_bytes_max: MEMORY_BYTES,
         ..eager()
@@ -33,7 +33,7 @@ fn small() -> ProducerConfig {
 }
 
 /// A server that takes nothing for these partitions.
-fn refuse(server: &Server, partitions: &'static [u32]) {
+pub(crate) fn refuse(server: &Server, partitions: &'static [u32]) {
     server.script(on_produce(|seen| match seen.request {
         Request::Produce(one) if partitions.contains(&one.partition.get()) => {
             Act::Refuse(error(ErrorCode::StorageFull))
@@ -42,7 +42,7 @@ fn refuse(server: &Server, partitions: &'static [u32]) {
     }));
 }
 
-async fn send(
+pub(crate) async fn send(
     producer: &Producer,
     topic: &TopicName,
     partition: Option<PartitionId>,
@@ -53,7 +53,11 @@ async fn send(
 }
 
 /// Sends until the partition is known to be in trouble: its second attempt is after the first has failed.
-async fn begin_trouble(server: &Server, producer: &Producer, topic: &TopicName) -> Delivery {
+pub(crate) async fn begin_trouble(
+    server: &Server,
+    producer: &Producer,
+    topic: &TopicName,
+) -> Delivery {
     let first = send(producer, topic, P0, 0).await.unwrap();
     server
         .until(|server| server.state.lock().unwrap().count_all("Produce") >= 2)
@@ -62,7 +66,7 @@ async fn begin_trouble(server: &Server, producer: &Producer, topic: &TopicName) 
 }
 
 /// Sends to the first partition, which is in trouble already, as much as it may hold.
-async fn fill_share(producer: &Producer, topic: &TopicName) -> Vec<Delivery> {
+pub(crate) async fn fill_share(producer: &Producer, topic: &TopicName) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     while producer.memory_bytes() + RECORD_BYTES <= MEMORY_BYTES / 2 {
         deliveries.push(
@@ -75,7 +79,7 @@ async fn fill_share(producer: &Producer, topic: &TopicName) -> Vec<Delivery> {
 }
 
 /// Sends to the first partition, whose server is silent, until that is held to be in trouble; gives what waits then.
-async fn send_until_one_waits<'a>(
+pub(crate) async fn send_until_one_waits<'a>(
     producer: &'a Producer,
     topic: &'a TopicName,
     deliveries: &mut Vec<Delivery>,
@@ -94,7 +98,7 @@ async fn send_until_one_waits<'a>(
 }
 
 /// Polls once what is not to come to anything yet.
-async fn assert_waits<F: Future + Unpin>(waiting: &mut F) {
+pub(crate) async fn assert_waits<F: Future + Unpin>(waiting: &mut F) {
     tokio::select! {
         biased;
         _ = waiting => panic!("it is to wait"),
@@ -102,7 +106,7 @@ async fn assert_waits<F: Future + Unpin>(waiting: &mut F) {
     }
 }
 
-async fn assert_all_acknowledged(
+pub(crate) async fn assert_all_acknowledged(
     server: &Server,
     topic: &TopicName,
     deliveries: Vec<Delivery>,

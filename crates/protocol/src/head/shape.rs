@@ -9,7 +9,9 @@ use crate::limits;
 /// array, map, string and binary fits in the bytes behind it. Runs in one pass over the bytes with
 /// a stack of fixed size.
 pub(super) fn check(head: &[u8]) -> Result<(), HeadError> {
-    let first = *head.first().ok_or(HeadError::Truncated { position: 0 })?;
+    let Some(&first) = head.first() else {
+        return Err(HeadError::Truncated { position: 0 });
+    };
     if !matches!(first, 0x80..=0x8f | 0xde | 0xdf) {
         return Err(HeadError::NotAMap { marker: first });
     }
@@ -47,10 +49,9 @@ impl Walk<'_> {
     /// Steps over one scalar, or into one array or map.
     fn value(&mut self) -> Result<(), HeadError> {
         let position = self.position;
-        let marker = *self
-            .head
-            .get(position)
-            .ok_or(HeadError::Truncated { position })?;
+        let Some(&marker) = self.head.get(position) else {
+            return Err(HeadError::Truncated { position });
+        };
         self.position += 1;
         let low = u64::from(marker);
         match marker {
@@ -97,10 +98,9 @@ impl Walk<'_> {
     fn enter(&mut self, values: u64) -> Result<(), HeadError> {
         let values = self.fitting(values)?;
         let depth_max = DEPTH_MAX;
-        let slot = self
-            .open
-            .get_mut(self.depth)
-            .ok_or(HeadError::TooDeep { depth_max })?;
+        let Some(slot) = self.open.get_mut(self.depth) else {
+            return Err(HeadError::TooDeep { depth_max });
+        };
         *slot = values;
         self.depth += 1;
         Ok(())
@@ -112,19 +112,22 @@ impl Walk<'_> {
         usize::try_from(count)
             .ok()
             .filter(|&count| count <= left)
-            .ok_or(HeadError::Truncated {
-                position: self.head.len(),
-            })
+            .ok_or_else(|| self.truncated())
+    }
+
+    /// Made only where it is one: it is large, and to drop it costs as much as to step over a value.
+    fn truncated(&self) -> HeadError {
+        HeadError::Truncated {
+            position: self.head.len(),
+        }
     }
 
     /// MessagePack's lengths are big-endian, of 1, 2 or 4 bytes.
     fn length(&mut self, width: usize) -> Result<u64, HeadError> {
-        let bytes =
-            self.head
-                .get(self.position..self.position + width)
-                .ok_or(HeadError::Truncated {
-                    position: self.head.len(),
-                })?;
+        let bytes = self
+            .head
+            .get(self.position..self.position + width)
+            .ok_or_else(|| self.truncated())?;
         self.position += width;
         Ok(bytes
             .iter()

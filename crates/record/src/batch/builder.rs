@@ -96,17 +96,16 @@ impl Builder {
     /// # Errors
     /// As [`append`](Self::append).
     pub fn append_record(&mut self, record: &Record) -> Result<u32, Error> {
-        let headers: Vec<_> = record
-            .headers
-            .iter()
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        // Most have none, and to gather nothing costs a tenth of what else is done for a small one.
+        if record.headers.is_empty() {
+            return self.append(record.timestamp, key, value, &[]);
+        }
+        let headers = record.headers.iter();
+        let headers: Vec<_> = headers
             .map(|(name, value)| (name.as_str(), value.as_deref()))
             .collect();
-        self.append(
-            record.timestamp,
-            record.key.as_deref(),
-            record.value.as_deref(),
-            &headers,
-        )
+        self.append(record.timestamp, key, value, &headers)
     }
 
     /// Makes room for a batch of so many bytes at once, so that it need not be moved while it grows.

@@ -2,18 +2,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use corelog_protocol::message::produce;
 use tokio::time::Instant;
 
 use super::super::share::Held;
-use super::Answer;
+use super::{Answer, SILENCE_MAX};
 use crate::connection::{Alarm, Ticket};
 
 /// The tickets of what is in flight, in the order of the window.
 pub(super) struct Answers {
-    tickets: VecDeque<Ticket>,
+    awaited: VecDeque<Awaited>,
     /// Goes off when the oldest answer is late, or when none came for long, or before: one timer, rather than one for each
     /// answer.
     alarm: Alarm,
@@ -26,11 +25,17 @@ pub(super) struct Answers {
     held: Arc<Held>,
 }
 
+struct Awaited {
+    ticket: Ticket,
+    /// When it is given up.
+    late: Instant,
+}
+
 impl Answers {
     pub(super) fn new(held: &Arc<Held>) -> Self {
         let now = Instant::now();
         Self {
-            tickets: VecDeque::new(),
+            awaited: VecDeque::new(),
             alarm: Alarm::at(now + SILENCE_MAX),
             looked: now,
             is_heard: false,
@@ -40,21 +45,23 @@ impl Answers {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.tickets.is_empty()
+        self.awaited.is_empty()
     }
 
-    pub(super) fn expect(&mut self, ticket: Ticket) {
-        self.tickets.push_back(ticket);
+    /// Waits for an answer, behind those before it, until `end`, or as long as the request has time if that is shorter.
+    pub(super) fn expect(&mut self, ticket: Ticket, end: Instant) {
+        let late = ticket.deadline().min(end);
+        self.awaited.push_back(Awaited { ticket, late });
     }
 
     /// Waits for the answer of the oldest batch in flight, or until that is late; for ever while there is none. Notes that
     /// the partition is in trouble once nothing came for long. Cancel-safe.
     pub(super) async fn next(&mut self) -> Answer {
         loop {
-            let Some(ticket) = self.tickets.front_mut() else {
+            let Some(Awaited { ticket, late }) = self.awaited.front_mut() else {
                 return std::future::pending().await;
             };
-            let late = ticket.deadline();
+            let late = *late;
             let silent = ticket.entered().max(self.looked) + SILENCE_MAX;
             let end = if self.is_silent {
                 late
@@ -72,7 +79,7 @@ impl Answers {
             }
             if end == late {
                 let late = ticket.time_out();
-                self.tickets.pop_front();
+                self.awaited.pop_front();
                 return Err(late);
             }
             if !self.is_heard {
@@ -85,11 +92,8 @@ impl Answers {
     }
 
     fn hear(&mut self) {
-        self.tickets.pop_front();
+        self.awaited.pop_front();
         self.is_heard = true;
         self.is_silent = false;
     }
 }
-
-/// A server that is well may take as long for its disk, now and then: so much has little effect.
-const SILENCE_MAX: Duration = Duration::from_secs(1);

@@ -47,7 +47,10 @@ impl Lane {
         is_said: bool,
         is_final: bool,
     ) -> Verdict<BatchAck, Arc<Error>> {
-        let is_late = self.window.front().is_some_and(|batch| self.is_late(batch));
+        let is_late = self
+            .window
+            .front()
+            .is_some_and(|batch| self.is_late(batch.since()));
         let error = if is_late && !is_final {
             self.given_up(error)
         } else {

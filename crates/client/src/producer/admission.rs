@@ -1,0 +1,103 @@
+//! How a record or a batch gets in that has to wait, since the partition that it is for is in trouble, or others wait for that.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use super::place::{Place, Wanted};
+use super::queue::Queue;
+use super::share::Turn;
+use super::{Producer, Room};
+use crate::Error;
+
+/// Where something goes, its room in memory, and its turn there if it waited for one, to be kept until it is there.
+pub(super) type Admitted = (Place, Room, Option<Turn>);
+
+impl Producer {
+    /// Waits until a partition in trouble may hold as much: the one of `queue`, or, of what has no key, any. It waits without
+    /// room in memory, which is for others meanwhile.
+    pub(super) async fn admit(
+        &self,
+        wanted: Wanted<'_>,
+        queue: Arc<Queue>,
+        bytes: usize,
+    ) -> Result<Admitted, Error> {
+        if wanted.partition.is_some() || wanted.key.is_some() {
+            return self.admit_in_turn(wanted, queue, bytes).await;
+        }
+        let line = self.inner.keyless_line(wanted.topic);
+        let _first = match line {
+            Some(line) => Some(line.lock_owned().await),
+            None => None,
+        };
+        let mut in_turn = pin!(self.admit_in_turn(wanted, queue, bytes));
+        loop {
+            // Before the look: what changes behind it is told.
+            let told = self.inner.share.told();
+            if let Some(admitted) = self.admit_past(wanted, bytes).await? {
+                return Ok(admitted);
+            }
+            tokio::select! {
+                biased;
+                // First: where it need not wait is better than where it has waited.
+                () = told => {}
+                admitted = &mut in_turn => return admitted,
+            }
+        }
+    }
+
+    /// Finds a partition where what has no key need not wait for others, if there is one.
+    async fn admit_past(
+        &self,
+        wanted: Wanted<'_>,
+        bytes: usize,
+    ) -> Result<Option<Admitted>, Error> {
+        let place = self.inner.find(wanted).await?;
+        if !place.queue.origin.held.is_open(bytes) {
+            return Ok(None);
+        }
+        // There is as much: it was reserved before.
+        let Some(room) = self.reserve(bytes).await? else {
+            return Ok(None);
+        };
+        // Others may have come first while this one waited for memory.
+        let is_open = place.queue.origin.held.is_open(bytes);
+        Ok(is_open.then_some((place, room, None)))
+    }
+
+    /// Waits until the partition may hold as much, behind those who came before.
+    async fn admit_in_turn(
+        &self,
+        wanted: Wanted<'_>,
+        queue: Arc<Queue>,
+        bytes: usize,
+    ) -> Result<Admitted, Error> {
+        let held = &queue.origin.held;
+        let turn = Arc::clone(held).turn().await;
+        // A batch that lingers may be what holds the memory, of this partition or of another one.
+        let tell = || {
+            for queue in self.inner.queues() {
+                if queue.origin.held.is_short() {
+                    queue.news.notify_one();
+                }
+            }
+        };
+        loop {
+            held.room(bytes, tell).await;
+            // As above.
+            let Some(room) = self.reserve(bytes).await? else {
+                continue;
+            };
+            // Anew: the topic may be another one by now, or the lane have ended.
+            let partition = Some(queue.origin.partition);
+            let place = self.inner.find(Wanted {
+                partition,
+                ..wanted
+            });
+            let place = place.await?;
+            // Others may have come first meanwhile.
+            if held.has_room(bytes) {
+                return Ok((place, room, Some(turn)));
+            }
+        }
+    }
+}

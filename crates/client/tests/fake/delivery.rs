@@ -1,0 +1,257 @@
+//! A record's outcome comes in its time, whatever it waits for, and in its turn.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use corelog_client::protocol::request::Request;
+use corelog_client::record::{PartitionId, TopicName};
+use corelog_client::{
+    Ack, BatchReport, Client, ClientConfig, Delivery, Error, Outcome, ProduceError, Producer,
+    ProducerConfig,
+};
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
+use tokio::time::{Instant, interval, timeout};
+
+use crate::producing::{eager, on_produce, outcomes, send_numbers};
+use crate::server::{Act, Server};
+use crate::{config, record};
+
+const P1: Option<PartitionId> = Some(PartitionId::new(1));
+
+/// What a record has here.
+const TIME: Duration = Duration::from_secs(2);
+
+/// Who waits for it has long noticed by then, and whoever waits for a request has not.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A producer whose requests may take far longer than a record.
+async fn producer(server: &Server) -> Producer {
+    producer_of(
+        server,
+        ProducerConfig {
+            batch_bytes_max: 1,
+            ..eager()
+        },
+    )
+    .await
+}
+
+async fn producer_of(server: &Server, options: ProducerConfig) -> Producer {
+    let client = ClientConfig {
+        timeout: 10 * PATIENCE,
+        ..config(server)
+    };
+    Client::connect(client)
+        .await
+        .unwrap()
+        .producer(ProducerConfig {
+            delivery_timeout: TIME,
+            ..options
+        })
+}
+
+/// What became of records that were sent just now, which is told neither before their time is over nor long after it.
+async fn in_time(deliveries: Vec<Delivery>) -> Vec<Result<Ack, ProduceError>> {
+    let sent = Instant::now();
+    let all = timeout(PATIENCE, outcomes(deliveries)).await.unwrap();
+    assert!(TIME / 2 < sent.elapsed());
+    all
+}
+
+fn assert_given_up(outcome: &Result<Ack, ProduceError>) {
+    let failed = outcome.as_ref().unwrap_err();
+    assert_eq!(failed.outcome, Outcome::NotApplied);
+    assert!(matches!(*failed.error, Error::GivenUp { .. }), "{failed}");
+    assert!(failed.error.is_unreachable(), "{failed}");
+}
+
+/// The look-up took all the time of a request, and to connect some more.
+#[tokio::test]
+async fn a_record_is_given_up_in_time_where_nobody_tells_the_way() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let producer = producer(&server).await;
+    server.script(on_produce(|_| Act::Cut));
+    let first = send_numbers(&producer, &topic, 0..1).await.remove(0);
+    assert_eq!(first.await.unwrap_err().outcome, Outcome::Unknown);
+    server.script(|_| Act::Ignore);
+    for outcome in in_time(send_numbers(&producer, &topic, 1..4).await).await {
+        assert_given_up(&outcome);
+    }
+    server.script(|_| Act::Serve);
+    // What was begun for them goes on for a while.
+    let goes_on =
+        async { while outcomes(send_numbers(&producer, &topic, 4..5).await).await[0].is_err() {} };
+    timeout(PATIENCE, goes_on).await.unwrap();
+}
+
+/// Sends to the second partition what is never answered, and takes all the room that there is.
+async fn take_all_room(server: &Server, producer: &Producer, topic: &TopicName) -> Delivery {
+    server.script(on_produce(|_| Act::Ignore));
+    let taking = producer.send(topic, P1, record("0")).await.unwrap();
+    let is_taken = |server: &Server| server.count(Some(0), "Produce") == 1;
+    server.until(is_taken).await;
+    taking
+}
+
+/// It was waited for as long as for the answer to a request.
+#[tokio::test]
+async fn a_record_is_given_up_in_time_where_its_connection_has_no_room() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    server.state.lock().unwrap().limits.in_flight_requests_max = 1;
+    let producer = producer(&server).await;
+    let taking = take_all_room(&server, &producer, &topic).await;
+    for outcome in in_time(send_numbers(&producer, &topic, 0..3).await).await {
+        assert_given_up(&outcome);
+    }
+    let unanswered = timeout(PATIENCE, taking).await.unwrap();
+    assert_eq!(unanswered.unwrap_err().outcome, Outcome::Unknown);
+    assert_eq!(producer.memory_bytes(), 0);
+}
+
+/// The one in front was waited for as long as for the answer to a request.
+#[tokio::test]
+async fn a_record_is_told_in_time_what_became_of_those_in_front_of_it() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let producer = producer(&server).await;
+    server.script(on_produce(|_| Act::Ignore));
+    let all = in_time(send_numbers(&producer, &topic, 0..20).await).await;
+    for (number, outcome) in all.iter().enumerate() {
+        let failed = outcome.as_ref().unwrap_err();
+        match number {
+            0..8 => assert_eq!(failed.outcome, Outcome::Unknown),
+            _ => assert!(matches!(*failed.error, Error::BehindUnknown), "{failed}"),
+        }
+    }
+}
+
+/// They went out however late, one behind the other.
+#[tokio::test]
+async fn what_has_its_turn_too_late_is_given_up_in_its_turn() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |_| Act::Later(Arc::clone(&held))));
+    let one_by_one = ProducerConfig {
+        batch_bytes_max: 1,
+        in_flight_max: 1,
+        ..eager()
+    };
+    let producer = producer_of(&server, one_by_one).await;
+    let deliveries = send_numbers(&producer, &topic, 0..100).await;
+    let mut pace = interval(TIME / 8);
+    let all = async {
+        let mut all = std::pin::pin!(outcomes(deliveries));
+        loop {
+            tokio::select! {
+                biased;
+                all = &mut all => return all,
+                _ = pace.tick() => gate.add_permits(1),
+            }
+        }
+    };
+    let all = timeout(PATIENCE, all).await.unwrap();
+    let told = all.iter().take_while(|outcome| outcome.is_ok()).count();
+    assert!(0 < told && told < 50, "{told}");
+    for outcome in &all[told..] {
+        assert_given_up(outcome);
+    }
+    assert_eq!(server.log(&topic, 0, |log| log.values()).len(), told);
+    gate.add_permits(1);
+    let later = send_numbers(&producer, &topic, 100..101).await;
+    assert!(timeout(PATIENCE, outcomes(later)).await.unwrap()[0].is_ok());
+}
+
+/// It had waited for longer than its time before it was to be sent at all.
+#[tokio::test]
+async fn the_time_of_a_batch_that_lingers_counts_from_when_it_is_to_be_sent() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let lingering = ProducerConfig {
+        linger: Duration::MAX,
+        ..ProducerConfig::default()
+    };
+    let producer = producer_of(&server, lingering).await;
+    let all = send_numbers(&producer, &topic, 0..3).await;
+    let mut pace = interval(TIME * 3 / 2);
+    for _ in 0..2 {
+        pace.tick().await;
+    }
+    timeout(PATIENCE, producer.flush()).await.unwrap();
+    assert!(outcomes(all).await.iter().all(Result::is_ok));
+}
+
+/// The one that waited for room was told before those in front of it.
+#[tokio::test]
+async fn outcomes_are_told_in_order_also_where_a_producer_is_dropped_with_a_batch_in_hand() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.state.lock().unwrap().limits.in_flight_requests_max = 2;
+    server.script(on_produce(|_| Act::Ignore));
+    let told: Arc<Mutex<Vec<(u64, bool)>>> = Arc::default();
+    let heard = Arc::clone(&told);
+    let producer = producer_of(
+        &server,
+        ProducerConfig {
+            batch_bytes_max: 1,
+            observer: Some(Arc::new(move |report: &BatchReport| {
+                let failed = report.result.as_ref().unwrap_err();
+                let is_unknown = failed.outcome == Outcome::Unknown;
+                heard.lock().unwrap().push((report.sequence, is_unknown));
+            })),
+            ..eager()
+        },
+    )
+    .await;
+    let deliveries = send_numbers(&producer, &topic, 0..6).await;
+    server
+        .until(|server| server.count(Some(0), "Produce") == 2)
+        .await;
+    // The third one has come to wait for room.
+    for _ in 0..100 {
+        yield_now().await;
+    }
+    drop(producer);
+    assert!(outcomes(deliveries).await.iter().all(Result::is_err));
+    let told = told.lock().unwrap().clone();
+    let expected: Vec<_> = (0..6).map(|sequence| (sequence, sequence < 2)).collect();
+    assert_eq!(told, expected);
+}
+
+/// A record that has less time than a request says nothing of those that others made on the connection.
+#[tokio::test]
+async fn a_record_whose_time_is_over_does_not_end_the_connection() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    server.state.lock().unwrap().limits.in_flight_requests_max = 1;
+    let producer = producer(&server).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |seen| match seen.request {
+        Request::Produce(one) if one.partition == PartitionId::new(1) => {
+            Act::Later(Arc::clone(&held))
+        }
+        _ => Act::Serve,
+    }));
+    // Its own time is over, and the server is still about to answer it.
+    let taking = producer.send(&topic, P1, record("0")).await.unwrap();
+    let unanswered = timeout(PATIENCE, taking).await.unwrap();
+    assert_eq!(unanswered.unwrap_err().outcome, Outcome::Unknown);
+    let connections = server.state.lock().unwrap().connection_count;
+    let mut behind = send_numbers(&producer, &topic, 0..1).await;
+    for _ in 0..100 {
+        yield_now().await;
+    }
+    gate.add_permits(1);
+    let told = timeout(PATIENCE, behind.remove(0)).await.unwrap();
+    told.unwrap();
+    let state = server.state.lock().unwrap();
+    assert_eq!(
+        (state.connection_count, state.reset_count),
+        (connections, 0)
+    );
+}
