@@ -46,7 +46,7 @@ impl Core {
         self.owner_by(topic, key, address).await
     }
 
-    /// By which epoch, which this log has not, another node took a partition over from this one.
+    /// The epoch, which this log has not, by which another node took a partition over from this one.
     ///
     /// # Errors
     /// `Diverged` if nothing shows that it did.
@@ -56,7 +56,7 @@ impl Core {
         key: PartitionKey,
         rival: &Rival,
         claimant: &Peer,
-    ) -> Result<LeaderEpoch, Failure> {
+    ) -> Result<Epoch, Failure> {
         let (line, owner) = (&rival.line, &rival.address);
         let there = segments_of(line, topic, key, Offset::MAX).await?;
         let newest = self.epoch(key)?;
@@ -81,7 +81,7 @@ impl Core {
             );
             return Err(both_own(owner));
         }
-        Ok(epoch)
+        Ok(began.clone())
     }
 
     /// Checks that the node at the address of one that followed is that one: this node may be reached there itself, where it

@@ -251,10 +251,10 @@ impl Core {
         if self.is_given_to(&replica, &rival).await {
             return Ok(());
         }
-        let epoch = self.claim_of(&topic, key, &rival, &claimant).await?;
+        let began = self.claim_of(&topic, key, &rival, &claimant).await?;
         // Until it says itself that it does not own it, or all that comes of that is written down.
         self.followers.unasked.hold(key, claimant.copy);
-        self.give_up(topic, key, (rival.address, epoch)).await
+        self.give_up(topic, key, (rival.address, began.epoch)).await
     }
 
     /// Takes no more appends to a partition that another node owns.
@@ -344,6 +344,9 @@ impl Core {
             let line = self.line_to(to).await;
             line.is_ok_and(|line| line.hello().node == rival.node())
         };
-        *to == rival.address || is_its_own.await
+        match replica.target {
+            Some(node) => node == rival.node(),
+            None => *to == rival.address || is_its_own.await,
+        }
     }
 }

@@ -163,6 +163,7 @@ impl Core {
             check_same(&before, &replica)?;
             replica.role = Role::Owner;
             replica.sources.clear();
+            replica.target = None;
             (replica.until, replica.rate) = (None, None);
             replica.segments.clear();
             Ok(replica)
