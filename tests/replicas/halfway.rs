@@ -10,6 +10,7 @@ use corelog_protocol::message::handover;
 use corelog_protocol::message::replica_status::{Role, State};
 
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
+use super::fence::until_fenced;
 use super::handover::{behind, handing, pair, taking_over};
 use super::lossless::left_handing_over;
 use super::node::Node;
@@ -140,6 +141,23 @@ fn a_handover_that_the_target_has_given_on_is_found_done() {
     assert_eq!(handed.owner, c.address());
     c.fill(&topic, 0, 1);
     wait_until_level(&c, &a, &topic, 0);
+}
+
+/// It knew of no node that it could ask, and nobody told it: both took records until a person saw that.
+#[test]
+fn a_target_that_took_over_what_was_taken_back_by_force_is_fenced_by_the_later_epoch() {
+    let folder = Folder::new();
+    let ([a, b], topic) = taken_unheard(&folder);
+    b.disconnect();
+    a.ask(&aborting(&topic, true)).unwrap();
+    for node in [&a, &b] {
+        node.fill(&topic, 0, 1);
+    }
+    b.connect();
+    until_fenced(&b, &topic);
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    rejoin(&b, &topic, &a);
+    wait_until_level(&a, &b, &topic, 0);
 }
 
 /// The promise was asked of an address: whoever was there by then gave it, while the one that was to take over might do so yet.
