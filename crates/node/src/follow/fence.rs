@@ -279,7 +279,8 @@ impl Core {
         let hand = self.take_hand(key);
         if hand.is_err() && self.replica(key)?.role == Role::HandingOver {
             // It is not given to a third one, too.
-            self.hands.call_off(key);
+            self.hands
+                .call_off(key, owned_at(&topic, key, Some(owner.clone())));
         }
         let _hand = hand?;
         let before = self.replica(key)?;
