@@ -127,6 +127,42 @@ fn a_state_file_knows_where_a_partition_without_records_goes_on() {
     assert_eq!(corelog.run(&args).done(), b"12\n");
 }
 
+/// What came into it first was printed, whenever it was of: the state knew where reading had begun, and not from which time on.
+#[test]
+fn a_state_file_knows_from_which_time_on_nothing_was_printed_yet() {
+    let (folder, _server, corelog) = with_ten();
+    let state = folder.path().join("state");
+    let args = ["consume", "t", "--state", state.to_str().unwrap()];
+    let timed = [&args[..], &["--from", "@2100-01-01T00:00:00Z"]].concat();
+    assert_eq!(corelog.run(timed).done(), b"");
+    corelog.feed(["produce", "t"], b"10\n").done();
+    assert_eq!(corelog.run(args).done(), b"");
+    let kept: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
+    assert_eq!(kept["begun"]["0"], 4_102_444_800_000_u64, "{kept}");
+}
+
+/// It was told that the place of the state is gone, though nothing had ever been printed from there.
+#[test]
+fn a_state_file_of_which_nothing_was_printed_begins_again_behind_what_retention_removed() {
+    let folder = Folder::new();
+    let server = Server::start(&folder.path().join("data"));
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    let state = folder.path().join("state");
+    let args = ["consume", "t", "--state", state.to_str().unwrap()];
+    assert_eq!(corelog.run(args).done(), b"");
+    corelog.feed(["produce", "t"], b"0\n1\n2\n3\n").done();
+    let truncate = ["truncate", "t", "--partition", "0", "--before"];
+    let truncate = |before| corelog.run([&truncate[..], &[before, "--yes"]].concat());
+    truncate("3").done();
+    assert_eq!(corelog.run(args).done(), b"3\n");
+    // What was printed is no beginning any more.
+    corelog.feed(["produce", "t"], b"4\n5\n").done();
+    truncate("5").done();
+    assert!(corelog.run(args).failed(1).contains("says to go on at"));
+}
+
 /// A copy that lags was taken for a log that has lost what was printed, and the state to be thrown away.
 #[test]
 fn a_state_that_is_ahead_of_the_server_is_said_to_be_perhaps_another_ones() {

@@ -6,7 +6,7 @@ use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{
-    clone_topic, fetch, handover, metadata, produce, reopen_partition, truncate,
+    clone_topic, fetch, forget_follower, handover, metadata, produce, reopen_partition, truncate,
 };
 use corelog_record::batch::Codec;
 use corelog_record::{LeaderEpoch, Offset, PartitionId};
@@ -421,18 +421,50 @@ fn an_old_owner_is_fenced_by_one_that_the_copy_vouches_for_which_it_remembers() 
 
 /// A third node that follows the second, and owns what that one hands over.
 pub(super) fn hand_on(folder: &Folder, b: &Node, topic: &Target) -> Node {
-    let c = Node::start(folder, "c");
-    c.follow(topic, &[b]);
-    wait_until_level(b, &c, topic, 0);
-    until("the copy is remembered", || {
-        remembers(b, topic, |peer| peer.address == c.address())
-    });
+    let c = copy_of(folder, b, topic);
     let giving = handover::Request {
         to: Some(c.address()),
         ..handing(topic)
     };
     b.ask(&giving).unwrap();
     assert_eq!(status(b, topic, 0).role, Role::Follower);
+    c
+}
+
+/// A copy of a copy, which its owner knows nothing of: whoever of the two served first, both did from then on.
+#[test]
+fn an_owner_is_fenced_by_a_copy_of_its_copy() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    let c = copy_of(&folder, &b, &topic);
+    promote(&c, &topic);
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(c.address()));
+}
+
+/// The same, and neither the owner nor the copy between them heard of it.
+#[test]
+fn an_owner_that_comes_back_is_fenced_by_a_copy_of_its_copy() {
+    let folder = Folder::new();
+    let ([mut a, mut b], topic) = pair(&folder);
+    let c = copy_of(&folder, &b, &topic);
+    a.kill();
+    b.kill();
+    promote(&c, &topic);
+    b.up();
+    a.up();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(c.address()));
+}
+
+/// A third node that follows the second, and is remembered there.
+fn copy_of(folder: &Folder, b: &Node, topic: &Target) -> Node {
+    let c = Node::start(folder, "c");
+    c.follow(topic, &[b]);
+    wait_until_level(b, &c, topic, 0);
+    until("the copy is remembered", || {
+        remembers(b, topic, |peer| peer.address == c.address())
+    });
     c
 }
 
@@ -508,6 +540,14 @@ fn a_copy_goes_on_when_the_owner_that_it_had_come_to_rejoins_the_old_one() {
     c.follow(&topic, &[&b]);
     wait_until_level(&a, &c, &topic, 0);
     a.disconnect();
+    // It would ask it, and be fenced.
+    a.ask(&forget_follower::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        address: b.address(),
+    })
+    .unwrap();
     let began = promote(&b, &topic).epoch;
     comes_to(&mut c, &topic, began);
     a.connect();

@@ -39,7 +39,7 @@ pub(super) fn handing(topic: &Target) -> handover::Request {
 }
 
 /// A pair of which the second follows the first.
-fn pair(folder: &Folder, partitions: u32) -> ([Node; 2], Target) {
+pub(super) fn pair(folder: &Folder, partitions: u32) -> ([Node; 2], Target) {
     let nodes = [Node::start(folder, "a"), Node::start(folder, "b")];
     let topic = nodes[0].topic("t", partitions);
     for partition in 0..partitions {
@@ -432,7 +432,7 @@ fn a_promise_not_to_take_over_holds_on_every_core_and_before_the_topic_comes() {
 }
 
 /// Has `a` give its partition to its follower, which is behind and cannot reach it.
-fn behind(a: &Node, topic: &Target) -> JoinHandle<Result<(), Box<ErrorBody>>> {
+pub(super) fn behind(a: &Node, topic: &Target) -> JoinHandle<Result<(), Box<ErrorBody>>> {
     a.disconnect();
     a.fill(topic, 0, 1);
     let (mut wire, request) = (a.wire(), handing(topic));
@@ -444,7 +444,7 @@ fn behind(a: &Node, topic: &Target) -> JoinHandle<Result<(), Box<ErrorBody>>> {
 }
 
 /// What an owner asks its follower that is to own the partition from its end on.
-fn taking_over(owner: &Node, topic: &Target, partition: u32) -> take_over::Request {
+pub(super) fn taking_over(owner: &Node, topic: &Target, partition: u32) -> take_over::Request {
     let log = segments(owner, topic, partition);
     take_over::Request {
         topic: topic.name.clone(),
@@ -457,7 +457,7 @@ fn taking_over(owner: &Node, topic: &Target, partition: u32) -> take_over::Reque
     }
 }
 
-fn epoch(node: &Node, topic: &Target) -> LeaderEpoch {
+pub(super) fn epoch(node: &Node, topic: &Target) -> LeaderEpoch {
     segments(node, topic, 0).epochs[0].epoch
 }
 

@@ -13,6 +13,7 @@
 //! parted   two logs that share nothing any more
 //! promote  a follower becomes the owner; the old one rejoins
 //! handover a follower becomes the owner while its owner lives
+//! halfway  handovers that were cut off are finished, or called off
 //! lossless a follower that lacks nothing becomes the owner
 //! command  logs that part, from the command line
 //! several  commands that are given several servers
@@ -37,6 +38,7 @@ mod faults;
 mod fence;
 mod follow;
 mod followers;
+mod halfway;
 mod handover;
 mod heal;
 mod lossless;

@@ -1,6 +1,7 @@
 //! The client: where requests go, and how often. The ways to partitions are in [`route`], those to what is known of topics in
-//! [`look_up`].
+//! [`look_up`], and how many partitions they have in [`count`].
 
+mod count;
 mod look_up;
 mod route;
 

@@ -3,7 +3,7 @@
 //! A hint that is believed until an answer says otherwise: not the owner, another topic id, an
 //! unknown partition, a lost connection, or old age each make the next look-up ask the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -146,8 +146,10 @@ struct News {
     is_doubted: bool,
     /// There is none, or it is another now. Who described it is remembered.
     is_forgotten: bool,
-    /// Each of the servers was asked how many partitions it has.
-    is_counted: bool,
+    /// The servers that said how many partitions they have of it.
+    counted: BTreeSet<usize>,
+    /// Those that did not are asked on.
+    is_counted_on: bool,
 }
 
 impl Cache {
@@ -186,13 +188,14 @@ impl Cache {
     pub(crate) fn learn(&self, topic: metadata::Topic, teller: Teller) -> Arc<Topic> {
         let mut topic = Topic::from_wire(topic, teller);
         let mut topics = self.lock();
-        let mut is_counted = false;
+        let (mut counted, mut is_counted_on) = (BTreeSet::new(), false);
         if let Some(news) = topics
             .get(&*topic.name)
             .filter(|news| news.topic.id == topic.id)
         {
             topic.keep_partitions(&news.topic);
-            is_counted = news.is_counted;
+            counted.clone_from(&news.counted);
+            is_counted_on = news.is_counted_on;
         }
         let topic = Arc::new(topic);
         let news = News {
@@ -201,7 +204,8 @@ impl Cache {
             silent: None,
             is_doubted: false,
             is_forgotten: false,
-            is_counted,
+            counted,
+            is_counted_on,
         };
         topics.insert(TopicName::clone(&topic.name), news);
         drop(topics);
@@ -224,16 +228,33 @@ impl Cache {
         }
     }
 
-    /// Notes that each of the servers was asked for all that it has of the topic.
-    pub(crate) fn count(&self, name: &TopicName) {
+    /// Notes that a server said all that it has of the topic.
+    pub(crate) fn count(&self, name: &TopicName, server: usize) {
         if let Some(news) = self.lock().get_mut(name) {
-            news.is_counted = true;
+            news.counted.insert(server);
         }
     }
 
-    /// If each of the servers was asked for all that it has of the topic.
-    pub(crate) fn is_counted(&self, name: &TopicName) -> bool {
-        self.lock().get(name).is_some_and(|news| news.is_counted)
+    /// Those of so many servers that have not yet said what they have of the topic.
+    pub(crate) fn uncounted(&self, name: &TopicName, servers: usize) -> Vec<usize> {
+        let topics = self.lock();
+        let news = topics.get(name);
+        let is_counted = |server: &usize| news.is_some_and(|news| news.counted.contains(server));
+        (0..servers).filter(|server| !is_counted(server)).collect()
+    }
+
+    /// If somebody goes on asking them.
+    pub(crate) fn is_counted_on(&self, name: &TopicName) -> bool {
+        self.lock().get(name).is_some_and(|news| news.is_counted_on)
+    }
+
+    /// Notes whether somebody goes on asking them; true if that is new.
+    pub(crate) fn count_on(&self, name: &TopicName, is_counted_on: bool) -> bool {
+        let mut topics = self.lock();
+        let news = topics.get_mut(name);
+        news.is_some_and(|news| {
+            std::mem::replace(&mut news.is_counted_on, is_counted_on) != is_counted_on
+        })
     }
 
     /// Notes that there is no such topic, or that it is another now.

@@ -4,8 +4,10 @@ mod added;
 mod format;
 mod range;
 mod remedy;
+mod remember;
 mod state;
 
+use std::collections::BTreeMap;
 use std::future::ready;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -16,7 +18,7 @@ use corelog_record::{PartitionId, TopicName};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::exit::{Exit, say, stop};
+use crate::exit::{Exit, say};
 use crate::interrupt::HANDING_OVER;
 use crate::output::{self, Out};
 use crate::quantity::{self, Place};
@@ -24,7 +26,7 @@ use crate::{cli, exit, interrupt, session};
 
 use format::Format;
 use range::{end, start};
-use remedy::{Remedy, partition_of};
+use remedy::partition_of;
 use state::State;
 
 /// How often the state is saved.
@@ -135,6 +137,7 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         format: args.format(),
         consumer: client.consumer(config(args)),
         partitions: Vec::new(),
+        unread: BTreeMap::new(),
         unremembered: Vec::new(),
         failures: Vec::new(),
         added,
@@ -170,7 +173,9 @@ struct Printing<'a> {
     consumer: Consumer,
     /// All that are read, and were not ended by an error.
     partitions: Vec<PartitionId>,
-    /// Partitions of which the state says nothing yet.
+    /// Partitions of which nothing was printed yet, now or by a run before: where they were to begin, and where they end.
+    unread: BTreeMap<PartitionId, (Start, End)>,
+    /// Those of them of which the state says nothing yet.
     unremembered: Vec<PartitionId>,
     /// What ended single partitions, to be told once the others are read.
     failures: Vec<anyhow::Error>,
@@ -290,8 +295,15 @@ impl Printing<'_> {
     fn begin(&mut self, partition: PartitionId, from: Start, end: End) {
         let state = self.state.as_ref();
         let kept = state.and_then(|state| state.start(partition));
-        if kept.is_none() {
-            self.unremembered.push(partition);
+        let begun = match kept {
+            Some(_) => state.and_then(|state| state.begun(partition)),
+            None => {
+                self.unremembered.push(partition);
+                Some(from)
+            }
+        };
+        if let Some(begun) = begun {
+            self.unread.insert(partition, (begun, end));
         }
         self.partitions.push(partition);
         let start = kept.unwrap_or(from);
@@ -304,6 +316,9 @@ impl Printing<'_> {
         let Some(partition) = partition_of(&error) else {
             return Err(error.into());
         };
+        if self.begins_again(&error) {
+            return Ok(());
+        }
         self.partitions.retain(|one| *one != partition);
         self.failures.push(error.into());
         Ok(())
@@ -328,68 +343,13 @@ impl Printing<'_> {
     fn print(&mut self, record: &Received) -> anyhow::Result<()> {
         self.line.clear();
         self.format.write(record, &mut self.line);
-        if let Err(error) = self.out.bytes(&self.line) {
-            // The consumer is behind a record that nobody got.
-            self.unremembered.retain(|one| *one != record.partition);
-            return Err(error);
-        }
+        // Also where that fails: the consumer is behind a record that nobody got.
+        self.unread.remove(&record.partition);
+        self.out.bytes(&self.line)?;
         self.printed += 1;
         if let Some(state) = &mut self.state {
             state.set(record.partition, record.offset.plus(1), record.epoch);
         }
         Ok(())
-    }
-
-    /// The error of a run that was asked to stop before its end: its output is a part, which a script must not take for all.
-    fn cut_short(&self) -> anyhow::Error {
-        let next = match &self.state {
-            Some(state) => format!(
-                "the next run goes on there, as {} says",
-                state.path().display()
-            ),
-            None => "--state goes on where it stopped".to_owned(),
-        };
-        let printed = self.printed;
-        stop(
-            Exit::Failed,
-            format!("stopped before the end; {printed} printed; {next}"),
-        )
-    }
-
-    /// An error with what to do next where it is the state that names a place which is no more.
-    fn told(&self, error: anyhow::Error) -> anyhow::Error {
-        let told = self.state.as_ref().and_then(|state| {
-            let Remedy {
-                partition,
-                asked,
-                next,
-            } = Remedy::of(error.downcast_ref()?)?;
-            let kept = state.next(partition)?;
-            let path = state.path().display();
-            asked.is_none_or(|asked| asked == kept).then(|| {
-                let next = format!("{path} says to go on at offset {kept}; {next}");
-                let sentence = exit::sentence(&error);
-                stop(exit::of(&error), format!("{sentence}; {next}"))
-            })
-        });
-        told.unwrap_or(error)
-    }
-
-    /// Hands over what was printed, then remembers it: a record may come twice, none is left out, nor by a power cut where
-    /// it goes to a file. Of a partition that had no record yet, where reading it began: the next time, --from may be
-    /// another place.
-    fn settle(&mut self) -> anyhow::Result<()> {
-        let Some(state) = &mut self.state else {
-            return self.out.flush();
-        };
-        self.out.settle()?;
-        self.unremembered.retain(|partition| {
-            let progress = self.consumer.progress(&self.args.topic, *partition);
-            if let Some(progress) = progress {
-                state.begin(*partition, progress.next, progress.epoch);
-            }
-            progress.is_none()
-        });
-        state.save()
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use corelog_client::Start;
-use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, stop};
@@ -39,6 +39,10 @@ struct Kept {
     /// The leader epoch of the batch with the record before it, of those that were read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     epochs: BTreeMap<u32, LeaderEpoch>,
+    /// Partitions of which nothing was printed yet, and which may begin later than there if that is gone: from which time on
+    /// they are read, in ms since the Unix epoch, or null for all that is left.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    begun: BTreeMap<u32, Option<Timestamp>>,
 }
 
 impl Kept {
@@ -71,6 +75,7 @@ impl State {
                 known: Some(0),
                 partitions: BTreeMap::new(),
                 epochs: BTreeMap::new(),
+                begun: BTreeMap::new(),
             },
             Err(error) => return Err(error).with_context(cannot),
         };
@@ -128,11 +133,22 @@ impl State {
 
     /// The same as a consumer is told it.
     pub(super) fn start(&self, partition: PartitionId) -> Option<Start> {
-        Some(Start::Resumed {
-            topic: self.topic,
-            offset: self.next(partition)?,
-            epoch: self.kept.epochs.get(&partition.get()).copied(),
+        let offset = self.next(partition)?;
+        Some(match self.begun(partition) {
+            // Where its first record is can change while there is none.
+            Some(Start::Time(time)) => Start::Time(time),
+            _ => Start::Resumed {
+                topic: self.topic,
+                offset,
+                epoch: self.kept.epochs.get(&partition.get()).copied(),
+            },
         })
+    }
+
+    /// By what a partition was begun that may begin later than it did, since nothing of it was printed yet.
+    pub(super) fn begun(&self, partition: PartitionId) -> Option<Start> {
+        let since = self.kept.begun.get(&partition.get())?;
+        Some(since.map_or(Start::Earliest, Start::Time))
     }
 
     /// Notes where a partition goes on, and of which epoch the record before is.
@@ -140,22 +156,30 @@ impl State {
         let partition = partition.get();
         let before = self.kept.partitions.insert(partition, next.get());
         self.is_changed |= before != Some(next.get());
+        self.is_changed |= self.kept.begun.remove(&partition).is_some();
         match epoch {
             Some(epoch) => self.kept.epochs.insert(partition, epoch),
             None => self.kept.epochs.remove(&partition),
         };
     }
 
-    /// Notes where a partition begins, and of which epoch the record before is, if nothing is noted of it.
+    /// Notes where a partition begins that was to begin at `from`, and of which epoch the record before is. Nothing of it was
+    /// printed yet.
     pub(super) fn begin(
         &mut self,
         partition: PartitionId,
-        next: Offset,
-        epoch: Option<LeaderEpoch>,
+        from: Start,
+        (next, epoch): (Offset, Option<LeaderEpoch>),
     ) {
-        if self.next(partition).is_none() {
-            self.set(partition, next, epoch);
-        }
+        let begun = match from {
+            Start::Time(time) => Some(Some(time)),
+            Start::Earliest | Start::LastN(_) => Some(None),
+            _ => None,
+        };
+        self.set(partition, next, epoch);
+        let begun = begun.map(|begun| (partition.get(), begun));
+        self.is_changed |= begun.is_some();
+        self.kept.begun.extend(begun);
     }
 
     /// Puts what was noted into the file, whole or not at all.
@@ -221,9 +245,9 @@ mod tests {
         let (offset, epoch) = (Offset::new(42).unwrap(), LeaderEpoch::new(3).unwrap());
         state.set(partition, offset, Some(epoch));
         let other = PartitionId::new(4);
-        state.begin(other, offset, None);
+        state.begin(other, Start::Latest, (offset, None));
         let third = PartitionId::new(5);
-        state.begin(third, offset, Some(epoch));
+        state.begin(third, Start::Latest, (offset, Some(epoch)));
         state.save().unwrap();
         let refused = State::open(&path, &topic, id).unwrap_err().to_string();
         assert!(refused.contains("in use"), "{refused}");
@@ -247,6 +271,41 @@ mod tests {
         assert!(State::open(&path, &topic, id).is_err());
     }
 
+    /// It kept where the first batch lies that may have such a record, and the next run printed older ones of it; and what was
+    /// begun was the place that a run had come to, also where that was gone and nothing had been printed.
+    #[test]
+    fn a_state_knows_by_what_a_partition_was_begun_until_something_of_it_is_printed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let [timed, oldest, end] = [0, 1, 2].map(PartitionId::new);
+        let time = Timestamp::from_millis(1_700_000_000_000);
+        let place = (Offset::new(7).unwrap(), None);
+        let mut state = open(&path);
+        state.begin(timed, Start::Time(time), place);
+        state.begin(oldest, Start::LastN(3), place);
+        state.begin(end, Start::Latest, place);
+        state.save().unwrap();
+        drop(state);
+        let mut state = open(&path);
+        assert_eq!(state.start(timed), Some(Start::Time(time)));
+        assert_eq!(state.begun(timed), Some(Start::Time(time)));
+        assert_eq!(state.begun(oldest), Some(Start::Earliest));
+        assert_eq!(state.begun(end), None);
+        for partition in [timed, oldest] {
+            let start = state.start(partition);
+            state.set(partition, place.0, None);
+            assert_eq!(state.begun(partition), None);
+            assert!(matches!(
+                state.start(partition),
+                Some(Start::Resumed { .. })
+            ));
+            assert!(partition == oldest || start != state.start(partition));
+        }
+        state.save().unwrap();
+        drop(state);
+        assert_eq!(open(&path).begun(timed), None);
+    }
+
     fn open(path: &Path) -> State {
         let topic = TopicName::new("events").unwrap();
         State::open(path, &topic, TopicId::from_bytes([7; 16])).unwrap()
@@ -267,7 +326,8 @@ mod tests {
         assert!(added(&path).is_empty());
         // One partition, as --partition reads it, tells nothing of the others.
         let mut state = open(&path);
-        state.begin(PartitionId::new(0), Offset::ZERO, None);
+        let zero = (Offset::ZERO, None);
+        state.begin(PartitionId::new(0), Start::Earliest, zero);
         state.save().unwrap();
         drop(state);
         assert!(added(&path).is_empty());

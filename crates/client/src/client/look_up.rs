@@ -77,28 +77,6 @@ impl Inner {
             .await
     }
 
-    /// What is known about a topic, of which each of the servers was asked at least once: keys go by how many partitions
-    /// there are.
-    pub(crate) async fn topic_to_count(
-        self: &Arc<Self>,
-        name: &TopicName,
-    ) -> Result<Arc<Topic>, Error> {
-        let deadline = self.deadline();
-        if self.servers.len() == 1 || self.metadata.is_counted(name) {
-            return self.topic_by(deadline, name).await;
-        }
-        let (client, name) = (Arc::clone(self), name.clone());
-        // As above, others wait for it.
-        let counting = tokio::spawn(async move {
-            let _turn = timeout(deadline.left(), client.metadata.counting.lock()).await;
-            match client.metadata.is_counted(&name) {
-                true => client.topic_by(deadline, &name).await,
-                false => client.topic_of_all(deadline, &name).await,
-            }
-        });
-        counting.await.unwrap_or(Err(Error::Closed))
-    }
-
     /// What any server tells of a topic now, and the partitions that others have beyond that.
     pub(crate) async fn topic_of_all(
         self: &Arc<Self>,
@@ -106,15 +84,31 @@ impl Inner {
         name: &TopicName,
     ) -> Result<Arc<Topic>, Error> {
         self.metadata.doubt(name);
-        let mut topic = self.topic_by(deadline, name).await?;
-        let others = (0..self.servers.len()).filter(|server| *server != topic.teller.server);
-        for server in others.collect::<Vec<_>>() {
+        let topic = self.topic_by(deadline, name).await?;
+        let first = topic.teller.server;
+        self.metadata.count(name, first);
+        let others = (0..self.servers.len()).filter(|server| *server != first);
+        self.ask_others(deadline, topic, others.collect()).await
+    }
+
+    /// The same, where `topic` is known, of these servers. Each that answers is noted as counted.
+    pub(super) async fn ask_others(
+        &self,
+        deadline: Deadline,
+        mut topic: Arc<Topic>,
+        servers: Vec<usize>,
+    ) -> Result<Arc<Topic>, Error> {
+        let name = Arc::clone(&topic.name);
+        for server in servers {
             if deadline.is_over() {
                 break;
             }
-            let Ok(answer) = self.ask_once(server, &about(name), deadline).await else {
+            let Ok(answer) = self.ask_once(server, &about(&name), deadline).await else {
                 continue;
             };
+            if !is_told(&name, &answer) {
+                continue;
+            }
             let has_more = |told: &metadata::Topic| {
                 let lacks =
                     |partition: &metadata::Partition| topic.partition(partition.id).is_err();
@@ -122,12 +116,12 @@ impl Inner {
             };
             // Who has no more is not to take the place of the one that is asked.
             if answer.topics.iter().any(has_more)
-                && let Ok(Told::Topic(more)) = self.take_in(name, server, answer)
+                && let Ok(Told::Topic(more)) = self.take_in(&name, server, answer)
             {
                 topic = more;
             }
+            self.metadata.count(&name, server);
         }
-        self.metadata.count(name);
         Ok(topic)
     }
 
@@ -250,6 +244,13 @@ impl Inner {
             None => unknown_topic(name),
         })
     }
+}
+
+/// If a server says what it has of a topic, or that it has none.
+fn is_told(name: &TopicName, answer: &metadata::Answer) -> bool {
+    let mut errors = answer.errors.iter();
+    let untold = errors.find(|told| told.name == *name);
+    untold.is_none_or(|untold| untold.error.is(ErrorCode::UnknownTopic))
 }
 
 /// What a server told of a topic.

@@ -68,7 +68,7 @@ impl Inner {
                     // know, another of the servers may.
                     match is_elsewhere {
                         true => self.turn_from(topic.teller.server, name),
-                        false => self.pool.rest(&key(&addresses[0]), self.config.detour),
+                        false => self.rest(addresses[..index].iter().map(key)),
                     }
                     let retry_at = Some(Instant::now() + self.config.detour);
                     return Ok(Route {
@@ -82,13 +82,15 @@ impl Inner {
             if deadline.is_over() && index + 1 < addresses.len() {
                 // The next attempt begins with those that are left.
                 if !is_elsewhere {
-                    self.pool.rest(&key(&addresses[0]), self.config.detour);
+                    self.rest(addresses[..=index].iter().map(key));
                 }
                 return Err(last);
             }
         }
         // None answers: the node is down, or has moved. Begin anew with all of it.
-        self.pool.wake(&key(&addresses[0]));
+        addresses
+            .iter()
+            .for_each(|address| self.pool.wake(&key(address)));
         match is_kept {
             // The one that described the topic last has nothing to tell of this partition.
             true => self.turn_from(topic.teller.server, name),
@@ -104,6 +106,11 @@ impl Inner {
             topic.and_then(|topic| Some(Arc::clone(&topic.partition(partition).ok()?.address)));
         let known = known.filter(|address| !address.is_empty());
         known.unwrap_or_else(|| Arc::clone(&self.servers[self.server.load(Ordering::Relaxed)]))
+    }
+
+    /// Leaves alone for a while what did not answer, each of which whoever goes around it would wait for anew.
+    fn rest(&self, keys: impl Iterator<Item = Key>) {
+        keys.for_each(|key| self.pool.rest(&key, self.config.detour));
     }
 
     /// Where a partition's owner listens, and the ports of the node that described it. Whether other servers

@@ -148,10 +148,11 @@ impl Pool {
         slots.by_key.retain(|key, _| key.user != user);
     }
 
-    /// Lets go of a connection unless somebody else still holds it.
+    /// Lets go of a connection unless somebody else still holds it. That its address did not answer is not forgotten.
     pub(crate) fn leave(&self, key: &Key) {
         let mut slots = self.lock();
-        if slots.by_key.get(key).is_some_and(Slot::is_unheld) {
+        let left = slots.by_key.get(key);
+        if left.is_some_and(|slot| Slot::is_unheld(slot) && !slot.lock().has_rested()) {
             slots.by_key.remove(key);
         }
     }
@@ -234,6 +235,11 @@ impl State {
             address: Arc::clone(&key.address),
             source: Arc::new(fault),
         }))
+    }
+
+    /// If it had a rest since it last answered. Nor is there a connection then.
+    fn has_rested(&self) -> bool {
+        self.live().is_none() && self.detour_until.is_some()
     }
 
     fn is_left(&self, now: Instant) -> bool {
@@ -346,6 +352,21 @@ mod tests {
         pool.forget(key.user);
         pool.connect(&key).await.unwrap_err();
         assert_eq!(count(), 0);
+    }
+
+    /// A reader that had gone around a port left it, and with it how long that was to be left alone.
+    #[tokio::test]
+    async fn an_address_that_was_left_rests_on() {
+        let (pool, key) = (pool(), nobody());
+        pool.admit(key.user);
+        pool.connect(&key).await.unwrap_err();
+        pool.rest(&key, Duration::from_secs(3600));
+        pool.leave(&key);
+        let rests = pool.slot(&key).lock().rest_count;
+        assert_eq!(rests, 1);
+        pool.wake(&key);
+        pool.leave(&key);
+        assert_eq!(pool.lock().by_key.len(), 0);
     }
 
     #[test]

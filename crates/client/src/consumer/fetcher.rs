@@ -1,6 +1,7 @@
-//! The task that reads one partition ahead of the caller. Where it begins is found out in [`begin`].
+//! The task that reads one partition ahead of the caller. Where it begins is found out in [`begin`], where it goes is in [`way`].
 
 mod begin;
+mod way;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +14,8 @@ use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
+use self::way::Way;
+use super::group::Apart;
 use super::news::{Around, Event, News};
 use super::order::{self, Asked};
 use super::trouble::Trouble;
@@ -37,23 +40,6 @@ pub(super) struct Fetcher {
     pub(super) events: mpsc::UnboundedSender<Event>,
     /// Its last news are told.
     pub(super) is_done: bool,
-}
-
-/// The fetcher's way to its partition.
-#[derive(Default)]
-struct Way {
-    route: Option<Route>,
-    /// Where the route led, or the one before.
-    address: Option<Arc<str>>,
-    /// The server that described the topic when the route was found.
-    server: usize,
-    /// When to look at the others again: that one stands in for those before it.
-    look_at: Option<Instant>,
-    /// The topic that is being read; another one under its name is another log.
-    topic_id: Option<TopicId>,
-    /// Whether that is the topic as it was when reading began, and not only what was known of it.
-    is_sure: bool,
-    failing: Trouble,
 }
 
 impl Fetcher {
@@ -219,6 +205,9 @@ impl Fetcher {
                 Err(error) => error,
             };
             let is_wrong = self.client.heed(&self.topic, self.partition, &error);
+            if matches!(error, Error::TimedOut { .. }) && way.is_open() {
+                way.apart = Some(Apart::new(&self.client));
+            }
             // Who does not answer may do so for long, and another one instead.
             if is_wrong || matches!(error, Error::TimedOut { .. }) {
                 way.route = None;
@@ -268,7 +257,7 @@ impl Fetcher {
         }
         let mut route = self
             .client
-            .route_by(deadline, self.user, &self.topic, self.partition)
+            .route_by(deadline, way.user(self), &self.topic, self.partition)
             .await?;
         route.connection.hold(&self.claim);
         if *way.topic_id.get_or_insert(route.topic.id) != route.topic.id {
@@ -281,7 +270,7 @@ impl Fetcher {
             .replace(address)
             .filter(|left| left != route.connection.address())
         {
-            let user = self.user;
+            let user = way.user(self);
             self.client.pool.leave(&Key {
                 address: left,
                 user,

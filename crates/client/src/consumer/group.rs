@@ -1,12 +1,14 @@
 //! Partitions of a consumer that share connections.
 //!
-//! The law: a poll waits at the server, never here for others to be answered. A partition has one request at a time;
-//! the last one of a partition that is not read any more stays at the server, and counts, until it is answered.
+//! The law: a poll waits at the server, never here for others to be answered. A partition has one request at a time on a
+//! connection; the last one of a partition that is not read any more stays at the server, and counts, until it is answered.
+//! One that was not answered in time stays there, too, perhaps for ever: the partition goes on by a connection of its own.
 
 use std::sync::{Arc, Weak};
 
 use corelog_protocol::limits;
 
+use crate::client::Inner;
 use crate::connection::{Claim, User};
 
 /// Some partitions, and as whom they are read.
@@ -34,6 +36,27 @@ impl Group {
         let claim = Claim::default();
         self.claims.push(Arc::downgrade(&claim));
         claim
+    }
+}
+
+/// As whom a partition is read that has left its group.
+#[derive(Debug)]
+pub(super) struct Apart {
+    client: Arc<Inner>,
+    pub(super) user: User,
+}
+
+impl Apart {
+    pub(super) fn new(client: &Arc<Inner>) -> Self {
+        let (client, user) = (Arc::clone(client), client.new_user());
+        Self { client, user }
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        // The server learns by the end of the connection that nobody waits for what was asked over it.
+        self.client.pool.forget(self.user);
     }
 }
 

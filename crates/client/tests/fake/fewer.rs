@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::message::list_offsets::At;
+use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{PartitionId, Record, TopicName};
 use corelog_client::{
@@ -13,7 +15,7 @@ use corelog_client::{
 use tokio::time::timeout;
 
 use crate::server::{Act, Server};
-use crate::{config, record};
+use crate::{config, error, record};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -60,6 +62,25 @@ impl Copied {
         let told = client.topic(&self.topic).await.unwrap();
         assert_eq!(told.partition_count(), 4);
         client
+    }
+
+    /// A client that asks the copy first, and waits so long for a server that says nothing.
+    async fn connect_to_copy_first(&self, connect_timeout: Duration) -> Client {
+        let servers = [&self.copy, &self.whole].map(|server| server.shared.to_string());
+        let config = ClientConfig {
+            servers: servers.into(),
+            connect_timeout,
+            ..config(&self.whole)
+        };
+        Client::connect(config).await.unwrap()
+    }
+
+    /// The copy says that it owns nothing.
+    fn follow(&self) {
+        self.copy.script(|seen| match seen.request {
+            Request::ReplicaStatus(_) => Act::Refuse(error(ErrorCode::NotOwner)),
+            _ => Act::Serve,
+        });
     }
 
     fn set_away(&self, is_away: bool) {
@@ -171,4 +192,65 @@ async fn partitions_that_the_first_server_lacks_are_told_by_the_others() {
     copied.whole.add_partition(&copied.topic);
     let told = client.topic_anew(&copied.topic).await.unwrap();
     assert_eq!(told.partition_count(), 5);
+}
+
+/// A copy with two of the four partitions and a server that was asked once in vain: keys went by the two for minutes, and to
+/// other partitions from then on.
+#[tokio::test]
+async fn keys_go_by_what_a_server_has_once_it_says_so_that_said_nothing_at_first() {
+    let copied = Copied::start().await;
+    let client = copied
+        .connect_to_copy_first(Duration::from_millis(200))
+        .await;
+    let producer = client.producer(ProducerConfig::default());
+    copied.set_away(true);
+    copied.follow();
+    let sent = producer.send(&copied.topic, None, record("value")).await;
+    drop(sent.unwrap());
+    copied.set_away(false);
+    let told = async {
+        while client.topic(&copied.topic).await.unwrap().partition_count() < 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, told).await.unwrap();
+}
+
+/// It was asked once, and what it has counted for nothing from then on.
+#[tokio::test]
+async fn a_key_waits_for_a_server_that_is_away_for_a_moment_unless_another_one_owns_all_that_is_known()
+ {
+    let copied = Copied::start().await;
+    let client = copied.connect_to_copy_first(PATIENCE).await;
+    let producer = client.producer(ProducerConfig::default());
+    copied.set_away(true);
+    copied.follow();
+    let key = (0..).map(|number| format!("key {number}").into_bytes());
+    let mut moved = key.filter(|key| partition_of_key(key, 2) != partition_of_key(key, 4));
+    let key = moved.next().unwrap();
+    let keyed = Record {
+        key: Some(key.clone()),
+        ..record("value")
+    };
+    let sending = tokio::spawn({
+        let topic = copied.topic.clone();
+        async move { producer.send(&topic, None, keyed).await.unwrap().await }
+    });
+    // It is asked a second time what it is, and so a third time what the other one has.
+    let asked = |server: &Server| 1 < server.count(None, "ReplicaStatus");
+    copied.copy.until(asked).await;
+    copied.set_away(false);
+    let sent = timeout(PATIENCE, sending).await.unwrap().unwrap();
+    let expected = PartitionId::new(partition_of_key(&key, 4));
+    assert_eq!(sent.unwrap().partition, expected);
+
+    // Where it is the owner nobody waits.
+    copied.copy.script(|_| Act::Serve);
+    let client = copied
+        .connect_to_copy_first(Duration::from_secs(3600))
+        .await;
+    let producer = client.producer(ProducerConfig::default());
+    copied.set_away(true);
+    let sent = producer.send(&copied.topic, None, record("value"));
+    drop(timeout(PATIENCE, sent).await.unwrap().unwrap());
 }

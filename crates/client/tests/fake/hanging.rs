@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
+use corelog_client::record::PartitionId;
 use corelog_client::record::batch::Codec;
 use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Outcome, Start};
 use tokio::time::timeout;
@@ -256,4 +257,41 @@ async fn what_is_given_up_is_taken_back_from_the_system_and_what_is_let_go_of_in
     sent.await.unwrap();
     drop(producer);
     timeout(PATIENCE, server.until(ended(1))).await.unwrap();
+}
+
+/// A poll that was not answered kept its room at the server, and so did each that came after it: in the end those of other
+/// partitions waited here.
+#[tokio::test]
+async fn a_partition_whose_polls_are_not_answered_leaves_the_others_their_room() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    // As many as there are partitions.
+    server.state.lock().unwrap().limits.in_flight_requests_max = 2;
+    server.script(|seen| match seen.request {
+        Request::Fetch(asked) if asked.partition == P0 => Act::Ignore,
+        _ => Act::Serve,
+    });
+    let config = ClientConfig {
+        timeout: Duration::from_millis(100),
+        ..config(&server)
+    };
+    let client = Client::connect(config).await.unwrap();
+    let mut consumer = client.consumer(ConsumerConfig {
+        wait: Duration::from_millis(50),
+        unreachable_timeout: None,
+        ..ConsumerConfig::default()
+    });
+    let other = PartitionId::new(1);
+    for partition in [P0, other] {
+        consumer.assign(&topic, partition, Start::Earliest, End::Follow);
+    }
+    for number in 1..=3 {
+        let polls = |server: &Server| 20 * number < server.count(Some(0), "Fetch");
+        server.until(polls).await;
+        server.log(&topic, 1, |log| log.fill(Codec::None, &[1]));
+        let record = timeout(PATIENCE, consumer.next()).await.unwrap().unwrap();
+        assert_eq!(record.unwrap().partition, other);
+    }
+    // Nor was their connection given up as one that is silent.
+    assert_eq!(server.state.lock().unwrap().reset_count, 0);
 }

@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corelog_client::protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::{PartitionId, TopicName};
-use corelog_client::{Client, ClientConfig, Error, Outcome, ProducerConfig};
-use tokio::net::TcpSocket;
+use corelog_client::{Backoff, Client, ClientConfig, Error, Outcome, ProducerConfig};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
@@ -87,6 +87,39 @@ async fn where_nothing_advertised_answers_the_configured_server_does() {
         .await
         .unwrap();
     assert_eq!(server.count(None, "Produce"), 1);
+}
+
+/// The core's port alone was left alone for a while; each of the others before the one that answered was tried each time.
+#[tokio::test]
+async fn all_ports_that_do_not_answer_are_left_alone_for_a_while() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    {
+        let mut state = server.state.lock().unwrap();
+        state.advertised_cores[0] = NOBODY.to_string();
+        state.advertised_shared = silent.local_addr().unwrap().to_string();
+    }
+    let tried = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&tried);
+    tokio::spawn(async move {
+        while silent.accept().await.is_ok() {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let config = ClientConfig {
+        backoff: Backoff {
+            first: Duration::ZERO,
+            max: Duration::ZERO,
+        },
+        ..config(&server)
+    };
+    let admin = Client::connect(config).await.unwrap().admin();
+    for _ in 0..20 {
+        let asked = admin.list_offsets(&topic, PartitionId::new(0), At::Latest);
+        asked.await.unwrap();
+    }
+    assert_eq!(tried.load(Ordering::Relaxed), 1);
 }
 
 /// Each waited half a minute and failed; a moment before its news were old it was taken, and had its time to go out.

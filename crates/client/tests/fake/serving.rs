@@ -9,16 +9,18 @@ use corelog_client::protocol::frame::{CorrelationId, Decoder, Peek};
 use corelog_client::protocol::kind::Kind;
 use corelog_client::protocol::message::{
     Call, delete_topic, describe_topic, fetch, hello, list_offsets, list_snapshots, metadata, ping,
-    produce, snapshot,
+    produce, replica_status, snapshot,
 };
 use corelog_client::protocol::request::Request;
-use corelog_client::record::{CoreId, LeaderEpoch, NodeId, PartitionId, Timestamp, TopicName};
+use corelog_client::record::{
+    CoreId, LeaderEpoch, NodeId, Offset, PartitionId, Timestamp, TopicName,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::server::{Act, State};
+use crate::server::{Act, State, Topic};
 
 /// A port that accepts connections: the shared one, or a core's.
 #[derive(Clone)]
@@ -200,6 +202,7 @@ impl One<'_> {
             Request::Metadata(asked) => self.metadata(&asked),
             Request::DescribeTopic(asked) => self.describe_topic(&asked),
             Request::DeleteTopic(asked) => self.delete_topic(&asked),
+            Request::ReplicaStatus(asked) => self.replica_status(&asked),
             Request::ListOffsets(asked) => self.list_offsets(&asked),
             Request::ListSnapshots(asked) => self.list_snapshots(&asked),
             Request::Produce(asked) => match self.produce(&asked, &body, runs) {
@@ -281,6 +284,20 @@ impl One<'_> {
         };
         drop(state);
         self.ok::<metadata::Request>(&head, &[]);
+    }
+
+    /// It owns all that it has.
+    fn replica_status(&self, asked: &replica_status::Request) {
+        let state = self.port.state.lock().unwrap();
+        let topic = state.topics.get(&asked.topic);
+        let Some(Topic { id, partitions }) = topic.cloned() else {
+            panic!("it has no such topic");
+        };
+        let count = u32::try_from(partitions.len()).unwrap();
+        let owned = |id| replica_status::Partition::owned(PartitionId::new(id), Offset::ZERO);
+        let partitions = (0..count).map(owned).collect();
+        drop(state);
+        self.ok::<replica_status::Request>(&replica_status::Answer { id, partitions }, &[]);
     }
 
     fn describe_topic(&self, asked: &describe_topic::Request) {

@@ -1,5 +1,6 @@
 //! What shows that another node owns a partition that this one owned.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
@@ -8,15 +9,21 @@ use corelog_protocol::message::{replica_status, segments};
 use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::Peer;
 
+use super::GONE_TIMEOUT;
 use super::address::is_address;
+use super::followers::FOLLOWERS_MAX;
 use super::line::Line;
 use super::lineage::shared;
 use super::ownership::{chain_of, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
+use crate::rt;
 
 /// Nodes that are asked, one after the other, for who owns a partition. More are none, or a circle.
-const HOPS_MAX: usize = 8;
+pub(super) const HOPS_MAX: usize = 8;
+
+/// Nodes that are asked of those that follow a copy, and this one.
+const BELOW_MAX: usize = 1 + 2 * FOLLOWERS_MAX;
 
 /// Another node that says that it owns a partition.
 pub(super) struct Rival {
@@ -46,7 +53,7 @@ impl Core {
         self.owner_by(topic, key, address).await
     }
 
-    /// By which epoch, which this log has not, another node took a partition over from this one.
+    /// The epoch, which this log has not, by which another node took a partition over from this one.
     ///
     /// # Errors
     /// `Diverged` if nothing shows that it did.
@@ -56,7 +63,7 @@ impl Core {
         key: PartitionKey,
         rival: &Rival,
         claimant: &Peer,
-    ) -> Result<LeaderEpoch, Failure> {
+    ) -> Result<Epoch, Failure> {
         let (line, owner) = (&rival.line, &rival.address);
         let there = segments_of(line, topic, key, Offset::MAX).await?;
         let newest = self.epoch(key)?;
@@ -67,6 +74,11 @@ impl Core {
                 %topic, partition, epoch = newest.map(LeaderEpoch::get), owner, its_epoch = theirs,
                 "another node owns it as well, by no later epoch: one of the two has to rejoin the other"
             );
+            // By an earlier one it is outranked, and looks into that itself once it has heard of it.
+            if theirs < newest.map(LeaderEpoch::get) {
+                let claiming = self.claim_at(line, topic, key);
+                let _ = rt::timeout(GONE_TIMEOUT, claiming).await;
+            }
             return Err(both_own(owner));
         };
         let epoch = began.epoch;
@@ -81,7 +93,7 @@ impl Core {
             );
             return Err(both_own(owner));
         }
-        Ok(epoch)
+        Ok(began.clone())
     }
 
     /// Checks that the node at the address of one that followed is that one: this node may be reached there itself, where it
@@ -106,8 +118,8 @@ impl Core {
         Err(failure(code, message))
     }
 
-    /// Which other node owns a partition, as far as the one at `address` knows: that one, or one that it was given to
-    /// since. None if that is this node, or nobody.
+    /// Which other node owns a partition, as far as the one at `address` knows: that one, one that it was given to
+    /// since, or one that was promoted of those that follow it. None if that is this node, or nobody.
     pub(super) async fn owner_by(
         &self,
         topic: &TopicName,
@@ -133,11 +145,69 @@ impl Core {
             }
             match there.source {
                 Some(source) if is_later && is_address(&source) => address = source,
-                _ => return Ok(None),
+                _ => return Ok(self.owner_below(topic, key, there).await),
             }
         }
         let message = format!("nobody tells who owns {topic}/{}", key.partition);
         Err(failure(ErrorCode::Busy, message))
+    }
+
+    /// Which node owns a partition of those that follow a `copy` of it, or a copy of that: this one knows nothing of them, and
+    /// one of them may have been promoted. Who does not answer may be gone.
+    async fn owner_below(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        copy: replica_status::Partition,
+    ) -> Option<Rival> {
+        let mut below = VecDeque::from(copy.followers);
+        let mut asked = BTreeSet::from([Some(self.shared.node)]);
+        while let Some(follower) = below.pop_front() {
+            let address = follower.address.filter(|address| is_address(address));
+            let Some(address) = address.filter(|_| asked.insert(follower.node)) else {
+                continue;
+            };
+            let silent = &self.shared.silent;
+            if BELOW_MAX < asked.len() || silent.found(&address, rt::now()).is_some() {
+                continue;
+            }
+            let asking = self.status_at(topic, key, &address, follower.node);
+            let Some(told) = rt::timeout(GONE_TIMEOUT, asking).await else {
+                silent.note(address, (), rt::now());
+                continue;
+            };
+            match told {
+                Ok((line, there, is_later))
+                    if there.role == replica_status::Role::Owner
+                        || there.role.owns() && is_later =>
+                {
+                    return Some(Rival { address, line });
+                }
+                Ok((_, there, _)) => below.extend(there.followers),
+                Err(_) => {}
+            }
+        }
+        None
+    }
+
+    /// What a node at an address, if it is that one, is to a partition, and whether it has a later epoch than this one.
+    async fn status_at(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        address: &str,
+        node: Option<NodeId>,
+    ) -> Result<(Rc<Line>, replica_status::Partition, bool), Failure> {
+        let line = self.line_to(address).await?;
+        if Some(line.hello().node) != node {
+            let message = format!("another node is at {address} by now");
+            return Err(failure(ErrorCode::SourceUnavailable, message));
+        }
+        let there = partition_at(&line, topic, key).await?;
+        let told = segments_of(&line, topic, key, Offset::MAX).await?;
+        let newest = told.epochs.first().map(|newest| newest.epoch);
+        let is_later = self.epoch(key)? < newest;
+        Ok((line, there, is_later))
     }
 
     /// If a remembered copy has a later epoch that goes on from this log, and is one of the owner's, too. Whom it was handed

@@ -10,6 +10,7 @@ use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::log::Begin;
 use corelog_storage::log::lineage::Began;
 
+use super::followed::Followed;
 use super::lineage::shared;
 use super::task::{Following, Trouble};
 use crate::core::Core;
@@ -65,22 +66,24 @@ impl Following {
     }
 
     /// Forgets epochs without batches that its source does not have: it began one of its own, and died
-    /// before it owned the partition. A source that tells of none says nothing of them. One that has none so late as came
+    /// before it owned the partition. A source that tells of none says nothing of them, unless it is the owner, which has had no
+    /// record then. One that has none so late as came
     /// from another source was replaced by that one's owner: what it has more nobody takes in.
     ///
     /// Gives whether all of this log is the source's, too, as far as the epochs tell.
     pub(super) async fn forget_unused(
         &self,
         core: &Rc<Core>,
-        epochs: &[Epoch],
-        high_watermark: Offset,
+        (epochs, high_watermark): (&[Epoch], Offset),
+        source: &Followed,
     ) -> Result<bool, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
         let mine = core.epochs(self.key).map_err(Trouble::Again)?;
         let common = shared((&mine, place.log_end), (epochs, high_watermark));
         let is_part = common.offset == place.log_end;
         let newest = mine.last().map(|last| last.epoch);
-        if !epochs.is_empty() && is_part && common.epoch < newest {
+        let are_told = !epochs.is_empty() || source.is_owner();
+        if are_told && is_part && common.epoch < newest {
             let theirs = epochs.iter().map(|epoch| epoch.epoch).max();
             if theirs < newest && newest == self.copied.get() {
                 self.earlier.set(self.earlier.get() + 1);

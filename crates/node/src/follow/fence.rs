@@ -88,7 +88,7 @@ impl Core {
             let contested = self.followers.contested.count(is_follower);
             self.give_up_asking();
             set(&self.counters.contested_partitions, contested as u64);
-            for (address, claims) in self.silent_followers() {
+            for (address, claims) in self.due_followers() {
                 // One that hangs keeps no other from being asked.
                 if !under_way.borrow_mut().insert(address.clone()) {
                     continue;
@@ -136,13 +136,13 @@ impl Core {
         owned.is_some_and(|owned| owned.followers.iter().any(|peer| peer.copy == copy))
     }
 
-    /// The followers of partitions that this core owns from which nothing was heard for a while, by their addresses.
-    fn silent_followers(&self) -> BTreeMap<String, Vec<Claimant>> {
+    /// The followers of partitions that this core owns that are to be asked, by their addresses.
+    fn due_followers(&self) -> BTreeMap<String, Vec<Claimant>> {
         let routes = self.routes.borrow();
         let mut silent = BTreeMap::<_, Vec<_>>::new();
         for (topic, key, replica) in self.followed(&routes) {
             let followers = replica.followers.iter();
-            for peer in followers.filter(|peer| self.is_silent(key, peer.copy)) {
+            for peer in followers.filter(|peer| self.is_due(key, peer.copy)) {
                 let claims = silent.entry(peer.address.clone()).or_default();
                 claims.push((topic.name.clone(), key, peer.copy));
             }
@@ -170,6 +170,12 @@ impl Core {
         })
     }
 
+    /// If a copy is to be asked: it was not heard for a while, or never asked, and may know of a copy of its own that was
+    /// promoted.
+    fn is_due(&self, key: PartitionKey, copy: CopyId) -> bool {
+        self.is_silent(key, copy) || !self.followers.was_asked(key, copy)
+    }
+
     /// If a copy was not heard for a while as a follower.
     fn is_silent(&self, key: PartitionKey, copy: CopyId) -> bool {
         !self.followers.is_heard(key, copy, SILENT_AFTER)
@@ -195,10 +201,10 @@ impl Core {
         }
     }
 
-    /// Asks a copy if it owns a partition, unless it came to follow it meanwhile.
+    /// Asks a copy who owns a partition, unless that is known by now.
     async fn ask_claim(self: &Rc<Self>, (topic, key, copy): Claimant) {
         let peer = self.remembered(key, copy);
-        if let Some((_, peer)) = peer.filter(|_| self.is_silent(key, copy)) {
+        if let Some((_, peer)) = peer.filter(|_| self.is_due(key, copy)) {
             self.tell_claim(topic, key, peer).await;
         }
     }
@@ -211,9 +217,15 @@ impl Core {
     async fn tell_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let copy = claimant.copy;
         match self.verify_claim(topic, key, claimant).await {
-            Ok(()) => self.followers.settle(key, copy),
+            Ok(()) => {
+                self.followers.note_asked(key, copy);
+                self.followers.settle(key, copy);
+            }
             // Who has none owns none.
-            Err(error) if has_none(&error) => self.followers.settle(key, copy),
+            Err(error) if has_none(&error) => {
+                self.followers.note_asked(key, copy);
+                self.followers.settle(key, copy);
+            }
             Err(error) => {
                 if error.is(ErrorCode::Diverged) {
                     self.followers.contested.note(key, copy);
@@ -251,10 +263,10 @@ impl Core {
         if self.is_given_to(&replica, &rival).await {
             return Ok(());
         }
-        let epoch = self.claim_of(&topic, key, &rival, &claimant).await?;
+        let began = self.claim_of(&topic, key, &rival, &claimant).await?;
         // Until it says itself that it does not own it, or all that comes of that is written down.
         self.followers.unasked.hold(key, claimant.copy);
-        self.give_up(topic, key, (rival.address, epoch)).await
+        self.give_up(topic, key, (rival.address, began.epoch)).await
     }
 
     /// Takes no more appends to a partition that another node owns.
@@ -267,7 +279,8 @@ impl Core {
         let hand = self.take_hand(key);
         if hand.is_err() && self.replica(key)?.role == Role::HandingOver {
             // It is not given to a third one, too.
-            self.hands.call_off(key);
+            self.hands
+                .call_off(key, owned_at(&topic, key, Some(owner.clone())));
         }
         let _hand = hand?;
         let before = self.replica(key)?;
@@ -344,6 +357,9 @@ impl Core {
             let line = self.line_to(to).await;
             line.is_ok_and(|line| line.hello().node == rival.node())
         };
-        *to == rival.address || is_its_own.await
+        match replica.target {
+            Some(node) => node == rival.node(),
+            None => *to == rival.address || is_its_own.await,
+        }
     }
 }

@@ -91,6 +91,11 @@ impl Followed {
         }
     }
 
+    /// If it says that it owns the partition.
+    pub(super) fn is_owner(&self) -> bool {
+        self.standing.get() == Standing::Owner
+    }
+
     fn is_due(&self) -> bool {
         let every = match self.standing.get() {
             Standing::Owner => LOOK_EVERY,

@@ -1,7 +1,7 @@
 //! Who follows the partitions of this core, and up to where, as far as was heard.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ pub(crate) struct Followers {
     pub(super) pulse: Pulse,
     /// When what was heard before was doubted.
     doubted: Cell<Option<Instant>>,
+    /// Copies that were asked since then, and whom else they know of: what they ask themselves does not tell that.
+    asked: RefCell<HashSet<(PartitionKey, CopyId)>>,
     heard: RefCell<HashMap<PartitionKey, Heard>>,
 }
 
@@ -82,6 +84,7 @@ impl Followers {
             contested: Contested::default(),
             pulse: Pulse::new(),
             doubted: Cell::new(None),
+            asked: RefCell::default(),
             heard: RefCell::default(),
         }
     }
@@ -123,6 +126,17 @@ impl Followers {
     /// What was heard of them until now tells nothing of what they are.
     pub(super) fn doubt_all(&self) {
         self.doubted.set(Some(rt::now()));
+        self.asked.borrow_mut().clear();
+    }
+
+    /// A copy has answered who owns the partition, as far as it knows.
+    pub(super) fn note_asked(&self, key: PartitionKey, copy: CopyId) {
+        self.asked.borrow_mut().insert((key, copy));
+    }
+
+    /// If it did since the start, or since the node stood still.
+    pub(super) fn was_asked(&self, key: PartitionKey, copy: CopyId) -> bool {
+        self.asked.borrow().contains(&(key, copy))
     }
 
     /// If a copy was heard as a follower within `time`, and not doubted since.
@@ -172,6 +186,7 @@ impl Followers {
 
     pub(crate) fn forget(&self, key: PartitionKey) {
         self.unasked.forget(key);
+        self.asked.borrow_mut().retain(|(asked, _)| *asked != key);
         self.heard.borrow_mut().remove(&key);
     }
 }

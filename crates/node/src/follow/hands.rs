@@ -34,7 +34,8 @@ pub(super) struct Hand {
 
 #[derive(Default)]
 struct Change {
-    is_called_off: Cell<bool>,
+    /// Why it is not to go on, once it is called off.
+    called_off: RefCell<Option<Failure>>,
     /// If its follower was halted, or not looked at, meanwhile.
     is_follower_due: Cell<bool>,
 }
@@ -52,13 +53,12 @@ impl Hands {
 }
 
 impl Hands {
-    /// Calls off what changes a partition's owner, if anything does; that takes a while.
-    pub(super) fn call_off(&self, key: PartitionKey) {
+    /// Calls off what changes a partition's owner, if anything does, and says `why`; that takes a while.
+    pub(super) fn call_off(&self, key: PartitionKey, why: Failure) {
         let changing = self.changing.borrow();
-        let running = changing.get(&key);
-        running
-            .iter()
-            .for_each(|change| change.is_called_off.set(true));
+        if let Some(running) = changing.get(&key) {
+            running.called_off.borrow_mut().get_or_insert(why);
+        }
     }
 }
 
@@ -94,7 +94,8 @@ impl Core {
                 Err(_) if rt::now() < deadline => {}
                 taken => return taken,
             }
-            self.hands.call_off(key);
+            let why = failure(ErrorCode::InvalidRequest, "the handover was called off");
+            self.hands.call_off(key, why);
             rt::timeout(CALL_OFF_PAUSE, ended).await;
         }
     }
@@ -104,15 +105,10 @@ impl Hand {
     /// If the change is to go on.
     ///
     /// # Errors
-    /// `InvalidRequest` once it is called off.
+    /// Why it is not, once it is called off.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        match self.change.is_called_off.get() {
-            false => Ok(()),
-            true => Err(failure(
-                ErrorCode::InvalidRequest,
-                "the handover was called off",
-            )),
-        }
+        let called_off = self.change.called_off.borrow();
+        called_off.clone().map_or(Ok(()), Err)
     }
 }
 

@@ -3,6 +3,7 @@
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits::EPOCH_COUNT_MAX;
 use corelog_protocol::message::epoch::Epoch;
+use corelog_protocol::message::segments;
 use corelog_record::Offset;
 use corelog_storage::format::edit;
 use corelog_storage::log::lineage::{Began, Common, Line, common};
@@ -33,6 +34,29 @@ pub(crate) fn told(epochs: &[edit::Epoch]) -> Vec<Epoch> {
 pub(super) fn kept(told: &[Epoch]) -> Vec<Epoch> {
     let newest = told.iter().take(EPOCH_COUNT_MAX as usize);
     newest.cloned().collect()
+}
+
+/// Checks that a source tells of the epochs of all that it has from an offset on: older ones than it may tell of are missing
+/// where very many own batches.
+///
+/// # Errors
+/// `NotSupported` with the offset from which on they are told.
+pub(super) fn check_told(source: &segments::Answer, from: Offset) -> Result<(), Failure> {
+    let from = from.max(source.log_start);
+    let oldest = source.epochs.last().map(|oldest| oldest.start);
+    let is_all = source.epochs.len() < EPOCH_COUNT_MAX as usize;
+    let Some(oldest) = oldest.filter(|oldest| !is_all && from < *oldest) else {
+        return Ok(());
+    };
+    let message = format!(
+        "the source has more than {EPOCH_COUNT_MAX} leader epochs with records, and tells of those from offset {oldest} on: what precedes it cannot be copied, and has to be truncated there, or let go of by retention"
+    );
+    let detail = Detail {
+        offset: Some(oldest),
+        limit: Some(EPOCH_COUNT_MAX.into()),
+        ..Detail::default()
+    };
+    Err(failure_with(ErrorCode::NotSupported, message, detail))
 }
 
 /// Epochs that came, oldest first.
@@ -96,7 +120,7 @@ pub(crate) fn diverged(at: Offset) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::{LeaderEpoch, Lineage, Ordinal};
+    use corelog_record::{CopyId, HistoryId, LeaderEpoch, Lineage, Ordinal};
 
     use super::*;
 
@@ -143,5 +167,31 @@ mod tests {
         assert_eq!(told, [1_499, 1, 0]);
         let few = super::told(&epochs[..10]);
         assert_eq!(few.len(), 10, "as long as they fit, all are told of");
+    }
+    /// A copy waited for ever for an epoch that its source never tells of, and said that this was yet to come.
+    #[test]
+    fn a_source_with_more_epochs_than_it_tells_of_says_from_where_on_it_can_be_copied() {
+        let at = |offset| Offset::new(offset).unwrap();
+        let epochs: Vec<_> = (0..1_500)
+            .map(|number| epoch(number, 10 * u64::from(number.unsigned_abs())))
+            .collect();
+        let mut source = segments::Answer {
+            history: HistoryId::from_bytes([1; 16]),
+            copy: CopyId::from_bytes([2; 16]),
+            log_start: at(0),
+            high_watermark: at(15_000),
+            epochs: told(&epochs),
+            sealed: Vec::new(),
+            active: None,
+        };
+        let refused = check_told(&source, at(4_999)).unwrap_err();
+        assert!(refused.is(ErrorCode::NotSupported));
+        assert_eq!(refused.detail.offset, Some(at(5_000)));
+        check_told(&source, at(5_000)).unwrap();
+        source.log_start = at(5_000);
+        check_told(&source, at(0)).unwrap();
+        source.epochs = told(&epochs[600..]);
+        source.log_start = at(0);
+        check_told(&source, at(0)).unwrap();
     }
 }

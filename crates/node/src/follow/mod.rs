@@ -19,13 +19,14 @@
 //! pause     a node that stood still asks them again
 //! unasked   which of those have yet to be asked, since it was opened or time stood still, if they own it by now
 //! lineage   the epochs of two logs on the wire, and where the logs part
-//! ownership who owns a partition, changing: its laws, and what the next six share
+//! ownership who owns a partition, changing: its laws, and what the next ones share
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
 //! samples   what a source tells, for tests
 //! lately    what was found out of other nodes a moment ago
 //! handover  giving a partition to a follower
 //! target    whom it is given to
+//! take_back calling that off
 //! take_over owning it, as that follower
 //! rejoin    making a former owner a follower
 //! claim     what shows that another node owns a partition
@@ -72,6 +73,7 @@ mod rejoin;
 pub(crate) mod samples;
 mod status;
 mod tail;
+mod take_back;
 mod take_over;
 mod target;
 mod task;

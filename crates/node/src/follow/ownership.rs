@@ -43,6 +43,7 @@ impl Core {
             Ok(Replica {
                 role,
                 sources,
+                target: replica.target.filter(|_| role == Role::HandingOver),
                 ..replica
             })
         })
@@ -58,6 +59,7 @@ pub(super) fn follower_of(replica: Replica, source: String) -> Replica {
     Replica {
         role: Role::Follower,
         sources: vec![source],
+        target: None,
         until: None,
         rate: None,
         segments: Vec::new(),

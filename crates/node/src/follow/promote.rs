@@ -11,7 +11,10 @@ use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::log::Begin;
 
 use super::GONE_TIMEOUT;
+use super::address::is_address;
+use super::claim::HOPS_MAX;
 use super::hands::Hand;
+use super::line::Line;
 use super::ownership::{chain_of, check_same, not_follower, not_owner, partition_at};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
@@ -97,7 +100,8 @@ impl Core {
                 if core.shared.silent.found(&source, rt::now()).is_some() {
                     continue;
                 }
-                let told = rt::timeout(GONE_TIMEOUT, core.tell_source(&source, &topic, key)).await;
+                let told =
+                    rt::timeout(2 * GONE_TIMEOUT, core.tell_source(&source, &topic, key)).await;
                 if let Some(Err(error)) = told {
                     let error = error.message;
                     tracing::debug!(%topic, source, error, "whoever owned it before does not hear");
@@ -107,20 +111,49 @@ impl Core {
         rt::spawn_background(claiming).detach();
     }
 
+    /// Has the owner hear, which is the source or one that it follows.
     async fn tell_source(
         &self,
         source: &str,
         topic: &TopicName,
         key: PartitionKey,
     ) -> Result<(), Failure> {
-        let line = self.line_to(source).await?;
-        // Another copy has nothing to give up, and would remember this one as its follower.
-        let role = partition_at(&line, topic, key).await?.role;
-        let is_owner = role == replica_status::Role::Owner;
-        if !is_owner && role != replica_status::Role::HandingOver {
-            return Ok(());
+        let mut address = source.to_owned();
+        for hop in 0..HOPS_MAX {
+            let line = self.line_to(&address).await?;
+            let there = partition_at(&line, topic, key).await?;
+            if there.role.owns() {
+                self.claim_at(&line, topic, key).await?;
+                if 0 < hop {
+                    // It has not heard of this copy before, and looks into what one says that it remembers.
+                    rt::sleep(GONE_TIMEOUT / 2).await;
+                    self.claim_at(&line, topic, key).await?;
+                }
+                return Ok(());
+            }
+            // Another copy has nothing to give up, and would remember this one as its follower.
+            let is_copy = there.role == replica_status::Role::Follower;
+            match there.source.filter(|next| is_copy && is_address(next)) {
+                Some(next) => address = next,
+                None => return Ok(()),
+            }
         }
-        let follower = self.as_follower(key, true)?;
+        Ok(())
+    }
+
+    /// Says as a follower that this copy has a later epoch, and ends where that begins: up to there whoever is told has the same.
+    pub(super) async fn claim_at(
+        &self,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+    ) -> Result<(), Failure> {
+        let mut follower = self.as_follower(key, true)?;
+        if let Some(began) = self.epochs(key)?.last()
+            && let Ok(at) = self.chain_at(key, began.offset).await
+        {
+            (follower.end, follower.chain) = (at.offset, at.chain);
+        }
         let claim = fetch::Request {
             topic: topic.clone(),
             id: key.topic,
@@ -163,6 +196,7 @@ impl Core {
             check_same(&before, &replica)?;
             replica.role = Role::Owner;
             replica.sources.clear();
+            replica.target = None;
             (replica.until, replica.rate) = (None, None);
             replica.segments.clear();
             Ok(replica)

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use corelog_protocol::message::replica_status::{self, Partition, Receiving};
 use corelog_record::{Offset, PartitionId, TopicId};
-use corelog_storage::format::replica::{Replica, Role};
+use corelog_storage::format::replica::{Peer, Replica, Role};
 
 use super::followers::Follower;
 use super::task::Following;
@@ -54,10 +54,12 @@ impl Core {
         };
         if let Some(one) = one {
             let mine = topic.owner(one).filter(|owner| *owner == self.id);
-            return mine
-                .map(|_| self.told_replica(topic, one))
-                .into_iter()
-                .collect();
+            let told = mine.map(|_| {
+                let mut told = self.told_replica(topic, one);
+                self.tell_unheard(topic, &mut told);
+                told
+            });
+            return told.into_iter().collect();
         }
         let mine = topic.partitions().filter(|(_, owner)| *owner == self.id);
         mine.map(|(partition, _)| self.told_replica(topic, partition))
@@ -119,6 +121,33 @@ impl Core {
         told
     }
 
+    /// Of a copy, who followed it and was not heard since the start: the owner, which asks for it alone, knows nothing of
+    /// them, and one of them may have been promoted.
+    fn tell_unheard(&self, topic: &Topic, told: &mut Partition) {
+        let replica = topic.replica(told.id);
+        let Some(copy) = replica.filter(|replica| replica.role == Role::Follower) else {
+            return;
+        };
+        let is_new = |peer: &&Peer| {
+            let is_told = told.followers.iter().any(|one| one.copy == peer.copy);
+            !is_told && !copy.sources.contains(&peer.address)
+        };
+        let unheard = copy.followers.iter().filter(is_new);
+        let unheard: Vec<_> = unheard.map(|peer| self.told_unheard(peer)).collect();
+        told.followers.extend(unheard);
+    }
+
+    fn told_unheard(&self, peer: &Peer) -> replica_status::Follower {
+        replica_status::Follower {
+            node: Some(peer.node),
+            address: Some(peer.address.clone()),
+            copy: peer.copy,
+            end: Offset::ZERO,
+            heard_ms: since(self.followers.since),
+            is_silent: true,
+        }
+    }
+
     /// Who follows a partition: those that are remembered and were not heard yet, then those that were. A
     /// former owner remembers who followed it, its owner among them, and tells of those who do now.
     fn told_followers(
@@ -137,14 +166,7 @@ impl Core {
         let silent = remembered
             .iter()
             .filter(|peer| heard.iter().all(|one| one.copy != peer.copy))
-            .map(|peer| replica_status::Follower {
-                node: Some(peer.node),
-                address: Some(peer.address.clone()),
-                copy: peer.copy,
-                end: Offset::ZERO,
-                heard_ms: since(self.followers.since),
-                is_silent: true,
-            });
+            .map(|peer| self.told_unheard(peer));
         let mut told: Vec<_> = silent.collect();
         told.extend(heard.into_iter().map(told_follower));
         told

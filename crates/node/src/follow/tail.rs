@@ -88,8 +88,8 @@ impl Following {
             if !answer.epochs.is_empty() {
                 epochs = kept(&answer.epochs);
                 self.hear_epochs(core, &epochs);
-                self.forget_unused(core, &epochs, answer.high_watermark)
-                    .await?;
+                let told = (epochs.as_slice(), answer.high_watermark);
+                self.forget_unused(core, told, source).await?;
             }
             self.progress.hear(answer.high_watermark, answer.lag_bytes);
             if !reply.body().is_empty() && !core.place(self.key).map_err(Trouble::Again)?.has_files

@@ -6,7 +6,7 @@ use std::time::Duration;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::replica_status::State;
 use corelog_protocol::message::{metadata, replica_status};
-use corelog_record::{Offset, TopicName};
+use corelog_record::{NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
@@ -28,7 +28,62 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// itself.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
+/// Whom a partition is given to: a node, and where it is reached. Another one that is reached there by now is not meant, nor
+/// does its word count.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) node: NodeId,
+    pub(super) address: String,
+}
+
 impl Core {
+    /// The node that is meant by an address: the one that is known already, or the one that is reached there.
+    pub(super) async fn target_at(
+        &self,
+        address: String,
+        known: Option<NodeId>,
+    ) -> Result<Target, Failure> {
+        let node = match known {
+            Some(node) => node,
+            None => self.line_to(&address).await?.hello().node,
+        };
+        Ok(Target { node, address })
+    }
+
+    /// To whom a partition is being given, or was until that was taken back; nobody if that is not known.
+    ///
+    /// # Errors
+    /// `SourceUnavailable` if it is known, and not where it is reached.
+    pub(super) async fn given_to(&self, replica: &Replica) -> Result<Option<Target>, Failure> {
+        let mut known = replica.followers.iter();
+        let known = known.find(|peer| Some(peer.node) == replica.target);
+        let address = replica.sources.first();
+        match (address.or(known.map(|peer| &peer.address)), replica.target) {
+            (Some(address), node) => self.target_at(address.clone(), node).await.map(Some),
+            (None, Some(node)) => {
+                let message = format!("it was given to node {node}, of which no address is known");
+                Err(failure(ErrorCode::SourceUnavailable, message))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// A connection to whom a partition is given to.
+    ///
+    /// # Errors
+    /// `SourceUnavailable` also if another node is there by now.
+    pub(super) async fn line_to_target(&self, to: &Target) -> Result<Rc<Line>, Failure> {
+        let line = self.line_to(&to.address).await?;
+        let found = line.hello().node;
+        if found == to.node {
+            return Ok(line);
+        }
+        let Target { node, address } = to;
+        let message =
+            format!("at {address} is node {found} by now, not {node}, to which it is given");
+        Err(failure(ErrorCode::SourceUnavailable, message))
+    }
+
     /// Waits until the node at `to` has nearly all of the partition's log: what is missing then comes while
     /// nothing is appended.
     ///
@@ -40,12 +95,13 @@ impl Core {
         hand: &Hand,
         topic: &TopicName,
         key: PartitionKey,
-        to: &str,
+        to: &Target,
     ) -> Result<(), Failure> {
+        let address = &to.address;
         self.until(hand, to, async |line| {
-            let end = self.check_target(line, topic, key, to).await?;
+            let end = self.check_target(line, topic, key, address).await?;
             let missing = self.bytes_behind(key, end);
-            Ok((NEAR_BYTES < missing).then(|| far(to, end, missing)))
+            Ok((NEAR_BYTES < missing).then(|| far(address, end, missing)))
         })
         .await
     }
@@ -86,15 +142,16 @@ impl Core {
         hand: &Hand,
         topic: &TopicName,
         key: PartitionKey,
-        to: &str,
+        to: &Target,
     ) -> Result<(), Failure> {
+        let address = &to.address;
         self.until(hand, to, async |line| {
             if !self.is_alike(line, topic, key).await? {
-                return Ok(Some(unlike(topic, to)));
+                return Ok(Some(unlike(topic, address)));
             }
             let there = segments_of(line, topic, key, Offset::MAX).await?.log_start;
             let here = self.place(key)?.log_start;
-            Ok((there != here).then(|| unequal(to, there, here)))
+            Ok((there != here).then(|| unequal(address, there, here)))
         })
         .await
     }
@@ -104,12 +161,12 @@ impl Core {
     async fn until(
         self: &Rc<Self>,
         hand: &Hand,
-        to: &str,
+        to: &Target,
         in_the_way: impl AsyncFn(&Line) -> Result<Option<Failure>, Failure>,
     ) -> Result<(), Failure> {
         let deadline = rt::now() + READY_TIMEOUT;
         loop {
-            let line = self.line_to(to).await?;
+            let line = self.line_to_target(to).await?;
             let in_the_way = in_the_way(&line).await?;
             hand.check()?;
             let Some(failure) = in_the_way else {

@@ -16,7 +16,7 @@ use futures_lite::FutureExt;
 use super::address::is_beside;
 use super::followed::Followed;
 use super::line::Line;
-use super::lineage::kept;
+use super::lineage::{check_told, kept};
 use super::ownership::segments_of;
 use super::progress::Progress;
 use super::tail::Tail;
@@ -195,11 +195,11 @@ impl Following {
             let mut origin = self.segments(core, &followed.line).await?;
             let mine = core.epoch(self.key).map_err(Trouble::Again)?;
             followed.hear(newest(&origin.epochs), mine);
+            self.check_told(core, &origin)?;
             self.begin(core, &origin, &followed).await?;
             // Segments are not taken in over an epoch that is this copy's alone.
-            let high_watermark = origin.high_watermark;
-            let is_part = self.forget_unused(core, &origin.epochs, high_watermark);
-            let is_part = is_part.await?;
+            let told = (origin.epochs.as_slice(), origin.high_watermark);
+            let is_part = self.forget_unused(core, told, &followed).await?;
             if is_part {
                 self.expire(core, &followed, origin.log_start).await?;
             }
@@ -270,6 +270,14 @@ impl Following {
             self.hear_epochs(core, &told.epochs);
         }
         Ok(told)
+    }
+
+    /// Checks that the source tells of the epochs of what is to come from it; it may at any time, once it has let go of others.
+    fn check_told(&self, core: &Core, origin: &segments::Answer) -> Result<(), Trouble> {
+        let end = core.place(self.key).map_err(Trouble::Again)?.log_end;
+        let named = self.replica.segments.first().copied();
+        let from = named.map_or(end, |named| named.max(end));
+        check_told(origin, from).map_err(Trouble::Again)
     }
 
     /// Were this copy to take over, its epoch has to be above all that its source has: also above those that it

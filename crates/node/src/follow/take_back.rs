@@ -1,0 +1,193 @@
+//! Calling a handover off: the target promises not to take over, and the owner goes on by an epoch of its own.
+
+use std::rc::Rc;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::handover;
+use corelog_record::{Offset, TopicName};
+use corelog_storage::format::replica::{Replica, Role};
+
+use super::ASK_TIMEOUT;
+use super::handover::{LEVEL_PAUSE, is_early};
+use super::ownership::{has_none, not_owner, owned_at};
+use super::target::Target;
+use crate::core::{Core, PartitionKey};
+use crate::failure::{Failure, failure};
+use crate::rt;
+
+impl Core {
+    /// Takes a handover back that the target has not finished: it promises not to, and this node
+    /// begins an epoch of its own.
+    ///
+    /// # Errors
+    /// `NotOwner` if the target owns the partition already, or did and another node does now; `SourceUnavailable` if it does not promise,
+    /// unless `accept_loss`: then two nodes may own it, and one of them has to rejoin.
+    pub(crate) async fn abort_handover(
+        self: &Rc<Self>,
+        topic: TopicName,
+        key: PartitionKey,
+        accept_loss: bool,
+    ) -> Result<handover::Partition, Failure> {
+        let _hand = self.call_off(key).await?;
+        let before = self.replica(key)?;
+        if !before.role.owns() {
+            return Err(not_owner(&topic, key, &before));
+        }
+        if before.role == Role::HandingOver {
+            self.take_back(&topic, key, before, accept_loss).await?;
+            self.own_again(topic, key, accept_loss).await?;
+        }
+        let epoch = self.epoch(key)?;
+        let mine = self.shared.addresses.get();
+        Ok(handover::Partition {
+            id: key.partition,
+            end: self.place(key)?.log_end,
+            epoch: epoch.unwrap_or_default(),
+            owner: mine.map_or_else(String::new, |mine| mine.advertised.clone()),
+        })
+    }
+
+    /// Takes back what the target was asked, and writes down that it is given to nobody: whoever asks
+    /// from here on may not take this for a handover. Who asked before, and was started anew since the target promised, may
+    /// be about to own it: so the target is asked once more behind that.
+    async fn take_back(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        before: Replica,
+        accept_loss: bool,
+    ) -> Result<(), Failure> {
+        let is_passed_over = async || match self.have_refused(topic, key, &before).await {
+            Ok(()) => Ok(false),
+            Err(error) if error.is(ErrorCode::NotOwner) || !accept_loss => Err(error),
+            Err(error) => {
+                let (partition, error) = (key.partition.get(), &error.message);
+                tracing::warn!(%topic, partition, error, "taken back without a promise");
+                Ok(true)
+            }
+        };
+        if is_passed_over().await? || before.sources.is_empty() {
+            return self.give_to_nobody(topic, key, &before).await;
+        }
+        self.give_to_nobody(topic, key, &before).await?;
+        if let Err(error) = is_passed_over().await {
+            let (role, sources) = (before.role, before.sources.clone());
+            let nobody = Replica {
+                sources: Vec::new(),
+                ..before
+            };
+            self.write_role(topic.clone(), key, nobody, role, sources)
+                .await?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn give_to_nobody(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        before: &Replica,
+    ) -> Result<(), Failure> {
+        let (before, role) = (before.clone(), before.role);
+        self.write_role(topic.clone(), key, before, role, Vec::new())
+            .await
+    }
+
+    /// Has the target promise that it takes over no more, and looks that it had not done so before.
+    ///
+    /// # Errors
+    /// `NotOwner` if it had; `SourceUnavailable` if it does not answer, or is not known any more.
+    async fn have_refused(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        before: &Replica,
+    ) -> Result<(), Failure> {
+        let Some(to) = self.given_to(before).await? else {
+            return Ok(());
+        };
+        match self.ask_to_refuse(topic, key, &to).await {
+            Err(error) if error.is(ErrorCode::NotFollower) => {
+                return Err(owned_at(topic, key, Some(to.address)));
+            }
+            refused => refused?,
+        }
+        self.check_not_given_on(topic, key, &to.address).await
+    }
+
+    /// Has the target promise that it takes over no more at the epoch in force here.
+    async fn ask_to_refuse(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        to: &Target,
+    ) -> Result<(), Failure> {
+        // No log ends there: whoever is asked for it takes back what was asked before.
+        let request = self.taking_over(topic, key, Offset::MAX)?;
+        if to.node == self.shared.node {
+            return Ok(());
+        }
+        let line = self.line_to_target(to).await?;
+        let deadline = rt::now() + ASK_TIMEOUT;
+        loop {
+            match line.call(&request, ASK_TIMEOUT).await {
+                Err(error) if error.is(ErrorCode::NotEqual) => return Ok(()),
+                Err(error) if is_early(&error) && rt::now() < deadline => {
+                    rt::sleep(LEVEL_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    let message = format!("{} took over what has no end", to.address);
+                    return Err(failure(ErrorCode::BadSource, message));
+                }
+            }
+        }
+    }
+
+    /// Checks that a target which promised to take over no more had not done so before, and has passed the partition on
+    /// since.
+    ///
+    /// # Errors
+    /// `NotOwner` with the address of who owns it then.
+    async fn check_not_given_on(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        to: &str,
+    ) -> Result<(), Failure> {
+        match self.owner_by(topic, key, to.to_owned()).await {
+            Ok(None) => Ok(()),
+            Ok(Some(rival)) => Err(owned_at(topic, key, Some(rival.address))),
+            // It has no such topic any more, and so follows nobody.
+            Err(error) if has_none(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins an epoch and takes appends again, as an owner that handed over.
+    async fn own_again(
+        self: &Rc<Self>,
+        topic: TopicName,
+        key: PartitionKey,
+        is_forced: bool,
+    ) -> Result<(), Failure> {
+        let before = self.replica(key)?;
+        let end = self.place(key)?.log_end;
+        self.durable(key, end).await?;
+        match self.check_unclaimed(&topic, key, &before).await {
+            // Two own it already: it gets no worse, and one of the two can rejoin the other then.
+            Err(error) if error.is(ErrorCode::Diverged) => {}
+            checked => checked?,
+        }
+        self.begin_above(key).await?;
+        if is_forced {
+            // A target that took over all the same began its epoch one step above the last, too.
+            self.begin_above(key).await?;
+        }
+        // Another than the target may have been promoted meanwhile.
+        self.doubt_of(key, &before);
+        self.write_role(topic, key, before, Role::Owner, Vec::new())
+            .await
+    }
+}

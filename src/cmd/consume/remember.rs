@@ -1,0 +1,90 @@
+//! What a run remembers of how far it came, and what it says of that.
+
+use corelog_client::{Error, Start};
+
+use super::Printing;
+use super::remedy::Remedy;
+use crate::exit::{self, Exit, stop};
+
+impl Printing<'_> {
+    /// Begins a partition again where retention has passed the place that the state kept of its beginning: nothing of it was
+    /// printed yet, and what is left is what was to be read.
+    pub(super) fn begins_again(&mut self, error: &Error) -> bool {
+        let Error::OutOfRange {
+            partition,
+            offset,
+            log_start,
+            ..
+        } = *error
+        else {
+            return false;
+        };
+        let Some((begun @ Start::Earliest, end)) = self.unread.get(&partition).copied() else {
+            return false;
+        };
+        let kept = self.state.as_mut();
+        let kept = kept.filter(|kept| offset < log_start && kept.next(partition) == Some(offset));
+        kept.is_some_and(|kept| {
+            kept.begin(partition, begun, (log_start, None));
+            let topic = &self.args.topic;
+            self.consumer.assign(topic, partition, begun, end);
+            true
+        })
+    }
+
+    /// The error of a run that was asked to stop before its end: its output is a part, which a script must not take for all.
+    pub(super) fn cut_short(&self) -> anyhow::Error {
+        let next = match &self.state {
+            Some(state) => format!(
+                "the next run goes on there, as {} says",
+                state.path().display()
+            ),
+            None => "--state goes on where it stopped".to_owned(),
+        };
+        let printed = self.printed;
+        stop(
+            Exit::Failed,
+            format!("stopped before the end; {printed} printed; {next}"),
+        )
+    }
+
+    /// An error with what to do next where it is the state that names a place which is no more.
+    pub(super) fn told(&self, error: anyhow::Error) -> anyhow::Error {
+        let told = self.state.as_ref().and_then(|state| {
+            let Remedy {
+                partition,
+                asked,
+                next,
+            } = Remedy::of(error.downcast_ref()?)?;
+            let kept = state.next(partition)?;
+            let path = state.path().display();
+            asked.is_none_or(|asked| asked == kept).then(|| {
+                let next = format!("{path} says to go on at offset {kept}; {next}");
+                let sentence = exit::sentence(&error);
+                stop(exit::of(&error), format!("{sentence}; {next}"))
+            })
+        });
+        told.unwrap_or(error)
+    }
+
+    /// Hands over what was printed, then remembers it: a record may come twice, none is left out, nor by a power cut where
+    /// it goes to a file. Of a partition that had no record yet, where reading it began: the next time, --from may be
+    /// another place.
+    pub(super) fn settle(&mut self) -> anyhow::Result<()> {
+        let Some(state) = &mut self.state else {
+            return self.out.flush();
+        };
+        self.out.settle()?;
+        self.unremembered.retain(|partition| {
+            let Some((from, _)) = self.unread.get(partition) else {
+                return false;
+            };
+            let progress = self.consumer.progress(&self.args.topic, *partition);
+            if let Some(progress) = progress {
+                state.begin(*partition, *from, (progress.next, progress.epoch));
+            }
+            progress.is_none()
+        });
+        state.save()
+    }
+}
