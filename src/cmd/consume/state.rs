@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -69,7 +69,7 @@ impl State {
                 let next = "remove it to begin anew, or name another with --state";
                 stop(Exit::Failed, format!("{}: {error}; {next}", cannot()))
             })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kept {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Kept {
                 topic: topic.clone(),
                 id: id.clone(),
                 known: Some(0),
@@ -198,9 +198,19 @@ impl State {
             .and_then(|()| file.sync_all())
             .with_context(cannot)?;
         fs::rename(&aside, &self.path).with_context(cannot)?;
+        // Without its name a first state is none, and a run that began at the end would begin at another one.
+        sync_dir_of(&self.path).with_context(cannot)?;
         self.is_changed = false;
         Ok(())
     }
+}
+
+fn sync_dir_of(path: &Path) -> io::Result<()> {
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
 }
 
 /// Locks a file beside the state, which stays: the state itself is another file whenever it was saved. Two that save one

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::Context as _;
 use corelog_storage::Error;
-use corelog_storage::disk::std::{StdDir, beside};
+use corelog_storage::disk::std::{Lock, StdDir, beside};
 use corelog_storage::disk::{ASIDE_SUFFIX, Dir as _, block_on};
 use corelog_storage::format::node::{NODE, SNAPSHOTS, TOPICS};
 use corelog_storage::snapshot::{self, Name};
@@ -57,6 +58,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let summary = block_on(snapshot::open(&source)).map_err(told)?;
     let partitions = summary.topics.iter().flat_map(|topic| &topic.partitions);
     let bar = progress::bytes(Some(partitions.map(|partition| partition.bytes).sum()));
+    let _writing = claim(&target)?;
     let begun = Instant::now();
     let exported = beside::block_on(snapshot::export(&source, &target, &mut |bytes| {
         bar.inc(bytes);
@@ -68,6 +70,23 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     })?;
     let seconds = begun.elapsed().as_secs_f64();
     show(args, &target_path(&args.target), &exported, seconds)
+}
+
+/// Keeps other exports off a directory: of two that find it empty, one would clear away what the other one has written.
+fn claim(target: &StdDir) -> anyhow::Result<Option<Lock>> {
+    let at = target.path().display();
+    block_on(target.create()).with_context(|| format!("cannot create {at}"))?;
+    match target.lock() {
+        Ok(None) => {
+            let message = format!(
+                "another export writes to {at}: wait until it is done, or name another directory (see --help)"
+            );
+            Err(stop(Exit::Failed, message))
+        }
+        Ok(lock) => Ok(lock),
+        // A file system that locks no directories, as NFS, can hold a copy all the same.
+        Err(_) => Ok(None),
+    }
 }
 
 fn show(

@@ -345,6 +345,13 @@ fn an_export_goes_into_no_data_directory_and_what_an_interrupted_one_left_is_tol
         "{said}"
     );
     std::fs::remove_dir_all(&copy).unwrap();
+    // Two that found the directory empty had one clear away what the other one had written.
+    std::fs::create_dir(&copy).unwrap();
+    let other_export = std::fs::File::open(&copy).unwrap();
+    other_export.lock().unwrap();
+    let said = export(&copy).failed(1);
+    assert!(said.contains("another export writes to"), "{said}");
+    drop(other_export);
     export(&copy).done();
     std::fs::remove_file(copy.join("snapshot")).unwrap();
     std::fs::write(copy.join("notes"), "of somebody else").unwrap();
