@@ -66,6 +66,7 @@ impl Core {
     pub(super) fn doubt_of(&self, key: PartitionKey, replica: &Replica) -> bool {
         let mut is_any = false;
         for peer in &replica.followers {
+            self.followers.await_word(key, peer.copy);
             if self.is_silent(key, peer.copy) {
                 self.followers.unasked.add(key, peer.copy);
                 is_any = true;
@@ -170,10 +171,10 @@ impl Core {
         })
     }
 
-    /// If a copy is to be asked: it was not heard for a while, or never asked, and may know of a copy of its own that was
-    /// promoted.
+    /// If a copy is to be asked: it was not heard for a while, or has to tell of copies of its own, one of which may have been
+    /// promoted while this node was away.
     fn is_due(&self, key: PartitionKey, copy: CopyId) -> bool {
-        self.is_silent(key, copy) || !self.followers.was_asked(key, copy)
+        self.is_silent(key, copy) || self.followers.awaits_word(key, copy)
     }
 
     /// If a copy was not heard for a while as a follower.
@@ -218,12 +219,12 @@ impl Core {
         let copy = claimant.copy;
         match self.verify_claim(topic, key, claimant).await {
             Ok(()) => {
-                self.followers.note_asked(key, copy);
+                self.followers.note_word(key, copy);
                 self.followers.settle(key, copy);
             }
             // Who has none owns none.
             Err(error) if has_none(&error) => {
-                self.followers.note_asked(key, copy);
+                self.followers.note_word(key, copy);
                 self.followers.settle(key, copy);
             }
             Err(error) => {

@@ -40,8 +40,8 @@ pub(crate) struct Followers {
     pub(super) pulse: Pulse,
     /// When what was heard before was doubted.
     doubted: Cell<Option<Instant>>,
-    /// Copies that were asked since then, and whom else they know of: what they ask themselves does not tell that.
-    asked: RefCell<HashSet<(PartitionKey, CopyId)>>,
+    /// Copies that have yet to tell whom else they know of, which what they ask themselves does not.
+    untold: RefCell<HashSet<(PartitionKey, CopyId)>>,
     heard: RefCell<HashMap<PartitionKey, Heard>>,
 }
 
@@ -84,7 +84,7 @@ impl Followers {
             contested: Contested::default(),
             pulse: Pulse::new(),
             doubted: Cell::new(None),
-            asked: RefCell::default(),
+            untold: RefCell::default(),
             heard: RefCell::default(),
         }
     }
@@ -126,17 +126,21 @@ impl Followers {
     /// What was heard of them until now tells nothing of what they are.
     pub(super) fn doubt_all(&self) {
         self.doubted.set(Some(rt::now()));
-        self.asked.borrow_mut().clear();
     }
 
-    /// A copy has answered who owns the partition, as far as it knows.
-    pub(super) fn note_asked(&self, key: PartitionKey, copy: CopyId) {
-        self.asked.borrow_mut().insert((key, copy));
+    /// A copy may know of one of its own that owns the partition by now.
+    pub(super) fn await_word(&self, key: PartitionKey, copy: CopyId) {
+        self.untold.borrow_mut().insert((key, copy));
     }
 
-    /// If it did since the start, or since the node stood still.
-    pub(super) fn was_asked(&self, key: PartitionKey, copy: CopyId) -> bool {
-        self.asked.borrow().contains(&(key, copy))
+    /// It has answered who owns the partition, as far as it knows.
+    pub(super) fn note_word(&self, key: PartitionKey, copy: CopyId) {
+        self.untold.borrow_mut().remove(&(key, copy));
+    }
+
+    /// If it has yet to.
+    pub(super) fn awaits_word(&self, key: PartitionKey, copy: CopyId) -> bool {
+        self.untold.borrow().contains(&(key, copy))
     }
 
     /// If a copy was heard as a follower within `time`, and not doubted since.
@@ -186,7 +190,9 @@ impl Followers {
 
     pub(crate) fn forget(&self, key: PartitionKey) {
         self.unasked.forget(key);
-        self.asked.borrow_mut().retain(|(asked, _)| *asked != key);
+        self.untold
+            .borrow_mut()
+            .retain(|(untold, _)| *untold != key);
         self.heard.borrow_mut().remove(&key);
     }
 }
