@@ -8,6 +8,7 @@ mod image;
 
 use std::rc::Rc;
 
+use crate::disk::unread::read_file_twice;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, round_up};
 use crate::error::{At, Error};
 use crate::format::edit::Edit;
@@ -40,6 +41,9 @@ pub struct Manifest<D: Dir> {
     /// Whether the file's entry is known to be durable.
     is_in_place: bool,
     is_in_doubt: bool,
+    /// Whether the file is written anew where it cannot be written in place: so it is by who opens a log, which a block that
+    /// takes nothing would else keep closed for good. Later, that fences.
+    is_mending: bool,
 }
 
 /// The remains of an edit whose write was interrupted.
@@ -78,10 +82,8 @@ impl<D: Dir> Manifest<D> {
     /// program must not understand; any error of the disk.
     pub async fn open(dir: D) -> Result<Self, Error> {
         let at = || At::new(&dir, NAME);
-        let bytes = dir
-            .read(NAME, BYTES_MAX)
-            .await
-            .map_err(|e| at().io("read", e))?;
+        let bytes = read_file_twice(&dir, NAME, BYTES_MAX).await;
+        let bytes = bytes.map_err(|e| at().io("read", e))?;
         let read = format::Manifest::decode(&bytes).map_err(|e| at().format(e))?;
         if !bytes.len().is_multiple_of(BLOCK_BYTES) {
             let (what, field) = ("manifest", "length");
@@ -107,8 +109,30 @@ impl<D: Dir> Manifest<D> {
             torn,
             is_in_place: false,
             is_in_doubt: false,
+            is_mending: false,
             dir,
         })
+    }
+
+    /// The same for who opens a log, until it is [`Manifest::mended`]: where the file cannot be written in place, it is
+    /// written anew.
+    ///
+    /// # Errors
+    /// As for [`Manifest::open`].
+    pub(crate) async fn open_mending(dir: D) -> Result<Self, Error> {
+        let opened = Self::open(dir).await?;
+        Ok(Self {
+            is_mending: true,
+            ..opened
+        })
+    }
+
+    /// The manifest of a log that is open.
+    pub(crate) fn mended(self) -> Self {
+        Self {
+            is_mending: false,
+            ..self
+        }
     }
 
     /// Whose manifest it is.
@@ -145,7 +169,9 @@ impl<D: Dir> Manifest<D> {
             return Ok(());
         };
         let torn_end = torn.position + torn.bytes.len() as u64;
-        self.write(&[], torn_end).await?;
+        let written = self.write(&[], torn_end).await;
+        self.or_anew(written, |manifest| manifest.state.clone())
+            .await?;
         self.torn = None;
         Ok(())
     }
@@ -167,9 +193,13 @@ impl<D: Dir> Manifest<D> {
         if self.end + frame.len() as u64 > self.space_end {
             self.replace(state).await?;
         } else {
-            self.write(&frame, self.end + frame.len() as u64).await?;
-            self.next_sequence += 1;
-            self.state = state;
+            let written = self.write(&frame, self.end + frame.len() as u64).await;
+            let is_written = written.is_ok();
+            self.or_anew(written, |_| state.clone()).await?;
+            if is_written {
+                self.next_sequence += 1;
+                self.state = state;
+            }
         }
         Ok(gone)
     }
@@ -225,7 +255,24 @@ impl<D: Dir> Manifest<D> {
     pub async fn confirm(&mut self) -> Result<(), Error> {
         match self.is_in_place {
             true => Ok(()),
-            false => self.write(&[], self.end).await,
+            false => {
+                let written = self.write(&[], self.end).await;
+                self.or_anew(written, |manifest| manifest.state.clone())
+                    .await
+            }
+        }
+    }
+
+    /// What came of a write in place, or of the whole file written anew: with the state that `state` gives.
+    async fn or_anew(
+        &mut self,
+        written: Result<(), Error>,
+        state: impl FnOnce(&Self) -> State,
+    ) -> Result<(), Error> {
+        match written {
+            // What the old file holds then does not matter: another takes its place, or nothing goes on.
+            Err(_) if self.is_mending && self.is_in_doubt => self.replace(state(self)).await,
+            written => written,
         }
     }
 
@@ -286,7 +333,9 @@ impl<D: Dir> Manifest<D> {
         self.is_in_doubt = true;
         // Renamed but not made sure of: to try again is no way out.
         put_in_place(&self.dir).await.map_err(Error::for_good)?;
+        let is_mending = self.is_mending;
         *self = image.into_manifest(self.dir.clone(), file, self.header, state);
+        self.is_mending = is_mending;
         Ok(())
     }
 }

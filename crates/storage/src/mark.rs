@@ -6,7 +6,7 @@
 use std::io;
 use std::rc::Rc;
 
-use crate::disk::unread::read_file_around;
+use crate::disk::unread::{Around, read_file_around};
 use crate::disk::{Buf, Dir, File, Open};
 use crate::error::{At, Error};
 use crate::format;
@@ -21,7 +21,16 @@ pub const NAME: &str = "mark";
 pub struct Mark<D: Dir> {
     dir: D,
     file: Rc<Handle<D>>,
-    last: Option<Slot>,
+    found: Found,
+}
+
+/// What a mark says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Found {
+    /// The sound slot with the highest sequence.
+    pub(crate) last: Option<Slot>,
+    /// Whether the disk did not give the other one, or either: it may say that the log was opened again behind a stop in order.
+    pub(crate) is_unread: bool,
 }
 
 impl<D: Dir> Mark<D> {
@@ -44,7 +53,10 @@ impl<D: Dir> Mark<D> {
             .map_err(|e| at().space("create", e))?;
         Ok(Self {
             file: Handle::closed(&dir, NAME.to_owned(), Open::Write),
-            last: Some(slot),
+            found: Found {
+                last: Some(slot),
+                is_unread: false,
+            },
             dir,
         })
     }
@@ -58,11 +70,11 @@ impl<D: Dir> Mark<D> {
     /// `Format` for a slot of a later version or with a feature that this program must not miss;
     /// any error of the disk.
     pub async fn open(dir: D) -> Result<Option<Self>, Error> {
-        let Some(last) = read_last(&dir).await? else {
+        let Some(found) = read_last(&dir).await? else {
             return Ok(None);
         };
         let file = Handle::closed(&dir, NAME.to_owned(), Open::Write);
-        Ok(Some(Self { file, last, dir }))
+        Ok(Some(Self { file, found, dir }))
     }
 
     /// Waits for writes that a killed process may have left with the kernel, and reads again.
@@ -72,23 +84,34 @@ impl<D: Dir> Mark<D> {
     pub async fn outwait(&mut self) -> Result<(), Error> {
         let at = || At::new(&self.dir, NAME);
         let file = self.file.file().await.map_err(|e| at().io("open", e))?;
-        file.outwait().await.map_err(|e| at().io("outwait", e))?;
-        self.last = read_last(&self.dir).await?.flatten();
+        file.outwait().await.map_err(|e| at().space("outwait", e))?;
+        self.found = read_last(&self.dir).await?.unwrap_or_default();
         Ok(())
     }
 
     /// The last slot written, or found when the mark was opened.
     #[must_use]
     pub fn last(&self) -> Option<&Slot> {
-        self.last.as_ref()
+        self.found.last.as_ref()
+    }
+
+    /// Whether it says that the log was closed in order: no slot that the disk does not give can say otherwise.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.last().is_some_and(|slot| slot.is_clean) && !self.found.is_unread
     }
 
     /// Writes `slot` over the older one, without syncing it. Its sequence is chosen here.
     ///
     /// # Errors
-    /// Any error of the disk; the slot is then in doubt, the other one stands.
+    /// `StorageFull` where a file system needs space for that; any other error of the disk. The slot is then in doubt, the
+    /// other one stands.
     pub async fn write(&mut self, slot: Slot) -> Result<(), Error> {
-        let Some(sequence) = self.last.and_then(|last| last.sequence.checked_add(1)) else {
+        let Some(sequence) = self
+            .found
+            .last
+            .and_then(|last| last.sequence.checked_add(1))
+        else {
             // Nothing sound is in it, or, as no writer gets this far, a file claims to. It is begun anew: a slot that could
             // not be read may be read again, and would outlive this one.
             *self = Self::create(self.dir.clone(), slot).await?;
@@ -102,8 +125,12 @@ impl<D: Dir> Mark<D> {
         let written = file
             .write_at(Rc::new(buf), slot_start(sequence) as u64)
             .await;
-        written.map_err(|e| at().io("write", e))?;
-        self.last = Some(slot);
+        written.map_err(|e| at().space("write", e))?;
+        // The slot that could not be read is the one that was not the last.
+        self.found = Found {
+            last: Some(slot),
+            is_unread: false,
+        };
         Ok(())
     }
 
@@ -133,15 +160,16 @@ impl<D: Dir> Mark<D> {
     }
 }
 
-/// The sound slot with the highest sequence of the mark in `dir`, if there is a mark.
-pub(crate) async fn read_last<D: Dir>(dir: &D) -> Result<Option<Option<Slot>>, Error> {
+/// What the mark in `dir` says, if there is one.
+pub(crate) async fn read_last<D: Dir>(dir: &D) -> Result<Option<Found>, Error> {
     let at = || At::new(dir, NAME);
-    let mut bytes = match read_file_around(dir, NAME, BYTES_MAX).await {
-        // A slot that cannot be read is as good as one that is torn.
-        Ok(around) => around.bytes,
+    let Around { mut bytes, unread } = match read_file_around(dir, NAME, BYTES_MAX).await {
+        Ok(around) => around,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // Not a mark, whatever it is.
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Ok(Some(None)),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return Ok(Some(Found::default()));
+        }
         Err(error) => return Err(at().io("read", error)),
     };
     // What is missing of a slot is zeros once the other one is written: it says the same before.
@@ -161,7 +189,9 @@ pub(crate) async fn read_last<D: Dir>(dir: &D) -> Result<Option<Option<Slot>>, E
             Err(_) => {}
         }
     }
-    Ok(Some(last))
+    // A slot that cannot be read is as good as one that is torn, but that it may have been durable.
+    let is_unread = unread.is_some_and(|(position, _)| position < FILE_BYTES as u64);
+    Ok(Some(Found { last, is_unread }))
 }
 
 /// Where the slot of `sequence` lies, in bytes.

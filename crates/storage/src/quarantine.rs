@@ -103,6 +103,22 @@ pub(crate) fn free(mut name: Name, taken: &[Entry]) -> Name {
     name
 }
 
+/// Those of the files in quarantine that may hold what `name` is to hold, `bytes` bytes of the same place.
+pub(crate) fn same<'a>(
+    name: &Name,
+    taken: &'a [Entry],
+    bytes: u64,
+) -> impl Iterator<Item = &'a str> {
+    let time = name.time;
+    let wanted = name.clone();
+    let is_of = move |entry: &&Entry| {
+        let found = entry.name.parse::<Name>().ok();
+        let found = found.map(|found| Name { time, ..found });
+        entry.bytes == bytes && found.as_ref() == Some(&wanted)
+    };
+    taken.iter().filter(is_of).map(|entry| entry.name.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use corelog_record::{PartitionId, Position, Timestamp, TopicId};

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use crate::Error;
+use crate::disk::unread::read_twice;
 use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, Open, Space, padded, round_up};
 use crate::error::At;
 use crate::log::remove;
@@ -183,7 +184,7 @@ async fn write_range<D: Dir>(
     let mut position = 0;
     while position < bytes {
         let wanted = usize::try_from((bytes - position).min(COPY_BYTES)).unwrap_or(BLOCK_BYTES);
-        let read = source.read_at(range.start + position, wanted).await;
+        let read = read_twice(&*source, range.start + position, wanted).await;
         let read = read.map_err(|e| store.at().io("read", e))?;
         let read = read.as_ref();
         if read.len() < wanted {

@@ -80,12 +80,7 @@ impl Walk {
             Err(fault) => return Ok(Found::Bad { position, fault }),
         };
         self.position = position.plus(self.batch.len() as u64);
-        // It is not covered by the checksum of the batch.
-        let is_next = |next: &Offset| match self.is_dense && !self.is_behind_gap {
-            true => view.base_offset() == *next,
-            false => view.base_offset() >= *next,
-        };
-        if let Some(expected) = self.next.filter(|next| !is_next(next)) {
+        if let Some(expected) = self.next.filter(|_| !self.may_begin(view.base_offset())) {
             let fault = format!("offset {} where {expected} follows", view.base_offset());
             return Ok(Found::Bad { position, fault });
         }
@@ -95,19 +90,64 @@ impl Walk {
     }
 
     /// Goes on behind bad bytes at `position`: where they end by their own length, or at the next place of `rows`, which an index
-    /// names. False where nothing names one.
+    /// names, if a sound batch of later records stands there. False where none does.
     pub(super) fn step_over(&mut self, position: Position, rows: &[Position]) -> io::Result<bool> {
-        let by_length = Header::parse(&self.batch).ok();
-        let by_length = by_length.map(|header| position.plus(header.total_bytes() as u64));
-        let by_length = by_length.filter(|behind| behind.get() < self.bytes);
-        let by_row = rows.iter().copied().find(|row| position < *row);
-        let Some(behind) = by_length.or(by_row) else {
-            return Ok(false);
+        let bad = Header::parse(&self.batch).ok();
+        let by_length = bad.and_then(|bad| {
+            let offsets = bad
+                .offsets()
+                .filter(|offsets| self.may_begin(offsets.start))?;
+            let behind = position.checked_add(bad.total_bytes() as u64)?;
+            Some((behind, offsets.end))
+        });
+        if let Some((behind, next)) = by_length
+            && self.base_at(behind)? == Some(next)
+        {
+            return self.go_on(behind).map(|()| true);
+        }
+        for row in rows.iter().copied().filter(|row| position < *row) {
+            let base = self.base_at(row)?;
+            if base.is_some_and(|base| self.next.is_none_or(|next| next < base)) {
+                return self.go_on(row).map(|()| true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a batch may begin with this offset where the walk is.
+    fn may_begin(&self, base: Offset) -> bool {
+        // It is not covered by the checksum of the batch.
+        self.next
+            .is_none_or(|next| match self.is_dense && !self.is_behind_gap {
+                true => base == next,
+                false => base >= next,
+            })
+    }
+
+    /// The first offset of the sound batch at `position`, if one stands there.
+    fn base_at(&mut self, position: Position) -> io::Result<Option<Offset>> {
+        let left = self.bytes.saturating_sub(position.get());
+        if left < HEADER_BYTES as u64 {
+            return Ok(None);
+        }
+        self.file.seek(SeekFrom::Start(position.get()))?;
+        self.batch.clear();
+        self.read(HEADER_BYTES as u64)?;
+        let header = Header::parse(&self.batch).ok();
+        let Some(header) = header.filter(|header| header.total_bytes() as u64 <= left) else {
+            return Ok(None);
         };
+        self.read((header.total_bytes() - HEADER_BYTES) as u64)?;
+        Ok(View::verify(&self.batch)
+            .ok()
+            .map(|view| view.base_offset()))
+    }
+
+    fn go_on(&mut self, behind: Position) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(behind.get()))?;
         self.position = behind;
         self.is_behind_gap = true;
-        Ok(true)
+        Ok(())
     }
 
     fn read(&mut self, bytes: u64) -> io::Result<()> {
@@ -169,6 +209,45 @@ mod tests {
                 Found::End => return (batches, "end"),
             }
         }
+    }
+
+    /// Where the length of a bad batch led, whatever stood there was looked at: what is inside of a value may be a batch, and
+    /// the list ended where there was none.
+    #[test]
+    fn a_bad_batch_is_stepped_over_to_where_a_sound_one_stands() {
+        let file = store(4, b"");
+        let sound = std::fs::read(file.path()).unwrap();
+        let one = sound.len() / 4;
+        let at = |batch: usize| Position::new((batch * one) as u64).unwrap();
+        let rows: Vec<_> = (0..4).map(at).collect();
+        let listed = |rotten: usize, change: &dyn Fn(&mut u8), rows: &[Position]| {
+            let mut bytes = sound.clone();
+            change(&mut bytes[one + rotten]);
+            std::fs::write(file.path(), bytes).unwrap();
+            let mut walk = Walk::open(file.path(), Some(Offset::ZERO)).unwrap();
+            let mut offsets = Vec::new();
+            loop {
+                match walk.next().unwrap() {
+                    Found::Batch { view, .. } => offsets.push(view.base_offset().get()),
+                    Found::Bad { position, .. } => {
+                        if !walk.step_over(position, rows).unwrap() {
+                            offsets.push(u64::MAX);
+                        }
+                    }
+                    Found::Zeros { .. } | Found::End => return offsets,
+                }
+                if offsets.last() == Some(&u64::MAX) {
+                    return offsets;
+                }
+            }
+        };
+        // In its value, its length does.
+        assert_eq!(listed(one - 3, &|byte| *byte ^= 1, &[]), [0, 2, 3]);
+        // In its length: to the middle of the next batch, or to the one behind that.
+        assert_eq!(listed(11, &|byte| *byte += 3, &rows), [0, 2, 3]);
+        let double = |byte: &mut u8| *byte += u8::try_from(one).unwrap();
+        assert_eq!(listed(11, &double, &rows), [0, 2, 3]);
+        assert_eq!(listed(11, &double, &[]), [0, u64::MAX]);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! What runs on a core beside its requests: the committer, the timers, flushes and chores.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_storage::log::{ChorePlan, FlushPlan};
 
 use super::Disk;
 use super::files::Turn;
-use super::slots::{PartitionKey, Slot, SlotId};
+use super::slots::{PartitionKey, Slot, SlotId, SlotState};
 use super::slowest::Flushing;
 use super::state::Core;
 use crate::metrics::add;
@@ -17,6 +17,28 @@ use crate::rt;
 /// How often a partition that found no room is tried again: soon enough for whoever made some, seldom
 /// enough for a log that is told each time.
 const OPEN_AGAIN_EVERY: Duration = Duration::from_secs(5);
+/// The longest that one waits which the disk did not give; each try doubles it.
+const OPEN_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// How often one is tried that the disk does not give: for some five minutes, in which a cable is back in its place and a
+/// controller out of its reset. After that a person decides.
+const OPEN_AGAIN_TRIES: u32 = 8;
+
+/// When a partition that the disk did not give is tried again by itself.
+#[derive(Debug, Default)]
+pub(super) struct Again {
+    at: Option<Instant>,
+    tries: u32,
+}
+
+impl Again {
+    /// Notes that it could not be opened.
+    fn failed(&mut self, is_unread: bool, now: Instant) {
+        let wait = OPEN_AGAIN_EVERY * 2_u32.saturating_pow(self.tries.min(8));
+        let is_tried = is_unread && self.tries < OPEN_AGAIN_TRIES;
+        self.at = is_tried.then(|| now + wait.min(OPEN_AGAIN_MAX));
+        self.tries = self.tries.saturating_add(1);
+    }
+}
 
 impl Core {
     /// Starts the core's own tasks; they run until the core ends.
@@ -33,7 +55,7 @@ impl Core {
     }
 
     /// Tries again to open the partitions that found no room: one at a time, and the others only once
-    /// there is some.
+    /// there is some. So it does with one that the disk did not give, whatever becomes of others.
     pub(super) async fn keep_opening(self: Rc<Self>) {
         let mut last = SlotId::LAST;
         loop {
@@ -46,7 +68,38 @@ impl Core {
                     break;
                 }
             }
+            if let Some(key) = self
+                .next_unread(rt::now())
+                .filter(|_| !self.is_stopping.get())
+            {
+                let _is_tried = self.reopen_partition(key).await;
+            }
         }
+    }
+
+    pub(super) fn set_state(&self, slot: SlotId, state: SlotState) {
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            found.state = state;
+        }
+    }
+
+    /// Notes that a partition could not be opened: if the disk did not give something of it, it may the next time.
+    pub(super) fn set_failed(&self, slot: SlotId, is_unread: bool) {
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            found.state = SlotState::Failed;
+            found.again.failed(is_unread, rt::now());
+        }
+    }
+
+    /// The partition that the disk did not give and that has waited longest for another try.
+    fn next_unread(&self, now: Instant) -> Option<PartitionKey> {
+        let slots = self.slots.borrow();
+        let failed = slots
+            .iter()
+            .filter(|(_, slot)| matches!(slot.state, SlotState::Failed));
+        let due = failed.filter_map(|(_, slot)| Some((slot.again.at?, slot.key)));
+        let due = due.filter(|(at, _)| *at <= now);
+        due.min_by_key(|(at, _)| *at).map(|(_, key)| key)
     }
 
     /// The first behind `last` that found no room to be opened in.
@@ -185,7 +238,6 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use super::super::slots::SlotState;
     use super::super::tests::{topic, with_core};
     use super::*;
     use crate::partition::Refusal;
@@ -206,6 +258,47 @@ mod tests {
             assert_eq!(next(SlotId::LAST), Some(slots[0]));
             assert_eq!(next(slots[0]), Some(slots[2]));
             assert_eq!(next(slots[2]), Some(slots[0]));
+        });
+    }
+
+    /// A read that failed once closed a partition until somebody came by.
+    #[test]
+    fn partitions_that_the_disk_did_not_give_are_tried_again_a_few_times() {
+        with_core(|core| async move {
+            let [unread, rotten] = [1, 2].map(|number| {
+                let (topic, key) = topic(number);
+                let slot = core.slots.borrow_mut().add(key, topic).unwrap();
+                (slot, key)
+            });
+            core.set_failed(rotten.0, false);
+            let begun = rt::now();
+            let mut waited = Duration::ZERO;
+            for _ in 0..OPEN_AGAIN_TRIES {
+                core.set_failed(unread.0, true);
+                let at = core.slots.borrow().get(unread.0).unwrap().again.at.unwrap();
+                assert_eq!(core.next_unread(at - Duration::from_millis(1)), None);
+                assert_eq!(core.next_unread(at), Some(unread.1));
+                waited += at - begun;
+            }
+            assert!(Duration::from_secs(300) < waited, "{waited:?}");
+            core.set_failed(unread.0, true);
+            let later = begun + Duration::from_secs(3600);
+            assert_eq!(core.next_unread(later), None, "a person decides");
+        });
+    }
+
+    #[test]
+    fn a_partition_that_opens_begins_to_count_anew() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let slot = core.slot_of(key).unwrap();
+            core.set_failed(slot, true);
+            let due = rt::now() + OPEN_AGAIN_EVERY;
+            assert_eq!(core.next_unread(due), Some(key));
+            core.reopen_partition(key).await.unwrap();
+            assert_eq!(core.next_unread(due), None);
+            assert_eq!(core.slots.borrow().get(slot).unwrap().again.tries, 0);
         });
     }
 }

@@ -271,7 +271,7 @@ impl Core {
                     "cannot open the partition"
                 );
                 if !error.is_shortage() {
-                    self.set_state(slot, SlotState::Failed);
+                    self.set_failed(slot, error.is_unreadable());
                     return Err(unopened(&reason));
                 }
                 let refusal = refusal_of(error);
@@ -297,6 +297,7 @@ impl Core {
         let partition = Partition::new(log, generation, policy, rt::wall_clock());
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             found.state = SlotState::Open(Box::new(partition));
+            found.again = Default::default();
             // A board of its own: recovery may end below what an earlier opening had told.
             found.board = Board::at(durable);
         }
@@ -304,12 +305,6 @@ impl Core {
         // Before retention looks for the first time.
         self.tell_snapshotted(slot);
         self.step(slot, Input::Tick);
-    }
-
-    fn set_state(&self, slot: SlotId, state: SlotState) {
-        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
-            found.state = state;
-        }
     }
 
     /// Ends a partition's requests, waits until its disk is quiet and takes its log, with what was accepted

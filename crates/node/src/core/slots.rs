@@ -9,6 +9,7 @@ use corelog_record::{PartitionId, TopicId};
 
 use super::Disk;
 use super::board::Board;
+use super::keeper::Again;
 use super::memory::Held;
 use super::scrub::Scrubbing;
 use super::sweep::Swept;
@@ -50,6 +51,7 @@ pub(crate) struct Slot {
     /// Somebody opens, reopens or closes it: nobody else may until that is done.
     pub(super) is_claimed: bool,
     pub(super) scrub: Scrubbing,
+    pub(super) again: Again,
 }
 
 /// What there is in a slot.
@@ -60,7 +62,7 @@ pub(crate) enum SlotState {
     Open(Box<Partition<Disk>>),
     /// The log found no space, or no descriptor, to be opened with, as this says. It is tried again.
     Unopened(Refusal),
-    /// The log could not be opened.
+    /// The log could not be opened. If that is because the disk did not give something, it is tried again for a while.
     Failed,
 }
 
@@ -90,6 +92,7 @@ impl Slots {
             is_troubled: false,
             is_claimed: true,
             scrub: Scrubbing::default(),
+            again: Again::default(),
         });
         let id = match self.free.pop() {
             Some(id) => id,

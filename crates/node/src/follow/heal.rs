@@ -1,12 +1,10 @@
 //! Damage that heals: a damaged segment is asked for again, of whoever has a copy, held against what
 //! this log itself wrote down of it, and put in the place of the old one.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::repair_topic::{Partition, Replaced};
@@ -17,118 +15,18 @@ use corelog_storage::intake::Ready;
 use super::address::check_addresses;
 use super::files::{seal_of, why_not};
 use super::ownership::segments_of;
+use super::repairs::AGAIN;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, deleted, failure};
 use crate::metrics::add;
 use crate::partition::Change;
-use crate::rt::{self, Notify};
+use crate::rt;
 use crate::transfer::{Order, Progress, Received, Wanted};
 
 /// How long a source may send nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long after a repair that did not end well the next one begins by itself, and the longest, which
-/// each further one doubles it to.
-const AGAIN: Duration = Duration::from_secs(5);
-const AGAIN_MAX: Duration = Duration::from_secs(60);
-/// When whoever reads what is being repaired is to come again, in milliseconds.
-const RETRY_MS: u32 = 500;
 /// How long a reader that met damage waits for its repair.
 const READER_WAIT_MAX: Duration = Duration::from_secs(2);
-
-/// The repairs of a core.
-#[derive(Debug, Default)]
-pub(crate) struct Repairs {
-    by_key: RefCell<HashMap<PartitionKey, Repairing>>,
-    /// Notified when a repair has ended.
-    ended: Notify,
-}
-
-/// The repairs of one partition.
-#[derive(Debug, Default)]
-struct Repairing {
-    is_running: bool,
-    /// Whether an operator asked for the one that runs.
-    is_asked: bool,
-    /// Segments that a reader met damage in.
-    met: BTreeSet<Offset>,
-    /// Before this the next one does not begin by itself: the last one left damage, and replaced nothing.
-    rests_until: Option<Instant>,
-    /// How many in a row did, of those that began by themselves.
-    failed_count: u32,
-    /// Segments that were replaced since the node was started.
-    replaced: u64,
-}
-
-impl Repairs {
-    /// Segments of a partition that were replaced since the node was started.
-    pub(super) fn count(&self, key: PartitionKey) -> u64 {
-        self.by_key
-            .borrow()
-            .get(&key)
-            .map_or(0, |repairing| repairing.replaced)
-    }
-
-    /// When it may be worth to read again what is damaged, in milliseconds; `None` unless that is
-    /// being repaired.
-    pub(crate) fn retry_ms(&self, key: PartitionKey) -> Option<u32> {
-        self.is_running(key).then_some(RETRY_MS)
-    }
-
-    fn begin(&self, key: PartitionKey, met: Option<Offset>, is_asked: bool) -> bool {
-        let mut by_key = self.by_key.borrow_mut();
-        let repairing = by_key.entry(key).or_default();
-        repairing.met.extend(met);
-        let is_early = repairing.rests_until.is_some_and(|until| rt::now() < until);
-        if repairing.is_running || (is_early && !is_asked) {
-            return false;
-        }
-        repairing.is_running = true;
-        repairing.is_asked = is_asked;
-        true
-    }
-
-    fn end(&self, key: PartitionKey, replaced: &[Replaced], is_whole: bool) {
-        if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
-            repairing.is_running = false;
-            repairing.replaced += replaced.len() as u64;
-            // Whoever met damage in them meanwhile read the old ones.
-            repairing
-                .met
-                .retain(|met| replaced.iter().all(|replaced| replaced.base != *met));
-            if is_whole || !replaced.is_empty() {
-                // What is left was met meanwhile, or will not be replaced: the next round tells.
-                repairing.rests_until = None;
-                repairing.failed_count = 0;
-            } else if !repairing.is_asked {
-                let doubled = AGAIN * 2_u32.saturating_pow(repairing.failed_count.min(8));
-                repairing.rests_until = Some(rt::now() + doubled.min(AGAIN_MAX));
-                repairing.failed_count = repairing.failed_count.saturating_add(1);
-            }
-        }
-        self.ended.notify();
-    }
-
-    /// The partition is gone.
-    pub(crate) fn forget(&self, key: PartitionKey) {
-        self.by_key.borrow_mut().remove(&key);
-        self.ended.notify();
-    }
-
-    fn is_running(&self, key: PartitionKey) -> bool {
-        self.by_key
-            .borrow()
-            .get(&key)
-            .is_some_and(|repairing| repairing.is_running)
-    }
-
-    fn take_met(&self, key: PartitionKey) -> BTreeSet<Offset> {
-        let mut by_key = self.by_key.borrow_mut();
-        by_key
-            .get_mut(&key)
-            .map(|r| std::mem::take(&mut r.met))
-            .unwrap_or_default()
-    }
-}
 
 impl Core {
     /// Begins to repair a partition of this core, if another node is known to have a copy; `met` is
@@ -389,93 +287,4 @@ fn did_not_tell(source: &str, error: Failure) -> Failure {
     }
     let message = format!("{source}: {}", error.message);
     failure(ErrorCode::SourceUnavailable, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use corelog_record::{PartitionId, TopicId};
-
-    use super::*;
-
-    fn key() -> PartitionKey {
-        PartitionKey {
-            topic: TopicId::from_bytes([1; 16]),
-            partition: PartitionId::new(0),
-        }
-    }
-
-    fn at(offset: u64) -> Offset {
-        Offset::new(offset).unwrap()
-    }
-
-    fn replaced(base: u64) -> Replaced {
-        Replaced {
-            base: at(base),
-            bytes: 1,
-            from: String::new(),
-            took_ms: 1,
-        }
-    }
-
-    /// For how many seconds the repairs of the partition rest.
-    fn rest_of(repairs: &Repairs) -> Option<u64> {
-        let by_key = repairs.by_key.borrow();
-        let until = by_key.get(&key())?.rests_until?;
-        let left = until.saturating_duration_since(rt::now());
-        Some((left + Duration::from_millis(500)).as_secs())
-    }
-
-    /// The next round would have fetched what is sound by now, and moved it to quarantine.
-    #[test]
-    fn what_was_met_again_while_it_was_replaced_is_not_repaired_once_more() {
-        let repairs = Repairs::default();
-        assert!(repairs.begin(key(), Some(at(5)), false));
-        assert_eq!(repairs.take_met(key()), BTreeSet::from([at(5)]));
-        assert!(!repairs.begin(key(), Some(at(5)), false));
-        assert!(!repairs.begin(key(), Some(at(9)), false));
-        repairs.end(key(), &[replaced(5)], true);
-        assert_eq!(repairs.count(key()), 1);
-        assert_eq!(repairs.take_met(key()), BTreeSet::from([at(9)]));
-    }
-
-    #[test]
-    fn a_round_that_replaces_something_is_no_failure() {
-        let repairs = Repairs::default();
-        for rest in [5, 10, 20] {
-            repairs
-                .by_key
-                .borrow_mut()
-                .entry(key())
-                .or_default()
-                .rests_until = None;
-            assert!(repairs.begin(key(), None, false));
-            repairs.end(key(), &[], false);
-            assert_eq!(rest_of(&repairs), Some(rest));
-            assert!(!repairs.begin(key(), None, false), "it rests");
-        }
-        assert!(repairs.begin(key(), None, true));
-        repairs.end(key(), &[replaced(5)], false);
-        assert_eq!(rest_of(&repairs), None);
-        assert!(
-            repairs.begin(key(), None, false),
-            "there is more to replace"
-        );
-        repairs.end(key(), &[], false);
-        assert_eq!(rest_of(&repairs), Some(5));
-    }
-
-    #[test]
-    fn a_round_that_an_operator_asked_for_does_not_put_off_the_next() {
-        let repairs = Repairs::default();
-        assert!(repairs.begin(key(), None, true));
-        repairs.end(key(), &[], false);
-        assert_eq!(rest_of(&repairs), None);
-        assert!(repairs.begin(key(), None, false));
-        repairs.end(key(), &[], false);
-        for _ in 0..3 {
-            assert!(repairs.begin(key(), None, true));
-            repairs.end(key(), &[], false);
-            assert_eq!(rest_of(&repairs), Some(5));
-        }
-    }
 }

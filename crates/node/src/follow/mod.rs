@@ -33,6 +33,7 @@
 //! contested partitions that two nodes own, which a person has to end
 //! fence     taking no more appends because another node owns the partition
 //! heal      damaged segments replaced by a peer's
+//! repairs   which of that goes on, and when the next may begin
 //! status    all of that, as clients are told
 //! ```
 //!
@@ -69,6 +70,7 @@ mod places;
 mod progress;
 mod promote;
 mod rejoin;
+mod repairs;
 #[cfg(test)]
 pub(crate) mod samples;
 mod status;
@@ -86,13 +88,13 @@ pub(crate) use followers::{FOLLOWERS_MAX, Followers, Hearing};
 pub(crate) use followings::Followings;
 pub(crate) use handover::tell_unfinished;
 pub(crate) use hands::Hands;
-pub(crate) use heal::Repairs;
 pub(crate) use lately::{FOLLOWED_FOR, Lately, SILENT_FOR};
 pub(crate) use line::Line;
 pub(crate) use lineage::told;
 pub(crate) use lines::Lines;
 pub(crate) use ownership::segments_of;
 pub(crate) use places::topic_at;
+pub(crate) use repairs::Repairs;
 
 /// How long one is waited for that is probably gone.
 const GONE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -15,6 +15,36 @@ pub(crate) fn is_unreadable(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::EIO | Errno::ENODATA | Errno::EILSEQ))
 }
 
+/// Reads as [`File::read_at`] does, and once more what the disk did not give: a controller may have had its moment.
+///
+/// # Errors
+/// As for [`File::read_at`].
+pub(crate) async fn read_twice<F: File>(
+    file: &F,
+    position: u64,
+    len: usize,
+) -> io::Result<F::Bytes> {
+    match file.read_at(position, len).await {
+        Err(error) if is_unreadable(&error) => file.read_at(position, len).await,
+        read => read,
+    }
+}
+
+/// Reads as [`Dir::read`] does, and once more what the disk did not give.
+///
+/// # Errors
+/// As for [`Dir::read`].
+pub(crate) async fn read_file_twice<D: Dir>(
+    dir: &D,
+    name: &str,
+    bytes_max: u64,
+) -> io::Result<Vec<u8>> {
+    match dir.read(name, bytes_max).await {
+        Err(error) if is_unreadable(&error) => dir.read(name, bytes_max).await,
+        read => read,
+    }
+}
+
 /// Bytes of a file, as far as the disk gives them.
 #[derive(Debug)]
 pub(crate) struct Around {

@@ -162,6 +162,7 @@ impl<D: Dir> Log<D> {
         let is_ahead = matches!(work, Work::Next(_) | Work::SpaceSync(_));
         // What these leave undone costs space or time, and says nothing about what was written.
         let is_harmless = matches!(work, Work::Remove(_) | Work::Index(_));
+        let is_mark = matches!(work, Work::Mark(_));
         let is_snapshot = matches!(work, Work::Snapshot(_));
         let is_unbegun = matches!(&work, Work::Suffix(suffix) if !suffix.has_begun);
         // What failed beside it may have taken what it wrote along.
@@ -186,6 +187,7 @@ impl<D: Dir> Log<D> {
                 }
                 match is_space || is_ahead {
                     true => self.space_retry_at = retry_at,
+                    false if is_mark => self.marked.retry_at = retry_at,
                     false if is_harmless => {}
                     false => self.seal_retry_at = retry_at,
                 }

@@ -58,7 +58,13 @@ impl<D: Dir> Log<D> {
         let is_same =
             |known: &&mut Damage| (known.segment, known.from) == (found.segment, found.from);
         match self.damage.iter_mut().find(is_same) {
-            Some(known) => known.to = found.to,
+            Some(known) => {
+                known.to = found.to;
+                // What is behind it is to be remembered.
+                let is_other =
+                    |unread: &Damage| (unread.segment, unread.from) != (found.segment, found.from);
+                self.unread.retain(is_other);
+            }
             None => {
                 let at = self.damage.partition_point(|known| known.from < found.from);
                 self.damage.insert(at, found);
@@ -79,8 +85,14 @@ impl<D: Dir> Log<D> {
     /// before was not the disk's. The next chores have the manifest forget it.
     pub(super) fn forget_damage(&mut self, gone: &[Damage]) {
         let before = self.damage.len();
-        self.damage.retain(|known| !gone.contains(known));
+        self.keep_damage(|known| !gone.contains(known));
         self.is_damage_unwritten |= self.damage.len() < before;
+    }
+
+    /// Keeps only the damage for which `is_kept` holds, and what of it no manifest is to remember.
+    pub(super) fn keep_damage(&mut self, is_kept: impl Fn(&Damage) -> bool) {
+        self.damage.retain(&is_kept);
+        self.unread.retain(is_kept);
     }
 
     /// Damage that the manifest does not remember yet, or still does.

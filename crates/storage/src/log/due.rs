@@ -86,6 +86,7 @@ impl<D: Dir> Log<D> {
         let is_due = MARK_BYTES_MAX <= self.unmarked_bytes() || is_aged;
         let is_wanted = (is_idle && is_unsynced) || (behind && is_due);
         let is_held = self.is_mark_held() && self.is_heard_marked();
+        let is_held = is_held || now < self.marked.retry_at;
         if !is_wanted || is_held || !self.mark.is_here() {
             return None;
         }

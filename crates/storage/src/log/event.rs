@@ -88,7 +88,7 @@ pub enum Event {
 }
 
 /// Events that wait to be taken. Bounded: a log whose owner never asks must not grow.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Events {
     waiting: Vec<Event>,
     dropped: u64,

@@ -217,7 +217,7 @@ impl<D: Dir> Log<D> {
         }
         self.sums = Sums::over(&self.segments);
         self.log_start = start;
-        self.damage.retain(|damage| start < damage.to);
+        self.keep_damage(|damage| start < damage.to);
         (count, bytes)
     }
 }

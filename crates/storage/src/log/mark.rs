@@ -26,6 +26,8 @@ pub(super) struct Marked {
     pub(super) is_clean: bool,
     /// The highest epoch of another copy that was heard of since opening, which it is to say as well.
     pub(super) heard: Option<LeaderEpoch>,
+    /// Before this it is not written again: the last time it found no space or no descriptor, which others make.
+    pub(super) retry_at: Timestamp,
 }
 
 impl Marked {

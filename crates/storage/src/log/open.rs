@@ -153,6 +153,7 @@ impl<D: Dir> Log<D> {
                 is_synced: true,
                 is_clean: false,
                 heard: None,
+                retry_at: now,
             },
             in_flight_bytes: 0,
             is_flush_preparing: false,

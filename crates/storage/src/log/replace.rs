@@ -195,8 +195,7 @@ impl<D: Dir> Log<D> {
             place.stage = Stage::Sealed(time);
         }
         self.retire(old);
-        self.damage.retain(|damage| damage.segment != base);
-        self.unread.retain(|damage| damage.segment != base);
+        self.keep_damage(|damage| damage.segment != base);
         // What reads of the old files still find says nothing about the new ones.
         self.found = Found::default();
         self.sums = Sums::over(&self.segments);

@@ -172,10 +172,15 @@ impl<D: Dir> Log<D> {
         let walk = pass.walk.take().filter(is_same);
         let store = segment.and_then(|segment| segment.store.as_ref());
         let store = store.map(|store| store.apart());
-        if let (None, Some(segment)) = (&walk, segment) {
-            pass.known = self.damage_of(segment.base.offset);
+        match walk {
+            Some(walk) => pass.walk = Some(walk),
+            None => {
+                let target = segment.and_then(|segment| self.target(segment));
+                if let Some(target) = target {
+                    self.walk(&mut pass, Walk::new(Rc::new(target)));
+                }
+            }
         }
-        pass.walk = walk.or_else(|| Some(Walk::new(Rc::new(self.target(segment?)?))));
         self.scrub.serial += 1;
         let plan = ScrubPlan {
             serial: self.scrub.serial,
@@ -273,9 +278,7 @@ impl<D: Dir> Log<D> {
         let (is_second, surplus_bytes) = (walk.is_second(), walk.surplus_bytes());
         let (verdict, rows) = walk.conclude();
         if !verdict.replaced.is_empty() && !is_second {
-            pass.walk = Some(second);
-            pass.known = self.damage_of(base);
-            return;
+            return self.walk(pass, second);
         }
         scrubbed.surplus_bytes = surplus_bytes;
         if verdict.is_whole {
@@ -288,13 +291,17 @@ impl<D: Dir> Log<D> {
             Some(rows) => self.take_rows(base, rows, now),
             None if !verdict.is_index_right => {
                 scrubbed.index = Some(base);
-                pass.walk = Some(again);
-                pass.known = self.damage_of(base);
-                return;
+                return self.walk(pass, again);
             }
             None => {}
         }
         pass.next = end;
+    }
+
+    /// Has a pass begin a walk, which sees anew what is known by now of its segment's damage.
+    fn walk(&self, pass: &mut Pass<D>, walk: Walk<D>) {
+        pass.known = self.damage_of(walk.target().base.offset);
+        pass.walk = Some(walk);
     }
 
     /// Puts the rows of an index in the place of those that are wrong.

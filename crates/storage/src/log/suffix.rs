@@ -206,8 +206,8 @@ impl<D: Dir> Log<D> {
         self.sums = Sums::over(&self.segments);
         self.durable = point;
         self.log_start = self.log_start.min(point.offset);
-        self.damage.retain(|damage| damage.from < point.offset);
-        for damage in &mut self.damage {
+        self.keep_damage(|damage| damage.from < point.offset);
+        for damage in self.damage.iter_mut().chain(&mut self.unread) {
             damage.to = damage.to.min(point.offset);
         }
         // What reads still find in what was cut says nothing about what comes there.

@@ -99,6 +99,7 @@ impl Image {
             torn: None,
             is_in_place: true,
             is_in_doubt: false,
+            is_mending: false,
         }
     }
 }

@@ -176,7 +176,7 @@ fn a_mark_whose_sequence_is_used_up_is_begun_anew() {
     block_on(async {
         let dir = MemoryDir::new();
         let mut mark = Mark::create(dir.clone(), slot(1)).await.unwrap();
-        mark.last = Some(Slot {
+        mark.found.last = Some(Slot {
             sequence: u64::MAX - 1,
             ..slot(1)
         });

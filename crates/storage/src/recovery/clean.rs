@@ -104,7 +104,7 @@ impl<D: Dir> Recovery<D> {
         segments: &mut VecDeque<Segment<D>>,
         has_waited: bool,
     ) -> Result<Option<Point>, Error> {
-        let slot = self.slot.filter(|slot| slot.is_clean);
+        let slot = self.slot.filter(|_| self.is_marked_clean);
         let Some(slot) = slot.filter(|_| self.manifest.torn().is_none()) else {
             return Ok(None);
         };
@@ -206,7 +206,7 @@ impl<D: Dir> Recovery<D> {
         };
         let store = Store::unopened(&self.context.dir, name);
         let waited = store.file().await?.outwait().await;
-        waited.map_err(|e| store.at().io("outwait", e))?;
+        waited.map_err(|e| store.at().space("outwait", e))?;
         let end = settle::data_end(&store, bytes).await?;
         Ok(OpenStore { store, bytes, end })
     }

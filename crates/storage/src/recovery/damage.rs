@@ -23,19 +23,15 @@ impl<D: Dir> Recovery<D> {
         known_damage(self.manifest.state())
     }
 
-    /// Notes damage, unless it is known already. Returns whether it is new.
-    pub(super) fn note_damage(&mut self, found: Damage) -> bool {
+    /// Notes damage, unless it is known already.
+    pub(super) fn note_damage(&mut self, found: Damage) {
         let known = &mut self.findings.damage;
         let is_same = |d: &&mut Damage| (d.segment, d.from) == (found.segment, found.from);
         match known.iter_mut().find(is_same) {
-            Some(known) => {
-                known.to = known.to.max(found.to);
-                false
-            }
+            Some(known) => known.to = known.to.max(found.to),
             None => {
                 known.push(found);
                 self.findings.events.note(Event::Damage(found));
-                true
             }
         }
     }

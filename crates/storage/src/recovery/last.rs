@@ -6,7 +6,7 @@ use corelog_record::Offset;
 
 use super::settle::Kept;
 use super::survey::Survey;
-use super::{OpenStore, Recovery, partial_block, settle};
+use super::{Findings, OpenStore, Recovery, partial_block, settle};
 use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::format::edit::{Edit, Generation};
@@ -29,10 +29,17 @@ impl<D: Dir> Recovery<D> {
         let mark = marked.filter(|at| at.position.get() <= open.bytes);
         // Below the mark nothing is read: whoever reads there, or scrubs, finds what is bad.
         let start = mark.unwrap_or(segment.base);
+        let before = self.findings.clone();
         match self.recover_from(segment, open, next, (start, mark)).await {
             // The disk was away for a moment, or does not give what the store cannot go on without: which offsets that are
             // only the whole store tells.
             Err(error) if error.is_unreadable() => {
+                // Only that files went to quarantine stays true of what was found.
+                let quarantined = std::mem::take(&mut self.findings.quarantined);
+                self.findings = Findings {
+                    quarantined,
+                    ..before
+                };
                 let start = segment.base;
                 self.recover_from(segment, open, next, (start, mark)).await
             }
@@ -234,7 +241,14 @@ impl<D: Dir> Recovery<D> {
             return Err(error);
         }
         let edit = Edit::Generation(Generation { base, generation });
-        self.manifest.append(&edit).await?;
+        if let Err(error) = self.manifest.append(&edit).await {
+            if error.is_shortage() && !self.manifest.is_in_doubt() {
+                // The next opening moved it to quarantine, and on a disk with room for one copy found none for another.
+                made.close().await?;
+                remove(&self.context.dir, &name).await?;
+            }
+            return Err(error);
+        }
         segment.generation = generation;
         segment.space_bytes = round_up(bytes);
         if let Some(Below { end, .. }) = segment.below.take() {

@@ -91,7 +91,7 @@ pub(crate) struct Recovered<D: Dir> {
 }
 
 /// What was found on the way.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Findings {
     pub(crate) is_clean: bool,
     pub(crate) torn: Option<Torn>,
@@ -121,20 +121,18 @@ pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recove
     }
     let mark = Mark::open(context.dir.clone()).await?;
     // What a killed process left on its way may still change a manifest, unless the mark is clean.
-    let seems_clean = mark
-        .as_ref()
-        .and_then(Mark::last)
-        .is_some_and(|slot| slot.is_clean);
+    let seems_clean = mark.as_ref().is_some_and(Mark::is_clean);
     if !seems_clean {
         tidy::outwait_manifest(&context.dir).await?;
     }
-    let manifest = Manifest::open(context.dir.clone()).await?;
+    let manifest = Manifest::open_mending(context.dir.clone()).await?;
     tidy::check_identity(&context, &manifest)?;
     let mut recovery = Recovery {
         context,
         entries,
         manifest,
         slot: None,
+        is_marked_clean: false,
         partial: None,
         findings: Findings::default(),
     };
@@ -149,6 +147,8 @@ struct Recovery<D: Dir> {
     entries: Vec<Entry>,
     manifest: Manifest<D>,
     slot: Option<Slot>,
+    /// Whether that says that the log was closed in order, and no slot that is not given can say otherwise.
+    is_marked_clean: bool,
     /// The last, partial block of the active store, if it was read already.
     partial: Option<Vec<u8>>,
     findings: Findings,
@@ -221,6 +221,7 @@ impl<D: Dir> Recovery<D> {
         self.context.identity.history = header.history;
         let is_ours = |slot: &Slot| slot.history == header.history && slot.copy == header.copy;
         self.slot = mark.and_then(Mark::last).copied().filter(is_ours);
+        self.is_marked_clean = self.slot.is_some() && mark.is_some_and(Mark::is_clean);
     }
 
     /// Takes back a clean mark that turned out to be none, before anything is changed.
@@ -232,8 +233,28 @@ impl<D: Dir> Recovery<D> {
             is_clean: false,
             ..slot
         };
-        mark.write(slot).await?;
-        mark.sync().await
+        self.write_mark(mark, slot, true).await
+    }
+
+    /// Writes the mark, as a new file if that fails in place: whatever the old one holds then, it is true, and each opening
+    /// would fail there.
+    async fn write_mark(
+        &self,
+        mark: &mut Mark<D>,
+        slot: Slot,
+        is_durable: bool,
+    ) -> Result<(), Error> {
+        let written = match is_durable {
+            true => mark.write_durably(slot).await,
+            false => mark.write(slot).await,
+        };
+        match written {
+            Err(Error::Io { .. }) => {
+                *mark = Mark::create(self.context.dir.clone(), slot).await?;
+                Ok(())
+            }
+            written => written,
+        }
     }
 
     /// Waits for what a killed process may have left on its way to the files, and looks again.
@@ -248,7 +269,7 @@ impl<D: Dir> Recovery<D> {
         }
         if seems_clean {
             tidy::outwait_manifest(&dir).await?;
-            self.manifest = Manifest::open(dir.clone()).await?;
+            self.manifest = Manifest::open_mending(dir.clone()).await?;
             tidy::check_identity(&self.context, &self.manifest)?;
         }
         self.take_slot(mark.as_ref());
@@ -307,14 +328,11 @@ impl<D: Dir> Recovery<D> {
         let mark = match mark {
             Some(mark) if is_kept => mark,
             Some(mut mark) => {
-                mark.write(slot).await?;
                 // As long as the old one is true as well, either may survive.
-                if !self
+                let is_either = self
                     .slot
-                    .is_some_and(|old| is_still_true(&old, &segments, durable))
-                {
-                    mark.sync().await?;
-                }
+                    .is_some_and(|old| is_still_true(&old, &segments, durable));
+                self.write_mark(&mut mark, slot, !is_either).await?;
                 mark
             }
             None => Mark::create(self.context.dir.clone(), slot).await?,
@@ -322,7 +340,7 @@ impl<D: Dir> Recovery<D> {
         let partial = self
             .partial(segments.back(), durable_segment, durable)
             .await?;
-        let (manifest, findings) = (self.manifest, self.findings);
+        let (manifest, findings) = (self.manifest.mended(), self.findings);
         Ok(Recovered {
             manifest,
             mark,

@@ -17,7 +17,7 @@ impl<D: Dir> Recovery<D> {
         let due: Vec<_> = due.map(|(number, _)| number).collect();
         for numbers in due.chunks(SEALS_MAX) {
             match self.seal_some(segments, numbers).await {
-                Err(Error::StorageFull { .. }) => return Ok(()),
+                Err(Error::StorageFull { .. }) if !self.manifest.is_in_doubt() => return Ok(()),
                 other => other?,
             }
         }

@@ -8,6 +8,7 @@ use corelog_record::Offset;
 
 use super::survey::is_of_its_epoch;
 use crate::Error;
+use crate::disk::unread::read_twice;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
 use crate::format::edit::Epoch;
 use crate::planted::{self, Bug};
@@ -71,7 +72,7 @@ pub(super) struct Kept {
     /// All before it is durable.
     pub(super) start: Point,
     /// Where bytes begin that are no sound batches, and where one stands behind them.
-    pub(super) bad: Vec<(u64, Point)>,
+    pub(super) bad: Vec<(Point, Point)>,
     /// Where the sound batches end.
     pub(super) sound_end: u64,
     /// Where all ends that is kept: damage that cannot be stepped over included.
@@ -113,13 +114,13 @@ pub(super) async fn rewrite<D: Dir>(
         is_whole: true,
     };
     rewriter.copy(start / BLOCK * BLOCK..start).await?;
-    let is_kept = |(_, behind): &&(u64, Point)| start < behind.position.get();
+    let is_kept = |(_, behind): &&(Point, Point)| start < behind.position.get();
     let mut bad = kept.bad.iter().filter(is_kept).peekable();
     let mut scanner = Scanner::new(store, file.clone(), kept.start, kept.sound_end);
     loop {
         let at = scanner.point();
         let position = at.position.get();
-        if let Some((_, behind)) = bad.next_if(|(from, _)| *from <= position) {
+        if let Some((_, behind)) = bad.next_if(|(from, _)| from.position <= at.position) {
             rewriter.copy(position..behind.position.get()).await?;
             scanner.move_to(*behind);
             continue;
@@ -277,6 +278,30 @@ pub(super) async fn verify_copy<D: Dir>(
     Ok(())
 }
 
+/// Whether all of `copy` is what lies in `range` of `store`.
+///
+/// # Errors
+/// Any error of reading them.
+pub(super) async fn is_copied<D: Dir>(
+    store: &Store<D>,
+    range: &Range<u64>,
+    copy: &Store<D>,
+) -> Result<bool, Error> {
+    let (file, copied) = (store.file().await?, copy.file().await?);
+    let mut start = range.start;
+    while start < range.end {
+        let piece = start..range.end.min(start + PIECE_BYTES);
+        start = piece.end;
+        let place = piece.start - range.start..piece.end - range.start;
+        let expected = read(store, &*file, piece).await?;
+        let found = read(copy, &*copied, place).await?;
+        if expected.as_ref() != found.as_ref() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Reads all of `range`, which no checksum covers from end to end, and which is written back: so often that two reads agree.
 async fn read_surely<D: Dir>(
     store: &Store<D>,
@@ -306,9 +331,8 @@ async fn read<D: Dir>(
     range: Range<u64>,
 ) -> Result<D::Bytes, Error> {
     let len = usize::try_from(range.end - range.start).unwrap_or(BLOCK_BYTES);
-    file.read_at(range.start, len)
-        .await
-        .map_err(|e| store.at().io("read", e))
+    let read = read_twice(file, range.start, len).await;
+    read.map_err(|e| store.at().io("read", e))
 }
 
 /// How often bytes are read at most that come out differently.

@@ -9,7 +9,7 @@ use super::{BLOCK, OpenStore, Recovery};
 use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::format::quarantine::Reason;
-use crate::log::{Event, UNSYNCED_BYTES_MAX};
+use crate::log::{Damage, Event, UNSYNCED_BYTES_MAX};
 use crate::planted::{self, Bug};
 use crate::segment::{Index, Point, Segment, Stage};
 
@@ -174,15 +174,23 @@ impl<D: Dir> Recovery<D> {
         open: &OpenStore<D>,
         survey: Survey<D>,
     ) -> Result<(), Error> {
-        let bad = survey.bad();
         self.findings.unread.extend(survey.unread_damage());
+        // What an opening before this one knew of it has copied.
+        let base = segment.base.offset;
+        let known = self.findings.damage.iter().filter(|d| d.segment == base);
+        let known: Vec<_> = known.copied().collect();
+        let is_new = |(from, _): &(Point, Point)| {
+            let is_it = |known: &Damage| known.from <= from.offset && from.offset < known.to;
+            !known.iter().any(is_it)
+        };
+        let mut new = survey.bad();
+        new.retain(is_new);
         let (rows, damage) = survey.into_parts();
-        let mut is_new = false;
         for damage in damage {
-            is_new |= self.note_damage(damage);
+            self.note_damage(damage);
         }
-        for (from, behind) in bad.into_iter().filter(|_| is_new) {
-            let range = from..behind.position.get();
+        for (from, behind) in new {
+            let range = from.position.get()..behind.position.get();
             self.quarantine_bytes(&open.store, range, Reason::Damaged)
                 .await?;
         }

@@ -41,7 +41,7 @@ pub(super) struct Survey<D: Dir> {
     /// Those of the damage that the disk did not give: it may the next time.
     unread_damage: Vec<Damage>,
     /// Where bytes were stepped over, and where that led to.
-    bad: Vec<(u64, Point)>,
+    bad: Vec<(Point, Point)>,
     /// What the disk did not give where the survey stopped, if that is why.
     unread: Option<Unread>,
 }
@@ -81,7 +81,7 @@ impl<D: Dir> Survey<D> {
     }
 
     /// Where in the store bytes were stepped over, and where that led to.
-    pub(super) fn bad(&self) -> Vec<(u64, Point)> {
+    pub(super) fn bad(&self) -> Vec<(Point, Point)> {
         self.bad.clone()
     }
 
@@ -116,10 +116,11 @@ impl<D: Dir> Survey<D> {
 
     /// Has nothing from `end` on be of this store. Batches that say so are not those that were added.
     pub(super) fn end_damage(&mut self, end: Offset) {
-        for damage in &mut self.damage {
-            damage.to = damage.to.min(end);
+        for all in [&mut self.damage, &mut self.unread_damage] {
+            all.iter_mut()
+                .for_each(|damage| damage.to = damage.to.min(end));
+            all.retain(|damage| damage.from < damage.to);
         }
-        self.damage.retain(|damage| damage.from < damage.to);
         if self.damage.is_empty() {
             self.damaged(self.of.base.offset, end);
         }
@@ -196,7 +197,7 @@ impl<D: Dir> Survey<D> {
 
     fn note_bad(&mut self, at: Point, behind: Point) {
         self.damaged(at.offset, behind.offset);
-        self.bad.push((at.position.get(), behind));
+        self.bad.push((at, behind));
     }
 }
 

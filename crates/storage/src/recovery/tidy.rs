@@ -48,7 +48,7 @@ pub(super) async fn outwait_manifest<D: Dir>(dir: &D) -> Result<(), Error> {
     let at = || At::new(dir, manifest::NAME);
     let opened = dir.open(manifest::NAME, Open::Write).await;
     let file = Rc::new(opened.map_err(|e| at().io("open", e))?);
-    file.outwait().await.map_err(|e| at().io("outwait", e))?;
+    file.outwait().await.map_err(|e| at().space("outwait", e))?;
     file.close().await.map_err(|e| at().io("close", e))
 }
 
@@ -97,9 +97,7 @@ impl<D: Dir> Recovery<D> {
     /// Leaves only files that the manifest names: finishes removals, quarantines the unknown.
     pub(super) async fn tidy(&mut self, mark: &mut Option<Mark<D>>) -> Result<(), Error> {
         if let Some(torn) = self.manifest.torn().cloned() {
-            let position = Position::new(torn.position).unwrap_or(Position::MAX);
-            let name = self.name(Reason::Torn, position, manifest::NAME).await?;
-            self.write_quarantine(&name, &torn.bytes).await?;
+            self.quarantine_edit(&torn).await?;
             self.manifest.cut_torn().await?;
             let (position, bytes) = (torn.position, torn.bytes.len() as u64);
             let event = Event::ManifestTorn { position, bytes };
@@ -221,7 +219,15 @@ impl<D: Dir> Recovery<D> {
         }
         self.create_quarantine().await?;
         let position = Position::new(range.start).unwrap_or(Position::MAX);
-        let name = self.name(reason, position, store.name()).await?;
+        let taken = self.taken().await?;
+        let name = self.named(reason, position, store.name());
+        let bytes = range.end - range.start;
+        for kept in quarantine::same(&name, &taken, bytes) {
+            if self.is_copied(store, &range, kept).await {
+                return self.keep_copy(kept.to_owned()).await.map(|()| true);
+            }
+        }
+        let name = quarantine::free(name, &taken).to_string();
         match copy_range(store, range, &self.context.quarantine, &name).await {
             Ok(()) => {
                 self.findings.quarantined.push(name);
@@ -234,11 +240,47 @@ impl<D: Dir> Recovery<D> {
         }
     }
 
-    async fn write_quarantine(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    /// Whether the file `kept` in quarantine holds `range` of a store, as an opening before this one left it that came no
+    /// further: tried again and again, it would fill the disk with copies.
+    async fn is_copied(&self, store: &Store<D>, range: &Range<u64>, kept: &str) -> bool {
+        let kept = Store::closed(&self.context.quarantine, kept.to_owned());
+        let is_same = settle::is_copied(store, range, &kept).await;
+        let closed = kept.close().await;
+        closed.is_ok() && is_same.unwrap_or(false)
+    }
+
+    /// Has a file in quarantine that is there already stand for what was to be copied.
+    async fn keep_copy(&mut self, kept: String) -> Result<(), Error> {
+        let quarantine = &self.context.quarantine;
+        let synced = quarantine.sync().await;
+        synced.map_err(|e| At::dir(quarantine).io("sync", e))?;
+        if !self.findings.quarantined.contains(&kept) {
+            self.findings.quarantined.push(kept);
+        }
+        Ok(())
+    }
+
+    /// Copies what an interrupted write left of an edit.
+    async fn quarantine_edit(&mut self, torn: &manifest::Torn) -> Result<(), Error> {
         self.create_quarantine().await?;
-        let written = self.context.quarantine.write_aside(name, bytes).await;
-        written.map_err(|e| At::new(&self.context.quarantine, name).space("write", e))?;
-        self.findings.quarantined.push(name.to_owned());
+        let quarantine = self.context.quarantine.clone();
+        let position = Position::new(torn.position).unwrap_or(Position::MAX);
+        let taken = self.taken().await?;
+        let name = self.named(Reason::Torn, position, manifest::NAME);
+        let bytes = torn.bytes.len() as u64;
+        for kept in quarantine::same(&name, &taken, bytes) {
+            if quarantine
+                .read(kept, bytes)
+                .await
+                .is_ok_and(|kept| kept == torn.bytes)
+            {
+                return self.keep_copy(kept.to_owned()).await;
+            }
+        }
+        let name = quarantine::free(name, &taken).to_string();
+        let written = quarantine.write_aside(&name, &torn.bytes).await;
+        written.map_err(|e| At::new(&quarantine, &name).space("write", e))?;
+        self.findings.quarantined.push(name);
         Ok(())
     }
 
@@ -248,7 +290,9 @@ impl<D: Dir> Recovery<D> {
         reason: Reason,
     ) -> Result<(), Error> {
         self.create_quarantine().await?;
-        let name = self.name(reason, Position::ZERO, file).await?;
+        let taken = self.taken().await?;
+        let name = self.named(reason, Position::ZERO, file);
+        let name = quarantine::free(name, &taken).to_string();
         let Context {
             dir, quarantine, ..
         } = &self.context;
@@ -268,9 +312,8 @@ impl<D: Dir> Recovery<D> {
         created.map_err(|e| At::dir(quarantine).space("create", e))
     }
 
-    /// A name in quarantine that nothing has yet: what is there is never replaced. What an opening that was killed
-    /// left there unfinished goes: the bytes are where they were.
-    async fn name(&self, reason: Reason, position: Position, file: &str) -> Result<String, Error> {
+    /// What is in quarantine. What an opening that was killed left there unfinished goes: the bytes are where they were.
+    async fn taken(&self) -> Result<Vec<Entry>, Error> {
         let identity = &self.context.identity;
         let taken = quarantine::list(&self.context.quarantine).await?;
         for entry in &taken {
@@ -281,14 +324,19 @@ impl<D: Dir> Recovery<D> {
                 remove(&self.context.quarantine, &entry.name).await?;
             }
         }
-        let name = Name {
+        Ok(taken)
+    }
+
+    /// What bytes of `file` are called in quarantine, unless something is called so: what is there is never replaced.
+    fn named(&self, reason: Reason, position: Position, file: &str) -> Name {
+        let identity = &self.context.identity;
+        Name {
             time: self.context.now.time,
             reason,
             topic: identity.topic,
             partition: identity.partition,
             position,
             file: file.to_owned(),
-        };
-        Ok(quarantine::free(name, &taken).to_string())
+        }
     }
 }

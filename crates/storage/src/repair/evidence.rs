@@ -169,7 +169,7 @@ async fn old_mark<D: Dir>(dir: &D, unread: &mut Vec<Step>) -> Result<Option<Slot
         unread.extend(found.map(|(position, why)| unreadable(mark::NAME, *position, why)));
     }
     match mark::read_last(dir).await {
-        Ok(slot) => Ok(slot.flatten()),
+        Ok(found) => Ok(found.and_then(|found| found.last)),
         Err(Error::Format { source, .. }) => Err(Refusal::Newer {
             file: mark::NAME,
             source,

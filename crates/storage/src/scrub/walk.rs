@@ -212,7 +212,13 @@ impl<D: Dir> Walk<D> {
                     true => is_first = true,
                     false => self.step_over(scanner, rows).await?,
                 },
-                Step::Unread(unread) => return Err(unread.error),
+                Step::Unread(unread) => {
+                    let error = unread.error;
+                    match scanner.read_again() {
+                        true => is_first = true,
+                        false => return Err(error),
+                    }
+                }
                 Step::End => {}
             }
             if self.target.end.position <= scanner.point().position {

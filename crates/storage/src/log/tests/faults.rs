@@ -380,11 +380,14 @@ fn an_opening_takes_a_clean_mark_back_before_it_writes_the_manifest() {
     let dir = disk.child("p0");
     let unnamed = crate::segment::name::store(offset(900), 0);
     drop(block_on(dir.open(&unnamed, Open::Create)).unwrap());
-    for operation in [Operation::Write, Operation::Sync] {
-        for file in ["manifest", "mark"] {
-            let fault = Fault::Fail(ErrorKind::Other);
-            disk.faults().fail(Match::on(operation, file), 1, fault);
-        }
+    for (operation, file) in [
+        (Operation::Write, "manifest"),
+        (Operation::CreateFile, "manifest.new"),
+        (Operation::Write, "mark"),
+        (Operation::CreateFile, "mark.new"),
+    ] {
+        let fault = Fault::Fail(ErrorKind::Other);
+        disk.faults().fail(Match::on(operation, file), 1, fault);
     }
     assert!(open(&disk, small(), 2, at(2)).is_err());
     assert_eq!(disk.faults().happened()[0].name, "mark");

@@ -35,6 +35,7 @@ mod space;
 mod stories;
 mod strays;
 mod strides;
+mod stuck;
 mod survival;
 mod taken;
 mod unread;

@@ -415,6 +415,9 @@ fn a_file_is_tidied_away_only_when_it_is_durably_not_named() {
         let is_edit = Match::on(Operation::Write, "manifest");
         let fault = Fault::Fail(ErrorKind::Other);
         root.faults().fail(is_edit, 1, fault);
+        // Nor can it be written anew.
+        let anew = Match::on(Operation::CreateFile, "manifest.new");
+        root.faults().fail(anew, 1, fault);
         open(&root, small(), 3, at(2)).unwrap_err();
         let image = root.inner().power_cut(seed);
         let (_, report) = open(&image, small(), 4, at(3)).unwrap();
