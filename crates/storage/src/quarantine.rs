@@ -64,11 +64,7 @@ pub async fn trim<D: Dir>(dir: &D, torn_bytes_max: u64) -> Result<(Usage, Vec<Na
         };
         let is_too_much = usage.of(Reason::Torn).bytes + entry.bytes > torn_bytes_max;
         if reason == Reason::Torn && (is_too_much || !removed.is_empty()) {
-            match dir.remove(&entry.name).await {
-                // Someone else was faster.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(|e| At::new(dir, &entry.name).io("remove", e))?,
-            }
+            remove(dir, &entry.name).await?;
             removed.push(name);
         } else {
             usage.add(reason, entry.bytes);
@@ -76,6 +72,31 @@ pub async fn trim<D: Dir>(dir: &D, torn_bytes_max: u64) -> Result<(Usage, Vec<Na
     }
     removed.reverse();
     Ok((usage, removed))
+}
+/// Removes all torn files of the quarantine `dir`, where a log finds no space to be opened in, and says which. What others
+/// are writing there stays theirs.
+///
+/// # Errors
+/// Any error of the disk.
+pub async fn make_room<D: Dir>(dir: &D) -> Result<Vec<Name>, Error> {
+    let mut removed = Vec::new();
+    for entry in list(dir).await?.into_iter().filter(|entry| !entry.is_dir) {
+        let name = entry.name.parse::<Name>().ok();
+        let torn = name.filter(|name| name.reason == Reason::Torn && !is_unfinished(name));
+        if let Some(name) = torn {
+            remove(dir, &entry.name).await?;
+            removed.push(name);
+        }
+    }
+    Ok(removed)
+}
+
+async fn remove<D: Dir>(dir: &D, name: &str) -> Result<(), Error> {
+    match dir.remove(name).await {
+        // Someone else was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|e| At::new(dir, name).io("remove", e)),
+    }
 }
 
 /// What is in the quarantine `dir`, by name. One that does not exist is empty.
@@ -160,6 +181,31 @@ mod tests {
             let gone: Vec<_> = removed.iter().map(|name| name.time.millis()).collect();
             assert_eq!(gone, [1, 2, 3]);
             assert_eq!(dir.list().await.unwrap().len(), 2);
+        });
+    }
+
+    /// A partition stayed closed on a full disk beside a gibibyte of bytes that nobody was promised.
+    #[test]
+    fn room_is_made_of_torn_bytes_alone_and_of_none_that_somebody_writes() {
+        block_on(async {
+            let dir = MemoryDir::new().child("quarantine");
+            assert_eq!(make_room(&dir).await.unwrap(), []);
+            dir.create().await.unwrap();
+            let unfinished = Name {
+                file: format!("00000000000000000000.log{ASIDE_SUFFIX}"),
+                ..name(3, Reason::Torn)
+            };
+            let kept = [name(1, Reason::Damaged), name(2, Reason::Cut), unfinished];
+            for name in &kept {
+                dir.write_aside(&name.to_string(), &[1]).await.unwrap();
+            }
+            let torn = [4, 5].map(|time| name(time, Reason::Torn));
+            for name in &torn {
+                dir.write_aside(&name.to_string(), &[1]).await.unwrap();
+            }
+            assert_eq!(make_room(&dir).await.unwrap(), torn);
+            let left = dir.list().await.unwrap();
+            assert_eq!(left.len(), kept.len(), "{left:?}");
         });
     }
 

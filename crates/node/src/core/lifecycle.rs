@@ -9,7 +9,6 @@ use corelog_protocol::message::{describe_topic, reopen_partition};
 use corelog_record::{ByteSize, PartitionId};
 use corelog_storage::Error;
 use corelog_storage::log::{Identity, Log, OpenReport, Options, Ownership};
-use corelog_storage::quarantine;
 
 use super::board::{Board, Void};
 use super::claim::Claim;
@@ -228,26 +227,6 @@ impl Core {
         Ok(answer_of(&report))
     }
 
-    /// Lets the oldest torn bytes go until the node keeps no more of them than it may, in the
-    /// background. Called after logs were opened, which is what makes torn bytes.
-    pub(crate) fn trim_quarantine(&self) {
-        let dir = catalog::quarantine_dir(&self.root);
-        rt::spawn_background(async move {
-            match quarantine::trim(&dir, quarantine::TORN_BYTES_MAX).await {
-                Ok((_, removed)) => {
-                    for name in removed {
-                        tracing::warn!(file = %name, "the oldest torn bytes left the quarantine");
-                    }
-                }
-                Err(error) => {
-                    let error = with_causes(&error);
-                    tracing::warn!(%error, "the quarantine is trimmed at the next start");
-                }
-            }
-        })
-        .detach();
-    }
-
     async fn open_log(
         self: &Rc<Self>,
         slot: SlotId,
@@ -273,6 +252,9 @@ impl Core {
                 if !error.is_shortage() {
                     self.set_failed(slot, error.is_unreadable());
                     return Err(unopened(&reason));
+                }
+                if matches!(error, Error::StorageFull { .. }) {
+                    self.make_room();
                 }
                 let refusal = refusal_of(error);
                 let failure = error_of(&refusal);

@@ -5,6 +5,7 @@
 //! slots      its partitions by slot and by key
 //! claim      who opens or closes a partition, one at a time
 //! lifecycle  opening, closing and reopening partitions
+//! torn       what openings put into the quarantine, and how long it stays
 //! snapshot   its part of a snapshot, and where the last ones of its partitions end
 //! scrub      reading sealed segments in the background
 //! keeper     the committer, the timers, flushes and chores
@@ -68,6 +69,7 @@ mod state;
 mod sweep;
 mod terms;
 mod tickets;
+mod torn;
 mod wanted;
 
 #[cfg(test)]
