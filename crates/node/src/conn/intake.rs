@@ -17,8 +17,10 @@ const TURN_BYTES_PER_SECOND: u64 = 512 << 10;
 const TURN_GRACE: Duration = Duration::from_secs(2);
 /// How often it is looked what came of a frame, while others need the room.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Who sends less in that time is cut.
+/// Who sends less in that time is cut,
 const SENT_MIN: usize = 128 << 10;
+/// and so is who sends less than this part of the room that it holds: of 16 MiB what a turn asks for.
+const SENT_PART: usize = 16;
 /// Bytes of the frames of requests that are kept; what was read of one may be some thirty times as large.
 const KEPT_BYTES_MAX: u64 = 2 << 20;
 /// What each of them counts at least.
@@ -126,12 +128,12 @@ impl Pace {
         self.bytes += bytes;
     }
 
-    /// If the client sent next to nothing since the last look, once it is time for another.
-    pub(super) fn is_too_slow(&mut self, now: Instant) -> bool {
+    /// If the client, which holds so many bytes of room, sent too little since the last look, once it is time for another.
+    pub(super) fn is_too_slow(&mut self, now: Instant, held: usize) -> bool {
         if now.saturating_duration_since(self.looked) < LOOK_EVERY {
             return false;
         }
-        let is_too_slow = self.bytes < SENT_MIN;
+        let is_too_slow = self.bytes < SENT_MIN.max(held / SENT_PART);
         *self = Self::new(now);
         is_too_slow
     }

@@ -9,10 +9,7 @@ pub(super) enum Chunk {
     /// Frames, or their heads.
     Bytes(Vec<u8>),
     /// Batches behind the head of their answer, with the room they take.
-    Batches(
-        Batches,
-        #[expect(dead_code, reason = "held until it was sent")] Room,
-    ),
+    Batches(Batches, Room),
 }
 
 /// Everything that is to be sent now.
@@ -23,4 +20,15 @@ pub(super) struct Out {
     pub(super) bytes: usize,
     /// What of them is not batches, and is counted with the core's.
     pub(super) answer_bytes: usize,
+}
+
+impl Out {
+    /// How much of the core's room it takes until all of it was sent.
+    pub(super) fn held(&self) -> usize {
+        let held = |chunk: &Chunk| match chunk {
+            Chunk::Bytes(_) => 0,
+            Chunk::Batches(_, room) => room.bytes(),
+        };
+        self.answer_bytes + self.chunks.iter().map(held).sum::<usize>()
+    }
 }

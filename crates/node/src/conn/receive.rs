@@ -161,7 +161,7 @@ impl Receive {
     }
 
     /// If this has a turn and its client does not send as fast as that asks for, or it holds room that others
-    /// need for a frame of which next to nothing comes.
+    /// need for a frame of which next to nothing comes, or little beside that room.
     pub(super) fn is_too_slow(&mut self, now: impl FnOnce() -> Instant) -> bool {
         if let Some(turn) = &mut self.turn {
             return turn.is_too_slow(now());
@@ -172,7 +172,7 @@ impl Receive {
         }
         let now = now();
         let pace = self.pace.get_or_insert_with(|| Pace::new(now));
-        pace.is_too_slow(now) && self.intake.is_short()
+        pace.is_too_slow(now, self.buffer.len()) && self.intake.is_short()
     }
 
     /// Where the next bytes go. Behind a large frame there is room for little of the next one, which is
@@ -450,6 +450,28 @@ mod tests {
         assert!(slow.is_too_slow(after(7_000)));
         assert_eq!(receive(&mut slow, &frame[held + 2..]), [frame.len()]);
         assert!(!slow.is_too_slow(after(20_000)), "no frame has begun");
+    }
+
+    /// Thirteen that had sent a quarter of a frame of 16 MiB, and then 66 KiB/s, held all room for minutes.
+    #[test]
+    fn who_holds_much_room_that_others_need_has_to_send_more() {
+        let budget = Semaphore::new(72 << 20);
+        let mut slow = Receive::new(Intake::new(budget.clone()));
+        let start = Instant::now();
+        let after = |seconds| move || start + Duration::from_secs(seconds);
+        let frame = produce((16 << 20) - 1_000);
+        let (held, least) = ((4 << 20) + 1, 1 << 20);
+        receive(&mut slow, &frame[..held]);
+        assert!(slow.buffer.len() >= 16 << 20, "it grew fourfold");
+        assert!(!slow.is_too_slow(after(0)));
+        receive(&mut slow, &frame[held..][..132 << 10]);
+        assert!(!slow.is_too_slow(after(2)), "nobody needs it");
+        let _others = leave_little(&budget);
+        let held = held + (132 << 10);
+        receive(&mut slow, &frame[held..][..least + 1_000]);
+        assert!(!slow.is_too_slow(after(4)), "it sends");
+        receive(&mut slow, &frame[held + least + 1_000..][..132 << 10]);
+        assert!(slow.is_too_slow(after(6)));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Answers that clients have not taken yet. What they come to on a core is bounded: while much of it is
-//! used up, a large answer is `Busy` instead, and who takes next to nothing is cut.
+//! used up, a large answer is `Busy` instead, and who takes next to nothing, or little of much, is cut.
 
 use std::io;
 use std::time::Duration;
@@ -19,8 +19,10 @@ const SMALL_BYTES: usize = 1 << 10;
 const ASKING_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often it is looked what a client has taken, while others need the room.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Who takes less in that time is cut.
+/// Who takes less in that time is cut,
 const TAKEN_MIN: u64 = 128 << 10;
+/// and so is who takes less than this part of the room that it holds: of an answer of 8 MiB what a turn asks for.
+const TAKEN_PART: u64 = 8;
 
 impl Core {
     /// If one more answer of so many bytes may wait to be taken.
@@ -50,14 +52,19 @@ impl Core {
         let is_full = is_full || self.send_small_budget.available() < budget.send_small / 4;
         is_full || self.send_budget.available() < budget.send / 4
     }
+
+    /// If others need the room, and who holds so much of it has taken too little between two looks.
+    fn is_stalled_by(&self, taken: u64, held: u64) -> bool {
+        taken < TAKEN_MIN.max(held / TAKEN_PART) && self.is_short_of_answers()
+    }
 }
 
-/// Ready with an error once a client takes next to nothing while others need the room.
-pub(super) async fn stalled<T>(core: &Core, written: &Written) -> io::Result<T> {
+/// Ready with an error once a client that holds so many bytes of room takes too little while others need it.
+pub(super) async fn stalled<T>(core: &Core, written: &Written, held: usize) -> io::Result<T> {
     loop {
         let before = written.bytes();
         rt::sleep(LOOK_EVERY).await;
-        if core.is_short_of_answers() && written.bytes() - before < TAKEN_MIN {
+        if core.is_stalled_by(written.bytes() - before, held as u64) {
             return Err(io::ErrorKind::TimedOut.into());
         }
     }
@@ -158,6 +165,22 @@ mod tests {
     fn who_asks_how_far_a_restore_is_may_be_told_to_come_again() {
         assert!(only_asks(Kind::RestoreStatus.number()));
         assert!(!only_asks(Kind::RestoreTopic.number()));
+    }
+
+    /// Ten readers that took 70 KiB/s kept all fetches from the disk waiting for minutes: each held two answers of 8 MiB.
+    #[test]
+    fn who_holds_much_room_that_others_need_takes_a_part_of_it_or_is_cut() {
+        with_core(|core| async move {
+            let much = 16 << 20;
+            assert!(!core.is_stalled_by(0, much), "nobody needs it");
+            let all = core.send_budget.available();
+            let _others = core.send_budget.try_acquire(all).unwrap();
+            assert!(core.is_stalled_by((2 << 20) - 1, much));
+            assert!(!core.is_stalled_by(2 << 20, much));
+            let little = 64 << 10;
+            assert!(core.is_stalled_by(TAKEN_MIN - 1, little));
+            assert!(!core.is_stalled_by(TAKEN_MIN, little));
+        });
     }
 
     #[test]

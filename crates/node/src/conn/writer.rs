@@ -42,9 +42,9 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
         // Whoever takes a byte now and then is not reading either.
         let slack = Duration::from_secs((out.bytes / SLOWEST_BYTES_PER_SECOND) as u64);
         let limit = link.core.shared.limits.write_timeout + slack;
-        let written = sender.written();
+        let (written, held) = (sender.written(), out.held());
         let sending = send(&link, &mut sender, &mut out, &mut gathered);
-        let sending = sending.or(stalled(&link.core, &written));
+        let sending = sending.or(stalled(&link.core, &written, held));
         let sent = rt::timeout(limit, sending).await;
         let sent = sent.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
         link.sent(out);

@@ -9,33 +9,46 @@ use crate::rt;
 
 /// Hosts of the whole node that are looked up at once, each once: one that nobody answers for takes a thread
 /// of the pool half a minute.
-const LOOKUPS_MAX: usize = 3;
+const LOOKUPS_MAX: usize = 4;
+/// Of them, so many that were not found yet, or took long: anybody may have a node look for names that nobody has.
+const UNKNOWN_MAX: usize = 3;
 /// Of them, so many take long, or did the last time: others do not wait for them.
 const SLOW_MAX: usize = 2;
 /// What takes so much time takes long.
 const SLOW: Duration = Duration::from_secs(1);
-/// Hosts that took long are remembered up to here.
-const KNOWN_MAX: usize = 64;
+/// Hosts that were found, or took long, are remembered up to here.
+const KNOWN_MAX: usize = 256;
 /// The pause before it is asked again whether there is room.
 const PAUSE: Duration = Duration::from_millis(20);
 
 static NAMES: Names = Names::new();
 
-/// Hosts that are looked up, and those that took long.
+/// Hosts that are looked up, and those that were.
 struct Names(Mutex<Vec<Known>>);
 
 struct Known {
     host: String,
     /// Since when it is looked up, if it is.
     begun: Option<Instant>,
+    last: Last,
+}
+
+/// What came of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// Nothing yet, or nobody knew it.
+    Unknown,
+    /// It was found, and did not take long since.
+    Found,
     /// It took long the last time.
-    is_slow: bool,
+    Slow,
 }
 
 /// A host that is looked up until this is dropped.
 struct Lookup {
     names: &'static Names,
     host: String,
+    is_found: bool,
 }
 
 /// Where `address`, `host:port`, is; a numeric one is not looked up. If it is dropped, the lookup goes
@@ -59,7 +72,7 @@ async fn look_up_by(
         return Ok(vec![numeric]);
     }
     let host = host_of(address).unwrap_or(address);
-    let lookup = loop {
+    let mut lookup = loop {
         match names.begin(host, rt::now()) {
             Some(lookup) => break lookup,
             None => rt::sleep(PAUSE).await,
@@ -68,6 +81,7 @@ async fn look_up_by(
     let name = address.to_owned();
     let found = rt::blocking(move || {
         let found = resolve(&name);
+        lookup.is_found = found.as_ref().is_ok_and(|found| !found.is_empty());
         drop(lookup);
         found
     });
@@ -83,15 +97,16 @@ impl Names {
     fn begin(&'static self, host: &str, now: Instant) -> Option<Lookup> {
         let mut known = self.known();
         let running = || known.iter().filter(|one| one.begun.is_some());
-        let takes_long =
-            |one: &&Known| one.is_slow || one.begun.is_some_and(|begun| begun + SLOW <= now);
+        let takes_long = |one: &&Known| {
+            one.last == Last::Slow || one.begun.is_some_and(|begun| begun + SLOW <= now)
+        };
+        let is_unknown = |one: &&Known| one.last != Last::Found;
         let at = known.iter().position(|one| one.host == host);
-        let is_slow = at.is_some_and(|at| known[at].is_slow);
-        let is_full = running().count() >= LOOKUPS_MAX;
+        let last = at.map_or(Last::Unknown, |at| known[at].last);
+        let is_full = running().count() >= LOOKUPS_MAX
+            || (last != Last::Found && running().filter(is_unknown).count() >= UNKNOWN_MAX)
+            || (last == Last::Slow && running().filter(takes_long).count() >= SLOW_MAX);
         if is_full || running().any(|one| one.host == host) {
-            return None;
-        }
-        if is_slow && running().filter(takes_long).count() >= SLOW_MAX {
             return None;
         }
         if let Some(at) = at {
@@ -100,23 +115,29 @@ impl Names {
         known.push(Known {
             host: host.to_owned(),
             begun: Some(now),
-            is_slow,
+            last,
         });
         Some(Lookup {
             names: self,
             host: host.to_owned(),
+            is_found: false,
         })
     }
 
-    fn end(&self, host: &str, now: Instant) {
+    fn end(&self, (host, is_found): (&str, bool), now: Instant) {
         let mut known = self.known();
         let Some(at) = known.iter().position(|one| one.host == host) else {
             return;
         };
         let began = known[at].begun.take();
-        known[at].is_slow = began.is_some_and(|began| began + SLOW <= now);
+        let is_slow = began.is_some_and(|began| began + SLOW <= now);
+        known[at].last = match (is_slow, is_found || known[at].last == Last::Found) {
+            (true, _) => Last::Slow,
+            (false, true) => Last::Found,
+            (false, false) => Last::Unknown,
+        };
         let is_over = known.len() > KNOWN_MAX;
-        let kept = |one: &Known| one.begun.is_some() || one.is_slow;
+        let kept = |one: &Known| one.begun.is_some() || one.last != Last::Unknown;
         known.retain(kept);
         let oldest = known.iter().position(|one| one.begun.is_none());
         if let (true, Some(oldest)) = (is_over, oldest) {
@@ -131,7 +152,7 @@ impl Names {
 
 impl Drop for Lookup {
     fn drop(&mut self) {
-        self.names.end(&self.host, rt::now());
+        self.names.end((&self.host, self.is_found), rt::now());
     }
 }
 
@@ -183,7 +204,7 @@ mod tests {
         let first = hosts.map(|host| begin(host, begun).unwrap());
         assert!(begin("d", later).is_none(), "three at once");
         std::mem::forget(first);
-        hosts.iter().for_each(|host| NAMES.end(host, later));
+        hosts.iter().for_each(|host| NAMES.end((host, true), later));
         let again = [begin("a", later), begin("b", later)];
         assert!(again.iter().all(Option::is_some));
         assert!(begin("a", later).is_none(), "it is looked up already");
@@ -195,5 +216,23 @@ mod tests {
         let begun = begin("e", later).unwrap();
         drop(begun);
         assert!(begin("e", later).is_some(), "it took no time");
+    }
+
+    /// Three names that no name server answered for, each asked for once, took all places, again and again: no source
+    /// was found meanwhile.
+    #[test]
+    fn a_name_that_was_found_before_has_a_place_that_others_do_not_take() {
+        static NAMES: Names = Names::new();
+        let now = rt::now();
+        let begin = |host: &str| NAMES.begin(host, now);
+        for (host, is_found) in [("source", true), ("none", false)] {
+            std::mem::forget(begin(host).unwrap());
+            NAMES.end((host, is_found), now);
+        }
+        let others = ["a", "b", "c"].map(|host| begin(host).unwrap());
+        assert!(begin("d").is_none() && begin("none").is_none());
+        let source = begin("source");
+        assert!(source.is_some());
+        drop((others, source));
     }
 }

@@ -1,5 +1,7 @@
 //! This core's end of the way to another core: credit, and what is outstanding.
 
+mod places;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -9,6 +11,7 @@ use corelog_protocol::frame::CorrelationId;
 use corelog_record::CoreId;
 use flume::{Receiver, Sender, TrySendError};
 
+use self::places::{Class, Places};
 use super::message::{Answered, Reply, Request, What};
 use super::room::Room;
 use crate::config::NodeLimits;
@@ -89,10 +92,8 @@ struct LaneLimits {
 #[derive(Default)]
 struct State {
     id_last: u64,
-    /// Requests that hold credit.
-    outstanding: usize,
-    /// Those of them that clients ask, Produces apart.
-    questions: usize,
+    /// Those of requests that hold credit.
+    places: Places,
     /// Fetches that may be parked over there, or are.
     parkable: usize,
     pending: HashMap<u64, Pending>,
@@ -101,7 +102,7 @@ struct State {
 struct Pending {
     bytes: usize,
     is_parkable: bool,
-    is_question: bool,
+    class: Class,
     holds_credit: Option<Outstanding>,
     to: Whom,
 }
@@ -238,10 +239,11 @@ impl Lane {
             What::Ask(_) | What::Unpark { .. } => (0, false),
         };
         let outstanding = self.bytes.get();
-        // What clients ask may wait for a disk, or for another node: Produces do not wait behind it.
-        let is_question = matches!((&to, frame), (Whom::Call(_), Some(_)));
-        let is_full = state.outstanding >= self.limits.requests_max
-            || (is_question && state.questions >= questions_max(self.limits.requests_max))
+        let class = match &to {
+            Whom::Call(_) => Class::of(&what, frame),
+            Whom::Produce { .. } => Class::Other,
+        };
+        let is_full = state.places.is_full(class, self.limits.requests_max)
             || (outstanding > 0 && outstanding + bytes > self.limits.bytes_max)
             || (is_parkable && state.parkable >= self.limits.parked_max);
         if is_full {
@@ -260,8 +262,7 @@ impl Lane {
                 return Err(failure(ErrorCode::Stopping, "the node is stopping"));
             }
         }
-        state.outstanding += 1;
-        state.questions += usize::from(is_question);
+        state.places.take(class);
         self.bytes.set(outstanding + bytes);
         state.parkable += usize::from(is_parkable);
         let holds_credit = Some(rt::outstanding(Work::Hop));
@@ -270,7 +271,7 @@ impl Lane {
             Pending {
                 bytes,
                 is_parkable,
-                is_question,
+                class,
                 holds_credit,
                 to,
             },
@@ -300,8 +301,7 @@ impl Lane {
             unreachable!("a reply to a request that was never sent");
         };
         if pending.holds_credit.take().is_some() {
-            state.outstanding -= 1;
-            state.questions -= usize::from(pending.is_question);
+            state.places.give_back(pending.class);
             self.bytes.set(self.bytes.get() - pending.bytes);
         }
         let call = match pending.to {
@@ -382,11 +382,6 @@ fn hand_to_line(acks: &ConnAcks, key: PartitionKey, run: u32, reply: Reply) {
 
 fn full() -> Failure {
     busy("the way to the partition's core is full", RETRY_MS)
-}
-
-/// Of so many places, how many are for what clients ask.
-fn questions_max(requests_max: usize) -> usize {
-    requests_max - requests_max / 4
 }
 
 fn core_id(number: usize) -> CoreId {

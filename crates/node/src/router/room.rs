@@ -76,7 +76,7 @@ impl Room {
     }
 
     /// How much memory an answer may hold.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         usize::try_from(self.of_core.units()).unwrap_or(usize::MAX)
     }
 

@@ -96,6 +96,14 @@ impl Waiting {
     fn is_anybody(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }
+
+    /// How long the next piece is: a turn ends with one, so a short one while others wait.
+    fn piece(&self, bytes_max: u64) -> u64 {
+        match self.is_anybody() {
+            true => bytes_max.min(SHORT_PIECE_BYTES),
+            false => bytes_max,
+        }
+    }
 }
 
 impl Drop for Waiter<'_> {
@@ -131,7 +139,10 @@ impl Turn {
             return (Over::Cut(error), sending.footprint);
         }
         loop {
-            let end = self.bytes.end.min(position + piece_bytes_max);
+            let end = self
+                .bytes
+                .end
+                .min(position + waiting.piece(piece_bytes_max));
             sending.footprint.advance(position);
             if let Err(source) = pages::are_readable(sending.footprint.file(), &(position..end)) {
                 let unread = Over::Unread {
@@ -297,20 +308,67 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
 /// And this much while others wait for a turn.
 const SHORT_BYTES_PER_SECOND: u64 = 512 << 10;
+/// Bytes of a piece then: a peer that takes just enough of them is done with one in six seconds.
+const SHORT_PIECE_BYTES: u64 = 512 << 10;
 /// How long a peer may take nothing then.
 const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read;
     use std::net::{TcpListener, TcpStream};
     use std::thread;
 
+    use corelog_protocol::frame::{Decoder, Peek};
+    use corelog_protocol::limits;
+
     use super::*;
 
-    /// For how many seconds a peer may take so much in each of a piece of 4 MiB.
+    const PIECE: u64 = 4 << 20;
+
+    /// A turn that sends a file of one piece, the file, and who receives it.
+    fn turn() -> (Turn, File, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(PIECE).unwrap();
+        let turn = Turn {
+            socket: socket.into(),
+            correlation: CorrelationId::new(1),
+            segment: Offset::ZERO,
+            generation: 0,
+            file: file.try_clone().unwrap().into(),
+            bytes: 0..PIECE,
+            piece_bytes_max: u32::MAX,
+            patience: Duration::from_secs(60),
+        };
+        (turn, file, peer)
+    }
+
+    /// The bytes of the file in each answer that is sent.
+    fn pieces(waiting: &Waiting) -> Vec<u64> {
+        let (turn, _file, mut peer) = turn();
+        let reading = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            peer.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        drop(turn.take(&Budget::new(0), waiting, || false));
+        let bytes = reading.join().unwrap().unwrap();
+        let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
+        let (mut at, mut pieces) = (0, Vec::new());
+        while let Peek::Frame(frame) = decoder.peek(&bytes[at..]).unwrap() {
+            pieces.push(frame.body.len() as u64);
+            at += frame.header.total_bytes();
+        }
+        pieces
+    }
+
+    /// For how many seconds a peer may take so much in each of a piece that was begun before anybody waited.
     fn lasts(waiting: &Waiting, bytes_per_second: usize) -> usize {
         let mut pace = Pace::default();
-        pace.begin_piece(4 << 20);
+        pace.begin_piece(PIECE);
         let mut is_too_slow = || {
             pace.took(bytes_per_second, Duration::from_secs(1));
             pace.is_too_slow(Manners::asked(waiting, Duration::from_secs(30)))
@@ -321,22 +379,7 @@ mod tests {
     /// The peer was taken to have gone, and nobody looked at the file.
     #[test]
     fn a_file_that_ends_in_the_middle_of_an_answer_is_what_cannot_be_read() {
-        const BYTES: u64 = 4 << 20;
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, _) = listener.accept().unwrap();
-        let file = tempfile::tempfile().unwrap();
-        file.set_len(BYTES).unwrap();
-        let turn = Turn {
-            socket: socket.into(),
-            correlation: CorrelationId::new(1),
-            segment: Offset::ZERO,
-            generation: 0,
-            file: file.try_clone().unwrap().into(),
-            bytes: 0..BYTES,
-            piece_bytes_max: u32::MAX,
-            patience: Duration::from_secs(60),
-        };
+        let (turn, file, mut peer) = turn();
         let reading = thread::spawn(move || io::copy(&mut peer, &mut io::sink()));
         // It is asked after each call: the first one sends the head.
         let is_over = || {
@@ -349,11 +392,24 @@ mod tests {
                 position,
                 is_midway: true,
                 ..
-            } => assert!(position < BYTES),
+            } => assert!(position < PIECE),
             other => panic!("{other:?}"),
         }
         drop(footprint);
-        assert!(reading.join().unwrap().unwrap() < BYTES);
+        assert!(reading.join().unwrap().unwrap() < PIECE);
+    }
+
+    /// A piece of 4 MiB kept a place for 13 s, and 24 peers kept all others waiting for longer than those wait.
+    #[test]
+    fn pieces_are_short_while_others_wait_for_a_turn() {
+        let waiting = Waiting::default();
+        assert_eq!(pieces(&waiting), [PIECE]);
+        let waiter = waiting.begin();
+        assert_eq!(pieces(&waiting), [SHORT_PIECE_BYTES; 8]);
+        drop(waiter);
+        let lasts = SHORT_PIECE_BYTES / SHORT_BYTES_PER_SECOND;
+        let lasts = TURN + SHORT_PATIENCE + Duration::from_secs(lasts);
+        assert!(24 / 8 * lasts < Duration::from_secs(30), "{lasts:?}");
     }
 
     /// Eight peers that did not read, or hardly, kept all others waiting until those gave up.

@@ -1,9 +1,12 @@
 //! Who takes more than others leaves them enough.
 
 use std::fs::OpenOptions;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use corelog_node::Node;
@@ -157,6 +160,44 @@ fn readers_that_take_nothing_are_cut_soon_when_others_need_the_room() {
         assert!(begun.elapsed() < Duration::from_secs(20), "others wait");
     }
     drop(deaf);
+    node.stop().expect("a clean stop");
+}
+
+/// They held all the room of the core for as long as each took for its 16 MiB, and others were told `Busy`.
+#[test]
+fn readers_that_take_little_of_much_are_cut_when_others_need_the_room() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.traffic_memory = 200 << 20;
+        config.tail_memory = 64 << 20;
+    });
+    let address = node.addresses().listen;
+    let mut client = Client::hello(address);
+    let request = large(&mut client);
+    let slow = deaf(8, &[address], &request);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let reading = std::thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        let mut sockets: Vec<_> = slow.iter().map(Client::socket).collect();
+        move || {
+            while !is_over.load(Ordering::Relaxed) {
+                for socket in &mut sockets {
+                    // Some wait for room as well, or were cut.
+                    socket.set_nonblocking(true).expect("no waiting");
+                    let _ = socket.read(&mut [0; 60 << 10]);
+                }
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+        }
+    });
+    let begun = Instant::now();
+    while client.ask(&request).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "others wait");
+    }
+    is_over.store(true, Ordering::Relaxed);
+    reading.join().expect("read");
+    drop(slow);
     node.stop().expect("a clean stop");
 }
 

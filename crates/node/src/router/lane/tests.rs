@@ -42,8 +42,18 @@ fn frame() -> FrameId {
 
 /// Whether there is a place for a question, of a client if it has a frame.
 fn has_room_for_question(lane: &Lane, frame: Option<FrameId>) -> bool {
+    let (key, from) = (key(), Offset::ZERO);
+    has_room_to_ask(lane, Ask::Segments { key, from }, frame)
+}
+
+/// Whether there is one for a client's search.
+fn has_room_for_search(lane: &Lane) -> bool {
     let (key, seek) = (key(), Seek::Latest);
-    let asked = lane.call(What::Ask(Box::new(Ask::Find { key, seek })), frame);
+    has_room_to_ask(lane, Ask::Find { key, seek }, Some(frame()))
+}
+
+fn has_room_to_ask(lane: &Lane, ask: Ask, frame: Option<FrameId>) -> bool {
+    let asked = lane.call(What::Ask(Box::new(ask)), frame);
     assert!(
         asked
             .as_ref()
@@ -118,6 +128,21 @@ fn what_clients_ask_leaves_a_quarter_of_the_places_to_produces_and_to_the_node()
     assert!(!has_room_for_question(lane, Some(frame())));
     assert!(has_room_for_question(lane, None), "the node's own");
     assert!(!has_room_for_produce(lane) && !has_room_for_question(lane, None));
+}
+
+/// Twelve connections that looked for times in cold logs, 64 each, took all places: every Fetch over that lane was refused.
+#[test]
+fn searches_leave_half_of_the_places_of_what_clients_ask_to_the_rest_of_it() {
+    let (lanes, inbox) = way();
+    let lane = lane(&lanes);
+    let searches = (0..9).take_while(|_| has_room_for_search(lane));
+    assert_eq!(searches.count(), 3);
+    assert!(has_room_for_question(lane, Some(frame())));
+    let id = inbox.requests.try_recv().unwrap().id;
+    let what = Answered::Told(Err(full()));
+    lane.take(Reply { id, what });
+    assert!(has_room_for_search(lane), "one is done");
+    assert!(!has_room_for_search(lane));
 }
 
 #[test]
