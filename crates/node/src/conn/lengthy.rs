@@ -1,5 +1,5 @@
-//! Answers that may be long, and that other cores have a part in. Those build their parts faster than this core
-//! encodes them: room for all of an answer is taken before any of them is asked.
+//! Answers that may be long. Cores build their parts faster than this one encodes them: room for all of an answer is
+//! taken before any of them is asked.
 
 use std::rc::Rc;
 
@@ -104,15 +104,13 @@ impl Asked {
     }
 }
 
-/// Memory of an answer that tells a `Row` of each partition of a topic; 0 if `core` alone has a part in it.
+/// Memory of an answer that tells a `Row` of each partition of a topic. Also this core tells of them by and by: others
+/// begin meanwhile.
 fn bytes_of<Row>(core: &Core, topic: &TopicName) -> usize {
     let routes = core.routes.borrow();
-    let owners = routes.topic(topic).map_or(&[][..], |topic| &topic.owners);
-    match owners.iter().all(|owner| *owner == core.id) {
-        true => 0,
-        // What grows by and by takes up to twice as much.
-        false => owners.len() * (2 * size_of::<Row>() + NAMES_BYTES),
-    }
+    let partitions = routes.topic(topic).map_or(0, |topic| topic.owners.len());
+    // What grows by and by takes up to twice as much.
+    partitions * (2 * size_of::<Row>() + NAMES_BYTES)
 }
 
 /// Has a topic scrubbed, or tells how far that is, if there is room for the answer: where it only asks
@@ -136,4 +134,27 @@ async fn scrubbed(
     };
     let _room = AnswerRoom::take(core, partitions * SCRUB_BYTES)?;
     tell::scrub(core, request, frame).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::tests::{topic, with_core};
+
+    /// Where one core had all of a topic, thousands of answers were put together at once, each a few rows at a time.
+    #[test]
+    fn also_what_this_core_alone_tells_has_its_room() {
+        with_core(|core| async move {
+            let (topic, _) = topic(1);
+            let mut topic = Arc::unwrap_or_clone(topic);
+            topic.owners = vec![core.id; 4_096];
+            let name = topic.name.clone();
+            assert_eq!(bytes_of::<describe_topic::Partition>(&core, &name), 0);
+            core.routes.borrow_mut().put(Arc::new(topic));
+            let row = size_of::<describe_topic::Partition>();
+            assert!(bytes_of::<describe_topic::Partition>(&core, &name) > 4_096 * row);
+        });
+    }
 }
