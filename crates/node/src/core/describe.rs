@@ -266,8 +266,10 @@ mod tests {
             core.routes.borrow_mut().put(Arc::new(all));
             assert!(poll_once(core.snapshot()).await.is_none());
             assert!(poll_once(core.describe(topic.id)).await.is_none());
+            assert!(poll_once(core.replicas(topic.id, None)).await.is_none());
             assert_eq!(core.snapshot().await.len(), 20_000);
             assert_eq!(core.describe(topic.id).await.len(), 20_000);
+            assert_eq!(core.replicas(topic.id, None).await.len(), 20_000);
         });
     }
 
