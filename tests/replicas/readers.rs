@@ -1,9 +1,11 @@
 //! Who reads from one node or the other, whichever is there.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use corelog_client::{ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::limits::FETCH_WAIT_MS_MAX;
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::replica_status::State;
 use corelog_protocol::message::{clone_topic, fetch};
@@ -109,6 +111,30 @@ fn a_reader_that_asks_an_owner_that_was_replaced_reads_at_the_new_one() {
             }
         },
     );
+}
+
+/// It was told when its wait was over, a minute later.
+#[test]
+fn a_reader_that_waits_at_an_owner_that_is_replaced_is_told_so_at_once() {
+    let folder = Folder::new();
+    let (a, b, topic) = level_pair(&folder, 1);
+    let latest = a.ask(&topic.list_offsets(0, At::Latest)).unwrap();
+    let mut wire = a.wire();
+    let poll = fetch::Request {
+        max_wait_ms: FETCH_WAIT_MS_MAX,
+        ..topic.fetch(0, latest.offset)
+    };
+    wire.send(&poll, &[]).unwrap();
+    let admin = a.server().ready.admin;
+    until("the reader waits, and the follower", || {
+        json(admin, "/v1/node")["cores"][0]["parked_fetches"] == 2
+    });
+    let begun = Instant::now();
+    promote(&b, &topic);
+    let refused = wire.receive().unwrap().error().unwrap();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert_eq!(refused.detail.address, Some(b.address()));
+    assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
 /// It waited for ever at the end of a copy that gets no more, though the source was up.

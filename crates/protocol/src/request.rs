@@ -118,11 +118,9 @@ fn one<R: Call>(frame: &Frame<'_>) -> Result<R, FrameError> {
         Some(source) => FrameError::TopicName { kind, source },
         None => FrameError::Head { kind, source },
     })?;
-    if !R::HAS_REQUEST_BODY && !frame.body.is_empty() {
-        return Err(FrameError::UnexpectedBody {
-            kind,
-            body_bytes: frame.body.len(),
-        });
+    let body_bytes = frame.header.body_bytes();
+    if !R::HAS_REQUEST_BODY && body_bytes > 0 {
+        return Err(FrameError::UnexpectedBody { kind, body_bytes });
     }
     Ok(request)
 }

@@ -49,11 +49,13 @@ impl Connections {
         self.open.borrow_mut().remove(&link.id);
     }
 
-    /// Every connection of this core, the oldest first.
-    pub(crate) fn snapshot(&self, core: CoreId) -> Vec<ConnectionSnapshot> {
-        let told = |link: &Rc<Link>| {
+    /// Every connection of this core, the oldest first; others have the core between any two of them.
+    pub(crate) async fn snapshot(&self, core: CoreId) -> Vec<ConnectionSnapshot> {
+        let open: Vec<_> = self.open.borrow().values().cloned().collect();
+        let mut told = Vec::with_capacity(open.len());
+        for link in open {
             let traffic = &link.traffic;
-            ConnectionSnapshot {
+            told.push(ConnectionSnapshot {
                 core,
                 id: link.id,
                 peer: link.peer,
@@ -62,9 +64,10 @@ impl Connections {
                 received_bytes: traffic.received_bytes.get(),
                 sent_bytes: traffic.sent_bytes.get(),
                 in_flight: link.in_flight_count(),
-            }
-        };
-        self.open.borrow().values().map(told).collect()
+            });
+            rt::yield_if_needed().await;
+        }
+        told
     }
 }
 

@@ -1,14 +1,18 @@
-//! Answers that may be long, and that other cores have a part in. Those build their parts faster than this core
-//! encodes them: room for all of an answer is taken before any of them is asked.
+//! Answers that may be long. Cores build their parts faster than this one encodes them: room for all of an answer is
+//! taken before any of them is asked.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use corelog_protocol::message::{Call, describe_topic, replica_status, scrub_topic, segments};
+use corelog_protocol::message::{
+    Call, describe_topic, metadata, replica_status, scrub_topic, segments,
+};
 use corelog_record::{Offset, TopicName};
 
 use super::request::{Asked, told_by};
 use super::tell;
 use super::untaken::{AnswerRoom, if_room, room_to_ask};
+use crate::catalog::Topic;
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::frame_id::FrameId;
@@ -40,6 +44,14 @@ impl Asked {
         self.at_length::<segments::Request>(bytes, async move {
             told_by::<segments::Request>(&core, at, Ask::Segments { key, from }, frame).await
         });
+    }
+
+    /// Tells of topics, of many by and by. Nothing else is read meanwhile: the names of many take memory, too.
+    pub(super) async fn metadata(self, request: metadata::Request) {
+        let core = Rc::clone(&self.link.core);
+        let bytes = metadata_bytes(&core, request.topics.as_deref());
+        let told = tell::metadata_of(&core, request);
+        self.with_room::<metadata::Request>(bytes, told).await;
     }
 
     /// Has every core tell of its partitions of a topic.
@@ -84,35 +96,53 @@ impl Asked {
         });
     }
 
-    /// Answers with what `told` gives, which takes so much memory. It waits for room unless the connection dies;
-    /// with that it goes on to its end, since until then other cores are at it, whether anybody waits or not.
+    /// Answers with what `told` gives, as [`with_room`](Self::with_room), while others are taken.
     fn at_length<R: Call + 'static>(
         self,
         bytes: usize,
         told: impl Future<Output = Result<R::Answer, Failure>> + 'static,
     ) {
-        rt::spawn(async move {
-            let _work = rt::outstanding(Work::Request);
-            let link = &self.link;
-            match link.alive(room_to_ask(&link.core, bytes)).await {
-                Some(Ok(_room)) => self.told::<R>(told.await),
-                Some(Err(error)) => self.told::<R>(Err(error)),
-                None => {}
-            }
-        })
-        .detach();
+        rt::spawn(self.with_room::<R>(bytes, told)).detach();
+    }
+
+    /// Answers with what `told` gives, which takes so much memory. It waits for room unless the connection dies;
+    /// with that it goes on to its end, since until then other cores are at it, whether anybody waits or not.
+    async fn with_room<R: Call>(
+        self,
+        bytes: usize,
+        told: impl Future<Output = Result<R::Answer, Failure>>,
+    ) {
+        let _work = rt::outstanding(Work::Request);
+        let link = &self.link;
+        match link.alive(room_to_ask(&link.core, bytes)).await {
+            Some(Ok(_room)) => self.told::<R>(told.await),
+            Some(Err(error)) => self.told::<R>(Err(error)),
+            None => {}
+        }
     }
 }
 
-/// Memory of an answer that tells a `Row` of each partition of a topic; 0 if `core` alone has a part in it.
+/// Memory of an answer that tells of these topics, or all: of a few, which is made in one go, 0.
+fn metadata_bytes(core: &Core, names: Option<&[TopicName]>) -> usize {
+    const TOPIC_BYTES: usize = size_of::<metadata::Topic>() + NAMES_BYTES;
+    const PARTITION_BYTES: usize = size_of::<metadata::Partition>() + NAMES_BYTES;
+    const ERROR_BYTES: usize = size_of::<metadata::TopicError>() + 2 * NAMES_BYTES;
+    let named = names.map_or(0, <[TopicName]>::len);
+    if names.is_some() && named <= tell::TOLD_AT_ONCE {
+        return 0;
+    }
+    let routes = core.routes.borrow();
+    let of_topic = |topic: &Arc<Topic>| TOPIC_BYTES + topic.owners.len() * PARTITION_BYTES;
+    named * ERROR_BYTES + routes.topics().map(of_topic).sum::<usize>()
+}
+
+/// Memory of an answer that tells a `Row` of each partition of a topic. Also this core tells of them by and by: others
+/// begin meanwhile.
 fn bytes_of<Row>(core: &Core, topic: &TopicName) -> usize {
     let routes = core.routes.borrow();
-    let owners = routes.topic(topic).map_or(&[][..], |topic| &topic.owners);
-    match owners.iter().all(|owner| *owner == core.id) {
-        true => 0,
-        // What grows by and by takes up to twice as much.
-        false => owners.len() * (2 * size_of::<Row>() + NAMES_BYTES),
-    }
+    let partitions = routes.topic(topic).map_or(0, |topic| topic.owners.len());
+    // What grows by and by takes up to twice as much.
+    partitions * (2 * size_of::<Row>() + NAMES_BYTES)
 }
 
 /// Has a topic scrubbed, or tells how far that is, if there is room for the answer: where it only asks
@@ -136,4 +166,38 @@ async fn scrubbed(
     };
     let _room = AnswerRoom::take(core, partitions * SCRUB_BYTES)?;
     tell::scrub(core, request, frame).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::tests::{topic, with_core};
+
+    /// Where one core had all of a topic, thousands of answers were put together at once, each a few rows at a time.
+    #[test]
+    fn also_what_this_core_alone_tells_has_its_room() {
+        with_core(|core| async move {
+            let (topic, _) = topic(1);
+            let mut topic = Arc::unwrap_or_clone(topic);
+            topic.owners = vec![core.id; 4_096];
+            let name = topic.name.clone();
+            assert_eq!(bytes_of::<describe_topic::Partition>(&core, &name), 0);
+            core.routes.borrow_mut().put(Arc::new(topic));
+            let row = size_of::<describe_topic::Partition>();
+            assert!(bytes_of::<describe_topic::Partition>(&core, &name) > 4_096 * row);
+        });
+    }
+
+    #[test]
+    fn what_is_told_of_many_topics_has_its_room_and_of_a_few_needs_none() {
+        with_core(|core| async move {
+            let (topic, _) = topic(1);
+            let names = vec![topic.name.clone(); tell::TOLD_AT_ONCE + 1];
+            core.routes.borrow_mut().put(topic);
+            let few = &names[..tell::TOLD_AT_ONCE];
+            assert_eq!(metadata_bytes(&core, Some(few)), 0);
+            assert!(metadata_bytes(&core, Some(&names)) > 0);
+            assert!(metadata_bytes(&core, None) > 0);
+        });
+    }
 }

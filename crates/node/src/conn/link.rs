@@ -332,12 +332,7 @@ impl Link {
             return false;
         }
         let mut out = self.out.borrow_mut();
-        if !matches!(out.chunks.back(), Some(Chunk::Bytes(_))) {
-            out.chunks.push_back(Chunk::Bytes(self.spare.take()));
-        }
-        let Some(Chunk::Bytes(bytes)) = out.chunks.back_mut() else {
-            return false;
-        };
+        let bytes = out.frames(&self.spare);
         let before = bytes.len();
         let encoded = encode(bytes);
         if let Err(error) = &encoded {

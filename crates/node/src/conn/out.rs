@@ -1,8 +1,13 @@
 //! What a connection has to send.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use crate::router::{Batches, Room};
+
+/// Behind so many bytes of frames the next begin in memory of their own: what grows by doubling holds up to twice what
+/// is counted, and half as much again while it is moved.
+const FRAMES_BYTES_MAX: usize = 256 << 10;
 
 /// A piece of what is to be sent.
 pub(super) enum Chunk {
@@ -30,5 +35,44 @@ impl Out {
             Chunk::Batches(_, room) => room.bytes(),
         };
         self.answer_bytes + self.chunks.iter().map(held).sum::<usize>()
+    }
+
+    /// Where the next frame goes, in `spare` if it is the first one.
+    pub(super) fn frames(&mut self, spare: &Cell<Vec<u8>>) -> &mut Vec<u8> {
+        let is_open = |chunk: &Chunk| match chunk {
+            Chunk::Bytes(bytes) => bytes.len() < FRAMES_BYTES_MAX,
+            Chunk::Batches(..) => false,
+        };
+        if !self.chunks.back().is_some_and(is_open) {
+            self.chunks.push_back(Chunk::Bytes(spare.take()));
+        }
+        match self.chunks.back_mut() {
+            Some(Chunk::Bytes(bytes)) => bytes,
+            _ => unreachable!("there is room for frames at the end"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All answers that a client did not take were one buffer, which took up to twice what was counted.
+    #[test]
+    fn many_answers_take_no_more_than_they_come_to_and_a_little() {
+        let (mut out, spare) = (Out::default(), Cell::new(Vec::with_capacity(100)));
+        out.frames(&spare).extend([1; 70]);
+        out.frames(&spare).extend([2; 30]);
+        assert_eq!(out.chunks.len(), 1, "small ones leave together");
+        let large = vec![3; (1 << 20) + 1];
+        for _ in 0..33 {
+            out.frames(&spare).extend(&large);
+        }
+        let held = out.chunks.iter().map(|chunk| match chunk {
+            Chunk::Bytes(bytes) => bytes.capacity(),
+            Chunk::Batches(..) => 0,
+        });
+        let counted = 100 + 33 * large.len();
+        assert!(held.sum::<usize>() < counted + (1 << 20));
     }
 }

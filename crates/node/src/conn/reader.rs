@@ -61,23 +61,27 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
         if link.core.is_stopping.get() {
             return leave(link);
         }
-        match receive.header() {
+        let header = match is_greeted {
+            true => receive.header(),
+            false => receive.first_header(),
+        };
+        match header {
             Ok(Some(header)) => {
                 if !has_room(link, &receive).await {
                     continue;
                 }
                 let (frame, bytes) = (receive.frame(header), header.total_bytes());
                 let next = request::take(link, &frame, &mut is_greeted).await;
-                receive.consume(bytes);
-                let next = match next {
-                    Next::Copy(asked, request) => {
-                        receive.rest();
-                        copy(asked, request).await
-                    }
-                    next => next,
-                };
+                // Of a first frame that is no Hello not all has come.
                 if matches!(next, Next::Close) {
                     return;
+                }
+                receive.consume(bytes);
+                if let Next::Copy(asked, request) = next {
+                    receive.rest();
+                    if matches!(copy(asked, request).await, Next::Close) {
+                        return;
+                    }
                 }
                 begun = None;
                 unlooked += bytes;

@@ -61,12 +61,28 @@ impl Receive {
     /// # Errors
     /// Where the framing is lost.
     pub(super) fn header(&mut self) -> Result<Option<Header>, FrameError> {
+        self.look(Decoder::peek)
+    }
+
+    /// The same for the first frame, which is told with as much of its body as there is: a Hello has none, and nothing is
+    /// received for who has not said it.
+    ///
+    /// # Errors
+    /// Where the framing is lost.
+    pub(super) fn first_header(&mut self) -> Result<Option<Header>, FrameError> {
+        self.look(Decoder::peek_head)
+    }
+
+    fn look(
+        &mut self,
+        peek: impl for<'a> FnOnce(&Decoder, &'a [u8]) -> Result<Peek<'a>, FrameError>,
+    ) -> Result<Option<Header>, FrameError> {
         // A hopeless length is seen in the first bytes; beyond the prefix looking again would cost
         // a checksum over the head each time.
         if PREFIX_BYTES < self.needed && self.end - self.start < self.needed {
             return Ok(None);
         }
-        match self.decoder.peek(&self.buffer[self.start..self.end])? {
+        match peek(&self.decoder, &self.buffer[self.start..self.end])? {
             Peek::Frame(frame) => Ok(Some(frame.header)),
             Peek::Need(needed) => {
                 self.needed = needed;
@@ -75,15 +91,19 @@ impl Receive {
         }
     }
 
-    /// The frame of the header that was seen last.
+    /// The frame of the header that was seen last, with what there is of its body.
     ///
     /// # Panics
     /// If its bytes were consumed since.
     pub(super) fn frame(&self, header: Header) -> Frame<'_> {
-        Frame::of(header, &self.bytes()[..header.total_bytes()])
+        let bytes = self.bytes();
+        Frame::of(header, &bytes[..header.total_bytes().min(bytes.len())])
     }
 
     /// A frame of so many bytes is done.
+    ///
+    /// # Panics
+    /// If they are not all there.
     pub(super) fn consume(&mut self, bytes: usize) {
         self.start += bytes;
         self.needed = 0;

@@ -11,7 +11,7 @@ use corelog_protocol::limits;
 use corelog_protocol::message::{
     Call, alter_topic, chain_at, clone_topic, copy_segments, create_snapshot, create_topic,
     delete_snapshot, delete_topic, fetch, forget_follower, hello, list_offsets, list_snapshots,
-    metadata, ping, reopen_partition, restore_status, restore_topic, take_over, truncate,
+    ping, reopen_partition, restore_status, restore_topic, take_over, truncate,
 };
 use corelog_protocol::request::Request;
 use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
@@ -112,9 +112,7 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
         Request::CopySegments(request) => return Next::Copy(asked, request),
         Request::Produce(request) => return produce(asked, &request, frame.body).await,
         Request::Ping(_) => asked.told::<ping::Request>(Ok(ping::Answer {})),
-        Request::Metadata(request) => {
-            asked.told::<metadata::Request>(tell::metadata_of(&link.core, request));
-        }
+        Request::Metadata(request) => Box::pin(asked.metadata(request)).await,
         request => take_apart(asked, request),
     }
     Next::Continue

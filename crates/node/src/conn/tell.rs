@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame;
@@ -15,7 +16,10 @@ use crate::core::Core;
 use crate::failure::{Failure, failure, failure_with};
 use crate::frame_id::FrameId;
 use crate::router::{self, Ask, Told};
+use crate::rt;
 
+/// Topics that are told in one go.
+pub(super) const TOLD_AT_ONCE: usize = 64;
 /// Topics that cannot be read, as they are told beside all others: each takes as much as several that can.
 const UNREADABLE_TOLD_MAX: usize = 64;
 
@@ -53,7 +57,7 @@ pub(super) fn greet(link: &Link, request: &hello::Request) -> Result<hello::Answ
 ///
 /// # Errors
 /// `InvalidRequest` if it names more topics than a node may have.
-pub(super) fn metadata_of(
+pub(super) async fn metadata_of(
     core: &Core,
     request: metadata::Request,
 ) -> Result<metadata::Answer, Failure> {
@@ -68,30 +72,14 @@ pub(super) fn metadata_of(
         };
         return Err(failure_with(ErrorCode::InvalidRequest, message, detail));
     }
+    let (found, errors) = found(core, request.topics);
     let (shared, cores) = advertised(core);
-    let routes = core.routes.borrow();
-    let (mut topics, mut errors) = (Vec::new(), Vec::new());
-    match request.topics {
-        None => {
-            topics.extend(routes.topics().map(|topic| told_topic(topic, &cores)));
-            for name in routes.unreadable().iter().take(UNREADABLE_TOLD_MAX) {
-                errors.extend(
-                    routes
-                        .topic_there(name)
-                        .err()
-                        .map(|error| told_error(name, error)),
-                );
-            }
+    let mut topics = Vec::with_capacity(found.len());
+    for (index, topic) in found.iter().enumerate() {
+        if index > 0 && index % TOLD_AT_ONCE == 0 {
+            rt::yield_if_needed().await;
         }
-        Some(names) => {
-            // Each once, however often it is named: the answer is bounded by what there is.
-            for name in BTreeSet::from_iter(names) {
-                match routes.topic_there(&name) {
-                    Ok(topic) => topics.push(told_topic(topic, &cores)),
-                    Err(error) => errors.push(told_error(&name, error)),
-                }
-            }
-        }
+        topics.push(told_topic(topic, &cores));
     }
     Ok(metadata::Answer {
         node: core.shared.node,
@@ -100,6 +88,29 @@ pub(super) fn metadata_of(
         topics,
         errors,
     })
+}
+
+/// The topics of these names, or all, and why others cannot be told of.
+fn found(
+    core: &Core,
+    names: Option<Vec<TopicName>>,
+) -> (Vec<Arc<Topic>>, Vec<metadata::TopicError>) {
+    let routes = core.routes.borrow();
+    let (mut topics, mut errors) = (Vec::new(), Vec::new());
+    let mut find = |name: &TopicName| match routes.topic_there(name) {
+        Ok(topic) => topics.push(Arc::clone(topic)),
+        Err(error) => errors.push(told_error(name, error)),
+    };
+    match names {
+        None => {
+            routes.topics().for_each(|topic| find(&topic.name));
+            let unreadable = routes.unreadable().iter();
+            unreadable.take(UNREADABLE_TOLD_MAX).for_each(find);
+        }
+        // Each once, however often it is named: the answer is bounded by what there is.
+        Some(names) => BTreeSet::from_iter(names).iter().for_each(find),
+    }
+    (topics, errors)
 }
 
 fn told_topic(topic: &Topic, cores: &[String]) -> metadata::Topic {

@@ -129,7 +129,7 @@ impl Drop for AnswerRoom<'_> {
     }
 }
 
-/// Waits for room for an answer of so many bytes of memory that other cores have a part in, until it is encoded;
+/// Waits for room for an answer of so many bytes of memory that is told by and by, until it is encoded;
 /// first come first served. None needs none.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The task that sends answers, as many as there are in one write.
 
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 /// Sends answers until all are sent and no more come.
 pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
     let mut gathered = Vec::new();
+    // Asked for once for all that is sent.
+    let mut dead = pin!(link.dead());
     loop {
         let to_send = link.to_send.notified();
         if link.is_dead() {
@@ -44,7 +47,11 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
         let limit = link.core.shared.limits.write_timeout + slack;
         let (written, held) = (sender.written(), out.held());
         let sending = send(&link, &mut sender, &mut out, &mut gathered);
-        let sending = sending.or(stalled(&link.core, &written, held));
+        let cut = async {
+            dead.as_mut().await;
+            Err(io::ErrorKind::ConnectionAborted.into())
+        };
+        let sending = sending.or(stalled(&link.core, &written, held)).or(cut);
         let sent = rt::timeout(limit, sending).await;
         let sent = sent.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
         link.sent(out);

@@ -3,7 +3,7 @@
 use corelog_protocol::message::describe_topic::{self, Damage, LastSnapshot};
 use corelog_record::TopicId;
 
-use super::slots::{Slot, SlotState};
+use super::slots::{PartitionKey, Slot, SlotId, SlotState};
 use super::state::Core;
 use super::{Disk, scrub};
 use crate::metrics::{
@@ -15,20 +15,32 @@ use crate::rt;
 impl Core {
     /// The partitions of a topic that live on this core.
     pub(crate) async fn describe(&self, topic: TopicId) -> Vec<describe_topic::Partition> {
+        // Between two of them a slot may have become another's.
         let of_one = |slot: &Slot| (slot.key.topic == topic).then(|| self.described(slot));
-        self.of_each(of_one).await
+        self.of_each(self.slots_of(topic), of_one).await
     }
 
     /// Every partition of this core.
     pub(crate) async fn snapshot(&self) -> Vec<PartitionSnapshot> {
-        self.of_each(|slot| Some(self.snapshot_of(slot))).await
+        let of_one = |slot: &Slot| Some(self.snapshot_of(slot));
+        self.of_each(self.partition_slots(), of_one).await
     }
 
-    /// What there is to tell of this core's partitions, of which there may be thousands: others have the core between
-    /// any two of them.
-    async fn of_each<T>(&self, tell: impl Fn(&Slot) -> Option<T>) -> Vec<T> {
+    /// The slots of a topic's partitions that live on this core.
+    pub(super) fn slots_of(&self, topic: TopicId) -> Vec<SlotId> {
+        let (routes, slots) = (self.routes.borrow(), self.slots.borrow());
+        let known = routes.topic_by_id(topic);
+        let partitions = known.into_iter().flat_map(|topic| topic.partitions());
+        let mine = partitions.filter(|(_, owner)| *owner == self.id);
+        mine.filter_map(|(partition, _)| slots.find(PartitionKey { topic, partition }))
+            .collect()
+    }
+
+    /// What there is to tell of these partitions of the core, of which there may be thousands: others have the core
+    /// between any two of them.
+    async fn of_each<T>(&self, ids: Vec<SlotId>, tell: impl Fn(&Slot) -> Option<T>) -> Vec<T> {
         let mut told = Vec::new();
-        for id in self.partition_slots() {
+        for id in ids {
             let of_one = self.slots.borrow().get(id).and_then(&tell);
             told.extend(of_one);
             rt::yield_if_needed().await;
@@ -188,10 +200,9 @@ pub(super) fn told(damage: &[corelog_storage::log::Damage]) -> Vec<Damage> {
 mod tests {
     use std::sync::Arc;
 
-    use corelog_record::PartitionId;
+    use corelog_record::{CoreId, PartitionId};
     use futures_lite::future::poll_once;
 
-    use super::super::slots::PartitionKey;
     use super::super::tests::{topic, with_core};
     use super::*;
 
@@ -217,6 +228,7 @@ mod tests {
     fn of_a_partition_that_is_not_open_no_offset_is_told() {
         with_core(|core| async move {
             let (topic, key) = topic(1);
+            core.routes.borrow_mut().put(Arc::clone(&topic));
             assert!(core.open_partition(&topic, key).await);
             assert!(core.snapshot().await[0].log.is_some());
             assert!(!core.describe(key.topic).await[0].closed);
@@ -249,10 +261,39 @@ mod tests {
                 let added = core.slots.borrow_mut().add(key, Arc::clone(&topic));
                 added.unwrap();
             }
+            let mut all = Arc::unwrap_or_clone(topic.clone());
+            all.owners = vec![core.id; 20_000];
+            core.routes.borrow_mut().put(Arc::new(all));
             assert!(poll_once(core.snapshot()).await.is_none());
             assert!(poll_once(core.describe(topic.id)).await.is_none());
+            assert!(poll_once(core.replicas(topic.id, None)).await.is_none());
             assert_eq!(core.snapshot().await.len(), 20_000);
             assert_eq!(core.describe(topic.id).await.len(), 20_000);
+            assert_eq!(core.replicas(topic.id, None).await.len(), 20_000);
+        });
+    }
+
+    /// All slots of the core were looked through for one partition of one topic.
+    #[test]
+    fn a_topic_has_the_slots_of_its_own_partitions_here() {
+        with_core(|core| async move {
+            let (other, key) = topic(2);
+            core.routes.borrow_mut().put(Arc::clone(&other));
+            core.slots.borrow_mut().add(key, other).unwrap();
+            let (topic, key) = topic(1);
+            let mut topic = Arc::unwrap_or_clone(topic);
+            topic.owners = vec![CoreId::new(1), core.id, core.id];
+            let topic = Arc::new(topic);
+            core.routes.borrow_mut().put(Arc::clone(&topic));
+            assert_eq!(core.slots_of(key.topic), [], "none is there yet");
+            let partition = PartitionId::new(2);
+            let key = PartitionKey { partition, ..key };
+            let slot = core.slots.borrow_mut().add(key, topic).unwrap();
+            assert_eq!(core.slots_of(key.topic), [slot]);
+            let told = core.describe(key.topic).await;
+            assert_eq!((told.len(), told[0].id), (1, partition));
+            let scrubs = core.scrub(key.topic, None, true).await;
+            assert_eq!((scrubs.len(), scrubs[0].id), (1, partition));
         });
     }
 }

@@ -331,17 +331,16 @@ impl Core {
 
 fn policy_of(topic: &Topic, partition: PartitionId) -> Policy {
     let settings = &topic.settings;
+    let here = Policy {
+        level: settings.ack,
+        replication: Replication::of(topic.replica(partition)),
+        ..Policy::default()
+    };
     if !topic.is_owned(partition) {
         // What the owner lets go of goes here as well, and nothing else.
-        return Policy {
-            level: settings.ack,
-            replication: Replication::Follower,
-            ..Policy::default()
-        };
+        return here;
     }
     Policy {
-        replication: Replication::Owner,
-        level: settings.ack,
         retention_age_ms: settings.retention_age_ms,
         retention_bytes: settings.retention_bytes,
         held: match settings.retention_hold {
@@ -351,6 +350,7 @@ fn policy_of(topic: &Topic, partition: PartitionId) -> Policy {
             RetentionHold::Unknown => Held::All,
         },
         hold_bytes: settings.retention_hold_bytes,
+        ..here
     }
 }
 

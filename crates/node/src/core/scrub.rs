@@ -80,26 +80,30 @@ impl Core {
 
     /// Has the partitions of a topic that are here scrubbed, or only one of them, and tells how
     /// far that is.
-    pub(crate) fn scrub(
+    pub(crate) async fn scrub(
         &self,
         topic: TopicId,
         partition: Option<PartitionId>,
         is_start: bool,
     ) -> Vec<scrub_topic::Partition> {
-        let mut slots = self.slots.borrow_mut();
-        let mut told = Vec::new();
-        for id in slots.ids() {
-            let Some(slot) = slots.get_mut(id) else {
-                continue;
-            };
-            let is_meant = partition.is_none_or(|partition| partition == slot.key.partition);
-            if slot.key.topic != topic || !is_meant {
-                continue;
+        let ids = match partition {
+            Some(partition) => {
+                let one = PartitionKey { topic, partition };
+                self.slots.borrow().find(one).into_iter().collect()
             }
-            slot.scrub.is_wanted |= is_start && !slot.scrub.is_running;
-            told.push(status_of(slot));
+            None => self.slots_of(topic),
+        };
+        let mut told = Vec::new();
+        for id in ids {
+            if let Some(slot) = self.slots.borrow_mut().get_mut(id)
+                // Between two of them a slot may have become another's.
+                && slot.key.topic == topic
+            {
+                slot.scrub.is_wanted |= is_start && !slot.scrub.is_running;
+                told.push(status_of(slot));
+            }
+            rt::yield_if_needed().await;
         }
-        drop(slots);
         self.scrub_wanted.notify();
         told
     }

@@ -83,7 +83,7 @@ pub(crate) struct Core {
     pub(crate) send_small_budget: Semaphore,
     /// Bytes of answers without batches that clients have not taken.
     pub(crate) answer_bytes: Cell<usize>,
-    /// Bytes of answers that other cores are asked for their part of, until they are encoded.
+    /// Bytes of answers that cores tell their part of by and by, until they are encoded.
     pub(crate) asked_budget: Semaphore,
     /// What all connections remember of aborted runs.
     pub(crate) aborted_runs: AbortedCount,

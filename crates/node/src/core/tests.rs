@@ -42,7 +42,7 @@ pub(crate) fn with_core<F: Future<Output = ()> + 'static>(
 }
 
 /// A topic of one partition, by the number in its name and id.
-pub(super) fn topic(number: u8) -> (Arc<Topic>, PartitionKey) {
+pub(crate) fn topic(number: u8) -> (Arc<Topic>, PartitionKey) {
     let topic = Topic {
         name: TopicName::new(&format!("topic-{number}")).unwrap(),
         id: TopicId::from_bytes([number; 16]),

@@ -46,31 +46,40 @@ impl Core {
         (role, asked.or_else(named))
     }
 
-    /// What this core's partitions of a topic, or the one that is meant, are to it, and how far they are.
-    pub(crate) fn replicas(&self, topic: TopicId, one: Option<PartitionId>) -> Vec<Partition> {
-        let routes = self.routes.borrow();
-        let Some(topic) = routes.topic_by_id(topic) else {
+    /// What this core's partitions of a topic, or the one that is meant, are to it, and how far they are: others have
+    /// the core between any two of them.
+    pub(crate) async fn replicas(
+        &self,
+        topic: TopicId,
+        one: Option<PartitionId>,
+    ) -> Vec<Partition> {
+        let topic = self.routes.borrow().topic_by_id(topic).cloned();
+        let Some(topic) = topic else {
             return Vec::new();
         };
         if let Some(one) = one {
             let mine = topic.owner(one).filter(|owner| *owner == self.id);
             let told = mine.map(|_| {
-                let mut told = self.told_replica(topic, one);
-                self.tell_unheard(topic, &mut told);
+                let mut told = self.told_replica(&topic, one);
+                self.tell_unheard(&topic, &mut told);
                 told
             });
             return told.into_iter().collect();
         }
-        let mine = topic.partitions().filter(|(_, owner)| *owner == self.id);
-        mine.map(|(partition, _)| self.told_replica(topic, partition))
-            .collect()
+        let mut told = Vec::new();
+        for (partition, _) in topic.partitions().filter(|(_, owner)| *owner == self.id) {
+            told.push(self.told_replica(&topic, partition));
+            rt::yield_if_needed().await;
+        }
+        told
     }
 
-    /// This core's partitions that follow another node's, are followed, or changed hands.
-    pub(crate) fn replica_snapshots(&self) -> Vec<ReplicaSnapshot> {
-        let routes = self.routes.borrow();
+    /// This core's partitions that follow another node's, are followed, or changed hands; likewise.
+    pub(crate) async fn replica_snapshots(&self) -> Vec<ReplicaSnapshot> {
+        let topics: Vec<_> = self.routes.borrow().topics().cloned().collect();
         let mut told = Vec::new();
-        for topic in routes.topics() {
+        for topic in &topics {
+            rt::yield_if_needed().await;
             for (partition, _) in topic.partitions().filter(|(_, owner)| *owner == self.id) {
                 let key = PartitionKey {
                     topic: topic.id,
@@ -90,6 +99,7 @@ impl Core {
                     is_open: self.place(key).is_ok(),
                     status: self.told_replica(topic, partition),
                 });
+                rt::yield_if_needed().await;
             }
         }
         told

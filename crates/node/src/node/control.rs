@@ -151,8 +151,10 @@ pub(super) async fn live(parts: Parts) {
             }
             Control::Pulse { reply } => drop(reply.send(core.pulse())),
             Control::Partitions { reply } => drop(reply.send(core.snapshot().await)),
-            Control::Replicas { reply } => drop(reply.send(core.replica_snapshots())),
-            Control::Connections { reply } => drop(reply.send(connections.snapshot(core.id))),
+            Control::Replicas { reply } => drop(reply.send(core.replica_snapshots().await)),
+            Control::Connections { reply } => {
+                drop(reply.send(connections.snapshot(core.id).await));
+            }
             Control::Topics { reply } => drop(reply.send(core.topic_snapshots())),
             Control::Slowest { reply } => drop(reply.send(core.slowest())),
             Control::Drain { timeout, reply } => {

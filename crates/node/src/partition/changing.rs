@@ -194,8 +194,6 @@ impl<D: Dir> Partition<D> {
             let upto = after.durable;
             effects.push(Effect::Durable { upto, bytes: 0 });
         }
-        // Whoever is parked looks again.
-        self.waiters
-            .wake_all(|token| effects.push(Effect::Wake { token }));
+        self.wake_all(effects);
     }
 }

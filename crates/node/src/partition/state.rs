@@ -117,14 +117,17 @@ impl<D: Dir> Partition<D> {
                 done,
             } => self.scrub_read(token, generation, *done, now, effects),
             Input::Policy { policy, options } => {
+                if self.policy.replication != policy.replication {
+                    // Whoever waits may be at the wrong place by now.
+                    self.wake_all(effects);
+                }
                 self.policy = policy;
                 self.log.set_options(options);
                 self.tick(now, effects);
             }
             Input::Close => {
                 self.is_closing = true;
-                self.waiters
-                    .wake_all(|token| effects.push(Effect::Wake { token }));
+                self.wake_all(effects);
                 self.refuse_truncations(effects);
                 self.refuse_snapshot(effects);
                 self.refuse_change(effects);
@@ -319,6 +322,12 @@ impl<D: Dir> Partition<D> {
             accepted_lost,
             error,
         });
+    }
+
+    /// Whoever is parked looks again.
+    pub(super) fn wake_all(&mut self, effects: &mut Effects<D>) {
+        self.waiters
+            .wake_all(|token| effects.push(Effect::Wake { token }));
     }
 
     fn assert_laws(&mut self) {

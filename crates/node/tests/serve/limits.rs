@@ -289,6 +289,35 @@ fn a_client_that_never_reads_is_cut_and_stalls_nobody() {
     node.stop().expect("a clean stop");
 }
 
+/// What was being sent to it went on until that had taken too long as well: a minute, and more for each byte.
+#[test]
+fn a_client_that_is_cut_for_what_it_sends_is_sent_nothing_more() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.limits.read_timeout = Duration::from_secs(2);
+        config.limits.write_timeout = Duration::from_secs(600);
+    });
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("large", 1);
+    let value = "x".repeat(500_000);
+    for _ in 0..20 {
+        client
+            .produce(&to("large", id, 0), &[&value])
+            .expect("produced");
+    }
+    let mut deaf = Client::hello(node.addresses().listen);
+    let mut request = from("large", id, 0, 0);
+    request.max_bytes = 8 << 20;
+    for _ in 0..10 {
+        deaf.send(&request, &[]);
+    }
+    deaf.send_raw(&[40, 0, 0, 0, 1, 0]);
+    wait_until(|| node.handle().counters()[0].connections == 1);
+    assert_eq!(node.handle().counters()[0].connections_cut_total, 1);
+    node.stop().expect("a clean stop");
+}
+
 /// A crowd of clients that were killed looked like one that breaks the protocol.
 #[test]
 fn a_connection_that_its_client_reset_is_not_counted_as_cut() {

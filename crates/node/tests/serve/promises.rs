@@ -26,7 +26,7 @@ fn a_node_reads_no_further_while_too_many_bytes_of_a_connection_are_under_way_an
     let node = start_with(&dir, |config| {
         config.cores = 1;
         // So much that others do not come short of it.
-        config.traffic_memory = 2 << 30;
+        config.traffic_memory = 64 << 30;
         config.limits.topic_partitions_max = 8_000;
     });
     let address = node.addresses().listen;

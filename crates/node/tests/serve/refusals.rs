@@ -93,6 +93,25 @@ fn a_lost_framing_is_told_and_closes_the_connection_alone() {
     node.stop().expect("a clean stop");
 }
 
+/// Who had not said hello could have megabytes received, and only then was told.
+#[test]
+fn before_a_hello_no_body_is_received() {
+    let dir = directory();
+    let node = start(&dir);
+    let address = node.addresses().listen;
+    let (mut large, bytes) = (Vec::new(), 8_u32 << 20);
+    let request = to("t", TopicId::from_bytes([1; 16]), 0);
+    request::encode(CorrelationId::new(7), &request, bytes as usize, &mut large).expect("a frame");
+    assert_eq!(cut_by(address, false, &large), ErrorCode::HelloRequired);
+    let mut hello = frame(&hello::Request {
+        versions: vec![1],
+        client: String::new(),
+    });
+    hello[..4].copy_from_slice(&bytes.to_le_bytes());
+    assert_eq!(cut_by(address, false, &reseal(hello)), ErrorCode::BadFrame);
+    node.stop().expect("a clean stop");
+}
+
 #[test]
 fn a_frame_that_is_whole_and_wrong_is_told_and_the_connection_goes_on() {
     let dir = directory();

@@ -3,6 +3,7 @@
 use corelog_storage::testing;
 use proptest::prelude::*;
 
+use super::super::Replication;
 use super::*;
 
 #[test]
@@ -34,6 +35,31 @@ fn a_fetch_that_wants_more_than_there_is_near_the_end_is_parked_for_the_rest() {
     assert!(bench.woken.is_empty());
     durable(&mut bench, &[3; 1_000]);
     bench.settle();
+    assert_eq!(bench.woken, vec![token]);
+}
+
+/// It waited for what never comes to an owner that was replaced for as long as it had said, up to a minute.
+#[test]
+fn who_waits_looks_again_when_another_node_becomes_the_owner_and_at_no_other_change() {
+    let mut bench = Bench::new(1);
+    let token = park(&mut bench, 0, 1);
+    let policy = Policy {
+        retention_bytes: Some(1),
+        ..Policy::default()
+    };
+    bench.step(Input::Policy {
+        policy,
+        options: Options::default(),
+    });
+    assert!(bench.woken.is_empty(), "it is the owner as before");
+    let policy = Policy {
+        replication: Replication::Replaced,
+        ..policy
+    };
+    bench.step(Input::Policy {
+        policy,
+        options: Options::default(),
+    });
     assert_eq!(bench.woken, vec![token]);
 }
 
