@@ -22,7 +22,7 @@ pub(crate) struct Flags {
     /// What clients are told to connect to, where it differs (containers, NAT); needed to listen on 0.0.0.0
     #[arg(long, value_name = "HOST[:PORT]", value_parser = of(Key::Advertise))]
     advertise: Option<String>,
-    /// How many cores serve [default: one for each processor that this process may use, as far as it may lock 1 MiB for each]
+    /// How many cores serve [default: all that this process may use, if it may lock 1 MiB of memory for each]
     #[arg(long, value_name = "N", value_parser = of(Key::Cores))]
     cores: Option<String>,
     /// Where health and metrics are served over HTTP [default: 127.0.0.1:7399]
