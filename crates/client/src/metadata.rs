@@ -132,9 +132,12 @@ pub(crate) struct Cache {
     generation: AtomicU64,
     /// Held while asking the server, by a task of its own: many who miss the same topic ask once.
     pub(crate) asking: tokio::sync::Mutex<()>,
-    /// Likewise, while each of the servers is asked.
-    pub(crate) counting: tokio::sync::Mutex<()>,
+    /// Likewise, while each of the servers is asked, which takes a while where one does not answer: by topic.
+    counting: Mutex<BTreeMap<TopicName, Turn>>,
 }
+
+/// Who has it asks, and those behind it find what was told.
+type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// What was heard of a topic, and whether it is still believed.
 #[derive(Debug)]
@@ -159,8 +162,15 @@ impl Cache {
             topics: Mutex::default(),
             generation: AtomicU64::new(0),
             asking: tokio::sync::Mutex::default(),
-            counting: tokio::sync::Mutex::default(),
+            counting: Mutex::default(),
         }
+    }
+
+    /// To be held while each of the servers is asked about a topic.
+    pub(crate) fn counting(&self, name: &TopicName) -> Turn {
+        let mut turns = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| 1 < Arc::strong_count(turn));
+        Arc::clone(turns.entry(name.clone()).or_default())
     }
 
     /// The topic, unless it is not known, doubted, or was heard of too long ago.

@@ -28,7 +28,8 @@ impl Inner {
         let (client, name) = (Arc::clone(self), name.clone());
         // Others wait for it, and whoever asks may be polled no more.
         let counting = tokio::spawn(async move {
-            let _turn = timeout(deadline.left(), client.metadata.counting.lock()).await;
+            let turn = client.metadata.counting(&name);
+            let _turn = timeout(deadline.left(), turn.lock()).await;
             match client.is_asked(&name) {
                 true => client.topic_by(deadline, &name).await,
                 false => client.topic_counted(deadline, &name).await,

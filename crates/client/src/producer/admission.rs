@@ -29,12 +29,16 @@ impl Producer {
             Some(line) => Some(line.lock_owned().await),
             None => None,
         };
-        let mut in_turn = pin!(self.admit_in_turn(wanted, queue, bytes));
+        let mut in_turn = pin!(self.admit_in_turn(wanted, Arc::clone(&queue), bytes));
         loop {
             // Before the look: what changes behind it is told.
             let told = self.inner.share.told();
-            if let Some(admitted) = self.admit_past(wanted, bytes).await? {
-                return Ok(admitted);
+            if let Some(place) = self.find_open(wanted, bytes).await? {
+                // What it was given while it waited elsewhere, or is about to be, would be waited for here.
+                in_turn.set(self.admit_in_turn(wanted, Arc::clone(&queue), bytes));
+                if let Some(admitted) = self.admit_past(place, bytes).await? {
+                    return Ok(admitted);
+                }
             }
             tokio::select! {
                 biased;
@@ -46,15 +50,13 @@ impl Producer {
     }
 
     /// Finds a partition where what has no key need not wait for others, if there is one.
-    async fn admit_past(
-        &self,
-        wanted: Wanted<'_>,
-        bytes: usize,
-    ) -> Result<Option<Admitted>, Error> {
+    async fn find_open(&self, wanted: Wanted<'_>, bytes: usize) -> Result<Option<Place>, Error> {
         let place = self.inner.find(wanted).await?;
-        if !place.queue.origin.held.is_open(bytes) {
-            return Ok(None);
-        }
+        Ok(Some(place).filter(|place| place.queue.origin.held.is_open(bytes)))
+    }
+
+    /// Waits for memory for what need not wait for its partition, if that is so still behind it.
+    async fn admit_past(&self, place: Place, bytes: usize) -> Result<Option<Admitted>, Error> {
         // There is as much: it was reserved before.
         let Some(room) = self.reserve(bytes).await? else {
             return Ok(None);
