@@ -264,6 +264,16 @@ impl Error {
         matches!(self, Self::Io { action: "read", source, .. } if is_unreadable(source))
     }
 
+    /// Whether the disk did not give what is there, names of files and their lengths included: it may the next time.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        let Self::Io { action, source, .. } = self else {
+            return false;
+        };
+        let is_asked_for = matches!(*action, "read" | "list" | "open" | "measure" | "outwait");
+        is_asked_for && is_unreadable(source)
+    }
+
     /// The same error where trying again later is no way out.
     pub(crate) fn for_good(self) -> Self {
         match self {

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Context as _;
 use corelog_storage::Error;
 use corelog_storage::disk::std::{Lock, StdDir, beside};
 use corelog_storage::disk::{ASIDE_SUFFIX, Dir as _, block_on};
@@ -74,10 +73,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 /// Keeps other exports off a directory: of two that find it empty, one would clear away what the other one has written.
 fn claim(target: &StdDir) -> anyhow::Result<Option<Lock>> {
-    let at = target.path().display();
-    block_on(target.create()).with_context(|| format!("cannot create {at}"))?;
+    if block_on(target.create()).is_err() {
+        // The export tells what is in its way.
+        return Ok(None);
+    }
     match target.lock() {
         Ok(None) => {
+            let at = target.path().display();
             let message = format!(
                 "another export writes to {at}: wait until it is done, or name another directory (see --help)"
             );

@@ -19,8 +19,8 @@ const TURN_GRACE: Duration = Duration::from_secs(2);
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Who sends less in that time is cut,
 const SENT_MIN: usize = 128 << 10;
-/// and so is who sends less than this part of the room that it holds: of 16 MiB what a turn asks for.
-const SENT_PART: usize = 16;
+/// and so is who sends less than this part of the room that it holds: a frame of 16 MiB has two minutes.
+const SENT_PART: usize = 64;
 /// Bytes of the frames of requests that are kept; what was read of one may be some thirty times as large.
 const KEPT_BYTES_MAX: u64 = 2 << 20;
 /// What each of them counts at least.

@@ -24,6 +24,10 @@ use crate::rt::{self, Work};
 const SEGMENTS_BYTES_MAX: usize = SEALED_COUNT_MAX * size_of::<segments::Sealed>() + (64 << 10);
 /// Memory that a partition's names and the like take beside what is told of it.
 const NAMES_BYTES: usize = 128;
+/// Topics that a Metadata may name without waiting for room: as many as a peer asks for at once.
+const NAMED_FEW: usize = 500;
+/// Partitions of a topic that is told of likewise.
+const PARTITIONS_FEW: usize = 64;
 /// Bytes that are told of the scrub of a partition, but for its damage.
 const SCRUB_BYTES: usize = 128;
 
@@ -128,7 +132,7 @@ fn metadata_bytes(core: &Core, names: Option<&[TopicName]>) -> usize {
     const PARTITION_BYTES: usize = size_of::<metadata::Partition>() + NAMES_BYTES;
     const ERROR_BYTES: usize = size_of::<metadata::TopicError>() + 2 * NAMES_BYTES;
     let named = names.map_or(0, <[TopicName]>::len);
-    if names.is_some() && named <= tell::TOLD_AT_ONCE {
+    if names.is_some() && named <= NAMED_FEW {
         return 0;
     }
     let routes = core.routes.borrow();
@@ -141,6 +145,9 @@ fn metadata_bytes(core: &Core, names: Option<&[TopicName]>) -> usize {
 fn bytes_of<Row>(core: &Core, topic: &TopicName) -> usize {
     let routes = core.routes.borrow();
     let partitions = routes.topic(topic).map_or(0, |topic| topic.owners.len());
+    if partitions <= PARTITIONS_FEW {
+        return 0;
+    }
     // What grows by and by takes up to twice as much.
     partitions * (2 * size_of::<Row>() + NAMES_BYTES)
 }
@@ -192,9 +199,9 @@ mod tests {
     fn what_is_told_of_many_topics_has_its_room_and_of_a_few_needs_none() {
         with_core(|core| async move {
             let (topic, _) = topic(1);
-            let names = vec![topic.name.clone(); tell::TOLD_AT_ONCE + 1];
+            let names = vec![topic.name.clone(); NAMED_FEW + 1];
             core.routes.borrow_mut().put(topic);
-            let few = &names[..tell::TOLD_AT_ONCE];
+            let few = &names[..NAMED_FEW];
             assert_eq!(metadata_bytes(&core, Some(few)), 0);
             assert!(metadata_bytes(&core, Some(&names)) > 0);
             assert!(metadata_bytes(&core, None) > 0);

@@ -14,7 +14,7 @@
 //! picked    which of a core's answers belongs to which request
 //! copy      a request whose answers a thread sends from files
 //! each      requests about one partition or all of a topic
-//! lengthy   answers that may be long, and that other cores have a part in
+//! lengthy   answers that may be long, and have their room before they are made
 //! tell      what a node tells of itself and its topics
 //! under_way waiting until fewer requests of a connection are under way
 //! untaken   answers that clients have not taken, bounded for the core

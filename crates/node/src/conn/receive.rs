@@ -480,7 +480,7 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| move || start + Duration::from_secs(seconds);
         let frame = produce((16 << 20) - 1_000);
-        let (held, least) = ((4 << 20) + 1, 1 << 20);
+        let (held, least) = ((4 << 20) + 1, 256 << 10);
         receive(&mut slow, &frame[..held]);
         assert!(slow.buffer.len() >= 16 << 20, "it grew fourfold");
         assert!(!slow.is_too_slow(after(0)));

@@ -21,8 +21,9 @@ const ASKING_WAIT_MAX: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Who takes less in that time is cut,
 const TAKEN_MIN: u64 = 128 << 10;
-/// and so is who takes less than this part of the room that it holds: of an answer of 8 MiB what a turn asks for.
-const TAKEN_PART: u64 = 8;
+/// and so is who takes less than this part of the room that it holds: all of it within a minute. What clients take in all may be
+/// what the network carries, and who does its part of that is not slow.
+const TAKEN_PART: u64 = 32;
 
 impl Core {
     /// If one more answer of so many bytes may wait to be taken.
@@ -175,8 +176,8 @@ mod tests {
             assert!(!core.is_stalled_by(0, much), "nobody needs it");
             let all = core.send_budget.available();
             let _others = core.send_budget.try_acquire(all).unwrap();
-            assert!(core.is_stalled_by((2 << 20) - 1, much));
-            assert!(!core.is_stalled_by(2 << 20, much));
+            assert!(core.is_stalled_by((512 << 10) - 1, much));
+            assert!(!core.is_stalled_by(512 << 10, much));
             let little = 64 << 10;
             assert!(core.is_stalled_by(TAKEN_MIN - 1, little));
             assert!(!core.is_stalled_by(TAKEN_MIN, little));

@@ -18,7 +18,7 @@ pub(crate) struct Budget {
     pub(crate) send_small: u64,
     /// Other answers that clients have not taken.
     pub(crate) answers: usize,
-    /// Answers that other cores have a part in, until they are encoded.
+    /// Answers that are made by and by, until they are encoded.
     pub(crate) asked: u64,
     /// Bodies of requests that other cores have in hand.
     pub(crate) lanes: usize,

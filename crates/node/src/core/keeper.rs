@@ -68,11 +68,13 @@ impl Core {
                     break;
                 }
             }
-            if let Some(key) = self
-                .next_unread(rt::now())
-                .filter(|_| !self.is_stopping.get())
+            while !self.is_stopping.get()
+                && let Some(key) = self.next_unread(rt::now())
             {
-                let _is_tried = self.reopen_partition(key).await;
+                // Where the disk gives one, others come as well; where it does not, they wait for their own time.
+                if self.reopen_partition(key).await.is_err() {
+                    break;
+                }
             }
         }
     }

@@ -250,7 +250,7 @@ impl Core {
                     "cannot open the partition"
                 );
                 if !error.is_shortage() {
-                    self.set_failed(slot, error.is_unreadable());
+                    self.set_failed(slot, error.may_pass());
                     return Err(unopened(&reason));
                 }
                 if matches!(error, Error::StorageFull { .. }) {

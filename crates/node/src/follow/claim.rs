@@ -14,7 +14,7 @@ use super::address::is_address;
 use super::followers::FOLLOWERS_MAX;
 use super::line::Line;
 use super::lineage::shared;
-use super::ownership::{chain_of, partition_at, segments_of};
+use super::ownership::{chain_of, has_none, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
@@ -31,6 +31,22 @@ pub(super) struct Rival {
     pub(super) line: Rc<Line>,
 }
 
+/// What a node knows of who owns a partition.
+pub(super) enum Told {
+    Rival(Rival),
+    /// It is this node that is reached there.
+    Nobody,
+    /// It has a copy, and one of those that follow that may have been promoted.
+    Copy(Box<replica_status::Partition>),
+}
+
+/// What was found out of who owns a partition.
+pub(super) struct Found {
+    pub(super) rival: Option<Rival>,
+    /// If all that are known of told what they are.
+    pub(super) is_all: bool,
+}
+
 impl Rival {
     pub(super) fn node(&self) -> NodeId {
         self.line.hello().node
@@ -38,19 +54,19 @@ impl Rival {
 }
 
 impl Core {
-    /// Which other node owns a partition of this one, as far as one that followed it knows.
+    /// What one that followed a partition of this node knows of another that owns it.
     ///
     /// # Errors
     /// As [`owner_by`](Self::owner_by), and if at its address is another one.
-    pub(super) async fn rival_by(
+    pub(super) async fn told_by(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         claimant: &Peer,
-    ) -> Result<Option<Rival>, Failure> {
+    ) -> Result<Told, Failure> {
         self.check_is(key, claimant).await?;
         let address = claimant.address.clone();
-        self.owner_by(topic, key, address).await
+        self.owner_above(topic, key, address).await
     }
 
     /// The epoch, which this log has not, by which another node took a partition over from this one.
@@ -124,16 +140,39 @@ impl Core {
         &self,
         topic: &TopicName,
         key: PartitionKey,
-        mut address: String,
+        address: String,
     ) -> Result<Option<Rival>, Failure> {
+        let told = self.owner_above(topic, key, address).await?;
+        Ok(self.owner_of(topic, key, told).await.rival)
+    }
+
+    /// The same of what one told.
+    pub(super) async fn owner_of(&self, topic: &TopicName, key: PartitionKey, told: Told) -> Found {
+        let rival = match told {
+            Told::Copy(copy) => return self.owner_below(topic, key, *copy).await,
+            Told::Rival(rival) => Some(rival),
+            Told::Nobody => None,
+        };
+        Found {
+            rival,
+            is_all: true,
+        }
+    }
+
+    async fn owner_above(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        mut address: String,
+    ) -> Result<Told, Failure> {
         for _ in 0..HOPS_MAX {
             let line = self.line_to(&address).await?;
             if line.hello().node == self.shared.node {
-                return Ok(None);
+                return Ok(Told::Nobody);
             }
             let there = partition_at(&line, topic, key).await?;
             if there.role == replica_status::Role::Owner {
-                return Ok(Some(Rival { address, line }));
+                return Ok(Told::Rival(Rival { address, line }));
             }
             // Whoever owned it since this node did, or follows one who does, has a later epoch.
             let told = segments_of(&line, topic, key, Offset::MAX).await?;
@@ -141,11 +180,11 @@ impl Core {
             let is_later = self.epoch(key)? < newest;
             // Nobody else owns what it gives away, and may not for hours.
             if is_later && there.role == replica_status::Role::HandingOver {
-                return Ok(Some(Rival { address, line }));
+                return Ok(Told::Rival(Rival { address, line }));
             }
             match there.source {
                 Some(source) if is_later && is_address(&source) => address = source,
-                _ => return Ok(self.owner_below(topic, key, there).await),
+                _ => return Ok(Told::Copy(Box::new(there))),
             }
         }
         let message = format!("nobody tells who owns {topic}/{}", key.partition);
@@ -159,7 +198,8 @@ impl Core {
         topic: &TopicName,
         key: PartitionKey,
         copy: replica_status::Partition,
-    ) -> Option<Rival> {
+    ) -> Found {
+        let mut is_all = true;
         let mut below = VecDeque::from(copy.followers);
         let mut asked = BTreeSet::from([Some(self.shared.node)]);
         while let Some(follower) = below.pop_front() {
@@ -169,11 +209,13 @@ impl Core {
             };
             let silent = &self.shared.silent;
             if BELOW_MAX < asked.len() || silent.found(&address, rt::now()).is_some() {
+                is_all = false;
                 continue;
             }
             let asking = self.status_at(topic, key, &address, follower.node);
             let Some(told) = rt::timeout(GONE_TIMEOUT, asking).await else {
                 silent.note(address, (), rt::now());
+                is_all = false;
                 continue;
             };
             match told {
@@ -181,13 +223,15 @@ impl Core {
                     if there.role == replica_status::Role::Owner
                         || there.role.owns() && is_later =>
                 {
-                    return Some(Rival { address, line });
+                    let rival = Some(Rival { address, line });
+                    return Found { rival, is_all };
                 }
                 Ok((_, there, _)) => below.extend(there.followers),
-                Err(_) => {}
+                Err(error) => is_all &= has_none(&error),
             }
         }
-        None
+        let rival = None;
+        Found { rival, is_all }
     }
 
     /// What a node at an address, if it is that one, is to a partition, and whether it has a later epoch than this one.

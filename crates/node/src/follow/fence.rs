@@ -218,8 +218,10 @@ impl Core {
     async fn tell_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let copy = claimant.copy;
         match self.verify_claim(topic, key, claimant).await {
-            Ok(()) => {
-                self.followers.note_word(key, copy);
+            Ok(is_all) => {
+                if is_all {
+                    self.followers.note_word(key, copy);
+                }
                 self.followers.settle(key, copy);
             }
             // Who has none owns none.
@@ -246,28 +248,32 @@ impl Core {
     }
 
     /// Another node may own a partition of this one, or follow who does: if so, by an epoch that this log has
-    /// not, and that goes on from this log, this node takes no more appends.
+    /// not, and that goes on from this log, this node takes no more appends. Gives whether all that are known of told what
+    /// they are: one that did not may have been promoted.
     async fn verify_claim(
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
         claimant: Peer,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let replica = self.replica(key)?;
         if !replica.role.owns() {
-            return Ok(());
+            return Ok(true);
         }
-        let Some(rival) = self.rival_by(&topic, key, &claimant).await? else {
-            return Ok(());
+        let told = self.told_by(&topic, key, &claimant).await?;
+        let found = self.owner_of(&topic, key, told).await;
+        let Some(rival) = found.rival else {
+            return Ok(found.is_all);
         };
         // Whom it is given to finishes that when the handover is asked for again.
         if self.is_given_to(&replica, &rival).await {
-            return Ok(());
+            return Ok(true);
         }
         let began = self.claim_of(&topic, key, &rival, &claimant).await?;
         // Until it says itself that it does not own it, or all that comes of that is written down.
         self.followers.unasked.hold(key, claimant.copy);
-        self.give_up(topic, key, (rival.address, began.epoch)).await
+        let owner = (rival.address, began.epoch);
+        self.give_up(topic, key, owner).await.map(|()| true)
     }
 
     /// Takes no more appends to a partition that another node owns.
@@ -330,15 +336,19 @@ impl Core {
             {
                 continue;
             }
-            let rival = match rt::timeout(GONE_TIMEOUT, self.rival_by(topic, key, other)).await {
-                Some(Ok(Some(rival))) => rival,
-                Some(Ok(None) | Err(_)) => continue,
+            let told = match rt::timeout(GONE_TIMEOUT, self.told_by(topic, key, other)).await {
+                Some(Ok(told)) => told,
+                Some(Err(_)) => continue,
                 None => {
                     self.shared
                         .silent
                         .note(other.address.clone(), (), rt::now());
                     continue;
                 }
+            };
+            // Those below have their own time: one that does not answer says nothing of this one.
+            let Some(rival) = self.owner_of(topic, key, told).await.rival else {
+                continue;
             };
             if !self.is_given_to(replica, &rival).await {
                 self.claim_of(topic, key, &rival, other).await?;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{handover, take_over};
-use corelog_record::{CopyId, LeaderEpoch, Offset, TopicName};
-use corelog_storage::format::replica::{Peer, Replica, Role};
+use corelog_record::{LeaderEpoch, Offset, TopicName};
+use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
 use super::hands::Hand;
@@ -128,12 +128,7 @@ impl Core {
             Err(error) => return Err(error),
         };
         let known = before.followers.iter().find(|peer| peer.node == to.node);
-        // Of one that is not remembered, the chains alone tell.
-        let claimant = known.cloned().unwrap_or(Peer {
-            node: to.node,
-            copy: CopyId::from_bytes([0; 16]),
-            address: to.address.clone(),
-        });
+        let claimant = known.cloned().unwrap_or_else(|| to.as_peer());
         let began = self.claim_of(topic, key, &rival, &claimant).await?;
         let end = self.place(key)?.log_end;
         // Should this node ever own it again, its epoch is above that one.

@@ -38,6 +38,8 @@ struct Repairing {
     /// Before this the next one does not begin by itself: the last one left damage and replaced nothing, or only what was
     /// replaced lately.
     rests_until: Option<Instant>,
+    /// It rests for what was replaced lately, and not for what could not be.
+    rests_for_lately: bool,
     /// How many in a row did, of those that began by themselves.
     failed_count: u32,
     /// Segments that were replaced since the node was started.
@@ -67,7 +69,10 @@ impl Repairs {
         let repairing = by_key.entry(key).or_default();
         repairing.met.extend(met);
         let is_early = repairing.rests_until.is_some_and(|until| rt::now() < until);
-        if repairing.is_running || (is_early && !is_asked) {
+        // Another segment than those that the disk does not keep.
+        let is_other = met.is_some_and(|met| !repairing.lately.contains_key(&met));
+        let rests = is_early && !(repairing.rests_for_lately && is_other);
+        if repairing.is_running || (rests && !is_asked) {
             return false;
         }
         repairing.is_running = true;
@@ -92,6 +97,7 @@ impl Repairs {
             } else if !repairing.is_asked {
                 let doubled = AGAIN * 2_u32.saturating_pow(repairing.failed_count.min(8));
                 repairing.rests_until = Some(rt::now() + doubled.min(AGAIN_MAX));
+                repairing.rests_for_lately = !replaced.is_empty();
                 repairing.failed_count = repairing.failed_count.saturating_add(1);
             }
         }
@@ -238,6 +244,22 @@ mod tests {
         let repairing = by_key.get_mut(&key()).unwrap();
         let later = rt::now() + LATELY;
         assert!(repairing.note_replaced(&[replaced(5)], later), "long ago");
+    }
+
+    #[test]
+    fn a_segment_that_rests_keeps_no_other_one_from_being_repaired() {
+        let repairs = Repairs::default();
+        for _ in 0..2 {
+            assert!(repairs.begin(key(), Some(at(5)), false));
+            repairs.end(key(), &[replaced(5)], true);
+        }
+        assert!(!repairs.begin(key(), Some(at(5)), false), "it rests");
+        assert!(repairs.begin(key(), Some(at(9)), false));
+        repairs.end(key(), &[], false);
+        assert!(
+            !repairs.begin(key(), Some(at(9)), false),
+            "nobody had a sound one"
+        );
     }
 
     #[test]

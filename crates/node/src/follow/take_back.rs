@@ -113,7 +113,7 @@ impl Core {
             }
             refused => refused?,
         }
-        self.check_not_given_on(topic, key, &to.address).await
+        self.check_not_given_on(topic, key, &to).await
     }
 
     /// Has the target promise that it takes over no more at the epoch in force here.
@@ -146,18 +146,25 @@ impl Core {
     }
 
     /// Checks that a target which promised to take over no more had not done so before, and has passed the partition on
-    /// since.
+    /// since. One that says that it owns the partition and has not taken it over from here, by a later epoch, does not count.
     ///
     /// # Errors
     /// `NotOwner` with the address of who owns it then.
     async fn check_not_given_on(
-        &self,
+        self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        to: &str,
+        to: &Target,
     ) -> Result<(), Failure> {
-        match self.owner_by(topic, key, to.to_owned()).await {
+        match self.owner_by(topic, key, to.address.clone()).await {
             Ok(None) => Ok(()),
+            Ok(Some(rival)) if rival.node() != to.node => {
+                let claim = self.claim_of(topic, key, &rival, &to.as_peer()).await;
+                match claim {
+                    Err(error) if error.is(ErrorCode::Diverged) => Ok(()),
+                    _ => Err(owned_at(topic, key, Some(rival.address))),
+                }
+            }
             Ok(Some(rival)) => Err(owned_at(topic, key, Some(rival.address))),
             // It has no such topic any more, and so follows nobody.
             Err(error) if has_none(&error) => Ok(()),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::replica_status::State;
 use corelog_protocol::message::{metadata, replica_status};
-use corelog_record::{NodeId, Offset, TopicName};
-use corelog_storage::format::replica::{Replica, Role};
+use corelog_record::{CopyId, NodeId, Offset, TopicName};
+use corelog_storage::format::replica::{Peer, Replica, Role};
 
 use super::ASK_TIMEOUT;
 use super::hands::Hand;
@@ -34,6 +34,17 @@ const LOOK_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Target {
     pub(super) node: NodeId,
     pub(super) address: String,
+}
+
+impl Target {
+    /// As one of whose copy nothing is known: of who is not remembered, the chains alone tell.
+    pub(super) fn as_peer(&self) -> Peer {
+        Peer {
+            node: self.node,
+            copy: CopyId::from_bytes([0; 16]),
+            address: self.address.clone(),
+        }
+    }
 }
 
 impl Core {

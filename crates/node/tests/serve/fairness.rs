@@ -185,7 +185,7 @@ fn readers_that_take_little_of_much_are_cut_when_others_need_the_room() {
                 for socket in &mut sockets {
                     // Some wait for room as well, or were cut.
                     socket.set_nonblocking(true).expect("no waiting");
-                    let _ = socket.read(&mut [0; 60 << 10]);
+                    let _ = socket.read(&mut [0; 9 << 10]);
                 }
                 std::thread::park_timeout(Duration::from_millis(100));
             }
@@ -195,6 +195,7 @@ fn readers_that_take_little_of_much_are_cut_when_others_need_the_room() {
     while client.ask(&request).is_err() {
         assert!(begun.elapsed() < Duration::from_secs(20), "others wait");
     }
+    assert!(sum(&node, |core| core.connections_cut_total) > 0);
     is_over.store(true, Ordering::Relaxed);
     reading.join().expect("read");
     drop(slow);
