@@ -141,18 +141,24 @@ fn large(client: &mut Client) -> fetch::Request {
     request
 }
 
-/// They held all the room of the core for the half minute until the write timeout.
-#[test]
-fn readers_that_take_nothing_are_cut_soon_when_others_need_the_room() {
-    let dir = directory();
-    let node = start_with(&dir, |config| {
+/// A core whose room a few readers of what is asked for can hold.
+fn crowded(dir: &tempfile::TempDir) -> (Node, Client, fetch::Request) {
+    let node = start_with(dir, |config| {
         config.cores = 1;
         config.traffic_memory = 200 << 20;
         config.tail_memory = 64 << 20;
     });
-    let address = node.addresses().listen;
-    let mut client = Client::hello(address);
+    let mut client = Client::hello(node.addresses().listen);
     let request = large(&mut client);
+    (node, client, request)
+}
+
+/// They held all the room of the core for the half minute until the write timeout.
+#[test]
+fn readers_that_take_nothing_are_cut_soon_when_others_need_the_room() {
+    let dir = directory();
+    let (node, mut client, request) = crowded(&dir);
+    let address = node.addresses().listen;
     let deaf = deaf(8, &[address], &request);
     let begun = Instant::now();
     wait_until(|| sum(&node, |core| core.connections_cut_total) > 0);
@@ -167,14 +173,8 @@ fn readers_that_take_nothing_are_cut_soon_when_others_need_the_room() {
 #[test]
 fn readers_that_take_little_of_much_are_cut_when_others_need_the_room() {
     let dir = directory();
-    let node = start_with(&dir, |config| {
-        config.cores = 1;
-        config.traffic_memory = 200 << 20;
-        config.tail_memory = 64 << 20;
-    });
+    let (node, mut client, request) = crowded(&dir);
     let address = node.addresses().listen;
-    let mut client = Client::hello(address);
-    let request = large(&mut client);
     let slow = deaf(8, &[address], &request);
     let is_over = Arc::new(AtomicBool::new(false));
     let reading = std::thread::spawn({

@@ -257,14 +257,8 @@ fn connections_beyond_the_limit_are_told_so() {
     node.stop().expect("a clean stop");
 }
 
-#[test]
-fn a_client_that_never_reads_is_cut_and_stalls_nobody() {
-    let dir = directory();
-    let node = start_with(&dir, |config| {
-        config.cores = 1;
-        config.limits.write_timeout = Duration::from_millis(500);
-    });
-    let mut client = Client::hello(node.addresses().listen);
+/// One that asks so often for 8 MiB, and takes nothing; and what it asks for.
+fn deaf(node: &Node, client: &mut Client, times: usize) -> (Client, fetch::Request) {
     let id = client.create("large", 1);
     let value = "x".repeat(500_000);
     for _ in 0..20 {
@@ -275,9 +269,21 @@ fn a_client_that_never_reads_is_cut_and_stalls_nobody() {
     let mut deaf = Client::hello(node.addresses().listen);
     let mut request = from("large", id, 0, 0);
     request.max_bytes = 8 << 20;
-    for _ in 0..60 {
+    for _ in 0..times {
         deaf.send(&request, &[]);
     }
+    (deaf, request)
+}
+
+#[test]
+fn a_client_that_never_reads_is_cut_and_stalls_nobody() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.limits.write_timeout = Duration::from_millis(500);
+    });
+    let mut client = Client::hello(node.addresses().listen);
+    let (_deaf, request) = deaf(&node, &mut client, 60);
     wait_until(|| {
         client.ask(&ping::Request {}).expect("served meanwhile");
         node.handle().counters()[0].connections_cut_total > 0
@@ -299,19 +305,7 @@ fn a_client_that_is_cut_for_what_it_sends_is_sent_nothing_more() {
         config.limits.write_timeout = Duration::from_secs(600);
     });
     let mut client = Client::hello(node.addresses().listen);
-    let id = client.create("large", 1);
-    let value = "x".repeat(500_000);
-    for _ in 0..20 {
-        client
-            .produce(&to("large", id, 0), &[&value])
-            .expect("produced");
-    }
-    let mut deaf = Client::hello(node.addresses().listen);
-    let mut request = from("large", id, 0, 0);
-    request.max_bytes = 8 << 20;
-    for _ in 0..10 {
-        deaf.send(&request, &[]);
-    }
+    let (mut deaf, _request) = deaf(&node, &mut client, 10);
     deaf.send_raw(&[40, 0, 0, 0, 1, 0]);
     wait_until(|| node.handle().counters()[0].connections == 1);
     assert_eq!(node.handle().counters()[0].connections_cut_total, 1);
