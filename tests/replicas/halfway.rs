@@ -252,4 +252,18 @@ fn a_target_that_was_started_anew_behind_its_promise_does_not_own_what_is_taken_
         aborted.is_err() || promoted.is_err(),
         "{aborted:?}, {promoted:?}"
     );
+    let owners = || {
+        let roles = [&a, &b].map(|one| status(one, &topic, 0).role);
+        roles
+            .into_iter()
+            .filter(|role| *role == Role::Owner)
+            .count()
+    };
+    if owners() == 0 {
+        a.wire()
+            .call(&aborting(&topic, false), &[])
+            .unwrap()
+            .unwrap();
+    }
+    assert_eq!(owners(), 1);
 }
