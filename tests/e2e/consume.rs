@@ -398,7 +398,9 @@ fn what_ended_a_partition_is_told_however_the_run_ends() {
     let (_, said, code) = run.parts();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("--partition 0 --from 3"), "{said}");
-    assert!(said.contains("did not answer Fetch"), "{said}");
+    // What is late after a second comes from a connection that is silent for one, whichever is seen first.
+    let is_told = ["did not answer Fetch", "nothing heard"].map(|words| said.contains(words));
+    assert!(is_told.contains(&true), "{said}");
 }
 
 #[test]

@@ -147,7 +147,8 @@ fn a_list_goes_on_behind_a_batch_that_is_bad() {
         let (out, said, code) = list(&[
             "--batches",
             "--from",
-            &of(&batches[2], "offset").to_string(),
+            // An index row may stand at the next one, and lead past what is bad.
+            &of(&batches[1], "offset").to_string(),
         ]);
         assert_eq!(code, Some(3), "{said}");
         assert!(said.contains("at position"), "{said}");
