@@ -120,7 +120,7 @@ impl Key {
 const LIKENESS_MIN: f64 = 0.75;
 
 /// A core for each processor that this process may use, as far as it may lock memory for them.
-fn cores_available() -> u16 {
+pub(crate) fn cores_available() -> u16 {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     u16::try_from(processors.min(probe::cores_max())).unwrap_or(u16::MAX)
 }

@@ -32,7 +32,7 @@ use corelog_record::ByteSize;
 use self::environment::Environment;
 pub(crate) use self::flags::Flags;
 pub(crate) use self::form::Host;
-pub(crate) use self::key::Key;
+pub(crate) use self::key::{Key, cores_available};
 pub(crate) use self::origin::Origin;
 use crate::exit::{Exit, stop};
 use crate::quantity::Span;

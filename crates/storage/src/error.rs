@@ -259,8 +259,7 @@ impl Error {
 
     /// Whether the disk did not give bytes of a file that is there: as good as bytes that are wrong, unless it
     /// gives them the next time.
-    #[must_use]
-    pub fn is_unreadable(&self) -> bool {
+    pub(crate) fn is_unreadable(&self) -> bool {
         matches!(self, Self::Io { action: "read", source, .. } if is_unreadable(source))
     }
 

@@ -20,10 +20,8 @@ const OPEN_FILES_MIN: u64 = 1_024;
 const FILE_SIZE_GOOD: ByteSize = ByteSize::from_gib(4);
 const FILE_SIZE_MIN: ByteSize = ByteSize::from_mib(64);
 
-/// All checks of limits, for a server of so many processors.
-pub(super) fn checks(processors: usize) -> Vec<Check> {
-    // As many as it serves with where nobody says otherwise.
-    let cores = processors.min(probe::cores_max());
+/// All checks of limits, for a server of so many cores on these processors.
+pub(super) fn checks(cores: usize, processors: usize) -> Vec<Check> {
     vec![
         locked_memory(probe::memlock(cores), cores, processors),
         limit("open files", Resource::RLIMIT_NOFILE, |count| {

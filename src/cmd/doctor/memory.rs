@@ -1,4 +1,4 @@
-//! Whether a server of this machine's processors finds the memory that it may come to take.
+//! Whether a server that nobody says anything to finds the memory that it may come to take on this machine.
 
 use corelog_node::NodeConfig;
 use corelog_record::ByteSize;

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use corelog_node::sys::probe::{self, WriteCache};
 
+use crate::config::cores_available;
 use crate::exit::Exit;
 use crate::output::{self, Out};
 
@@ -90,8 +91,9 @@ pub(crate) fn checks(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
     let begun = Moment::now();
     let dir = file_system::nearest(data_dir)?;
     let mut checks = kernel::checks();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    checks.extend(limits::checks(cores));
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = usize::from(cores_available());
+    checks.extend(limits::checks(cores, processors));
     checks.push(memory::left(cores));
     checks.extend(processors::checks());
     checks.extend(disk(&dir));

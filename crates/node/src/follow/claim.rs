@@ -142,8 +142,12 @@ impl Core {
         key: PartitionKey,
         address: String,
     ) -> Result<Option<Rival>, Failure> {
-        let told = self.owner_above(topic, key, address).await?;
-        Ok(self.owner_of(topic, key, told).await.rival)
+        match self.owner_above(topic, key, address).await {
+            Ok(told) => Ok(self.owner_of(topic, key, told).await.rival),
+            // It has no such topic any more, and so follows nobody.
+            Err(error) if has_none(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The same of what one told.

@@ -217,16 +217,16 @@ impl Core {
 
     async fn tell_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let copy = claimant.copy;
-        match self.verify_claim(topic, key, claimant).await {
+        let verified = match self.verify_claim(topic, key, claimant).await {
+            // Who has none owns none.
+            Err(error) if has_none(&error) => Ok(true),
+            verified => verified,
+        };
+        match verified {
             Ok(is_all) => {
                 if is_all {
                     self.followers.note_word(key, copy);
                 }
-                self.followers.settle(key, copy);
-            }
-            // Who has none owns none.
-            Err(error) if has_none(&error) => {
-                self.followers.note_word(key, copy);
                 self.followers.settle(key, copy);
             }
             Err(error) => {

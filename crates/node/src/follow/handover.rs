@@ -15,7 +15,7 @@ use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
 use super::hands::Hand;
-use super::ownership::{check_same, follower_of, has_none, owned_at};
+use super::ownership::{check_same, follower_of, owned_at};
 use super::target::{Target, target_of};
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
@@ -121,11 +121,8 @@ impl Core {
         to: &Target,
     ) -> Result<Option<handover::Partition>, Failure> {
         self.line_to_target(to).await?;
-        let rival = match self.owner_by(topic, key, to.address.clone()).await {
-            Ok(Some(rival)) => rival,
-            Ok(None) => return Ok(None),
-            Err(error) if has_none(&error) => return Ok(None),
-            Err(error) => return Err(error),
+        let Some(rival) = self.owner_by(topic, key, to.address.clone()).await? else {
+            return Ok(None);
         };
         let known = before.followers.iter().find(|peer| peer.node == to.node);
         let claimant = known.cloned().unwrap_or_else(|| to.as_peer());

@@ -9,7 +9,7 @@ use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
 use super::handover::{LEVEL_PAUSE, is_early};
-use super::ownership::{has_none, not_owner, owned_at};
+use super::ownership::{not_owner, owned_at};
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
@@ -156,20 +156,16 @@ impl Core {
         key: PartitionKey,
         to: &Target,
     ) -> Result<(), Failure> {
-        match self.owner_by(topic, key, to.address.clone()).await {
-            Ok(None) => Ok(()),
-            Ok(Some(rival)) if rival.node() != to.node => {
-                let claim = self.claim_of(topic, key, &rival, &to.as_peer()).await;
-                match claim {
-                    Err(error) if error.is(ErrorCode::Diverged) => Ok(()),
-                    _ => Err(owned_at(topic, key, Some(rival.address))),
-                }
+        let Some(rival) = self.owner_by(topic, key, to.address.clone()).await? else {
+            return Ok(());
+        };
+        if rival.node() != to.node {
+            let claim = self.claim_of(topic, key, &rival, &to.as_peer()).await;
+            if claim.is_err_and(|error| error.is(ErrorCode::Diverged)) {
+                return Ok(());
             }
-            Ok(Some(rival)) => Err(owned_at(topic, key, Some(rival.address))),
-            // It has no such topic any more, and so follows nobody.
-            Err(error) if has_none(&error) => Ok(()),
-            Err(error) => Err(error),
         }
+        Err(owned_at(topic, key, Some(rival.address)))
     }
 
     /// Begins an epoch and takes appends again, as an owner that handed over.
