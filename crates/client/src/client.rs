@@ -167,7 +167,7 @@ impl Inner {
         });
         Ok(Self {
             pool,
-            metadata: Cache::new(config.metadata_age_max),
+            metadata: Cache::new(config.metadata_age_max, config.servers.len()),
             servers: config
                 .servers
                 .iter()

@@ -116,6 +116,19 @@ pub enum Error {
         /// How many there are.
         count: u32,
     },
+    /// Where a record's key goes is not known: as long as the delivery timeout is, a server that may have partitions of the
+    /// topic which no other one has said nothing of it, and those that did do not own all that they have of it.
+    #[error(
+        "where keys of {topic} go is not known: {server} did not say what it has of it within {after:?}, and the others do not own all of it"
+    )]
+    Uncounted {
+        /// The topic.
+        topic: TopicName,
+        /// The server, the first of several.
+        server: Arc<str>,
+        /// How long was waited.
+        after: Duration,
+    },
     /// A record beyond the server's or the producer's limit.
     #[error("a record of {bytes} bytes is beyond the limit of {bytes_max}")]
     RecordTooLarge {
@@ -252,9 +265,11 @@ impl Error {
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::NoServer | Self::Connect { .. } | Self::Lost { .. } | Self::TimedOut { .. } => {
-                true
-            }
+            Self::NoServer
+            | Self::Connect { .. }
+            | Self::Lost { .. }
+            | Self::TimedOut { .. }
+            | Self::Uncounted { .. } => true,
             Self::GivenUp { source, .. } => source.is_unreachable(),
             Self::LookUp { source } => source.is_unreachable(),
             _ => false,
