@@ -33,6 +33,9 @@ pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
     }
     let next = match error {
         Error::NoSuchPartition { .. } => of_code(ErrorCode::UnknownPartition),
+        Error::Uncounted { .. } => {
+            "start it, name the others alone with --server if it is gone for good, or name a --partition"
+        }
         Error::OutOfRange { .. } => of_code(ErrorCode::OutOfRange),
         Error::RecordTooLarge { .. } => of_code(ErrorCode::RecordTooLarge),
         Error::Damaged {

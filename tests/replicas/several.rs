@@ -413,3 +413,23 @@ fn a_measurement_reads_all_partitions_that_any_server_has() {
     assert_eq!(code, Some(0), "{said}");
     assert!(!said.contains("is there already"), "{said}");
 }
+
+/// A copy that answered first decided where keys went, by the partitions that it had.
+#[test]
+fn keys_wait_for_a_silent_owner_until_a_copy_is_promoted_and_others_do_not() {
+    let folder = Folder::new();
+    let (mut a, b, topic) = level_pair(&folder, 3);
+    let both = of([&b, &a]);
+    let keyed = |timeout| {
+        let words = ["produce", "t", "--key-separator", ":", "--timeout", timeout];
+        both.feed(words, b"key:value\n")
+    };
+    a.kill();
+    let said = keyed("2s").failed(4);
+    assert!(
+        said.contains(&a.address()) && said.contains("--partition"),
+        "{said}"
+    );
+    promote(&b, &topic);
+    keyed("1m").done();
+}

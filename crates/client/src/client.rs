@@ -23,7 +23,8 @@ use crate::{Admin, Consumer, ConsumerConfig, Error, Producer, ProducerConfig};
 /// `ClientConfig { timeout: Duration::from_secs(5), ..ClientConfig::new(["127.0.0.1:7400"]) }`
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Addresses, `host:port`, of which at least one has to answer. A topic is looked for at each of them.
+    /// Addresses, `host:port`, of which at least one has to answer. A topic is looked for at each of them. Where one is gone for
+    /// good, and the others do not own all of a topic, keys have nowhere to go ([`Error::Uncounted`]): leave it out then.
     pub servers: Vec<String>,
     /// How long a request may take, retries and the look-up of its topic included; a long poll takes its wait on top, and one
     /// attempt to connect that began in time is let end. Where this program was held up itself, answers that came meanwhile are looked at first.
@@ -167,7 +168,7 @@ impl Inner {
         });
         Ok(Self {
             pool,
-            metadata: Cache::new(config.metadata_age_max),
+            metadata: Cache::new(config.metadata_age_max, config.servers.len()),
             servers: config
                 .servers
                 .iter()

@@ -1,7 +1,8 @@
 //! What can go wrong, and what it means for the caller.
 
+mod fault;
+
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use corelog_protocol::error::{Applied, ErrorBody, ErrorCode, Retry};
 use corelog_protocol::frame::FrameError;
 use corelog_protocol::kind::Kind;
 use corelog_record::{Offset, PartitionId, TopicName};
+
+pub use self::fault::Fault;
 
 /// What a failed request did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +115,19 @@ pub enum Error {
         partition: PartitionId,
         /// How many there are.
         count: u32,
+    },
+    /// Where a record's key goes is not known: as long as the delivery timeout is, a server that may have partitions of the
+    /// topic which no other one has said nothing of it, and those that did do not own all that they have of it.
+    #[error(
+        "where keys of {topic} go is not known: {server} did not say what it has of it within {after:?}, and the others do not own all of it"
+    )]
+    Uncounted {
+        /// The topic.
+        topic: TopicName,
+        /// The server, the first of several.
+        server: Arc<str>,
+        /// How long was waited.
+        after: Duration,
     },
     /// A record beyond the server's or the producer's limit.
     #[error("a record of {bytes} bytes is beyond the limit of {bytes_max}")]
@@ -223,63 +239,6 @@ pub enum Error {
     ClosedInFlight,
 }
 
-/// Why a connection ended or never came to be.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The socket failed.
-    #[error("{source}")]
-    Io {
-        /// The system's error.
-        #[from]
-        source: io::Error,
-    },
-    /// The other side closed it.
-    #[error("closed by the server")]
-    Closed,
-    /// This side closed it.
-    #[error("closed by this program")]
-    Dropped,
-    /// What arrived is no frame.
-    #[error("{source}")]
-    Frame {
-        /// What is wrong with it.
-        source: FrameError,
-    },
-    /// An answer to nothing that was asked.
-    #[error("answer to request {correlation}, which nobody waits for")]
-    Unasked {
-        /// The answer's correlation.
-        correlation: u32,
-    },
-    /// The server said why, and closed.
-    #[error("{body}")]
-    Refused {
-        /// Code, message and detail.
-        body: Box<ErrorBody>,
-    },
-    /// Nothing was heard although something was asked.
-    #[error("nothing heard for {after:?}")]
-    Silent {
-        /// For how long.
-        after: Duration,
-    },
-    /// It took too long to connect.
-    #[error("no connection within {after:?}")]
-    ConnectTimedOut {
-        /// How long was waited.
-        after: Duration,
-    },
-    /// The last attempt failed a moment ago; the next one waits for its turn.
-    #[error("{source} (trying again in {wait:?})")]
-    Resting {
-        /// Until the next attempt.
-        wait: Duration,
-        /// The last failure.
-        source: Arc<Self>,
-    },
-}
-
 impl Error {
     /// Whether the request may have taken effect.
     #[must_use]
@@ -306,9 +265,11 @@ impl Error {
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::NoServer | Self::Connect { .. } | Self::Lost { .. } | Self::TimedOut { .. } => {
-                true
-            }
+            Self::NoServer
+            | Self::Connect { .. }
+            | Self::Lost { .. }
+            | Self::TimedOut { .. }
+            | Self::Uncounted { .. } => true,
             Self::GivenUp { source, .. } => source.is_unreachable(),
             Self::LookUp { source } => source.is_unreachable(),
             _ => false,

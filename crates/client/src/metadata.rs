@@ -11,6 +11,8 @@ use std::time::Duration;
 use corelog_protocol::message::metadata;
 use corelog_protocol::message::settings::TopicSettings;
 use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::Error;
@@ -29,6 +31,8 @@ pub struct Topic {
     pub partitions: Vec<Partition>,
     /// The node that described it.
     pub(crate) teller: Teller,
+    /// True if keys go by these partitions: no server can have more of them that has not said so.
+    pub(crate) is_settled: bool,
 }
 
 /// Who described a topic: each port of that node leads to what it owns of it.
@@ -76,6 +80,7 @@ impl Topic {
             settings: topic.settings,
             partitions,
             teller,
+            is_settled: false,
         }
     }
 
@@ -127,9 +132,12 @@ impl Topic {
 #[derive(Debug)]
 pub(crate) struct Cache {
     age_max: Duration,
+    server_count: usize,
     topics: Mutex<BTreeMap<TopicName, News>>,
     /// Counts changes, so that users of a topic notice them without looking it up.
     generation: AtomicU64,
+    /// Told when a topic is settled, or forgotten.
+    settled: Notify,
     /// Held while asking the server, by a task of its own: many who miss the same topic ask once.
     pub(crate) asking: tokio::sync::Mutex<()>,
     /// Likewise, while each of the servers is asked, which takes a while where one does not answer: by topic.
@@ -156,11 +164,14 @@ struct News {
 }
 
 impl Cache {
-    pub(crate) fn new(age_max: Duration) -> Self {
+    /// Nothing yet, of what so many servers tell.
+    pub(crate) fn new(age_max: Duration, server_count: usize) -> Self {
         Self {
             age_max,
+            server_count,
             topics: Mutex::default(),
             generation: AtomicU64::new(0),
+            settled: Notify::new(),
             asking: tokio::sync::Mutex::default(),
             counting: Mutex::default(),
         }
@@ -197,6 +208,7 @@ impl Cache {
     /// Takes in what a server said.
     pub(crate) fn learn(&self, topic: metadata::Topic, teller: Teller) -> Arc<Topic> {
         let mut topic = Topic::from_wire(topic, teller);
+        topic.is_settled = self.server_count == 1;
         let mut topics = self.lock();
         let (mut counted, mut is_counted_on) = (BTreeSet::new(), false);
         if let Some(news) = topics
@@ -204,6 +216,7 @@ impl Cache {
             .filter(|news| news.topic.id == topic.id)
         {
             topic.keep_partitions(&news.topic);
+            topic.is_settled |= news.topic.is_settled;
             counted.clone_from(&news.counted);
             is_counted_on = news.is_counted_on;
         }
@@ -238,19 +251,48 @@ impl Cache {
         }
     }
 
-    /// Notes that a server said all that it has of the topic.
+    /// Notes that a server said all that it has of the topic. When all have, that is settled.
     pub(crate) fn count(&self, name: &TopicName, server: usize) {
-        if let Some(news) = self.lock().get_mut(name) {
+        let mut topics = self.lock();
+        if let Some(news) = topics.get_mut(name) {
             news.counted.insert(server);
+            if self.server_count <= news.counted.len() {
+                self.note_settled(news);
+            }
         }
     }
 
-    /// Those of so many servers that have not yet said what they have of the topic.
-    pub(crate) fn uncounted(&self, name: &TopicName, servers: usize) -> Vec<usize> {
+    /// The servers that have said what they have of the topic, and those that have not.
+    pub(crate) fn counted(&self, name: &TopicName) -> (Vec<usize>, Vec<usize>) {
         let topics = self.lock();
         let news = topics.get(name);
         let is_counted = |server: &usize| news.is_some_and(|news| news.counted.contains(server));
-        (0..servers).filter(|server| !is_counted(server)).collect()
+        (0..self.server_count).partition(is_counted)
+    }
+
+    /// Notes that keys go by these partitions, unless more of them were told of since.
+    pub(crate) fn settle(&self, topic: &Topic) {
+        let mut topics = self.lock();
+        let news = topics.get_mut(&*topic.name);
+        let is_same = |known: &Topic| {
+            known.id == topic.id && known.partitions.len() == topic.partitions.len()
+        };
+        if let Some(news) = news.filter(|news| is_same(&news.topic)) {
+            self.note_settled(news);
+        }
+    }
+
+    fn note_settled(&self, news: &mut News) {
+        if !news.topic.is_settled {
+            Arc::make_mut(&mut news.topic).is_settled = true;
+            self.generation.fetch_add(1, Ordering::Release);
+            self.settled.notify_waiters();
+        }
+    }
+
+    /// Resolves once a topic is settled or forgotten behind this call.
+    pub(crate) fn settled(&self) -> Notified<'_> {
+        self.settled.notified()
     }
 
     /// If somebody goes on asking them.
@@ -273,6 +315,7 @@ impl Cache {
             news.is_forgotten = true;
         }
         self.generation.fetch_add(1, Ordering::Release);
+        self.settled.notify_waiters();
     }
 
     /// The server that described a topic last, also if that is forgotten.
@@ -315,7 +358,7 @@ mod tests {
     /// Whoever told of a topic and was gone for good was believed for ever.
     #[test]
     fn how_long_a_server_says_nothing_counts_from_the_first_time_and_ends_with_its_word() {
-        let cache = Cache::new(Duration::MAX);
+        let cache = Cache::new(Duration::MAX, 1);
         let name: TopicName = "t".parse().unwrap();
         let told = || metadata::Topic {
             name: name.clone(),

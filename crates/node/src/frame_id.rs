@@ -13,7 +13,7 @@ use corelog_record::CoreId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameId {
     /// Where the client is, by its end of the connection.
-    peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// The number that the client gave its request.
     pub(crate) request: CorrelationId,
 }

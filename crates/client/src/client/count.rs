@@ -1,8 +1,10 @@
 //! How many partitions a topic has: keys go by that, and a server with a copy may have fewer.
 //!
-//! The law: where a server has not said what it has of a topic, it is asked on. Who has to place a key waits for it a while,
-//! unless another one owns all that is known, and goes by what is known then: a server may be gone for good.
+//! The law: where a server has not said what it has of a topic, it is asked on. Who has to place a key waits for it, and fails
+//! when the time is over, since a key that goes by fewer partitions goes to another one than before. One that may be gone for
+//! good is not waited for where the others own all that is known: it cannot have added to that then.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use corelog_protocol::message::replica_status::{self, Role};
 use corelog_record::TopicName;
 use tokio::time::{sleep, timeout};
 
-use super::Inner;
+use super::{Inner, TIMEOUT_MAX};
 use crate::Error;
 use crate::metadata::Topic;
 use crate::retry::Deadline;
@@ -38,13 +40,43 @@ impl Inner {
         counting.await.unwrap_or(Err(Error::Closed))
     }
 
+    /// The same for whoever goes by it to say where keys go, and waits so long until no server can have more partitions that
+    /// has not said so.
+    ///
+    /// # Errors
+    /// [`Error::Uncounted`] if one that may says nothing.
+    pub(crate) async fn topic_for_keys(
+        self: &Arc<Self>,
+        name: &TopicName,
+        time: Duration,
+    ) -> Result<Arc<Topic>, Error> {
+        let deadline = Deadline::within(time.min(TIMEOUT_MAX));
+        loop {
+            // Before the look: what changes behind it is told.
+            let settled = self.metadata.settled();
+            let topic = self.topic_to_count(name).await?;
+            if topic.is_settled {
+                return Ok(topic);
+            }
+            if timeout(deadline.left(), settled).await.is_err() {
+                let uncounted = self.metadata.counted(name).1;
+                let server = uncounted.first().copied().unwrap_or_default();
+                return Err(Error::Uncounted {
+                    topic: name.clone(),
+                    server: Arc::clone(&self.servers[server]),
+                    after: time,
+                });
+            }
+        }
+    }
+
     /// If each of the servers has said what it has of a topic, or is asked on by somebody else.
     fn is_asked(&self, name: &TopicName) -> bool {
         self.is_counted(name) || self.metadata.is_counted_on(name)
     }
 
     fn is_counted(&self, name: &TopicName) -> bool {
-        self.metadata.uncounted(name, self.servers.len()).is_empty()
+        self.metadata.counted(name).1.is_empty()
     }
 
     async fn topic_counted(
@@ -52,45 +84,31 @@ impl Inner {
         deadline: Deadline,
         name: &TopicName,
     ) -> Result<Arc<Topic>, Error> {
-        let mut topic = self.topic_of_all(deadline, name).await?;
-        let waited = deadline.left().min(self.config.connect_timeout);
-        let waited = Deadline::within(waited);
-        while !self.is_counted(name) && !waited.is_over() && !self.is_owned(&topic, waited).await {
-            sleep(ASK_PAUSE.min(waited.left())).await;
-            topic = self.ask_uncounted(waited, topic).await?;
-        }
+        let topic = self.topic_of_all(deadline, name).await?;
         if !self.is_counted(name) {
             self.count_on(name);
         }
         Ok(topic)
     }
 
-    async fn ask_uncounted(
-        &self,
-        deadline: Deadline,
-        topic: Arc<Topic>,
-    ) -> Result<Arc<Topic>, Error> {
-        let uncounted = self.metadata.uncounted(&topic.name, self.servers.len());
-        self.ask_others(deadline, topic, uncounted).await
-    }
-
-    /// If the server that described a topic owns all that is known of it: partitions are added there alone.
-    async fn is_owned(&self, topic: &Topic, deadline: Deadline) -> bool {
+    /// If those that said what they have of a topic own all of it between them: partitions are added where all of them are
+    /// owned, and so at none of the others.
+    async fn is_owned(&self, topic: &Topic) -> bool {
         let request = replica_status::Request {
             topic: TopicName::clone(&topic.name),
             id: Some(topic.id),
             partition: None,
         };
-        let asked = async {
-            let connection = self.connect(topic.teller.server).await?;
-            connection.call(&request, deadline.left()).await
-        };
-        let asked: Result<_, Error> = asked.await;
-        asked.is_ok_and(|told| {
-            let owned = |one: &&replica_status::Partition| one.role == Role::Owner;
-            let owned = told.head.partitions.iter().filter(owned).count();
-            topic.partitions.len() <= owned
-        })
+        let mut owned = BTreeSet::new();
+        for server in self.metadata.counted(&topic.name).0 {
+            if let Ok(told) = self.ask_once(server, &request, self.deadline()).await {
+                let owns = |one: &replica_status::Partition| one.role == Role::Owner;
+                let partitions = told.partitions.into_iter().filter(owns);
+                owned.extend(partitions.map(|one| one.id));
+            }
+        }
+        let mut partitions = topic.partitions.iter();
+        partitions.all(|partition| owned.contains(&partition.id))
     }
 
     /// Goes on asking those that have not said what they have of a topic, as long as there is a client: the first word of
@@ -100,28 +118,36 @@ impl Inner {
             return;
         }
         let (client, name) = (Arc::downgrade(self), name.clone());
-        let mut pause = ASK_PAUSE;
         tokio::spawn(async move {
-            loop {
-                sleep(pause).await;
-                let Some(client) = client.upgrade() else {
-                    return;
-                };
-                pause = (2 * pause).min(client.config.detour.max(ASK_PAUSE));
-                let Some(topic) = client.metadata.known(&name) else {
-                    client.metadata.count_on(&name, false);
-                    return;
-                };
-                // Nobody waits for what comes of it.
-                drop(client.ask_uncounted(client.deadline(), topic).await);
-                if client.is_counted(&name) {
+            let mut pause = ASK_PAUSE;
+            while let Some(client) = client.upgrade() {
+                if !client.count_once_more(&name).await {
                     client.metadata.count_on(&name, false);
                     return;
                 }
+                drop(client);
+                sleep(pause).await;
+                pause = (2 * pause).min(ASK_PAUSE_MAX);
             }
         });
     }
+
+    /// False if the topic is forgotten, or each of the servers has said what it has of it.
+    async fn count_once_more(&self, name: &TopicName) -> bool {
+        let Some(topic) = self.metadata.known(name) else {
+            return false;
+        };
+        if !topic.is_settled && self.is_owned(&topic).await {
+            self.metadata.settle(&topic);
+        }
+        let uncounted = self.metadata.counted(name).1;
+        // Nobody waits for what comes of it.
+        drop(self.ask_others(self.deadline(), topic, uncounted).await);
+        !self.is_counted(name)
+    }
 }
 
-/// Before those are asked again that said nothing.
+/// Before those are asked again that said nothing, at first.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
+/// The longest one: keys may wait for their word.
+const ASK_PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -204,7 +204,7 @@ impl Inner {
     }
 
     /// Asks one of the servers, for no longer than a connection to it may take: another one has answered.
-    async fn ask_once<R: Call>(
+    pub(super) async fn ask_once<R: Call>(
         &self,
         server: usize,
         request: &R,

@@ -33,7 +33,7 @@ pub struct ProducerConfig {
     /// How long one batch may take in all, from its first record on, or where that lingers for longer from the end of its
     /// linger: until then it is tried, as long as every failure says *not applied*, and by then, or a second later if it was sent
     /// in the last one, its outcome is told, whatever it waited for. What was sent and not answered is unknown then. Who has less
-    /// than a second has that for one attempt.
+    /// than a second has that for one attempt. As long may a record with a key wait before, for a server that may know of more partitions.
     pub delivery_timeout: Duration,
     /// Told of every batch once its outcome is settled, in order within a partition; runs on the
     /// producer's tasks and must not block; should it panic, the producer goes on. Where a program

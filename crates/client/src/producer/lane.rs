@@ -16,6 +16,7 @@ use corelog_record::TopicId;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use self::answers::Answers;
+pub(super) use self::attempt::ATTEMPT_MIN;
 use self::attempt::Sent;
 use super::batch::Batch;
 use super::delivery::BatchAck;

@@ -131,8 +131,8 @@ impl Producer {
     ///
     /// # Errors
     /// [`Error::RecordTooLarge`], [`Error::Batch`] (a timestamp out of range),
-    /// [`Error::NoSuchPartition`], [`Error::Refused`] (an unknown topic), or why no server
-    /// answered. The record was not accepted then.
+    /// [`Error::NoSuchPartition`], [`Error::Refused`] (an unknown topic), [`Error::Uncounted`] (where its key goes
+    /// is not known), or why no server answered. The record was not accepted then.
     pub async fn send(
         &self,
         topic: &TopicName,

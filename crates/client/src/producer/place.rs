@@ -7,6 +7,7 @@ use corelog_record::batch::Rules;
 use corelog_record::{PartitionId, TopicId, TopicName};
 use tokio::time::Instant;
 
+use super::lane::ATTEMPT_MIN;
 use super::partitioner::Partitioner;
 use super::queue::Queue;
 use super::{Inner, RECORD_BYTES, State, Target};
@@ -20,6 +21,13 @@ pub(super) struct Wanted<'a> {
     pub(super) partition: Option<PartitionId>,
     pub(super) key: Option<&'a [u8]>,
     pub(super) bytes: usize,
+}
+
+impl Wanted<'_> {
+    /// If its key says where it goes.
+    pub(super) const fn goes_by_key(&self) -> bool {
+        self.partition.is_none() && self.key.is_some()
+    }
 }
 
 /// Where it goes.
@@ -60,7 +68,8 @@ impl Inner {
                 target.topic = topic;
             }
         }
-        if target.asked.elapsed() >= self.client.config.metadata_age_max {
+        let is_old = target.asked.elapsed() >= self.client.config.metadata_age_max;
+        if is_old || (wanted.goes_by_key() && !target.topic.is_settled) {
             return None;
         }
         self.choose(&mut state, wanted).ok()
@@ -124,7 +133,13 @@ impl Inner {
         for _ in 0..ASK_COUNT_MAX {
             // Before the topic: what changes from here on is news.
             let generation = self.client.metadata.generation();
-            let topic = self.client.topic_to_count(name).await?;
+            let topic = match wanted.goes_by_key() {
+                true => {
+                    let time = self.config.delivery_timeout.max(ATTEMPT_MIN);
+                    self.client.topic_for_keys(name, time).await?
+                }
+                false => self.client.topic_to_count(name).await?,
+            };
             let rules = self.rules(name).await?;
             let mut state = self.lock();
             // Lanes end when nothing is sent, and leave something behind.

@@ -10,7 +10,7 @@ use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{PartitionId, Record, TopicName};
 use corelog_client::{
-    Client, ClientConfig, ConsumerConfig, End, ProducerConfig, Start, partition_of_key,
+    Client, ClientConfig, ConsumerConfig, End, Error, ProducerConfig, Start, partition_of_key,
 };
 use tokio::time::timeout;
 
@@ -225,24 +225,16 @@ async fn a_key_waits_for_a_server_that_is_away_for_a_moment_unless_another_one_o
     let producer = client.producer(ProducerConfig::default());
     copied.set_away(true);
     copied.follow();
-    let key = (0..).map(|number| format!("key {number}").into_bytes());
-    let mut moved = key.filter(|key| partition_of_key(key, 2) != partition_of_key(key, 4));
-    let key = moved.next().unwrap();
-    let keyed = Record {
-        key: Some(key.clone()),
-        ..record("value")
-    };
     let sending = tokio::spawn({
         let topic = copied.topic.clone();
-        async move { producer.send(&topic, None, keyed).await.unwrap().await }
+        async move { producer.send(&topic, None, moved()).await.unwrap().await }
     });
     // It is asked a second time what it is, and so a third time what the other one has.
     let asked = |server: &Server| 1 < server.count(None, "ReplicaStatus");
     copied.copy.until(asked).await;
     copied.set_away(false);
     let sent = timeout(PATIENCE, sending).await.unwrap().unwrap();
-    let expected = PartitionId::new(partition_of_key(&key, 4));
-    assert_eq!(sent.unwrap().partition, expected);
+    assert_eq!(sent.unwrap().partition, place_among(4));
 
     // Where it is the owner nobody waits.
     copied.copy.script(|_| Act::Serve);
@@ -251,6 +243,91 @@ async fn a_key_waits_for_a_server_that_is_away_for_a_moment_unless_another_one_o
         .await;
     let producer = client.producer(ProducerConfig::default());
     copied.set_away(true);
-    let sent = producer.send(&copied.topic, None, record("value"));
+    let sent = producer.send(&copied.topic, None, moved());
     drop(timeout(PATIENCE, sent).await.unwrap().unwrap());
+}
+
+/// It was waited for as long as to connect may take, and keys went by the two partitions of the copy then.
+#[tokio::test]
+async fn a_key_is_given_up_with_an_error_where_a_server_that_may_have_more_partitions_stays_silent()
+{
+    let copied = Copied::start().await;
+    let client = copied
+        .connect_to_copy_first(Duration::from_millis(50))
+        .await;
+    let producer = client.producer(ProducerConfig {
+        delivery_timeout: Duration::ZERO,
+        ..ProducerConfig::default()
+    });
+    copied.set_away(true);
+    copied.follow();
+    // What says itself where it goes, or goes anywhere, waits for nobody.
+    for partition in [None, Some(PartitionId::new(1))] {
+        let sent = producer.send(&copied.topic, partition, record("value"));
+        sent.await.unwrap().await.unwrap();
+    }
+    let given_up = producer.send(&copied.topic, None, moved()).await;
+    let error = given_up.unwrap_err();
+    assert!(error.is_unreachable());
+    match error {
+        Error::Uncounted { server, .. } => assert_eq!(*server, copied.whole.shared.to_string()),
+        other => panic!("{other}"),
+    }
+    copied.set_away(false);
+    let sent = loop {
+        if let Ok(sent) = producer.send(&copied.topic, None, moved()).await {
+            break sent.await.unwrap();
+        }
+    };
+    assert_eq!(sent.partition, place_among(4));
+}
+
+/// Two that own a half each were asked on for a third one that was gone for good.
+#[tokio::test]
+async fn a_key_waits_for_no_server_that_is_gone_where_others_own_the_topic_between_them() {
+    let [one, other, gone] = [
+        Server::start(1).await,
+        Server::start(1).await,
+        Server::start(1).await,
+    ];
+    let topic = one.topic("numbers", 4);
+    other.copy(&one);
+    for (server, followed) in [(&one, [0, 1]), (&other, [2, 3])] {
+        server.state.lock().unwrap().followed = followed.map(PartitionId::new).into();
+    }
+    let servers = [&one, &other, &gone].map(|server| server.shared.to_string());
+    let config = ClientConfig {
+        servers: servers.into(),
+        ..config(&one)
+    };
+    drop(gone);
+    let client = Client::connect(config).await.unwrap();
+    let producer = client.producer(ProducerConfig {
+        delivery_timeout: Duration::from_secs(3600),
+        ..ProducerConfig::default()
+    });
+    let sent = timeout(PATIENCE, producer.send(&topic, None, moved())).await;
+    assert_eq!(
+        sent.unwrap().unwrap().await.unwrap().partition,
+        place_among(4)
+    );
+}
+
+/// A record whose key goes to one of two partitions, and to another one of four.
+fn moved() -> Record {
+    Record {
+        key: Some(moved_key()),
+        ..record("value")
+    }
+}
+
+fn moved_key() -> Vec<u8> {
+    let keys = (0..).map(|number| format!("key {number}").into_bytes());
+    let mut moved = keys.filter(|key| partition_of_key(key, 2) != partition_of_key(key, 4));
+    moved.next().unwrap()
+}
+
+/// Where its key goes among so many partitions.
+fn place_among(count: u32) -> PartitionId {
+    PartitionId::new(partition_of_key(&moved_key(), count))
 }

@@ -76,6 +76,8 @@ pub(crate) struct State {
     pub(crate) advertised_cores: Vec<String>,
     pub(crate) advertised_shared: String,
     pub(crate) limits: hello::Limits,
+    /// The partitions, of any topic, that are another one's.
+    pub(crate) followed: Vec<PartitionId>,
     script: Script,
     counts: BTreeMap<(Option<usize>, &'static str), usize>,
     /// Those that are open.
@@ -104,6 +106,7 @@ impl Server {
             advertised_cores: cores.iter().map(|core| address(core).to_string()).collect(),
             advertised_shared: address(&shared).to_string(),
             limits: hello::Limits::default(),
+            followed: Vec::new(),
             script: Box::new(|_| Act::Serve),
             counts: BTreeMap::new(),
             connection_count: 0,

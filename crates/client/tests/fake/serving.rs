@@ -7,6 +7,7 @@ use corelog_client::protocol::answer;
 use corelog_client::protocol::error::{Applied, ErrorBody, ErrorCode};
 use corelog_client::protocol::frame::{CorrelationId, Decoder, Peek};
 use corelog_client::protocol::kind::Kind;
+use corelog_client::protocol::message::replica_status::Role;
 use corelog_client::protocol::message::{
     Call, delete_topic, describe_topic, fetch, hello, list_offsets, list_snapshots, metadata, ping,
     produce, replica_status, snapshot,
@@ -286,7 +287,7 @@ impl One<'_> {
         self.ok::<metadata::Request>(&head, &[]);
     }
 
-    /// It owns all that it has.
+    /// It owns what it does not follow.
     fn replica_status(&self, asked: &replica_status::Request) {
         let state = self.port.state.lock().unwrap();
         let topic = state.topics.get(&asked.topic);
@@ -294,8 +295,15 @@ impl One<'_> {
             panic!("it has no such topic");
         };
         let count = u32::try_from(partitions.len()).unwrap();
-        let owned = |id| replica_status::Partition::owned(PartitionId::new(id), Offset::ZERO);
-        let partitions = (0..count).map(owned).collect();
+        let role = |id| match state.followed.contains(&id) {
+            true => Role::Follower,
+            false => Role::Owner,
+        };
+        let partition = |id| replica_status::Partition {
+            role: role(id),
+            ..replica_status::Partition::owned(id, Offset::ZERO)
+        };
+        let partitions = (0..count).map(PartitionId::new).map(partition).collect();
         drop(state);
         self.ok::<replica_status::Request>(&replica_status::Answer { id, partitions }, &[]);
     }

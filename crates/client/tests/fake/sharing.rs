@@ -16,7 +16,7 @@ use crate::memory::{
 };
 use crate::producing::{P0, on_produce, outcomes};
 use crate::server::{Act, Server};
-use crate::{config, connect, error};
+use crate::{config, connect, error, record};
 
 /// It took all of the memory: nothing of it was in flight, so that no answer to it was missed.
 #[tokio::test]
@@ -195,4 +195,44 @@ async fn no_batch_in_trouble_lingers_where_another_partition_waits_for_its_share
     producer.flush().await;
     kept.await.unwrap();
     waiting.await.unwrap();
+}
+
+/// Where it waited first it was given memory, or about to be, and waited there for as much again: more than there is.
+#[tokio::test]
+async fn a_record_without_a_key_never_waits_for_memory_that_it_was_given_where_it_waited_first() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    let producer = connect(&server).await.producer(small());
+    // Where the next one without a key would go as well, and then does not: it waits at the other one.
+    let first = send(&producer, &topic, None, 0).await.unwrap();
+    let next = first.await.unwrap().partition;
+    refuse(&server, &[0, 1]);
+    let mut deliveries = vec![begin_trouble(&server, &producer, &topic).await];
+    deliveries.push(send(&producer, &topic, P1, 0).await.unwrap());
+    let seen = server.state.lock().unwrap().count_all("Produce");
+    server
+        .until(|server| server.state.lock().unwrap().count_all("Produce") >= seen + 20)
+        .await;
+    // More than those in trouble may hold, and than half of the memory.
+    let large = || record(vec![0; MEMORY_BYTES * 6 / 10]);
+    let mut in_front = Box::pin(producer.send(&topic, Some(next), large()));
+    assert_waits(&mut in_front).await;
+    let mut waiting = Box::pin(producer.send(&topic, None, large()));
+    assert_waits(&mut waiting).await;
+    // It holds memory until somebody says where it goes.
+    let unknown = server.topic("unknown", 1);
+    server.script(|seen| match seen.request {
+        Request::Metadata(_) => Act::Ignore,
+        _ => Act::Serve,
+    });
+    let mut holding = Box::pin(producer.send(&unknown, P0, record(vec![0; MEMORY_BYTES / 2])));
+    assert_waits(&mut holding).await;
+    assert!(outcomes(deliveries).await.iter().all(Result::is_ok));
+    // In its turn it waits for memory now, and then where nobody is in front of it any more.
+    assert_waits(&mut waiting).await;
+    drop(in_front);
+    assert_waits(&mut waiting).await;
+    drop(holding);
+    let sent = timeout(Duration::from_secs(15), waiting).await.unwrap();
+    assert_eq!(sent.unwrap().await.unwrap().partition, next);
 }

@@ -91,3 +91,26 @@ impl Traffic {
         self.sent_bytes.set(self.sent_bytes.get() + bytes as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::link::tests::linked;
+    use super::*;
+    use crate::core::tests::with_core;
+    use crate::rt::tests::ways_given;
+
+    /// Thousands of them were told in one go, and nobody else had the core meanwhile.
+    #[test]
+    fn others_have_the_core_between_any_two_connections_that_are_told() {
+        with_core(|core| async move {
+            let connections = Connections::new(PerAddress::default(), Semaphore::new(1 << 30));
+            let mut clients = Vec::new();
+            for _ in 0..3 {
+                let (link, client) = linked(&core).await;
+                connections.begin(&link);
+                clients.push(client);
+            }
+            assert_eq!(ways_given(connections.snapshot(core.id)).await, 3);
+        });
+    }
+}

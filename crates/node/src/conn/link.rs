@@ -14,7 +14,7 @@ use futures_lite::FutureExt;
 use super::connections::Traffic;
 use super::intake::Intake;
 use super::out::{Chunk, Out};
-use super::untaken;
+use super::untaken::{self, Held};
 use crate::core::{Acks, Core};
 use crate::frame_id::FrameId;
 use crate::metrics::{add, count_numbered, sub};
@@ -215,6 +215,16 @@ impl Link {
         taken
     }
 
+    /// What its client holds of the core's room while `sending` is sent, which was taken: what waits behind that as well.
+    pub(super) fn held(&self, sending: Held) -> Held {
+        // What is sent is counted with what waits until it was.
+        let sending = Held {
+            answers: 0,
+            ..sending
+        };
+        self.out.borrow().held_with(sending)
+    }
+
     /// When it was idle last, which matters if that has a limit.
     fn note_answered(&self) {
         if !self.core.shared.limits.idle_timeout.is_zero() {
@@ -371,3 +381,6 @@ impl Link {
         });
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 
+use super::untaken::Held;
 use crate::router::{Batches, Room};
 
 /// Behind so many bytes of frames the next begin in memory of their own: what grows by doubling holds up to twice what
@@ -28,13 +29,14 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// How much of the core's room it takes until all of it was sent.
-    pub(super) fn held(&self) -> usize {
-        let held = |chunk: &Chunk| match chunk {
-            Chunk::Bytes(_) => 0,
-            Chunk::Batches(_, room) => room.bytes(),
-        };
-        self.answer_bytes + self.chunks.iter().map(held).sum::<usize>()
+    /// How much of the core's room it takes until all of it was sent, beside what is `held`.
+    pub(super) fn held_with(&self, held: Held) -> Held {
+        let answers = held.answers + self.answer_bytes;
+        let held = Held { answers, ..held };
+        self.chunks.iter().fold(held, |held, chunk| match chunk {
+            Chunk::Bytes(_) => held,
+            Chunk::Batches(_, room) => held.with(room),
+        })
     }
 
     /// Where the next frame goes, in `spare` if it is the first one.

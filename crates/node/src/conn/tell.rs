@@ -257,3 +257,26 @@ async fn gather<T>(
     }
     Ok(gathered)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::tests::{topic, with_core};
+    use crate::rt::tests::ways_given;
+
+    /// An answer of all topics held up a core for as long as it took to put together.
+    #[test]
+    fn others_have_the_core_while_many_topics_are_told() {
+        with_core(|core| async move {
+            let telling = |core: Rc<Core>| async move {
+                let request = metadata::Request { topics: None };
+                ways_given(metadata_of(&core, request)).await
+            };
+            let put = |number| core.routes.borrow_mut().put(topic(number).0);
+            (1..=64).for_each(put);
+            assert_eq!(telling(Rc::clone(&core)).await, 0);
+            (65..=129).for_each(put);
+            assert_eq!(telling(Rc::clone(&core)).await, 2);
+        });
+    }
+}

@@ -11,7 +11,8 @@ use corelog_protocol::message::Call;
 
 use crate::core::Core;
 use crate::failure::{self, Failure, MEMORY_RETRY_MS, busy};
-use crate::rt::{self, Permit, Written};
+use crate::router::Room;
+use crate::rt::{self, Permit, Semaphore, Written};
 
 /// An answer of at most this is always given: a connection has a bounded number of requests under way.
 const SMALL_BYTES: usize = 1 << 10;
@@ -46,26 +47,64 @@ impl Core {
         self.answer_bytes.set(self.answer_bytes.get() - bytes);
     }
 
-    /// If others wait for room to be answered in, or soon will.
-    fn is_short_of_answers(&self) -> bool {
+    /// How much of the room that others wait for, or soon will, a client has that holds so much.
+    fn missed(&self, held: Held) -> usize {
         let budget = &self.shared.budget;
-        let is_full = self.answer_bytes.get() > budget.answers / 4 * 3;
-        let is_full = is_full || self.send_small_budget.available() < budget.send_small / 4;
-        is_full || self.send_budget.available() < budget.send / 4
+        let is_short = |room: &Semaphore, all| room.available() < all / 4;
+        let rooms = [
+            (
+                self.answer_bytes.get() > budget.answers / 4 * 3,
+                held.answers,
+            ),
+            (is_short(&self.send_budget, budget.send), held.batches),
+            (
+                is_short(&self.send_small_budget, budget.send_small),
+                held.small,
+            ),
+        ];
+        let missed = rooms.into_iter().filter(|(is_short, _)| *is_short);
+        missed.map(|(_, bytes)| bytes).sum()
     }
 
-    /// If others need the room, and who holds so much of it has taken too little between two looks.
-    fn is_stalled_by(&self, taken: u64, held: u64) -> bool {
-        taken < TAKEN_MIN.max(held / TAKEN_PART) && self.is_short_of_answers()
+    /// If others need the room that a client holds, which has taken too little of it between two looks. Next to nothing is
+    /// not missed.
+    fn is_stalled_by(&self, taken: u64, held: Held) -> bool {
+        let missed = self.missed(held);
+        SMALL_BYTES < missed && taken < TAKEN_MIN.max(missed as u64 / TAKEN_PART)
     }
 }
 
-/// Ready with an error once a client that holds so many bytes of room takes too little while others need it.
-pub(super) async fn stalled<T>(core: &Core, written: &Written, held: usize) -> io::Result<T> {
+/// What a client holds of each of a core's rooms to be answered in, in bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Answers but for their batches.
+    pub(super) answers: usize,
+    /// Batches, but for small ones that have room of their own.
+    pub(super) batches: usize,
+    pub(super) small: usize,
+}
+
+impl Held {
+    /// The same with the room of an answer's batches.
+    pub(super) fn with(mut self, room: &Room) -> Self {
+        match room.is_small() {
+            true => self.small += room.bytes(),
+            false => self.batches += room.bytes(),
+        }
+        self
+    }
+}
+
+/// Ready with an error once a client takes too little while others need what it has `held` by then.
+pub(super) async fn stalled<T>(
+    core: &Core,
+    written: &Written,
+    held: impl Fn() -> Held,
+) -> io::Result<T> {
     loop {
         let before = written.bytes();
         rt::sleep(LOOK_EVERY).await;
-        if core.is_stalled_by(written.bytes() - before, held as u64) {
+        if core.is_stalled_by(written.bytes() - before, held()) {
             return Err(io::ErrorKind::TimedOut.into());
         }
     }
@@ -172,15 +211,42 @@ mod tests {
     #[test]
     fn who_holds_much_room_that_others_need_takes_a_part_of_it_or_is_cut() {
         with_core(|core| async move {
-            let much = 16 << 20;
+            let batches = |batches| Held {
+                batches,
+                ..Held::default()
+            };
+            let much = batches(16 << 20);
             assert!(!core.is_stalled_by(0, much), "nobody needs it");
             let all = core.send_budget.available();
             let _others = core.send_budget.try_acquire(all).unwrap();
             assert!(core.is_stalled_by((512 << 10) - 1, much));
             assert!(!core.is_stalled_by(512 << 10, much));
-            let little = 64 << 10;
+            let little = batches(64 << 10);
             assert!(core.is_stalled_by(TAKEN_MIN - 1, little));
             assert!(!core.is_stalled_by(TAKEN_MIN, little));
+        });
+    }
+
+    /// A reader of batches was cut, which waited for its own network, while others left their Metadata untaken.
+    #[test]
+    fn who_holds_much_of_one_room_is_not_cut_where_another_one_is_short() {
+        with_core(|core| async move {
+            let (much, next_to_nothing) = (16 << 20, SMALL_BYTES);
+            let held = |[answers, batches, small]: [usize; 3]| Held {
+                answers,
+                batches,
+                small,
+            };
+            let is_cut = |holds| core.is_stalled_by(0, held(holds));
+            core.hold_answer(core.shared.budget.answers);
+            assert!(is_cut([much, 0, 0]));
+            assert!(!is_cut([next_to_nothing, much, much]));
+            core.release_answer(core.shared.budget.answers);
+            for (room, is_small) in [(&core.send_budget, false), (&core.send_small_budget, true)] {
+                let _others = room.try_acquire(room.available()).unwrap();
+                assert_eq!(is_cut([much, much, 0]), !is_small);
+                assert_eq!(is_cut([much, 0, much]), is_small);
+            }
         });
     }
 

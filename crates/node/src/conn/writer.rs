@@ -9,7 +9,7 @@ use futures_lite::FutureExt;
 
 use super::link::Link;
 use super::out::{Chunk, Out};
-use super::untaken::stalled;
+use super::untaken::{Held, stalled};
 use crate::metrics::add;
 use crate::router::Batches;
 use crate::rt::{self, WriteHalf};
@@ -45,7 +45,8 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
         // Whoever takes a byte now and then is not reading either.
         let slack = Duration::from_secs((out.bytes / SLOWEST_BYTES_PER_SECOND) as u64);
         let limit = link.core.shared.limits.write_timeout + slack;
-        let (written, held) = (sender.written(), out.held());
+        let (written, taken) = (sender.written(), out.held_with(Held::default()));
+        let held = || link.held(taken);
         let sending = send(&link, &mut sender, &mut out, &mut gathered);
         let cut = async {
             dead.as_mut().await;

@@ -274,10 +274,37 @@ fn since(at: Instant) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use corelog_record::{Chain, CopyId, HistoryId, Ordinal};
     use corelog_storage::format::edit::Point;
 
     use super::*;
+    use crate::core::tests::{topic, with_core};
+    use crate::rt::tests::ways_given;
+
+    /// A node with thousands of copies told of them all in one go.
+    #[test]
+    fn others_have_the_core_between_any_two_topics_and_replicas_that_are_told() {
+        with_core(|core| async move {
+            for number in 1..=3 {
+                core.routes.borrow_mut().put(topic(number).0);
+            }
+            assert_eq!(ways_given(core.replica_snapshots()).await, 3);
+            let (topic, _) = topic(4);
+            let mut topic = Arc::unwrap_or_clone(topic);
+            topic.owners = vec![core.id; 2];
+            for partition in [0, 1].map(PartitionId::new) {
+                let replica = Replica {
+                    role: Role::Fenced,
+                    ..Replica::owner(partition)
+                };
+                topic.replicas.insert(partition, replica);
+            }
+            core.routes.borrow_mut().put(Arc::new(topic));
+            assert_eq!(ways_given(core.replica_snapshots()).await, 3 + 1 + 2);
+        });
+    }
 
     /// A handover was written down while a group was on its way to the disk. Its target, promoted then, had
     /// all that was durable, so nothing was said to be lost, and the group was acknowledged after that.

@@ -28,6 +28,8 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Room {
     of_connection: Permit,
     of_core: Permit,
+    /// Of what the core has for small answers.
+    is_small: bool,
 }
 
 impl Room {
@@ -36,6 +38,7 @@ impl Room {
         Some(Self {
             of_connection: connection.try_acquire(ANSWER_BYTES_MAX)?,
             of_core: core.send_budget.try_acquire(ANSWER_BYTES_MAX)?,
+            is_small: false,
         })
     }
 
@@ -52,7 +55,12 @@ impl Room {
     /// # Errors
     /// As [`take`](Room::take).
     pub(super) async fn small(core: &Core, connection: &Semaphore) -> Result<Self, Failure> {
-        Self::wait(connection, &core.send_small_budget, SMALL_BYTES as u64).await
+        let bytes = SMALL_BYTES as u64;
+        let room = Self::wait(connection, &core.send_small_budget, bytes).await?;
+        Ok(Self {
+            is_small: true,
+            ..room
+        })
     }
 
     /// The connection's own comes first: who does not read holds up nobody else.
@@ -62,17 +70,24 @@ impl Room {
             Some(of_core) => Ok(Self {
                 of_connection,
                 of_core,
+                is_small: false,
             }),
             None => Err(failure::untaken()),
         }
     }
 
     #[cfg(test)]
-    pub(super) fn of(of_connection: Permit, of_core: Permit) -> Self {
+    pub(crate) fn of(of_connection: Permit, of_core: Permit) -> Self {
         Self {
             of_connection,
             of_core,
+            is_small: false,
         }
+    }
+
+    /// If it is of what the core has for small answers.
+    pub(crate) const fn is_small(&self) -> bool {
+        self.is_small
     }
 
     /// How much memory an answer may hold.

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,6 +21,17 @@ pub(crate) fn on_core<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F
         .expect("a core starts")
         .join()
         .expect("the test passes");
+}
+
+/// How often what is done gives others the core, where a slice is over each time.
+pub(crate) async fn ways_given(done: impl Future) -> usize {
+    // It stays over until the core looks, which this one does not let it.
+    while poll_once(yield_if_needed()).await.is_some() {}
+    let (mut done, mut count) = (pin!(done), 0);
+    while poll_once(done.as_mut()).await.is_none() {
+        count += 1;
+    }
+    count
 }
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

@@ -247,4 +247,4 @@ impl Lane {
 }
 
 /// However little time a batch has, or has left: a server that is well takes as long, now and then.
-const ATTEMPT_MIN: Duration = SILENCE_MAX;
+pub(in crate::producer) const ATTEMPT_MIN: Duration = SILENCE_MAX;

@@ -1,5 +1,6 @@
 //! Calls that nobody waits for any more, and who finds a place.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use corelog_protocol::message::fetch;
@@ -46,10 +47,12 @@ fn has_room_for_question(lane: &Lane, frame: Option<FrameId>) -> bool {
     has_room_to_ask(lane, Ask::Segments { key, from }, frame)
 }
 
-/// Whether there is one for a client's search.
-fn has_room_for_search(lane: &Lane) -> bool {
+/// Whether there is one for a search of the client at this port.
+fn has_room_for_search(lane: &Lane, client: u16) -> bool {
     let (key, seek) = (key(), Seek::Latest);
-    has_room_to_ask(lane, Ask::Find { key, seek }, Some(frame()))
+    let peer = SocketAddr::from(([127, 0, 0, 1], client));
+    let frame = FrameId::new(peer, CorrelationId::new(1));
+    has_room_to_ask(lane, Ask::Find { key, seek }, Some(frame))
 }
 
 fn has_room_to_ask(lane: &Lane, ask: Ask, frame: Option<FrameId>) -> bool {
@@ -135,14 +138,31 @@ fn what_clients_ask_leaves_a_quarter_of_the_places_to_produces_and_to_the_node()
 fn searches_leave_half_of_the_places_of_what_clients_ask_to_the_rest_of_it() {
     let (lanes, inbox) = way();
     let lane = lane(&lanes);
-    let searches = (0..9).take_while(|_| has_room_for_search(lane));
+    let searches = (0..9).take_while(|client| has_room_for_search(lane, *client));
     assert_eq!(searches.count(), 3);
     assert!(has_room_for_question(lane, Some(frame())));
     let id = inbox.requests.try_recv().unwrap().id;
     let what = Answered::Told(Err(full()));
     lane.take(Reply { id, what });
-    assert!(has_room_for_search(lane), "one is done");
-    assert!(!has_room_for_search(lane));
+    assert!(has_room_for_search(lane, 9), "one is done");
+    assert!(!has_room_for_search(lane, 10));
+}
+
+/// Others' searches were refused for as long as it went on.
+#[test]
+fn one_client_that_searches_on_and_on_leaves_places_to_others() {
+    let (lanes, inbox) = way();
+    let lane = lane(&lanes);
+    let floods = (0..9).take_while(|_| has_room_for_search(lane, 1));
+    assert_eq!(floods.count(), 2);
+    assert!(has_room_for_search(lane, 2));
+    for _ in 0..3 {
+        let id = inbox.requests.try_recv().unwrap().id;
+        let what = Answered::Told(Err(full()));
+        lane.take(Reply { id, what });
+    }
+    let again = (0..9).take_while(|_| has_room_for_search(lane, 1));
+    assert_eq!(again.count(), 2, "what it had came back");
 }
 
 #[test]
