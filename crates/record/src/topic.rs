@@ -49,6 +49,11 @@ impl TopicName {
     /// # Errors
     /// What of the text no topic name has.
     pub fn new(name: &str) -> Result<Self, TopicNameError> {
+        Self::check(name)?;
+        Ok(Self(name.into()))
+    }
+
+    fn check(name: &str) -> Result<(), TopicNameError> {
         if name.is_empty() || name.len() > Self::BYTES_MAX {
             return Err(TopicNameError::Length { found: name.len() });
         }
@@ -59,7 +64,7 @@ impl TopicName {
         if name == "." || name == ".." {
             return Err(TopicNameError::Dots);
         }
-        Ok(Self(name.into()))
+        Ok(())
     }
 
     /// The name as text.
@@ -86,7 +91,9 @@ impl TryFrom<String> for TopicName {
     type Error = TopicNameError;
 
     fn try_from(name: String) -> Result<Self, Self::Error> {
-        Self::new(&name)
+        Self::check(&name)?;
+        // A request's name is decoded at its length: nothing is copied.
+        Ok(Self(name.into_boxed_str()))
     }
 }
 
