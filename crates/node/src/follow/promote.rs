@@ -252,7 +252,8 @@ impl Core {
             let given_at = newest.min(at.epoch).unwrap_or_default();
             router::check_promise(self, key, given_at).await.ok()?;
             let is_equal = (at.offset, at.chain) == (durable.offset, durable.chain);
-            (is_equal && there.end == durable.offset).then_some(Source::Level(given_at))
+            let is_all = there.end == durable.offset && there.error.is_none();
+            (is_equal && is_all).then_some(Source::Level(given_at))
         };
         let told = rt::timeout(GONE_TIMEOUT, asked).await;
         if let (None, Some(address)) = (&told, asking.take()) {
