@@ -192,7 +192,7 @@ impl Core {
         }
         self.durable(key, end).await?;
         let Epoch { epoch, lineage, .. } = self.begin_above(key).await?;
-        router::take_over_replica(self, topic, key, given_at, move |mut replica| {
+        router::take_over_replica(self, topic.clone(), key, given_at, move |mut replica| {
             check_same(&before, &replica)?;
             replica.role = Role::Owner;
             replica.sources.clear();
@@ -202,6 +202,7 @@ impl Core {
             Ok(replica)
         })
         .await?;
+        self.give_up_received(&topic, key, end);
         Ok((epoch, lineage, end))
     }
 
