@@ -153,8 +153,12 @@ const fn of_code(code: ErrorCode) -> &'static str {
             "choose another name, or `corelog snapshot delete` one"
         }
         E::UnknownRestore => "`corelog topic list` shows if it came to its end; else restore again",
-        E::NotOwner | E::ReadOnly | E::NotFollower => {
+        E::NotOwner | E::NotFollower => {
             "`corelog topic describe` shows who owns it; name that server with --server"
+        }
+        E::ReadOnly => {
+            "mend the disk, then `corelog partition reopen`; if it does not give the end any more, have a copy take over: \
+             `corelog promote`"
         }
         E::OutOfRange | E::PastHighWatermark => {
             "`corelog offsets` shows where each log begins and ends"
@@ -244,6 +248,14 @@ mod tests {
             body: Box::new(body),
         };
         assert_eq!(of_client(&error), None);
+    }
+
+    /// Whoever met damage at the end of a log was sent to its owner, which is the very server that has it.
+    #[test]
+    fn who_meets_a_log_that_takes_no_more_is_not_sent_to_its_owner() {
+        let next = of_code(ErrorCode::ReadOnly);
+        assert!(!next.contains("who owns it"), "{next}");
+        assert!(next.contains("`corelog partition reopen`"), "{next}");
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! claims   a partition that several copies may own has one owner, or none
 //! fence    an old owner that comes back takes no more appends
 //! heal     damage of either copy heals by the other
+//! ended    an owner's log that ends, for damage, before what it acknowledged
 //! rot      of what a copy goes on from, and nobody has met
 //! faults   rounds of trouble, by a seed
 //! ```
@@ -34,6 +35,7 @@ mod claims;
 mod command;
 mod copies;
 mod doubt;
+mod ended;
 mod faults;
 mod fence;
 mod follow;

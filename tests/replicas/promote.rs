@@ -1,7 +1,7 @@
 //! A follower becomes the owner while the old one is gone; what the old one had alone goes to
 //! quarantine when it rejoins.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::kind::Kind;
@@ -119,6 +119,23 @@ fn a_partition_of_which_nothing_was_copied_is_promoted_by_its_number_alone() {
     let named = [&promoting[..], &["--partition", "2"]].concat();
     b.corelog().run(named).done();
     assert_eq!(role(2), Role::Owner);
+}
+
+/// They took their space until a start that came a day later.
+#[test]
+fn what_a_copy_received_behind_its_end_goes_when_it_is_promoted() {
+    let folder = Folder::new();
+    let (_a, b, topic, end) = cut_off(&folder, 4);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let [repair, behind] = [(0, ".1"), (end.get(), "")].map(|(base, generation)| {
+        let name = format!("0/{base:020}{generation}.log.{}.partial", now.as_millis());
+        let file = b.topic_dir(&topic).join(name);
+        std::fs::write(&file, b"some of it").unwrap();
+        file
+    });
+    promote(&b, &topic);
+    until("it is gone", || !behind.exists());
+    assert!(repair.exists());
 }
 
 /// It was refused behind the owner's becoming fenced, which it stayed.

@@ -49,6 +49,29 @@ impl Usage {
 /// # Errors
 /// Any error of the disk.
 pub async fn trim<D: Dir>(dir: &D, torn_bytes_max: u64) -> Result<(Usage, Vec<Name>), Error> {
+    // An unfinished file is but a part of what is still where it was, and goes as torn bytes do.
+    let is_torn = |name: &Name| name.reason == Reason::Torn || is_unfinished(name);
+    sift(dir, torn_bytes_max, is_torn).await
+}
+
+/// Removes all torn files of the quarantine `dir`, where a log finds no space to be opened in, and says which. What others
+/// are writing there stays theirs.
+///
+/// # Errors
+/// Any error of the disk.
+pub async fn make_room<D: Dir>(dir: &D) -> Result<Vec<Name>, Error> {
+    let is_torn = |name: &Name| name.reason == Reason::Torn && !is_unfinished(name);
+    let (_, removed) = sift(dir, 0, is_torn).await?;
+    Ok(removed)
+}
+
+/// Removes the oldest of the files that are torn until those left have at most `bytes_max` bytes. Returns what is there
+/// afterwards, and what was removed, the oldest first.
+async fn sift<D: Dir>(
+    dir: &D,
+    bytes_max: u64,
+    is_torn: impl Fn(&Name) -> bool,
+) -> Result<(Usage, Vec<Name>), Error> {
     let entries = list(dir).await?;
     let mut usage = Usage::default();
     let mut removed = Vec::new();
@@ -57,38 +80,18 @@ pub async fn trim<D: Dir>(dir: &D, torn_bytes_max: u64) -> Result<(Usage, Vec<Na
         let Ok(name) = entry.name.parse::<Name>() else {
             continue;
         };
-        // An unfinished file is but a part of what is still where it was, and goes as torn bytes do.
-        let reason = match is_unfinished(&name) {
-            true => Reason::Torn,
-            false => name.reason,
-        };
-        let is_too_much = usage.of(Reason::Torn).bytes + entry.bytes > torn_bytes_max;
-        if reason == Reason::Torn && (is_too_much || !removed.is_empty()) {
+        let is_torn = is_torn(&name);
+        let is_too_much = usage.of(Reason::Torn).bytes + entry.bytes > bytes_max;
+        if is_torn && (is_too_much || !removed.is_empty()) {
             remove(dir, &entry.name).await?;
             removed.push(name);
         } else {
+            let reason = if is_torn { Reason::Torn } else { name.reason };
             usage.add(reason, entry.bytes);
         }
     }
     removed.reverse();
     Ok((usage, removed))
-}
-/// Removes all torn files of the quarantine `dir`, where a log finds no space to be opened in, and says which. What others
-/// are writing there stays theirs.
-///
-/// # Errors
-/// Any error of the disk.
-pub async fn make_room<D: Dir>(dir: &D) -> Result<Vec<Name>, Error> {
-    let mut removed = Vec::new();
-    for entry in list(dir).await?.into_iter().filter(|entry| !entry.is_dir) {
-        let name = entry.name.parse::<Name>().ok();
-        let torn = name.filter(|name| name.reason == Reason::Torn && !is_unfinished(name));
-        if let Some(name) = torn {
-            remove(dir, &entry.name).await?;
-            removed.push(name);
-        }
-    }
-    Ok(removed)
 }
 
 async fn remove<D: Dir>(dir: &D, name: &str) -> Result<(), Error> {

@@ -31,6 +31,11 @@ pub(super) struct Again {
 }
 
 impl Again {
+    /// Whether nothing comes behind the next try.
+    pub(super) fn is_last(&self) -> bool {
+        OPEN_AGAIN_TRIES <= self.tries
+    }
+
     /// Notes that it could not be opened.
     fn failed(&mut self, is_unread: bool, now: Instant) {
         let wait = OPEN_AGAIN_EVERY * 2_u32.saturating_pow(self.tries.min(8));
@@ -91,6 +96,12 @@ impl Core {
             found.state = SlotState::Failed;
             found.again.failed(is_unread, rt::now());
         }
+    }
+
+    /// Whether a partition that the disk does not give is to be opened with what it gives: it was waited for.
+    pub(super) fn is_tried_last(&self, slot: SlotId) -> bool {
+        let slots = self.slots.borrow();
+        slots.get(slot).is_some_and(|slot| slot.again.is_last())
     }
 
     /// The partition that the disk did not give and that has waited longest for another try.
@@ -240,7 +251,9 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{topic, with_core};
+    use corelog_protocol::error::ErrorCode;
+
+    use super::super::tests::{batches, produce, topic, with_core};
     use super::*;
     use crate::partition::Refusal;
 
@@ -286,6 +299,34 @@ mod tests {
             core.set_failed(unread.0, true);
             let later = begun + Duration::from_secs(3600);
             assert_eq!(core.next_unread(later), None, "a person decides");
+        });
+    }
+
+    /// A bad sector at the end kept all that precedes it from readers until somebody copied the disk.
+    #[test]
+    fn the_last_try_of_a_partition_takes_what_the_disk_gives_of_it() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let slot = core.slot_of(key).unwrap();
+            produce(&core, key, &batches(10_000)).await;
+            core.reopen_partition(key).await.unwrap();
+            for _ in 0..OPEN_AGAIN_TRIES {
+                assert!(!core.is_tried_last(slot));
+                core.set_failed(slot, true);
+            }
+            assert!(core.is_tried_last(slot));
+            // What the last one finds is not waited for again by who reopens it.
+            let store = "topics/topic-1/0/00000000000000000000.log";
+            let store = core.shared.data_dir.join(store);
+            let store = std::fs::OpenOptions::new().write(true).open(store);
+            store.unwrap().set_len(5_000).unwrap();
+            for _ in 0..2 {
+                core.reopen_partition(key).await.unwrap();
+                let read_only = core.check_not_read_only(key).unwrap_err();
+                assert!(read_only.is(ErrorCode::ReadOnly));
+                assert!(core.is_tried_last(slot));
+            }
         });
     }
 

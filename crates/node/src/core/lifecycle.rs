@@ -236,7 +236,10 @@ impl Core {
         let dir = catalog::partition_dir(&self.root, &topic.name, key.partition);
         let quarantine = catalog::quarantine_dir(&self.root);
         let identity = Identity::new(key.topic, key.partition);
-        let options = self.options_of(topic, key.partition);
+        let options = Options {
+            ends_before_unread: self.is_tried_last(slot),
+            ..self.options_of(topic, key.partition)
+        };
         let now = rt::clocks();
         let opened = Log::open(dir, quarantine, identity, options, self.seed(), now).await;
         let (log, report) = match opened {
@@ -275,11 +278,14 @@ impl Core {
         let Some(topic) = topic else { return };
         log.set_options(self.options_of(&topic, key.partition));
         let policy = policy_of(&topic, key.partition);
-        let durable = log.durable();
+        let (durable, is_read_only) = (log.durable(), log.read_only_from().is_some());
         let partition = Partition::new(log, generation, policy, rt::wall_clock());
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             found.state = SlotState::Open(Box::new(partition));
-            found.again = Default::default();
+            // Whoever reopens one that ends before what the disk does not give has the disk asked once.
+            if !is_read_only {
+                found.again = Default::default();
+            }
             // A board of its own: recovery may end below what an earlier opening had told.
             found.board = Board::at(durable);
         }

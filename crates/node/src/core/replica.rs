@@ -55,7 +55,7 @@ impl Core {
         checked.map_err(|refusal| error_of(&refusal))
     }
 
-    /// Checks that a log of this core ends where it can be cut.
+    /// Checks that a log of this core ends where it is known to: else it is neither cut there nor given to who ends there.
     ///
     /// # Errors
     /// `ReadOnly`; as [`Core::place`].

@@ -32,7 +32,7 @@ impl Core {
     ///
     /// # Errors
     /// `NotOwner`, `NotFollower` or `Diverged` if the target is none to give it to; `NotOwner` also if it owns the partition
-    /// without all that is here: this node is fenced then; `Busy` while its owner is changed otherwise. `NotEqual` if the follower does not come near, or level, in time, has not
+    /// without all that is here: this node is fenced then; `ReadOnly` if damage ends the log here; `Busy` while its owner is changed otherwise. `NotEqual` if the follower does not come near, or level, in time, has not
     /// the topic's settings and partitions, or still has what is gone here; `SourceUnavailable` if it does not answer: the partition may
     /// take no appends then until this is asked again, or aborted.
     pub(crate) async fn hand_over(
@@ -45,13 +45,18 @@ impl Core {
         let before = self.replica(key)?;
         let address = target_of(&topic, key, &before, to)?;
         let to = self.target_at(address, before.target).await?;
+        if before.role != Role::Owner
+            && let Some(done) = self.done_before(&topic, key, &before, &to).await?
+        {
+            return Ok(done);
+        }
+        // Behind its end may stand what the target does not have.
+        self.check_not_read_only(key)?;
         if before.role == Role::Owner {
             // Before anything is written down: whoever names the wrong node loses nothing by it.
             self.until_near(&hand, &topic, key, &to).await?;
             self.until_alike(&hand, &topic, key, &to).await?;
             self.check_unclaimed(&topic, key, &before).await?;
-        } else if let Some(done) = self.done_before(&topic, key, &before, &to).await? {
-            return Ok(done);
         }
         let handing = Replica {
             role: Role::HandingOver,

@@ -11,6 +11,7 @@ use corelog_protocol::message::repair_topic::{Partition, Replaced};
 use corelog_record::{Offset, TopicName};
 use corelog_storage::format::edit::{Point, Seal};
 use corelog_storage::intake::Ready;
+use corelog_storage::log::Chore;
 
 use super::address::check_addresses;
 use super::files::{seal_of, why_not};
@@ -179,13 +180,16 @@ impl Core {
         let begun = rt::now();
         let (base, bytes) = (wanted.seal.digest.base, wanted.seal.digest.bytes);
         let (ready, from) = self.receive_again(topic, key, wanted, sources).await?;
-        self.change(key, Change::Replace(ready)).await?;
+        let quarantined = match self.change(key, Change::Replace(ready)).await? {
+            Chore::Replaced { quarantined, .. } => quarantined,
+            _ => None,
+        };
         let took = rt::now().saturating_duration_since(begun);
         add(&self.counters.repaired_segments_total, 1);
         add(&self.counters.repaired_bytes_total, bytes);
         let took_ms = rt::millis(took);
         tracing::warn!(
-            %topic, partition = key.partition.get(), segment = base.get(), bytes, from, took_ms,
+            %topic, partition = key.partition.get(), segment = base.get(), bytes, from, took_ms, quarantined,
             "repaired: a damaged segment was replaced by a peer's"
         );
         Ok(Replaced {

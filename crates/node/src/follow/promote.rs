@@ -192,7 +192,7 @@ impl Core {
         }
         self.durable(key, end).await?;
         let Epoch { epoch, lineage, .. } = self.begin_above(key).await?;
-        router::take_over_replica(self, topic, key, given_at, move |mut replica| {
+        router::take_over_replica(self, topic.clone(), key, given_at, move |mut replica| {
             check_same(&before, &replica)?;
             replica.role = Role::Owner;
             replica.sources.clear();
@@ -202,6 +202,7 @@ impl Core {
             Ok(replica)
         })
         .await?;
+        self.give_up_received(&topic, key, end);
         Ok((epoch, lineage, end))
     }
 
@@ -252,7 +253,8 @@ impl Core {
             let given_at = newest.min(at.epoch).unwrap_or_default();
             router::check_promise(self, key, given_at).await.ok()?;
             let is_equal = (at.offset, at.chain) == (durable.offset, durable.chain);
-            (is_equal && there.end == durable.offset).then_some(Source::Level(given_at))
+            let is_all = there.end == durable.offset && there.error.is_none();
+            (is_equal && is_all).then_some(Source::Level(given_at))
         };
         let told = rt::timeout(GONE_TIMEOUT, asked).await;
         if let (None, Some(address)) = (&told, asking.take()) {

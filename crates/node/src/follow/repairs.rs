@@ -129,8 +129,7 @@ impl Repairs {
 }
 
 impl Repairing {
-    /// Notes which segments a round replaced. Returns whether one of them was not replaced lately: each time that one is, its
-    /// old store goes to quarantine.
+    /// Notes which segments a round replaced. Returns whether one of them was not replaced lately.
     fn note_replaced(&mut self, replaced: &[Replaced], now: Instant) -> bool {
         let is_late = |at: &Instant| now.saturating_duration_since(*at) < LATELY;
         self.lately.retain(|_, at| is_late(at));

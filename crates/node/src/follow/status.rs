@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::{self, Partition, Receiving};
 use corelog_record::{Offset, PartitionId, TopicId};
 use corelog_storage::format::replica::{Peer, Replica, Role};
@@ -120,6 +121,11 @@ impl Core {
             repairs: self.repairs.count(key),
             ..Partition::owned(partition, end.unwrap_or_default())
         };
+        // A copy that ends where this log can be read to need not have all of it.
+        let read_only = self.check_not_read_only(key).err();
+        told.error = read_only
+            .filter(|why| why.is(ErrorCode::ReadOnly))
+            .map(|why| *why);
         if let Some(following) = self.followings.of(key) {
             tell_progress(&following, &mut told);
             // How far a log is behind that is not open is not known.

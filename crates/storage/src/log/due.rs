@@ -202,19 +202,22 @@ impl<D: Dir> Log<D> {
         !self.is_full() && waiting.is_some_and(|base| self.segment_at(base).store.is_none())
     }
 
-    /// Removing what nothing names any more, but for so many `spares` that may become the next store.
-    pub(super) fn plan_remove(&mut self, now: Timestamp, mut spares: usize) -> Option<Work<D>> {
+    /// Removing what nothing names any more, but for so many `spares` that may become the next store. The newest of them stay:
+    /// between those and the log there is no gap to whoever knows of stores alone.
+    pub(super) fn plan_remove(&mut self, now: Timestamp, spares: usize) -> Option<Work<D>> {
         if now < self.remove_retry_at {
             return None;
         }
+        let waiting = self.garbage.iter().filter(|garbage| garbage.is_spare());
+        let mut surplus = waiting.count().saturating_sub(spares);
         let is_free = |garbage: &mut Garbage<D>| {
-            // Reads finish: what they use goes when they are done with it.
-            if garbage.store.is_pinned() {
-                return false;
+            if garbage.is_spare() {
+                let is_surplus = surplus > 0;
+                surplus -= usize::from(is_surplus);
+                return is_surplus;
             }
-            let is_spare = garbage.is_reusable && spares > 0;
-            spares -= usize::from(is_spare);
-            !is_spare
+            // Reads finish: what they use goes when they are done with it.
+            !garbage.store.is_pinned()
         };
         let garbage: Vec<_> = self.garbage.extract_if(.., is_free).collect();
         let is_any = !garbage.is_empty();

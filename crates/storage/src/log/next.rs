@@ -100,13 +100,12 @@ impl<D: Dir> Log<D> {
         let active = self.active();
         active.store.as_ref()?;
         let extent = space::next(active, self.group_bytes, &self.options)?;
-        let is_spare = |garbage: &Garbage<D>| garbage.is_reusable && !garbage.store.is_pinned();
-        let spare = self.garbage.iter().position(is_spare);
+        let spare = self.garbage.iter().position(Garbage::is_spare);
         Some(Work::Next(Next {
             dir: self.dir.clone(),
             extent,
             hurry: self.hurry.clone(),
-            used: spare.map(|spare| self.garbage.swap_remove(spare)),
+            used: spare.map(|spare| self.garbage.remove(spare)),
             is_refused: false,
             made: None,
         }))

@@ -84,14 +84,14 @@ impl<D: Dir> Log<D> {
         let (mut seed, now) = (seed, now.into());
         let copy = CopyId::from_bytes(draw(&mut seed, &identity));
         let lineage = Lineage::from_bytes(draw(&mut seed, &identity));
-        let (interval_bytes, ownership) = (options.index_interval_bytes, options.ownership);
         let context = Context {
             dir: dir.clone(),
             quarantine: quarantine.clone(),
             identity,
-            interval_bytes,
+            interval_bytes: options.index_interval_bytes,
             now,
-            ownership,
+            ownership: options.ownership,
+            ends_before_unread: options.ends_before_unread,
             lineage,
         };
         let mut log = Self::empty(dir, quarantine, identity, options, (seed, copy), now.time);

@@ -62,6 +62,9 @@ pub struct Options {
     /// Appended bytes that may wait for the disk, those of a flush under way not counted (16 MiB,
     /// which is one group).
     pub pending_bytes_max: usize,
+    /// Whether what the disk does not give at the end counts as damage when the log is opened. If not, as a rule, the log
+    /// is not opened: the disk may give it the next time. Nothing is cut in either case.
+    pub ends_before_unread: bool,
 }
 
 impl Default for Options {
@@ -74,6 +77,7 @@ impl Default for Options {
             rules: batch::Rules::default(),
             tail_bytes_max: 8 << 20,
             pending_bytes_max: UNSYNCED_BYTES_MAX,
+            ends_before_unread: false,
         }
     }
 }

@@ -56,14 +56,14 @@ pub enum Chore {
         /// The log end, which is durable.
         log_end: Offset,
     },
-    /// A segment has new files; its old store is in quarantine.
+    /// A segment has new files; its old store is in quarantine, or one that was damaged before it.
     Replaced {
         /// The base offset of the segment.
         segment: Offset,
         /// How many bytes of batches.
         bytes: u64,
-        /// The name of the old store in quarantine; `None` if there was none, or it could not be moved
-        /// yet: opening the log does that.
+        /// The name of the old store in quarantine; `None` if there was none, or another one is there, or it could not
+        /// be moved yet: opening the log does that.
         quarantined: Option<String>,
     },
     /// The log is an empty copy of another one.

@@ -13,7 +13,7 @@ use super::outcome::Chore;
 use super::sums::Sums;
 use super::work::{Garbage, Work, remove};
 use super::{Event, Identity, Log};
-use crate::disk::Dir;
+use crate::disk::{Dir, Entry};
 use crate::error::At;
 use crate::format::damage;
 use crate::format::edit::{Edit, Generation, Settings};
@@ -21,7 +21,7 @@ use crate::format::quarantine::{Name, Reason};
 use crate::intake::Ready;
 use crate::manifest::Manifest;
 use crate::quarantine;
-use crate::segment::{Index, Segment, Stage};
+use crate::segment::{self, Index, Segment, Stage};
 use crate::store::Store;
 use crate::{Error, Now};
 
@@ -55,7 +55,7 @@ impl<D: Dir> Replace<D> {
         Ok(())
     }
 
-    /// Moves the old store to quarantine. Returns its name there, if there was one.
+    /// Moves the old store to quarantine, or removes it. Returns its name there, if it has one.
     async fn move_away(&mut self) -> Result<Option<String>, Error> {
         let Some(Old {
             store,
@@ -80,8 +80,13 @@ impl<D: Dir> Replace<D> {
             position: Position::ZERO,
             file: store.name().to_owned(),
         };
-        let name = quarantine::free(name, &taken).to_string();
         let dir = &self.install.dir;
+        if has_one(&taken, &name) {
+            // All that was promised of it stands in the new one. On a disk that does not keep that there would be no end of them.
+            remove(dir, store.name()).await?;
+            return Ok(None);
+        }
+        let name = quarantine::free(name, &taken).to_string();
         match dir.rename(store.name(), &self.quarantine, &name).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|e| store.at().io("move to quarantine", e))?,
@@ -95,8 +100,8 @@ impl<D: Dir> Replace<D> {
 
 impl<D: Dir> Log<D> {
     /// Plans to put the segment `ready` in the place of the one that the log has at its base: reads go
-    /// to the new files, damage of the old ones is forgotten, and the old store goes to quarantine. The
-    /// log goes on meanwhile. If the new store is not there any more, the plan fails with
+    /// to the new files, damage of the old ones is forgotten, and the old store goes to quarantine, unless that has a
+    /// damaged store of the segment already. The log goes on meanwhile. If the new store is not there any more, the plan fails with
     /// [`Error::ReceivedGone`], and nothing has changed.
     ///
     /// # Errors
@@ -228,4 +233,16 @@ impl<D: Dir> Log<D> {
         let changes: BTreeMap<_, _> = keys.map(|key| (key.clone(), None)).collect();
         (!changes.is_empty()).then_some(Edit::Settings(Settings { changes }))
     }
+}
+
+/// Whether a store of the same segment, of whichever generation, is in quarantine for the same reason as that which is to be
+/// called `name`.
+fn has_one(taken: &[Entry], name: &Name) -> bool {
+    let wanted = segment::name::base(&name.file);
+    let mut taken = taken.iter().filter_map(|entry| entry.name.parse().ok());
+    taken.any(|found: Name| {
+        let is_of = (found.topic, found.partition) == (name.topic, name.partition);
+        let is_same = (found.reason, found.position) == (name.reason, name.position);
+        is_of && is_same && segment::name::base(&found.file) == wanted
+    })
 }

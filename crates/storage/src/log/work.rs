@@ -166,6 +166,13 @@ pub(super) struct Garbage<D: Dir> {
     pub(super) is_reusable: bool,
 }
 
+impl<D: Dir> Garbage<D> {
+    /// Whether the store may become the next one now.
+    pub(super) fn is_spare(&self) -> bool {
+        self.is_reusable && !self.store.is_pinned()
+    }
+}
+
 impl<D: Dir> Remove<D> {
     /// Removes what can be removed; what cannot stays garbage.
     async fn run(&mut self) -> Result<(), Error> {

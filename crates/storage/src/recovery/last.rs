@@ -80,9 +80,9 @@ impl<D: Dir> Recovery<D> {
                 if data_end <= position {
                     break;
                 }
-                if data_end - position <= UNSYNCED_BYTES_MAX as u64 {
-                    // A batch may stand there that was acknowledged: the log stays closed until the disk gives it, or
-                    // somebody gives it up.
+                let is_little = data_end - position <= UNSYNCED_BYTES_MAX as u64;
+                if is_little && !self.is_in_doubt(&survey) {
+                    // A batch may stand there that was acknowledged: the log stays closed until the disk gives it.
                     if let Some(unread) = survey.take_unread() {
                         return Err(unread.error);
                     }
@@ -100,8 +100,11 @@ impl<D: Dir> Recovery<D> {
                 }
             }
             if !survey.resync().await? {
-                survey.damaged(end.offset, promised.max(end.offset.plus(1)));
-                let from = end.offset;
+                let (from, to) = (end.offset, promised.max(end.offset.plus(1)));
+                match self.is_in_doubt(&survey) {
+                    true => survey.doubted(from, to),
+                    false => survey.damaged(from, to),
+                }
                 self.findings.read_only_from = Some(from);
                 self.findings.events.note(Event::ReadOnly { from });
                 segment.end.offset = promised.max(end.offset);
@@ -144,6 +147,13 @@ impl<D: Dir> Recovery<D> {
         }
         self.findings.torn = torn;
         Ok(())
+    }
+
+    /// Whether what is bad where `survey` stopped is neither torn nor known to be damaged: the disk did not give all up to
+    /// there, and somebody decided not to wait for that any longer.
+    fn is_in_doubt(&self, survey: &Survey<D>) -> bool {
+        let is_unread = survey.unread().is_some() || !survey.unread_damage().is_empty();
+        self.context.ends_before_unread && is_unread
     }
 
     /// The bytes of the last, partial block of the active store.

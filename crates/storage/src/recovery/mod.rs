@@ -73,6 +73,8 @@ pub(crate) struct Context<D: Dir> {
     pub(crate) interval_bytes: u32,
     pub(crate) now: Now,
     pub(crate) ownership: Ownership,
+    /// Whether what the disk does not give at the end is damage.
+    pub(crate) ends_before_unread: bool,
     /// The lineage of the epoch that begins, if one does.
     pub(crate) lineage: Lineage,
 }

@@ -7,6 +7,7 @@ use crate::Error;
 use crate::disk::Dir;
 use crate::error::At;
 use crate::intake::partial;
+use crate::log::Ownership;
 use crate::segment::name;
 
 impl<D: Dir> Recovery<D> {
@@ -36,6 +37,21 @@ impl<D: Dir> Recovery<D> {
         let entries = dir.list().await;
         self.entries = entries.map_err(|e| At::dir(&dir).io("list", e))?;
         Ok(())
+    }
+
+    /// Whether what the file `partial` holds of a segment may yet come into the log: in the place of one that it has, or behind
+    /// all that it has. That is the source's of a log that follows, and of another one nobody's.
+    pub(super) fn may_come_in(&self, partial: &str) -> bool {
+        let store = partial::parse(partial).map(|(store, _)| store);
+        let named = store.and_then(|store| name::base(store).zip(name::generation(store)));
+        let Some((base, generation)) = named else {
+            return false;
+        };
+        let segments = self.manifest.state().segments();
+        match segments.binary_search_by_key(&base, |segment| segment.base) {
+            Ok(at) => segments[at].generation <= generation,
+            Err(at) => at == segments.len() && self.context.ownership == Ownership::Follower,
+        }
     }
 
     /// Whether the manifest names `store`, with a seal of `bytes` bytes, and it is not there.

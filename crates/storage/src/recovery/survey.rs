@@ -107,11 +107,22 @@ impl<D: Dir> Survey<D> {
 
     /// Notes damage where the survey stopped.
     pub(super) fn damaged(&mut self, from: Offset, to: Offset) {
-        let segment = self.of.base.offset;
-        let damage = Damage { from, to, segment };
+        if self.unread.is_some() {
+            return self.doubted(from, to);
+        }
+        self.damage.push(self.damage_at(from, to));
+    }
+
+    /// Notes damage where the survey stopped which may be none, once the disk gives all.
+    pub(super) fn doubted(&mut self, from: Offset, to: Offset) {
+        let damage = self.damage_at(from, to);
         self.damage.push(damage);
-        let is_unread = self.unread.is_some();
-        self.unread_damage.extend(is_unread.then_some(damage));
+        self.unread_damage.push(damage);
+    }
+
+    fn damage_at(&self, from: Offset, to: Offset) -> Damage {
+        let segment = self.of.base.offset;
+        Damage { from, to, segment }
     }
 
     /// Has nothing from `end` on be of this store. Batches that say so are not those that were added.

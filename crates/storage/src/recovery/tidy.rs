@@ -167,7 +167,8 @@ impl<D: Dir> Recovery<D> {
         let name = entry.name.as_str();
         let segments = self.manifest.state().segments();
         let is_ours = name == manifest::NAME || name == mark::NAME;
-        if is_ours || entry.is_dir || partial::is_kept(name, self.context.now.time) {
+        let is_awaited = partial::is_kept(name, self.context.now.time) && self.may_come_in(name);
+        if is_ours || entry.is_dir || is_awaited {
             return Ok(Verdict::Keep);
         }
         // An index only repeats what a store says.

@@ -69,9 +69,8 @@ pub(crate) struct Order {
     pub(crate) rate: u64,
     /// How long a source may send nothing.
     pub(crate) patience: Duration,
-    /// Whether nothing else that was received from the first segment on is taken in any more: what came of others
-    /// is given up.
-    pub(crate) is_alone: bool,
+    /// From here on nothing else that was received is taken in any more: what came of other segments is given up.
+    pub(crate) alone_from: Option<Offset>,
 }
 
 /// A segment that is wanted.

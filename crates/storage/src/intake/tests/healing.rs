@@ -84,6 +84,34 @@ fn a_damaged_segment_is_healed_its_damage_forgotten_and_the_old_file_quarantined
     }
 }
 
+/// A disk that kept it for a minute put one more into quarantine each minute, for as long as somebody read there.
+#[test]
+fn of_a_segment_that_is_damaged_again_and_again_one_store_is_kept() {
+    let source = Source::new(25);
+    let (root, mut log) = replica(&source);
+    for number in [2, 1, 2, 2, 1] {
+        let base = source.sealed[number].1.digest.base;
+        let generation = log.generation_next(base) - 1;
+        let store = name::store(base, generation);
+        let bit = u64::from(generation) + 5;
+        root.child("p0").flip(&store, bit).unwrap();
+        assert!(!scrub(&mut log).is_empty());
+        let healed = heal(&root, &mut log, &source, number);
+        let Chore::Replaced { quarantined, .. } = healed else {
+            panic!("{healed:?}")
+        };
+        assert_eq!(quarantined.is_some(), generation == 0, "{quarantined:?}");
+        settle(&mut log, at(32)).unwrap();
+        assert!(
+            !files(&root).contains(&store),
+            "neither is it left where it was"
+        );
+        assert_eq!(scrub(&mut log), []);
+    }
+    let kept = block_on(root.child("quarantine").list()).unwrap();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+}
+
 #[test]
 fn a_missing_store_is_healed_as_well() {
     let source = Source::new(25);

@@ -489,11 +489,36 @@ fn files_that_were_given_up_are_removed_by_an_opening_a_day_later_and_not_before
     block_on(intake.park()).unwrap();
     let day = 24 * 60 * 60 * 1_000;
     for (now, left) in [(at(6), 1), (at(4 + day), 1), (at(5 + day), 0)] {
-        let (log, report) = open(&root, small(), 3, now).unwrap();
+        let (log, report) = open(&root, follower(), 3, now).unwrap();
         assert!(report.quarantined.is_empty());
         drop(log);
         assert_eq!(partials(&root), left);
     }
+}
+
+/// They stayed for a day in which it was started, and for good where it was not.
+#[test]
+fn what_was_received_behind_a_log_that_follows_no_more_goes_with_the_next_opening() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+    let ready = [0, 1].map(|number| block_on(receive(&root, &source, number, 5_000)).unwrap());
+    install(&mut log, ready.into()).unwrap();
+    drop(log);
+    // What is to repair a segment, and what would come behind the end.
+    for (number, generation) in [(1, 1), (2, 0)] {
+        let of = source.of(number, generation);
+        let mut intake = block_on(Intake::open(&root.child("p0"), of, at(5))).unwrap();
+        block_on(intake.push(&source.bytes(number)[..5_000])).unwrap();
+        block_on(intake.park()).unwrap();
+    }
+    drop(open(&root, follower(), 3, at(6)).unwrap());
+    assert_eq!(partials(&root), 2);
+    drop(open(&root, small(), 3, at(7)).unwrap());
+    assert_eq!(partials(&root), 1);
+    let intake = block_on(Intake::open(&root.child("p0"), source.of(1, 1), at(8))).unwrap();
+    assert!(0 < intake.resumed_bytes(), "a repair is gone on with");
 }
 
 /// They stayed until an opening a day later, as large as their segments, and each time that a source let

@@ -12,6 +12,7 @@ use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on};
 use crate::log::{Hold, Log, Options};
 use crate::planted::{self, Bug};
+use crate::repair::{Known, plan};
 use crate::testing::{batch, chore, flush, open, read_all};
 
 /// The log keeps so many bytes: the active segment and the one before.
@@ -108,6 +109,32 @@ fn a_store_that_retention_lets_go_becomes_the_next_one() {
         "{report:?}"
     );
     assert!(read_all(&log, log.log_start()).unwrap() == kept);
+}
+
+/// The oldest of those that left at once waited: a repair that knew of the stores alone took the others for lost ones.
+#[test]
+fn of_the_stores_that_leave_at_once_those_wait_behind_which_the_log_goes_on() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, options(), 1, at(0)).unwrap();
+    for number in 0..8 {
+        turn_keeping(&mut log, number, ByteSize::from_mib(16));
+    }
+    turn(&mut log, 8);
+    for number in 9..12 {
+        chores(&mut log, i64::from(number), false);
+        assert!(0 < waiting(&root));
+        let left = root.fork();
+        block_on(left.child("p0").remove("manifest")).unwrap();
+        let known = Known {
+            topic: Some(crate::testing::identity().topic),
+            partition: Some(crate::testing::identity().partition),
+            now: at(20),
+            seed: 5,
+            interval_bytes: options().index_interval_bytes,
+        };
+        block_on(plan(left.child("p0"), known, &mut |_| {})).unwrap();
+        turn(&mut log, number);
+    }
 }
 
 /// The byte of which the one value of each batch is made.

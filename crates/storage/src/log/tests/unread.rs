@@ -6,7 +6,7 @@ use crate::disk::faulty::FaultyDir;
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on};
 use crate::format::mark::SLOT_BYTES;
-use crate::log::{Event, Log, OpenReport, ReadError};
+use crate::log::{AppendError, Event, Log, OpenReport, ReadError};
 use crate::testing::{batch, flush, identity, open, read_all, settle};
 use crate::{Error, mark};
 use corelog_record::Offset;
@@ -86,6 +86,102 @@ fn what_cannot_be_read_behind_the_mark_keeps_the_log_closed_until_it_can() {
         assert_eq!(report.quarantined, [] as [String; 0]);
         assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
     }
+}
+
+/// Opens the log with what the disk gives of it.
+fn open_before_unread(disk: &Disk) -> (Log<Disk>, OpenReport) {
+    let options = crate::log::Options {
+        ends_before_unread: true,
+        ..options()
+    };
+    open(disk, options, 9, at(100)).unwrap()
+}
+
+/// A bad sector at the end kept all that precedes it from readers, for good.
+#[test]
+fn a_log_that_is_opened_before_what_cannot_be_read_serves_that_and_cuts_nothing() {
+    for is_mark_kept in [true, false] {
+        let disk = disk();
+        let log = filled(&disk, 5);
+        let all = read_all(&log, Offset::ZERO).unwrap();
+        drop(log);
+        if !is_mark_kept {
+            block_on(disk.child("p0").remove(mark::NAME)).unwrap();
+        }
+        let before = read(&disk, STORE);
+        lose(&disk, 4);
+        let (mut log, report) = open_before_unread(&disk);
+        assert!(report.is_read_only && report.torn.is_none(), "{report:?}");
+        assert_eq!((report.log_end, log.durable()), (offset(4), offset(4)));
+        let [damage] = report.damage[..] else {
+            panic!("{report:?}")
+        };
+        assert_eq!((damage.from, damage.to), (offset(4), offset(5)));
+        let events = log.take_events();
+        assert!(events.contains(&Event::ReadOnly { from: offset(4) }));
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all[..4]);
+        let read_on = log.plan_read(offset(4), Offset::MAX, 0);
+        assert!(matches!(read_on, Err(ReadError::Damaged { .. })));
+        let refused = log.append(&batch(&[b"x"], at(0)), at(0)).unwrap_err();
+        assert!(matches!(refused, AppendError::ReadOnly { .. }), "{refused}");
+        settle(&mut log, at(150)).unwrap();
+        block_on(log.close(at(200))).unwrap();
+        drop(log);
+        assert_closed(&disk);
+        disk.faults().clear();
+        assert_eq!(read(&disk, STORE), before);
+        let (log, report) = reopen(&disk);
+        assert!(report.torn.is_none() && report.damage.is_empty());
+        assert!(!report.is_read_only, "{report:?}");
+        assert_eq!(report.quarantined, [] as [String; 0]);
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+    }
+}
+
+#[test]
+fn a_log_goes_on_behind_what_cannot_be_read_where_sound_batches_follow() {
+    for lost in 0..4 {
+        let disk = disk();
+        let log = filled(&disk, 5);
+        let all = read_all(&log, Offset::ZERO).unwrap();
+        drop(log);
+        lose(&disk, lost);
+        let (mut log, report) = open_before_unread(&disk);
+        assert!(!report.is_read_only && report.torn.is_none(), "{report:?}");
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        let behind = usize::try_from(lost).unwrap() + 1;
+        assert_eq!(read_all(&log, offset(lost + 1)).unwrap(), all[behind..]);
+        append(&mut log);
+        settle(&mut log, at(150)).unwrap();
+        block_on(log.close(at(200))).unwrap();
+        drop(log);
+        disk.faults().clear();
+        let (log, report) = reopen(&disk);
+        assert!(report.damage.is_empty(), "{report:?}");
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap()[..5], all);
+        assert_eq!(log.log_end(), offset(6));
+    }
+}
+
+/// What a failing disk gives behind that need not be what was written.
+#[test]
+fn what_is_bad_behind_what_cannot_be_read_is_cut_once_all_can_be() {
+    let disk = disk();
+    drop(filled(&disk, 5));
+    let torn = 8 * (4 * BATCH_BYTES + BLOCK);
+    disk.inner().child("p0").flip(STORE, torn).unwrap();
+    let before = read(&disk, STORE);
+    lose(&disk, 1);
+    let (log, report) = open_before_unread(&disk);
+    assert!(report.is_read_only && report.torn.is_none(), "{report:?}");
+    assert_eq!(log.read_only_from(), Some(offset(4)));
+    drop(log);
+    disk.faults().clear();
+    assert_eq!(read(&disk, STORE), before);
+    let (_, report) = reopen(&disk);
+    assert_eq!(report.log_end, offset(4));
+    assert!(report.torn.is_some(), "{report:?}");
+    assert!(report.damage.is_empty(), "none is remembered: {report:?}");
 }
 
 #[test]

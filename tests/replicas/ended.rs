@@ -1,0 +1,93 @@
+//! An owner whose log ends, for damage, before what it acknowledged: neither its followers give up what they have beyond, nor
+//! is one that ends where it does taken to have all.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::replica_status::{Role, State};
+use corelog_record::batch::Codec;
+use corelog_record::{Offset, Position};
+
+use super::copies::{chain_at, level_pair, segments, status};
+use super::handover::{handing, pair};
+use super::heal::first_store;
+use super::lossless::left_handing_over;
+use super::node::Node;
+use super::promote::promoting;
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::stores::flip;
+use crate::support::wire::{Target, batch};
+
+/// Kills a node and starts it again with a log that ends before the batch at `position` of its first store: how long that is
+/// cannot be told, and more lies behind it than is ever torn.
+fn end_before(node: &mut Node, position: Position) {
+    let data = node.server().ready.data.clone();
+    node.kill();
+    let store = first_store(&data);
+    // The highest byte of its length.
+    flip(&store, position.get() + 8);
+    let file = OpenOptions::new().write(true).open(&store).unwrap();
+    let behind = file.metadata().unwrap().len() + (17 << 20);
+    file.write_all_at(&[1], behind).unwrap();
+    std::fs::remove_file(store.with_file_name("mark")).unwrap();
+    node.up();
+}
+
+fn assert_takes_nothing(node: &Node, topic: &Target) {
+    node.wait_until_served(topic, 0);
+    let bytes = batch(Codec::None, ["not here"]);
+    let refused = node.wire().call(&topic.produce(0), &bytes).unwrap();
+    assert!(refused.unwrap_err().is(ErrorCode::ReadOnly));
+}
+
+#[test]
+fn a_follower_that_is_ahead_of_an_owner_that_ends_before_damage_keeps_all() {
+    let folder = Folder::new();
+    let (mut a, b, topic) = level_pair(&folder, 4);
+    let at = segments(&a, &topic, 0).active.unwrap().durable_position;
+    let sound_end = a.fill(&topic, 0, 1);
+    let end = a.fill(&topic, 0, 4);
+    until("it has all", || status(&b, &topic, 0).end == end);
+    let sound_end = Offset::new(sound_end.get() - 2).unwrap();
+    end_before(&mut a, at);
+    assert_takes_nothing(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).end, sound_end);
+    until("it is told of the owner's end", || {
+        let told = status(&b, &topic, 0);
+        let why = told.error.is_some_and(|why| why.message.contains("less"));
+        why && told.state == State::Waiting
+    });
+    assert_eq!(status(&b, &topic, 0).end, end);
+    let chain = |node| chain_at(node, &topic, 0, sound_end).chain;
+    assert_eq!(chain(&a), chain(&b));
+    // Nothing was written down before it was refused.
+    let refused = a.ask(&handing(&topic)).unwrap_err();
+    assert!(refused.is(ErrorCode::ReadOnly), "{refused:?}");
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+}
+
+/// It was promoted without a loss, by its owner's word, and what that had acknowledged last was in no log any more.
+#[test]
+fn a_follower_that_ends_where_its_owner_ends_before_damage_is_not_taken_to_have_all() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder, 1);
+    let at = segments(&a, &topic, 0).active.unwrap().durable_position;
+    let end = left_handing_over(&a, &b, &topic);
+    end_before(&mut a, at);
+    b.connect();
+    let here = status(&a, &topic, 0);
+    assert_eq!(here.end, status(&b, &topic, 0).end);
+    assert!(here.end < end && here.role == Role::HandingOver, "{here:?}");
+    until("its owner is heard", || {
+        status(&b, &topic, 0).source_heard_ms.is_some()
+    });
+    for _ in 0..3 {
+        let refused = b.ask(&promoting(&topic, false)).unwrap_err();
+        assert!(refused.is(ErrorCode::LossPossible), "{refused:?}");
+    }
+    let refused = a.ask(&handing(&topic)).unwrap_err();
+    assert!(refused.is(ErrorCode::ReadOnly), "{refused:?}");
+    assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+}
