@@ -175,7 +175,7 @@ const fn of_code(code: ErrorCode) -> &'static str {
             "split it; `corelog produce --help` says how input becomes records"
         }
         E::UnsupportedVersion | E::UnknownKind | E::NotSupported => {
-            "upgrade the older of the two: `corelog --version` says the client's, `version` of /v1/node the server's"
+            "upgrade the older of the two: `corelog --version` says which one a command is, `version` of /v1/node which a server is"
         }
         E::InvalidRequest => "the command's --help says what can be asked for",
         E::Busy | E::Stopping | E::Idle => "ask again, or wait longer with --timeout",

@@ -172,7 +172,10 @@ pub(crate) fn of_body(body: &ErrorBody) -> Exit {
 const fn of_code(code: ErrorCode) -> Option<Exit> {
     match code {
         ErrorCode::Damaged | ErrorCode::Diverged | ErrorCode::BadSource => Some(Exit::Damage),
-        ErrorCode::TimedOut | ErrorCode::SourceUnavailable => Some(Exit::Unreachable),
+        // What speaks no version of ours is as good as nobody.
+        ErrorCode::TimedOut | ErrorCode::SourceUnavailable | ErrorCode::UnsupportedVersion => {
+            Some(Exit::Unreachable)
+        }
         ErrorCode::OutcomeUnknown => Some(Exit::Unknown),
         ErrorCode::LossPossible => Some(Exit::Denied),
         _ => None,

@@ -113,6 +113,10 @@ fn a_clone_that_makes_no_sense_is_refused_and_leaves_nothing() {
             from(&[down.address().as_str()]),
             ErrorCode::SourceUnavailable,
         ),
+        (
+            from(&[a.server().ready.admin.to_string().as_str()]),
+            ErrorCode::UnsupportedVersion,
+        ),
         (missing, ErrorCode::UnknownTopic),
         (far, ErrorCode::UnknownPartition),
         (followed, ErrorCode::InvalidRequest),
@@ -128,6 +132,30 @@ fn a_clone_that_makes_no_sense_is_refused_and_leaves_nothing() {
     a.fill(&topic, 0, 3);
     wait_until_level(&a, &b, &topic, 0);
     assert_equal(&a, &b, &topic, 0);
+}
+
+/// Each was asked for again until the time of the command was over.
+#[test]
+fn a_source_that_never_will_be_one_ends_the_command_at_once_and_one_that_is_down_soon() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    a.topic("t", 1);
+    b.topic("own", 1);
+    let (admin, nobody) = (a.server().ready.admin.to_string(), "127.0.0.1:1");
+    let both = format!("{admin},{nobody}");
+    for (words, next) in [
+        (["clone", "t", "--from", &admin], "as --listen"),
+        (["clone", "t", "--from", &both], "as --listen"),
+        (["rejoin", "own", "--to", &admin], "as --listen"),
+        (["handover", "own", "--to", &admin], "as --listen"),
+        (["clone", "t", "--from", nobody], "see if that server runs"),
+    ] {
+        // No test waits for so long.
+        let words = [&words[..], &["--timeout", "1h"]].concat();
+        let said = b.corelog().run(&words).failed(4);
+        let named = words[3].split(',').next().unwrap();
+        assert!(said.contains(named) && said.contains(next), "{said}");
+    }
 }
 
 /// It was told as level with its source, whatever that had got since.
