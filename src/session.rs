@@ -2,7 +2,8 @@
 
 use std::future::Future;
 
-use corelog_client::{Client, ClientConfig, Error, Fault, Outcome};
+use corelog_client::{Admin, Client, ClientConfig, Error, Fault, Outcome};
+use corelog_protocol::error::ErrorCode;
 
 use crate::exit::{Exit, stop};
 use crate::{cli, telemetry};
@@ -18,7 +19,21 @@ pub(crate) fn run<F>(
 where
     F: Future<Output = anyhow::Result<Exit>>,
 {
-    run_unconnected(|| async { command(connected(options).await?).await })
+    run_unconnected(|| async {
+        let ended = command(connected(options).await?).await;
+        ended.map_err(|error| untold_at(options, error))
+    })
+}
+
+/// That there is no such topic, or that it cannot be read, by the word of those that were asked for it, where nobody is named.
+fn untold_at(options: &cli::Client, error: anyhow::Error) -> anyhow::Error {
+    let is_of_topic = match error.chain().next().and_then(|first| first.downcast_ref()) {
+        Some(Error::Refused { body }) => {
+            body.is(ErrorCode::UnknownTopic) || body.is(ErrorCode::Damaged)
+        }
+        _ => false,
+    };
+    named(&options.server.join(","), is_of_topic, error)
 }
 
 /// Connects as `options` say.
@@ -98,15 +113,35 @@ pub(crate) async fn connect(options: &cli::Client, servers: Vec<String>) -> Resu
     Client::connect(config).await
 }
 
-/// Gives the failure of a request that changes something the exit code 5 if nobody knows whether
-/// it was applied.
-pub(crate) fn changing<T>(result: Result<T, Error>) -> anyhow::Result<T> {
+/// The address of the one server that `admin` asks.
+pub(crate) fn server(admin: &Admin) -> &str {
+    admin.address().unwrap_or_default()
+}
+
+/// Why a server did not do what it was asked for: what it refuses by its word, all else names it by itself.
+pub(crate) fn by(server: &str, error: Error) -> anyhow::Error {
+    named(server, error.refusal().is_some(), error.into())
+}
+
+/// The same of a request that changes something; with the exit code 5 if nobody knows whether it was applied.
+pub(crate) fn changing<T>(server: &str, result: Result<T, Error>) -> anyhow::Result<T> {
     result.map_err(|error| {
         if error.outcome() == Outcome::NotApplied {
-            return anyhow::Error::new(error);
+            return by(server, error);
         }
         let message =
             format!("{error}; whether it was applied is unknown, look before asking again");
-        stop(Exit::Unknown, message)
+        named(
+            server,
+            error.refusal().is_some(),
+            stop(Exit::Unknown, message),
+        )
     })
+}
+
+fn named(server: &str, is_its_word: bool, error: anyhow::Error) -> anyhow::Error {
+    match is_its_word {
+        true => error.context(server.to_owned()),
+        false => error,
+    }
 }

@@ -107,7 +107,8 @@ async fn clone(args: &Args, client: Client) -> anyhow::Result<Exit> {
         follow: args.follow,
         rate_bytes: args.limit_rate.map(ByteSize::bytes),
     };
-    let cloned = session::changing(admin.clone_topic(&request).await)?;
+    let server = session::server(&admin);
+    let cloned = session::changing(server, admin.clone_topic(&request).await)?;
     let partitions = watch::until_over(&admin, &args.topic, &cloned).await?;
     print(args, &cloned, &partitions, begun.elapsed().as_secs_f64())?;
     Ok(partitions

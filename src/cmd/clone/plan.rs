@@ -3,7 +3,6 @@
 
 use anyhow::Context as _;
 use corelog_client::{Client, Error};
-use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::segments;
 use corelog_record::{Offset, PartitionId};
@@ -35,10 +34,12 @@ struct Plan {
 /// Prints a row per partition of what a clone would move; ends with 3 where it would be refused.
 pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
     let source = session::connect(&args.client, args.from.clone()).await?;
-    let source = Side::of(args.from.join(","), &args.topic, &source).await?;
-    let here = Side::of(args.client.server.join(","), &args.topic, client).await;
+    let source = Side::of(&args.from, &args.topic, &source).await?;
+    let here = Side::of(&args.client.server, &args.topic, client).await;
+    let is_unknown =
+        |error: &anyhow::Error| error.downcast_ref().is_some_and(Error::is_unknown_topic);
     let here = match here {
-        Err(Error::Refused { body }) if body.is(ErrorCode::UnknownTopic) => None,
+        Err(error) if is_unknown(&error) => None,
         here => Some(here?),
     };
     let sides = (here, source);
@@ -74,7 +75,8 @@ async fn plan(
     let asked = source
         .admin
         .segments(&args.topic, source.id, partition, Offset::ZERO);
-    let answer = asked.await?;
+    let answer = asked.await;
+    let answer = answer.map_err(|error| source.failed(error))?;
     let (segments, tail_records) = to_move(answer, here_end, &args.segments)
         .with_context(|| format!("{}/{partition} of {}", args.topic, source.server))?;
     Ok(Plan {

@@ -35,9 +35,9 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
     };
     let each = partitions::each(&admin, topic, args.partition, |_| Meant::Yes, ask).await?;
     let mut exit = Exit::Done;
-    let ended = each.end(topic, |_, done| {
-        let printed = print(topic, args.client.output, done);
-        exit = say_left(topic, done);
+    let ended = each.end(topic, |server, done| {
+        let printed = print((topic, server), args.client.output, done);
+        exit = say_left((topic, server), done);
         printed
     });
     match ended {
@@ -50,7 +50,11 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
     }
 }
 
-fn print(topic: &TopicName, format: Format, partitions: &[Partition]) -> anyhow::Result<()> {
+fn print(
+    (topic, server): (&TopicName, &str),
+    format: Format,
+    partitions: &[Partition],
+) -> anyhow::Result<()> {
     let mut out = Out::new();
     match format {
         Format::Table => {
@@ -63,13 +67,14 @@ fn print(topic: &TopicName, format: Format, partitions: &[Partition]) -> anyhow:
             });
             let rows: Vec<Vec<String>> = rows.collect();
             if rows.is_empty() {
-                say("no segment was replaced");
+                say(&format!("no segment of {topic} was replaced at {server}"));
             } else {
                 out.table(&HEADERS, rows)?;
             }
         }
         Format::Json => out.json(&json!({
             "topic": topic.as_str(),
+            "server": server,
             "partitions": partitions.iter().map(in_json).collect::<Vec<_>>(),
         }))?,
     }
@@ -77,10 +82,10 @@ fn print(topic: &TopicName, format: Format, partitions: &[Partition]) -> anyhow:
 }
 
 /// Says what is not as it should be still; that decides how the command ends.
-fn say_left(topic: &TopicName, partitions: &[Partition]) -> Exit {
+fn say_left((topic, server): (&TopicName, &str), partitions: &[Partition]) -> Exit {
     let mut exit = Exit::Done;
     for partition in partitions {
-        let place = format!("{topic}/{}", partition.id);
+        let place = format!("{server}: {topic}/{}", partition.id);
         match (partition.damage_left, &partition.error) {
             (0, None) => {}
             (0, Some(error)) => {

@@ -69,7 +69,7 @@ async fn alter(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let answer = admin
         .alter_topic(&args.name, Some(topic.id), None, change)
         .await;
-    let answer = session::changing(answer)?;
+    let answer = session::changing(session::server(&admin), answer)?;
     print(args, &answer.settings, answer.partitions)
 }
 

@@ -41,9 +41,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
-    let topic = admin.describe_topic(&args.name).await?;
-    let replicas = admin.replica_status(&args.name, Some(topic.id)).await?;
+    let (admin, topic) = client.admin().of(&args.name).await?;
+    let replicas = admin.replica_status(&args.name, Some(topic.id)).await;
+    let replicas = replicas.map_err(|error| session::by(session::server(&admin), error))?;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
