@@ -25,15 +25,26 @@ where
     })
 }
 
-/// That there is no such topic, or that it cannot be read, by the word of those that were asked for it, where nobody is named.
+/// That there is no such topic, that it cannot be read, or that one of several does not say: by the word of those that were
+/// asked for it, where nobody is named.
 fn untold_at(options: &cli::Client, error: anyhow::Error) -> anyhow::Error {
-    let is_of_topic = match error.chain().next().and_then(|first| first.downcast_ref()) {
-        Some(Error::Refused { body }) => {
-            body.is(ErrorCode::UnknownTopic) || body.is(ErrorCode::Damaged)
+    let servers = options.server.join(",");
+    match error.chain().next().and_then(|first| first.downcast_ref()) {
+        Some(Error::Refused { body })
+            if body.is(ErrorCode::UnknownTopic) || body.is(ErrorCode::Damaged) =>
+        {
+            error.context(servers)
         }
-        _ => false,
-    };
-    named(&options.server.join(","), is_of_topic, error)
+        // One has answered by now: this one was asked for what that does not have.
+        Some(Error::Connect { address, .. })
+            if options.server.iter().any(|one| **one == **address) =>
+        {
+            error.context(format!(
+                "not all of {servers} answer, and those that do have none of it"
+            ))
+        }
+        _ => error,
+    }
 }
 
 /// Connects as `options` say.

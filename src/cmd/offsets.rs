@@ -63,7 +63,7 @@ async fn offsets(args: &Args) -> anyhow::Result<Exit> {
                 };
                 rows.extend(topic.partitions.into_iter().map(row));
             }
-            Err(error) => failures.push(anyhow::Error::new(error).context(server)),
+            Err(error) => failures.push(session::by(&server, error)),
         }
     }
     print(args.client.output, &rows)?;

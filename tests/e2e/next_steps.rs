@@ -274,6 +274,16 @@ fn a_refusal_names_the_server_that_it_is_of() {
             "{line}: {said}"
         );
     }
+    // Whoever asked for what nobody has was told of the one that is away, which it then tried "again in 5ms".
+    let some = Corelog::at(&format!("127.0.0.1:1,{address}"));
+    for line in [
+        "topic describe nope",
+        "consume nope",
+        "bench produce --topic nope",
+    ] {
+        let line: Vec<_> = line.split(' ').collect();
+        says(&some, &line, 4, &["those that do have none", "--server"]);
+    }
     let said = both.run(["scrub", "t", "--partition", "7"]).failed(1);
     assert!(said.starts_with(&format!("corelog: {address}: ")), "{said}");
 }

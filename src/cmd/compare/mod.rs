@@ -58,7 +58,7 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
     if sides[0].is_same_server(&sides[1]) {
         let [here, with] = sides.each_ref().map(|side| &side.server);
         let message = format!(
-            "{here} and {with} are one server, or the one that answers: nothing was compared"
+            "{here} and {with} are one server, or the one that answers: nothing was compared; name another one with --with"
         );
         return Err(stop(Exit::Failed, message));
     }

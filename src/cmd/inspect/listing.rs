@@ -38,11 +38,13 @@ impl<'a> Lines<'a> {
     /// Begins a list with its header.
     pub(super) fn begin(listing: &Listing, out: &'a mut Out) -> anyhow::Result<Self> {
         if listing.format == Format::Table {
-            out.line(match listing.of {
-                Of::Batches => {
-                    "OFFSET\tNEXT\tRECORDS\tPOSITION\tBYTES\tCODEC\tEPOCH\tMAX TIME\tCHECKSUM"
-                }
-                Of::Records => "OFFSET\tTIME\tKEY\tVALUE\tHEADERS",
+            const OF_BATCHES: [&str; 9] = [
+                "OFFSET", "NEXT", "RECORDS", "POSITION", "BYTES", "CODEC", "EPOCH", "MAX TIME",
+                "CHECKSUM",
+            ];
+            out.row(match listing.of {
+                Of::Batches => &OF_BATCHES[..],
+                Of::Records => &["OFFSET", "TIME", "KEY", "VALUE", "HEADERS"],
             })?;
         }
         Ok(Self {
@@ -78,17 +80,21 @@ impl<'a> Lines<'a> {
         let time = rfc3339(view.max_timestamp());
         let crc = format!("{:08x}", view.header().crc);
         match self.listing.format {
-            Format::Table => self.out.line(&format!(
-                "{}\t{}\t{}\t{}\t{}\t{}{}\t{}\t{time}\t{crc}",
-                view.base_offset(),
-                view.next_offset(),
-                view.count(),
-                position,
-                view.bytes().len(),
-                view.codec(),
-                if view.is_control() { " control" } else { "" },
-                epoch.map_or("-".to_owned(), |epoch| epoch.to_string()),
-            )),
+            Format::Table => {
+                let control = if view.is_control() { " control" } else { "" };
+                let cells = [
+                    view.base_offset().to_string(),
+                    view.next_offset().to_string(),
+                    view.count().to_string(),
+                    position.to_string(),
+                    view.bytes().len().to_string(),
+                    format!("{}{control}", view.codec()),
+                    epoch.map_or("-".to_owned(), |epoch| epoch.to_string()),
+                    time,
+                    crc,
+                ];
+                self.out.row(&cells)
+            }
             Format::Json => self.out.json(&json!({
                 "offset": view.base_offset().get(),
                 "next": view.next_offset().get(),
@@ -133,13 +139,14 @@ impl<'a> Lines<'a> {
                     .headers()
                     .map(|(name, value)| format!("{}={}", escaped(name.as_bytes()), text(value)))
                     .collect();
-                self.out.line(&format!(
-                    "{}\t{time}\t{}\t{}\t{}",
-                    record.offset,
+                let cells = [
+                    record.offset.to_string(),
+                    time,
                     text(record.key),
                     text(record.value),
-                    headers.join(" ")
-                ))
+                    headers.join(" "),
+                ];
+                self.out.row(&cells)
             }
             Format::Json => {
                 let base64 = |bytes: Option<&[u8]>| -> Value {

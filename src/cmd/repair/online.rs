@@ -20,20 +20,20 @@ pub(super) fn run(topic: &TopicName, args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
     if args.consent.dry_run {
         let partition = args.partition.map(PartitionId::new);
         if let Some(partition) = partition {
             client.topic(topic).await?.partition(partition)?;
         }
-        return show_damage(topic, partition, args.client.output, &admin).await;
+        return show_damage(topic, partition, args.client.output, &client).await;
     }
     let ask = async |admin: &Admin, id, partition| {
         let from = args.from.clone();
         let answer = admin.repair_topic(topic, id, partition, from).await?;
         Ok(answer.partitions)
     };
-    let each = partitions::each(&admin, topic, args.partition, |_| Meant::Yes, ask).await?;
+    let each =
+        partitions::each(&client.admin(), topic, args.partition, |_| Meant::Yes, ask).await?;
     let mut exit = Exit::Done;
     let ended = each.end(topic, |server, done| {
         let printed = print((topic, server), args.client.output, done);
@@ -135,9 +135,10 @@ async fn show_damage(
     topic: &TopicName,
     partition: Option<PartitionId>,
     format: Format,
-    admin: &Admin,
+    client: &Client,
 ) -> anyhow::Result<Exit> {
-    let mut partitions = admin.describe_topic(topic).await?.partitions;
+    let (admin, told) = client.admin().of(topic).await?;
+    let (server, mut partitions) = (session::server(&admin), told.partitions);
     partitions.retain(|p| partition.is_none_or(|asked| p.id == asked));
     let mut out = Out::new();
     match format {
@@ -146,6 +147,9 @@ async fn show_damage(
                 .iter()
                 .flat_map(|p| damage_lines(topic, p.id, &p.damage));
             lines.try_for_each(|line| out.line(&line))?;
+            if !partitions.iter().any(is_damaged) {
+                say(&format!("no damage of {topic} is known at {server}"));
+            }
             let unopened = partitions
                 .iter()
                 .filter(|p| p.state == State::Damaged && p.damage.is_empty());
@@ -163,6 +167,7 @@ async fn show_damage(
             out.json(&json!({
                 "dry_run": true,
                 "topic": topic.as_str(),
+                "server": server,
                 "partitions": damaged.collect::<Vec<_>>(),
             }))?;
         }
