@@ -188,9 +188,7 @@ impl Shared {
 
     /// What came is no frame of ours.
     fn lose(&self, error: &FrameError) {
-        self.foreign
-            .borrow_mut()
-            .get_or_insert_with(|| foreign(&self.address, error));
+        self.foreign.replace(Some(foreign(&self.address, error)));
         self.end(&error.to_string());
     }
 
@@ -314,9 +312,10 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
                     let version = said
                         .as_ref()
                         .filter(|said| said.is(ErrorCode::UnsupportedVersion));
-                    if let Some(version) = version {
-                        let version = said_by(&shared.address, Box::new(version.clone()));
-                        shared.foreign.replace(Some(version));
+                    if let Some(said) = version.cloned() {
+                        shared
+                            .foreign
+                            .replace(Some(said_by(&shared.address, said.into())));
                     }
                     let taken = said.as_ref().and_then(|said| said.detail.taken);
                     let taken = taken.map(CorrelationId::new);
