@@ -175,6 +175,11 @@ impl Out {
     }
 }
 
+/// What stands in a table for what may not be there, or not known.
+pub(crate) fn cell(told: Option<impl ToString>) -> String {
+    told.map_or_else(|| "-".to_owned(), |told| told.to_string())
+}
+
 /// Text of somebody else without what would move the cursor.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()

@@ -89,9 +89,5 @@ async fn reopen(args: &Reopen, client: Client) -> anyhow::Result<Exit> {
         }))?,
     }
     out.flush()?;
-    Ok(if report.state == State::Damaged {
-        Exit::Damage
-    } else {
-        Exit::Done
-    })
+    Ok(Exit::damage_if(report.state == State::Damaged))
 }

@@ -274,6 +274,15 @@ fn a_refusal_names_the_server_that_it_is_of() {
             "{line}: {said}"
         );
     }
+    for server in [&here, &there] {
+        Corelog::to(server).run(["topic", "create", "u"]).done();
+    }
+    let next = "`corelog topic describe u";
+    let nine = ["--partition", "9"];
+    let compare = [&["compare", "u", "--with", &other][..], &nine].concat();
+    says(&corelog, &compare, 1, &["neither server", next]);
+    let clone = [&["clone", "u", "--dry-run", "--from", &other][..], &nine].concat();
+    says(&corelog, &clone, 1, &[&other, next]);
     // Whoever asked for what nobody has was told of the one that is away, which it then tried "again in 5ms".
     let some = Corelog::at(&format!("127.0.0.1:1,{address}"));
     for line in [

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::cmd::topic::policy::word;
 use crate::exit::{self, Exit, say};
-use crate::output::{Format, Out};
+use crate::output::{Format, Out, cell};
 use crate::quantity::Amount;
 use crate::{cli, quantity, session};
 
@@ -111,10 +111,7 @@ async fn clone(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let cloned = session::changing(server, admin.clone_topic(&request).await)?;
     let partitions = watch::until_over(&admin, &args.topic, &cloned).await?;
     print(args, &cloned, &partitions, begun.elapsed().as_secs_f64())?;
-    Ok(partitions
-        .iter()
-        .map(outcome)
-        .fold(Exit::Done, Exit::graver))
+    Ok(Exit::of_all(partitions.iter().map(outcome)))
 }
 
 /// Says on stderr what went wrong, and gives its exit code.
@@ -156,8 +153,7 @@ fn print(
                     p.id.to_string(),
                     word(&p.state),
                     p.end.to_string(),
-                    p.source_end
-                        .map_or_else(|| "-".to_owned(), |end| end.to_string()),
+                    cell(p.source_end),
                     p.segments_done.to_string(),
                     Amount(p.bytes_done).to_string(),
                 ]

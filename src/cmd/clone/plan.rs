@@ -12,7 +12,7 @@ use super::Args;
 use crate::cmd::compare::search::{self, Side, Verdict};
 use crate::cmd::topic::policy::word;
 use crate::exit::{Exit, say, stop};
-use crate::output::{Format, Out};
+use crate::output::{Format, Out, cell};
 use crate::quantity::Amount;
 use crate::session;
 
@@ -46,7 +46,11 @@ pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
     let mut numbers: Vec<PartitionId> = sides.1.partitions.iter().map(|p| p.id).collect();
     numbers.retain(|id| args.partition.is_none_or(|asked| id.get() == asked));
     if numbers.is_empty() {
-        let message = format!("the source has no such partition of {}", args.topic);
+        let (topic, source) = (&args.topic, &sides.1.server);
+        let message = format!(
+            "{source} has no such partition of {topic}; `corelog topic describe {topic} --server {source}` shows those that \
+             there are"
+        );
         return Err(stop(Exit::Failed, message));
     }
     let mut plans = Vec::new();
@@ -55,7 +59,7 @@ pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
     }
     print(args, &plans)?;
     let is_refused = plans.iter().any(|plan| plan.refusal.is_some());
-    Ok(if is_refused { Exit::Damage } else { Exit::Done })
+    Ok(Exit::damage_if(is_refused))
 }
 
 async fn plan(
@@ -204,8 +208,7 @@ fn print(args: &Args, plans: &[Plan]) -> anyhow::Result<()> {
             let row = |plan: &Plan| {
                 vec![
                     plan.partition.to_string(),
-                    plan.here_end
-                        .map_or_else(|| "-".to_owned(), |end| end.to_string()),
+                    cell(plan.here_end),
                     plan.source_end.to_string(),
                     plan.segments.len().to_string(),
                     Amount(plan.bytes()).to_string(),

@@ -64,7 +64,9 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     let partitions = partitions(args, &sides);
     if partitions.is_empty() {
-        let message = format!("no server has such a partition of {}", args.topic);
+        let message = format!(
+            "neither server has such a partition of {topic}; `corelog topic describe {topic}` shows those that there are"
+        );
         return Err(stop(Exit::Failed, message));
     }
     let mut rows = Vec::new();
@@ -75,10 +77,7 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
         ));
     }
     print(args.client.output, &sides, &rows)?;
-    Ok(rows
-        .iter()
-        .map(|(_, verdict)| exit(verdict))
-        .fold(Exit::Done, Exit::graver))
+    Ok(Exit::of_all(rows.iter().map(|(_, verdict)| exit(verdict))))
 }
 
 /// Those asked for of all that either server has.

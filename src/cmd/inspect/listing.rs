@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::DECOMPRESSED_BYTES_MAX;
 use crate::exit::{Exit, stop};
-use crate::output::{Format, Out};
+use crate::output::{Format, Out, cell};
 use crate::quantity::rfc3339;
 
 /// What to list, from where, and how much of it.
@@ -89,7 +89,7 @@ impl<'a> Lines<'a> {
                     position.to_string(),
                     view.bytes().len().to_string(),
                     format!("{}{control}", view.codec()),
-                    epoch.map_or("-".to_owned(), |epoch| epoch.to_string()),
+                    cell(epoch),
                     time,
                     crc,
                 ];
@@ -134,7 +134,7 @@ impl<'a> Lines<'a> {
         let time = rfc3339(record.timestamp);
         match self.listing.format {
             Format::Table => {
-                let text = |bytes: Option<&[u8]>| bytes.map_or("-".to_owned(), escaped);
+                let text = |bytes: Option<&[u8]>| cell(bytes.map(escaped));
                 let headers: Vec<String> = record
                     .headers()
                     .map(|(name, value)| format!("{}={}", escaped(name.as_bytes()), text(value)))

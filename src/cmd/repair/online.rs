@@ -140,6 +140,7 @@ async fn show_damage(
     let (admin, told) = client.admin().of(topic).await?;
     let (server, mut partitions) = (session::server(&admin), told.partitions);
     partitions.retain(|p| partition.is_none_or(|asked| p.id == asked));
+    let is_damaged = partitions.iter().any(is_damaged);
     let mut out = Out::new();
     match format {
         Format::Table => {
@@ -147,7 +148,7 @@ async fn show_damage(
                 .iter()
                 .flat_map(|p| damage_lines(topic, p.id, &p.damage));
             lines.try_for_each(|line| out.line(&line))?;
-            if !partitions.iter().any(is_damaged) {
+            if !is_damaged {
                 say(&format!("no damage of {topic} is known at {server}"));
             }
             let unopened = partitions
@@ -173,6 +174,5 @@ async fn show_damage(
         }
     }
     out.flush()?;
-    let is_damaged = partitions.iter().any(is_damaged);
-    Ok(if is_damaged { Exit::Damage } else { Exit::Done })
+    Ok(Exit::damage_if(is_damaged))
 }

@@ -71,10 +71,7 @@ async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
             bad.name, bad.message
         ));
     }
-    Ok(match unreadable.is_empty() {
-        true => Exit::Done,
-        false => Exit::Damage,
-    })
+    Ok(Exit::damage_if(!unreadable.is_empty()))
 }
 
 /// A snapshot is no topic: no copy of it is anywhere that it could be repaired from.

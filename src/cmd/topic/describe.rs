@@ -72,8 +72,7 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
         }
     }
     out.flush()?;
-    let is_damaged = topic.partitions.iter().any(is_damaged);
-    Ok(if is_damaged { Exit::Damage } else { Exit::Done })
+    Ok(Exit::damage_if(topic.partitions.iter().any(is_damaged)))
 }
 
 /// If something of a partition cannot be read; one that cannot be opened at all tells of no ranges.

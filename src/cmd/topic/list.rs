@@ -52,8 +52,5 @@ async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let servers = args.client.server.join(",");
         say(&format!("corelog: {servers}: {}", unreadable.error));
     }
-    Ok(match told.errors.is_empty() {
-        true => Exit::Done,
-        false => Exit::Damage,
-    })
+    Ok(Exit::damage_if(!told.errors.is_empty()))
 }

@@ -194,8 +194,7 @@ impl Shared {
 
     /// Why Hello was not answered.
     fn ungreeted(&self, why: Failure) -> Failure {
-        let foreign = self.foreign.take();
-        foreign.unwrap_or_else(|| said_by(&self.address, why))
+        (self.foreign.take()).unwrap_or_else(|| said_by(&self.address, why))
     }
 
     fn unavailable(&self, why: &str) -> Failure {
