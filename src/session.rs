@@ -140,8 +140,10 @@ pub(crate) fn changing<T>(server: &str, result: Result<T, Error>) -> anyhow::Res
         if error.outcome() == Outcome::NotApplied {
             return by(server, error);
         }
-        let message =
-            format!("{error}; whether it was applied is unknown, look before asking again");
+        let message = format!(
+            "{error}; whether it was applied is unknown: look with `corelog topic describe`, or `corelog snapshot list`, before \
+             asking again"
+        );
         named(
             server,
             error.refusal().is_some(),

@@ -1,6 +1,7 @@
 //! What is not copied, or not copied over.
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::{clone_topic, delete_topic, forget_follower, handover, rejoin};
 use corelog_record::{Offset, PartitionId};
@@ -8,6 +9,7 @@ use corelog_record::{Offset, PartitionId};
 use super::copies::{assert_equal, bytes, status, wait_until_level};
 use super::node::{Node, cloning};
 use super::promote::{cut_off, promote};
+use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 
@@ -156,6 +158,25 @@ fn a_source_that_never_will_be_one_ends_the_command_at_once_and_one_that_is_down
         let named = words[3].split(',').next().unwrap();
         assert!(said.contains(named) && said.contains(next), "{said}");
     }
+}
+
+/// Whoever was to look before asking again was not told with what.
+#[test]
+fn who_cannot_be_told_what_was_done_is_told_how_to_look() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    a.topic("t", 1);
+    b.proxy.hold(0, Kind::CloneTopic);
+    let clone = ["clone", "t", "--from", &a.address(), "--timeout", "1s"];
+    let said = Corelog::at(&b.address()).run(clone).failed(5);
+    assert!(
+        said.contains("look with `corelog topic describe`"),
+        "{said}"
+    );
+    let alter = ["topic", "alter", "t", "--retention-age", "7d"];
+    let said = a.corelog().run(alter).failed(6);
+    let own = a.server().address();
+    assert!(said.contains(&format!(" at {own} for good")), "{said}");
 }
 
 /// It was told as level with its source, whatever that had got since.
