@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::path::Path;
 
 use corelog_client::{Error, Fault, ProduceError};
 use corelog_protocol::error::ErrorCode;
@@ -18,6 +19,18 @@ pub(crate) fn after(error: &anyhow::Error, sentence: &str) -> Option<Cow<'static
 /// Whether a sentence names a command or an option itself.
 fn says_it(sentence: &str) -> bool {
     sentence.contains("`corelog ") || sentence.contains("--")
+}
+
+/// That a path of a node cannot be looked at. A partition has a directory from its first record on.
+pub(crate) fn cannot_look_at(path: &Path) -> String {
+    let is_of_topic = path
+        .parent()
+        .is_some_and(|topic| topic.join("topic").is_file());
+    let why = match is_of_topic && !path.exists() {
+        true => ", and a partition without records has no directory",
+        false => "",
+    };
+    format!("cannot look at {}{why}", path.display())
 }
 
 /// What to do next after a client's error.
@@ -182,7 +195,7 @@ const fn of_code(code: ErrorCode) -> &'static str {
             "split it; `corelog produce --help` says how input becomes records"
         }
         E::UnsupportedVersion | E::UnknownKind | E::NotSupported => {
-            "upgrade the older of the two: `corelog --version` says the client's, `version` of /v1/node the server's"
+            "upgrade the older of the two: `corelog --version` says which one a command is, `version` of /v1/node which a server is"
         }
         E::InvalidRequest => "the command's --help says what can be asked for",
         E::Busy | E::Stopping | E::Idle => "ask again, or wait longer with --timeout",

@@ -28,6 +28,19 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// How a look ends that may have found damage.
+    pub(crate) const fn damage_if(is_damaged: bool) -> Self {
+        match is_damaged {
+            true => Self::Damage,
+            false => Self::Done,
+        }
+    }
+
+    /// How several things end that ended like these.
+    pub(crate) fn of_all(exits: impl IntoIterator<Item = Self>) -> Self {
+        exits.into_iter().fold(Self::Done, Self::graver)
+    }
+
     /// Which of two says more: damage, then that something is not known, then what was met first.
     pub(crate) fn graver(self, other: Self) -> Self {
         let is_there = |exit| [self, other].contains(&exit);
@@ -64,8 +77,7 @@ pub(crate) fn after(outcome: anyhow::Result<Exit>) -> ExitCode {
 
 /// Says likewise how each of several things ended, and tells the code of them all.
 pub(crate) fn after_all(outcomes: impl IntoIterator<Item = anyhow::Result<Exit>>) -> Exit {
-    let exits = outcomes.into_iter().map(told);
-    exits.fold(Exit::Done, Exit::graver)
+    Exit::of_all(outcomes.into_iter().map(told))
 }
 
 fn told(outcome: anyhow::Result<Exit>) -> Exit {
@@ -172,7 +184,10 @@ pub(crate) fn of_body(body: &ErrorBody) -> Exit {
 const fn of_code(code: ErrorCode) -> Option<Exit> {
     match code {
         ErrorCode::Damaged | ErrorCode::Diverged | ErrorCode::BadSource => Some(Exit::Damage),
-        ErrorCode::TimedOut | ErrorCode::SourceUnavailable => Some(Exit::Unreachable),
+        // What speaks no version of ours is as good as nobody.
+        ErrorCode::TimedOut | ErrorCode::SourceUnavailable | ErrorCode::UnsupportedVersion => {
+            Some(Exit::Unreachable)
+        }
         ErrorCode::OutcomeUnknown => Some(Exit::Unknown),
         ErrorCode::LossPossible => Some(Exit::Denied),
         _ => None,
@@ -263,7 +278,7 @@ mod tests {
     #[test]
     fn of_several_ends_damage_wins_then_what_is_not_known_then_the_first() {
         use Exit::{Damage, Denied, Done, Failed, Unknown, Unreachable};
-        let all = |exits: &[Exit]| exits.iter().copied().fold(Done, Exit::graver);
+        let all = |exits: &[Exit]| Exit::of_all(exits.iter().copied());
         assert_eq!(all(&[]), Done);
         assert_eq!(all(&[Done, Denied, Failed]), Denied);
         assert_eq!(all(&[Unreachable, Unknown, Denied]), Unknown);

@@ -71,6 +71,13 @@ impl Out {
         self.bytes(b"\n")
     }
 
+    /// Writes a row of a list whose widths nobody knows yet: its cells, with a tab between each two.
+    pub(crate) fn row(&mut self, cells: &[impl AsRef<str>]) -> anyhow::Result<()> {
+        let cells: Vec<String> = cells.iter().map(|cell| printable(cell.as_ref())).collect();
+        self.bytes(cells.join("\t").as_bytes())?;
+        self.bytes(b"\n")
+    }
+
     /// Writes `value` as JSON on one line.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string(value)?;
@@ -166,6 +173,11 @@ impl Out {
             }
         }
     }
+}
+
+/// What stands in a table for what may not be there, or not known.
+pub(crate) fn cell(told: Option<impl ToString>) -> String {
+    told.map_or_else(|| "-".to_owned(), |told| told.to_string())
 }
 
 /// Text of somebody else without what would move the cursor.

@@ -55,7 +55,7 @@ pub(crate) async fn each<T>(
     ask: impl AsyncFn(&Admin, TopicId, PartitionId) -> Result<Vec<T>, Error>,
 ) -> Result<Each<T>, Error> {
     let (admin, known) = admin.of(topic).await?;
-    let server = admin.address().unwrap_or_default().to_owned();
+    let server = session::server(&admin).to_owned();
     let (partitions, left_out) = match one {
         Some(one) => (vec![PartitionId::new(one)], Vec::new()),
         None => asked(&known.partitions, meant),
@@ -147,11 +147,12 @@ impl<T> Each<T> {
         if let Err(unprinted) = printed {
             exit::tell(&unprinted);
         }
-        // A server's own refusal names the partition, all else the server.
-        let whose = match error.refusal() {
-            Some(_) => self.server,
-            None => format!("{topic}/{partition}"),
-        };
-        session::changing(Err(error)).context(whose)
+        // A server's own refusal names the partition.
+        let is_refusal = error.refusal().is_some();
+        let ended = session::changing(&self.server, Err(error));
+        match is_refusal {
+            true => ended,
+            false => ended.context(format!("{topic}/{partition}")),
+        }
     }
 }

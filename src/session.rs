@@ -2,7 +2,8 @@
 
 use std::future::Future;
 
-use corelog_client::{Client, ClientConfig, Error, Fault, Outcome};
+use corelog_client::{Admin, Client, ClientConfig, Error, Fault, Outcome};
+use corelog_protocol::error::ErrorCode;
 
 use crate::exit::{Exit, stop};
 use crate::{cli, telemetry};
@@ -18,7 +19,32 @@ pub(crate) fn run<F>(
 where
     F: Future<Output = anyhow::Result<Exit>>,
 {
-    run_unconnected(|| async { command(connected(options).await?).await })
+    run_unconnected(|| async {
+        let ended = command(connected(options).await?).await;
+        ended.map_err(|error| untold_at(options, error))
+    })
+}
+
+/// That there is no such topic, that it cannot be read, or that one of several does not say: by the word of those that were
+/// asked for it, where nobody is named.
+fn untold_at(options: &cli::Client, error: anyhow::Error) -> anyhow::Error {
+    let servers = options.server.join(",");
+    match error.chain().next().and_then(|first| first.downcast_ref()) {
+        Some(Error::Refused { body })
+            if body.is(ErrorCode::UnknownTopic) || body.is(ErrorCode::Damaged) =>
+        {
+            error.context(servers)
+        }
+        // One has answered by now: this one was asked for what that does not have.
+        Some(Error::Connect { address, .. })
+            if options.server.iter().any(|one| **one == **address) =>
+        {
+            error.context(format!(
+                "not all of {servers} answer, and those that do have none of it"
+            ))
+        }
+        _ => error,
+    }
 }
 
 /// Connects as `options` say.
@@ -98,15 +124,37 @@ pub(crate) async fn connect(options: &cli::Client, servers: Vec<String>) -> Resu
     Client::connect(config).await
 }
 
-/// Gives the failure of a request that changes something the exit code 5 if nobody knows whether
-/// it was applied.
-pub(crate) fn changing<T>(result: Result<T, Error>) -> anyhow::Result<T> {
+/// The address of the one server that `admin` asks.
+pub(crate) fn server(admin: &Admin) -> &str {
+    admin.address().unwrap_or_default()
+}
+
+/// Why a server did not do what it was asked for: what it refuses by its word, all else names it by itself.
+pub(crate) fn by(server: &str, error: Error) -> anyhow::Error {
+    named(server, error.refusal().is_some(), error.into())
+}
+
+/// The same of a request that changes something; with the exit code 5 if nobody knows whether it was applied.
+pub(crate) fn changing<T>(server: &str, result: Result<T, Error>) -> anyhow::Result<T> {
     result.map_err(|error| {
         if error.outcome() == Outcome::NotApplied {
-            return anyhow::Error::new(error);
+            return by(server, error);
         }
-        let message =
-            format!("{error}; whether it was applied is unknown, look before asking again");
-        stop(Exit::Unknown, message)
+        let message = format!(
+            "{error}; whether it was applied is unknown: look with `corelog topic describe`, or `corelog snapshot list`, before \
+             asking again"
+        );
+        named(
+            server,
+            error.refusal().is_some(),
+            stop(Exit::Unknown, message),
+        )
     })
+}
+
+fn named(server: &str, is_its_word: bool, error: anyhow::Error) -> anyhow::Error {
+    match is_its_word {
+        true => error.context(server.to_owned()),
+        false => error,
+    }
 }

@@ -63,12 +63,11 @@ async fn offsets(args: &Args) -> anyhow::Result<Exit> {
                 };
                 rows.extend(topic.partitions.into_iter().map(row));
             }
-            Err(error) => failures.push(anyhow::Error::new(error).context(server)),
+            Err(error) => failures.push(session::by(&server, error)),
         }
     }
     print(args.client.output, &rows)?;
-    failures.iter().for_each(exit::tell);
-    Ok(failures.iter().map(exit::of).fold(Exit::Done, Exit::graver))
+    Ok(exit::after_all(failures.into_iter().map(Err)))
 }
 
 /// A topic of that name which is not the one that the first server has.

@@ -53,11 +53,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn reopen(args: &Reopen, client: Client) -> anyhow::Result<Exit> {
     let partition = PartitionId::new(args.partition);
+    let topic = client.topic_anew(&args.topic).await?;
+    // Its owner is asked, wherever that is.
+    let owner = &topic.partition(partition)?.address;
     let answer = client
         .admin()
         .reopen_partition(&args.topic, partition)
         .await;
-    let report = session::changing(answer)?;
+    let report = session::changing(owner, answer)?;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -86,9 +89,5 @@ async fn reopen(args: &Reopen, client: Client) -> anyhow::Result<Exit> {
         }))?,
     }
     out.flush()?;
-    Ok(if report.state == State::Damaged {
-        Exit::Damage
-    } else {
-        Exit::Done
-    })
+    Ok(Exit::damage_if(report.state == State::Damaged))
 }

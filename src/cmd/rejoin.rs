@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::exit::{Exit, say};
 use crate::partitions::{self, Meant};
 use crate::quantity::Amount;
-use crate::{cli, quantity, session};
+use crate::{cli, output, quantity, session};
 
 /// Make a former owner follow the server that took its place.
 #[derive(clap::Args, Debug)]
@@ -61,7 +61,7 @@ fn print(args: &Args, server: &str, rejoined: &[Partition]) -> anyhow::Result<()
             p.common.to_string(),
             p.records.to_string(),
             Amount(p.bytes).to_string(),
-            p.file.clone().unwrap_or_else(|| "-".to_owned()),
+            output::cell(p.file.as_deref()),
         ]
     };
     let format = args.client.output;

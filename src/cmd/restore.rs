@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use corelog_client::Admin;
+use corelog_client::{Admin, Error};
 use corelog_protocol::error::{Applied, ErrorBody, ErrorCode};
 use corelog_protocol::message::restore_status::{Answer, State};
 use corelog_protocol::message::restore_topic;
@@ -84,14 +84,14 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
                 let exit = error.refusal().map_or(Exit::Failed, exit::of_body);
                 return Err(stop(exit, format!("{server}: {error}; {next}")));
             }
-            None => session::changing(Err(error)).context(server.clone())?,
+            None => session::changing(&server, Err(error))?,
         },
     };
     let mut bar = None;
     let status = loop {
         let status = match admin.restore_status(number).await {
             Ok(status) => status,
-            Err(error) => return Err(lost(&args.topic, &error)),
+            Err(error) => return Err(lost(&args.topic, &error)).context(server),
         };
         let bar = bar.get_or_insert_with(|| progress::bytes(Some(status.bytes_total)));
         bar.set_position(status.bytes_done);
@@ -102,17 +102,19 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
         tokio::time::sleep(ASK_EVERY).await;
     };
     if let Some(failure) = &status.failure {
-        return Err(failed(failure));
+        return Err(failed(failure)).context(server);
     }
     show(args, &server, &status, begun.elapsed())?;
     match args.with_damage {
-        true => tell_damage(&args.topic, &admin).await,
+        true => tell_damage(&args.topic, &admin)
+            .await
+            .map_err(|error| session::by(&server, error)),
         false => Ok(Exit::Done),
     }
 }
 
 /// Says what of the restored topic is damaged, and is not served.
-async fn tell_damage(topic: &TopicName, admin: &Admin) -> anyhow::Result<Exit> {
+async fn tell_damage(topic: &TopicName, admin: &Admin) -> Result<Exit, Error> {
     let described = admin.describe_topic(topic).await?;
     let mut exit = Exit::Done;
     for partition in &described.partitions {
@@ -134,7 +136,7 @@ fn source(source: &str) -> anyhow::Result<String> {
 }
 
 /// What to do next after a refusal that means something else here than it does elsewhere.
-fn next_step(args: &Args, error: &corelog_client::Error) -> Option<String> {
+fn next_step(args: &Args, error: &Error) -> Option<String> {
     let source = &args.source;
     let next = match error.refusal()?.known_code()? {
         ErrorCode::TopicExists => "choose another name with --topic",
@@ -175,7 +177,7 @@ fn failed(failure: &ErrorBody) -> anyhow::Error {
 }
 
 /// The server could not be asked any more: what becomes of the restore is its own business.
-fn lost(topic: &TopicName, error: &corelog_client::Error) -> anyhow::Error {
+fn lost(topic: &TopicName, error: &Error) -> anyhow::Error {
     let is_known = !error
         .refusal()
         .is_some_and(|refusal| refusal.is(ErrorCode::UnknownRestore));

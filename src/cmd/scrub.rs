@@ -54,15 +54,17 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
     const HEADERS: [&str; 5] = ["PARTITION", "STATE", "READ", "SEALED", "SCRUBBED"];
     let partition = args.partition.map(PartitionId::new);
     let (admin, topic) = client.admin().of(&args.topic).await?;
-    let server = admin.address().unwrap_or_default();
-    let id = topic.id;
-    let mut scrub = admin.scrub_topic(&args.topic, Some(id), partition).await?;
+    let (server, id) = (session::server(&admin), topic.id);
+    let by_server = |error| session::by(server, error);
+    let begun = admin.scrub_topic(&args.topic, Some(id), partition).await;
+    let mut scrub = begun.map_err(by_server)?;
     if args.wait {
         let sum = |of: fn(&Partition) -> u64, all: &[Partition]| all.iter().map(of).sum();
         let bar = progress::bytes(Some(sum(|p| p.bytes_total, &scrub.partitions)));
         while scrub.partitions.iter().any(|p| p.state != State::Idle) {
             tokio::time::sleep(ASK_EVERY).await;
-            scrub = admin.scrub_status(&args.topic, Some(id), partition).await?;
+            let told = admin.scrub_status(&args.topic, Some(id), partition).await;
+            scrub = told.map_err(by_server)?;
             bar.set_position(sum(|p| p.bytes_done, &scrub.partitions));
         }
         bar.finish_and_clear();
@@ -86,7 +88,7 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
     };
     let mut exit = Exit::Done;
     let is_meant = |one: &&describe_topic::Partition| partition.is_none_or(|only| only == one.id);
-    let are_open = topic.map_err(anyhow::Error::new).and_then(|topic| {
+    let are_open = topic.map_err(by_server).and_then(|topic| {
         let meant = topic.partitions.iter().filter(is_meant);
         closed::check_none_failed(&args.topic, meant)
     });

@@ -53,10 +53,14 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
     // Before anything is looked at: consent is for this topic, not for one created meanwhile, and for this server's log.
     let (admin, topic) = client.admin().of(&args.topic).await?;
     let known = topic.partitions.iter().find(|one| one.id == partition);
-    known.map_or(Ok(()), |known| check_owner(args, known))?;
+    let by_server = |error| session::by(session::server(&admin), error);
+    known
+        .map_or(Ok(()), |known| check_owner(args, known))
+        .map_err(by_server)?;
     let now = admin
         .list_offsets(&args.topic, partition, At::Latest)
-        .await?;
+        .await
+        .map_err(by_server)?;
     let lowest = match args.before {
         Place::Earliest => now.log_start,
         Place::Latest => now.high_watermark,
@@ -64,10 +68,8 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
         Place::Last(count) => before_end(now.high_watermark, count).max(now.log_start),
         // The batch that holds the time stays whole.
         Place::Time(time) => {
-            admin
-                .list_offsets(&args.topic, partition, At::Time(time))
-                .await?
-                .offset
+            let at = admin.list_offsets(&args.topic, partition, At::Time(time));
+            at.await.map_err(by_server)?.offset
         }
     };
     let place = format!("{}/{}", args.topic, args.partition);
@@ -82,7 +84,7 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let loss = format!(
             "the records of {place} from {} to before {lowest} at {}",
             now.log_start,
-            admin.address().unwrap_or_default()
+            session::server(&admin)
         );
         if consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave {
             return Ok(Exit::Done);
@@ -91,11 +93,10 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
         consent::say_dry_run(args.client.output, None)?;
         return Ok(Exit::Done);
     }
-    let log_start = session::changing(
-        admin
-            .truncate(&args.topic, partition, lowest, Some(topic.id))
-            .await,
-    )?;
+    let truncated = admin
+        .truncate(&args.topic, partition, lowest, Some(topic.id))
+        .await;
+    let log_start = session::changing(session::server(&admin), truncated)?;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => out.line(&format!("{place} begins at {log_start}"))?,

@@ -1,6 +1,6 @@
 //! `corelog debug bundle`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -9,6 +9,7 @@ use base64::Engine as _;
 use serde_json::Value;
 
 use crate::support::corelog::Corelog;
+use crate::support::deadline::output_of;
 use crate::support::folder::Folder;
 use crate::support::server::{Server, Start};
 
@@ -229,6 +230,27 @@ fn a_bundle_keeps_to_its_size_and_its_time_and_replaces_nothing() {
     Corelog::offline()
         .run(["debug", "bundle", "--admin", "nowhere"])
         .failed(2);
+}
+
+/// All of one second but the first failed, over a file that nobody had named.
+#[test]
+fn bundles_of_one_second_have_names_of_their_own() {
+    let folder = Folder::new();
+    let words = ["debug", "bundle", "--within", "0s", "--output", "json"];
+    let started = (0..8).map(|_| {
+        let mut command = Corelog::offline().command(words);
+        command.current_dir(folder.path()).spawn().unwrap()
+    });
+    let started: Vec<_> = started.collect();
+    let names = started.into_iter().map(|child| {
+        let output = output_of(child, "a bundle");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let name = made["file"].as_str().unwrap().to_owned();
+        unpacked(&folder.path().join(&name));
+        name
+    });
+    assert_eq!(names.collect::<BTreeSet<_>>().len(), 8);
 }
 
 #[test]

@@ -90,6 +90,20 @@ fn a_directory_a_topic_and_a_partition_are_summarized() {
     assert_eq!(inspect(&folder.path().join("topics/t/topic"))["topic"], "t");
 }
 
+/// It said that there is no such directory, of a partition that there is.
+#[test]
+fn a_partition_without_records_is_told_as_one_that_has_no_directory() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    Corelog::to(&server).run(["topic", "create", "t"]).done();
+    let path = folder.path().join("topics/t/0");
+    for words in [&["inspect"][..], &["verify"], &["repair", "--dir"]] {
+        let words = [words, &[path.to_str().unwrap()]].concat();
+        let said = Corelog::offline().run(words).failed(1);
+        assert!(said.contains("without records"), "{said}");
+    }
+}
+
 #[test]
 fn batches_and_records_are_listed() {
     let (_folder, partition) = data();
@@ -114,10 +128,16 @@ fn batches_and_records_are_listed() {
     let table = Corelog::offline()
         .run(["inspect", path, "--records", "--from", "3000"])
         .text();
-    assert!(
-        table.contains("3000") && table.contains("key") && table.contains("last"),
-        "{table}"
-    );
+    // Between the cells stood a question mark, as for what moves the cursor in the words of others.
+    let cells = |line: &str| line.split('\t').map(str::to_owned).collect::<Vec<_>>();
+    let rows: Vec<_> = table.lines().map(cells).collect();
+    assert_eq!(rows[0], ["OFFSET", "TIME", "KEY", "VALUE", "HEADERS"]);
+    assert_eq!((&*rows[1][0], &*rows[1][2]), ("3000", "key"));
+    assert!(rows[1][3].contains("last"), "{table}");
+    let table = Corelog::offline()
+        .run(["inspect", path, "--batches"])
+        .text();
+    assert!(table.lines().all(|line| cells(line).len() == 9), "{table}");
 }
 
 /// Whoever asked for what lies behind a bad batch saw nothing of it.

@@ -197,6 +197,106 @@ fn a_refused_command_says_what_is_wrong_and_what_to_do_next() {
     }
 }
 
+/// Which server had said so was left to whoever had named several, or had one named by the environment.
+#[test]
+fn a_refusal_names_the_server_that_it_is_of() {
+    let folder = Folder::new();
+    let [here, there] = ["here", "there"].map(|name| Server::start(&folder.path().join(name)));
+    let (corelog, address, other) = (Corelog::to(&here), here.address(), there.address());
+    corelog.run(["topic", "create", "t"]).done();
+    corelog.feed(["produce", "t"], b"one\n").done();
+    for line in [
+        "topic create t",
+        "topic describe nope",
+        "topic alter nope --ack durable",
+        "topic add-partitions nope --partitions 2",
+        "topic add-partitions t --partitions 5000",
+        "topic delete nope --yes",
+        "topic forget-follower nope a:1 --yes",
+        "topic forget-follower t a:1 --yes",
+        "topic forget-follower t a:1 --dry-run",
+        "produce nope",
+        "consume nope",
+        "truncate nope --partition 0 --before 1 --yes",
+        "partition reopen nope 0",
+        "snapshot create s --topic nope",
+        "snapshot list nope",
+        "snapshot delete nope --yes",
+        "restore nope --topic new",
+        "scrub nope",
+        "scrub t --partition 7",
+        "promote t",
+        "handover nope --to OTHER",
+        "rejoin nope --to OTHER",
+        "repair nope",
+        "repair nope --dry-run",
+        "bench consume --topic nope",
+        "bench seek --topic nope",
+        "compare nope --with OTHER",
+    ] {
+        let line = line.replace("OTHER", &other);
+        let said = corelog.run(line.split(' ')).failed(1);
+        let begin = format!("corelog: {address}: ");
+        assert!(said.starts_with(&begin), "{line}: {said}");
+    }
+    // What it says by another one's word names that one, too, or alone.
+    for (line, begin) in [
+        (
+            "clone t --from OTHER",
+            format!("{address}: UnknownTopic: {other}: "),
+        ),
+        (
+            "rejoin t --to OTHER",
+            format!("{address}: UnknownTopic: t/0: {other}: "),
+        ),
+        ("compare t --with OTHER", format!("{other}: UnknownTopic: ")),
+        (
+            "clone t --from OTHER --dry-run",
+            format!("{other}: UnknownTopic: "),
+        ),
+    ] {
+        let line = line.replace("OTHER", &other);
+        let said = corelog.run(line.split(' ')).failed(1);
+        assert!(
+            said.starts_with(&format!("corelog: {begin}")),
+            "{line}: {said}"
+        );
+    }
+    let both = Corelog::at(&format!("{other},{address}"));
+    for line in [
+        "topic describe nope",
+        "topic delete nope --yes",
+        "consume nope",
+    ] {
+        let said = both.run(line.split(' ')).failed(1);
+        assert!(
+            said.contains(&format!("{other},{address}: ")),
+            "{line}: {said}"
+        );
+    }
+    for server in [&here, &there] {
+        Corelog::to(server).run(["topic", "create", "u"]).done();
+    }
+    let next = "`corelog topic describe u";
+    let nine = ["--partition", "9"];
+    let compare = [&["compare", "u", "--with", &other][..], &nine].concat();
+    says(&corelog, &compare, 1, &["neither server", next]);
+    let clone = [&["clone", "u", "--dry-run", "--from", &other][..], &nine].concat();
+    says(&corelog, &clone, 1, &[&other, next]);
+    // Whoever asked for what nobody has was told of the one that is away, which it then tried "again in 5ms".
+    let some = Corelog::at(&format!("127.0.0.1:1,{address}"));
+    for line in [
+        "topic describe nope",
+        "consume nope",
+        "bench produce --topic nope",
+    ] {
+        let line: Vec<_> = line.split(' ').collect();
+        says(&some, &line, 4, &["those that do have none", "--server"]);
+    }
+    let said = both.run(["scrub", "t", "--partition", "7"]).failed(1);
+    assert!(said.starts_with(&format!("corelog: {address}: ")), "{said}");
+}
+
 /// The port of the metrics answers, but in HTTP: `frame of 1347703880 bytes is too large` helped nobody.
 #[test]
 fn a_client_at_the_port_of_the_metrics_is_told_which_one_it_wants() {

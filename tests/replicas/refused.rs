@@ -1,6 +1,7 @@
 //! What is not copied, or not copied over.
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::{clone_topic, delete_topic, forget_follower, handover, rejoin};
 use corelog_record::{Offset, PartitionId};
@@ -8,6 +9,7 @@ use corelog_record::{Offset, PartitionId};
 use super::copies::{assert_equal, bytes, status, wait_until_level};
 use super::node::{Node, cloning};
 use super::promote::{cut_off, promote};
+use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 
@@ -113,6 +115,10 @@ fn a_clone_that_makes_no_sense_is_refused_and_leaves_nothing() {
             from(&[down.address().as_str()]),
             ErrorCode::SourceUnavailable,
         ),
+        (
+            from(&[a.server().ready.admin.to_string().as_str()]),
+            ErrorCode::UnsupportedVersion,
+        ),
         (missing, ErrorCode::UnknownTopic),
         (far, ErrorCode::UnknownPartition),
         (followed, ErrorCode::InvalidRequest),
@@ -128,6 +134,49 @@ fn a_clone_that_makes_no_sense_is_refused_and_leaves_nothing() {
     a.fill(&topic, 0, 3);
     wait_until_level(&a, &b, &topic, 0);
     assert_equal(&a, &b, &topic, 0);
+}
+
+/// Each was asked for again until the time of the command was over.
+#[test]
+fn a_source_that_never_will_be_one_ends_the_command_at_once_and_one_that_is_down_soon() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    a.topic("t", 1);
+    b.topic("own", 1);
+    let (admin, nobody) = (a.server().ready.admin.to_string(), "127.0.0.1:1");
+    let both = format!("{admin},{nobody}");
+    for (words, next) in [
+        (["clone", "t", "--from", &admin], "as --listen"),
+        (["clone", "t", "--from", &both], "as --listen"),
+        (["rejoin", "own", "--to", &admin], "as --listen"),
+        (["handover", "own", "--to", &admin], "as --listen"),
+        (["clone", "t", "--from", nobody], "see if that server runs"),
+    ] {
+        // No test waits for so long.
+        let words = [&words[..], &["--timeout", "1h"]].concat();
+        let said = b.corelog().run(&words).failed(4);
+        let named = words[3].split(',').next().unwrap();
+        assert!(said.contains(named) && said.contains(next), "{said}");
+    }
+}
+
+/// Whoever was to look before asking again was not told with what.
+#[test]
+fn who_cannot_be_told_what_was_done_is_told_how_to_look() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    a.topic("t", 1);
+    b.proxy.hold(0, Kind::CloneTopic);
+    let clone = ["clone", "t", "--from", &a.address(), "--timeout", "1s"];
+    let said = Corelog::at(&b.address()).run(clone).failed(5);
+    assert!(
+        said.contains("look with `corelog topic describe`"),
+        "{said}"
+    );
+    let alter = ["topic", "alter", "t", "--retention-age", "7d"];
+    let said = a.corelog().run(alter).failed(6);
+    let own = a.server().address();
+    assert!(said.contains(&format!(" at {own} for good")), "{said}");
 }
 
 /// It was told as level with its source, whatever that had got since.

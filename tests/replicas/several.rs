@@ -156,6 +156,29 @@ fn a_measurement_makes_no_second_topic_of_a_name_that_another_server_has() {
     assert!(!has(&a, "t"));
 }
 
+/// A copy that had none of the records yet was asked, and others were written behind them.
+#[test]
+fn a_measurement_asks_the_owner_whether_a_topic_has_records() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 2);
+    let clone = ["clone", "t", "--from", &a.address()];
+    b.corelog().run(clone).done();
+    let write = ["bench", "produce", "--topic", "t", "--total", "64KiB"];
+    let write = [&write[..], &["--partitions", "2"]].concat();
+    let both = of([&b, &a]);
+    let end = a.fill(&topic, 1, 1);
+    let said = both.run(&write).failed(6);
+    assert!(said.contains("--yes"), "{said}");
+    let said = b.corelog().run(&write).failed(6);
+    assert!(said.contains("--yes"), "{said}");
+    assert_eq!(
+        a.fill(&topic, 1, 1).get(),
+        end.get() + 2,
+        "none came between"
+    );
+}
+
 /// It had no record of theirs, without a word.
 #[test]
 fn a_snapshot_says_where_it_was_taken_and_what_it_lacks_of_partitions_that_are_followed() {

@@ -329,6 +329,11 @@ impl Error {
         }
     }
 
+    /// True if a server says that another one, which it needs for what was asked, does not answer it.
+    pub(crate) fn is_of_source(&self) -> bool {
+        matches!(self, Self::Refused { body } if body.is(ErrorCode::SourceUnavailable))
+    }
+
     /// True if a server says that it has no such topic.
     #[must_use]
     pub fn is_unknown_topic(&self) -> bool {

@@ -53,6 +53,7 @@ impl Deadline {
 pub(crate) struct Retry {
     repeat: Repeat,
     backoff: Backoff,
+    begun: Instant,
     deadline: Deadline,
     failure_count: u32,
     /// If an attempt goes where the one before it was told to. What means the node that is asked does not.
@@ -71,6 +72,7 @@ impl Retry {
         Self {
             repeat,
             backoff: config.backoff,
+            begun: Instant::now(),
             deadline,
             failure_count: 0,
             is_led: false,
@@ -115,7 +117,8 @@ impl Retry {
             .wait(self.failure_count, &mut fastrand::Rng::new());
         let wait = wait.max(error.retry_after());
         let may_help = error.may_pass() && (self.is_led || !error.is_elsewhere());
-        if !may_repeat || !may_help || self.deadline.left() <= wait {
+        let is_given_up = error.is_of_source() && SOURCE_PATIENCE <= self.begun.elapsed() + wait;
+        if !may_repeat || !may_help || is_given_up || self.deadline.left() <= wait {
             let may_hide = error.may_pass() || self.repeat == Repeat::Idempotent;
             let hides_it = may_hide && error.outcome() == Outcome::NotApplied;
             return Err(self.unknown.take().filter(|_| hides_it).unwrap_or(error));
@@ -127,3 +130,7 @@ impl Retry {
         Ok(())
     }
 }
+
+/// For how long it is asked again where the server that answers does not reach another one: that may be about to start, or
+/// have another address than was named.
+const SOURCE_PATIENCE: Duration = Duration::from_secs(5);

@@ -46,3 +46,11 @@ pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Failure {
 pub(crate) fn failure_with(code: ErrorCode, message: impl Into<String>, detail: Detail) -> Failure {
     Box::new(ErrorBody::new(code, message).with_detail(detail))
 }
+
+/// What another node refused, with its address, unless that is there: it is not the node asked that refuses.
+pub(crate) fn said_by(address: &str, mut error: Failure) -> Failure {
+    if !error.message.starts_with(address) {
+        error.message = format!("{address}: {}", error.message);
+    }
+    error
+}

@@ -1,8 +1,11 @@
 //! The topic that is written to: a new one, or one that is written to with consent.
 
-use corelog_client::{Client, NewTopic};
-use corelog_protocol::message::describe_topic::Partition;
-use corelog_record::TopicName;
+use std::collections::BTreeSet;
+
+use corelog_client::{Admin, Client, Error, NewTopic};
+use corelog_protocol::message::describe_topic::{Answer, Partition};
+use corelog_protocol::message::list_offsets::At;
+use corelog_record::{PartitionId, TopicName};
 
 use crate::exit::{Exit, stop};
 
@@ -42,13 +45,39 @@ pub(super) async fn create(
         }
         known => known?,
     };
-    let has_records = |one: &Partition| one.closed || one.log_start < one.log_end;
+    let count = client.topic_anew(name).await?.partition_count();
     let is_given = consent.yes || name.as_str() == DEFAULT;
-    if !is_given && known.partitions.iter().any(has_records) {
+    if !is_given && has_records(&admin, name, &known, count).await? {
         let message = format!(
             "topic {name} has records, and this writes others behind them; say --yes if it may, or name another with --topic"
         );
         return Err(stop(Exit::Denied, message));
     }
-    Ok(client.topic_anew(name).await?.partition_count())
+    Ok(count)
+}
+
+/// If any partition has records. Of one that the server which told of the topic does not own, its owner is asked: a copy may
+/// have none of them.
+async fn has_records(
+    admin: &Admin,
+    name: &TopicName,
+    known: &Answer,
+    count: u32,
+) -> Result<bool, Error> {
+    let has_records = |one: &Partition| one.closed || one.log_start < one.log_end;
+    if known.partitions.iter().any(has_records) {
+        return Ok(true);
+    }
+    let owned = known.partitions.iter().filter(|one| one.role.owns());
+    let owned: BTreeSet<_> = owned.map(|one| one.id).collect();
+    for partition in (0..count).map(PartitionId::new) {
+        if owned.contains(&partition) {
+            continue;
+        }
+        let there = admin.list_offsets(name, partition, At::Latest).await?;
+        if there.log_start < there.high_watermark {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

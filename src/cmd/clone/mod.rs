@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::cmd::topic::policy::word;
 use crate::exit::{self, Exit, say};
-use crate::output::{Format, Out};
+use crate::output::{Format, Out, cell};
 use crate::quantity::Amount;
 use crate::{cli, quantity, session};
 
@@ -40,7 +40,8 @@ use crate::{cli, quantity, session};
         A replica takes no writes; reads end at what is on its own disk. `corelog topic describe` \
         says how far behind it is, `corelog promote` and `corelog handover` make it the owner.\n\n\
         Progress goes to stderr: bars on a terminal, elsewhere a JSON object per line. Ends with 3 \
-        if the copies have parted, or wrong bytes were sent and no source is left.",
+        if the copies have parted, or wrong bytes were sent and no source is left, with 4 if none answers \
+        within 5 seconds, or what answers is no server for clients.",
     after_long_help = "EXAMPLES\n  \
         corelog clone events --from log1:7400 --dry-run          # what it would move\n  \
         corelog clone events --server log2:7400 --from log1:7400 --follow\n  \
@@ -106,13 +107,11 @@ async fn clone(args: &Args, client: Client) -> anyhow::Result<Exit> {
         follow: args.follow,
         rate_bytes: args.limit_rate.map(ByteSize::bytes),
     };
-    let cloned = session::changing(admin.clone_topic(&request).await)?;
+    let server = session::server(&admin);
+    let cloned = session::changing(server, admin.clone_topic(&request).await)?;
     let partitions = watch::until_over(&admin, &args.topic, &cloned).await?;
     print(args, &cloned, &partitions, begun.elapsed().as_secs_f64())?;
-    Ok(partitions
-        .iter()
-        .map(outcome)
-        .fold(Exit::Done, Exit::graver))
+    Ok(Exit::of_all(partitions.iter().map(outcome)))
 }
 
 /// Says on stderr what went wrong, and gives its exit code.
@@ -154,8 +153,7 @@ fn print(
                     p.id.to_string(),
                     word(&p.state),
                     p.end.to_string(),
-                    p.source_end
-                        .map_or_else(|| "-".to_owned(), |end| end.to_string()),
+                    cell(p.source_end),
                     p.segments_done.to_string(),
                     Amount(p.bytes_done).to_string(),
                 ]

@@ -3,7 +3,6 @@
 
 use anyhow::Context as _;
 use corelog_client::{Client, Error};
-use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::segments;
 use corelog_record::{Offset, PartitionId};
@@ -13,7 +12,7 @@ use super::Args;
 use crate::cmd::compare::search::{self, Side, Verdict};
 use crate::cmd::topic::policy::word;
 use crate::exit::{Exit, say, stop};
-use crate::output::{Format, Out};
+use crate::output::{Format, Out, cell};
 use crate::quantity::Amount;
 use crate::session;
 
@@ -35,17 +34,23 @@ struct Plan {
 /// Prints a row per partition of what a clone would move; ends with 3 where it would be refused.
 pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
     let source = session::connect(&args.client, args.from.clone()).await?;
-    let source = Side::of(args.from.join(","), &args.topic, &source).await?;
-    let here = Side::of(args.client.server.join(","), &args.topic, client).await;
+    let source = Side::of(&args.from, &args.topic, &source).await?;
+    let here = Side::of(&args.client.server, &args.topic, client).await;
+    let is_unknown =
+        |error: &anyhow::Error| error.downcast_ref().is_some_and(Error::is_unknown_topic);
     let here = match here {
-        Err(Error::Refused { body }) if body.is(ErrorCode::UnknownTopic) => None,
+        Err(error) if is_unknown(&error) => None,
         here => Some(here?),
     };
     let sides = (here, source);
     let mut numbers: Vec<PartitionId> = sides.1.partitions.iter().map(|p| p.id).collect();
     numbers.retain(|id| args.partition.is_none_or(|asked| id.get() == asked));
     if numbers.is_empty() {
-        let message = format!("the source has no such partition of {}", args.topic);
+        let (topic, source) = (&args.topic, &sides.1.server);
+        let message = format!(
+            "{source} has no such partition of {topic}; `corelog topic describe {topic} --server {source}` shows those that \
+             there are"
+        );
         return Err(stop(Exit::Failed, message));
     }
     let mut plans = Vec::new();
@@ -54,7 +59,7 @@ pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
     }
     print(args, &plans)?;
     let is_refused = plans.iter().any(|plan| plan.refusal.is_some());
-    Ok(if is_refused { Exit::Damage } else { Exit::Done })
+    Ok(Exit::damage_if(is_refused))
 }
 
 async fn plan(
@@ -74,7 +79,8 @@ async fn plan(
     let asked = source
         .admin
         .segments(&args.topic, source.id, partition, Offset::ZERO);
-    let answer = asked.await?;
+    let answer = asked.await;
+    let answer = answer.map_err(|error| source.failed(error))?;
     let (segments, tail_records) = to_move(answer, here_end, &args.segments)
         .with_context(|| format!("{}/{partition} of {}", args.topic, source.server))?;
     Ok(Plan {
@@ -202,8 +208,7 @@ fn print(args: &Args, plans: &[Plan]) -> anyhow::Result<()> {
             let row = |plan: &Plan| {
                 vec![
                     plan.partition.to_string(),
-                    plan.here_end
-                        .map_or_else(|| "-".to_owned(), |end| end.to_string()),
+                    cell(plan.here_end),
                     plan.source_end.to_string(),
                     plan.segments.len().to_string(),
                     Amount(plan.bytes()).to_string(),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::exit::{Exit, say, stop};
 use crate::progress::{Bars, Part};
+use crate::session;
 
 /// How often the server is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -28,11 +29,12 @@ pub(super) async fn until_over(
     topic: &TopicName,
     cloned: &clone_topic::Answer,
 ) -> anyhow::Result<Vec<Partition>> {
+    let server = session::server(admin);
     let mut watch = Watch::default();
     let mut shown = Shown::new();
     loop {
         let status = admin.replica_status(topic, Some(cloned.id)).await;
-        let status = status.map_err(|error| lost(topic, &error))?;
+        let status = status.map_err(|error| lost(topic, server, &error))?;
         let mut partitions = status.partitions;
         partitions.retain(|partition| cloned.partitions.contains(&partition.id));
         let is_over = watch.is_over(&partitions);
@@ -45,9 +47,9 @@ pub(super) async fn until_over(
 }
 
 /// The server could not be asked any more: what becomes of the clone is its own business.
-fn lost(topic: &TopicName, error: &Error) -> anyhow::Error {
+fn lost(topic: &TopicName, server: &str, error: &Error) -> anyhow::Error {
     let message = format!(
-        "{error}; the clone goes on by itself when its server does, look with `corelog topic \
+        "{server}: {error}; the clone goes on by itself when its server does, look with `corelog topic \
          describe {topic}`"
     );
     stop(Exit::Unknown, message)

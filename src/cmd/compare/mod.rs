@@ -5,8 +5,9 @@
 pub(in crate::cmd) mod search;
 
 use std::collections::BTreeSet;
+use std::slice;
 
-use corelog_client::{Client, Error};
+use corelog_client::Client;
 use corelog_record::{LeaderEpoch, PartitionId, TopicName};
 use serde_json::{Value, json};
 
@@ -50,24 +51,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let other = async {
-        let other = session::connect(&args.client, vec![args.with.clone()]).await?;
-        Side::of(args.with.clone(), &args.topic, &other).await
-    };
-    let other = other.await.map_err(|error| named(error, &args.with));
-    let here = args.client.server.join(",");
-    let mine = Side::of(here.clone(), &args.topic, &client).await;
-    let sides = [mine.map_err(|error| named(error, &here))?, other?];
+    let (topic, with) = (&args.topic, slice::from_ref(&args.with));
+    let mine = Side::of(&args.client.server, topic, &client).await?;
+    let other = session::connect(&args.client, with.to_vec()).await?;
+    let sides = [mine, Side::of(with, topic, &other).await?];
     if sides[0].is_same_server(&sides[1]) {
-        let with = &args.with;
+        let [here, with] = sides.each_ref().map(|side| &side.server);
         let message = format!(
-            "{here} and {with} are one server, or the one that answers: nothing was compared"
+            "{here} and {with} are one server, or the one that answers: nothing was compared; name another one with --with"
         );
         return Err(stop(Exit::Failed, message));
     }
     let partitions = partitions(args, &sides);
     if partitions.is_empty() {
-        let message = format!("no server has such a partition of {}", args.topic);
+        let message = format!(
+            "neither server has such a partition of {topic}; `corelog topic describe {topic}` shows those that there are"
+        );
         return Err(stop(Exit::Failed, message));
     }
     let mut rows = Vec::new();
@@ -78,14 +77,7 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
         ));
     }
     print(args.client.output, &sides, &rows)?;
-    Ok(rows
-        .iter()
-        .map(|(_, verdict)| exit(verdict))
-        .fold(Exit::Done, Exit::graver))
-}
-
-fn named(error: Error, server: &str) -> anyhow::Error {
-    anyhow::Error::new(error).context(server.to_owned())
+    Ok(Exit::of_all(rows.iter().map(|(_, verdict)| exit(verdict))))
 }
 
 /// Those asked for of all that either server has.

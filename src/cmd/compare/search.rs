@@ -11,6 +11,7 @@ use corelog_record::{HistoryId, LeaderEpoch, Offset, Ordinal, PartitionId, Topic
 
 use crate::cmd::topic::closed;
 use crate::exit::{Exit, stop};
+use crate::session;
 
 /// A topic on one server.
 #[derive(Debug)]
@@ -101,16 +102,18 @@ impl Side {
     /// A topic as the first of the servers tells that has it: it alone is asked from then on.
     ///
     /// # Errors
-    /// Why none of them tells of it.
+    /// Why none of them tells of it, with their names.
     pub(in crate::cmd) async fn of(
-        server: String,
+        servers: &[String],
         topic: &TopicName,
         client: &Client,
-    ) -> Result<Self, Error> {
-        let (admin, told) = client.admin().of(topic).await?;
+    ) -> anyhow::Result<Self> {
+        let all = servers.join(",");
+        let told = client.admin().of(topic).await;
+        let (admin, told) = told.map_err(|error| session::by(&all, error))?;
         let (admin, hello) = admin.of_one().await?;
         Ok(Self {
-            server,
+            server: session::server(&admin).to_owned(),
             hello,
             admin,
             topic: topic.clone(),
@@ -140,8 +143,8 @@ impl Side {
     }
 
     /// An error of this side's server, with its name.
-    fn failed(&self, error: Error) -> anyhow::Error {
-        anyhow::Error::new(error).context(self.server.clone())
+    pub(in crate::cmd) fn failed(&self, error: Error) -> anyhow::Error {
+        session::by(&self.server, error)
     }
 }
 

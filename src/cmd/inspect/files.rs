@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::Verdict;
 use super::show::Show;
+use crate::advice;
 use crate::exit::{Exit, stop};
 use crate::quantity::rfc3339;
 
@@ -26,7 +27,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 /// If a file or directory is there; whether one is that may not be looked at, nobody can say.
 pub(super) fn is_there(path: &Path) -> anyhow::Result<bool> {
     let found = path.try_exists();
-    found.with_context(|| format!("cannot look at {}", path.display()))
+    found.with_context(|| advice::cannot_look_at(path))
 }
 
 /// The error of a file that cannot be understood.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::DECOMPRESSED_BYTES_MAX;
 use crate::exit::{Exit, stop};
-use crate::output::{Format, Out};
+use crate::output::{Format, Out, cell};
 use crate::quantity::rfc3339;
 
 /// What to list, from where, and how much of it.
@@ -38,11 +38,13 @@ impl<'a> Lines<'a> {
     /// Begins a list with its header.
     pub(super) fn begin(listing: &Listing, out: &'a mut Out) -> anyhow::Result<Self> {
         if listing.format == Format::Table {
-            out.line(match listing.of {
-                Of::Batches => {
-                    "OFFSET\tNEXT\tRECORDS\tPOSITION\tBYTES\tCODEC\tEPOCH\tMAX TIME\tCHECKSUM"
-                }
-                Of::Records => "OFFSET\tTIME\tKEY\tVALUE\tHEADERS",
+            const OF_BATCHES: [&str; 9] = [
+                "OFFSET", "NEXT", "RECORDS", "POSITION", "BYTES", "CODEC", "EPOCH", "MAX TIME",
+                "CHECKSUM",
+            ];
+            out.row(match listing.of {
+                Of::Batches => &OF_BATCHES[..],
+                Of::Records => &["OFFSET", "TIME", "KEY", "VALUE", "HEADERS"],
             })?;
         }
         Ok(Self {
@@ -78,17 +80,21 @@ impl<'a> Lines<'a> {
         let time = rfc3339(view.max_timestamp());
         let crc = format!("{:08x}", view.header().crc);
         match self.listing.format {
-            Format::Table => self.out.line(&format!(
-                "{}\t{}\t{}\t{}\t{}\t{}{}\t{}\t{time}\t{crc}",
-                view.base_offset(),
-                view.next_offset(),
-                view.count(),
-                position,
-                view.bytes().len(),
-                view.codec(),
-                if view.is_control() { " control" } else { "" },
-                epoch.map_or("-".to_owned(), |epoch| epoch.to_string()),
-            )),
+            Format::Table => {
+                let control = if view.is_control() { " control" } else { "" };
+                let cells = [
+                    view.base_offset().to_string(),
+                    view.next_offset().to_string(),
+                    view.count().to_string(),
+                    position.to_string(),
+                    view.bytes().len().to_string(),
+                    format!("{}{control}", view.codec()),
+                    cell(epoch),
+                    time,
+                    crc,
+                ];
+                self.out.row(&cells)
+            }
             Format::Json => self.out.json(&json!({
                 "offset": view.base_offset().get(),
                 "next": view.next_offset().get(),
@@ -128,18 +134,19 @@ impl<'a> Lines<'a> {
         let time = rfc3339(record.timestamp);
         match self.listing.format {
             Format::Table => {
-                let text = |bytes: Option<&[u8]>| bytes.map_or("-".to_owned(), escaped);
+                let text = |bytes: Option<&[u8]>| cell(bytes.map(escaped));
                 let headers: Vec<String> = record
                     .headers()
                     .map(|(name, value)| format!("{}={}", escaped(name.as_bytes()), text(value)))
                     .collect();
-                self.out.line(&format!(
-                    "{}\t{time}\t{}\t{}\t{}",
-                    record.offset,
+                let cells = [
+                    record.offset.to_string(),
+                    time,
                     text(record.key),
                     text(record.value),
-                    headers.join(" ")
-                ))
+                    headers.join(" "),
+                ];
+                self.out.row(&cells)
             }
             Format::Json => {
                 let base64 = |bytes: Option<&[u8]>| -> Value {

@@ -18,6 +18,7 @@ use anyhow::Context as _;
 use corelog_record::Offset;
 use serde_json::Value;
 
+use crate::advice;
 use crate::exit::{Exit, say, stop};
 use crate::output::{self, Out};
 
@@ -159,7 +160,7 @@ enum What {
 }
 
 fn what(path: &Path) -> anyhow::Result<What> {
-    let cannot = || format!("cannot look at {}", path.display());
+    let cannot = || advice::cannot_look_at(path);
     if std::fs::metadata(path).with_context(cannot)?.is_dir() {
         return what_directory(path)
             .with_context(cannot)?

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::cli::Consent;
 use crate::exit::{Exit, say, sentence, stop};
 use crate::output::{Format, Out};
-use crate::{consent, progress, quantity};
+use crate::{advice, consent, progress, quantity};
 
 /// Repairs the partition in `dir`, or all of the topic in it.
 pub(super) fn run(dir: &Path, consent: Consent, format: Format) -> anyhow::Result<Exit> {
@@ -71,7 +71,7 @@ fn check_user(partition: &Path, user: Uid) -> anyhow::Result<()> {
     let path = partition.display();
     let found = partition.metadata();
     let owner = found
-        .with_context(|| format!("cannot look at {path}"))?
+        .with_context(|| advice::cannot_look_at(partition))?
         .uid();
     let owner = Uid::from_raw(owner);
     if owner == user {
@@ -98,7 +98,7 @@ fn refused(refusal: Refusal) -> anyhow::Error {
 fn lock(dir: &Path) -> anyhow::Result<Vec<File>> {
     let dir = dir
         .canonicalize()
-        .with_context(|| format!("cannot look at {}", dir.display()))?;
+        .with_context(|| advice::cannot_look_at(dir))?;
     // An embedded log locks the directory above its files; nobody does so of a topic's.
     let above = dir.parent().unwrap_or(&dir);
     let opened = File::open(above);

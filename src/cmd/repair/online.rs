@@ -20,24 +20,24 @@ pub(super) fn run(topic: &TopicName, args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
     if args.consent.dry_run {
         let partition = args.partition.map(PartitionId::new);
         if let Some(partition) = partition {
             client.topic(topic).await?.partition(partition)?;
         }
-        return show_damage(topic, partition, args.client.output, &admin).await;
+        return show_damage(topic, partition, args.client.output, &client).await;
     }
     let ask = async |admin: &Admin, id, partition| {
         let from = args.from.clone();
         let answer = admin.repair_topic(topic, id, partition, from).await?;
         Ok(answer.partitions)
     };
-    let each = partitions::each(&admin, topic, args.partition, |_| Meant::Yes, ask).await?;
+    let each =
+        partitions::each(&client.admin(), topic, args.partition, |_| Meant::Yes, ask).await?;
     let mut exit = Exit::Done;
-    let ended = each.end(topic, |_, done| {
-        let printed = print(topic, args.client.output, done);
-        exit = say_left(topic, done);
+    let ended = each.end(topic, |server, done| {
+        let printed = print((topic, server), args.client.output, done);
+        exit = say_left((topic, server), done);
         printed
     });
     match ended {
@@ -50,7 +50,11 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
     }
 }
 
-fn print(topic: &TopicName, format: Format, partitions: &[Partition]) -> anyhow::Result<()> {
+fn print(
+    (topic, server): (&TopicName, &str),
+    format: Format,
+    partitions: &[Partition],
+) -> anyhow::Result<()> {
     let mut out = Out::new();
     match format {
         Format::Table => {
@@ -63,13 +67,14 @@ fn print(topic: &TopicName, format: Format, partitions: &[Partition]) -> anyhow:
             });
             let rows: Vec<Vec<String>> = rows.collect();
             if rows.is_empty() {
-                say("no segment was replaced");
+                say(&format!("no segment of {topic} was replaced at {server}"));
             } else {
                 out.table(&HEADERS, rows)?;
             }
         }
         Format::Json => out.json(&json!({
             "topic": topic.as_str(),
+            "server": server,
             "partitions": partitions.iter().map(in_json).collect::<Vec<_>>(),
         }))?,
     }
@@ -77,10 +82,10 @@ fn print(topic: &TopicName, format: Format, partitions: &[Partition]) -> anyhow:
 }
 
 /// Says what is not as it should be still; that decides how the command ends.
-fn say_left(topic: &TopicName, partitions: &[Partition]) -> Exit {
+fn say_left((topic, server): (&TopicName, &str), partitions: &[Partition]) -> Exit {
     let mut exit = Exit::Done;
     for partition in partitions {
-        let place = format!("{topic}/{}", partition.id);
+        let place = format!("{server}: {topic}/{}", partition.id);
         match (partition.damage_left, &partition.error) {
             (0, None) => {}
             (0, Some(error)) => {
@@ -130,10 +135,12 @@ async fn show_damage(
     topic: &TopicName,
     partition: Option<PartitionId>,
     format: Format,
-    admin: &Admin,
+    client: &Client,
 ) -> anyhow::Result<Exit> {
-    let mut partitions = admin.describe_topic(topic).await?.partitions;
+    let (admin, told) = client.admin().of(topic).await?;
+    let (server, mut partitions) = (session::server(&admin), told.partitions);
     partitions.retain(|p| partition.is_none_or(|asked| p.id == asked));
+    let is_damaged = partitions.iter().any(is_damaged);
     let mut out = Out::new();
     match format {
         Format::Table => {
@@ -141,6 +148,9 @@ async fn show_damage(
                 .iter()
                 .flat_map(|p| damage_lines(topic, p.id, &p.damage));
             lines.try_for_each(|line| out.line(&line))?;
+            if !is_damaged {
+                say(&format!("no damage of {topic} is known at {server}"));
+            }
             let unopened = partitions
                 .iter()
                 .filter(|p| p.state == State::Damaged && p.damage.is_empty());
@@ -158,11 +168,11 @@ async fn show_damage(
             out.json(&json!({
                 "dry_run": true,
                 "topic": topic.as_str(),
+                "server": server,
                 "partitions": damaged.collect::<Vec<_>>(),
             }))?;
         }
     }
     out.flush()?;
-    let is_damaged = partitions.iter().any(is_damaged);
-    Ok(if is_damaged { Exit::Damage } else { Exit::Done })
+    Ok(Exit::damage_if(is_damaged))
 }

@@ -48,11 +48,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let (admin, _) = client.admin().of_one().await?;
-    let server = admin.address().unwrap_or_default();
+    let server = session::server(&admin);
     let taken = admin
         .create_snapshot(args.name.as_str(), args.topics.clone())
         .await;
-    let taken = session::changing(taken)?;
+    let taken = session::changing(server, taken)?;
     let until = Instant::now() + args.client.timeout();
     let (left_out, unknown) = lacking(&admin, &taken, until).await;
     let mut out = Out::new();

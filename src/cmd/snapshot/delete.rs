@@ -1,6 +1,5 @@
 //! `corelog snapshot delete`.
 
-use anyhow::Context as _;
 use corelog_client::Client;
 use corelog_protocol::message::snapshot::Snapshot;
 use serde_json::json;
@@ -40,11 +39,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn delete(args: &Args, client: Client) -> anyhow::Result<Exit> {
     // Another server has others of that name.
     let (admin, _) = client.admin().of_one().await?;
-    let server = admin.address().unwrap_or_default();
+    let server = session::server(&admin);
     let snapshot = match admin.snapshot(&args.name).await {
         Ok(snapshot) => Some(snapshot),
         Err(error) if exit::is_damage(&error) => None,
-        Err(error) => return Err(error).context(server.to_owned()),
+        Err(error) => return Err(session::by(server, error)),
     };
     let loss = loss(&args.name, server, snapshot.as_ref());
     if consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave {
@@ -54,7 +53,7 @@ async fn delete(args: &Args, client: Client) -> anyhow::Result<Exit> {
     // has none to tell.
     let created = snapshot.map(|snapshot| snapshot.created);
     let deleted = admin.delete_snapshot(&args.name, created).await;
-    session::changing(deleted).context(server.to_owned())?;
+    session::changing(server, deleted)?;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => out.line(&format!("deleted {loss}"))?,

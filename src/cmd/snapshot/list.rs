@@ -31,17 +31,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
+    let (admin, _) = client.admin().of_one().await?;
+    let server = session::server(&admin);
     let (snapshots, unreadable) = match &args.name {
         Some(name) => {
             let told = admin.snapshot(name).await;
             (
-                vec![told.map_err(|error| unlisted(name, error))?],
+                vec![told.map_err(|error| unlisted(server, name, error))?],
                 Vec::new(),
             )
         }
         None => {
-            let answer = admin.list_snapshots().await?;
+            let answer = admin.list_snapshots().await;
+            let answer = answer.map_err(|error| session::by(server, error))?;
             (answer.snapshots, answer.unreadable)
         }
     };
@@ -65,23 +67,20 @@ async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
     out.flush()?;
     for bad in &unreadable {
         say(&format!(
-            "corelog: snapshot {} cannot be read: {}",
+            "corelog: {server}: snapshot {} cannot be read: {}",
             bad.name, bad.message
         ));
     }
-    Ok(match unreadable.is_empty() {
-        true => Exit::Done,
-        false => Exit::Damage,
-    })
+    Ok(Exit::damage_if(!unreadable.is_empty()))
 }
 
 /// A snapshot is no topic: no copy of it is anywhere that it could be repaired from.
-fn unlisted(name: &str, error: Error) -> anyhow::Error {
+fn unlisted(server: &str, name: &str, error: Error) -> anyhow::Error {
     if !exit::is_damage(&error) {
-        return error.into();
+        return session::by(server, error);
     }
     let message = format!(
-        "{error}; `corelog snapshot list` shows which can be read, `corelog snapshot delete {name}` removes it"
+        "{server}: {error}; `corelog snapshot list` shows which can be read, `corelog snapshot delete {name}` removes it"
     );
     stop(Exit::Damage, message)
 }

@@ -36,12 +36,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn add(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let change = SettingsChange::default();
-    let answer = client
-        .admin()
-        .alter_topic(&args.name, None, Some(args.partitions), change)
+    let (admin, topic) = client.admin().of(&args.name).await?;
+    let (id, count) = (Some(topic.id), Some(args.partitions));
+    let answer = admin
+        .alter_topic(&args.name, id, count, SettingsChange::default())
         .await;
-    let partitions = session::changing(answer)?.partitions;
+    let partitions = session::changing(session::server(&admin), answer)?.partitions;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => out.facts([

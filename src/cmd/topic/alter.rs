@@ -57,7 +57,8 @@ async fn alter(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let (admin, topic) = client.admin().of(&args.name).await?;
     let change = args.policy.change();
     let after = change.apply(&topic.settings);
-    if let Some(loss) = loss(&args.name, &topic, &after)
+    let server = session::server(&admin);
+    if let Some(loss) = loss(&args.name, &topic, &after).map(|loss| format!("{loss} at {server}"))
         && consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave
     {
         return Ok(Exit::Done);
@@ -69,7 +70,7 @@ async fn alter(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let answer = admin
         .alter_topic(&args.name, Some(topic.id), None, change)
         .await;
-    let answer = session::changing(answer)?;
+    let answer = session::changing(server, answer)?;
     print(args, &answer.settings, answer.partitions)
 }
 

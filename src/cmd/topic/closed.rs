@@ -4,6 +4,7 @@ use corelog_protocol::message::describe_topic::{Partition, State};
 use corelog_record::TopicName;
 
 use crate::exit::{Exit, stop};
+use crate::output;
 use crate::quantity::Amount;
 
 /// What is told of a partition's log; none while that is not open.
@@ -12,12 +13,8 @@ pub(crate) fn known<T>(partition: &Partition, told: T) -> Option<T> {
 }
 
 /// The same in a table.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "callers hand over what they made for it"
-)]
 pub(crate) fn cell(partition: &Partition, told: impl ToString) -> String {
-    known(partition, told.to_string()).unwrap_or_else(|| "-".to_owned())
+    output::cell(known(partition, told))
 }
 
 /// Looks if the logs of all these partitions are open.

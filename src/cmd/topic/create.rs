@@ -55,7 +55,7 @@ async fn create(args: &Args) -> anyhow::Result<Exit> {
         settings: args.policy.settings(),
         if_not_exists: args.if_not_exists,
     };
-    let topic = session::changing(client.admin().create_topic(new).await)?;
+    let topic = session::changing(&server, client.admin().create_topic(new).await)?;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {

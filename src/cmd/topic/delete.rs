@@ -61,7 +61,8 @@ async fn delete(args: &Args) -> anyhow::Result<Exit> {
     }
     // The id makes sure that it is the topic just described that goes.
     let admin = client.admin();
-    session::changing(admin.delete_topic(&args.name, Some(topic.id)).await)?;
+    let deleted = admin.delete_topic(&args.name, Some(topic.id)).await;
+    session::changing(server, deleted)?;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => out.line(&format!("deleted {loss}"))?,
@@ -99,14 +100,15 @@ impl Holder {
 async fn holder(args: &Args) -> anyhow::Result<Holder> {
     if let [server] = &args.client.server[..] {
         let client = session::connected(&args.client).await?;
-        let topic = client.admin().describe_topic(&args.name).await?;
+        let topic = client.admin().describe_topic(&args.name).await;
+        let topic = topic.map_err(|error| session::by(server, error))?;
         return Ok(Holder {
             server: server.clone(),
             client,
             topic,
         });
     }
-    let (mut holders, mut unknown, mut unsaid) = (Vec::new(), None, Vec::new());
+    let (mut holders, mut unknown, mut unsaid) = (Vec::new(), Error::NoServer, Vec::new());
     for told in servers::ask_nodes(&args.client, &args.name).await {
         match (told.topic, told.reached) {
             (Ok(topic), Some(reached)) => holders.push(Holder {
@@ -114,12 +116,13 @@ async fn holder(args: &Args) -> anyhow::Result<Holder> {
                 client: reached.client,
                 topic,
             }),
-            (Err(error), _) if error.is_unknown_topic() => unknown = Some(error),
+            (Err(error), _) if error.is_unknown_topic() => unknown = error,
             (Err(error), _) => unsaid.push((told.server, error)),
             (Ok(_), None) => {}
         }
     }
-    chosen(&args.name, holders, unsaid)?.ok_or_else(|| unknown.unwrap_or(Error::NoServer).into())
+    let all = args.client.server.join(",");
+    chosen(&args.name, holders, unsaid)?.ok_or_else(|| session::by(&all, unknown))
 }
 
 /// The one of them whose topic goes; none if none has one.

@@ -41,9 +41,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
-    let topic = admin.describe_topic(&args.name).await?;
-    let replicas = admin.replica_status(&args.name, Some(topic.id)).await?;
+    let (admin, topic) = client.admin().of(&args.name).await?;
+    let replicas = admin.replica_status(&args.name, Some(topic.id)).await;
+    let replicas = replicas.map_err(|error| session::by(session::server(&admin), error))?;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -72,8 +72,7 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
         }
     }
     out.flush()?;
-    let is_damaged = topic.partitions.iter().any(is_damaged);
-    Ok(if is_damaged { Exit::Damage } else { Exit::Done })
+    Ok(Exit::damage_if(topic.partitions.iter().any(is_damaged)))
 }
 
 /// If something of a partition cannot be read; one that cannot be opened at all tells of no ranges.

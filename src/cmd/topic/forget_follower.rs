@@ -52,19 +52,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn forget(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let (name, follower) = (&args.name, &args.follower);
     let (admin, topic) = client.admin().of(name).await?;
-    let id = topic.id;
-    let mut partitions = admin.replica_status(name, Some(id)).await?.partitions;
+    let (id, server) = (topic.id, session::server(&admin));
+    let told = admin.replica_status(name, Some(id)).await;
+    let mut partitions = told.map_err(|error| session::by(server, error))?.partitions;
     partitions.retain(|one| args.partition.is_none_or(|asked| asked == one.id.get()));
     // Nothing is lost by asking for one that nobody remembers: the server says so.
     if let Some(known) = followers::by_address(&partitions).get(follower.as_str()) {
         let (count, said) = (known.partition_count, known.said());
-        let loss = format!("follower {follower} of {count} partitions of {name} ({said})");
+        let loss =
+            format!("follower {follower} of {count} partitions of {name} at {server} ({said})");
         if consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave {
             return Ok(Exit::Done);
         }
     } else if args.consent.dry_run {
         let message = format!(
-            "nobody is remembered as a follower of {name} at {follower}; `corelog topic describe {name}` shows who is"
+            "{server}: nobody is remembered as a follower of {name} at {follower}; `corelog topic describe {name}` shows who is"
         );
         return Err(stop(Exit::Failed, message));
     }
@@ -73,7 +75,7 @@ async fn forget(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let answer = admin
         .forget_follower(name, Some(id), partition, follower)
         .await;
-    let partitions = session::changing(answer)?.partitions;
+    let partitions = session::changing(server, answer)?.partitions;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {

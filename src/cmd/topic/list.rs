@@ -49,10 +49,8 @@ async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     for unreadable in &told.errors {
-        say(&format!("corelog: {}", unreadable.error));
+        let servers = args.client.server.join(",");
+        say(&format!("corelog: {servers}: {}", unreadable.error));
     }
-    Ok(match told.errors.is_empty() {
-        true => Exit::Done,
-        false => Exit::Damage,
-    })
+    Ok(Exit::damage_if(!told.errors.is_empty()))
 }

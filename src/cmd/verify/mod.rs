@@ -15,6 +15,7 @@ use corelog_record::batch::{Records, View};
 use corelog_storage::verify::{Checked, Hooks, StoreCheck, Survey, survey};
 use indicatif::ProgressBar;
 
+use crate::advice;
 use crate::cmd::inspect::DECOMPRESSED_BYTES_MAX;
 use crate::exit::{Exit, stop};
 use crate::output::{self, ClosedPipe, Out};
@@ -61,8 +62,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let path = &args.path;
     let is_live = live::is_locked(path);
-    let looked =
-        survey(path, is_live).with_context(|| format!("cannot look at {}", path.display()))?;
+    let looked = survey(path, is_live).with_context(|| advice::cannot_look_at(path))?;
     let Some(mut survey) = looked else {
         let path = path.display();
         let message =

@@ -55,7 +55,7 @@ pub enum Fault {
         after: Duration,
     },
     /// The last attempt failed a moment ago; the next one waits for its turn.
-    #[error("{source} (trying again in {wait:?})")]
+    #[error("{source} (a moment ago)")]
     Resting {
         /// Until the next attempt.
         wait: Duration,

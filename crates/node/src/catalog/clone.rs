@@ -16,7 +16,7 @@ use super::admin::Admin;
 use super::routes::Routes;
 use super::topic::{Topic, partition_count};
 use crate::core::PartitionKey;
-use crate::failure::{Failure, failure, failure_with, invalid};
+use crate::failure::{Failure, failure, failure_with, invalid, said_by};
 use crate::follow::{ASK_TIMEOUT, Line, check_addresses, segments_of, topic_at};
 use crate::rt;
 
@@ -120,8 +120,11 @@ impl Admin {
         for address in &request.from {
             let line = match self.core.line_to(address).await {
                 Ok(line) => line,
+                // One that can never be right is told before one that may be yet.
                 Err(error) => {
-                    why = error;
+                    if why.is(ErrorCode::SourceUnavailable) {
+                        why = error;
+                    }
                     continue;
                 }
             };
@@ -202,12 +205,6 @@ impl Admin {
             replicas: BTreeMap::new(),
         })
     }
-}
-
-/// What another node refused, with its address: it is not the node asked that refuses.
-fn said_by(address: &str, mut error: Failure) -> Failure {
-    error.message = format!("{address}: {}", error.message);
-    error
 }
 
 /// A partition that follows and copies nothing yet.

@@ -18,7 +18,7 @@ use super::files::{seal_of, why_not};
 use super::ownership::segments_of;
 use super::repairs::AGAIN;
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, deleted, failure};
+use crate::failure::{Failure, deleted, failure, said_by};
 use crate::metrics::add;
 use crate::partition::Change;
 use crate::rt;
@@ -289,6 +289,5 @@ fn did_not_tell(source: &str, error: Failure) -> Failure {
     if error.is(ErrorCode::SourceUnavailable) {
         return error;
     }
-    let message = format!("{source}: {}", error.message);
-    failure(ErrorCode::SourceUnavailable, message)
+    failure(ErrorCode::SourceUnavailable, said_by(source, error).message)
 }

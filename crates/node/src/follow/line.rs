@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
-use corelog_protocol::frame::{self, CorrelationId, Frame, Header};
+use corelog_protocol::frame::{self, CorrelationId, Frame, FrameError, Header};
 use corelog_protocol::message::{Call, hello};
 use corelog_protocol::{answer, request};
 
 use super::incoming::{Incoming, READ_BYTES};
 use super::names::look_up;
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, failure, failure_with, said_by};
 use crate::rt::{self, Conn, Notify, Permit, ReadHalf, Semaphore, WriteHalf};
 
 /// How long looking up the name, connecting and saying Hello may take, all together.
@@ -56,6 +56,8 @@ struct Shared {
     last_words: RefCell<Option<LastWords>>,
     /// Why it ended, once it did.
     ended: RefCell<Option<String>>,
+    /// Why no Hello is answered there, later either: what came is no frame of ours.
+    foreign: RefCell<Option<Failure>>,
 }
 
 struct LastWords {
@@ -69,7 +71,7 @@ impl Line {
     /// memory, in bytes: whoever holds one asks for no other meanwhile.
     ///
     /// # Errors
-    /// `SourceUnavailable` with the reason, `UnsupportedVersion`.
+    /// `SourceUnavailable` with the reason; `UnsupportedVersion` if no node answers there, or none that speaks our version.
     pub(crate) async fn connect(
         address: &str,
         client: String,
@@ -90,6 +92,7 @@ impl Line {
             changed: Notify::new(),
             last_words: RefCell::default(),
             ended: RefCell::default(),
+            foreign: RefCell::default(),
         });
         let held = Held(Rc::clone(&shared));
         rt::spawn(read(Rc::clone(&shared), reader, room)).detach();
@@ -99,7 +102,8 @@ impl Line {
             client,
         };
         let left = deadline.saturating_duration_since(rt::now());
-        let hello = call(&shared, &greeting, left).await?.head;
+        let greeted = call(&shared, &greeting, left).await;
+        let hello = greeted.map_err(|why| shared.ungreeted(why))?.head;
         if hello.version != frame::VERSION {
             let message = format!("{address} speaks version {}", hello.version);
             let detail = Detail {
@@ -180,6 +184,17 @@ impl Shared {
         }
         drop(first);
         self.changed.notify();
+    }
+
+    /// What came is no frame of ours.
+    fn lose(&self, error: &FrameError) {
+        self.foreign.replace(Some(foreign(&self.address, error)));
+        self.end(&error.to_string());
+    }
+
+    /// Why Hello was not answered.
+    fn ungreeted(&self, why: Failure) -> Failure {
+        (self.foreign.take()).unwrap_or_else(|| said_by(&self.address, why))
     }
 
     fn unavailable(&self, why: &str) -> Failure {
@@ -293,6 +308,14 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
                 };
                 if header.kind == answer::CONNECTION_KIND {
                     let said = answer::decode_err(&raw.frame()).ok().flatten();
+                    let version = said
+                        .as_ref()
+                        .filter(|said| said.is(ErrorCode::UnsupportedVersion));
+                    if let Some(said) = version.cloned() {
+                        shared
+                            .foreign
+                            .replace(Some(said_by(&shared.address, said.into())));
+                    }
                     let taken = said.as_ref().and_then(|said| said.detail.taken);
                     let taken = taken.map(CorrelationId::new);
                     let why = said.map_or("it closed the connection".to_owned(), |e| e.message);
@@ -310,7 +333,7 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
             }
             Ok(None) => {}
             Err(error) => {
-                shared.end(&error.to_string());
+                shared.lose(&error);
                 break;
             }
         }
@@ -349,13 +372,28 @@ async fn write(shared: Rc<Shared>, mut writer: WriteHalf) {
     writer.shutdown();
 }
 
-fn unavailable(address: &str, why: &str) -> Failure {
-    let detail = Detail {
+/// What answers at an address is no node, or one whose frames are of another version.
+fn foreign(address: &str, error: &FrameError) -> Failure {
+    let message = match error.code() {
+        ErrorCode::UnsupportedVersion => format!("{address}: {error}"),
+        _ => format!(
+            "{address}: what answers there is no server for clients ({error}): name what `corelog serve` has as --listen, \
+             not as --admin"
+        ),
+    };
+    failure_with(ErrorCode::UnsupportedVersion, message, at(address))
+}
+
+fn at(address: &str) -> Detail {
+    Detail {
         address: Some(address.to_owned()),
         ..Detail::default()
-    };
+    }
+}
+
+fn unavailable(address: &str, why: &str) -> Failure {
     let message = format!("{address}: {why}");
-    failure_with(ErrorCode::SourceUnavailable, message, detail)
+    failure_with(ErrorCode::SourceUnavailable, message, at(address))
 }
 
 #[cfg(test)]

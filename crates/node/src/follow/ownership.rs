@@ -14,7 +14,7 @@ use corelog_storage::format::replica::{Replica, Role};
 use super::ASK_TIMEOUT;
 use super::line::Line;
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, deleted, failure, failure_with};
+use crate::failure::{Failure, deleted, failure, failure_with, said_by};
 use crate::router;
 
 impl Core {
@@ -137,7 +137,8 @@ pub(super) async fn check_owner_at(
     key: PartitionKey,
     address: &str,
 ) -> Result<(), Failure> {
-    match partition_at(line, topic, key).await?.role {
+    let there = partition_at(line, topic, key).await;
+    match there.map_err(|why| said_by(address, why))?.role {
         replica_status::Role::Owner => Ok(()),
         _ => {
             let message = format!("{address} does not own {topic}/{}", key.partition);

@@ -61,7 +61,7 @@ pub(crate) struct Args {
     /// The file that the server logs to [default: the journal of the unit corelog].
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// The file to write; there must be none yet [default: ./corelog-bundle-TIME.tar.gz].
+    /// The file to write; there must be none yet [default: ./corelog-bundle-TIME.tar.gz, with a number where that is there].
     #[arg(long, value_name = "FILE.tar.gz")]
     out: Option<PathBuf>,
     /// How large all members may be together, before they are compressed.
@@ -78,10 +78,15 @@ pub(crate) struct Args {
 /// Writes the bundle, and prints what is in it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = quantity::now();
-    let path = args.out.clone().unwrap_or_else(|| default_path(now));
     let mut pack = Pack::new(args.size_max.bytes(), args.within.0);
     collect(args, &mut pack);
-    let made = pack.write(&path, now)?;
+    let made = match &args.out {
+        Some(path) => pack.write(path.clone(), None, now)?,
+        None => {
+            let others = (2..=SAME_SECOND_MAX).map(|number| default_path(now, number));
+            pack.write(default_path(now, 1), others, now)?
+        }
+    };
     for missed in &made.missed {
         say(&format!("left out {}: {}", missed.name, missed.why));
     }
@@ -103,14 +108,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn default_path(now: Timestamp) -> PathBuf {
+/// After the time it is made; of several in one second all but the first have a number, too.
+fn default_path(now: Timestamp, number: u32) -> PathBuf {
     let time: String = quantity::rfc3339(now)
         .chars()
         .take_while(|c| *c != '.')
         .filter(char::is_ascii_alphanumeric)
         .collect();
-    PathBuf::from(format!("corelog-bundle-{time}.tar.gz"))
+    let ending = match number {
+        1 => String::new(),
+        number => format!("-{number}"),
+    };
+    PathBuf::from(format!("corelog-bundle-{time}{ending}.tar.gz"))
 }
+
+/// So many bundles of one second find a name.
+const SAME_SECOND_MAX: u32 = 100;
 
 /// What is asked first is what is there for sure, what is asked last what takes longest.
 fn collect(args: &Args, pack: &mut Pack) {
@@ -183,10 +196,15 @@ fn directory(
 mod tests {
     use super::*;
 
+    /// The second one of a second failed: a file was there that nobody had named.
     #[test]
-    fn a_bundle_is_named_after_the_time_it_was_made() {
-        let path = default_path(Timestamp::from_millis(1_800_000_000_123));
-        let name = "corelog-bundle-20270115T080000.tar.gz";
-        assert_eq!(path, Path::new(name));
+    fn a_bundle_is_named_after_the_time_it_was_made_and_its_number_in_that_second() {
+        let now = Timestamp::from_millis(1_800_000_000_123);
+        for (number, name) in [
+            (1, "corelog-bundle-20270115T080000.tar.gz"),
+            (2, "corelog-bundle-20270115T080000-2.tar.gz"),
+        ] {
+            assert_eq!(default_path(now, number), Path::new(name));
+        }
     }
 }

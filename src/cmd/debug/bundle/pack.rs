@@ -1,9 +1,9 @@
 //! Members within a size and a time, what was left out, and the file made of them.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -115,11 +115,16 @@ impl Pack {
         self.missed.push(Missed { name, why });
     }
 
-    /// Writes the file, which must not be there yet, readable by its owner alone.
+    /// Writes the file, or if that is there, the first of `others` that is not, readable by its owner alone.
     ///
     /// # Errors
-    /// If it is there, or cannot be written; then nothing is left of it.
-    pub(super) fn write(self, path: &Path, now: Timestamp) -> anyhow::Result<Made> {
+    /// If all are there, or one cannot be written; then nothing is left of it.
+    pub(super) fn write(
+        self,
+        path: PathBuf,
+        others: impl IntoIterator<Item = PathBuf>,
+        now: Timestamp,
+    ) -> anyhow::Result<Made> {
         let members = self.members.iter().map(|(name, bytes)| Taken {
             name: name.clone(),
             bytes: bytes.len() as u64,
@@ -133,29 +138,46 @@ impl Pack {
             "missed": &self.missed,
         });
         let manifest = serde_json::to_vec_pretty(&manifest)?;
-        let bytes = archive(&root(path), &manifest, &self.members, now)?;
-        let cannot = || {
-            let path = path.display();
-            format!("cannot write {path}; choose another file with --out")
-        };
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .with_context(cannot)?;
-        if let Err(error) = file.write_all(&bytes) {
+        let (mut file, path) = create(path, others)?;
+        let bytes = archive(&root(&path), &manifest, &self.members, now);
+        let written = bytes.and_then(|bytes| {
+            file.write_all(&bytes).with_context(|| cannot(&path))?;
+            Ok(bytes.len() as u64)
+        });
+        let file_bytes = written.inspect_err(|_| {
             // Half a bundle helps nobody; that it cannot be removed either changes nothing.
-            let _ = std::fs::remove_file(path);
-            return Err(error).with_context(cannot);
-        }
+            let _ = std::fs::remove_file(&path);
+        })?;
         Ok(Made {
             file: path.display().to_string(),
-            file_bytes: bytes.len() as u64,
+            file_bytes,
             members,
             missed: self.missed,
         })
     }
+}
+
+/// Makes the first of these files that is not there yet.
+fn create(
+    mut path: PathBuf,
+    others: impl IntoIterator<Item = PathBuf>,
+) -> anyhow::Result<(File, PathBuf)> {
+    let mut others = others.into_iter();
+    loop {
+        let mut new = OpenOptions::new();
+        let made = new.write(true).create_new(true).mode(0o600).open(&path);
+        let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::AlreadyExists;
+        let other = others.next().filter(|_| made.as_ref().is_err_and(is_taken));
+        match other {
+            Some(other) => path = other,
+            None => return Ok((made.with_context(|| cannot(&path))?, path)),
+        }
+    }
+}
+
+fn cannot(path: &Path) -> String {
+    let path = path.display();
+    format!("cannot write {path}; choose another file with --out")
 }
 
 /// The folder that all members are in: the file's name without what it ends with.
@@ -219,13 +241,18 @@ mod tests {
     fn a_bundle_replaces_no_file_and_is_its_owners_alone() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("b.tar.gz");
-        let write = || Pack::new(10, LONG).write(&path, Timestamp::from_millis(0));
-        let made = write().unwrap();
+        let [path, other] = ["b.tar.gz", "b-2.tar.gz"].map(|name| dir.path().join(name));
+        let write = |others: Option<PathBuf>| {
+            Pack::new(10, LONG).write(path.clone(), others, Timestamp::from_millis(0))
+        };
+        let made = write(None).unwrap();
         let metadata = std::fs::metadata(&path).unwrap();
         assert_eq!(metadata.len(), made.file_bytes);
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
-        assert!(sentence(&write().unwrap_err()).contains("--out"));
+        assert!(sentence(&write(None).unwrap_err()).contains("--out"));
+        let made = write(Some(other.clone())).unwrap();
+        assert_eq!(Path::new(&made.file), other);
+        assert!(write(Some(other)).is_err(), "both are there");
     }
 
     #[test]

@@ -54,6 +54,35 @@ fn where_nothing_is_said_of_what_was_taken_all_wait_until_the_connection_ends() 
     });
 }
 
+/// Whoever was named a port of another kind, or a node of another version, tried until its time was over.
+#[test]
+fn what_answers_in_no_frame_of_ours_never_will() {
+    let mut other_version = answer_to(CorrelationId::new(1));
+    other_version[4] ^= 2;
+    for (answer, words) in [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "--listen"),
+        (b"-ERR unknown command\r\n".to_vec(), "--listen"),
+        (other_version, "version"),
+        (refusal(ErrorCode::UnsupportedVersion), WORDS),
+    ] {
+        let address = answering(answer);
+        on_core(move || async move {
+            let room = Semaphore::new(FRAME_BYTES_MAX.into());
+            let why = Line::connect(&address, "test".to_owned(), room).await;
+            let why = why.err().unwrap();
+            assert!(why.is(ErrorCode::UnsupportedVersion), "{why:?}");
+            assert!(why.message.starts_with(&address), "{why:?}");
+            assert!(why.message.contains(words), "{why:?}");
+        });
+    }
+    let address = answering(refusal(ErrorCode::TooManyConnections));
+    on_core(move || async move {
+        let room = Semaphore::new(FRAME_BYTES_MAX.into());
+        let why = Line::connect(&address, "test".to_owned(), room).await;
+        assert!(why.err().unwrap().is(ErrorCode::SourceUnavailable));
+    });
+}
+
 pub(in crate::follow) async fn connected(address: &str) -> Line {
     let room = Semaphore::new(FRAME_BYTES_MAX.into());
     let line = Line::connect(address, "test".to_owned(), room).await;
@@ -116,6 +145,26 @@ pub(in crate::follow) fn next(stream: &mut TcpStream, received: &mut Vec<u8>) ->
         assert!(read > 0, "it closed the connection");
         received.extend_from_slice(&buffer[..read]);
     }
+}
+
+/// What answers a Hello with these bytes.
+fn answering(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        next(&mut stream, &mut Vec::new());
+        stream.write_all(&answer).unwrap();
+    });
+    address
+}
+
+/// The words of a node that closes the connection.
+fn refusal(code: ErrorCode) -> Vec<u8> {
+    let mut words = Vec::new();
+    let (error, none) = (ErrorBody::new(code, WORDS), CorrelationId::new(0));
+    answer::encode_err(answer::CONNECTION_KIND, none, &error, &mut words).unwrap();
+    words
 }
 
 fn answer_to(greeting: CorrelationId) -> Vec<u8> {
