@@ -12,7 +12,7 @@ use corelog_protocol::message::replica_status::{Role, State};
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
 use super::fence::until_fenced;
 use super::handover::{behind, handing, pair, taking_over};
-use super::lossless::left_handing_over;
+use super::lossless::{left_handing_over, put_in_place_of};
 use super::node::Node;
 use super::promote::{promote, promoting, rejoin, rejoining};
 use crate::support::deadline::until;
@@ -183,9 +183,7 @@ fn another_node_at_the_target_s_address_neither_promises_for_it_nor_takes_over_i
     });
     b.disconnect();
     running.join().unwrap().unwrap_err();
-    let there = &c.server().ready;
-    let ports = [&[there.listen][..], &there.cores].concat();
-    b.proxy.lead_to(ports);
+    put_in_place_of(&b, &c);
     a.connect();
     wait_until_level(&a, &c, &topic, 0);
     for request in [handing(&topic), aborting(&topic, false)] {

@@ -15,6 +15,7 @@ use futures_lite::FutureExt;
 use super::GONE_TIMEOUT;
 use super::claim::Rival;
 use super::ownership::{has_none, owned_at};
+use super::target::Target;
 use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -272,8 +273,12 @@ impl Core {
         let began = self.claim_of(&topic, key, &rival, &claimant).await?;
         // Until it says itself that it does not own it, or all that comes of that is written down.
         self.followers.unasked.hold(key, claimant.copy);
-        let owner = (rival.address, began.epoch);
-        self.give_up(topic, key, owner).await.map(|()| true)
+        let owner = Target {
+            node: rival.node(),
+            address: rival.address,
+        };
+        let given_up = self.give_up(topic, key, (owner, began.epoch)).await;
+        given_up.map(|()| true)
     }
 
     /// Takes no more appends to a partition that another node owns.
@@ -281,9 +286,9 @@ impl Core {
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
-        (owner, epoch): (String, LeaderEpoch),
+        (to, epoch): (Target, LeaderEpoch),
     ) -> Result<(), Failure> {
-        let hand = self.take_hand(key);
+        let (hand, owner) = (self.take_hand(key), to.address.clone());
         if hand.is_err() && self.replica(key)?.role == Role::HandingOver {
             // It is not given to a third one, too.
             self.hands
@@ -296,9 +301,8 @@ impl Core {
         }
         // Should this node ever own it again, its epoch is above that one.
         self.hear_epoch(key, epoch);
-        let sources = vec![owner.clone()];
         let (partition, epoch) = (key.partition.get(), epoch.get());
-        let written = self.write_role(topic.clone(), key, before, Role::Fenced, sources);
+        let written = self.write_role(topic.clone(), key, before, Role::Fenced, Some(to));
         let written = written.await;
         match &written {
             Ok(()) => tracing::error!(

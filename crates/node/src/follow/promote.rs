@@ -26,7 +26,7 @@ enum Source {
     /// It gave the partition to this node, at this epoch or a later one, and has nothing that is not
     /// here.
     Level(LeaderEpoch),
-    /// It gave it to the node at this address.
+    /// It gave it to another node, whose address this is.
     Elsewhere(String),
     /// It takes appends, has more, or does not answer.
     Unsure,
@@ -240,10 +240,13 @@ impl Core {
                 replica_status::Role::HandingOver | replica_status::Role::Fenced
             );
             let next = there.source.filter(|_| is_given)?;
-            if !may_ask(&next) {
-                return None;
-            }
-            if !self.is_me(&next).await {
+            let is_here = match there.target {
+                Some(node) => node == self.shared.node,
+                // A version that did not write it down gave it.
+                None if may_ask(&next) => self.is_me(&next).await,
+                None => return None,
+            };
+            if !is_here {
                 return Some(Source::Elsewhere(next));
             }
             // The source may be about to own it again: this node promised to refuse at the epochs of the

@@ -13,6 +13,7 @@ use corelog_storage::log::lineage::Common;
 use super::line::Line;
 use super::lineage::{diverged, shared};
 use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
+use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
 use crate::partition::Change;
@@ -43,13 +44,16 @@ impl Core {
         self.check_not_read_only(key)?;
         let (shared, began) = self.shared_with(&line, &topic, key).await?;
         self.confirmed(&line, &topic, key, (shared, began)).await?;
-        let (role, sources) = (Role::Fenced, vec![to.clone()]);
         let fenced = Replica {
-            role,
-            sources: sources.clone(),
+            role: Role::Fenced,
+            sources: vec![to.clone()],
             ..before.clone()
         };
-        self.write_role(topic.clone(), key, before, role, sources)
+        let owner = Target {
+            node: line.hello().node,
+            address: to.clone(),
+        };
+        self.write_role(topic.clone(), key, before, fenced.role, Some(owner))
             .await?;
         self.halt(key).await;
         // It may have been asked to rejoin this node in the same moment: it takes no appends then either, and both have all

@@ -75,12 +75,12 @@ impl Core {
         }
         self.give_to_nobody(topic, key, &before).await?;
         if let Err(error) = is_passed_over().await {
-            let (role, sources) = (before.role, before.sources.clone());
+            let role = before.role;
             let nobody = Replica {
                 sources: Vec::new(),
                 ..before
             };
-            self.write_role(topic.clone(), key, nobody, role, sources)
+            self.write_role(topic.clone(), key, nobody, role, to?)
                 .await?;
             return Err(error);
         }
@@ -201,7 +201,6 @@ impl Core {
         }
         // Another than the target may have been promoted meanwhile.
         self.doubt_of(key, &before);
-        self.write_role(topic, key, before, Role::Owner, Vec::new())
-            .await
+        self.write_role(topic, key, before, Role::Owner, None).await
     }
 }

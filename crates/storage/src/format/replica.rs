@@ -14,8 +14,8 @@ pub struct Replica {
     /// hands it over, unless it takes that back, or is fenced. Each `host:port`. Key `sources`; absent for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
-    /// The node that a handover gives the partition to, whoever is at its address by now, also while that is taken back;
-    /// `None` if a version that did not write it down began it. Key `target`; absent for none.
+    /// The node that a handover gives the partition to, also while that is taken back, or that owns one that is fenced,
+    /// whoever is at its address by now; `None` if a version that did not write it down changed the role. Key `target`; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<NodeId>,
     /// A follower copies up to here and no further; `None` follows for ever. Key `until`; absent for
