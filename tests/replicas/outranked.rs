@@ -1,16 +1,19 @@
 //! A copy of a copy that is promoted: the owner knows nothing of it, and hears of it all the same.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::Role;
-use corelog_protocol::message::{clone_topic, handover};
+use corelog_protocol::message::{clone_topic, forget_follower, handover, promote};
+use corelog_record::PartitionId;
 
 use super::copies::{level_pair, remembered, segments, status, wait_until_level};
 use super::fence::{copy_of, pair, until_fenced};
 use super::handover::handing;
 use super::lossless::follower;
 use super::node::{Node, cloning};
-use super::promote::{promote, rejoin};
+use super::promote::{promote, promoting, rejoin, rejoining};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::mount::Mount;
@@ -111,6 +114,46 @@ fn a_promoted_copy_is_fenced_by_the_owner_that_it_tells_if_that_has_a_later_epoc
     b.connect();
     until_fenced(&c, &topic);
     assert_eq!(status(&c, &topic, 0).source, Some(a.address()));
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+}
+
+/// It began an epoch of the same number as the one that it was to follow: neither gave way to the other.
+#[test]
+fn an_owner_whose_rejoin_was_cut_off_and_that_takes_the_partition_back_outranks_the_other() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    a.disconnect();
+    let there = promote(&b, &topic);
+    // Whom it remembers it would ask, and be fenced.
+    a.ask(&forget_follower::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        address: b.address(),
+    })
+    .unwrap();
+    let asked = |kind| b.proxy.asked(kind);
+    let before = asked(Kind::ChainAt);
+    b.proxy.hold(0, Kind::ChainAt);
+    let (mut wire, request) = (a.wire(), rejoining(&topic, &b));
+    let cut_off = thread::spawn(move || wire.call(&request, &[]).unwrap().map(drop));
+    until("the logs are compared", || before < asked(Kind::ChainAt));
+    b.proxy.hold(0, Kind::ReplicaStatus);
+    b.proxy.release(0, Kind::ChainAt);
+    until_fenced(&a, &topic);
+    b.disconnect();
+    cut_off.join().unwrap().unwrap_err();
+
+    let taken_back = promote::Request {
+        partition: Some(PartitionId::new(0)),
+        ..promoting(&topic, true)
+    };
+    let taken_back = a.ask(&taken_back).unwrap().partitions[0];
+    assert!(there.epoch < taken_back.epoch, "{there:?}, {taken_back:?}");
+    b.proxy.release(0, Kind::ReplicaStatus);
+    a.connect();
+    b.connect();
+    until_fenced(&b, &topic);
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
 }
 

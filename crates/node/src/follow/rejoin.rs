@@ -110,15 +110,19 @@ impl Core {
     ) -> Result<(Common, Offset), Failure> {
         let place = self.place(key)?;
         let there = segments_of(line, topic, key, Offset::MAX).await?;
+        if place.has_files && there.history != place.history {
+            return Err(diverged(Offset::ZERO));
+        }
+        // Should this node ever own it again, its epoch is above that one.
+        if let Some(newest) = there.epochs.first() {
+            self.hear_epoch(key, newest.epoch);
+        }
         if !place.has_files {
             let nothing = Common {
                 offset: place.log_end,
                 epoch: None,
             };
             return Ok((nothing, there.log_start));
-        }
-        if there.history != place.history {
-            return Err(diverged(Offset::ZERO));
         }
         let mine = self.epochs(key)?;
         let theirs = (there.epochs.as_slice(), there.high_watermark);
