@@ -28,6 +28,15 @@ fn outranked(node: &Node, topic: &Target) -> Vec<String> {
     replicas.next().map_or_else(Vec::new, |one| one.outranked)
 }
 
+fn forgetting(topic: &Target, gone: &Node) -> forget_follower::Request {
+    forget_follower::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        address: gone.address(),
+    }
+}
+
 /// It was told of for two seconds, and never again: there were two owners for good.
 #[test]
 fn an_owner_that_was_out_of_reach_for_a_while_is_fenced_by_a_copy_of_its_copy() {
@@ -125,13 +134,7 @@ fn an_owner_whose_rejoin_was_cut_off_and_that_takes_the_partition_back_outranks_
     a.disconnect();
     let there = promote(&b, &topic);
     // Whom it remembers it would ask, and be fenced.
-    a.ask(&forget_follower::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: None,
-        address: b.address(),
-    })
-    .unwrap();
+    a.ask(&forgetting(&topic, &b)).unwrap();
     let asked = |kind| b.proxy.asked(kind);
     let before = asked(Kind::ChainAt);
     b.proxy.hold(0, Kind::ChainAt);
@@ -173,4 +176,17 @@ fn an_owner_is_fenced_by_whom_a_copy_of_its_copy_handed_the_partition_to() {
     assert_eq!(status(&a, &topic, 0).source, Some(d.address()));
     until("all have heard", || outranked(&c, &topic).is_empty());
     wait_until_level(&d, &c, &topic, 0);
+}
+
+#[test]
+fn who_is_gone_for_good_is_told_no_more_once_it_is_forgotten() {
+    let folder = Folder::new();
+    let ([mut a, mut b], topic) = pair(&folder);
+    a.kill();
+    promote(&b, &topic);
+    b.kill();
+    b.up();
+    assert_eq!(outranked(&b, &topic), [a.address()]);
+    b.ask(&forgetting(&topic, &a)).unwrap();
+    assert!(outranked(&b, &topic).is_empty());
 }
