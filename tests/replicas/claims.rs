@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::replica_status::Role;
-use corelog_protocol::message::{fetch, handover, produce};
+use corelog_protocol::message::{fetch, handover, produce, replica_status};
 use corelog_record::batch::Codec;
 use nix::sys::signal::Signal;
 
@@ -106,6 +106,39 @@ fn an_owner_that_comes_back_while_the_next_one_gives_the_partition_on_serves_nob
     if until_it_says_who_owns(&a, &topic, 0) {
         assert_unheard(&mut a, &b);
     }
+}
+
+/// It answered as one that has no such topic, and so owns nothing: the owner served at once, and did not ask it again.
+#[test]
+fn a_follower_whose_topic_cannot_be_read_is_not_taken_for_one_that_owns_nothing() {
+    let folder = Folder::new();
+    let mut a = Node::start(&folder, "a");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 1);
+    let mut b = follower(&folder, &a, "b", &topic);
+    a.kill();
+    promote(&b, &topic);
+    b.stop();
+    let file = b.topic_dir(&topic).join("topic");
+    let written = std::fs::read(&file).unwrap();
+    std::fs::write(&file, b"rotten").unwrap();
+    b.up();
+    let request = replica_status::Request {
+        topic: topic.name.clone(),
+        id: Some(topic.id),
+        partition: None,
+    };
+    let told = b.ask(&request).unwrap_err();
+    assert!(told.is(ErrorCode::Damaged), "{told:?}");
+    a.up();
+    a.wait_until_served(&topic, 0);
+    assert_unheard(&mut a, &b);
+
+    b.stop();
+    std::fs::write(&file, written).unwrap();
+    b.up();
+    a.up();
+    until_fenced(&a, &topic);
 }
 
 /// What a follower had asked before it was promoted lay in a socket, and said that it was one.

@@ -25,7 +25,7 @@ use crate::support::mount::Mount;
 use crate::support::wire::{Target, batch};
 
 /// Two nodes of which the second follows the first, and is remembered there.
-fn pair(folder: &Folder) -> ([Node; 2], Target) {
+pub(super) fn pair(folder: &Folder) -> ([Node; 2], Target) {
     let (a, b, topic) = level_pair(folder, 40);
     until("the owner remembers its follower", || {
         remembered(&a, &topic) == 1
@@ -458,7 +458,7 @@ fn an_owner_that_comes_back_is_fenced_by_a_copy_of_its_copy() {
 }
 
 /// A third node that follows the second, and is remembered there.
-fn copy_of(folder: &Folder, b: &Node, topic: &Target) -> Node {
+pub(super) fn copy_of(folder: &Folder, b: &Node, topic: &Target) -> Node {
     let c = Node::start(folder, "c");
     c.follow(topic, &[b]);
     wait_until_level(b, &c, topic, 0);

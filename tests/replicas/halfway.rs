@@ -12,7 +12,7 @@ use corelog_protocol::message::replica_status::{Role, State};
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
 use super::fence::until_fenced;
 use super::handover::{behind, handing, pair, taking_over};
-use super::lossless::left_handing_over;
+use super::lossless::{left_handing_over, put_in_place_of};
 use super::node::Node;
 use super::promote::{promote, promoting, rejoin, rejoining};
 use crate::support::deadline::until;
@@ -183,9 +183,7 @@ fn another_node_at_the_target_s_address_neither_promises_for_it_nor_takes_over_i
     });
     b.disconnect();
     running.join().unwrap().unwrap_err();
-    let there = &c.server().ready;
-    let ports = [&[there.listen][..], &there.cores].concat();
-    b.proxy.lead_to(ports);
+    put_in_place_of(&b, &c);
     a.connect();
     wait_until_level(&a, &c, &topic, 0);
     for request in [handing(&topic), aborting(&topic, false)] {
@@ -266,4 +264,55 @@ fn a_target_that_was_started_anew_behind_its_promise_does_not_own_what_is_taken_
             .unwrap();
     }
     assert_eq!(owners(), 1);
+}
+
+/// Which node that was stood nowhere: whoever finished it after a kill asked nobody for the second promise.
+#[test]
+fn a_handover_that_an_older_version_began_is_taken_back_by_its_target_s_second_promise_also_after_a_kill()
+ {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder, 1);
+    left_handing_over(&a, &b, &topic);
+    a.kill();
+    let file = a.topic_dir(&topic).join("topic");
+    let mut written = a.topic_file(&topic);
+    assert!(written.replicas[0].target.take().is_some());
+    fs::write(file, written.encode().unwrap()).unwrap();
+    let questions = || [Kind::TakeOver, Kind::ReplicaStatus].map(|kind| b.proxy.asked(kind));
+    let before = questions();
+    a.up();
+    b.connect();
+    until(
+        "it is asked who owns the partition, as behind each start",
+        || before[1] < questions()[1],
+    );
+    wait_until_level(&a, &b, &topic, 0);
+
+    let before = questions();
+    b.proxy.hold(0, Kind::ReplicaStatus);
+    let (mut wire, abort) = (a.wire(), aborting(&topic, false));
+    let cut_off = thread::spawn(move || wire.call(&abort, &[]));
+    until("it has given its first promise", || {
+        let asked = questions();
+        asked[0] == before[0] + 1 && before[1] < asked[1]
+    });
+    b.proxy.hold(0, Kind::TakeOver);
+    b.proxy.release(0, Kind::ReplicaStatus);
+    until("it is asked for its second one", || {
+        questions()[0] == before[0] + 2
+    });
+    a.kill();
+    cut_off.join().unwrap().unwrap_err();
+    let known = &a.topic_file(&topic).replicas[0];
+    assert!(known.sources.is_empty(), "it is given to nobody: {known:?}");
+
+    b.disconnect();
+    a.up();
+    let refused = a.ask(&aborting(&topic, false)).unwrap_err();
+    assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
+    assert_eq!(status(&a, &topic, 0).role, Role::HandingOver);
+    b.proxy.release(0, Kind::TakeOver);
+    b.connect();
+    a.ask(&aborting(&topic, false)).unwrap();
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
 }

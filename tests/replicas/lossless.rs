@@ -9,9 +9,10 @@ use corelog_protocol::message::{handover, promote};
 use corelog_record::Offset;
 
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
+use super::fence::until_fenced;
 use super::handover::handing;
 use super::node::Node;
-use super::promote::{promoting, takes_nothing_also_after_a_kill};
+use super::promote::{promote, promoting, takes_nothing_also_after_a_kill};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::wire::Target;
@@ -46,6 +47,14 @@ pub(super) fn left_handing_over(a: &Node, to: &Node, topic: &Target) -> Offset {
     let refused = running.join().unwrap().unwrap_err();
     assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
     end
+}
+
+/// Has another node in the place of one from now on.
+pub(super) fn put_in_place_of(gone: &Node, other: &Node) {
+    gone.disconnect();
+    let there = &other.server().ready;
+    gone.proxy
+        .lead_to([&[there.listen][..], &there.cores].concat());
 }
 
 /// Promotes a follower unless something may be missing. Its owner has a second to answer, in vain on a machine that is
@@ -124,4 +133,40 @@ fn a_follower_is_told_to_whom_its_owner_gives_the_partition_and_is_not_promoted(
     c.connect();
     let handed = a.ask(&handing(&topic)).unwrap().partitions.remove(0);
     assert_eq!((handed.end, handed.owner), (end, c.address()));
+}
+
+/// The owner named an address: who was there by then seemed to be the one that it gives the partition to, and both owned it.
+#[test]
+fn another_node_at_the_target_s_address_is_not_promoted_as_the_target() {
+    let folder = Folder::new();
+    let ([a, b, c], topic) = owner_and_two(&folder);
+    let end = left_handing_over(&a, &b, &topic);
+    put_in_place_of(&b, &c);
+    a.connect();
+    wait_until_level(&a, &c, &topic, 0);
+    assert_is_another_s(&c, &b, &topic);
+    b.disconnect();
+    b.connect();
+    wait_until_level(&a, &b, &topic, 0);
+    let promoted = judged(&b, &topic).unwrap();
+    assert_eq!((promoted.is_lossless, promoted.end), (true, end));
+}
+
+/// The same of one that had been promoted, and whose address the old owner named as the owner's.
+#[test]
+fn another_node_at_the_new_owner_s_address_is_not_promoted_as_that_one() {
+    let folder = Folder::new();
+    let ([a, b, c], topic) = owner_and_two(&folder);
+    promote(&b, &topic);
+    until_fenced(&a, &topic);
+    put_in_place_of(&b, &c);
+    assert_is_another_s(&c, &b, &topic);
+}
+
+/// Checks that a follower is not promoted without a loss, since its source gave the partition to another node.
+fn assert_is_another_s(follower: &Node, other: &Node, topic: &Target) {
+    let refused = judged(follower, topic).unwrap_err();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert_eq!(refused.detail.address, Some(other.address()));
+    assert_eq!(status(follower, topic, 0).role, Role::Follower);
 }

@@ -20,6 +20,7 @@
 //! doubt    what a node's disk says of a partition is not what the node knows
 //! claims   a partition that several copies may own has one owner, or none
 //! fence    an old owner that comes back takes no more appends
+//! outranked a copy of a copy that is promoted, and an owner that knows nothing of it
 //! heal     damage of either copy heals by the other
 //! ended    an owner's log that ends, for damage, before what it acknowledged
 //! rot      of what a copy goes on from, and nobody has met
@@ -45,6 +46,7 @@ mod handover;
 mod heal;
 mod lossless;
 mod node;
+mod outranked;
 mod parted;
 mod promote;
 mod readers;

@@ -145,7 +145,7 @@ impl Admin {
         is_any.unwrap_or_else(|| self.newcomers.take(id).is_some())
     }
 
-    /// Forgets a follower that is gone for good.
+    /// Forgets a follower that is gone for good, or who was followed before a promotion.
     ///
     /// # Errors
     /// `UnknownFollower`, and what any request about a partition may be refused with.
@@ -169,8 +169,11 @@ impl Admin {
             }
             let known = topic.replicas.values();
             let known = known.filter(|replica| one.is_none_or(|one| one == replica.partition));
-            let known =
-                known.filter(|replica| replica.followers.iter().any(|p| p.address == address));
+            let is_at = |replica: &&Replica| {
+                replica.followers.iter().any(|peer| peer.address == address)
+                    || replica.outranked.contains(&address)
+            };
+            let known = known.filter(is_at);
             partitions.extend(known.map(|replica| replica.partition));
             if partitions.is_empty() {
                 return Err(unknown(&name, &address));
@@ -178,6 +181,7 @@ impl Admin {
             for partition in &partitions {
                 topic.change_replica(*partition, |mut replica| {
                     replica.followers.retain(|peer| peer.address != address);
+                    replica.outranked.retain(|one| *one != address);
                     replica
                 });
             }

@@ -30,7 +30,7 @@ impl Routes {
             .ok_or_else(|| failure(ErrorCode::UnknownTopic, format!("there is no topic {name}")))
     }
 
-    /// The same for whoever asks which topics there are: one that could not be read is there.
+    /// The same for whoever asks which topics there are, or whose they are: one that could not be read is there.
     ///
     /// # Errors
     /// `UnknownTopic`, or `Damaged` of one that could not be read.

@@ -217,10 +217,11 @@ pub(super) async fn replicas(
 ) -> Result<replica_status::Answer, Failure> {
     let (id, owners) = {
         let routes = core.routes.borrow();
-        let known = match request.id {
-            Some(id) => routes.topic_of(&request.topic, id)?,
-            None => routes.topic(&request.topic)?,
-        };
+        // Of one that could not be read nobody knows what this node is to it: it may own it.
+        let mut known = routes.topic_there(&request.topic)?;
+        if let Some(id) = request.id {
+            known = routes.topic_of(&request.topic, id)?;
+        }
         let owners = match request.partition {
             Some(partition) => vec![routes.owner(&request.topic, known.id, partition)?],
             None => known.owners.clone(),

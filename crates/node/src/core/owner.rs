@@ -35,16 +35,8 @@ impl Core {
     /// `Busy`, shortly behind a start or a standstill.
     pub(crate) fn check_asked(&self, key: PartitionKey) -> Result<(), Failure> {
         self.notice_pause();
-        let is_unasked = self.followers.unasked.is_any(key, |copy| {
-            let routes = self.routes.borrow();
-            let topic = routes.topic_by_id(key.topic);
-            let replica = topic.and_then(|topic| topic.replica(key.partition));
-            replica.is_some_and(|replica| {
-                let mut followers = replica.followers.iter();
-                replica.role.owns() && followers.any(|peer| peer.copy == copy)
-            })
-        });
-        match is_unasked {
+        let unasked = &self.followers.unasked;
+        match unasked.is_any(key, |copy| self.is_follower(key, copy)) {
             true => Err(busy(
                 "who followed the partition is being asked whether it owns it by now",
                 RETRY_MS,

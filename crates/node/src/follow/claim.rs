@@ -7,14 +7,14 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::{replica_status, segments};
 use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
-use corelog_storage::format::replica::Peer;
+use corelog_storage::format::replica::{Peer, Replica, Role};
 
 use super::GONE_TIMEOUT;
 use super::address::is_address;
 use super::followers::FOLLOWERS_MAX;
 use super::line::Line;
 use super::lineage::shared;
-use super::ownership::{chain_of, has_none, partition_at, segments_of};
+use super::ownership::{chain_of, has_none, owned_at, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
@@ -216,21 +216,19 @@ impl Core {
                 is_all = false;
                 continue;
             }
-            let asking = self.status_at(topic, key, &address, follower.node);
+            let asking = self.told_at(topic, key, &address, follower.node);
             let Some(told) = rt::timeout(GONE_TIMEOUT, asking).await else {
                 silent.note(address, (), rt::now());
                 is_all = false;
                 continue;
             };
             match told {
-                Ok((line, there, is_later))
-                    if there.role == replica_status::Role::Owner
-                        || there.role.owns() && is_later =>
-                {
-                    let rival = Some(Rival { address, line });
+                Ok(Told::Rival(rival)) => {
+                    let rival = Some(rival);
                     return Found { rival, is_all };
                 }
-                Ok((_, there, _)) => below.extend(there.followers),
+                Ok(Told::Copy(there)) => below.extend(there.followers),
+                Ok(Told::Nobody) => {}
                 Err(error) => is_all &= has_none(&error),
             }
         }
@@ -238,24 +236,19 @@ impl Core {
         Found { rival, is_all }
     }
 
-    /// What a node at an address, if it is that one, is to a partition, and whether it has a later epoch than this one.
-    async fn status_at(
+    /// What a node at an address, if it is that one, knows of another that owns a partition.
+    async fn told_at(
         &self,
         topic: &TopicName,
         key: PartitionKey,
         address: &str,
         node: Option<NodeId>,
-    ) -> Result<(Rc<Line>, replica_status::Partition, bool), Failure> {
-        let line = self.line_to(address).await?;
-        if Some(line.hello().node) != node {
+    ) -> Result<Told, Failure> {
+        if Some(self.line_to(address).await?.hello().node) != node {
             let message = format!("another node is at {address} by now");
             return Err(failure(ErrorCode::SourceUnavailable, message));
         }
-        let there = partition_at(&line, topic, key).await?;
-        let told = segments_of(&line, topic, key, Offset::MAX).await?;
-        let newest = told.epochs.first().map(|newest| newest.epoch);
-        let is_later = self.epoch(key)? < newest;
-        Ok((line, there, is_later))
+        self.owner_above(topic, key, address.to_owned()).await
     }
 
     /// If a remembered copy has a later epoch that goes on from this log, and is one of the owner's, too. Whom it was handed
@@ -303,6 +296,65 @@ impl Core {
         let here = self.chain_at(key, start).await?;
         let there = chain_of(line, topic, key, start).await?;
         Ok((here.offset, here.chain) == (there.offset, there.chain))
+    }
+
+    /// Checks that none of those that are remembered as followers of a partition owns it by now, but for whom it is given
+    /// to: it would have two owners, of epochs of which none is later. Who does not answer may be gone.
+    ///
+    /// # Errors
+    /// `NotOwner` with the address of who owns it; `Diverged` if one does that has not taken it over from here; why one that
+    /// says so does not show it.
+    pub(super) async fn check_unclaimed(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        replica: &Replica,
+    ) -> Result<(), Failure> {
+        for other in &replica.followers {
+            if self
+                .shared
+                .silent
+                .found(&other.address, rt::now())
+                .is_some()
+            {
+                continue;
+            }
+            let told = match rt::timeout(GONE_TIMEOUT, self.told_by(topic, key, other)).await {
+                Some(Ok(told)) => told,
+                Some(Err(_)) => continue,
+                None => {
+                    self.shared
+                        .silent
+                        .note(other.address.clone(), (), rt::now());
+                    continue;
+                }
+            };
+            // Those below have their own time: one that does not answer says nothing of this one.
+            let Some(rival) = self.owner_of(topic, key, told).await.rival else {
+                continue;
+            };
+            if !self.is_given_to(replica, &rival).await {
+                self.claim_of(topic, key, &rival, other).await?;
+                return Err(owned_at(topic, key, Some(rival.address)));
+            }
+        }
+        Ok(())
+    }
+
+    /// If a partition is being given to a node, at whichever of its addresses.
+    pub(super) async fn is_given_to(self: &Rc<Self>, replica: &Replica, rival: &Rival) -> bool {
+        let to = replica.sources.first();
+        let Some(to) = to.filter(|_| replica.role == Role::HandingOver) else {
+            return false;
+        };
+        let is_its_own = async {
+            let line = self.line_to(to).await;
+            line.is_ok_and(|line| line.hello().node == rival.node())
+        };
+        match replica.target {
+            Some(node) => node == rival.node(),
+            None => *to == rival.address || is_its_own.await,
+        }
     }
 }
 

@@ -6,15 +6,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::fetch;
+use corelog_protocol::message::{fetch, replica_status};
 use corelog_record::{CopyId, LeaderEpoch, TopicName};
 use corelog_storage::format::edit;
 use corelog_storage::format::replica::{Peer, Replica, Role};
 use futures_lite::FutureExt;
 
-use super::GONE_TIMEOUT;
 use super::claim::Rival;
 use super::ownership::{has_none, owned_at};
+use super::target::{Target, UNKNOWN_COPY};
 use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -29,12 +29,12 @@ const SILENT_AFTER: Duration = Duration::from_secs(20);
 /// Partitions of one node's that are asked for at the same time: half of what shares a connection.
 const ASKED_AT_ONCE: usize = 16;
 
-/// A copy that may own a partition.
-type Claimant = (TopicName, PartitionKey, CopyId);
+/// A copy that may own a partition; none, one that this node followed before it was promoted.
+pub(super) type Claimant = (TopicName, PartitionKey, Option<CopyId>);
 
 impl Core {
     /// A follower that has an epoch which this log has not may own the partition now: it is asked at
-    /// the address that is remembered of it, whatever it says here. True if it has one.
+    /// the address that is remembered of it, whatever it says here, or whom this copy follows does that. True if it has one.
     pub(super) fn check_claim(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -48,7 +48,13 @@ impl Core {
         if let Some((topic, peer)) = self.remembered(key, by.copy)
             && self.followers.may_check_claim(key)
         {
-            self.hear_claim(topic, key, peer);
+            let replica = self.replica(key).ok();
+            match self.role(key, replica.as_ref()) {
+                (replica_status::Role::Follower, source) => {
+                    self.pass_on(topic, key, source, by.clone());
+                }
+                _ => self.hear_claim(topic, key, peer),
+            }
         }
         true
     }
@@ -77,7 +83,7 @@ impl Core {
 
     /// Asks those that are remembered as followers of this core's partitions, and are silent, if they own them by now,
     /// until the node stops: one may have been promoted while this node was away, or out of reach. While both own one,
-    /// it is asked on: a person has to see that, and to end it.
+    /// it is asked on: a person has to see that, and to end it. Likewise it tells those that it followed before it was promoted.
     pub(crate) async fn keep_asking_followers(self: Rc<Self>) {
         let under_way = Rc::<RefCell<BTreeSet<String>>>::default();
         let unasked = &self.followers.unasked;
@@ -89,7 +95,7 @@ impl Core {
             let contested = self.followers.contested.count(is_follower);
             self.give_up_asking();
             set(&self.counters.contested_partitions, contested as u64);
-            for (address, claims) in self.due_followers() {
+            for (address, claims) in self.due() {
                 // One that hangs keeps no other from being asked.
                 if !under_way.borrow_mut().insert(address.clone()) {
                     continue;
@@ -131,24 +137,33 @@ impl Core {
         }
     }
 
-    /// If a copy is remembered as a follower of a partition that this node owns.
-    fn is_follower(&self, key: PartitionKey, copy: CopyId) -> bool {
+    /// If a copy is remembered as a follower of a partition that this node owns, or is one that it followed itself before.
+    pub(crate) fn is_follower(&self, key: PartitionKey, copy: CopyId) -> bool {
         let owned = self.replica(key).ok().filter(|replica| replica.role.owns());
-        owned.is_some_and(|owned| owned.followers.iter().any(|peer| peer.copy == copy))
+        owned.is_some_and(|owned| {
+            let is_outranked = copy == UNKNOWN_COPY && !owned.outranked.is_empty();
+            is_outranked || owned.followers.iter().any(|peer| peer.copy == copy)
+        })
     }
 
-    /// The followers of partitions that this core owns that are to be asked, by their addresses.
-    fn due_followers(&self) -> BTreeMap<String, Vec<Claimant>> {
+    /// The followers of partitions that this core owns that are to be asked, and those that are to be told, by their addresses.
+    fn due(&self) -> BTreeMap<String, Vec<Claimant>> {
         let routes = self.routes.borrow();
-        let mut silent = BTreeMap::<_, Vec<_>>::new();
+        let mut due = BTreeMap::<_, Vec<_>>::new();
         for (topic, key, replica) in self.followed(&routes) {
             let followers = replica.followers.iter();
             for peer in followers.filter(|peer| self.is_due(key, peer.copy)) {
-                let claims = silent.entry(peer.address.clone()).or_default();
-                claims.push((topic.name.clone(), key, peer.copy));
+                let claims = due.entry(peer.address.clone()).or_default();
+                claims.push((topic.name.clone(), key, Some(peer.copy)));
             }
         }
-        silent
+        for (topic, key, replica) in self.replicated(&routes) {
+            for address in &replica.outranked {
+                let claims = due.entry(address.clone()).or_default();
+                claims.push((topic.name.clone(), key, None));
+            }
+        }
+        due
     }
 
     /// What is written down of the partitions that this core owns: who follows them.
@@ -156,11 +171,19 @@ impl Core {
         &self,
         routes: &'a Routes,
     ) -> impl Iterator<Item = (&'a Topic, PartitionKey, &'a Replica)> {
+        let replicated = self.replicated(routes);
+        replicated.filter(|(_, _, replica)| replica.role.owns())
+    }
+
+    /// The same of all that this core has.
+    fn replicated<'a>(
+        &self,
+        routes: &'a Routes,
+    ) -> impl Iterator<Item = (&'a Topic, PartitionKey, &'a Replica)> {
         let id = self.id;
         routes.topics().flat_map(move |topic| {
             let replicas = topic.replicas.values();
-            let owned = replicas.filter(|replica| replica.role.owns());
-            let mine = owned.filter(move |one| topic.owner(one.partition) == Some(id));
+            let mine = replicas.filter(move |one| topic.owner(one.partition) == Some(id));
             mine.map(|replica| {
                 let key = PartitionKey {
                     topic: topic.id,
@@ -183,14 +206,14 @@ impl Core {
     }
 
     /// Asks the node at `address` for partitions that it may own, as long as it answers.
-    async fn ask_at(self: &Rc<Self>, address: &str, claims: Vec<Claimant>) {
+    pub(super) async fn ask_at(self: &Rc<Self>, address: &str, claims: Vec<Claimant>) {
         let Ok(line) = self.line_to(address).await else {
             return;
         };
         for some in claims.chunks(ASKED_AT_ONCE) {
             let asked = some.iter().cloned().map(|claim| {
-                let core = Rc::clone(self);
-                rt::spawn_background(async move { core.ask_claim(claim).await })
+                let (core, address) = (Rc::clone(self), address.to_owned());
+                rt::spawn_background(async move { core.ask_claim(&address, claim).await })
             });
             for asked in asked.collect::<Vec<_>>() {
                 asked.await;
@@ -202,8 +225,11 @@ impl Core {
         }
     }
 
-    /// Asks a copy who owns a partition, unless that is known by now.
-    async fn ask_claim(self: &Rc<Self>, (topic, key, copy): Claimant) {
+    /// Asks a copy who owns a partition, unless that is known by now, or tells who may have owned it.
+    async fn ask_claim(self: &Rc<Self>, address: &str, (topic, key, copy): Claimant) {
+        let Some(copy) = copy else {
+            return self.tell_outranked_at(address, topic, key).await;
+        };
         let peer = self.remembered(key, copy);
         if let Some((_, peer)) = peer.filter(|_| self.is_due(key, copy)) {
             self.tell_claim(topic, key, peer).await;
@@ -265,15 +291,33 @@ impl Core {
         let Some(rival) = found.rival else {
             return Ok(found.is_all);
         };
+        let heeded = self.heed(topic, key, rival, &claimant).await;
+        heeded.map(|()| true)
+    }
+
+    /// Takes no more appends to a partition if another node shows that it owns it, of which a claimant told.
+    ///
+    /// # Errors
+    /// `Diverged` if it does not show that.
+    pub(super) async fn heed(
+        self: &Rc<Self>,
+        topic: TopicName,
+        key: PartitionKey,
+        rival: Rival,
+        claimant: &Peer,
+    ) -> Result<(), Failure> {
         // Whom it is given to finishes that when the handover is asked for again.
-        if self.is_given_to(&replica, &rival).await {
-            return Ok(true);
+        if self.is_given_to(&self.replica(key)?, &rival).await {
+            return Ok(());
         }
-        let began = self.claim_of(&topic, key, &rival, &claimant).await?;
+        let began = self.claim_of(&topic, key, &rival, claimant).await?;
         // Until it says itself that it does not own it, or all that comes of that is written down.
         self.followers.unasked.hold(key, claimant.copy);
-        let owner = (rival.address, began.epoch);
-        self.give_up(topic, key, owner).await.map(|()| true)
+        let owner = Target {
+            node: rival.node(),
+            address: rival.address,
+        };
+        self.give_up(topic, key, (owner, began.epoch)).await
     }
 
     /// Takes no more appends to a partition that another node owns.
@@ -281,9 +325,9 @@ impl Core {
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
-        (owner, epoch): (String, LeaderEpoch),
+        (to, epoch): (Target, LeaderEpoch),
     ) -> Result<(), Failure> {
-        let hand = self.take_hand(key);
+        let (hand, owner) = (self.take_hand(key), to.address.clone());
         if hand.is_err() && self.replica(key)?.role == Role::HandingOver {
             // It is not given to a third one, too.
             self.hands
@@ -296,9 +340,8 @@ impl Core {
         }
         // Should this node ever own it again, its epoch is above that one.
         self.hear_epoch(key, epoch);
-        let sources = vec![owner.clone()];
         let (partition, epoch) = (key.partition.get(), epoch.get());
-        let written = self.write_role(topic.clone(), key, before, Role::Fenced, sources);
+        let written = self.write_role(topic.clone(), key, before, Role::Fenced, Some(to));
         let written = written.await;
         match &written {
             Ok(()) => tracing::error!(
@@ -313,64 +356,5 @@ impl Core {
             }
         }
         written
-    }
-
-    /// Checks that none of those that are remembered as followers of a partition owns it by now, but for whom it is given
-    /// to: it would have two owners, of epochs of which none is later. Who does not answer may be gone.
-    ///
-    /// # Errors
-    /// `NotOwner` with the address of who owns it; `Diverged` if one does that has not taken it over from here; why one that
-    /// says so does not show it.
-    pub(super) async fn check_unclaimed(
-        self: &Rc<Self>,
-        topic: &TopicName,
-        key: PartitionKey,
-        replica: &Replica,
-    ) -> Result<(), Failure> {
-        for other in &replica.followers {
-            if self
-                .shared
-                .silent
-                .found(&other.address, rt::now())
-                .is_some()
-            {
-                continue;
-            }
-            let told = match rt::timeout(GONE_TIMEOUT, self.told_by(topic, key, other)).await {
-                Some(Ok(told)) => told,
-                Some(Err(_)) => continue,
-                None => {
-                    self.shared
-                        .silent
-                        .note(other.address.clone(), (), rt::now());
-                    continue;
-                }
-            };
-            // Those below have their own time: one that does not answer says nothing of this one.
-            let Some(rival) = self.owner_of(topic, key, told).await.rival else {
-                continue;
-            };
-            if !self.is_given_to(replica, &rival).await {
-                self.claim_of(topic, key, &rival, other).await?;
-                return Err(owned_at(topic, key, Some(rival.address)));
-            }
-        }
-        Ok(())
-    }
-
-    /// If a partition is being given to a node, at whichever of its addresses.
-    async fn is_given_to(self: &Rc<Self>, replica: &Replica, rival: &Rival) -> bool {
-        let to = replica.sources.first();
-        let Some(to) = to.filter(|_| replica.role == Role::HandingOver) else {
-            return false;
-        };
-        let is_its_own = async {
-            let line = self.line_to(to).await;
-            line.is_ok_and(|line| line.hello().node == rival.node())
-        };
-        match replica.target {
-            Some(node) => node == rival.node(),
-            None => *to == rival.address || is_its_own.await,
-        }
     }
 }

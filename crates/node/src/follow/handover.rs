@@ -64,17 +64,9 @@ impl Core {
             target: Some(to.node),
             ..before.clone()
         };
-        let (role, sources, target) = (handing.role, handing.sources.clone(), handing.target);
-        router::change_replica(self, topic.clone(), key, move |replica| {
-            check_same(&before, &replica)?;
-            Ok(Replica {
-                role,
-                sources,
-                target,
-                ..replica
-            })
-        })
-        .await?;
+        let given = Some(to.clone());
+        self.write_role(topic.clone(), key, before, handing.role, given)
+            .await?;
         // Until this was written down the topic could be altered.
         self.until_alike(&hand, &topic, key, &to).await?;
         self.check_unclaimed(&topic, key, &handing).await?;
@@ -135,14 +127,16 @@ impl Core {
         let end = self.place(key)?.log_end;
         // Should this node ever own it again, its epoch is above that one.
         self.hear_epoch(key, began.epoch);
+        let node = rival.node();
         let (owner, before) = (rival.address, before.clone());
         if began.start == end {
             let taken = (owner, began.epoch, end);
             let followed = self.follow_new_owner(topic.clone(), key, before, taken);
             return followed.await.map(Some);
         }
-        let sources = vec![owner.clone()];
-        self.write_role(topic.clone(), key, before, Role::Fenced, sources)
+        let address = owner.clone();
+        let to = Some(Target { node, address });
+        self.write_role(topic.clone(), key, before, Role::Fenced, to)
             .await?;
         tracing::error!(
             %topic, partition = key.partition.get(), epoch = began.epoch.get(), owner,

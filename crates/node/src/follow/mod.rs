@@ -22,6 +22,7 @@
 //! ownership who owns a partition, changing: its laws, and what the next ones share
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
+//! outranked those that it followed, told of that
 //! samples   what a source tells, for tests
 //! lately    what was found out of other nodes a moment ago
 //! handover  giving a partition to a follower
@@ -64,6 +65,7 @@ mod line;
 mod lineage;
 mod lines;
 mod names;
+mod outranked;
 mod ownership;
 mod pause;
 mod places;

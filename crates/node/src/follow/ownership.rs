@@ -13,6 +13,7 @@ use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
 use super::line::Line;
+use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, deleted, failure, failure_with, said_by};
 use crate::router;
@@ -26,7 +27,7 @@ impl Core {
         Ok(replica.cloned().unwrap_or(Replica::owner(key.partition)))
     }
 
-    /// Writes down that this node is `role` to a partition, and follows or gives it to `sources`.
+    /// Writes down that this node is `role` to a partition, and who owns it instead, or is about to.
     ///
     /// # Errors
     /// `Busy` if it is another role than `before`, or of other sources, by now; else as [`router::change_replica`].
@@ -36,14 +37,14 @@ impl Core {
         key: PartitionKey,
         before: Replica,
         role: Role,
-        sources: Vec<String>,
+        to: Option<Target>,
     ) -> impl Future<Output = Result<(), Failure>> {
         router::change_replica(self, topic, key, move |replica| {
             check_same(&before, &replica)?;
             Ok(Replica {
                 role,
-                sources,
-                target: replica.target.filter(|_| role == Role::HandingOver),
+                target: to.as_ref().map(|to| to.node),
+                sources: to.into_iter().map(|to| to.address).collect(),
                 ..replica
             })
         })

@@ -1,20 +1,19 @@
 //! Making a follower the owner.
 
 use std::cell::RefCell;
+use std::mem;
 use std::rc::Rc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
-use corelog_protocol::message::{fetch, promote, replica_status};
+use corelog_protocol::limits;
+use corelog_protocol::message::{promote, replica_status};
 use corelog_record::{LeaderEpoch, Lineage, Offset, TopicName};
 use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::log::Begin;
 
 use super::GONE_TIMEOUT;
-use super::address::is_address;
-use super::claim::HOPS_MAX;
 use super::hands::Hand;
-use super::line::Line;
 use super::ownership::{chain_of, check_same, not_follower, not_owner, partition_at};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
@@ -26,7 +25,7 @@ enum Source {
     /// It gave the partition to this node, at this epoch or a later one, and has nothing that is not
     /// here.
     Level(LeaderEpoch),
-    /// It gave it to the node at this address.
+    /// It gave it to another node, whose address this is.
     Elsewhere(String),
     /// It takes appends, has more, or does not answer.
     Unsure,
@@ -76,7 +75,7 @@ impl Core {
         let (epoch, _, end) = self
             .own(&hand, topic.clone(), key, judged_end, given_at)
             .await?;
-        self.tell_sources(topic, key, replica.sources);
+        self.tell_outranked(&topic, key);
         tracing::warn!(
             topic = %self.told_name(key), partition = key.partition.get(), end = end.get(),
             epoch = epoch.get(), ?source_end, is_lossless, "promoted: this node owns the partition"
@@ -89,83 +88,6 @@ impl Core {
             epoch,
             is_lossless,
         })
-    }
-
-    /// Has those that this copy followed hear of its epoch, which they look into themselves: one that takes appends, as it
-    /// is not gone, would do so until it misses this follower.
-    fn tell_sources(self: &Rc<Self>, topic: TopicName, key: PartitionKey, sources: Vec<String>) {
-        let core = Rc::clone(self);
-        let claiming = async move {
-            for source in sources {
-                if core.shared.silent.found(&source, rt::now()).is_some() {
-                    continue;
-                }
-                let told =
-                    rt::timeout(2 * GONE_TIMEOUT, core.tell_source(&source, &topic, key)).await;
-                if let Some(Err(error)) = told {
-                    let error = error.message;
-                    tracing::debug!(%topic, source, error, "whoever owned it before does not hear");
-                }
-            }
-        };
-        rt::spawn_background(claiming).detach();
-    }
-
-    /// Has the owner hear, which is the source or one that it follows.
-    async fn tell_source(
-        &self,
-        source: &str,
-        topic: &TopicName,
-        key: PartitionKey,
-    ) -> Result<(), Failure> {
-        let mut address = source.to_owned();
-        for hop in 0..HOPS_MAX {
-            let line = self.line_to(&address).await?;
-            let there = partition_at(&line, topic, key).await?;
-            if there.role.owns() {
-                self.claim_at(&line, topic, key).await?;
-                if 0 < hop {
-                    // It has not heard of this copy before, and looks into what one says that it remembers.
-                    rt::sleep(GONE_TIMEOUT / 2).await;
-                    self.claim_at(&line, topic, key).await?;
-                }
-                return Ok(());
-            }
-            // Another copy has nothing to give up, and would remember this one as its follower.
-            let is_copy = there.role == replica_status::Role::Follower;
-            match there.source.filter(|next| is_copy && is_address(next)) {
-                Some(next) => address = next,
-                None => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Says as a follower that this copy has a later epoch, and ends where that begins: up to there whoever is told has the same.
-    pub(super) async fn claim_at(
-        &self,
-        line: &Line,
-        topic: &TopicName,
-        key: PartitionKey,
-    ) -> Result<(), Failure> {
-        let mut follower = self.as_follower(key, true)?;
-        if let Some(began) = self.epochs(key)?.last()
-            && let Ok(at) = self.chain_at(key, began.offset).await
-        {
-            (follower.end, follower.chain) = (at.offset, at.chain);
-        }
-        let claim = fetch::Request {
-            topic: topic.clone(),
-            id: key.topic,
-            partition: key.partition,
-            offset: follower.end,
-            max_bytes: 1,
-            min_bytes: 0,
-            max_wait_ms: 0,
-            last_epoch: None,
-            follower: Some(follower),
-        };
-        line.call(&claim, GONE_TIMEOUT).await.map(drop)
     }
 
     /// Begins an epoch of its own and takes appends from then on; `_hand` is on the partition. If its
@@ -192,10 +114,18 @@ impl Core {
         }
         self.durable(key, end).await?;
         let Epoch { epoch, lineage, .. } = self.begin_above(key).await?;
+        let is_given = given_at.is_some();
         router::take_over_replica(self, topic.clone(), key, given_at, move |mut replica| {
             check_same(&before, &replica)?;
             replica.role = Role::Owner;
-            replica.sources.clear();
+            let mut outranked = mem::take(&mut replica.sources);
+            // Who gave it takes no appends.
+            if !is_given {
+                outranked.retain(|one| !replica.outranked.contains(one));
+                outranked.append(&mut replica.outranked);
+                outranked.truncate(limits::SOURCE_COUNT_MAX as usize);
+                replica.outranked = outranked;
+            }
             replica.target = None;
             (replica.until, replica.rate) = (None, None);
             replica.segments.clear();
@@ -241,10 +171,13 @@ impl Core {
                 replica_status::Role::HandingOver | replica_status::Role::Fenced
             );
             let next = there.source.filter(|_| is_given)?;
-            if !may_ask(&next) {
-                return None;
-            }
-            if !self.is_me(&next).await {
+            let is_here = match there.target {
+                Some(node) => node == self.shared.node,
+                // A version that did not write it down gave it.
+                None if may_ask(&next) => self.is_me(&next).await,
+                None => return None,
+            };
+            if !is_here {
                 return Some(Source::Elsewhere(next));
             }
             // The source may be about to own it again: this node promised to refuse at the epochs of the

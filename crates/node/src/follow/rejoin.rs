@@ -13,6 +13,7 @@ use corelog_storage::log::lineage::Common;
 use super::line::Line;
 use super::lineage::{diverged, shared};
 use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
+use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
 use crate::partition::Change;
@@ -43,13 +44,16 @@ impl Core {
         self.check_not_read_only(key)?;
         let (shared, began) = self.shared_with(&line, &topic, key).await?;
         self.confirmed(&line, &topic, key, (shared, began)).await?;
-        let (role, sources) = (Role::Fenced, vec![to.clone()]);
         let fenced = Replica {
-            role,
-            sources: sources.clone(),
+            role: Role::Fenced,
+            sources: vec![to.clone()],
             ..before.clone()
         };
-        self.write_role(topic.clone(), key, before, role, sources)
+        let owner = Target {
+            node: line.hello().node,
+            address: to.clone(),
+        };
+        self.write_role(topic.clone(), key, before, fenced.role, Some(owner))
             .await?;
         self.halt(key).await;
         // It may have been asked to rejoin this node in the same moment: it takes no appends then either, and both have all
@@ -106,15 +110,19 @@ impl Core {
     ) -> Result<(Common, Offset), Failure> {
         let place = self.place(key)?;
         let there = segments_of(line, topic, key, Offset::MAX).await?;
+        if place.has_files && there.history != place.history {
+            return Err(diverged(Offset::ZERO));
+        }
+        // Should this node ever own it again, its epoch is above that one.
+        if let Some(newest) = there.epochs.first() {
+            self.hear_epoch(key, newest.epoch);
+        }
         if !place.has_files {
             let nothing = Common {
                 offset: place.log_end,
                 epoch: None,
             };
             return Ok((nothing, there.log_start));
-        }
-        if there.history != place.history {
-            return Err(diverged(Offset::ZERO));
         }
         let mine = self.epochs(key)?;
         let theirs = (there.epochs.as_slice(), there.high_watermark);

@@ -117,6 +117,7 @@ impl Core {
         let mut told = Partition {
             role,
             source,
+            target: replica.and_then(|replica| replica.target),
             followers: self.told_followers(key, replica),
             repairs: self.repairs.count(key),
             ..Partition::owned(partition, end.unwrap_or_default())

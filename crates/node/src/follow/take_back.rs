@@ -9,11 +9,11 @@ use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
 use super::handover::{LEVEL_PAUSE, is_early};
-use super::ownership::{not_owner, owned_at};
+use super::ownership::{check_same, not_owner, owned_at};
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
-use crate::rt;
+use crate::{router, rt};
 
 impl Core {
     /// Takes a handover back that the target has not finished: it promises not to, and this node
@@ -49,15 +49,19 @@ impl Core {
 
     /// Takes back what the target was asked, and writes down that it is given to nobody: whoever asks
     /// from here on may not take this for a handover. Who asked before, and was started anew since the target promised, may
-    /// be about to own it: so the target is asked once more behind that.
+    /// be about to own it: so the target is asked once more behind that, also by who finishes this after a restart.
     async fn take_back(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        before: Replica,
+        mut before: Replica,
         accept_loss: bool,
     ) -> Result<(), Failure> {
-        let is_passed_over = async || match self.have_refused(topic, key, &before).await {
+        let to = self.given_to(&before).await;
+        if let Ok(Some(to)) = &to {
+            before.target = Some(to.node);
+        }
+        let is_passed_over = async || match self.have_refused(topic, key, to.clone()).await {
             Ok(()) => Ok(false),
             Err(error) if error.is(ErrorCode::NotOwner) || !accept_loss => Err(error),
             Err(error) => {
@@ -71,12 +75,12 @@ impl Core {
         }
         self.give_to_nobody(topic, key, &before).await?;
         if let Err(error) = is_passed_over().await {
-            let (role, sources) = (before.role, before.sources.clone());
+            let role = before.role;
             let nobody = Replica {
                 sources: Vec::new(),
                 ..before
             };
-            self.write_role(topic.clone(), key, nobody, role, sources)
+            self.write_role(topic.clone(), key, nobody, role, to?)
                 .await?;
             return Err(error);
         }
@@ -89,9 +93,16 @@ impl Core {
         key: PartitionKey,
         before: &Replica,
     ) -> Result<(), Failure> {
-        let (before, role) = (before.clone(), before.role);
-        self.write_role(topic.clone(), key, before, role, Vec::new())
-            .await
+        let before = before.clone();
+        router::change_replica(self, topic.clone(), key, move |replica| {
+            check_same(&before, &replica)?;
+            Ok(Replica {
+                sources: Vec::new(),
+                target: before.target,
+                ..replica
+            })
+        })
+        .await
     }
 
     /// Has the target promise that it takes over no more, and looks that it had not done so before.
@@ -102,9 +113,9 @@ impl Core {
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        before: &Replica,
+        to: Result<Option<Target>, Failure>,
     ) -> Result<(), Failure> {
-        let Some(to) = self.given_to(before).await? else {
+        let Some(to) = to? else {
             return Ok(());
         };
         match self.ask_to_refuse(topic, key, &to).await {
@@ -190,7 +201,6 @@ impl Core {
         }
         // Another than the target may have been promoted meanwhile.
         self.doubt_of(key, &before);
-        self.write_role(topic, key, before, Role::Owner, Vec::new())
-            .await
+        self.write_role(topic, key, before, Role::Owner, None).await
     }
 }

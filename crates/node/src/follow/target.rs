@@ -28,6 +28,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// itself.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
+/// The copy of a node that is not remembered.
+pub(super) const UNKNOWN_COPY: CopyId = CopyId::from_bytes([0; 16]);
+
 /// Whom a partition is given to: a node, and where it is reached. Another one that is reached there by now is not meant, nor
 /// does its word count.
 #[derive(Clone, Debug)]
@@ -41,7 +44,7 @@ impl Target {
     pub(super) fn as_peer(&self) -> Peer {
         Peer {
             node: self.node,
-            copy: CopyId::from_bytes([0; 16]),
+            copy: UNKNOWN_COPY,
             address: self.address.clone(),
         }
     }

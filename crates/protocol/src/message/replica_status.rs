@@ -48,6 +48,10 @@ pub struct Partition {
     /// The source's address, or the owner's where it is known; default nil.
     #[serde(default)]
     pub source: Option<String>,
+    /// Of one that is handed over or fenced, the node that it was given to or that owns it, whoever is at `source` by now;
+    /// default nil, not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<NodeId>,
     /// Why it stopped, or what it waits for; default nil.
     #[serde(default)]
     pub error: Option<ErrorBody>,
@@ -116,6 +120,7 @@ impl Partition {
             role: Role::Owner,
             state: State::Idle,
             source: None,
+            target: None,
             error: None,
             end,
             source_end: None,

@@ -14,8 +14,8 @@ pub struct Replica {
     /// hands it over, unless it takes that back, or is fenced. Each `host:port`. Key `sources`; absent for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
-    /// The node that a handover gives the partition to, whoever is at its address by now, also while that is taken back;
-    /// `None` if a version that did not write it down began it. Key `target`; absent for none.
+    /// The node that a handover gives the partition to, also while that is taken back, or that owns one that is fenced,
+    /// whoever is at its address by now; `None` if a version that did not write it down changed the role. Key `target`; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<NodeId>,
     /// A follower copies up to here and no further; `None` follows for ever. Key `until`; absent for
@@ -30,6 +30,10 @@ pub struct Replica {
     /// `segments`; absent for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<Offset>,
+    /// Where an owner copied from before it was promoted, until it is known that nobody there owns the partition any
+    /// more, also once another owns it in its place. Each `host:port`. Key `outranked`; absent for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outranked: Vec<String>,
     /// The nodes that follow this one. Key `followers`; absent for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub followers: Vec<Peer>,
@@ -84,6 +88,7 @@ impl Replica {
             until: None,
             rate: None,
             segments: Vec::new(),
+            outranked: Vec::new(),
             followers: Vec::new(),
         }
     }
@@ -91,6 +96,6 @@ impl Replica {
     /// True if there is nothing to write down.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.role == Role::Owner && self.followers.is_empty()
+        self.role == Role::Owner && self.outranked.is_empty() && self.followers.is_empty()
     }
 }

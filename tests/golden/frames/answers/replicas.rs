@@ -55,6 +55,7 @@ fn replica() -> replica_status::Partition {
         role: replica_status::Role::Follower,
         state: replica_status::State::Copying,
         source: Some("10.0.0.1:7400".to_owned()),
+        target: None,
         error: None,
         end: offset(42),
         source_end: Some(offset(100)),

@@ -241,7 +241,7 @@ pub(in crate::tests) fn replicas() -> impl Strategy<Value = replica_status::Answ
 
 fn replica() -> impl Strategy<Value = replica_status::Partition> {
     (
-        (partition(), role(), state(), of(address())),
+        (partition(), role(), state(), of(address()), of(id16())),
         (of(answers::error()), offset(), of(offset())),
         any::<[Option<u64>; 5]>(),
         (any::<[u64; 3]>(), any::<[u32; 2]>()),
@@ -250,7 +250,7 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
     )
         .prop_map(
             |(what, (error, end, source_end), lags, (counts, segments), lists, followers)| {
-                let (id, role, state, source) = what;
+                let (id, role, state, source, target) = what;
                 let [
                     source_heard_ms,
                     owner_heard_ms,
@@ -266,6 +266,7 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
                     role,
                     state,
                     source,
+                    target: target.map(NodeId::from_bytes),
                     error,
                     end,
                     source_end,

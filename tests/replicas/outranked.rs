@@ -1,0 +1,192 @@
+//! A copy of a copy that is promoted: the owner knows nothing of it, and hears of it all the same.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use corelog_protocol::kind::Kind;
+use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::{clone_topic, forget_follower, handover, promote};
+use corelog_record::PartitionId;
+
+use super::copies::{level_pair, remembered, segments, status, wait_until_level};
+use super::fence::{copy_of, pair, until_fenced};
+use super::handover::handing;
+use super::lossless::follower;
+use super::node::{Node, cloning};
+use super::promote::{promote, promoting, rejoin, rejoining};
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::mount::Mount;
+use crate::support::wire::Target;
+
+/// Longer than a promotion tells those that it knows to have been followed, at once.
+const TOLD_AT_ONCE: Duration = Duration::from_secs(3);
+
+/// Whom an owner has yet to tell.
+fn outranked(node: &Node, topic: &Target) -> Vec<String> {
+    let mut replicas = node.topic_file(topic).replicas.into_iter();
+    replicas.next().map_or_else(Vec::new, |one| one.outranked)
+}
+
+fn forgetting(topic: &Target, gone: &Node) -> forget_follower::Request {
+    forget_follower::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        address: gone.address(),
+    }
+}
+
+/// It was told of for two seconds, and never again: there were two owners for good.
+#[test]
+fn an_owner_that_was_out_of_reach_for_a_while_is_fenced_by_a_copy_of_its_copy() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    let c = copy_of(&folder, &b, &topic);
+    a.disconnect();
+    promote(&c, &topic);
+    let promoted = Instant::now();
+    until("it was told of", || TOLD_AT_ONCE < promoted.elapsed());
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    assert_eq!(outranked(&c, &topic), [b.address()]);
+    a.connect();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(c.address()));
+    until("all have heard", || outranked(&c, &topic).is_empty());
+    c.fill(&topic, 0, 5);
+    rejoin(&a, &topic, &c);
+    wait_until_level(&c, &a, &topic, 0);
+}
+
+/// Whom it had followed stood nowhere any more.
+#[test]
+fn a_promoted_copy_of_a_copy_that_was_killed_tells_the_owner_behind_its_start() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    let mut c = copy_of(&folder, &b, &topic);
+    a.disconnect();
+    promote(&c, &topic);
+    c.kill();
+    a.connect();
+    c.up();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(c.address()));
+}
+
+/// The copy between them reached both, and told nobody.
+#[test]
+fn an_owner_that_the_promoted_copy_cannot_reach_hears_of_it_from_the_copy_between() {
+    let folder = Folder::new();
+    let a = Node::start(&folder, "a");
+    let names = Mount::hosts(&folder, "127.0.0.1 owner.corelog.test\n");
+    let b = Node::on(folder.path().join("b"), names.wrapper(), 1);
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    let clone = clone_topic::Request {
+        from: vec![format!("owner.corelog.test:{}", a.proxy.address.port())],
+        ..cloning(&topic, &[&a])
+    };
+    b.ask(&clone).unwrap();
+    wait_until_level(&a, &b, &topic, 0);
+    until("the owner remembers its follower", || {
+        remembered(&a, &topic) == 1
+    });
+    let c = copy_of(&folder, &b, &topic);
+    promote(&c, &topic);
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(c.address()));
+}
+
+/// It had been away while its owner changed twice: its epoch was an earlier one, and each owned the partition.
+#[test]
+fn a_promoted_copy_is_fenced_by_the_owner_that_it_tells_if_that_has_a_later_epoch() {
+    let folder = Folder::new();
+    let (a, b, topic) = level_pair(&folder, 20);
+    let mut c = copy_of(&folder, &b, &topic);
+    c.stop();
+    let give = |from: &Node, to: &Node| {
+        wait_until_level(from, to, &topic, 0);
+        let giving = handover::Request {
+            to: Some(to.address()),
+            ..handing(&topic)
+        };
+        from.ask(&giving).unwrap();
+    };
+    give(&a, &b);
+    give(&b, &a);
+    a.fill(&topic, 0, 1);
+    wait_until_level(&a, &b, &topic, 0);
+    b.disconnect();
+    c.up();
+    let promoted = promote(&c, &topic);
+    assert!(promoted.epoch < segments(&a, &topic, 0).epochs[0].epoch);
+    b.connect();
+    until_fenced(&c, &topic);
+    assert_eq!(status(&c, &topic, 0).source, Some(a.address()));
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+}
+
+/// It began an epoch of the same number as the one that it was to follow: neither gave way to the other.
+#[test]
+fn an_owner_whose_rejoin_was_cut_off_and_that_takes_the_partition_back_outranks_the_other() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    a.disconnect();
+    let there = promote(&b, &topic);
+    // Whom it remembers it would ask, and be fenced.
+    a.ask(&forgetting(&topic, &b)).unwrap();
+    let asked = |kind| b.proxy.asked(kind);
+    let before = asked(Kind::ChainAt);
+    b.proxy.hold(0, Kind::ChainAt);
+    let (mut wire, request) = (a.wire(), rejoining(&topic, &b));
+    let cut_off = thread::spawn(move || wire.call(&request, &[]).unwrap().map(drop));
+    until("the logs are compared", || before < asked(Kind::ChainAt));
+    b.proxy.hold(0, Kind::ReplicaStatus);
+    b.proxy.release(0, Kind::ChainAt);
+    until_fenced(&a, &topic);
+    b.disconnect();
+    cut_off.join().unwrap().unwrap_err();
+
+    let taken_back = promote::Request {
+        partition: Some(PartitionId::new(0)),
+        ..promoting(&topic, true)
+    };
+    let taken_back = a.ask(&taken_back).unwrap().partitions[0];
+    assert!(there.epoch < taken_back.epoch, "{there:?}, {taken_back:?}");
+    b.proxy.release(0, Kind::ReplicaStatus);
+    a.connect();
+    b.connect();
+    until_fenced(&b, &topic);
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+}
+
+/// Whom it was handed on to had never followed who was to be told, and the copy that had was no owner any more.
+#[test]
+fn an_owner_is_fenced_by_whom_a_copy_of_its_copy_handed_the_partition_to() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    let c = copy_of(&folder, &b, &topic);
+    a.disconnect();
+    promote(&c, &topic);
+    let d = follower(&folder, &c, "d", &topic);
+    c.ask(&handing(&topic)).unwrap();
+    assert_eq!(status(&d, &topic, 0).role, Role::Owner);
+    a.connect();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(d.address()));
+    until("all have heard", || outranked(&c, &topic).is_empty());
+    wait_until_level(&d, &c, &topic, 0);
+}
+
+#[test]
+fn who_is_gone_for_good_is_told_no_more_once_it_is_forgotten() {
+    let folder = Folder::new();
+    let ([mut a, mut b], topic) = pair(&folder);
+    a.kill();
+    promote(&b, &topic);
+    b.kill();
+    b.up();
+    assert_eq!(outranked(&b, &topic), [a.address()]);
+    b.ask(&forgetting(&topic, &a)).unwrap();
+    assert!(outranked(&b, &topic).is_empty());
+}
