@@ -366,7 +366,7 @@ impl Core {
         };
         let is_its_own = async {
             let line = self.line_to(to).await;
-            line.is_ok_and(|line| line.hello().node == rival.node())
+            line.is_ok_and(|line| line.node() == rival.node())
         };
         match replica.target {
             Some(node) => node == rival.node(),

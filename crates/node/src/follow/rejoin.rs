@@ -32,7 +32,7 @@ impl Core {
         to: String,
     ) -> Result<rejoin::Partition, Failure> {
         let line = self.line_to(&to).await?;
-        if line.hello().node == self.shared.node {
+        if line.node() == self.shared.node {
             let message = format!("{to} is this node");
             return Err(failure(ErrorCode::InvalidRequest, message));
         }
