@@ -109,6 +109,12 @@ impl<D: Dir> Scrub<D> {
         }
     }
 
+    /// Whether `known` is forgotten if the walk under way reads its segment right.
+    pub(super) fn may_forget(&self, known: &Damage) -> bool {
+        let pass = self.pass.as_ref();
+        pass.is_some_and(|pass| pass.known.contains(known))
+    }
+
     /// Notes that the manifest knows of a whole pass.
     pub(super) fn written(&mut self, time: Timestamp) {
         self.last = Some(time);
