@@ -222,7 +222,6 @@ impl<D: Dir> Log<D> {
             Work::Remove(Remove {
                 dir: self.dir.clone(),
                 garbage,
-                files: 0,
             })
         })
     }

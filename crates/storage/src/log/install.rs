@@ -186,14 +186,8 @@ impl<D: Dir> Log<D> {
             ..
         } = install;
         self.give_back(manifest, unset);
-        let mut installed = Chore::Installed {
-            segment: segments.first().map_or(self.log_end(), Ready::base),
-            segments: segments.len(),
-            bytes: segments.iter().map(|ready| ready.seal.digest.bytes).sum(),
-            log_end: self.log_end(),
-        };
         let (true, Some(last)) = (is_done, segments.last()) else {
-            return installed;
+            return Chore::Installed;
         };
         let end = Point::sealed(&last.seal);
         if let Some(active) = self.segments.pop_back() {
@@ -210,10 +204,7 @@ impl<D: Dir> Log<D> {
         self.sums = Sums::over(&self.segments);
         self.durable = end;
         self.tail.reset();
-        if let Chore::Installed { log_end, .. } = &mut installed {
-            *log_end = end.offset;
-        }
-        installed
+        Chore::Installed
     }
 
     /// The segment of files that have their names.
