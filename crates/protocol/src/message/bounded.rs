@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use crate::limits;
 
 /// Sealed segments in one Segments answer.
-pub(super) const SEALED: u32 = 16_384;
+pub(super) const SEALED: u32 = super::segments::SEALED_COUNT_MAX;
 /// Epochs in one answer.
 pub(super) const EPOCHS: u32 = limits::EPOCH_COUNT_MAX;
 /// Partitions of one topic.
