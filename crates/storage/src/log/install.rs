@@ -15,11 +15,10 @@ use crate::disk::Dir;
 use crate::error::At;
 use crate::format::edit::{Add, Edit, Epoch, Generation};
 use crate::format::mark::Slot;
-use crate::index::{Of, Sealed};
 use crate::intake::Ready;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
-use crate::segment::{Index, Point, Segment, Stage, name};
+use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 use crate::{Error, Now};
 
@@ -213,25 +212,17 @@ impl<D: Dir> Log<D> {
         let end = Point::sealed(&ready.seal);
         let bytes = ready.seal.digest.bytes;
         let store = Store::closed(&self.dir, ready.store());
-        let of = Of {
-            history: self.identity.history,
-            base,
-            store: store.clone(),
-            store_bytes: bytes,
-            end: Some((end.offset, end.chain)),
-            interval_bytes: self.options.index_interval_bytes,
-            is_lower: false,
-        };
-        let index = name::index(base.offset, ready.generation);
-        Segment {
+        let mut segment = Segment {
             end,
             generation: ready.generation,
             stage: Stage::Sealed(ready.seal.sealed),
-            store: Some(store),
+            store: Some(store.clone()),
             space_bytes: bytes,
-            index: Index::File(Sealed::new(&self.dir, index, of)),
             ..Segment::new(base)
-        }
+        };
+        let (history, interval_bytes) = (self.identity.history, self.options.index_interval_bytes);
+        segment.index = Index::File(segment.index_file(&self.dir, history, store, interval_bytes));
+        segment
     }
 
     /// What the manifest is told of a segment that is new to it, or of which it knows an empty store.
