@@ -3,6 +3,8 @@
 //! A server announces the ones it may lower in its Hello answer ([`crate::message::hello::Limits`]).
 //! What happens at a limit is an error code, waiting, or a smaller answer, never a hang.
 
+use corelog_record::batch::Rules;
+
 /// One row of [`TABLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -131,6 +133,10 @@ const _: () = assert!(COPY_PIECE_BYTES_MIN <= COPY_PIECE_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX + REQUEST_HEAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(ANSWER_HEAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX < BATCH_BYTES_MAX);
+// A server that is not told otherwise takes what is said here.
+const _: () = assert!(RECORD_BYTES_MAX as usize == Rules::DEFAULT.record_bytes_max);
+const _: () = assert!(BATCH_BYTES_MAX as usize == Rules::DEFAULT.batch_bytes_max);
+const _: () = assert!(BATCH_RECORD_COUNT_MAX == Rules::DEFAULT.count_max);
 const _: () = assert!(BATCH_BYTES_MAX <= FETCH_BYTES_MAX);
 const _: () = assert!(FETCH_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(2 * FRAME_BYTES_MAX <= IN_FLIGHT_BYTES_MAX);

@@ -204,21 +204,21 @@ impl<D: Dir> Manifest<D> {
         Ok(gone)
     }
 
-    /// Appends `edits`, durably, all of them or none, and returns the segments whose files are not named
-    /// any more. Several are one write only if the file is written anew.
+    /// Appends `edits`, durably, all of them or none. Several are one write only if the file is written
+    /// anew.
     ///
     /// # Errors
     /// As for [`Manifest::append`].
     ///
     /// # Panics
     /// As for [`Manifest::append`].
-    pub async fn append_all(&mut self, edits: &[Edit]) -> Result<Vec<Segment>, Error> {
+    pub async fn append_all(&mut self, edits: &[Edit]) -> Result<(), Error> {
         self.check_writable()?;
         let mut state = self.state.clone();
-        let gone = edits.iter().flat_map(|edit| follow(&mut state, edit));
-        let gone = gone.collect();
-        self.replace(state).await?;
-        Ok(gone)
+        for edit in edits {
+            follow(&mut state, edit);
+        }
+        self.replace(state).await
     }
 
     /// Writes the file anew, with the fewest edits that say the same.

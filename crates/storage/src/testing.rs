@@ -4,6 +4,9 @@
 //! [`MemoryDir`] that lived through [`MemoryDir::power_cut`], or a
 //! [`FaultyDir`](crate::disk::faulty::FaultyDir), for the rest.
 
+#[cfg(test)]
+pub(crate) mod own;
+
 use corelog_record::batch::{Builder, Codec, View};
 use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
 

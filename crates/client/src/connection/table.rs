@@ -319,7 +319,6 @@ mod tests {
 
     fn answer(correlation: u32) -> RawAnswer {
         let header = frame::Header {
-            version: frame::VERSION,
             is_answer: true,
             kind: 0,
             correlation: CorrelationId::new(correlation),

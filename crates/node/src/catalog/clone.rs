@@ -130,7 +130,7 @@ impl Admin {
             };
             let told = topic_at(&line, &request.topic).await;
             let told = told.map_err(|error| said_by(address, error))?;
-            if line.hello().node == self.core.shared.node {
+            if line.node() == self.core.shared.node {
                 let message = format!("{address} is this node");
                 return Err(failure(ErrorCode::InvalidRequest, message));
             }
@@ -183,7 +183,7 @@ impl Admin {
         let sources: BTreeSet<_> = sources.filter(is_address).collect();
         for source in sources.into_iter().take(limits::SOURCE_COUNT_MAX as usize) {
             let there = self.core.line_to(&source).await;
-            if there.is_ok_and(|there| there.hello().node == self.core.shared.node) {
+            if there.is_ok_and(|there| there.node() == self.core.shared.node) {
                 let message = format!("it follows this node, at {source}: name the owner");
                 return Err(invalid("from", message));
             }

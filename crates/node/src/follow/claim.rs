@@ -49,7 +49,7 @@ pub(super) struct Found {
 
 impl Rival {
     pub(super) fn node(&self) -> NodeId {
-        self.line.hello().node
+        self.line.node()
     }
 }
 
@@ -120,7 +120,7 @@ impl Core {
     /// gone. `SourceUnavailable` if it is any other, or does not answer.
     async fn check_is(self: &Rc<Self>, key: PartitionKey, peer: &Peer) -> Result<(), Failure> {
         let line = self.line_to(&peer.address).await?;
-        let found = line.hello().node;
+        let found = line.node();
         if found == peer.node {
             return Ok(());
         }
@@ -171,7 +171,7 @@ impl Core {
     ) -> Result<Told, Failure> {
         for _ in 0..HOPS_MAX {
             let line = self.line_to(&address).await?;
-            if line.hello().node == self.shared.node {
+            if line.node() == self.shared.node {
                 return Ok(Told::Nobody);
             }
             let there = partition_at(&line, topic, key).await?;
@@ -244,7 +244,7 @@ impl Core {
         address: &str,
         node: Option<NodeId>,
     ) -> Result<Told, Failure> {
-        if Some(self.line_to(address).await?.hello().node) != node {
+        if Some(self.line_to(address).await?.node()) != node {
             let message = format!("another node is at {address} by now");
             return Err(failure(ErrorCode::SourceUnavailable, message));
         }
@@ -349,7 +349,7 @@ impl Core {
         };
         let is_its_own = async {
             let line = self.line_to(to).await;
-            line.is_ok_and(|line| line.hello().node == rival.node())
+            line.is_ok_and(|line| line.node() == rival.node())
         };
         match replica.target {
             Some(node) => node == rival.node(),

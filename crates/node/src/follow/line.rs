@@ -9,6 +9,7 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame::{self, CorrelationId, Frame, FrameError, Header};
 use corelog_protocol::message::{Call, hello};
 use corelog_protocol::{answer, request};
+use corelog_record::NodeId;
 
 use super::incoming::{Incoming, READ_BYTES};
 use super::names::look_up;
@@ -23,7 +24,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection to another node; it closes when the last holder drops it.
 pub(crate) struct Line {
     shared: Held,
-    hello: hello::Answer,
+    /// The node at its other end.
+    node: NodeId,
 }
 
 /// Ends the connection when it is dropped, also before it said Hello.
@@ -114,7 +116,7 @@ impl Line {
         }
         Ok(Self {
             shared: held,
-            hello,
+            node: hello.node,
         })
     }
 
@@ -131,9 +133,9 @@ impl Line {
         call(&self.shared.0, request, timeout).await
     }
 
-    /// What the other node said of itself.
-    pub(crate) fn hello(&self) -> &hello::Answer {
-        &self.hello
+    /// The node at its other end, by what it said.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -112,7 +112,7 @@ impl Core {
     ) -> Result<Above, Failure> {
         for hop in 0..HOPS_MAX {
             let line = self.line_to(&address).await?;
-            if line.hello().node == self.shared.node {
+            if line.node() == self.shared.node {
                 return Ok(Above::Nobody);
             }
             let there = match partition_at(&line, topic, key).await {

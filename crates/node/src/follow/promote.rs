@@ -203,7 +203,7 @@ impl Core {
             return true;
         }
         let line = self.line_to(address).await;
-        line.is_ok_and(|line| line.hello().node == self.shared.node)
+        line.is_ok_and(|line| line.node() == self.shared.node)
     }
 }
 

@@ -33,7 +33,7 @@ impl Core {
         to: String,
     ) -> Result<rejoin::Partition, Failure> {
         let line = self.line_to(&to).await?;
-        if line.hello().node == self.shared.node {
+        if line.node() == self.shared.node {
             let message = format!("{to} is this node");
             return Err(failure(ErrorCode::InvalidRequest, message));
         }
@@ -50,7 +50,7 @@ impl Core {
             ..before.clone()
         };
         let owner = Target {
-            node: line.hello().node,
+            node: line.node(),
             address: to.clone(),
         };
         self.write_role(topic.clone(), key, before, fenced.role, Some(owner))

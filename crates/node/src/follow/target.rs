@@ -59,7 +59,7 @@ impl Core {
     ) -> Result<Target, Failure> {
         let node = match known {
             Some(node) => node,
-            None => self.line_to(&address).await?.hello().node,
+            None => self.line_to(&address).await?.node(),
         };
         Ok(Target { node, address })
     }
@@ -88,7 +88,7 @@ impl Core {
     /// `SourceUnavailable` also if another node is there by now.
     pub(super) async fn line_to_target(&self, to: &Target) -> Result<Rc<Line>, Failure> {
         let line = self.line_to(&to.address).await?;
-        let found = line.hello().node;
+        let found = line.node();
         if found == to.node {
             return Ok(line);
         }
@@ -129,7 +129,7 @@ impl Core {
         key: PartitionKey,
         to: &str,
     ) -> Result<Offset, Failure> {
-        if line.hello().node == self.shared.node {
+        if line.node() == self.shared.node {
             let message = format!("{to} is this node");
             return Err(failure(ErrorCode::InvalidRequest, message));
         }

@@ -9,9 +9,8 @@ use corelog_storage::log::{Damage, Pinned};
 
 use super::state::Partition;
 
-/// Sealed segments of one answer: each takes about 300 bytes of its head. Whoever has those asks for the
-/// ones behind.
-pub(crate) const SEALED_COUNT_MAX: usize = 16_384;
+/// Sealed segments of one answer.
+pub(crate) const SEALED_COUNT_MAX: usize = segments::SEALED_COUNT_MAX as usize;
 
 /// Why a segment's file is not lent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -193,7 +193,6 @@ impl Decoder {
         }
         let kind = u16::from_le_bytes([k0, k1]);
         let header = Header {
-            version,
             is_answer,
             kind,
             correlation,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{CorrelationId, FrameError, Header, LENGTH_BYTES, PREFIX_BYTES, VERSION};
+use super::{CorrelationId, FrameError, Header, LENGTH_BYTES, PREFIX_BYTES};
 use crate::{head, limits};
 
 /// Which frame to lay down.
@@ -72,7 +72,6 @@ fn lay<T: Serialize>(
     };
 
     let header = Header {
-        version: VERSION,
         is_answer: shape.is_answer,
         kind: shape.kind,
         correlation: shape.correlation,

@@ -42,11 +42,9 @@ impl fmt::Display for CorrelationId {
     }
 }
 
-/// A frame's prefix, read and checked.
+/// A frame's prefix, read and checked; its version is [`VERSION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The frame's version, always [`VERSION`] once checked.
-    pub version: u8,
     /// True for an answer, false for a request.
     pub is_answer: bool,
     /// The kind's number; [`crate::kind::Kind::from_number`] names it.
@@ -80,7 +78,6 @@ impl Header {
 
     /// The prefix's bytes, with its checksum over `head`.
     pub(crate) fn to_bytes(self, head: &[u8]) -> [u8; PREFIX_BYTES] {
-        assert_eq!(self.version, VERSION, "this crate writes one version");
         assert_eq!(
             self.head_bytes as usize,
             head.len(),
@@ -89,7 +86,7 @@ impl Header {
         let flags = if self.is_answer { FLAG_ANSWER } else { 0 };
         let mut bytes = [0; PREFIX_BYTES];
         bytes[0..4].copy_from_slice(&self.frame_bytes.to_le_bytes());
-        bytes[4] = self.version;
+        bytes[4] = VERSION;
         bytes[5] = flags;
         bytes[6..8].copy_from_slice(&self.kind.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.correlation.get().to_le_bytes());

@@ -10,13 +10,17 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use crate::limits;
 
 /// Sealed segments in one Segments answer.
-pub(super) const SEALED: u32 = 16_384;
+pub(super) const SEALED: u32 = super::segments::SEALED_COUNT_MAX;
 /// Epochs in one answer.
 pub(super) const EPOCHS: u32 = limits::EPOCH_COUNT_MAX;
 /// Partitions of one topic.
 pub(super) const PARTITIONS: u32 = limits::TOPIC_PARTITION_COUNT_MAX;
 /// Sources, or followers, of one partition.
 pub(super) const NODES: u32 = 4 * limits::SOURCE_COUNT_MAX;
+/// Cores of one node: their numbers have 16 bits.
+pub(super) const CORES: u32 = u16::MAX as u32;
+/// Ways to say who a client is.
+pub(super) const AUTH: u32 = 64;
 /// Topics that one question may be about.
 pub(super) const TOPICS: u32 = limits::METADATA_TOPIC_COUNT_MAX;
 
@@ -52,13 +56,15 @@ impl<'de, const COUNT_MAX: u32, T: Deserialize<'de>> Visitor<'de> for Few<COUNT_
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::{CopyId, HistoryId, LeaderEpoch, Lineage, Offset, PartitionId, TopicId};
+    use corelog_record::{
+        CopyId, CoreId, HistoryId, LeaderEpoch, Lineage, NodeId, Offset, PartitionId, TopicId,
+    };
 
     use crate::error::{ErrorBody, ErrorCode};
     use crate::head;
     use crate::message::epoch::Epoch;
     use crate::message::replica_status::{self, Dropped, Partition};
-    use crate::message::segments;
+    use crate::message::{hello, metadata, segments};
 
     use super::*;
 
@@ -109,5 +115,39 @@ mod tests {
         let read = |count| head::decode::<segments::Answer>(&bytes(&epochs(count))).is_ok();
         assert!(read(EPOCHS));
         assert!(!read(EPOCHS + 1));
+    }
+
+    /// An empty name is a byte, and two dozen in memory: a head full of them was 200 MB.
+    #[test]
+    fn an_answer_with_more_names_than_a_node_can_have_is_refused() {
+        let names = |count: u32| vec![String::new(); count as usize];
+        let greeted = |cores, auth| {
+            let head = bytes(&hello::Answer {
+                version: 1,
+                node: NodeId::from_bytes([1; 16]),
+                core: CoreId::new(0),
+                cores: names(cores),
+                shared: String::new(),
+                limits: hello::Limits::default(),
+                auth: names(auth),
+                software: String::new(),
+            });
+            head::decode::<hello::Answer>(&head).is_ok()
+        };
+        assert!(greeted(CORES, AUTH));
+        assert!(!greeted(CORES + 1, AUTH));
+        assert!(!greeted(CORES, AUTH + 1));
+        let told = |cores| {
+            let head = bytes(&metadata::Answer {
+                node: NodeId::from_bytes([1; 16]),
+                cores: names(cores),
+                shared: String::new(),
+                topics: Vec::new(),
+                errors: Vec::new(),
+            });
+            head::decode::<metadata::Answer>(&head).is_ok()
+        };
+        assert!(told(CORES));
+        assert!(!told(CORES + 1));
     }
 }

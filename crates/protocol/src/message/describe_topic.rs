@@ -52,7 +52,7 @@ pub struct Partition {
     /// The leader epoch in force.
     pub epoch: LeaderEpoch,
     /// Whether its log is not open: `log_start` to `epoch` are 0 then, and tell nothing; default false.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub closed: bool,
     /// Whether it serves; default ok.
     #[serde(default)]
@@ -61,7 +61,7 @@ pub struct Partition {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damage: Vec<Damage>,
     /// Whether damage keeps it from taking writes; default false.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub read_only: bool,
     /// When the last whole scrub of it ended; default nil, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,13 +70,13 @@ pub struct Partition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<LastSnapshot>,
     /// What the node is to it; default owner.
-    #[serde(default, skip_serializing_if = "Role::is_owner")]
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub role: Role,
     /// The source's address, or the owner's where it is known; default nil.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// What goes on with a replica; default idle.
-    #[serde(default, skip_serializing_if = "Copying::is_idle")]
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub copying: Copying,
     /// Records that the source has and this does not; default nil, not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,12 +128,4 @@ pub enum State {
     /// A word that this version does not know.
     #[serde(other)]
     Unknown,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }

@@ -72,7 +72,7 @@ pub struct Answer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epochs: Vec<Epoch>,
     /// About how many bytes the batches behind a follower's end have; default 0.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub lag_bytes: u64,
 }
 
@@ -82,12 +82,4 @@ const fn max_bytes_default() -> u32 {
 
 const fn min_bytes_default() -> u32 {
     1
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
-const fn is_zero(value: &u64) -> bool {
-    *value == 0
 }

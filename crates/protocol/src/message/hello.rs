@@ -3,6 +3,7 @@
 use corelog_record::{CoreId, NodeId};
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
 use crate::limits;
 
 super::call!(Hello);
@@ -38,7 +39,10 @@ pub struct Answer {
     /// The core that serves this connection.
     pub core: CoreId,
     /// The advertised address, `host:port`, of each core's own port; index = core. Default empty.
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "bounded::list::<{ bounded::CORES }, _, _>"
+    )]
     pub cores: Vec<String>,
     /// The advertised address of the port that all cores share; default empty.
     #[serde(default)]
@@ -47,7 +51,10 @@ pub struct Answer {
     #[serde(default)]
     pub limits: Limits,
     /// The authentication methods that the server accepts; default `["none"]`.
-    #[serde(default = "auth_default")]
+    #[serde(
+        default = "auth_default",
+        deserialize_with = "bounded::list::<{ bounded::AUTH }, _, _>"
+    )]
     pub auth: Vec<String>,
     /// The server's name and version, for people; default empty.
     #[serde(default)]

@@ -23,7 +23,10 @@ pub struct Answer {
     /// The node.
     pub node: NodeId,
     /// The advertised address, `host:port`, of each core's own port; index = core. Default empty.
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "bounded::list::<{ bounded::CORES }, _, _>"
+    )]
     pub cores: Vec<String>,
     /// The advertised address of the port that all cores share; default empty.
     #[serde(default)]

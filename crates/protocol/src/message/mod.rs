@@ -60,6 +60,11 @@ pub trait Call: Serialize + DeserializeOwned {
     type Answer: Serialize + DeserializeOwned;
 }
 
+/// Whether a value is not worth a word on the wire: whoever reads has it without one.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Implements [`Call`] for a module's `Request` and `Answer`.
 macro_rules! call {
     ($kind:ident $(, $body:ident)*) => {

@@ -21,7 +21,7 @@ pub struct Request {
     pub level: Option<Level>,
     /// The run; default 0. After an answer that was not applied, the rest of the run is aborted
     /// and the client sends all of it again, in order, under run + 1.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub run: u32,
 }
 
@@ -36,9 +36,4 @@ pub struct Answer {
     pub epoch: LeaderEpoch,
     /// The level reached.
     pub level: Level,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-const fn is_zero(run: &u32) -> bool {
-    *run == 0
 }

@@ -182,7 +182,7 @@ pub struct Follower {
     pub heard_ms: u64,
     /// True of one that is remembered and was not heard since the server was started, which `heard_ms`
     /// tells; its end is told as 0 then. Default false.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub is_silent: bool,
 }
 
@@ -225,15 +225,6 @@ impl Role {
     pub const fn owns(self) -> bool {
         matches!(self, Self::Owner | Self::HandingOver)
     }
-
-    /// True for the role that is not worth a word.
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde calls it with a reference"
-    )]
-    pub(crate) const fn is_owner(&self) -> bool {
-        matches!(self, Self::Owner)
-    }
 }
 
 /// What goes on with a replica. On the wire a lower-case word.
@@ -256,17 +247,6 @@ pub enum State {
     /// A word that this version does not know.
     #[serde(other)]
     Unknown,
-}
-
-impl State {
-    /// True for the state that is not worth a word.
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde calls it with a reference"
-    )]
-    pub(crate) const fn is_idle(&self) -> bool {
-        matches!(self, Self::Idle)
-    }
 }
 
 #[cfg(test)]

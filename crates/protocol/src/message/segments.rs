@@ -10,6 +10,10 @@ use super::epoch::Epoch;
 
 super::call!(Segments);
 
+/// Sealed segments of one answer: each takes about 300 bytes of its head. Whoever has those asks for the
+/// ones behind.
+pub const SEALED_COUNT_MAX: u32 = 16_384;
+
 /// Which partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {

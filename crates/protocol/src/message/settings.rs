@@ -150,12 +150,6 @@ pub enum Change<T> {
 }
 
 impl<T: Copy> Change<T> {
-    /// True if nothing is to change.
-    #[must_use]
-    pub const fn is_keep(&self) -> bool {
-        matches!(self, Self::Keep)
-    }
-
     /// The setting after the change.
     #[must_use]
     pub const fn apply(self, before: Option<T>) -> Option<T> {
@@ -190,22 +184,22 @@ pub struct SettingsChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ack: Option<Level>,
     /// See [`TopicSettings::retention_age_ms`].
-    #[serde(skip_serializing_if = "Change::is_keep")]
+    #[serde(skip_serializing_if = "super::is_default")]
     pub retention_age_ms: Change<u64>,
     /// See [`TopicSettings::retention_bytes`].
-    #[serde(skip_serializing_if = "Change::is_keep")]
+    #[serde(skip_serializing_if = "super::is_default")]
     pub retention_bytes: Change<u64>,
     /// See [`TopicSettings::segment_bytes`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segment_bytes: Option<u64>,
     /// See [`TopicSettings::segment_age_ms`].
-    #[serde(skip_serializing_if = "Change::is_keep")]
+    #[serde(skip_serializing_if = "super::is_default")]
     pub segment_age_ms: Change<u64>,
     /// See [`TopicSettings::retention_hold`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_hold: Option<RetentionHold>,
     /// See [`TopicSettings::retention_hold_bytes`].
-    #[serde(skip_serializing_if = "Change::is_keep")]
+    #[serde(skip_serializing_if = "super::is_default")]
     pub retention_hold_bytes: Change<u64>,
 }
 

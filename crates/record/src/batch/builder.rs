@@ -1,6 +1,8 @@
 //! Writing batches.
 
-use super::{BYTES_MAX, COUNT_MAX, Codec, HEADER_BYTES, Header, PREFIX_BYTES, Rules};
+use super::{
+    BYTES_MAX, COUNT_MAX, Codec, HEADER_BYTES, Header, PREFIX_BYTES, Rules, TIMESTAMP_MAX,
+};
 use crate::{Error, Record, Timestamp};
 
 /// Gathers records into one batch.
@@ -212,7 +214,7 @@ impl Builder {
         if bytes > max {
             return Err(Error::RecordTooLarge { index, bytes, max });
         }
-        let max = self.rules.timestamp_max.millis();
+        let max = TIMESTAMP_MAX.millis();
         if !(0..=max).contains(&time) {
             return Err(Error::Timestamp { found: time, max });
         }

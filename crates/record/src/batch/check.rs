@@ -15,28 +15,29 @@ pub struct Rules {
     pub batch_bytes_max: usize,
     /// Records of a batch; more than [`COUNT_MAX`] is never allowed.
     pub count_max: u32,
-    /// The latest time a record may carry.
-    pub timestamp_max: Timestamp,
-    /// Whether the records of uncompressed batches are walked. What is inside a compressed batch is
-    /// its producer's word.
-    pub check_records: bool,
+}
+
+/// The latest time that a record may carry, the end of the year 9999: what RFC 3339 can write.
+pub const TIMESTAMP_MAX: Timestamp = Timestamp::from_millis(253_402_300_799_999);
+
+impl Rules {
+    /// Those of a server that is not told otherwise.
+    pub const DEFAULT: Self = Self {
+        record_bytes_max: 1 << 20,
+        batch_bytes_max: 8 << 20,
+        count_max: COUNT_MAX,
+    };
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self {
-            record_bytes_max: 1 << 20,
-            batch_bytes_max: 8 << 20,
-            count_max: COUNT_MAX,
-            // The end of the year 9999: what RFC 3339 can write.
-            timestamp_max: Timestamp::from_millis(253_402_300_799_999),
-            check_records: true,
-        }
+        Self::DEFAULT
     }
 }
 
 /// The batch that `bytes` are, by what a server requires on append: all that a reader does, and
-/// count, offsets, times, flags and producer fields as a plain producer writes them.
+/// count, offsets, times, flags and producer fields as a plain producer writes them. The records of
+/// an uncompressed batch are walked; what is inside a compressed one is its producer's word.
 ///
 /// # Errors
 /// The first thing found wrong, by field.
@@ -49,7 +50,7 @@ pub fn check<'a>(bytes: &'a [u8], rules: &Rules) -> Result<View<'a>, Error> {
     }
     let batch = View::verify(bytes)?;
     check_header(batch.header(), rules)?;
-    if rules.check_records && batch.codec() == Codec::None {
+    if batch.codec() == Codec::None {
         check_records(&batch, rules)?;
     }
     Ok(batch)
@@ -97,8 +98,8 @@ fn check_header(header: &Header, rules: &Rules) -> Result<(), Error> {
             count,
         });
     }
-    check_time(header.base_timestamp, rules)?;
-    check_time(header.max_timestamp, rules)?;
+    check_time(header.base_timestamp)?;
+    check_time(header.max_timestamp)?;
     if header.max_timestamp < header.base_timestamp {
         let (claimed, found) = (header.max_timestamp, header.base_timestamp);
         return Err(Error::MaxTimestamp { claimed, found });
@@ -130,7 +131,7 @@ fn check_records(batch: &View<'_>, rules: &Rules) -> Result<(), Error> {
         };
         let time = header.base_timestamp.checked_add(raw.timestamp_delta);
         let time = time.ok_or_else(|| at(overflow))?;
-        check_time(time, rules)?;
+        check_time(time)?;
         highest = highest.max(time);
         let (bytes, max) = (raw.payload_bytes(), rules.record_bytes_max);
         if bytes > max {
@@ -152,8 +153,8 @@ fn check_records(batch: &View<'_>, rules: &Rules) -> Result<(), Error> {
 }
 
 #[inline]
-fn check_time(found: i64, rules: &Rules) -> Result<(), Error> {
-    let max = rules.timestamp_max.millis();
+fn check_time(found: i64) -> Result<(), Error> {
+    let max = TIMESTAMP_MAX.millis();
     if (0..=max).contains(&found) {
         Ok(())
     } else {

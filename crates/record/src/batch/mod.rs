@@ -46,7 +46,7 @@ mod compression;
 mod tests;
 
 pub use builder::Builder;
-pub use check::{Rules, check};
+pub use check::{Rules, TIMESTAMP_MAX, check};
 pub use codec::{Codec, CodecNameError};
 pub use header::{Header, patch};
 pub use raw::Headers;

@@ -15,7 +15,7 @@
 
 use corelog_record::Offset;
 
-use super::cursor::{Reader, Writer};
+use super::cursor::{Reader, Writer, checksum};
 use super::{Error, read_start, write_start};
 
 /// What the file says.
@@ -81,13 +81,6 @@ impl Carry {
             batch: batch.to_vec(),
         })
     }
-}
-
-fn checksum(header: &[u8], batch: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(header);
-    hasher.update(batch);
-    hasher.finalize()
 }
 
 /// The longest file, in bytes.

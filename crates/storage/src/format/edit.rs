@@ -18,7 +18,7 @@ use corelog_record::{Chain, LeaderEpoch, Lineage, Offset, Ordinal, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::cursor::{Reader, Writer};
+use super::cursor::{Reader, Writer, checksum};
 use super::envelope::{from_messagepack, to_messagepack};
 
 pub use super::seal::{Digest, Kind, SEALS_MAX, Seal, Seals};
@@ -294,11 +294,17 @@ fn frame_bytes(body_bytes: usize) -> usize {
     (HEADER_BYTES + body_bytes).next_multiple_of(ALIGN_BYTES)
 }
 
-fn checksum(start: &[u8], body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(start);
-    hasher.update(body);
-    hasher.finalize()
+impl End {
+    /// The end at `point` of a log whose last segment stays as it is.
+    pub(crate) fn at(point: Point, epoch: Option<LeaderEpoch>) -> Self {
+        Self {
+            offset: point.offset,
+            ordinal: point.ordinal,
+            chain: point.chain,
+            generation: None,
+            epoch,
+        }
+    }
 }
 
 impl From<Add> for Point {

@@ -11,11 +11,11 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::cursor::{Reader, Writer};
+use super::cursor::{Reader, Writer, checksum};
 use super::{Error, MAGIC_BYTES, read_start, write_start_requiring};
 
 /// The longest body, in bytes: names and settings fit many times over.
-const BODY_BYTES_MAX: usize = 64 << 10;
+pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes before the body.
 const HEADER_BYTES: usize = 24;
@@ -39,17 +39,7 @@ pub(super) fn encode(magic: [u8; MAGIC_BYTES], body: &impl Serialize) -> Vec<u8>
     frame(magic, 0, &body)
 }
 
-/// A file whose body has at most `body_bytes_max` bytes, fewer than 2^32.
-pub(super) fn encode_within(
-    what: &'static str,
-    magic: [u8; MAGIC_BYTES],
-    body: &impl Serialize,
-    body_bytes_max: usize,
-) -> Result<Vec<u8>, Error> {
-    encode_requiring(what, magic, 0, body, body_bytes_max)
-}
-
-/// The same, of a file that requires features.
+/// A file that requires features, if any, and whose body has at most `body_bytes_max` bytes, fewer than 2^32.
 pub(super) fn encode_requiring(
     what: &'static str,
     magic: [u8; MAGIC_BYTES],
@@ -78,14 +68,6 @@ fn frame(magic: [u8; MAGIC_BYTES], features: u32, body: &[u8]) -> Vec<u8> {
     let header = writer.u32(body.len() as u32).take();
     let crc = checksum(&header, body);
     writer.bytes(&header).u32(crc).bytes(body).take()
-}
-
-pub(super) fn decode<T: DeserializeOwned>(
-    what: &'static str,
-    magic: [u8; MAGIC_BYTES],
-    bytes: &[u8],
-) -> Result<T, Error> {
-    decode_within(what, magic, bytes, BODY_BYTES_MAX)
 }
 
 pub(super) fn decode_within<T: DeserializeOwned>(
@@ -156,11 +138,4 @@ pub(super) fn from_messagepack<T: DeserializeOwned>(
             found: behind as u64,
         }),
     }
-}
-
-fn checksum(header: &[u8], body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(header);
-    hasher.update(body);
-    hasher.finalize()
 }

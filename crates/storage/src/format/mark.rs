@@ -67,7 +67,7 @@ pub struct Slot {
     /// The highest leader epoch that this copy had, or heard of from its source.
     pub epoch: Option<LeaderEpoch>,
     /// When the segment got its first record, by the clock of the node that wrote it. `None` if it has none, or if that is
-    /// not known, as in marks of before 28 November 2026.
+    /// not known: not every mark has it.
     pub born: Option<Timestamp>,
 }
 

@@ -56,7 +56,7 @@ impl Node {
     /// # Errors
     /// What is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        envelope::decode("node file", MAGIC, bytes)
+        envelope::decode_within("node file", MAGIC, bytes, envelope::BODY_BYTES_MAX)
     }
 }
 

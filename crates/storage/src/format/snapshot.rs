@@ -112,7 +112,7 @@ impl Summary {
     /// # Errors
     /// `TooLong` for more partitions than a file has room for.
     pub fn encode(&self) -> Result<Vec<u8>, Error> {
-        envelope::encode_within(WHAT, MAGIC, self, BODY_BYTES_MAX)
+        envelope::encode_requiring(WHAT, MAGIC, 0, self, BODY_BYTES_MAX)
     }
 
     /// The snapshot in the file `bytes`.

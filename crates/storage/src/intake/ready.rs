@@ -30,16 +30,4 @@ impl Ready {
     pub(crate) fn store(&self) -> String {
         name::store(self.base(), self.generation)
     }
-
-    /// What it holds.
-    #[must_use]
-    pub fn seal(&self) -> &Seal {
-        &self.seal
-    }
-
-    /// The generation that it is to have.
-    #[must_use]
-    pub fn generation(&self) -> u32 {
-        self.generation
-    }
 }

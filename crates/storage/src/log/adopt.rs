@@ -92,18 +92,7 @@ async fn remove_received<D: Dir>(dir: &D, start: Offset) {
 
 /// The end of a log without records at `start`, which may be below, of which no epoch stays.
 fn no_epochs(start: edit::Point) -> End {
-    let edit::Point {
-        offset,
-        ordinal,
-        chain,
-    } = start;
-    End {
-        offset,
-        ordinal,
-        chain,
-        generation: None,
-        epoch: None,
-    }
+    End::at(start, None)
 }
 
 impl<D: Dir> Log<D> {

@@ -276,7 +276,7 @@ impl<D: Dir> Log<D> {
                     self.remove_retry_at = now.saturating_add_millis(HARMLESS_RETRY_MS);
                 }
                 self.garbage.extend(work.garbage);
-                Chore::Removed { files: work.files }
+                Chore::Removed
             }
             Work::Snapshot(snapshot) => Chore::Snapshotted {
                 log_start: snapshot.log_start,
@@ -294,9 +294,7 @@ impl<D: Dir> Log<D> {
                     }
                     false => self.index_retry_at = now.saturating_add_millis(HARMLESS_RETRY_MS),
                 }
-                Chore::IndexRebuilt {
-                    segment: work.segment,
-                }
+                Chore::IndexRebuilt
             }
         }
     }
@@ -314,19 +312,14 @@ impl<D: Dir> Log<D> {
                 }
             }
             Edit::Expire(start) | Edit::Truncate(start) => {
-                let (segments, bytes) = match is_done {
-                    true => self.drop_front(start.start, gone),
-                    false => (0, 0),
-                };
+                if is_done {
+                    self.drop_front(start.start, gone);
+                }
                 Chore::Expired {
                     log_start: self.log_start,
-                    segments,
-                    bytes,
                 }
             }
-            Edit::Settings(settings) => Chore::DamageNoted {
-                ranges: settings.changes.len(),
-            },
+            Edit::Settings(_) => Chore::DamageNoted,
             Edit::Scrubbed(scrubbed) => {
                 if is_done {
                     self.scrub.written(scrubbed.time);

@@ -146,11 +146,8 @@ impl<D: Dir> Suffix<D> {
         let last = epochs.iter().rfind(|began| self.aim.keeps(began, &point));
         let last = last.map(|began| began.epoch);
         let edit = Edit::TruncateSuffix(End {
-            offset: point.offset,
-            ordinal: point.ordinal,
-            chain: point.chain,
             generation,
-            epoch: last,
+            ..End::at(point.place(), last)
         });
         // The edit forgets epochs that began behind it: that they were used, the mark has to know. Nor
         // may it be clean. Above all it says nothing of what is cut: files of the same names come

@@ -36,6 +36,18 @@ impl From<Damage> for Error {
     }
 }
 
+impl Damage {
+    /// Whether all of `other` lies in it.
+    fn holds(&self, other: &Self) -> bool {
+        self.segment == other.segment && self.from <= other.from && other.to <= self.to
+    }
+
+    /// Whether the two are one range, or none is between them.
+    fn touches(&self, other: &Self) -> bool {
+        self.segment == other.segment && self.from <= other.to && other.from <= self.to
+    }
+}
+
 impl<D: Dir> Log<D> {
     /// Notes the damage that reads have met since this was last done.
     pub(super) fn note_found(&mut self) {
@@ -47,29 +59,30 @@ impl<D: Dir> Log<D> {
 
     /// Notes damage: from now on reads inside answer [`super::ReadError::Damaged`], and the next
     /// chores have the manifest remember it. Returns whether it is new.
+    ///
+    /// It becomes one range with those of its segment that it touches, but for what may be forgotten by
+    /// itself: a rotten segment that is read batch by batch is one, not as many as it has batches.
     pub fn note_damage(&mut self, found: Damage) -> bool {
-        let is_inside = |known: &Damage| {
-            known.segment == found.segment && known.from <= found.from && found.to <= known.to
-        };
         self.scrub.met(&found);
-        if found.to <= self.log_start || self.damage.iter().any(is_inside) {
+        if found.to <= self.log_start || self.damage.iter().any(|known| known.holds(&found)) {
             return false;
         }
-        let is_same =
-            |known: &&mut Damage| (known.segment, known.from) == (found.segment, found.from);
-        match self.damage.iter_mut().find(is_same) {
-            Some(known) => {
-                known.to = found.to;
-                // What is behind it is to be remembered.
-                let is_other =
-                    |unread: &Damage| (unread.segment, unread.from) != (found.segment, found.from);
-                self.unread.retain(is_other);
+        // All of it is to be remembered; what the disk did not give is not, unless it lies in what is.
+        self.unread.retain(|unread| !found.holds(unread));
+        let (mut joined, unread, scrub) = (found, &self.unread, &self.scrub);
+        self.damage.retain(|known| {
+            let is_apart = |known| unread.contains(known) || scrub.may_forget(known);
+            let is_met = found.touches(known) && !is_apart(known);
+            if is_met {
+                joined.from = joined.from.min(known.from);
+                joined.to = joined.to.max(known.to);
             }
-            None => {
-                let at = self.damage.partition_point(|known| known.from < found.from);
-                self.damage.insert(at, found);
-            }
-        }
+            !is_met
+        });
+        let at = self
+            .damage
+            .partition_point(|known| known.from < joined.from);
+        self.damage.insert(at, joined);
         self.is_damage_unwritten = true;
         self.events.note(Event::Damage(found));
         true

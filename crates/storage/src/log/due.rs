@@ -170,7 +170,7 @@ impl<D: Dir> Log<D> {
     /// The segments behind the last sealed one, newest first: of those before it none is to be
     /// sealed, whatever their number.
     pub(super) fn newest_unsealed(&self) -> impl Iterator<Item = &Segment<D>> {
-        let is_sealed = |segment: &&Segment<D>| matches!(segment.stage, Stage::Sealed(_));
+        let is_sealed = |segment: &&Segment<D>| segment.is_sealed();
         self.segments
             .iter()
             .rev()
@@ -225,7 +225,6 @@ impl<D: Dir> Log<D> {
             Work::Remove(Remove {
                 dir: self.dir.clone(),
                 garbage,
-                files: 0,
             })
         })
     }

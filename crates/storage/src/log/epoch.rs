@@ -113,17 +113,8 @@ impl<D: Dir> Log<D> {
     pub(super) fn take_in_epoch(&mut self, begin: NewEpoch<D>) -> Chore {
         self.return_manifest(begin.manifest);
         self.return_mark(begin.mark);
-        let Epoch {
-            epoch,
-            lineage,
-            offset,
-            ..
-        } = begin.epoch;
-        Chore::EpochBegun {
-            epoch,
-            lineage,
-            offset,
-        }
+        let offset = begin.epoch.offset;
+        Chore::EpochBegun { offset }
     }
 
     /// The first files of a log whose first epoch is `epoch`.

@@ -191,11 +191,9 @@ impl<D: Dir> Log<D> {
         }
     }
 
-    /// Drops the segments at the front that the manifest does not name any more. Returns how many,
-    /// and their bytes.
-    pub(super) fn drop_front(&mut self, start: Offset, gone: &[state::Segment]) -> (usize, u64) {
+    /// Drops the segments at the front that the manifest does not name any more.
+    pub(super) fn drop_front(&mut self, start: Offset, gone: &[state::Segment]) {
         assert!(self.log_start <= start, "log start never moves back");
-        let (mut count, mut bytes) = (0, 0);
         for named in gone {
             let is_it = |segment: &Segment<D>| segment.base.offset == named.base;
             assert!(
@@ -205,8 +203,6 @@ impl<D: Dir> Log<D> {
             let Some(segment) = self.segments.pop_front() else {
                 break;
             };
-            count += 1;
-            bytes += segment.bytes();
             let is_reusable = self.is_reusable(&segment);
             self.leave(segment, is_reusable);
         }
@@ -218,6 +214,5 @@ impl<D: Dir> Log<D> {
         self.sums = Sums::over(&self.segments);
         self.log_start = start;
         self.keep_damage(|damage| start < damage.to);
-        (count, bytes)
     }
 }

@@ -313,12 +313,7 @@ impl<D: Dir> DiskRead<D> {
     }
 
     fn nothing(&self, wanted: Wanted) -> Fetched<D> {
-        Fetched {
-            pieces: Vec::new(),
-            segment_base: self.base.offset,
-            next: wanted.from,
-            bytes: 0,
-        }
+        Fetched::nothing(self.base.offset, wanted.from)
     }
 }
 

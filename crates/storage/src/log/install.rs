@@ -15,11 +15,10 @@ use crate::disk::Dir;
 use crate::error::At;
 use crate::format::edit::{Add, Edit, Epoch, Generation};
 use crate::format::mark::Slot;
-use crate::index::{Of, Sealed};
 use crate::intake::Ready;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
-use crate::segment::{Index, Point, Segment, Stage, name};
+use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 use crate::{Error, Now};
 
@@ -186,14 +185,8 @@ impl<D: Dir> Log<D> {
             ..
         } = install;
         self.give_back(manifest, unset);
-        let mut installed = Chore::Installed {
-            segment: segments.first().map_or(self.log_end(), Ready::base),
-            segments: segments.len(),
-            bytes: segments.iter().map(|ready| ready.seal.digest.bytes).sum(),
-            log_end: self.log_end(),
-        };
         let (true, Some(last)) = (is_done, segments.last()) else {
-            return installed;
+            return Chore::Installed;
         };
         let end = Point::sealed(&last.seal);
         if let Some(active) = self.segments.pop_back() {
@@ -210,10 +203,7 @@ impl<D: Dir> Log<D> {
         self.sums = Sums::over(&self.segments);
         self.durable = end;
         self.tail.reset();
-        if let Chore::Installed { log_end, .. } = &mut installed {
-            *log_end = end.offset;
-        }
-        installed
+        Chore::Installed
     }
 
     /// The segment of files that have their names.
@@ -222,25 +212,17 @@ impl<D: Dir> Log<D> {
         let end = Point::sealed(&ready.seal);
         let bytes = ready.seal.digest.bytes;
         let store = Store::closed(&self.dir, ready.store());
-        let of = Of {
-            history: self.identity.history,
-            base,
-            store: store.clone(),
-            store_bytes: bytes,
-            end: Some((end.offset, end.chain)),
-            interval_bytes: self.options.index_interval_bytes,
-            is_lower: false,
-        };
-        let index = name::index(base.offset, ready.generation);
-        Segment {
+        let mut segment = Segment {
             end,
             generation: ready.generation,
             stage: Stage::Sealed(ready.seal.sealed),
-            store: Some(store),
+            store: Some(store.clone()),
             space_bytes: bytes,
-            index: Index::File(Sealed::new(&self.dir, index, of)),
             ..Segment::new(base)
-        }
+        };
+        let (history, interval_bytes) = (self.identity.history, self.options.index_interval_bytes);
+        segment.index = Index::File(segment.index_file(&self.dir, history, store, interval_bytes));
+        segment
     }
 
     /// What the manifest is told of a segment that is new to it, or of which it knows an empty store.

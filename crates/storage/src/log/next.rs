@@ -125,7 +125,6 @@ impl<D: Dir> Log<D> {
                 names: vec![NEXT.to_owned()],
                 is_reusable: false,
             }],
-            files: 0,
         }))
     }
 

@@ -6,6 +6,11 @@ use corelog_record::{ByteSize, HistoryId, PartitionId, TopicId, batch};
 /// format: recovery tells torn from damage by it, so no group exceeds it.
 pub const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 
+const _: () = assert!(
+    batch::BYTES_MAX <= UNSYNCED_BYTES_MAX,
+    "a group holds any batch"
+);
+
 /// Bytes of store for each index row, in a log that is not told otherwise.
 pub const INDEX_INTERVAL_BYTES: u32 = 4096;
 

@@ -1,6 +1,6 @@
 //! What background work has changed.
 
-use corelog_record::{Chain, LeaderEpoch, Lineage, Offset, Timestamp};
+use corelog_record::{Chain, Offset, Timestamp};
 
 /// What a chore did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +28,6 @@ pub enum Chore {
     Expired {
         /// The new log start.
         log_start: Offset,
-        /// How many segments went.
-        segments: usize,
-        /// How many bytes of batches went.
-        bytes: u64,
     },
     /// The end of the log was cut off and quarantined.
     SuffixCut {
@@ -46,16 +42,7 @@ pub enum Chore {
         segment: Offset,
     },
     /// Segments that a peer sent are part of the log.
-    Installed {
-        /// The base offset of the first one.
-        segment: Offset,
-        /// How many.
-        segments: usize,
-        /// How many bytes of batches.
-        bytes: u64,
-        /// The log end, which is durable.
-        log_end: Offset,
-    },
+    Installed,
     /// A segment has new files; its old store is in quarantine, or one that was damaged before it.
     Replaced {
         /// The base offset of the segment.
@@ -73,23 +60,13 @@ pub enum Chore {
     },
     /// An epoch began at the end of the log.
     EpochBegun {
-        /// Its number.
-        epoch: LeaderEpoch,
-        /// Its owner.
-        lineage: Lineage,
         /// The log end.
         offset: Offset,
     },
     /// Files that the log no longer names were removed.
-    Removed {
-        /// How many files.
-        files: usize,
-    },
+    Removed,
     /// The manifest remembers damage that was found since opening.
-    DamageNoted {
-        /// How many ranges of offsets.
-        ranges: usize,
-    },
+    DamageNoted,
     /// The manifest knows of a whole pass of the scrub.
     Scrubbed {
         /// When it ended.
@@ -109,8 +86,5 @@ pub enum Chore {
         bytes: u64,
     },
     /// An index was rebuilt from its store.
-    IndexRebuilt {
-        /// The base offset of its segment.
-        segment: Offset,
-    },
+    IndexRebuilt,
 }

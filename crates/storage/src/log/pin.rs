@@ -28,7 +28,6 @@ pub struct Active {
 /// the log has no such segment of that generation any more once the change is complete.
 pub struct Pinned<D: Dir> {
     store: Rc<Store<D>>,
-    generation: u32,
     seal: Seal,
 }
 
@@ -37,12 +36,6 @@ impl<D: Dir> Pinned<D> {
     #[must_use]
     pub fn name(&self) -> &str {
         self.store.name()
-    }
-
-    /// The generation of the file.
-    #[must_use]
-    pub fn generation(&self) -> u32 {
-        self.generation
     }
 
     /// What the segment holds.
@@ -98,7 +91,6 @@ impl<D: Dir> Log<D> {
         let time = segment.seal_time().filter(|_| is_it)?;
         Some(Pinned {
             store: segment.store.as_ref()?.apart(),
-            generation,
             seal: segment::seal(segment, time),
         })
     }

@@ -228,11 +228,7 @@ impl<D: Dir> Log<D> {
         }
         let extent = filled.needed(end, bytes, &self.options);
         let (space_bytes, synced_bytes) = (segment.space_bytes, segment.synced_bytes);
-        let add = Add {
-            base: start.offset,
-            ordinal: start.ordinal,
-            chain: start.chain,
-        };
+        let add = Add::from(start.place());
         Prepare {
             dir: self.dir.clone(),
             manifest: if is_bare { self.manifest.take() } else { None },

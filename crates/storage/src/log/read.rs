@@ -154,6 +154,16 @@ impl<D: Dir> fmt::Debug for Piece<D> {
 }
 
 impl<D: Dir> Fetched<D> {
+    /// No batches of a segment, of which `next` is read next.
+    pub(super) fn nothing(segment_base: Offset, next: Offset) -> Self {
+        Self {
+            pieces: Vec::new(),
+            segment_base,
+            next,
+            bytes: 0,
+        }
+    }
+
     /// Memory that the pieces hold.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
@@ -226,12 +236,7 @@ impl<D: Dir> Log<D> {
         let segment = self.segment_of(from);
         let segment_base = segment.base.offset;
         if limit <= from {
-            let fetched = Fetched {
-                pieces: Vec::new(),
-                segment_base,
-                next: from,
-                bytes: 0,
-            };
+            let fetched = Fetched::nothing(segment_base, from);
             return Ok(ReadPlan(Work::Ready(fetched)));
         }
         let wanted = Wanted {
@@ -271,12 +276,7 @@ impl<D: Dir> Log<D> {
         let count = retained.partition_point(|chunk| chunk.base <= wanted.from);
         let first = count.checked_sub(1)?;
         let segment_base = segment.base.offset;
-        let mut fetched = Fetched {
-            pieces: Vec::new(),
-            segment_base,
-            next: wanted.from,
-            bytes: 0,
-        };
+        let mut fetched = Fetched::nothing(segment_base, wanted.from);
         let chunks = retained.range(first..);
         for chunk in chunks.take_while(|chunk| chunk.segment == segment_base) {
             let left = Wanted {

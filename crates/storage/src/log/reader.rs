@@ -12,7 +12,7 @@ use super::read::Fetched;
 use super::select::Wanted;
 use crate::Error;
 use crate::disk::Dir;
-use crate::segment::{Segment, Stage};
+use crate::segment::Segment;
 
 /// Walks what was durable when it was made, batch by batch: every checksum and the offsets are
 /// verified, and the chain at the next index row or at the segment's end, before a batch is given.
@@ -137,7 +137,7 @@ impl<D: Dir> Log<D> {
         let segments = segments.filter(|segment| first <= segment.base.offset);
         let parts = segments.flat_map(|segment| {
             // A walk over many segments must not leave them all open.
-            let is_sealed = matches!(segment.stage, Stage::Sealed(_));
+            let is_sealed = segment.is_sealed();
             let parts = self.parts_of(segment, from).into_iter();
             parts.map(move |read| if is_sealed { read.apart() } else { read })
         });

@@ -13,7 +13,7 @@ use crate::disk::Dir;
 use crate::format::edit::{self, Edit};
 use crate::index::Builder;
 use crate::scrub::{Target, Walk};
-use crate::segment::{Index, Segment, Stage};
+use crate::segment::{Index, Segment};
 use crate::store::Store;
 
 /// A piece of a scrub. It only reads, and may be dropped at any time.
@@ -107,6 +107,12 @@ impl<D: Dir> Scrub<D> {
             let is_apart = |known: &Damage| found.to <= known.from || known.to <= found.from;
             pass.known.retain(is_apart);
         }
+    }
+
+    /// Whether `known` is forgotten if the walk under way reads its segment right.
+    pub(super) fn may_forget(&self, known: &Damage) -> bool {
+        let pass = self.pass.as_ref();
+        pass.is_some_and(|pass| pass.known.contains(known))
     }
 
     /// Notes that the manifest knows of a whole pass.
@@ -314,7 +320,7 @@ impl<D: Dir> Log<D> {
     }
 
     fn begin_pass(&self, now: Timestamp) -> Option<Pass<D>> {
-        let last = self.segments.iter().rfind(|segment| is_sealed(segment))?;
+        let last = self.segments.iter().rfind(|segment| segment.is_sealed())?;
         Some(Pass {
             began: now,
             end: last.end.offset,
@@ -331,7 +337,7 @@ impl<D: Dir> Log<D> {
             .segments
             .partition_point(|segment| segment.base.offset < pass.next);
         let mut left = self.segments.range(first..);
-        left.find(|segment| is_sealed(segment) && segment.end.offset <= pass.end)
+        left.find(|segment| segment.is_sealed() && segment.end.offset <= pass.end)
     }
 
     fn target(&self, segment: &Segment<D>) -> Option<Target<D>> {
@@ -349,7 +355,7 @@ impl<D: Dir> Log<D> {
     /// Whether the log still has the very segment that was read.
     fn has(&self, target: &Target<D>) -> bool {
         let segment = self.segment_of(target.base.offset);
-        is_sealed(segment) && is_of(segment, target)
+        segment.is_sealed() && is_of(segment, target)
     }
 }
 
@@ -366,10 +372,6 @@ impl Scrubbed {
             is_pass_complete: false,
         }
     }
-}
-
-fn is_sealed<D: Dir>(segment: &Segment<D>) -> bool {
-    matches!(segment.stage, Stage::Sealed(_))
 }
 
 /// Whether it is this segment that is walked over.

@@ -8,7 +8,7 @@ use corelog_record::{Offset, Timestamp};
 
 use super::Log;
 use crate::disk::Dir;
-use crate::segment::{NO_TIMESTAMP, Point, Segment, Stage};
+use crate::segment::{NO_TIMESTAMP, Point, Segment};
 
 /// One segment, as the log sees it now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl<D: Dir> Log<D> {
                 base: segment.base.offset,
                 next: segment.end.offset,
                 bytes: segment.bytes(),
-                is_sealed: matches!(segment.stage, Stage::Sealed(_)),
+                is_sealed: segment.is_sealed(),
                 seal_time: segment.seal_time(),
                 max_timestamp: Some(segment.end.max_timestamp).filter(|max| *max != NO_TIMESTAMP),
             })

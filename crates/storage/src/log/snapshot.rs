@@ -13,10 +13,10 @@ use std::io;
 
 use corelog_record::{CopyId, Offset};
 
+use super::Log;
 use super::chore::ChorePlan;
 use super::options::draw;
 use super::work::Work;
-use super::{Identity, Log};
 use crate::Error;
 use crate::disk::Dir;
 use crate::error::At;
@@ -150,17 +150,10 @@ impl<D: Dir> Log<D> {
         });
         let files = files.collect();
         let bytes = segments.map(|segment| segment.bytes()).sum();
-        let Identity {
-            topic,
-            partition,
-            history,
-        } = self.identity;
         let copy = CopyId::from_bytes(draw(&mut self.seed, &self.identity));
         let header = Header {
-            topic,
-            partition,
-            history,
             copy,
+            ..self.header(self.identity.history)
         };
         let front = self
             .manifest

@@ -6,7 +6,7 @@ use corelog_record::{ByteSize, Timestamp};
 
 use super::Log;
 use crate::disk::Dir;
-use crate::segment::{NO_TIMESTAMP, Segment, Stage};
+use crate::segment::{NO_TIMESTAMP, Segment};
 
 /// Sums over the segments of a log.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl Sums {
     /// The sums over `segments`.
     pub(super) fn over<D: Dir>(segments: &VecDeque<Segment<D>>) -> Self {
         let rolled = segments.len().saturating_sub(1);
-        let is_sealed = |segment: &&Segment<D>| matches!(segment.stage, Stage::Sealed(_));
+        let is_sealed = |segment: &&Segment<D>| segment.is_sealed();
         let hollow = segments.iter().take(rolled).filter(|s| s.is_empty());
         let mut sums = Self {
             store_bytes: segments.iter().map(Segment::bytes).sum(),

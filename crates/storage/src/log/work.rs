@@ -153,8 +153,6 @@ impl<D: Dir> EditWork<D> {
 pub(super) struct Remove<D: Dir> {
     pub(super) dir: D,
     pub(super) garbage: Vec<Garbage<D>>,
-    /// How many are gone.
-    pub(super) files: usize,
 }
 
 /// A store that nothing names any more.
@@ -189,18 +187,19 @@ impl<D: Dir> Remove<D> {
 
     async fn remove(&mut self, garbage: &Garbage<D>) -> Result<(), Error> {
         for name in &garbage.names {
-            self.files += usize::from(remove(&self.dir, name).await?);
+            remove(&self.dir, name).await?;
         }
         garbage.store.close().await
     }
 }
 
-/// Removes a file. Returns whether there was one.
-pub(crate) async fn remove<D: Dir>(dir: &D, name: &str) -> Result<bool, Error> {
+/// Removes a file, if it is there.
+pub(crate) async fn remove<D: Dir>(dir: &D, name: &str) -> Result<(), Error> {
     match dir.remove(name).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(At::new(dir, name).io("remove", error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(At::new(dir, name).io("remove", error))
+        }
+        _ => Ok(()),
     }
 }
 

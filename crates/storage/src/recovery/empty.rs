@@ -43,19 +43,7 @@ impl<D: Dir> Recovery<D> {
             .epochs()
             .last()
             .map(|began| began.epoch);
-        let Point {
-            offset,
-            ordinal,
-            chain,
-            ..
-        } = end;
-        let edit = End {
-            offset,
-            ordinal,
-            chain,
-            generation: None,
-            epoch,
-        };
+        let edit = End::at(end.place(), epoch);
         let gone = self.manifest.append(&Edit::TruncateSuffix(edit)).await?;
         segments.retain(|segment| gone.iter().all(|gone| gone.base != segment.base.offset));
         for segment in &gone {

@@ -271,7 +271,7 @@ impl<D: Dir> Recovery<D> {
         match bytes {
             // Nothing of it is kept, and quarantine is never emptied: it would hold the space of a whole segment. If it
             // comes back, the next opening removes it.
-            0 => drop(remove(&self.context.dir, store.name()).await?),
+            0 => remove(&self.context.dir, store.name()).await?,
             _ => {
                 self.move_to_quarantine(store.name(), Reason::Unnamed)
                     .await?;

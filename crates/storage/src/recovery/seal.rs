@@ -33,15 +33,17 @@ impl<D: Dir> Recovery<D> {
         let (history, stamp) = (self.manifest.header().history, self.context.now.stamp);
         let parts = numbers
             .iter()
-            .filter_map(|n| segments[*n].finishing(&dir, history));
-        let mut parts: Vec<_> = parts.collect();
+            .filter_map(|n| Some((*n, segments[*n].finishing(&dir, history)?)));
+        let (finished, mut parts): (Vec<_>, Vec<_>) = parts.unzip();
         finish_all(&mut parts).await?;
         let seals = numbers.iter().map(|n| seal(&segments[*n], stamp)).collect();
         self.manifest.append(&Edit::Seals(Seals { seals })).await?;
-        for (number, part) in numbers.iter().zip(parts) {
+        for (number, part) in finished.into_iter().zip(parts) {
+            segments[number].is_index_written = part.is_index_written;
+        }
+        for number in numbers {
             let segment = &mut segments[*number];
             segment.stage = Stage::Sealed(stamp);
-            segment.is_index_written = part.is_index_written;
             segment.index_in_file(&dir, history, self.context.interval_bytes);
         }
         Ok(())

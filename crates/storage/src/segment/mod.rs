@@ -117,6 +117,11 @@ impl<D: Dir> Segment<D> {
         self.base.offset <= offset && offset < self.end.offset
     }
 
+    /// Whether it was sealed.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.seal_time().is_some()
+    }
+
     /// When it was sealed.
     pub(crate) fn seal_time(&self) -> Option<Timestamp> {
         match self.stage {
@@ -150,6 +155,21 @@ impl<D: Dir> Segment<D> {
         };
         // Without the lower part the rows are no index of their own: it is made when it is used.
         let rows = Some(rows.clone()).filter(|_| self.below.take().is_none());
+        let sealed = self.index_file(dir, history, store, interval_bytes);
+        if let Some(rows) = rows.filter(|_| !self.is_index_written) {
+            sealed.replace(rows);
+        }
+        self.index = Index::File(sealed);
+    }
+
+    /// The index of the whole segment that `store` holds, by its file.
+    pub(crate) fn index_file(
+        &self,
+        dir: &D,
+        history: HistoryId,
+        store: Rc<Store<D>>,
+        interval_bytes: u32,
+    ) -> Rc<Sealed<D>> {
         let of = Of {
             history,
             base: self.base,
@@ -159,11 +179,7 @@ impl<D: Dir> Segment<D> {
             interval_bytes,
             is_lower: false,
         };
-        let sealed = Sealed::new(dir, self.index_name(), of);
-        if let Some(rows) = rows.filter(|_| !self.is_index_written) {
-            sealed.replace(rows);
-        }
-        self.index = Index::File(sealed);
+        Sealed::new(dir, self.index_name(), of)
     }
 
     /// The name of its store's file.

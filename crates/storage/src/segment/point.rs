@@ -23,7 +23,7 @@ pub(crate) struct Point {
 }
 
 /// The largest timestamp of no records at all.
-pub(crate) const NO_TIMESTAMP: Timestamp = Timestamp::from_millis(i64::MIN);
+pub(crate) const NO_TIMESTAMP: Timestamp = Timestamp::MIN;
 
 impl Point {
     /// The point before the first batch of a log.

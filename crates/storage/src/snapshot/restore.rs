@@ -63,8 +63,6 @@ pub struct Restored {
     pub log_start: Offset,
     /// The offset that the next record gets.
     pub end: Offset,
-    /// How many segments it has.
-    pub segments: u64,
     /// How many bytes of stores.
     pub bytes: u64,
 }
@@ -188,7 +186,6 @@ async fn fill<D: Dir>(
         epoch,
         log_start: origin.state.log_start(),
         end: origin.end.offset,
-        segments: origin.segments.len() as u64,
         bytes,
     })
 }

@@ -14,14 +14,15 @@ use super::survey::{Survey, Told, list, read};
 use crate::disk::std::StdDir;
 use crate::disk::{ASIDE_SUFFIX, Dir, block_on};
 use crate::format::node::{
-    DELETED, NODE, Node, PLACE, QUARANTINE, RESTORING, SNAPSHOTS, SPARE, TOPIC, TOPICS,
+    self as format, DELETED, NODE, Node, PLACE, QUARANTINE, RESTORING, SNAPSHOTS, SPARE, TOPIC,
+    TOPICS,
 };
 use crate::format::quarantine::Name;
 use crate::format::topic::{FILE_BYTES_MAX, Topic};
 
 /// Looks at a whole data directory.
 pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
-    let node = read(dir, NODE, FILE_BYTES_MAX, What::Node, survey);
+    let node = read(dir, NODE, format::FILE_BYTES_MAX, What::Node, survey);
     match node.map(|node| node.as_deref().map(Node::decode)) {
         Ok(Some(Ok(_))) | Err(Told) => {}
         Ok(Some(Err(error))) => {

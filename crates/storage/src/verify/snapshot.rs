@@ -14,6 +14,7 @@ use crate::disk::{Dir, block_on};
 use crate::format::node::{TOPIC, TOPICS};
 use crate::format::snapshot::{FILE_BYTES_MAX, NAME, Partition, Summary, Topic};
 use crate::format::state::State;
+use crate::format::topic as kept;
 use crate::manifest;
 
 /// Looks at the snapshot in `dir`.
@@ -74,7 +75,7 @@ fn check(dir: &Path, summary: &Summary, survey: &mut Survey) -> io::Result<()> {
 }
 
 fn check_topic(dir: &Path, topic: &Topic, survey: &mut Survey) -> io::Result<()> {
-    let kept = block_on(StdDir::new(dir).read(TOPIC, FILE_BYTES_MAX));
+    let kept = block_on(StdDir::new(dir).read(TOPIC, kept::FILE_BYTES_MAX));
     // One that is missing or cannot be read is told by whoever looks at the topic.
     if kept.as_ref().is_ok_and(|kept| *kept != topic.settings) {
         differs(

@@ -49,7 +49,7 @@ impl EntryRef<'_> {
 /// to batch verified. It borrows nothing: the log goes on beside it.
 ///
 /// As an iterator it gives records with bytes of their own; [`Reader::read_next`] lends them. After
-/// [`Error::Damaged`] it goes on with the next segment.
+/// [`Error::Damaged`] it goes on behind the damage.
 ///
 /// ```
 /// # use corelog_storage::wal::{Options, Wal};
@@ -140,7 +140,8 @@ impl<D: Dir> Reader<D> {
     /// The next record; `None` at the end.
     ///
     /// # Errors
-    /// [`Error::Damaged`], after which it goes on with the next segment; any error of the disk.
+    /// [`Error::Damaged`], after which it goes on behind the damage; [`Error::Foreign`], after which it goes on with the next
+    /// batch; any error of the disk.
     pub fn read_next(&mut self) -> Result<Option<EntryRef<'_>>, Error> {
         while self.found.is_empty() {
             let Some(batch) = block_on(self.batches.next())? else {
@@ -148,7 +149,11 @@ impl<D: Dir> Reader<D> {
             };
             self.bytes.clear();
             self.bytes.extend_from_slice(batch.record_bytes());
-            find(&batch, self.from, &mut self.found)?;
+            if let Err(error) = find(&batch, self.from, &mut self.found) {
+                // Of a batch that cannot be read whole, nothing is given out.
+                self.found.clear();
+                return Err(error);
+            }
             self.found.reverse();
         }
         let found = self.found.pop();

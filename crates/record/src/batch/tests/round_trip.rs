@@ -5,13 +5,13 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::{build, codecs, read, record, sample};
-use crate::batch::{self, Batches, Builder, Codec, Rules, View};
+use crate::batch::{self, Batches, Builder, Codec, Rules, TIMESTAMP_MAX, View};
 use crate::{Error, LeaderEpoch, Offset, Record, Timestamp};
 
 fn records() -> impl Strategy<Value = Vec<Record>> {
     let field = || option::of(vec(any::<u8>(), 0..200));
     let headers = vec(("\\PC{0,8}", option::of(vec(any::<u8>(), 0..20))), 0..3);
-    let millis = 0..=Rules::default().timestamp_max.millis();
+    let millis = 0..=TIMESTAMP_MAX.millis();
     let record =
         (millis, field(), field(), headers).prop_map(|(millis, key, value, headers)| Record {
             timestamp: Timestamp::from_millis(millis),
@@ -139,7 +139,6 @@ fn no_rules_allow_more_than_the_format_does() {
         record_bytes_max: usize::MAX,
         batch_bytes_max: usize::MAX,
         count_max: u32::MAX,
-        ..Rules::default()
     };
     let mut builder = Builder::with_rules(Codec::None, rules);
     let large = vec![0; batch::BYTES_MAX];

@@ -1,34 +1,12 @@
 //! The power goes, or an operation fails, at each step of receiving, installing and replacing.
 
-use std::future::Future;
 use std::io::ErrorKind;
-use std::pin::pin;
-use std::task::Poll;
 
 use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
-use crate::disk::poll_once;
+use crate::testing::own::{SEEDS, run_up_to};
 
 type Disk = FaultyDir<MemoryDir>;
-
-/// So many ways the blocks and entries that were not synced may have gone are tried at each step.
-const SEEDS: u64 = 4;
-
-/// Lets so many operations of the disk happen; `None` if there are more to come.
-fn run_up_to<T>(disk: &Disk, future: impl Future<Output = T>, operations: usize) -> Option<T> {
-    let mut future = pin!(future);
-    let mut left = operations;
-    loop {
-        if let Poll::Ready(value) = poll_once(future.as_mut()) {
-            return Some(value);
-        }
-        if left == 0 {
-            return None;
-        }
-        left -= 1;
-        assert!(disk.faults().release_one(), "it waits for the disk only");
-    }
-}
 
 /// Receives the segments `numbers` and installs them at once.
 async fn clone<D: Dir>(

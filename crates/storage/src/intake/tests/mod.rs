@@ -6,7 +6,7 @@ mod healing;
 mod installing;
 mod receiving;
 
-use corelog_record::{ByteSize, CopyId, Offset, Ordinal, Timestamp};
+use corelog_record::{CopyId, Offset, Ordinal, Timestamp};
 
 use super::{Error, Intake, Of, Ready};
 use crate::disk::memory::MemoryDir;
@@ -19,20 +19,12 @@ use crate::log::{Chore, Log, Options, Ownership};
 use crate::manifest::{self, Manifest};
 use crate::mark::Mark;
 use crate::segment::{NO_TIMESTAMP, Point, name};
+use crate::testing::own::{self, small};
 use crate::testing::{MemoryLog, batch, flush, identity, open, settle};
 
 /// Some time.
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + millis)
-}
-
-/// Small segments, so that little data makes many.
-fn small() -> Options {
-    Options {
-        segment_bytes_max: ByteSize::from_kib(16),
-        index_interval_bytes: 512,
-        ..Options::default()
-    }
 }
 
 /// The same for a copy, which begins no epoch of its own.
@@ -97,11 +89,7 @@ impl Source {
 
 /// Appends batches, each durable.
 fn append<D: Dir>(log: &mut Log<D>, count: usize, bytes: usize) {
-    for number in 0..count {
-        let value = vec![u8::try_from(number % 251).unwrap(); bytes];
-        log.append(&batch(&[&value], at(0)), at(0)).unwrap();
-        flush(log, at(0)).unwrap();
-    }
+    own::fill(log, count, bytes, at(0));
 }
 
 /// An empty copy of the log that is copied: it has its files, and knows the first epoch.

@@ -13,7 +13,7 @@ fn a_segment_comes_in_whatever_its_pieces_and_is_the_file_that_was_sent() {
         let root = MemoryDir::new();
         copy(&root, &source);
         let ready = block_on(receive(&root, &source, 1, piece)).unwrap();
-        assert_eq!(ready.seal(), &source.sealed[1].1);
+        assert_eq!(&ready.seal, &source.sealed[1].1);
         let stored = block_on(root.child("p0").read(&ready.partial, 1 << 20)).unwrap();
         assert_eq!(stored, source.bytes(1), "in pieces of {piece}");
         let index = name::index(ready.base(), 0);

@@ -12,6 +12,7 @@ mod fenced;
 mod following;
 mod forgiven;
 mod holding;
+mod joined;
 mod lost;
 mod misread;
 mod model;

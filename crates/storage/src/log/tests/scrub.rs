@@ -12,10 +12,11 @@ use super::{at, small};
 use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, block_on};
+use crate::disk::{Dir, block_on};
 use crate::log::{Chore, Damage, Hold, Log, ReadError, Scrubbed};
 use crate::open_files;
 use crate::segment::{Index, Stage};
+use crate::testing::own::alter;
 use crate::testing::{batch, chore, flush, open, read_all, settle};
 
 /// A log of some segments, all sealed but the last.
@@ -57,19 +58,6 @@ fn damage_in(pieces: &[Scrubbed]) -> Vec<Damage> {
         .iter()
         .flat_map(|piece| piece.damage.clone())
         .collect()
-}
-
-/// Changes bytes of a file behind the log's back.
-fn alter<D: Dir>(dir: &D, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = block_on(dir.read(name, 1 << 30)).unwrap();
-    change(&mut bytes);
-    let file = block_on(dir.open(name, Open::Write)).unwrap();
-    let mut buf = dir.alloc(bytes.len().next_multiple_of(BLOCK_BYTES));
-    buf.as_mut_slice().fill(0);
-    buf.as_mut_slice()[..bytes.len()].copy_from_slice(&bytes);
-    block_on(file.write_at(buf.into(), 0)).unwrap();
-    block_on(file.set_len(bytes.len() as u64)).unwrap();
-    block_on(file.sync_all()).unwrap();
 }
 
 /// The offsets and the place of each batch of a store.

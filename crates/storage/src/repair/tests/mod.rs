@@ -17,6 +17,7 @@ use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, block_on};
 use crate::format::edit::Frame;
 use crate::format::manifest::EDITS_AT;
 use crate::log::{Hold, Log, Options};
+use crate::testing::own::alter;
 use crate::testing::{batch, flush, identity, open, read_all, settle};
 
 fn at(millis: i64) -> Timestamp {
@@ -97,18 +98,6 @@ fn lived(root: &MemoryDir, rng: &mut Rng) -> Log<MemoryDir> {
 
 fn planned(root: &MemoryDir) -> Result<Plan<MemoryDir>, Refusal> {
     block_on(plan(root.child("p0"), known(), &mut |_| {}))
-}
-
-fn alter(dir: &MemoryDir, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = block_on(dir.read(name, 1 << 30)).unwrap();
-    change(&mut bytes);
-    let file = block_on(dir.open(name, Open::Write)).unwrap();
-    let mut buf = dir.alloc(bytes.len().next_multiple_of(BLOCK_BYTES));
-    buf.as_mut_slice().fill(0);
-    buf.as_mut_slice()[..bytes.len()].copy_from_slice(&bytes);
-    block_on(file.write_at(buf.into(), 0)).unwrap();
-    block_on(file.set_len(bytes.len() as u64)).unwrap();
-    block_on(file.sync_all()).unwrap();
 }
 
 fn names(dir: &MemoryDir, suffix: &str) -> Vec<String> {

@@ -1,38 +1,16 @@
 //! The power goes, or an operation fails, at each step of a snapshot, its removal, an export and a
 //! restore.
 
-use std::future::Future;
 use std::io::ErrorKind;
-use std::pin::pin;
-use std::task::Poll;
 
 use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, When};
 use crate::disk::memory::MemoryDir;
-use crate::disk::poll_once;
 use crate::snapshot::{self, export, sweep_unfinished};
 use crate::testing::open;
+use crate::testing::own::{SEEDS, run_up_to};
 
 type Disk = FaultyDir<MemoryDir>;
-
-/// So many ways the blocks and entries that were not synced may have gone are tried at each step.
-const SEEDS: u64 = 4;
-
-/// Lets so many operations of the disk happen; `None` if there are more to come.
-fn run_up_to<T>(disk: &Disk, future: impl Future<Output = T>, operations: usize) -> Option<T> {
-    let mut future = pin!(future);
-    let mut left = operations;
-    loop {
-        if let Poll::Ready(value) = poll_once(future.as_mut()) {
-            return Some(value);
-        }
-        if left == 0 {
-            return None;
-        }
-        left -= 1;
-        assert!(disk.faults().release_one(), "it waits for the disk only");
-    }
-}
 
 /// Calls `step` with 0, 1, 2, … operations, until it says that there are no more.
 fn at_each_operation(mut step: impl FnMut(usize) -> bool) -> usize {

@@ -9,7 +9,7 @@ mod stories;
 
 use std::ops::ControlFlow;
 
-use corelog_record::{ByteSize, CopyId, Lineage, Offset, Timestamp, TopicId, TopicName};
+use corelog_record::{CopyId, Lineage, Offset, Timestamp, TopicId, TopicName};
 
 use super::{
     Entry, Name, Partition, Restore, Restored, Stores, Summary, Topic, commit, list, partition_dir,
@@ -17,7 +17,8 @@ use super::{
 };
 use crate::Error;
 use crate::disk::{Dir, block_on};
-use crate::log::{Chore, Identity, Log, OpenReport, Options};
+use crate::log::{Chore, Identity, Log, OpenReport};
+use crate::testing::own::{self, small};
 use crate::testing::{batch, flush, identity, settle};
 
 /// Some time.
@@ -27,15 +28,6 @@ fn at(millis: i64) -> Timestamp {
 
 fn offset(value: u64) -> Offset {
     Offset::new(value).unwrap()
-}
-
-/// Small segments, so that little data makes many.
-fn small() -> Options {
-    Options {
-        segment_bytes_max: ByteSize::from_kib(16),
-        index_interval_bytes: 512,
-        ..Options::default()
-    }
 }
 
 fn name() -> Name {
@@ -66,11 +58,7 @@ fn restored<D: Dir>(root: &D) -> D {
 
 /// Appends `count` batches of one record of `bytes` bytes, each durable.
 fn fill<D: Dir>(log: &mut Log<D>, count: usize, bytes: usize) {
-    for number in 0..count {
-        let value = vec![u8::try_from(number % 251).unwrap(); bytes];
-        log.append(&batch(&[&value], at(0)), at(0)).unwrap();
-        flush(log, at(0)).unwrap();
-    }
+    own::fill(log, count, bytes, at(0));
 }
 
 /// Snapshots a log in one go, without a summary.

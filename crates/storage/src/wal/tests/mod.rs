@@ -2,6 +2,7 @@
 
 mod beside;
 mod crashes;
+mod foreign;
 mod model;
 mod stories;
 

@@ -1,0 +1,64 @@
+//! Help for tests of this crate alone.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+
+use corelog_record::{ByteSize, Timestamp};
+
+use super::{batch, flush};
+use crate::disk::faulty::FaultyDir;
+use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, File, Open, block_on, padded, poll_once};
+use crate::log::{Log, Options};
+
+/// So many ways the blocks and entries that were not synced may have gone are tried at each step.
+pub(crate) const SEEDS: u64 = 4;
+
+/// Small segments, so that little data makes many.
+pub(crate) fn small() -> Options {
+    Options {
+        segment_bytes_max: ByteSize::from_kib(16),
+        index_interval_bytes: 512,
+        ..Options::default()
+    }
+}
+
+/// Appends `count` batches of one record of `bytes` bytes, each durable.
+pub(crate) fn fill<D: Dir>(log: &mut Log<D>, count: usize, bytes: usize, now: Timestamp) {
+    for number in 0..count {
+        let value = vec![u8::try_from(number % 251).unwrap(); bytes];
+        log.append(&batch(&[&value], now), now).unwrap();
+        flush(log, now).unwrap();
+    }
+}
+
+/// Changes a file behind the log's back, durably. Its length stays, but for what is pushed.
+pub(crate) fn alter<D: Dir>(dir: &D, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = block_on(dir.read(name, 1 << 30)).unwrap();
+    change(&mut bytes);
+    let file = block_on(dir.open(name, Open::Write)).unwrap();
+    block_on(file.write_at(padded(dir, &bytes).into(), 0)).unwrap();
+    block_on(file.set_len(bytes.len() as u64)).unwrap();
+    block_on(file.sync_all()).unwrap();
+}
+
+/// Lets so many operations of the disk happen; `None` if there are more to come.
+pub(crate) fn run_up_to<T>(
+    disk: &FaultyDir<MemoryDir>,
+    future: impl Future<Output = T>,
+    operations: usize,
+) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = operations;
+    loop {
+        if let Poll::Ready(value) = poll_once(future.as_mut()) {
+            return Some(value);
+        }
+        if left == 0 {
+            return None;
+        }
+        left -= 1;
+        assert!(disk.faults().release_one(), "it waits for the disk only");
+    }
+}
