@@ -65,6 +65,7 @@ impl Fetcher {
         }));
         // Where the answer before ended, and the epoch of what lies before that.
         let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, begin.epoch);
+        let mut floor = Offset::ZERO;
         let (mut outrun, mut missing) = (Trouble::default(), Trouble::default());
         loop {
             let offset = answered.unwrap_or(begin.offset);
@@ -105,7 +106,7 @@ impl Fetcher {
             };
             let asked = Asked {
                 offset,
-                floor: answered.unwrap_or(Offset::ZERO),
+                floor,
                 epoch: last_epoch,
             };
             let checked = order::check(&body, asked, head.next).map_err(|source| {
@@ -116,6 +117,11 @@ impl Fetcher {
             }
             (answered, last_epoch) = (Some(head.next), checked.epoch);
             let (log_start, high_watermark) = (head.log_start, head.high_watermark);
+            // Nothing is read where too little is there to be worth an answer: the offset may lie within a batch. The high
+            // watermark does not.
+            if !body.is_empty() || high_watermark <= head.next {
+                floor = head.next;
+            }
             if body.is_empty()
                 && let Some(end) = begin.end.filter(|end| offset < *end)
             {
