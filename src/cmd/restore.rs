@@ -101,9 +101,7 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
         }
         tokio::time::sleep(ASK_EVERY).await;
     };
-    if let Some(failure) = &status.failure {
-        return Err(failed(failure)).context(server);
-    }
+    check(&args.topic, &status).context(server.clone())?;
     show(args, &server, &status, begun.elapsed())?;
     match args.with_damage {
         true => tell_damage(&args.topic, &admin)
@@ -160,6 +158,25 @@ fn next_step(args: &Args, error: &Error) -> Option<String> {
         _ => return None,
     };
     Some(next.to_owned())
+}
+
+/// Looks how a restore ended, which goes on no more.
+fn check(topic: &TopicName, status: &Answer) -> anyhow::Result<()> {
+    match (&status.failure, status.state) {
+        (Some(failure), _) => Err(failed(failure)),
+        (None, State::Done) => Ok(()),
+        (None, State::Failed) => {
+            let message = "nothing was restored, and the server does not say why: its log does";
+            Err(stop(Exit::Failed, message))
+        }
+        (None, State::Running | State::Unknown) => {
+            let message = format!(
+                "the server says how the restore ended in a word that this version does not know; look with \
+                 `corelog topic describe {topic}` if the topic is there"
+            );
+            Err(stop(Exit::Unknown, message))
+        }
+    }
 }
 
 /// The restore came to no good end, and what of it is there.
@@ -240,6 +257,27 @@ fn show(args: &Args, server: &str, status: &Answer, took: Duration) -> anyhow::R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is no success by the server's word, or by none that is known, was told as one.
+    #[test]
+    fn a_restore_is_done_if_the_server_says_so_and_not_otherwise() {
+        let topic = TopicName::new("t").unwrap();
+        let told = |state| {
+            let status = Answer {
+                state,
+                topic: topic.clone(),
+                bytes_done: 0,
+                bytes_total: 0,
+                id: None,
+                partitions: Vec::new(),
+                failure: None,
+            };
+            check(&topic, &status).map_err(|error| exit::of(&error))
+        };
+        assert_eq!(told(State::Done), Ok(()));
+        assert_eq!(told(State::Failed), Err(Exit::Failed));
+        assert_eq!(told(State::Unknown), Err(Exit::Unknown));
+    }
 
     /// A topic that came with the next start had been told as "nothing was restored".
     #[test]

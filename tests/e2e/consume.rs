@@ -14,7 +14,7 @@ use crate::support::proxy::{Odds, Proxy};
 use crate::support::server::{Server, Start};
 
 /// A server with a topic `t` of one partition that holds `0` to `9`.
-fn with_ten() -> (Folder, Server, Corelog) {
+pub(crate) fn with_ten() -> (Folder, Server, Corelog) {
     let folder = Folder::new();
     let server = Server::start(&folder.path().join("data"));
     let corelog = Corelog::to(&server);

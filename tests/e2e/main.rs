@@ -23,6 +23,7 @@ mod next_steps;
 mod offsets;
 mod open_files;
 mod partition;
+mod parts;
 mod produce;
 mod python_client;
 mod reopen;

@@ -55,8 +55,19 @@ pub(super) fn rejoining(topic: &Target, to: &Node) -> rejoin::Request {
     }
 }
 
+/// It may be hearing from another node at that moment that this one owns the partition.
 pub(super) fn rejoin(node: &Node, topic: &Target, to: &Node) -> rejoin::Partition {
-    let mut rejoined = node.ask(&rejoining(topic, to)).unwrap().partitions;
+    let mut rejoined = Vec::new();
+    until("it is rejoined", || match node.ask(&rejoining(topic, to)) {
+        Ok(answer) => {
+            rejoined = answer.partitions;
+            true
+        }
+        Err(error) => {
+            assert!(error.is(ErrorCode::Busy), "{error:?}");
+            false
+        }
+    });
     assert_eq!(rejoined.len(), 1);
     rejoined.remove(0)
 }

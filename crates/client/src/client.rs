@@ -105,13 +105,19 @@ impl Client {
     }
 
     /// The same, asked now, of each of the servers: one with a copy of the topic may not have all of its partitions. With those
-    /// that were added since it was last asked for; one that does not answer tells of none.
+    /// that were added since it was last asked for; one that does not answer tells of none, and [`Client::untold`] names it.
     ///
     /// # Errors
     /// As [`Client::topic`].
     pub async fn topic_anew(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
         let deadline = self.inner.deadline();
         self.inner.topic_of_all(deadline, name).await
+    }
+
+    /// The servers that may have partitions of a topic which [`Client::topic_anew`] has not told of: since it is asked for they
+    /// have not said what they have of it, and those that have do not own all of it between them.
+    pub async fn untold(&self, name: &TopicName) -> Vec<String> {
+        self.inner.untold(name).await
     }
 
     /// The node, its cores and these topics (`None`: all), straight from a server.

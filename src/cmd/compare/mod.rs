@@ -7,12 +7,12 @@ pub(in crate::cmd) mod search;
 use std::collections::BTreeSet;
 use std::slice;
 
-use corelog_client::Client;
+use corelog_client::{Client, Error};
 use corelog_record::{LeaderEpoch, PartitionId, TopicName};
 use serde_json::{Value, json};
 
 use self::search::{Side, Verdict};
-use crate::exit::{Exit, say, stop};
+use crate::exit::{self, Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
 
@@ -25,7 +25,8 @@ use crate::{cli, quantity, session};
         both can read; a follower that is some records behind its source is equal to it. Where \
         they part, the first batch that differs is named.\n\n\
         Ends with 3 if a partition differs, is missing or could not be opened, with 4 if it is not open \
-        yet, with 1 if one begins behind the other's end, so that there is nothing to compare.",
+        yet, with 1 if one begins behind the other's end, so that there is nothing to compare. One that \
+        cannot be compared keeps none of the others from it.",
     after_long_help = "EXAMPLES\n  \
         corelog compare events --with log2:7400\n  \
         corelog compare events --server log1:7400 --with log2:7400 --partition 3\n  \
@@ -69,15 +70,35 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
         );
         return Err(stop(Exit::Failed, message));
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for partition in partitions {
-        rows.push((
-            partition,
-            search::compare(sides.each_ref(), partition).await?,
-        ));
+        match search::compare(sides.each_ref(), partition).await {
+            Ok(verdict) => rows.push((partition, verdict)),
+            Err(error) => {
+                if !is_away(&error) {
+                    failures.push(error);
+                    continue;
+                }
+                // Of the others it would be waited for as long, each time.
+                let topic = &args.topic;
+                let what = format!("{topic}/{partition}, and those behind it, are not compared");
+                failures.push(error.context(what));
+                break;
+            }
+        }
     }
     print(args.client.output, &sides, &rows)?;
-    Ok(Exit::of_all(rows.iter().map(|(_, verdict)| exit(verdict))))
+    let verdicts = rows.iter().map(|(_, verdict)| Ok(exit_of(verdict)));
+    Ok(exit::after_all(
+        verdicts.chain(failures.into_iter().map(Err)),
+    ))
+}
+
+/// If a server does not answer, whatever it is asked.
+fn is_away(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<Error>()
+        .is_some_and(Error::is_unreachable)
 }
 
 /// Those asked for of all that either server has.
@@ -87,7 +108,7 @@ fn partitions(args: &Args, sides: &[Side; 2]) -> BTreeSet<PartitionId> {
     all.map(|partition| partition.id).filter(is_asked).collect()
 }
 
-const fn exit(verdict: &Verdict) -> Exit {
+const fn exit_of(verdict: &Verdict) -> Exit {
     match verdict {
         Verdict::Equal => Exit::Done,
         Verdict::Apart => Exit::Failed,
@@ -100,6 +121,7 @@ const fn exit(verdict: &Verdict) -> Exit {
 fn print(format: Format, sides: &[Side; 2], rows: &[(PartitionId, Verdict)]) -> anyhow::Result<()> {
     let mut out = Out::new();
     match format {
+        Format::Table if rows.is_empty() => {}
         Format::Table => {
             const HEADERS: [&str; 4] = ["PARTITION", "VERDICT", "HERE", "THERE"];
             let row = |(partition, verdict): &(PartitionId, Verdict)| {

@@ -18,12 +18,13 @@ use corelog_record::{PartitionId, TopicName};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::exit::{Exit, say};
+use crate::exit::{Exit, say, stop};
 use crate::interrupt::HANDING_OVER;
 use crate::output::{self, Out};
 use crate::quantity::{self, Place};
 use crate::{cli, exit, interrupt, session};
 
+use added::Found;
 use format::Format;
 use range::{end, start};
 use remedy::partition_of;
@@ -41,7 +42,10 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
         with 1, so that a part is not taken for the whole; with --follow, which has no end, with 0. \
         Order holds within a partition. Every batch is checked before its records are printed. With \
         --follow, and without --partition, partitions that the topic gets meanwhile are read from \
-        their beginning; with --state those as well that it gets between two runs.",
+        their beginning; with --state those as well that it gets between two runs.\n\n\
+        With several servers each is asked which partitions it has. Where one does not answer, and the \
+        others do not own all of the topic, what they have is printed, and without --follow it ends with 4; with \
+        --follow what that one has is read from where --from says once it answers.",
     after_long_help = "EXAMPLES\n  \
         corelog consume events                          # everything there is\n  \
         corelog consume events --from -10               # the last 10 of each partition\n  \
@@ -112,8 +116,12 @@ impl Args {
 
 async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let topic = client.topic_anew(&args.topic).await?;
-    let added =
-        (args.follow && args.partition.is_none()).then(|| added::watch(client.clone(), &topic));
+    let untold = match args.partition {
+        Some(_) => Vec::new(),
+        None => client.untold(&args.topic).await,
+    };
+    let found = (args.follow && args.partition.is_none())
+        .then(|| added::watch(client.clone(), &topic, untold.is_empty()));
     let partitions = match args.partition {
         Some(partition) => vec![topic.partition(PartitionId::new(partition))?.id],
         None => topic
@@ -128,6 +136,7 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         .map(|path| State::open(path, &args.topic, topic.id));
     let mut state = state.transpose()?;
     if args.partition.is_none()
+        && untold.is_empty()
         && let Some(state) = &mut state
     {
         state.know(topic.partition_count());
@@ -140,7 +149,8 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         unread: BTreeMap::new(),
         unremembered: Vec::new(),
         failures: Vec::new(),
-        added,
+        untold,
+        found,
         out: Out::while_read(),
         state,
         line: Vec::new(),
@@ -156,6 +166,16 @@ fn config(args: &Args) -> ConsumerConfig {
         unreachable_timeout,
         ..ConsumerConfig::default()
     }
+}
+
+/// What is printed may be a part, since this server may have more.
+fn untold(args: &Args, server: &str) -> anyhow::Error {
+    let topic = &args.topic;
+    let message = format!(
+        "{server} does not say what it has of {topic}: partitions that it alone has were not read; ask again when it answers, \
+         or name the others alone with --server"
+    );
+    stop(Exit::Unreachable, message)
 }
 
 /// Why printing ended.
@@ -179,8 +199,10 @@ struct Printing<'a> {
     unremembered: Vec<PartitionId>,
     /// What ended single partitions, to be told once the others are read.
     failures: Vec<anyhow::Error>,
-    /// Partitions that the topic gets, where they are to be read.
-    added: Option<mpsc::Receiver<PartitionId>>,
+    /// Servers that may have partitions of which nobody tells.
+    untold: Vec<String>,
+    /// Partitions that turn up, where they are to be read.
+    found: Option<mpsc::Receiver<Found>>,
     out: Out,
     state: Option<State>,
     line: Vec<u8>,
@@ -211,6 +233,10 @@ impl Printing<'_> {
         let settled = self.settle();
         let ended = ended?;
         settled?;
+        if ended == Ended::AtEnd && !self.args.follow {
+            self.failures
+                .extend(self.untold.iter().map(|server| untold(self.args, server)));
+        }
         match ended {
             Ended::AtEnd if self.failures.is_empty() && std::io::stderr().is_terminal() => {
                 say("end of the topic; --follow waits for more");
@@ -236,7 +262,7 @@ impl Printing<'_> {
                 None => {
                     // Nothing is there at once: whoever reads gets what was printed so far.
                     self.settle()?;
-                    self.assign_added();
+                    self.assign_found();
                     saved = Instant::now();
                     if self.is_rest_read() {
                         return Ok(Ended::AtEnd);
@@ -255,7 +281,7 @@ impl Printing<'_> {
             }
             if saved.elapsed() >= SAVE_INTERVAL {
                 self.settle()?;
-                self.assign_added();
+                self.assign_found();
                 saved = Instant::now();
                 if self.is_rest_read() {
                     return Ok(Ended::AtEnd);
@@ -274,20 +300,32 @@ impl Printing<'_> {
         let state = self.state.as_ref();
         let is_added =
             self.args.partition.is_none() && state.is_some_and(|state| state.is_added(partition));
-        let from = match is_added {
-            true => Start::Earliest,
-            false => start(self.args.from),
-        };
-        self.begin(partition, from, end);
+        self.begin(partition, self.from(is_added), end);
     }
 
-    /// Reads what the topic got, all of it: it came after whatever --from says, unless the state knows better.
-    fn assign_added(&mut self) {
-        while let Some(partition) = self.added.as_mut().and_then(|added| added.try_recv().ok()) {
+    /// Reads what turned up: all of it where the topic got it meanwhile, since that came after whatever --from says, unless the
+    /// state knows better.
+    fn assign_found(&mut self) {
+        let Some(found) = self.found.as_mut().and_then(|found| found.try_recv().ok()) else {
+            return;
+        };
+        for partition in found.partitions {
             match self.state {
                 Some(_) => self.assign(partition, End::Follow),
-                None => self.begin(partition, Start::Earliest, End::Follow),
+                None => self.begin(partition, self.from(found.is_added), End::Follow),
             }
+        }
+        if let (Some(state), Some(count)) = (&mut self.state, found.count) {
+            state.know(count);
+        }
+    }
+
+    /// Where a partition begins of which nothing is known yet.
+    fn from(&self, is_added: bool) -> Start {
+        match is_added {
+            // It came after whatever --from says.
+            true => Start::Earliest,
+            false => start(self.args.from),
         }
     }
 

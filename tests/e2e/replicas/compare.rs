@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use corelog_protocol::kind::Kind;
 use serde_json::{Value, json};
 
 use super::{Pair, compare, lines, produce};
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
+use crate::support::proxy::{Odds, Proxy};
 use crate::support::server::Server;
 
 #[test]
@@ -66,6 +68,60 @@ fn copies_of_one_log_are_equal_and_the_first_batch_that_differs_is_named() {
         .filter(|byte| **byte == b'\n')
         .count();
     assert_eq!(rows[0]["first_difference"]["offset"], json!(shared));
+}
+
+/// It ended with the first that could not be compared, and what was found of the others was told to nobody.
+#[test]
+fn a_partition_that_cannot_be_compared_hides_none_that_differs() {
+    let (folder, copy) = (Folder::new(), Folder::new());
+    let copy = copy.path().join("data");
+    let server = Server::start(folder.path());
+    let here = Corelog::to(&server);
+    let create = ["topic", "create", "t", "--partitions", "2"];
+    here.run(create).done();
+    produce(&here, "0", b"shared\n");
+    assert_eq!(server.stop().status.code(), Some(0));
+    copy_files(folder.path(), &copy);
+    // The copy is meant.
+    std::fs::remove_file(copy.join("place")).unwrap();
+
+    let server = Server::start(folder.path());
+    let here = Corelog::to(&server);
+    produce(&here, "1", b"mine\n");
+    let other = Server::start(&copy);
+    produce(&Corelog::to(&other), "1", b"theirs\n");
+    assert_eq!(other.stop().status.code(), Some(0));
+    std::fs::write(copy.join("topics/t/0/manifest"), b"rotten").unwrap();
+    let other = Server::start(&copy);
+    let with = other.address();
+    let (out, said, code) = here.run(["compare", "t", "--with", &with]).parts();
+    assert_eq!(code, Some(3), "{said}");
+    let out = String::from_utf8(out).unwrap();
+    let rows: Vec<_> = out.lines().skip(1).collect();
+    assert!(
+        matches!(rows[..], [row] if row.starts_with('1') && row.contains("differs")),
+        "{out}"
+    );
+    let closed = format!("{with}: t/0 could not be opened");
+    assert!(said.contains(&closed), "{said}");
+}
+
+#[test]
+fn a_server_that_answers_no_more_is_not_asked_about_each_partition() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run(["topic", "create", "t", "--partitions", "4"])
+        .done();
+    pair.clone(&[]);
+    let proxy = Proxy::listen(2, Odds::default(), fastrand::Rng::new());
+    let ready = &pair.other.ready;
+    proxy.lead_to([&[ready.listen][..], &ready.cores].concat());
+    (0..2).for_each(|port| proxy.hold(port, Kind::Segments));
+    let with = proxy.address.to_string();
+    let compare = ["compare", "t", "--with", &with, "--timeout", "900ms"];
+    let said = here.run(compare).failed(4);
+    assert!(said.contains("t/0, and those behind it, are not"), "{said}");
+    assert!(said.contains(&with) && !said.contains("t/1"), "{said}");
 }
 
 #[test]

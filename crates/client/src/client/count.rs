@@ -70,6 +70,21 @@ impl Inner {
         }
     }
 
+    /// The servers that may have more of a topic than is known: they have not said what they have of it, and those that have
+    /// do not own all of it between them.
+    pub(crate) async fn untold(&self, name: &TopicName) -> Vec<String> {
+        if let Some(topic) = self.metadata.known(name) {
+            self.settle_if_owned(&topic).await;
+        }
+        let known = self.metadata.known(name);
+        if known.is_some_and(|topic| topic.is_settled) {
+            return Vec::new();
+        }
+        let uncounted = self.metadata.counted(name).1.into_iter();
+        let address = |server| self.address(server).to_owned();
+        uncounted.map(address).collect()
+    }
+
     /// If each of the servers has said what it has of a topic, or is asked on by somebody else.
     fn is_asked(&self, name: &TopicName) -> bool {
         self.is_counted(name) || self.metadata.is_counted_on(name)
@@ -111,6 +126,12 @@ impl Inner {
         partitions.all(|partition| owned.contains(&partition.id))
     }
 
+    async fn settle_if_owned(&self, topic: &Topic) {
+        if !topic.is_settled && self.is_owned(topic).await {
+            self.metadata.settle(topic);
+        }
+    }
+
     /// Goes on asking those that have not said what they have of a topic, as long as there is a client: the first word of
     /// one of them may change where keys go, which is to be soon.
     fn count_on(self: &Arc<Self>, name: &TopicName) {
@@ -137,9 +158,7 @@ impl Inner {
         let Some(topic) = self.metadata.known(name) else {
             return false;
         };
-        if !topic.is_settled && self.is_owned(&topic).await {
-            self.metadata.settle(&topic);
-        }
+        self.settle_if_owned(&topic).await;
         let uncounted = self.metadata.counted(name).1;
         // Nobody waits for what comes of it.
         drop(self.ask_others(self.deadline(), topic, uncounted).await);

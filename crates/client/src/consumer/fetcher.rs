@@ -65,6 +65,7 @@ impl Fetcher {
         }));
         // Where the answer before ended, and the epoch of what lies before that.
         let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, begin.epoch);
+        let mut floor = Offset::ZERO;
         let (mut outrun, mut missing) = (Trouble::default(), Trouble::default());
         loop {
             let offset = answered.unwrap_or(begin.offset);
@@ -88,8 +89,9 @@ impl Fetcher {
                         self.tell(News::Begun { begin, around });
                         continue;
                     }
-                    // That it is no other log, the epoch told: it has not all yet that another server gave.
-                    if last_epoch.is_some()
+                    // That it is no other log, the epoch told: it has not all yet that another server gave. Without one no
+                    // record is at stake, and who knew of the place is asked again.
+                    if (last_epoch.is_some() || way.is_known_elsewhere())
                         && is_behind(&error)
                         && self.pause(&mut missing, Duration::ZERO).await
                     {
@@ -105,7 +107,7 @@ impl Fetcher {
             };
             let asked = Asked {
                 offset,
-                floor: answered.unwrap_or(Offset::ZERO),
+                floor,
                 epoch: last_epoch,
             };
             let checked = order::check(&body, asked, head.next).map_err(|source| {
@@ -116,6 +118,11 @@ impl Fetcher {
             }
             (answered, last_epoch) = (Some(head.next), checked.epoch);
             let (log_start, high_watermark) = (head.log_start, head.high_watermark);
+            // Nothing is read where too little is there to be worth an answer: the offset may lie within a batch. The high
+            // watermark does not.
+            if !body.is_empty() || high_watermark <= head.next {
+                floor = head.next;
+            }
             if body.is_empty()
                 && let Some(end) = begin.end.filter(|end| offset < *end)
             {
@@ -138,10 +145,7 @@ impl Fetcher {
                 room,
             });
             if is_empty && self.end == End::Follow {
-                // One that stands in for another may never have what that one has by now.
-                if last_epoch.is_some() && way.look_at.is_some_and(|at| at <= Instant::now()) {
-                    self.turn_away(&mut way);
-                }
+                self.look_around(&mut way);
                 // A server that does not wait is not to be asked all the time.
                 sleep_until(asked_at + self.config.wait.min(EMPTY_EVERY)).await;
             }
@@ -200,6 +204,7 @@ impl Fetcher {
             let error = match attempt.await {
                 Ok(reply) => {
                     (way.is_sure, way.failing) = (true, Trouble::default());
+                    way.known_at = Some(way.server);
                     return Ok(reply);
                 }
                 Err(error) => error,
@@ -224,6 +229,8 @@ impl Fetcher {
             if is_early && self.end == End::Follow {
                 let backoff = self.client.config.backoff;
                 way.failing.wait(backoff, error.retry_after()).await;
+                way.known_at = Some(way.server);
+                self.look_around(way);
                 continue;
             }
             if is_early || !error.may_pass() {
@@ -278,6 +285,13 @@ impl Fetcher {
         }
         way.look_at = (way.server != 0).then(|| Instant::now() + self.client.config.detour);
         Ok(route)
+    }
+
+    /// Looks at the others, when it is time to: one that stands in for another may never have what that one has by now.
+    fn look_around(&self, way: &mut Way) {
+        if way.look_at.is_some_and(|at| at <= Instant::now()) {
+            self.turn_away(way);
+        }
     }
 
     /// Goes to the next server: the log of this one ends below what another gave, or said that it has.

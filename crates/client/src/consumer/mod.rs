@@ -137,7 +137,8 @@ impl Consumer {
     ///
     /// Partitions that the topic gets later are not read by themselves:
     /// [`Client::topic_anew`](crate::Client::topic_anew) tells of them, and each is to be assigned, from
-    /// [`Start::Earliest`] to miss nothing.
+    /// [`Start::Earliest`] to miss nothing; one that was there before may be told late, as long as
+    /// [`Client::untold`](crate::Client::untold) names a server.
     ///
     /// # Panics
     /// Outside a tokio runtime.

@@ -16,8 +16,8 @@ use crate::Error;
 pub(super) struct Asked {
     /// Where it was asked to go on.
     pub(super) offset: Offset,
-    /// Below this no batch begins: where the answer before ended. Without one the first batch may begin below the
-    /// offset that was asked for.
+    /// Below this no batch begins: where the answer before ended that had any, or met the end of what is readable. Without one
+    /// the first batch may begin below the offset that was asked for.
     pub(super) floor: Offset,
     /// The epoch of what was read last.
     pub(super) epoch: Option<LeaderEpoch>,

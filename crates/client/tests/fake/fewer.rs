@@ -194,6 +194,33 @@ async fn partitions_that_the_first_server_lacks_are_told_by_the_others() {
     assert_eq!(told.partition_count(), 5);
 }
 
+/// A copy's part passed for the whole: that who has the rest had said nothing was told to nobody.
+#[tokio::test]
+async fn a_server_that_may_have_more_partitions_and_has_said_nothing_is_named() {
+    let copied = Copied::start().await;
+    let short = Duration::from_millis(200);
+    let untold = async |client: &Client| {
+        let told = client.topic_anew(&copied.topic).await.unwrap();
+        let untold = client.untold(&copied.topic).await;
+        (told.partition_count(), untold)
+    };
+    copied.set_away(true);
+    // Who owns all that is known has all there is.
+    let client = copied.connect_to_copy_first(short).await;
+    assert_eq!(untold(&client).await, (2, Vec::new()));
+
+    copied.follow();
+    let client = copied.connect_to_copy_first(short).await;
+    let whole = copied.whole.shared.to_string();
+    assert_eq!(untold(&client).await, (2, vec![whole]));
+    copied.set_away(false);
+    let told = async { while untold(&client).await != (4, Vec::new()) {} };
+    timeout(PATIENCE, told).await.unwrap();
+    // It has said it once.
+    copied.set_away(true);
+    assert_eq!(untold(&client).await, (4, Vec::new()));
+}
+
 /// A copy with two of the four partitions and a server that was asked once in vain: keys went by the two for minutes, and to
 /// other partitions from then on.
 #[tokio::test]

@@ -296,6 +296,50 @@ async fn a_base_offset_below_the_answer_before_is_reported() {
     }
 }
 
+/// Of whoever waits at the end nothing was read before, and no batch there begins below it.
+#[tokio::test]
+async fn a_base_offset_below_the_end_at_which_was_waited_is_reported() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Fetch(_) if seen.nth == 0 => Act::Hurry,
+        Request::Fetch(_) => Act::Tamper(|body| body[7] -= 1),
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Latest, End::Follow);
+    // What the first one brought is taken, so that there is room for more.
+    let asked_again = server.until(|server| server.count(Some(0), "Fetch") >= 2);
+    tokio::select! {
+        () = asked_again => {}
+        record = consumer.next() => panic!("{record:?}"),
+    }
+    // One answer brings both.
+    server.log(&topic, 0, |log| {
+        log.fill(Codec::None, &[1, 2, 3]);
+        log.fill(Codec::None, &[1, 2, 3]);
+    });
+    match timeout(PATIENCE, next_error(&mut consumer)).await.unwrap() {
+        Error::Damaged { offset: at, .. } => assert_eq!(at, offset(9)),
+        other => panic!("{other}"),
+    }
+}
+
+/// The batch that it lies in began below where the empty answer ended, and was told as damaged.
+#[tokio::test]
+async fn an_offset_within_a_batch_is_read_also_where_the_first_answer_was_empty() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Fetch(_) if seen.nth < 2 => Act::Empty,
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Offset(offset(4)), End::Follow);
+    for expected in 4..9 {
+        let received = timeout(PATIENCE, consumer.next()).await.unwrap();
+        assert_eq!(received.unwrap().unwrap().offset, offset(expected));
+    }
+}
+
 /// The server tells by it whether what is asked for follows what was read.
 #[tokio::test]
 async fn a_fetch_names_the_epoch_of_what_was_read_and_a_log_that_parted_from_it_is_reported() {

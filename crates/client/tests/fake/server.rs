@@ -40,6 +40,8 @@ pub(crate) enum Act {
     Later(Arc<Semaphore>),
     /// Served as if it were not to wait.
     Hurry,
+    /// A Fetch, answered as one that waits for more than there is.
+    Empty,
     /// Answered with bytes that are no frame.
     Garble,
     /// Answered as if it were another request.

@@ -130,6 +130,13 @@ impl One<'_> {
                     asked.max_wait_ms = 0;
                 }
             }
+            Act::Empty => {
+                let Request::Fetch(asked) = &request else {
+                    panic!("{} waits for nothing", request.kind());
+                };
+                self.fetch_nothing(asked);
+                return Then::GoOn;
+            }
             Act::Ignore => return Then::GoOn,
             Act::Cut => return Then::Close,
             Act::Garble => {
@@ -415,6 +422,18 @@ impl One<'_> {
                 return self.ok::<fetch::Request>(&head, &body);
             }
         }
+    }
+
+    fn fetch_nothing(&self, asked: &fetch::Request) {
+        let mut state = self.port.state.lock().unwrap();
+        let log = state.find(&asked.topic, asked.id, asked.partition).unwrap();
+        let (head, _) = log.fetch(asked.offset, 0).unwrap();
+        let head = fetch::Answer {
+            next: asked.offset,
+            ..head
+        };
+        drop(state);
+        self.ok::<fetch::Request>(&head, &[]);
     }
 
     /// Answers with an error, and aborts the run if it was a Produce that was not applied.

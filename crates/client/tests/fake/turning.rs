@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use corelog_client::protocol::error::ErrorCode;
+use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{PartitionId, Record, TopicName};
 use corelog_client::{
-    Client, ClientConfig, ConsumerConfig, End, ProducerConfig, Start, partition_of_key,
+    Client, ClientConfig, Consumer, ConsumerConfig, End, ProducerConfig, Start, partition_of_key,
 };
 use tokio::time::timeout;
 
 use crate::consuming::{P0, offset, three_batches};
+use crate::log::Log;
 use crate::server::{Act, Server};
-use crate::{config, record};
+use crate::{config, error, record};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -65,6 +68,81 @@ async fn who_follows_at_a_copy_while_the_first_server_is_away_goes_back_to_that(
     }
     home.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
     is_away.store(false, Ordering::Relaxed);
+    let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+    assert_eq!(record.unwrap().unwrap().offset, offset(9));
+}
+
+/// A copy that knows of no high watermark past its end, as one whose source was cut off, was asked again and again.
+#[tokio::test]
+async fn who_waits_at_a_copy_for_what_may_not_be_read_there_goes_back_to_the_first_server() {
+    let (servers, topic, is_away) = copied().await;
+    is_away.store(true, Ordering::Relaxed);
+    let [home, copy] = &servers;
+    copy.script(|seen| match seen.request {
+        Request::Fetch(asked) if asked.offset == offset(9) => {
+            Act::Refuse(error(ErrorCode::PastHighWatermark))
+        }
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&servers).await.consumer(short_polls());
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    for expected in 0..9 {
+        let record = consumer.next().await.unwrap().unwrap();
+        assert_eq!(record.offset, offset(expected));
+    }
+    home.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+    is_away.store(false, Ordering::Relaxed);
+    let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+    assert_eq!(record.unwrap().unwrap().offset, offset(9));
+}
+
+/// Waits, as a reader does, until a server was asked for records so often.
+async fn until_fetched(server: &Server, consumer: &mut Consumer, count: usize) {
+    tokio::select! {
+        () = server.until(|server| count <= server.count(Some(0), "Fetch")) => {}
+        record = consumer.next() => panic!("{record:?}"),
+    }
+}
+
+/// Only who had read a record before went back.
+#[tokio::test]
+async fn who_has_read_nothing_yet_at_a_copy_goes_back_to_the_first_server() {
+    for (start, first) in [
+        (Start::Earliest, 0),
+        (Start::Latest, 9),
+        (Start::LastN(0), 9),
+        (Start::Offset(offset(9)), 9),
+    ] {
+        let (servers, topic, is_away) = copied().await;
+        let [home, copy] = &servers;
+        if first == 0 {
+            let empty = |server: &Server| server.log(&topic, 0, |log| *log = Log::default());
+            servers.iter().for_each(empty);
+        }
+        is_away.store(true, Ordering::Relaxed);
+        let mut consumer = connect(&servers).await.consumer(short_polls());
+        consumer.assign(&topic, P0, start, End::Follow);
+        until_fetched(copy, &mut consumer, 1).await;
+        home.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+        is_away.store(false, Ordering::Relaxed);
+        let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+        assert_eq!(record.unwrap().unwrap().offset, offset(first), "{start:?}");
+    }
+}
+
+/// It is told of as out of range there, which is no reason to end where another one knows the place.
+#[tokio::test]
+async fn who_has_read_nothing_yet_and_finds_the_first_server_behind_goes_back_to_the_copy() {
+    let (servers, topic, is_away) = copied().await;
+    is_away.store(true, Ordering::Relaxed);
+    let [home, copy] = &servers;
+    home.log(&topic, 0, |log| log.cut(offset(6)));
+    let mut consumer = connect(&servers).await.consumer(short_polls());
+    consumer.assign(&topic, P0, Start::Offset(offset(9)), End::Follow);
+    until_fetched(copy, &mut consumer, 1).await;
+    is_away.store(false, Ordering::Relaxed);
+    until_fetched(home, &mut consumer, 1).await;
+    copy.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
     let record = timeout(PATIENCE, consumer.next()).await.unwrap();
     assert_eq!(record.unwrap().unwrap().offset, offset(9));
 }

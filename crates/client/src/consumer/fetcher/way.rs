@@ -19,6 +19,8 @@ pub(super) struct Way {
     pub(super) address: Option<Arc<str>>,
     /// The server that described the topic when the route was found.
     pub(super) server: usize,
+    /// The one that answered last, and so knew the place that is read.
+    pub(super) known_at: Option<usize>,
     /// When to look at the others again: that one stands in for those before it.
     pub(super) look_at: Option<Instant>,
     /// The topic that is being read; another one under its name is another log.
@@ -35,6 +37,11 @@ impl Way {
     pub(super) fn is_open(&self) -> bool {
         let route = self.route.as_ref();
         route.is_some_and(|route| !route.connection.is_closed())
+    }
+
+    /// If the place that is read is one that another server knew than the one that the route leads to.
+    pub(super) fn is_known_elsewhere(&self) -> bool {
+        self.known_at.is_some_and(|server| server != self.server)
     }
 
     /// As whom it goes.
