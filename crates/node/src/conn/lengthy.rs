@@ -9,7 +9,7 @@ use corelog_protocol::message::{
 };
 use corelog_record::{Offset, TopicName};
 
-use super::request::{Asked, told_by};
+use super::request::Asked;
 use super::tell;
 use super::untaken::{AnswerRoom, if_room, room_to_ask};
 use crate::catalog::Topic;
@@ -17,7 +17,7 @@ use crate::core::Core;
 use crate::failure::Failure;
 use crate::frame_id::FrameId;
 use crate::partition::SEALED_COUNT_MAX;
-use crate::router::Ask;
+use crate::router::{self, Ask};
 use crate::rt::{self, Work};
 
 /// Memory of what is told of a partition's segments at most, with its epochs.
@@ -46,7 +46,7 @@ impl Asked {
             false => SEGMENTS_BYTES_MAX,
         };
         self.at_length::<segments::Request>(bytes, async move {
-            told_by::<segments::Request>(&core, at, Ask::Segments { key, from }, frame).await
+            router::told(&core, at, Ask::Segments { key, from }, Some(frame)).await
         });
     }
 

@@ -13,6 +13,7 @@ use super::fetch::FetchFrom;
 use super::here::answer_here;
 use super::lane::ConnAcks;
 use super::message::{Answered, Ask, Told, What};
+use super::told::told;
 use crate::catalog::{Change, Topic};
 use crate::core::{Core, PartitionKey, Taken, Terms};
 use crate::failure::Failure;
@@ -29,6 +30,16 @@ pub(crate) enum Route {
     Here(PartitionKey),
     /// By another core of this node.
     Core(CoreId, PartitionKey),
+}
+
+impl Route {
+    /// The core that serves it, seen from `here`.
+    pub(crate) fn owner(self, here: &Core) -> (CoreId, PartitionKey) {
+        match self {
+            Self::Here(key) => (here.id, key),
+            Self::Core(owner, key) => (owner, key),
+        }
+    }
 }
 
 /// A Produce that is done by another core.
@@ -121,10 +132,7 @@ pub(crate) async fn take_at(
     name: Name,
     topics: Vec<Arc<Topic>>,
 ) -> Result<Vec<Taken>, Failure> {
-    match answer(core, at, Ask::TakeSnapshot { name, topics }, None).await? {
-        Told::Taken(taken) => Ok(taken),
-        _ => unreachable!("a snapshot was answered as something else"),
-    }
+    told(core, at, Ask::TakeSnapshot { name, topics }, None).await
 }
 
 /// Hears a follower, on the core that has its partition.
@@ -136,14 +144,8 @@ pub(crate) async fn hear(
     request: &FetchFrom<'_>,
     follower: fetch::Follower,
 ) -> Result<Hearing, Failure> {
-    let (at, key) = match request.route(core)? {
-        Route::Here(key) => (core.id, key),
-        Route::Core(owner, key) => (owner, key),
-    };
-    match answer(core, at, Ask::Hear { key, follower }, Some(request.frame)).await? {
-        Told::Heard(hearing) => Ok(hearing),
-        _ => unreachable!("a follower was answered as something else"),
-    }
+    let (at, key) = request.route(core)?.owner(core);
+    told(core, at, Ask::Hear { key, follower }, Some(request.frame)).await
 }
 
 /// Has another core take a change of the catalog, however long that takes.
