@@ -40,7 +40,5 @@ pub(crate) use message::Ask;
 pub(crate) use patience::Patience;
 pub(crate) use replica::{change_replica, check_promise, promise, take_over_replica};
 pub(crate) use room::{CONNECTION_BYTES_MAX, FETCH_BYTES_MAX, Room};
-pub(crate) use route::{
-    Away, Route, answer, apply_at, hear, produce_away, route, seek_of, take_at,
-};
+pub(crate) use route::{Away, Route, apply_at, hear, produce_away, route, seek_of, take_at};
 pub(crate) use told::{Picked, told};

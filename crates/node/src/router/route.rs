@@ -10,9 +10,8 @@ use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
 use corelog_storage::snapshot::Name;
 
 use super::fetch::FetchFrom;
-use super::here::answer_here;
 use super::lane::ConnAcks;
-use super::message::{Answered, Ask, Told, What};
+use super::message::{Ask, What};
 use super::told::told;
 use crate::catalog::{Change, Topic};
 use crate::core::{Core, PartitionKey, Taken, Terms};
@@ -101,27 +100,6 @@ pub(crate) fn produce_away(core: &Core, away: Away<'_>) -> Result<u64, Failure> 
     sent
 }
 
-/// Has a core do something, for a `frame` unless the node wants it, and tell what came of it.
-///
-/// # Errors
-/// What the client is told.
-pub(crate) async fn answer(
-    core: &Rc<Core>,
-    at: CoreId,
-    ask: Ask,
-    frame: Option<FrameId>,
-) -> Result<Told, Failure> {
-    if at == core.id {
-        return answer_here(core, ask).await;
-    }
-    let call = core.lanes.to(at).call(What::Ask(Box::new(ask)), frame);
-    count_hop(core, &call);
-    match call?.answered().await {
-        Answered::Told(told) => told,
-        _ => unreachable!("a question was answered as something else"),
-    }
-}
-
 /// Has a core take its part of a snapshot.
 ///
 /// # Errors
@@ -177,8 +155,7 @@ pub(super) async fn healed_at(
     if !error.is(ErrorCode::Damaged) {
         return Err(error);
     }
-    let healed = answer(core, owner, Ask::Heal { key, error }, Some(frame));
-    healed.await.map(drop)
+    told(core, owner, Ask::Heal { key, error }, Some(frame)).await
 }
 
 /// Counts a request that goes to another core, or is refused since there is no room on the way.

@@ -10,8 +10,9 @@ use corelog_protocol::message::{
 };
 use corelog_record::CoreId;
 
-use super::message::{Ask, Told};
-use super::route::answer;
+use super::here::answer_here;
+use super::message::{Answered, Ask, Told, What};
+use super::route::count_hop;
 use crate::core::{Core, Lent, Taken};
 use crate::failure::Failure;
 use crate::follow::Hearing;
@@ -23,7 +24,7 @@ pub(crate) trait Picked: Sized {
     fn pick(told: Told) -> Option<Self>;
 }
 
-/// Has a core do something, as [`answer`], and tell of it.
+/// Has a core do something, for a `frame` unless the node wants it, and tell what came of it.
 ///
 /// # Errors
 /// What the client is told.
@@ -36,15 +37,31 @@ pub(crate) async fn told<T: Picked>(
     ask: Ask,
     frame: Option<FrameId>,
 ) -> Result<T, Failure> {
-    let told = answer(core, at, ask, frame).await?;
-    match T::pick(told) {
+    match T::pick(answer(core, at, ask, frame).await?) {
         Some(picked) => Ok(picked),
         None => unreachable!("a question was answered as another one"),
     }
 }
 
+async fn answer(
+    core: &Rc<Core>,
+    at: CoreId,
+    ask: Ask,
+    frame: Option<FrameId>,
+) -> Result<Told, Failure> {
+    if at == core.id {
+        return answer_here(core, ask).await;
+    }
+    let call = core.lanes.to(at).call(What::Ask(Box::new(ask)), frame);
+    count_hop(core, &call);
+    match call?.answered().await {
+        Answered::Told(told) => told,
+        _ => unreachable!("a question was answered as something else"),
+    }
+}
+
 macro_rules! picked {
-    ($($of:ty: $told:pat => $picked:expr)+) => {$(
+    ($($of:ty: $told:pat => $picked:expr;)+) => {$(
         impl Picked for $of {
             fn pick(told: Told) -> Option<Self> {
                 match told {
@@ -57,30 +74,31 @@ macro_rules! picked {
 }
 
 picked! {
-    list_offsets::Answer: Told::Found(it) => it
-    truncate::Answer: Told::Truncated(it) => it
-    reopen_partition::Answer: Told::Reopened(it) => it
-    segments::Answer: Told::Segments(it) => *it
-    chain_at::Answer: Told::ChainAt(it) => it
-    Lent: Told::Lent(it) => it
-    Vec<describe_topic::Partition>: Told::Described(it) => it
-    create_topic::Answer: Told::Created(it) => it
-    alter_topic::Answer: Told::Altered(it) => it
-    delete_topic::Answer: Told::Deleted(it) => it
-    create_snapshot::Answer: Told::SnapshotCreated(it) => it
-    list_snapshots::Answer: Told::SnapshotsListed(it) => it
-    delete_snapshot::Answer: Told::SnapshotDeleted(it) => it
-    restore_topic::Answer: Told::Restoring(it) => it
-    restore_status::Answer: Told::Restored(it) => *it
-    Vec<scrub_topic::Partition>: Told::Scrubs(it) => it
-    Vec<Taken>: Told::Taken(it) => it
-    Hearing: Told::Heard(it) => it
-    Vec<replica_status::Partition>: Told::Replicas(it) => it
-    clone_topic::Answer: Told::Cloning(it) => it
-    forget_follower::Answer: Told::FollowerForgotten(it) => it
-    promote::Partition: Told::Promoted(it) => it
-    take_over::Answer: Told::TakenOver(it) => it
-    handover::Partition: Told::HandedOver(it) => it
-    rejoin::Partition: Told::Rejoined(it) => it
-    repair_topic::Partition: Told::Repaired(it) => *it
+    (): Told::Noted => ();
+    list_offsets::Answer: Told::Found(it) => it;
+    truncate::Answer: Told::Truncated(it) => it;
+    reopen_partition::Answer: Told::Reopened(it) => it;
+    segments::Answer: Told::Segments(it) => *it;
+    chain_at::Answer: Told::ChainAt(it) => it;
+    Lent: Told::Lent(it) => it;
+    Vec<describe_topic::Partition>: Told::Described(it) => it;
+    create_topic::Answer: Told::Created(it) => it;
+    alter_topic::Answer: Told::Altered(it) => it;
+    delete_topic::Answer: Told::Deleted(it) => it;
+    create_snapshot::Answer: Told::SnapshotCreated(it) => it;
+    list_snapshots::Answer: Told::SnapshotsListed(it) => it;
+    delete_snapshot::Answer: Told::SnapshotDeleted(it) => it;
+    restore_topic::Answer: Told::Restoring(it) => it;
+    restore_status::Answer: Told::Restored(it) => *it;
+    Vec<scrub_topic::Partition>: Told::Scrubs(it) => it;
+    Vec<Taken>: Told::Taken(it) => it;
+    Hearing: Told::Heard(it) => it;
+    Vec<replica_status::Partition>: Told::Replicas(it) => it;
+    clone_topic::Answer: Told::Cloning(it) => it;
+    forget_follower::Answer: Told::FollowerForgotten(it) => it;
+    promote::Partition: Told::Promoted(it) => it;
+    take_over::Answer: Told::TakenOver(it) => it;
+    handover::Partition: Told::HandedOver(it) => it;
+    rejoin::Partition: Told::Rejoined(it) => it;
+    repair_topic::Partition: Told::Repaired(it) => *it;
 }

@@ -111,7 +111,7 @@ async fn send_part(
                     offsets: offsets.clone(),
                 };
                 // If that core has no time for it, the next reader will tell.
-                let _ = router::answer(core, owner, told, None).await;
+                let _ = router::told::<()>(core, owner, told, None).await;
                 return Err(match is_midway {
                     true => Ended::Unread,
                     false => Ended::Failed(damaged(&part, &offsets)),
