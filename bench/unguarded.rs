@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = NodeConfig::new(&data_dir);
     config.listen = option("LISTEN")?.parse()?;
     config.cores = option("CORES")?.parse()?;
-    config.core.is_unguarded = true;
+    config.is_unguarded = true;
     let node = Node::start(config)?;
     let addresses = node.addresses();
     let cores: Vec<String> = addresses.cores.iter().map(ToString::to_string).collect();

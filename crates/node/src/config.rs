@@ -29,8 +29,9 @@ pub struct NodeConfig {
     pub cores: usize,
     /// Allows listening beyond loopback although nothing is authenticated.
     pub is_insecure: bool,
-    /// How each core is set up.
-    pub core: CoreOptions,
+    /// Without the heartbeats that guard cores against parking with runnable tasks: only to show what they cure.
+    #[cfg(feature = "testing")]
+    pub is_unguarded: bool,
     /// What the node refuses to go beyond.
     pub limits: NodeLimits,
     /// Bytes that the scrub reads in a second, over all cores; 0: none but what is asked for.
@@ -55,14 +56,6 @@ pub struct Advertise {
     /// The shared port as clients see it; core `i` is told as this + 1 + `i`. None: the ports
     /// the node listens on.
     pub port: Option<u16>,
-}
-
-/// How each core (executor) is set up.
-#[derive(Debug, Clone, Default)]
-pub struct CoreOptions {
-    /// Without the heartbeats that guard against parking with runnable tasks: only to show what they cure.
-    #[cfg(feature = "testing")]
-    pub is_unguarded: bool,
 }
 
 /// What the node refuses to go beyond; each limit answers with an error code, never with a hang.
@@ -99,7 +92,8 @@ impl NodeConfig {
             advertise: None,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             is_insecure: false,
-            core: CoreOptions::default(),
+            #[cfg(feature = "testing")]
+            is_unguarded: false,
             limits: NodeLimits::default(),
             scrub_rate: RATE_DEFAULT,
             transfer_rate: transfer::RATE_DEFAULT,

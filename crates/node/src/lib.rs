@@ -11,6 +11,7 @@
 //! catalog/    the topics: core 0 writes, every core knows
 //! transfer/   bulk bytes between nodes, on threads of their own
 //! metrics/    what a node counts and tells about itself
+//! names       other nodes, reached by their names
 //! frame_id    which frame something is done for, in the log
 //! failure     why a request failed, on its way to the client
 //! error       why a node did not start, or did not stop cleanly
@@ -35,6 +36,7 @@ mod error;
 mod failure;
 mod follow;
 mod frame_id;
+mod names;
 mod node;
 mod partition;
 mod rate;

@@ -8,15 +8,15 @@ use corelog_protocol::message::{Call, handover, promote, rejoin, repair_topic};
 use corelog_record::{PartitionId, TopicId, TopicName};
 
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure};
+use crate::failure::Failure;
 use crate::follow::check_addresses;
 use crate::frame_id::FrameId;
-use crate::router::{self, Ask, Told};
+use crate::router::{self, Ask, Picked};
 
 /// A request that is done for each of its partitions, and answered with what came of each.
 pub(super) trait Each: Call + 'static {
     /// What came of one partition.
-    type Part;
+    type Part: Picked;
 
     /// Whose partitions; none named means all.
     fn target(&self) -> (&TopicName, TopicId, Option<PartitionId>);
@@ -29,8 +29,6 @@ pub(super) trait Each: Call + 'static {
     }
     /// What the core of one is asked.
     fn ask(&self, key: PartitionKey) -> Ask;
-    /// What it told.
-    fn pick(told: Told) -> Option<Self::Part>;
     /// The answer, in the order of the partitions.
     fn answer(parts: Vec<Self::Part>) -> Self::Answer;
     /// If a partition that another request would be refused for is no matter when all are meant, and one of them is not.
@@ -64,11 +62,8 @@ pub(super) async fn each<R: Each>(
             topic: id,
             partition,
         };
-        match router::answer(core, owner, request.ask(key), Some(frame)).await {
-            Ok(told) => {
-                let other = || failure(ErrorCode::Internal, "something else was answered");
-                parts.push(R::pick(told).ok_or_else(other)?);
-            }
+        match router::told(core, owner, request.ask(key), Some(frame)).await {
+            Ok(part) => parts.push(part),
             Err(error) => {
                 let error = Box::new(error.of(format_args!("{name}/{partition}")));
                 if one.is_some() || !R::passes_over(&error) {
@@ -97,13 +92,6 @@ impl Each for promote::Request {
             key,
             accept_loss: self.accept_loss,
             is_named: self.partition.is_some(),
-        }
-    }
-
-    fn pick(told: Told) -> Option<promote::Partition> {
-        match told {
-            Told::Promoted(part) => Some(part),
-            _ => None,
         }
     }
 
@@ -137,13 +125,6 @@ impl Each for handover::Request {
         }
     }
 
-    fn pick(told: Told) -> Option<handover::Partition> {
-        match told {
-            Told::HandedOver(part) => Some(part),
-            _ => None,
-        }
-    }
-
     fn answer(partitions: Vec<handover::Partition>) -> handover::Answer {
         handover::Answer { partitions }
     }
@@ -164,13 +145,6 @@ impl Each for repair_topic::Request {
         Ask::Repair {
             key,
             from: self.from.clone(),
-        }
-    }
-
-    fn pick(told: Told) -> Option<repair_topic::Partition> {
-        match told {
-            Told::Repaired(part) => Some(*part),
-            _ => None,
         }
     }
 
@@ -195,13 +169,6 @@ impl Each for rejoin::Request {
             topic: self.topic.clone(),
             key,
             to: self.to.clone(),
-        }
-    }
-
-    fn pick(told: Told) -> Option<rejoin::Partition> {
-        match told {
-            Told::Rejoined(part) => Some(part),
-            _ => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Answers that may be long. Cores build their parts faster than this one encodes them: room for all of an answer is
 //! taken before any of them is asked.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use corelog_protocol::message::{
 };
 use corelog_record::{Offset, TopicName};
 
-use super::request::{Asked, told_by};
+use super::request::Asked;
 use super::tell;
 use super::untaken::{AnswerRoom, if_room, room_to_ask};
 use crate::catalog::Topic;
@@ -17,17 +18,15 @@ use crate::core::Core;
 use crate::failure::Failure;
 use crate::frame_id::FrameId;
 use crate::partition::SEALED_COUNT_MAX;
-use crate::router::Ask;
+use crate::router::{self, Ask};
 use crate::rt::{self, Work};
 
 /// Memory of what is told of a partition's segments at most, with its epochs.
 const SEGMENTS_BYTES_MAX: usize = SEALED_COUNT_MAX * size_of::<segments::Sealed>() + (64 << 10);
 /// Memory that a partition's names and the like take beside what is told of it.
 const NAMES_BYTES: usize = 128;
-/// Topics that a Metadata may name without waiting for room: as many as a peer asks for at once.
-const NAMED_FEW: usize = 500;
-/// Partitions of a topic that is told of likewise.
-const PARTITIONS_FEW: usize = 64;
+/// What takes no more than this needs no room.
+const FEW_BYTES: usize = 64 << 10;
 /// Bytes that are told of the scrub of a partition, but for its damage.
 const SCRUB_BYTES: usize = 128;
 
@@ -46,7 +45,7 @@ impl Asked {
             false => SEGMENTS_BYTES_MAX,
         };
         self.at_length::<segments::Request>(bytes, async move {
-            told_by::<segments::Request>(&core, at, Ask::Segments { key, from }, frame).await
+            router::told(&core, at, Ask::Segments { key, from }, Some(frame)).await
         });
     }
 
@@ -126,30 +125,35 @@ impl Asked {
     }
 }
 
-/// Memory of an answer that tells of these topics, or all: of a few, which is made in one go, 0.
+/// Memory of an answer that tells of these topics, or all, as far as it needs room.
 fn metadata_bytes(core: &Core, names: Option<&[TopicName]>) -> usize {
     const TOPIC_BYTES: usize = size_of::<metadata::Topic>() + NAMES_BYTES;
     const PARTITION_BYTES: usize = size_of::<metadata::Partition>() + NAMES_BYTES;
     const ERROR_BYTES: usize = size_of::<metadata::TopicError>() + 2 * NAMES_BYTES;
-    let named = names.map_or(0, <[TopicName]>::len);
-    if names.is_some() && named <= NAMED_FEW {
-        return 0;
-    }
     let routes = core.routes.borrow();
     let of_topic = |topic: &Arc<Topic>| TOPIC_BYTES + topic.owners.len() * PARTITION_BYTES;
-    named * ERROR_BYTES + routes.topics().map(of_topic).sum::<usize>()
+    let of_name = |name| routes.topic(name).map_or(ERROR_BYTES, of_topic);
+    unless_few(match names {
+        None => routes.topics().map(of_topic).sum(),
+        // Each once, as they are told.
+        Some(names) => BTreeSet::from_iter(names).into_iter().map(of_name).sum(),
+    })
 }
 
-/// Memory of an answer that tells a `Row` of each partition of a topic. Also this core tells of them by and by: others
+/// Memory of an answer that tells a `Row` of each partition of a topic, likewise. Also this core tells of them by and by: others
 /// begin meanwhile.
 fn bytes_of<Row>(core: &Core, topic: &TopicName) -> usize {
     let routes = core.routes.borrow();
     let partitions = routes.topic(topic).map_or(0, |topic| topic.owners.len());
-    if partitions <= PARTITIONS_FEW {
-        return 0;
-    }
     // What grows by and by takes up to twice as much.
-    partitions * (2 * size_of::<Row>() + NAMES_BYTES)
+    unless_few(partitions * (2 * size_of::<Row>() + NAMES_BYTES))
+}
+
+fn unless_few(bytes: usize) -> usize {
+    match bytes <= FEW_BYTES {
+        true => 0,
+        false => bytes,
+    }
 }
 
 /// Has a topic scrubbed, or tells how far that is, if there is room for the answer: where it only asks
@@ -195,16 +199,28 @@ mod tests {
         });
     }
 
+    /// Up to 500 names needed no room, whatever the topics had: a hundred that are named take as much as all.
     #[test]
-    fn what_is_told_of_many_topics_has_its_room_and_of_a_few_needs_none() {
+    fn what_is_told_of_many_topics_or_partitions_has_its_room_and_of_a_few_needs_none() {
         with_core(|core| async move {
-            let (topic, _) = topic(1);
-            let names = vec![topic.name.clone(); NAMED_FEW + 1];
-            core.routes.borrow_mut().put(topic);
-            let few = &names[..NAMED_FEW];
-            assert_eq!(metadata_bytes(&core, Some(few)), 0);
-            assert!(metadata_bytes(&core, Some(&names)) > 0);
-            assert!(metadata_bytes(&core, None) > 0);
+            let bytes_of = |names: Option<&[TopicName]>| metadata_bytes(&core, names);
+            let put = |topic: Topic| core.routes.borrow_mut().put(Arc::new(topic));
+            let small = Arc::unwrap_or_clone(topic(1).0);
+            let few = vec![small.name.clone(); 501];
+            put(small);
+            assert_eq!(bytes_of(Some(&few)), 0, "one, named often");
+            assert_eq!(bytes_of(None), 0);
+            let unknown = |number| TopicName::new(&format!("unknown-{number}")).unwrap();
+            let unknown: Vec<_> = (0..501).map(unknown).collect();
+            assert!(bytes_of(Some(&unknown)) > 0, "each has an error");
+            let mut large = Arc::unwrap_or_clone(topic(2).0);
+            large.owners = vec![core.id; 4_096];
+            let named = [large.name.clone()];
+            put(large);
+            assert_eq!(bytes_of(Some(&few)), 0);
+            let row = size_of::<metadata::Partition>();
+            assert!(bytes_of(Some(&named)) > 4_096 * row);
+            assert!(bytes_of(None) > bytes_of(Some(&named)));
         });
     }
 }

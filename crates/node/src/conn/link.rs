@@ -140,14 +140,10 @@ impl Link {
 
     /// All answers to a request of so many bytes were sent by others.
     pub(super) fn answered(&self, frame_bytes: usize) {
-        let InFlight { requests, bytes } = self.in_flight.get();
-        self.in_flight.set(InFlight {
-            requests: requests - 1,
-            bytes: bytes - frame_bytes,
+        self.leave(InFlight {
+            requests: 1,
+            bytes: frame_bytes,
         });
-        sub(&self.core.counters.in_flight_requests, 1);
-        self.note_answered();
-        self.left.notify();
         self.to_send.notify();
     }
 
@@ -225,13 +221,6 @@ impl Link {
         self.out.borrow().held_with(sending)
     }
 
-    /// When it was idle last, which matters if that has a limit.
-    fn note_answered(&self) {
-        if !self.core.shared.limits.idle_timeout.is_zero() {
-            self.answered_at.set(rt::now());
-        }
-    }
-
     /// What was taken was sent, or never will be.
     pub(super) fn sent(&self, mut out: Out) {
         out.chunks.clear();
@@ -243,15 +232,25 @@ impl Link {
         left.answer_bytes -= out.answer_bytes;
         drop(left);
         self.core.release_answer(out.answer_bytes);
+        self.leave(InFlight {
+            requests: out.answers,
+            bytes: out.bytes,
+        });
+    }
+
+    /// So much is in flight no more.
+    fn leave(&self, gone: InFlight) {
         let InFlight { requests, bytes } = self.in_flight.get();
-        let requests = requests - out.answers;
+        let requests = requests - gone.requests;
         self.in_flight.set(InFlight {
             requests,
-            bytes: bytes - out.bytes,
+            bytes: bytes - gone.bytes,
         });
-        sub(&self.core.counters.in_flight_requests, out.answers as u64);
-        if requests == 0 {
-            self.note_answered();
+        let answers = gone.requests as u64;
+        sub(&self.core.counters.in_flight_requests, answers);
+        // When it was idle last matters if that has a limit.
+        if requests == 0 && !self.core.shared.limits.idle_timeout.is_zero() {
+            self.answered_at.set(rt::now());
         }
         self.left.notify();
     }

@@ -11,7 +11,6 @@
 //! reader    the task that takes frames, in order
 //! request   what is done with each kind of request
 //! produce   the requests that most of the work is: what is appended, here or by another core
-//! picked    which of a core's answers belongs to which request
 //! copy      a request whose answers a thread sends from files
 //! each      requests about one partition or all of a topic
 //! lengthy   answers that may be long, and have their room before they are made
@@ -36,7 +35,6 @@ mod lengthy;
 mod link;
 mod out;
 mod per_address;
-mod picked;
 mod produce;
 mod reader;
 mod receive;

@@ -18,17 +18,16 @@ use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
 
 use super::each::{Each, each};
 use super::link::Link;
-use super::picked::Picked;
 use super::produce::produce;
 use super::reader::close_with;
 use super::tell;
-use crate::core::{Core, PartitionKey};
+use crate::core::PartitionKey;
 use crate::failure::{Failure, failure};
 use crate::follow::Hearing;
 use crate::frame_id::FrameId;
 use crate::metrics::count_numbered;
 use crate::partition::Appetite;
-use crate::router::{self, Ask, Asker, FetchFrom, Route};
+use crate::router::{self, Ask, Asker, FetchFrom, Picked};
 use crate::rt::{self, Permit, Work};
 
 /// A partition as a request names it.
@@ -213,7 +212,11 @@ impl Asked {
     }
 
     /// Has the core that owns a partition tell something, unless the connection dies first.
-    fn of_owner<R: Picked>(self, target: &Target, ask: impl FnOnce(PartitionKey) -> Ask) {
+    fn of_owner<R: Call<Answer: Picked> + 'static>(
+        self,
+        target: &Target,
+        ask: impl FnOnce(PartitionKey) -> Ask,
+    ) {
         let Some((at, key)) = self.owner::<R>(target) else {
             return;
         };
@@ -221,7 +224,7 @@ impl Asked {
         rt::spawn(async move {
             let _work = rt::outstanding(Work::Request);
             let link = &self.link;
-            let told = Box::pin(told_by::<R>(&link.core, at, ask, self.frame()));
+            let told = Box::pin(router::told(&link.core, at, ask, Some(self.frame())));
             if let Some(told) = link.alive(told).await {
                 self.told::<R>(told);
             }
@@ -230,7 +233,11 @@ impl Asked {
     }
 
     /// Has the core that owns a partition do it.
-    fn by_owner<R: Picked>(self, target: &Target, ask: impl FnOnce(PartitionKey) -> Ask) {
+    fn by_owner<R: Call<Answer: Picked> + 'static>(
+        self,
+        target: &Target,
+        ask: impl FnOnce(PartitionKey) -> Ask,
+    ) {
         if let Some((at, key)) = self.owner::<R>(target) {
             self.by_core::<R>(at, ask(key));
         }
@@ -242,14 +249,9 @@ impl Asked {
         (topic, id, partition): &Target,
     ) -> Option<(CoreId, PartitionKey)> {
         let core = &self.link.core;
-        match router::route(core, topic, *id, *partition) {
-            Ok(Route::Here(key)) => Some((core.id, key)),
-            Ok(Route::Core(owner, key)) => Some((owner, key)),
-            Err(error) => {
-                self.told::<R>(Err(error));
-                None
-            }
-        }
+        let routed = router::route(core, topic, *id, *partition);
+        let routed = routed.map_err(|error| self.told::<R>(Err(error)));
+        Some(routed.ok()?.owner(core))
     }
 
     /// Has the cores of one partition, or of all, do it; it is done even if the connection dies.
@@ -263,16 +265,16 @@ impl Asked {
     }
 
     /// Has the core that writes the catalog do it.
-    fn by_catalog<R: Picked>(self, ask: Ask) {
+    fn by_catalog<R: Call<Answer: Picked> + 'static>(self, ask: Ask) {
         self.by_core::<R>(CoreId::new(0), ask);
     }
 
     /// Has a core do it; it is done even if the connection dies meanwhile.
-    fn by_core<R: Picked>(self, at: CoreId, ask: Ask) {
+    fn by_core<R: Call<Answer: Picked> + 'static>(self, at: CoreId, ask: Ask) {
         let Some(kept) = self.kept::<R>() else { return };
         rt::spawn(async move {
             let _held = (rt::outstanding(Work::Request), kept);
-            self.told::<R>(told_by::<R>(&self.link.core, at, ask, self.frame()).await);
+            self.told::<R>(router::told(&self.link.core, at, ask, Some(self.frame())).await);
         })
         .detach();
     }
@@ -283,18 +285,6 @@ impl Asked {
         let kept = self.link.intake.keep(self.frame_bytes);
         kept.map_err(|error| self.told::<R>(Err(error))).ok()
     }
-}
-
-/// What a core answers to a request.
-pub(super) async fn told_by<R: Picked>(
-    core: &Rc<Core>,
-    at: CoreId,
-    ask: Ask,
-    frame: FrameId,
-) -> Result<R::Answer, Failure> {
-    let told = router::answer(core, at, ask, Some(frame)).await?;
-    let other = || failure(ErrorCode::Internal, "something else was answered");
-    R::pick(told).ok_or_else(other)
 }
 
 async fn fetch(asked: Asked, request: fetch::Request) {

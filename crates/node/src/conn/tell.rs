@@ -13,9 +13,9 @@ use corelog_record::{CoreId, TopicName};
 use super::link::Link;
 use crate::catalog::Topic;
 use crate::core::Core;
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, failure_with};
 use crate::frame_id::FrameId;
-use crate::router::{self, Ask, Told};
+use crate::router::{self, Ask, Picked};
 use crate::rt;
 
 /// Topics that are told in one go.
@@ -157,16 +157,8 @@ pub(super) async fn describe(
 ) -> Result<describe_topic::Answer, Failure> {
     let topic = Rc::new(core.routes.borrow().topic_there(name)?.clone());
     let ask = || Ask::Describe { topic: topic.id };
-    let mut partitions = gather(
-        (core, frame),
-        topic.owners.clone(),
-        ask,
-        |told| match told {
-            Told::Described(described) => Some(described),
-            _ => None,
-        },
-    )
-    .await?;
+    let asked = topic.owners.clone();
+    let mut partitions: Vec<describe_topic::Partition> = gather((core, frame), asked, ask).await?;
     partitions.sort_by_key(|partition| partition.id);
     let settings = topic.settings.clone();
     Ok(describe_topic::Answer {
@@ -197,11 +189,7 @@ pub(super) async fn scrub(
         partition: request.partition,
         is_start: request.start,
     };
-    let mut partitions = gather((core, frame), owners, ask, |told| match told {
-        Told::Scrubs(scrubs) => Some(scrubs),
-        _ => None,
-    })
-    .await?;
+    let mut partitions: Vec<scrub_topic::Partition> = gather((core, frame), owners, ask).await?;
     partitions.sort_by_key(|partition| partition.id);
     Ok(scrub_topic::Answer { partitions })
 }
@@ -232,11 +220,7 @@ pub(super) async fn replicas(
         topic: id,
         partition: request.partition,
     };
-    let mut partitions = gather((core, frame), owners, ask, |told| match told {
-        Told::Replicas(replicas) => Some(replicas),
-        _ => None,
-    })
-    .await?;
+    let mut partitions: Vec<replica_status::Partition> = gather((core, frame), owners, ask).await?;
     partitions.sort_by_key(|partition| partition.id);
     Ok(replica_status::Answer { id, partitions })
 }
@@ -246,15 +230,16 @@ async fn gather<T>(
     (core, frame): (&Rc<Core>, FrameId),
     mut owners: Vec<CoreId>,
     ask: impl Fn() -> Ask,
-    pick: impl Fn(Told) -> Option<Vec<T>>,
-) -> Result<Vec<T>, Failure> {
+) -> Result<Vec<T>, Failure>
+where
+    Vec<T>: Picked,
+{
     owners.sort_unstable();
     owners.dedup();
     let mut gathered = Vec::new();
     for at in owners {
-        let told = router::answer(core, at, ask(), Some(frame)).await?;
-        let other = || failure(ErrorCode::Internal, "something else was told");
-        gathered.extend(pick(told).ok_or_else(other)?);
+        let told: Vec<T> = router::told(core, at, ask(), Some(frame)).await?;
+        gathered.extend(told);
     }
     Ok(gathered)
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use corelog_protocol::limits;
 
 use crate::failure::{Failure, invalid};
+use crate::names::host_of;
 
 /// Checks the addresses of nodes that a request names in `field`, as many as may be.
 ///
@@ -28,11 +29,6 @@ pub(super) fn is_address(address: &str) -> bool {
     let is_named = |c: char| c.is_ascii_alphanumeric() || "-_.:[]%".contains(c);
     let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
     is_short && !host.is_empty() && host.chars().all(is_named) && is_port
-}
-
-/// The host of `host:port`.
-pub(super) fn host_of(address: &str) -> Option<&str> {
-    address.rsplit_once(':').map(|(host, _)| host)
 }
 
 /// If the node at `source` may be asked at an address that it told as well: a name that is not the one it was

@@ -314,7 +314,7 @@ impl Core {
         };
         let core = Rc::clone(self);
         rt::spawn_background(async move {
-            if let Err(error) = router::answer(&core, CoreId::new(0), ask, None).await {
+            if let Err(error) = router::told::<()>(&core, CoreId::new(0), ask, None).await {
                 let error = error.message;
                 tracing::debug!(error, "a follower's address is written down later");
             }

@@ -50,9 +50,7 @@ impl Hands {
             .for_each(|change| change.is_follower_due.set(true));
         change.is_some()
     }
-}
 
-impl Hands {
     /// Calls off what changes a partition's owner, if anything does, and says `why`; that takes a while.
     pub(super) fn call_off(&self, key: PartitionKey, why: Failure) {
         let changing = self.changing.borrow();

@@ -12,12 +12,10 @@ use corelog_protocol::{answer, request};
 use corelog_record::NodeId;
 
 use super::incoming::{Incoming, READ_BYTES};
-use super::names::look_up;
 use crate::failure::{Failure, failure, failure_with, said_by};
+use crate::names::{self, REACH_TIMEOUT};
 use crate::rt::{self, Conn, Notify, Permit, ReadHalf, Semaphore, WriteHalf};
 
-/// How long looking up the name, connecting and saying Hello may take, all together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the other side may take nothing of what is sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -79,10 +77,12 @@ impl Line {
         client: String,
         room: Semaphore,
     ) -> Result<Self, Failure> {
-        let deadline = rt::now() + CONNECT_TIMEOUT;
-        let reached = rt::timeout(CONNECT_TIMEOUT, reach(address)).await;
-        let reached = reached.unwrap_or_else(|| Err("it was not reached in time".to_owned()));
-        let conn = reached.map_err(|why| unavailable(address, &why))?;
+        let deadline = rt::now() + REACH_TIMEOUT;
+        let reach = names::reach(address, deadline, rt::sleep, Conn::connect);
+        let conn = match rt::timeout(REACH_TIMEOUT, reach).await {
+            Some(reached) => reached.map_err(|why| unavailable(address, &why.to_string()))?,
+            None => return Err(unavailable(address, "it was not reached in time")),
+        };
         let (reader, mut writer) = conn.split();
         writer.set_timeout(Some(WRITE_TIMEOUT));
         let shared = Rc::new(Shared {
@@ -280,19 +280,6 @@ async fn call<R: Call>(
         Ok(Err(error)) => Err(Box::new(error)),
         Err(error) => Err(shared.unavailable(&error.to_string())),
     }
-}
-
-async fn reach(address: &str) -> Result<Conn, String> {
-    let addresses = look_up(address).await?;
-    let share = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-    let mut why = "the name has no address".to_owned();
-    for address in addresses {
-        match Conn::connect(address, CONNECT_TIMEOUT / share).await {
-            Ok(conn) => return Ok(conn),
-            Err(error) => why = error.to_string(),
-        }
-    }
-    Err(why)
 }
 
 /// Reads answers until the connection ends. Behind what the other side says of why it closes it, there may be some yet: the

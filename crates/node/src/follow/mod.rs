@@ -5,7 +5,6 @@
 //! line      a connection of this core to another node
 //! incoming  what comes over it, as frames
 //! lines     these connections, each shared by a number of partitions
-//! names     where other nodes are, looked up
 //! places    where a source has the partitions of a topic
 //! followings which partitions follow, each by a task of its own
 //! task      the life of a follower: from what it has to what its source has, and on
@@ -64,7 +63,6 @@ mod lately;
 mod line;
 mod lineage;
 mod lines;
-mod names;
 mod outranked;
 mod ownership;
 mod pause;

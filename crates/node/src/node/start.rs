@@ -221,7 +221,7 @@ impl Cores {
             let mut core = CoreConfig::new(usize::from(number), format!("core-{number}"));
             core.io_memory_bytes = io_memory_bytes;
             #[cfg(feature = "testing")]
-            if config.core.is_unguarded {
+            if config.is_unguarded {
                 core = core.without_guard();
             }
             match rt::spawn_core(&core, move || control::live(parts)) {

@@ -50,9 +50,6 @@ impl<D: Dir> Partition<D> {
         now: Timestamp,
         effects: &mut Effects<D>,
     ) {
-        if self.is_closing {
-            return effects.refuse(token, Refusal::Closing);
-        }
         let appended = self.log.append_copied(batches, segment_base, now);
         self.appended(token, appended, Level::Durable, effects);
     }
@@ -64,9 +61,6 @@ impl<D: Dir> Partition<D> {
         now: Now,
         effects: &mut Effects<D>,
     ) {
-        if self.is_closing {
-            return effects.refuse(token, Refusal::Closing);
-        }
         if self.log.is_fenced() {
             return effects.refuse(token, Refusal::Fenced);
         }

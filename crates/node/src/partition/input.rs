@@ -149,3 +149,19 @@ pub(crate) enum Input<'a, D: Dir> {
     /// The partition goes away or stops: whoever is parked is to look again.
     Close,
 }
+
+impl<D: Dir> Input<'_, D> {
+    /// Who asks for what a partition that is closing does not begin any more.
+    pub(super) fn newcomer(&self) -> Option<Token> {
+        match self {
+            Self::Produce { token, .. }
+            | Self::Copy { token, .. }
+            | Self::Change { token, .. }
+            | Self::Fetch { token, .. }
+            | Self::Truncate { token, .. }
+            | Self::TakeSnapshot { token, .. }
+            | Self::Scrub { token, .. } => Some(*token),
+            _ => None,
+        }
+    }
+}

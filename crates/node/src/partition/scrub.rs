@@ -18,9 +18,6 @@ impl<D: Dir> Partition<D> {
         now: Timestamp,
         effects: &mut Effects<D>,
     ) {
-        if self.is_closing {
-            return effects.refuse(token, Refusal::Closing);
-        }
         match self.log.plan_scrub(now, bytes_max) {
             Ok(plan) => effects.answer(
                 token,

@@ -29,9 +29,6 @@ impl<D: Dir> Partition<D> {
         now: Now,
         effects: &mut Effects<D>,
     ) {
-        if self.is_closing {
-            return effects.refuse(token, Refusal::Closing);
-        }
         if self.taking.is_some() {
             return effects.refuse(token, Refusal::Busy);
         }

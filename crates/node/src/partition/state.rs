@@ -67,6 +67,11 @@ impl<D: Dir> Partition<D> {
         effects: &mut Effects<D>,
     ) {
         let now = now.into();
+        if self.is_closing
+            && let Some(token) = input.newcomer()
+        {
+            return effects.refuse(token, Refusal::Closing);
+        }
         match input {
             Input::Produce {
                 token,
@@ -179,9 +184,6 @@ impl<D: Dir> Partition<D> {
             high_watermark,
             ..
         } = self.bounds;
-        if self.is_closing {
-            return effects.refuse(token, Refusal::Closing);
-        }
         let valid = log_start..high_watermark;
         let lowest = match appetite.is_replica {
             true => self.log.floor_place().offset,

@@ -90,10 +90,7 @@ impl<D: Dir> Partition<D> {
         now: Now,
         effects: &mut Effects<D>,
     ) {
-        // Neither starts a chore any more: waiting would be for ever.
-        if self.is_closing {
-            return effects.refuse(token, Refusal::Closing);
-        }
+        // It starts no chore any more: waiting would be for ever.
         if self.log.is_fenced() {
             return effects.refuse(token, Refusal::Fenced);
         }

@@ -128,14 +128,14 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
         } => {
             let (admin, place) = (core.admin()?, (&topic, key.topic, key.partition));
             admin.change_replica(place, given_at, change).await?;
-            Ok(Told::Applied)
+            Ok(Told::Noted)
         }
         Ask::TakeSnapshot { name, topics } => {
             core.take_snapshot(&name, &topics).await.map(Told::Taken)
         }
         Ask::Apply(change) => {
             core.apply(change).await;
-            Ok(Told::Applied)
+            Ok(Told::Noted)
         }
     }
 }

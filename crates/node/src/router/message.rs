@@ -192,6 +192,7 @@ pub(crate) enum Told {
     Segments(Box<segments::Answer>),
     ChainAt(chain_at::Answer),
     Lent(Lent),
+    /// It is done.
     Noted,
     Described(Vec<describe_topic::Partition>),
     Created(create_topic::Answer),
@@ -213,7 +214,6 @@ pub(crate) enum Told {
     HandedOver(handover::Partition),
     Rejoined(rejoin::Partition),
     Repaired(Box<repair_topic::Partition>),
-    Applied,
 }
 
 /// A reply on its way back.

@@ -4,6 +4,7 @@
 //! route      Here, another core, another node; the same questions whichever it is
 //! fetch      fetches, wherever the partition is
 //! replica    what core 0 is asked of partitions as replicas
+//! told       asking a core, and taking the one answer that it can give
 //! here       what this core does for whoever asks
 //! message    what travels between cores
 //! lane       this core's end of the way to another core: credit, what is outstanding
@@ -30,14 +31,14 @@ mod recent;
 mod replica;
 mod room;
 mod route;
+mod told;
 
 pub(crate) use fetch::{Asker, Batches, FetchFrom, fetch};
 pub(crate) use inbox::start_inboxes;
 pub(crate) use lane::{ConnAcks, LaneEnds, Lanes, Tag, connect};
-pub(crate) use message::{Ask, Told};
+pub(crate) use message::Ask;
 pub(crate) use patience::Patience;
 pub(crate) use replica::{change_replica, check_promise, promise, take_over_replica};
 pub(crate) use room::{CONNECTION_BYTES_MAX, FETCH_BYTES_MAX, Room};
-pub(crate) use route::{
-    Away, Route, answer, apply_at, hear, produce_away, route, seek_of, take_at,
-};
+pub(crate) use route::{Away, Route, apply_at, hear, produce_away, route, seek_of, take_at};
+pub(crate) use told::{Picked, told};

@@ -8,7 +8,7 @@ use futures_lite::FutureExt;
 use futures_lite::future::BoxedLocal;
 
 use super::message::Ask;
-use super::route::answer;
+use super::told::told;
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 
@@ -73,5 +73,5 @@ pub(crate) fn check_promise(
 /// Boxed: what is asked here is asked in the course of other answers.
 fn noted(core: &Rc<Core>, ask: Ask) -> BoxedLocal<Result<(), Failure>> {
     let core = Rc::clone(core);
-    async move { answer(&core, CoreId::new(0), ask, None).await.map(drop) }.boxed_local()
+    async move { told(&core, CoreId::new(0), ask, None).await }.boxed_local()
 }

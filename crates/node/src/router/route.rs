@@ -10,9 +10,9 @@ use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
 use corelog_storage::snapshot::Name;
 
 use super::fetch::FetchFrom;
-use super::here::answer_here;
 use super::lane::ConnAcks;
-use super::message::{Answered, Ask, Told, What};
+use super::message::{Ask, What};
+use super::told::told;
 use crate::catalog::{Change, Topic};
 use crate::core::{Core, PartitionKey, Taken, Terms};
 use crate::failure::Failure;
@@ -29,6 +29,16 @@ pub(crate) enum Route {
     Here(PartitionKey),
     /// By another core of this node.
     Core(CoreId, PartitionKey),
+}
+
+impl Route {
+    /// The core that serves it, seen from `here`.
+    pub(crate) fn owner(self, here: &Core) -> (CoreId, PartitionKey) {
+        match self {
+            Self::Here(key) => (here.id, key),
+            Self::Core(owner, key) => (owner, key),
+        }
+    }
 }
 
 /// A Produce that is done by another core.
@@ -90,27 +100,6 @@ pub(crate) fn produce_away(core: &Core, away: Away<'_>) -> Result<u64, Failure> 
     sent
 }
 
-/// Has a core do something, for a `frame` unless the node wants it, and tell what came of it.
-///
-/// # Errors
-/// What the client is told.
-pub(crate) async fn answer(
-    core: &Rc<Core>,
-    at: CoreId,
-    ask: Ask,
-    frame: Option<FrameId>,
-) -> Result<Told, Failure> {
-    if at == core.id {
-        return answer_here(core, ask).await;
-    }
-    let call = core.lanes.to(at).call(What::Ask(Box::new(ask)), frame);
-    count_hop(core, &call);
-    match call?.answered().await {
-        Answered::Told(told) => told,
-        _ => unreachable!("a question was answered as something else"),
-    }
-}
-
 /// Has a core take its part of a snapshot.
 ///
 /// # Errors
@@ -121,10 +110,7 @@ pub(crate) async fn take_at(
     name: Name,
     topics: Vec<Arc<Topic>>,
 ) -> Result<Vec<Taken>, Failure> {
-    match answer(core, at, Ask::TakeSnapshot { name, topics }, None).await? {
-        Told::Taken(taken) => Ok(taken),
-        _ => unreachable!("a snapshot was answered as something else"),
-    }
+    told(core, at, Ask::TakeSnapshot { name, topics }, None).await
 }
 
 /// Hears a follower, on the core that has its partition.
@@ -136,14 +122,8 @@ pub(crate) async fn hear(
     request: &FetchFrom<'_>,
     follower: fetch::Follower,
 ) -> Result<Hearing, Failure> {
-    let (at, key) = match request.route(core)? {
-        Route::Here(key) => (core.id, key),
-        Route::Core(owner, key) => (owner, key),
-    };
-    match answer(core, at, Ask::Hear { key, follower }, Some(request.frame)).await? {
-        Told::Heard(hearing) => Ok(hearing),
-        _ => unreachable!("a follower was answered as something else"),
-    }
+    let (at, key) = request.route(core)?.owner(core);
+    told(core, at, Ask::Hear { key, follower }, Some(request.frame)).await
 }
 
 /// Has another core take a change of the catalog, however long that takes.
@@ -175,8 +155,7 @@ pub(super) async fn healed_at(
     if !error.is(ErrorCode::Damaged) {
         return Err(error);
     }
-    let healed = answer(core, owner, Ask::Heal { key, error }, Some(frame));
-    healed.await.map(drop)
+    told(core, owner, Ask::Heal { key, error }, Some(frame)).await
 }
 
 /// Counts a request that goes to another core, or is refused since there is no room on the way.

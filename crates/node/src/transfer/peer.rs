@@ -1,7 +1,8 @@
 //! A connection to another node that carries bulk bytes, of a thread that may wait.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorBody;
@@ -10,8 +11,10 @@ use corelog_protocol::frame::{
 };
 use corelog_protocol::message::{Call, copy_segments, hello};
 use corelog_protocol::{answer, limits, request};
+use futures_lite::future::{block_on, poll_once, yield_now};
 
 use super::stop::Stop;
+use crate::names::{self, REACH_TIMEOUT};
 use crate::rt;
 
 /// A connection on which Hello was said. One request at a time.
@@ -71,7 +74,8 @@ pub(crate) enum PeerError {
 }
 
 impl<'a> Peer<'a> {
-    /// Connects to `address`, `host:port`, and says Hello as `client`.
+    /// Connects to `address`, `host:port`, and says Hello as `client`. The name is looked up each time: where it is
+    /// may have changed.
     ///
     /// # Errors
     /// [`PeerError`].
@@ -81,11 +85,13 @@ impl<'a> Peer<'a> {
         patience: Duration,
         stop: &'a Stop,
     ) -> Result<Self, PeerError> {
-        let stream = reach(address).map_err(|source| PeerError::Unreachable { source })?;
+        let deadline = rt::now() + REACH_TIMEOUT;
+        let stream = reach(address, deadline, stop)?;
+        let left = deadline.saturating_duration_since(rt::now());
         let mut peer = Self {
             stream,
             stop,
-            patience,
+            patience: patience.min(left),
             last: 0,
             head: Vec::new(),
         };
@@ -94,6 +100,7 @@ impl<'a> Peer<'a> {
             client: client.to_owned(),
         };
         let found = peer.ask(&greeting)?.version;
+        peer.patience = patience;
         match found == frame::VERSION {
             true => Ok(peer),
             false => Err(PeerError::Version { found }),
@@ -209,29 +216,40 @@ impl<'a> Peer<'a> {
     }
 }
 
-/// Connects to one of the addresses that a name stands for.
-fn reach(address: &str) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for found in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&found, CONNECT_TIMEOUT) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(LOOK_EVERY))?;
-                stream.set_write_timeout(Some(CONNECT_TIMEOUT))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
+/// Connects to `address` unless that takes too long, or nobody wants it any more.
+fn reach(address: &str, deadline: Instant, stop: &Stop) -> Result<TcpStream, PeerError> {
+    let connect = async |at, timeout| match stop.is_set() {
+        true => Err(ErrorKind::Interrupted.into()),
+        false => TcpStream::connect_timeout(&at, timeout),
+    };
+    let mut reached = pin!(names::reach(address, deadline, |_| yield_now(), connect));
+    let reached = loop {
+        if let Some(reached) = block_on(poll_once(&mut reached)) {
+            break reached;
         }
+        if stop.is_set() || deadline <= rt::now() {
+            break Err(ErrorKind::TimedOut.into());
+        }
+        stop.pause(names::PAUSE);
+    };
+    if stop.is_set() {
+        return Err(PeerError::Stopped);
     }
-    Err(last)
+    let prepared = reached.and_then(|stream| {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(LOOK_EVERY))?;
+        stream.set_write_timeout(Some(SEND_TIMEOUT))?;
+        Ok(stream)
+    });
+    prepared.map_err(|source| PeerError::Unreachable { source })
 }
 
 fn is_waiting(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// How long connecting may take, and sending a request.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long sending a request may take.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often who waits for bytes looks if anybody still wants them.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -239,3 +257,36 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Who sends fewer bytes in a second than this is stalling: no piece of a node that shares its rate
 /// with others takes as long.
 const RATE_MIN: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::names::tests::unanswered;
+
+    /// A thread that received segments was half a minute in a lookup, of a name that nobody answers for any more, and
+    /// went on with it when its order was not wanted any longer.
+    #[test]
+    fn a_name_that_nobody_answers_for_is_waited_for_until_the_deadline_or_the_stop() {
+        let _held = unanswered("gone.test");
+        let stop = Stop::default();
+        let reached = reach("gone.test:1", rt::now() + LOOK_EVERY, &stop);
+        let Err(PeerError::Unreachable { source }) = reached else {
+            panic!("{reached:?}");
+        };
+        assert_eq!(source.kind(), ErrorKind::TimedOut);
+        let begun = rt::now();
+        thread::scope(|scope| {
+            let connecting = || Peer::connect("gone.test:1", "a test", REACH_TIMEOUT, &stop);
+            let connecting = scope.spawn(connecting);
+            stop.set();
+            let connected = connecting.join().unwrap();
+            assert!(
+                matches!(connected, Err(PeerError::Stopped)),
+                "{connected:?}"
+            );
+            assert!(rt::now() < begun + REACH_TIMEOUT, "it was not waited for");
+        });
+    }
+}

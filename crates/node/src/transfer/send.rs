@@ -15,7 +15,7 @@ use crate::core::{Core, Lent, PartitionKey, damaged, of_segment, with_causes};
 use crate::failure::{Failure, busy, failure};
 use crate::frame_id::FrameId;
 use crate::metrics::add;
-use crate::router::{self, Ask, Route, Told};
+use crate::router::{self, Ask};
 use crate::rt::{self, Socket};
 
 /// What came of a request.
@@ -111,7 +111,7 @@ async fn send_part(
                     offsets: offsets.clone(),
                 };
                 // If that core has no time for it, the next reader will tell.
-                let _ = router::answer(core, owner, told, None).await;
+                let _ = router::told::<()>(core, owner, told, None).await;
                 return Err(match is_midway {
                     true => Ended::Unread,
                     false => Ended::Failed(damaged(&part, &offsets)),
@@ -134,19 +134,13 @@ async fn lend(
         history: request.history,
         part: part.clone(),
     };
-    match router::answer(core, owner, ask, Some(frame)).await? {
-        Told::Lent(lent) => Ok(lent),
-        _ => Err(failure(ErrorCode::Internal, "something else was answered")),
-    }
+    router::told(core, owner, ask, Some(frame)).await
 }
 
 /// The core that has the partition now: after a turn its topic may be gone or another.
 fn route(core: &Core, request: &Request) -> Result<(CoreId, PartitionKey), Failure> {
     let routed = router::route(core, &request.topic, request.id, request.partition)?;
-    Ok(match routed {
-        Route::Here(key) => (core.id, key),
-        Route::Core(owner, key) => (owner, key),
-    })
+    Ok(routed.owner(core))
 }
 
 fn named(error: Failure, part: &Part) -> Ended {

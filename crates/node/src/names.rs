@@ -1,11 +1,14 @@
-//! Names of other nodes, looked up by threads that others need, so never by many at once.
+//! Other nodes, reached by their names. These are looked up by threads that others need, so never by many at once.
 
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::address::host_of;
 use crate::rt;
+
+/// How long looking up a node's name, connecting and saying Hello may take, all together.
+pub(crate) const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Hosts of the whole node that are looked up at once, each once: one that nobody answers for takes a thread
 /// of the pool half a minute.
@@ -19,7 +22,7 @@ const SLOW: Duration = Duration::from_secs(1);
 /// Hosts that were found, or took long, are remembered up to here.
 const KNOWN_MAX: usize = 256;
 /// The pause before it is asked again whether there is room.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 static NAMES: Names = Names::new();
 
@@ -51,23 +54,34 @@ struct Lookup {
     is_found: bool,
 }
 
-/// Where `address`, `host:port`, is; a numeric one is not looked up. If it is dropped, the lookup goes
-/// on to its end, and counts until then.
+/// Connects to the node at `address`, `host:port`, as `connect` does with each of the addresses that the name stands for, in
+/// an even share of the time that is left. A numeric one is not looked up. `pause` passes time; what is no core
+/// polls this now and then. If it is dropped, the lookup goes on to its end, and counts until then.
 ///
 /// # Errors
-/// Why nobody knows.
-pub(super) async fn look_up(address: &str) -> Result<Vec<SocketAddr>, String> {
-    look_up_by(&NAMES, address, |name| {
-        name.to_socket_addrs().map(Vec::from_iter)
-    })
-    .await
+/// Why nobody knows the name, or what `connect` said of the last address.
+pub(crate) async fn reach<C>(
+    address: &str,
+    deadline: Instant,
+    pause: impl AsyncFn(Duration),
+    connect: impl AsyncFn(SocketAddr, Duration) -> io::Result<C>,
+) -> io::Result<C> {
+    let resolve = |name: &str| name.to_socket_addrs().map(Vec::from_iter);
+    let found = look_up(&NAMES, address, pause, resolve).await?;
+    connect_to_one(&found, deadline, connect).await
 }
 
-async fn look_up_by(
+/// The host of `host:port`.
+pub(crate) fn host_of(address: &str) -> Option<&str> {
+    address.rsplit_once(':').map(|(host, _)| host)
+}
+
+async fn look_up(
     names: &'static Names,
     address: &str,
-    resolve: impl FnOnce(&str) -> std::io::Result<Vec<SocketAddr>> + Send + 'static,
-) -> Result<Vec<SocketAddr>, String> {
+    pause: impl AsyncFn(Duration),
+    resolve: impl FnOnce(&str) -> io::Result<Vec<SocketAddr>> + Send + 'static,
+) -> io::Result<Vec<SocketAddr>> {
     if let Ok(numeric) = address.parse() {
         return Ok(vec![numeric]);
     }
@@ -75,7 +89,7 @@ async fn look_up_by(
     let mut lookup = loop {
         match names.begin(host, rt::now()) {
             Some(lookup) => break lookup,
-            None => rt::sleep(PAUSE).await,
+            None => pause(PAUSE).await,
         }
     };
     let name = address.to_owned();
@@ -85,7 +99,27 @@ async fn look_up_by(
         drop(lookup);
         found
     });
-    found.await.map_err(|error| error.to_string())
+    found.await
+}
+
+async fn connect_to_one<C>(
+    found: &[SocketAddr],
+    deadline: Instant,
+    connect: impl AsyncFn(SocketAddr, Duration) -> io::Result<C>,
+) -> io::Result<C> {
+    let mut why = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for (address, sharing) in found.iter().zip((1..=found.len()).rev()) {
+        let left = deadline.saturating_duration_since(rt::now());
+        let share = left / u32::try_from(sharing).unwrap_or(u32::MAX);
+        if share.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match connect(*address, share).await {
+            Ok(conn) => return Ok(conn),
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
 }
 
 impl Names {
@@ -157,13 +191,47 @@ impl Drop for Lookup {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::RefCell;
     use std::sync::{Arc, mpsc};
 
-    use futures_lite::future::poll_once;
+    use futures_lite::future::{block_on, poll_once};
 
     use super::*;
     use crate::rt::tests::on_core;
+
+    /// Has nobody answer for a host while what this gives is held.
+    pub(crate) fn unanswered(host: &str) -> impl Drop {
+        NAMES.begin(host, rt::now()).unwrap()
+    }
+
+    /// Each had as long as all of them together may take.
+    #[test]
+    fn the_addresses_of_a_name_share_the_time() {
+        let found: Vec<SocketAddr> = (1..=4).map(|port| ([127, 0, 0, 1], port).into()).collect();
+        let given = RefCell::new(Vec::new());
+        let deadline = rt::now() + REACH_TIMEOUT;
+        let connected = block_on(connect_to_one(&found, deadline, async |at, timeout| {
+            given.borrow_mut().push(timeout);
+            match at.port() {
+                3 => Ok(at),
+                _ => Err(ErrorKind::ConnectionRefused.into()),
+            }
+        }));
+        assert_eq!(connected.unwrap(), found[2]);
+        let given = given.into_inner();
+        // Who refuses at once leaves its share to those behind it.
+        assert!(
+            given.is_sorted() && given[0] <= REACH_TIMEOUT / 4,
+            "{given:?}"
+        );
+        assert!(
+            given[2] <= REACH_TIMEOUT / 2 && given.len() == 3,
+            "{given:?}"
+        );
+        let late = connect_to_one(&found, rt::now(), async |_, _| Ok(()));
+        assert_eq!(block_on(late).unwrap_err().kind(), ErrorKind::TimedOut);
+    }
 
     /// Two names that no name server answered for took both threads, for as long as they were asked for.
     #[test]
@@ -179,15 +247,15 @@ mod tests {
                     let _ = hang.lock().unwrap().recv();
                     Ok(Vec::new())
                 };
-                Box::pin(look_up_by(&NAMES, address, resolve))
+                Box::pin(look_up(&NAMES, address, rt::sleep, resolve))
             };
             let mut hung = ["a:1", "b:1", "a:2", "b:2"].map(hanging);
             for one in &mut hung {
                 assert!(poll_once(one).await.is_none());
             }
             let expected = found.clone();
-            let third = look_up_by(&NAMES, "c:1", move |_| Ok(found)).await;
-            assert_eq!(third, Ok(expected));
+            let third = look_up(&NAMES, "c:1", rt::sleep, move |_| Ok(found)).await;
+            assert_eq!(third.unwrap(), expected);
             drop(held);
             for one in hung {
                 one.await.unwrap();

@@ -1,0 +1,104 @@
+//! Asking a core, and taking the one answer that it can give.
+
+use std::rc::Rc;
+
+use corelog_protocol::message::{
+    alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
+    delete_topic, describe_topic, forget_follower, handover, list_offsets, list_snapshots, promote,
+    rejoin, reopen_partition, repair_topic, replica_status, restore_status, restore_topic,
+    scrub_topic, segments, take_over, truncate,
+};
+use corelog_record::CoreId;
+
+use super::here::answer_here;
+use super::message::{Answered, Ask, Told, What};
+use super::route::count_hop;
+use crate::core::{Core, Lent, Taken};
+use crate::failure::Failure;
+use crate::follow::Hearing;
+use crate::frame_id::FrameId;
+
+/// What one kind of `Told` carries.
+pub(crate) trait Picked: Sized {
+    /// It, if it was told.
+    fn pick(told: Told) -> Option<Self>;
+}
+
+/// Has a core do something, for a `frame` unless the node wants it, and tell what came of it.
+///
+/// # Errors
+/// What the client is told.
+///
+/// # Panics
+/// If the core tells what `ask` is not answered with.
+pub(crate) async fn told<T: Picked>(
+    core: &Rc<Core>,
+    at: CoreId,
+    ask: Ask,
+    frame: Option<FrameId>,
+) -> Result<T, Failure> {
+    match T::pick(answer(core, at, ask, frame).await?) {
+        Some(picked) => Ok(picked),
+        None => unreachable!("a question was answered as another one"),
+    }
+}
+
+async fn answer(
+    core: &Rc<Core>,
+    at: CoreId,
+    ask: Ask,
+    frame: Option<FrameId>,
+) -> Result<Told, Failure> {
+    if at == core.id {
+        return answer_here(core, ask).await;
+    }
+    let call = core.lanes.to(at).call(What::Ask(Box::new(ask)), frame);
+    count_hop(core, &call);
+    match call?.answered().await {
+        Answered::Told(told) => told,
+        _ => unreachable!("a question was answered as something else"),
+    }
+}
+
+macro_rules! picked {
+    ($($of:ty: $told:pat => $picked:expr;)+) => {$(
+        impl Picked for $of {
+            fn pick(told: Told) -> Option<Self> {
+                match told {
+                    $told => Some($picked),
+                    _ => None,
+                }
+            }
+        }
+    )+};
+}
+
+picked! {
+    (): Told::Noted => ();
+    list_offsets::Answer: Told::Found(it) => it;
+    truncate::Answer: Told::Truncated(it) => it;
+    reopen_partition::Answer: Told::Reopened(it) => it;
+    segments::Answer: Told::Segments(it) => *it;
+    chain_at::Answer: Told::ChainAt(it) => it;
+    Lent: Told::Lent(it) => it;
+    Vec<describe_topic::Partition>: Told::Described(it) => it;
+    create_topic::Answer: Told::Created(it) => it;
+    alter_topic::Answer: Told::Altered(it) => it;
+    delete_topic::Answer: Told::Deleted(it) => it;
+    create_snapshot::Answer: Told::SnapshotCreated(it) => it;
+    list_snapshots::Answer: Told::SnapshotsListed(it) => it;
+    delete_snapshot::Answer: Told::SnapshotDeleted(it) => it;
+    restore_topic::Answer: Told::Restoring(it) => it;
+    restore_status::Answer: Told::Restored(it) => *it;
+    Vec<scrub_topic::Partition>: Told::Scrubs(it) => it;
+    Vec<Taken>: Told::Taken(it) => it;
+    Hearing: Told::Heard(it) => it;
+    Vec<replica_status::Partition>: Told::Replicas(it) => it;
+    clone_topic::Answer: Told::Cloning(it) => it;
+    forget_follower::Answer: Told::FollowerForgotten(it) => it;
+    promote::Partition: Told::Promoted(it) => it;
+    take_over::Answer: Told::TakenOver(it) => it;
+    handover::Partition: Told::HandedOver(it) => it;
+    rejoin::Partition: Told::Rejoined(it) => it;
+    repair_topic::Partition: Told::Repaired(it) => *it;
+}
