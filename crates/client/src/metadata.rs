@@ -161,6 +161,8 @@ struct News {
     counted: BTreeSet<usize>,
     /// Those that did not are asked on.
     is_counted_on: bool,
+    /// Told by who waits for that.
+    wanted: Arc<Notify>,
 }
 
 impl Cache {
@@ -211,6 +213,7 @@ impl Cache {
         topic.is_settled = self.server_count == 1;
         let mut topics = self.lock();
         let (mut counted, mut is_counted_on) = (BTreeSet::new(), false);
+        let mut wanted = Arc::default();
         if let Some(news) = topics
             .get(&*topic.name)
             .filter(|news| news.topic.id == topic.id)
@@ -219,6 +222,7 @@ impl Cache {
             topic.is_settled |= news.topic.is_settled;
             counted.clone_from(&news.counted);
             is_counted_on = news.is_counted_on;
+            wanted = Arc::clone(&news.wanted);
         }
         let topic = Arc::new(topic);
         let news = News {
@@ -229,6 +233,7 @@ impl Cache {
             is_forgotten: false,
             counted,
             is_counted_on,
+            wanted,
         };
         topics.insert(TopicName::clone(&topic.name), news);
         drop(topics);
@@ -265,7 +270,7 @@ impl Cache {
     /// The servers that have said what they have of the topic, and those that have not.
     pub(crate) fn counted(&self, name: &TopicName) -> (Vec<usize>, Vec<usize>) {
         let topics = self.lock();
-        let news = topics.get(name);
+        let news = topics.get(name).filter(|news| !news.is_forgotten);
         let is_counted = |server: &usize| news.is_some_and(|news| news.counted.contains(server));
         (0..self.server_count).partition(is_counted)
     }
@@ -298,6 +303,18 @@ impl Cache {
     /// If somebody goes on asking them.
     pub(crate) fn is_counted_on(&self, name: &TopicName) -> bool {
         self.lock().get(name).is_some_and(|news| news.is_counted_on)
+    }
+
+    /// Notes that somebody waits for that.
+    pub(crate) fn want(&self, name: &TopicName) {
+        self.wanted(name).notify_one();
+    }
+
+    /// Told of each who waits for that.
+    pub(crate) fn wanted(&self, name: &TopicName) -> Arc<Notify> {
+        let topics = self.lock();
+        let news = topics.get(name);
+        news.map_or_else(Arc::default, |news| Arc::clone(&news.wanted))
     }
 
     /// Notes whether somebody goes on asking them; true if that is new.

@@ -58,7 +58,13 @@ impl Inner {
             if topic.is_settled {
                 return Ok(topic);
             }
-            if timeout(deadline.left(), settled).await.is_err() {
+            if !self.is_asked(name) {
+                // It is another one than a moment ago, of which nobody was asked yet.
+                continue;
+            }
+            self.metadata.want(name);
+            let told = timeout(deadline.left().min(ASK_PAUSE_MAX), settled).await;
+            if told.is_err() && deadline.is_over() {
                 let uncounted = self.metadata.counted(name).1;
                 let server = uncounted.first().copied().unwrap_or_default();
                 return Err(Error::Uncounted {
@@ -108,25 +114,33 @@ impl Inner {
 
     /// If those that said what they have of a topic own all of it between them: partitions are added where all of them are
     /// owned, and so at none of the others.
-    async fn is_owned(&self, topic: &Topic) -> bool {
+    async fn is_owned(&self, topic: &Arc<Topic>) -> bool {
         let request = replica_status::Request {
             topic: TopicName::clone(&topic.name),
             id: Some(topic.id),
             partition: None,
         };
+        let known: BTreeSet<_> = topic.partitions.iter().map(|one| one.id).collect();
         let mut owned = BTreeSet::new();
         for server in self.metadata.counted(&topic.name).0 {
-            if let Ok(told) = self.ask_once(server, &request, self.deadline()).await {
-                let owns = |one: &replica_status::Partition| one.role == Role::Owner;
-                let partitions = told.partitions.into_iter().filter(owns);
-                owned.extend(partitions.map(|one| one.id));
+            let told = self.ask_once(server, &request, self.deadline()).await;
+            let Ok(told) = told else {
+                continue;
+            };
+            if told.partitions.iter().any(|one| !known.contains(&one.id)) {
+                // It has more by now than when it said what it has.
+                let again = self.ask_others(self.deadline(), Arc::clone(topic), vec![server]);
+                drop(again.await);
+                return false;
             }
+            let owns = |one: &replica_status::Partition| one.role == Role::Owner;
+            let partitions = told.partitions.into_iter().filter(owns);
+            owned.extend(partitions.map(|one| one.id));
         }
-        let mut partitions = topic.partitions.iter();
-        partitions.all(|partition| owned.contains(&partition.id))
+        !known.is_empty() && known.is_subset(&owned)
     }
 
-    async fn settle_if_owned(&self, topic: &Topic) {
+    async fn settle_if_owned(&self, topic: &Arc<Topic>) {
         if !topic.is_settled && self.is_owned(topic).await {
             self.metadata.settle(topic);
         }
@@ -141,24 +155,32 @@ impl Inner {
         let (client, name) = (Arc::downgrade(self), name.clone());
         tokio::spawn(async move {
             let mut pause = ASK_PAUSE;
+            let mut is_wanted = false;
             while let Some(client) = client.upgrade() {
-                if !client.count_once_more(&name).await {
+                if !client.count_once_more(&name, is_wanted).await {
                     client.metadata.count_on(&name, false);
                     return;
                 }
+                let wanted = client.metadata.wanted(&name);
+                let pause_max = client.config.detour.max(ASK_PAUSE_MAX);
                 drop(client);
-                sleep(pause).await;
-                pause = (2 * pause).min(ASK_PAUSE_MAX);
+                sleep(pause.min(ASK_PAUSE_MAX)).await;
+                let left = pause.saturating_sub(ASK_PAUSE_MAX);
+                is_wanted = timeout(left, wanted.notified()).await.is_ok();
+                pause = (2 * pause).min(pause_max);
             }
         });
     }
 
-    /// False if the topic is forgotten, or each of the servers has said what it has of it.
-    async fn count_once_more(&self, name: &TopicName) -> bool {
+    /// False if the topic is forgotten, or each of the servers has said what it has of it. Who owns it is asked only if
+    /// somebody waits for that.
+    async fn count_once_more(&self, name: &TopicName, is_wanted: bool) -> bool {
         let Some(topic) = self.metadata.known(name) else {
             return false;
         };
-        self.settle_if_owned(&topic).await;
+        if is_wanted {
+            self.settle_if_owned(&topic).await;
+        }
         let uncounted = self.metadata.counted(name).1;
         // Nobody waits for what comes of it.
         drop(self.ask_others(self.deadline(), topic, uncounted).await);
@@ -168,5 +190,5 @@ impl Inner {
 
 /// Before those are asked again that said nothing, at first.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
-/// The longest one: keys may wait for their word.
+/// The longest one while keys wait for their word.
 const ASK_PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -150,7 +150,7 @@ impl Producer {
             key,
             bytes,
         };
-        let place = self.inner.find(wanted).await?;
+        let (place, room) = self.find(wanted, room).await?;
         let bytes_max = place.rules.record_bytes_max;
         if bytes > bytes_max {
             return Err(Error::RecordTooLarge { bytes, bytes_max });
@@ -167,6 +167,21 @@ impl Producer {
         let admitted = Box::pin(self.admit(wanted, place.queue, memory_bytes));
         let (place, room, _turn) = admitted.await?;
         add(&place, room)
+    }
+
+    /// Where a record goes. One whose key has to wait for a server gives its room back meanwhile, which is for others.
+    async fn find(&self, wanted: Wanted<'_>, mut room: Room) -> Result<(Place, Room), Error> {
+        if let Some(place) = self.inner.place(wanted) {
+            return Ok((place, room));
+        }
+        if wanted.goes_by_key() {
+            let bytes = room.num_permits();
+            drop(room);
+            self.inner.topic_for_keys(wanted.topic).await?;
+            // There is as much: it was reserved before.
+            room = self.reserve(bytes).await?.ok_or(Error::Closed)?;
+        }
+        Ok((self.inner.find(wanted).await?, room))
     }
 
     /// Accepts a batch that the caller gathered, waiting as [`Producer::send`] does. It

@@ -54,7 +54,7 @@ impl Inner {
     }
 
     /// Where something goes, by what is known; `None` if that has to be asked for first.
-    fn place(&self, wanted: Wanted<'_>) -> Option<Place> {
+    pub(super) fn place(&self, wanted: Wanted<'_>) -> Option<Place> {
         let name = wanted.topic;
         let mut state = self.lock();
         let target = state.topics.get_mut(name)?;
@@ -126,6 +126,12 @@ impl Inner {
         Ok(queue)
     }
 
+    /// The topic, once it is known where its keys go.
+    pub(super) async fn topic_for_keys(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
+        let time = self.config.delivery_timeout.max(ATTEMPT_MIN);
+        self.client.topic_for_keys(name, time).await
+    }
+
     /// Asks for the topic, then finds the place.
     async fn ask(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
         let name = wanted.topic;
@@ -134,10 +140,7 @@ impl Inner {
             // Before the topic: what changes from here on is news.
             let generation = self.client.metadata.generation();
             let topic = match wanted.goes_by_key() {
-                true => {
-                    let time = self.config.delivery_timeout.max(ATTEMPT_MIN);
-                    self.client.topic_for_keys(name, time).await?
-                }
+                true => self.topic_for_keys(name).await?,
                 false => self.client.topic_to_count(name).await?,
             };
             let rules = self.rules(name).await?;

@@ -241,6 +241,90 @@ async fn keys_go_by_what_a_server_has_once_it_says_so_that_said_nothing_at_first
         }
     };
     timeout(PATIENCE, told).await.unwrap();
+    let sent = producer.send(&copied.topic, None, moved()).await.unwrap();
+    assert_eq!(sent.await.unwrap().partition, place_among(4));
+}
+
+/// Nobody was asked about the other one, and keys waited for a word of servers that had said all they had.
+#[tokio::test]
+async fn a_key_of_a_topic_that_was_made_anew_waits_only_until_its_servers_have_said_what_they_have()
+{
+    let [server, other] = [Server::start(1).await, Server::start(1).await];
+    let topic = server.topic("numbers", 4);
+    let config = ClientConfig {
+        servers: [&server, &other]
+            .map(|server| server.shared.to_string())
+            .into(),
+        ..config(&server)
+    };
+    let client = Client::connect(config).await.unwrap();
+    let producer = client.producer(ProducerConfig::default());
+    let send = async || {
+        let sent = producer.send(&topic, None, moved());
+        timeout(PATIENCE, sent).await.unwrap().unwrap().await
+    };
+    send().await.unwrap();
+    server.topic("numbers", 4);
+    send().await.unwrap_err();
+    // The next attempts may still carry the old id; soon they carry the new one.
+    let sent = async { while send().await.is_err() {} };
+    timeout(PATIENCE, sent).await.unwrap();
+}
+
+/// It said that it owns all it had told of, and more by then: keys went by what it had told.
+#[tokio::test]
+async fn a_copy_that_owns_more_by_now_than_it_told_of_is_asked_again() {
+    let copied = Copied::start().await;
+    let client = copied
+        .connect_to_copy_first(Duration::from_millis(50))
+        .await;
+    let producer = client.producer(ProducerConfig::default());
+    copied.set_away(true);
+    copied.follow();
+    let first = producer.send(&copied.topic, None, record("value")).await;
+    drop(first.unwrap());
+    for _ in 0..2 {
+        copied.copy.add_partition(&copied.topic);
+    }
+    copied.copy.script(|_| Act::Serve);
+    let sent = producer.send(&copied.topic, None, moved());
+    let sent = timeout(PATIENCE, sent).await.unwrap().unwrap();
+    assert_eq!(sent.await.unwrap().partition, place_among(4));
+}
+
+/// Whoever had nothing to do with that server waited for the memory.
+#[tokio::test]
+async fn keys_that_wait_for_a_server_leave_the_memory_to_others() {
+    let copied = Copied::start().await;
+    let client = copied
+        .connect_to_copy_first(Duration::from_millis(50))
+        .await;
+    let producer = client.producer(ProducerConfig {
+        memory_bytes_max: 1 << 20,
+        ..ProducerConfig::default()
+    });
+    copied.set_away(true);
+    copied.follow();
+    let large = Record {
+        value: Some(vec![b'v'; 600 << 10]),
+        ..record("")
+    };
+    let keyed = Record {
+        key: Some(moved_key()),
+        ..large.clone()
+    };
+    let mut waiting = std::pin::pin!(producer.send(&copied.topic, None, keyed));
+    let asked = |server: &Server| 1 < server.count(None, "ReplicaStatus");
+    tokio::select! {
+        _ = &mut waiting => panic!("it is not known where it goes"),
+        () = copied.copy.until(asked) => {}
+    }
+    let other = producer.send(&copied.topic, Some(PartitionId::new(1)), large);
+    let other = timeout(PATIENCE, other).await.unwrap().unwrap();
+    other.await.unwrap();
+    copied.set_away(false);
+    let sent = timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    assert_eq!(sent.await.unwrap().partition, place_among(4));
 }
 
 /// It was asked once, and what it has counted for nothing from then on.
