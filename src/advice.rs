@@ -1,6 +1,7 @@
 //! What to do next where something is refused and the refusal does not say it itself.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
@@ -23,10 +24,12 @@ fn says_it(sentence: &str) -> bool {
 
 /// That a path of a node cannot be looked at. A partition has a directory from its first record on.
 pub(crate) fn cannot_look_at(path: &Path) -> String {
+    let name = path.file_name().and_then(OsStr::to_str);
+    let is_number = name.is_some_and(|name| name.parse::<u32>().is_ok());
     let is_of_topic = path
         .parent()
         .is_some_and(|topic| topic.join("topic").is_file());
-    let why = match is_of_topic && !path.exists() {
+    let why = match is_number && is_of_topic && !path.exists() {
         true => ", and a partition without records has no directory",
         false => "",
     };
@@ -70,11 +73,12 @@ pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
         Error::Diverged { .. } => {
             "`corelog consume --partition N --from OFFSET` reads on from there"
         }
-        Error::Version { .. } => of_code(ErrorCode::UnsupportedVersion),
+        Error::Version { .. } => OF_VERSIONS,
         Error::TimedOut { .. } => "look at the server's log, or wait longer with --timeout",
         Error::Connect { source, .. } | Error::Lost { source, .. } => of_fault(source),
-        Error::LookUp { source } => return of_client(source),
+        Error::LookUp { source } | Error::Untold { source, .. } => return of_client(source),
         error if shares_nothing(error) => "with `corelog topic delete` and `corelog clone`",
+        error if is_of_other_port(error) => OF_OTHER_PORT,
         error => of_code(error.refusal()?.known_code()?),
     };
     Some(next.into())
@@ -84,6 +88,14 @@ pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
 fn shares_nothing(error: &Error) -> bool {
     let refusal = error.refusal();
     refusal.is_some_and(|body| body.is(ErrorCode::Diverged) && body.detail.log_start.is_some())
+}
+
+/// If a server says that another one, which it was to ask, answers in no frames: a node of another version tells which it speaks.
+fn is_of_other_port(error: &Error) -> bool {
+    let refusal = error.refusal();
+    refusal.is_some_and(|body| {
+        body.is(ErrorCode::UnsupportedVersion) && body.detail.versions.is_none()
+    })
 }
 
 fn of_fault(fault: &Fault) -> &'static str {
@@ -136,6 +148,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Cow<'static, st
 
 /// What to do next where something answers, such as an HTTP server, and not in frames.
 const OF_OTHER_PORT: &str = "what answers there is no server for clients: name what `corelog serve` has as --listen, not as --admin";
+
+/// What to do next where two do not speak the same.
+const OF_VERSIONS: &str = "upgrade the older of the two: `corelog --version` says which one a command is, `version` of /v1/node which a server is";
 
 /// What to do next where a server found damage.
 pub(crate) const OF_DAMAGE: &str =
@@ -194,9 +209,7 @@ const fn of_code(code: ErrorCode) -> &'static str {
         E::RecordTooLarge | E::BatchTooLarge => {
             "split it; `corelog produce --help` says how input becomes records"
         }
-        E::UnsupportedVersion | E::UnknownKind | E::NotSupported => {
-            "upgrade the older of the two: `corelog --version` says which one a command is, `version` of /v1/node which a server is"
-        }
+        E::UnsupportedVersion | E::UnknownKind | E::NotSupported => OF_VERSIONS,
         E::InvalidRequest => "the command's --help says what can be asked for",
         E::Busy | E::Stopping | E::Idle => "ask again, or wait longer with --timeout",
         _ => "the server's log says more; `corelog debug bundle` collects what a maintainer needs",
@@ -302,7 +315,6 @@ mod tests {
         };
         let frame = Fault::Frame { source }.into();
         let resting = Fault::Resting {
-            wait: std::time::Duration::ZERO,
             source: std::sync::Arc::clone(&frame),
         };
         for source in [frame, resting.into()] {
@@ -310,6 +322,17 @@ mod tests {
             let next = of_client(&Error::Connect { address, source }).unwrap();
             assert!(next.contains("not as --admin"), "{next}");
         }
+        let said = |versions| {
+            let detail = Detail {
+                versions,
+                ..Detail::default()
+            };
+            let body = ErrorBody::new(ErrorCode::UnsupportedVersion, "log2:7399: it is no server");
+            let body = Box::new(body.with_detail(detail));
+            of_client(&Error::Refused { body }).unwrap()
+        };
+        assert!(said(None).contains("not as --admin"));
+        assert!(said(Some(vec![1])).contains("`corelog --version`"));
     }
 
     #[test]
@@ -318,6 +341,17 @@ mod tests {
             let next = of_code(*code);
             assert!(next.contains("`corelog ") || next.contains("--"), "{code}");
         }
+    }
+
+    /// A name that was mistyped was told of as a partition without records.
+    #[test]
+    fn only_what_may_be_a_partition_has_no_directory_for_want_of_records() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("topic"), "").unwrap();
+        let says_why = |name| cannot_look_at(&dir.path().join(name)).contains("without records");
+        assert!(says_why("7"));
+        assert!(!says_why("typo"));
+        assert!(!says_why("topic"));
     }
 
     #[test]

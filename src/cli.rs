@@ -126,6 +126,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// The servers that are named, as they were.
+    pub(crate) fn servers(&self) -> String {
+        self.server.join(",")
+    }
+
     /// How long to wait for an answer.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout.0

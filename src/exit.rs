@@ -169,6 +169,8 @@ fn of_client(error: &corelog_client::Error) -> Option<Exit> {
     match error {
         Error::Damaged { .. } | Error::Diverged { .. } => return Some(Exit::Damage),
         error if error.is_unreachable() => return Some(Exit::Unreachable),
+        // As what a server refuses for that.
+        Error::Version { .. } => return Some(Exit::Unreachable),
         _ => {}
     }
     of_code(error.refusal()?.known_code()?)
@@ -326,6 +328,19 @@ mod tests {
             file: file(),
         };
         assert_eq!(of(&anyhow::Error::new(unlike)), Exit::Damage);
+    }
+
+    /// A client that met another version ended with 1, and a server that it asked to meet one with 4.
+    #[test]
+    fn who_speaks_another_version_is_unreachable_whoever_meets_it() {
+        let met = corelog_client::Error::Version {
+            address: "log1:7400".into(),
+            found: 2,
+            supported: 1,
+        };
+        let told = ErrorBody::new(ErrorCode::UnsupportedVersion, "log2:7400: it speaks 2");
+        assert_eq!(of(&anyhow::Error::new(met)), Exit::Unreachable);
+        assert_eq!(of_body(&told), Exit::Unreachable);
     }
 
     #[test]

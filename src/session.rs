@@ -5,7 +5,7 @@ use std::future::Future;
 use corelog_client::{Admin, Client, ClientConfig, Error, Fault, Outcome};
 use corelog_protocol::error::ErrorCode;
 
-use crate::exit::{Exit, stop};
+use crate::exit::{Exit, sentence, stop};
 use crate::{cli, telemetry};
 
 /// Connects as `options` say and runs `command` over the connection, on this thread.
@@ -25,24 +25,20 @@ where
     })
 }
 
-/// That there is no such topic, that it cannot be read, or that one of several does not say: by the word of those that were
-/// asked for it, where nobody is named.
+/// That there is no such topic, by the word of all that were asked for it, or that it cannot be read, by that of one of them,
+/// where nobody is named.
 fn untold_at(options: &cli::Client, error: anyhow::Error) -> anyhow::Error {
-    let servers = options.server.join(",");
-    match error.chain().next().and_then(|first| first.downcast_ref()) {
-        Some(Error::Refused { body })
-            if body.is(ErrorCode::UnknownTopic) || body.is(ErrorCode::Damaged) =>
-        {
-            error.context(servers)
+    let first = error.chain().next().and_then(|first| first.downcast_ref());
+    let Some(Error::Refused { body }) = first else {
+        return error;
+    };
+    let servers = options.servers();
+    match body.known_code() {
+        Some(ErrorCode::UnknownTopic) => error.context(servers),
+        Some(ErrorCode::Damaged) if options.server.len() > 1 => {
+            error.context(format!("one of {servers}"))
         }
-        // One has answered by now: this one was asked for what that does not have.
-        Some(Error::Connect { address, .. })
-            if options.server.iter().any(|one| **one == **address) =>
-        {
-            error.context(format!(
-                "not all of {servers} answer, and those that do have none of it"
-            ))
-        }
+        Some(ErrorCode::Damaged) => error.context(servers),
         _ => error,
     }
 }
@@ -61,24 +57,16 @@ fn nobody_answers(options: &cli::Client, error: Error) -> anyhow::Error {
     if !error.is_unreachable() {
         return anyhow::Error::new(error);
     }
-    let servers = options.server.join(",");
-    let fault = match &error {
-        Error::Connect { source, .. } => Some(&**source),
-        _ => None,
-    };
-    let next = match fault {
-        // It says why, and what to do follows from that.
-        Some(Fault::Refused { .. }) => return anyhow::Error::new(error),
-        // Something answers, such as an HTTP server, and not in frames.
-        Some(Fault::Frame { .. }) => format!(
-            "what answers at {servers} is no server for clients; name what `corelog serve` has as \
-             --listen, not as --admin, with --server"
-        ),
-        _ => format!(
-            "no server answers at {servers}; start one with `corelog serve`, or name another with \
-             --server"
-        ),
-    };
+    // Something answers, and says why, or in no frames: what to do follows from that.
+    if let Error::Connect { source, .. } = &error
+        && matches!(**source, Fault::Refused { .. } | Fault::Frame { .. })
+    {
+        return anyhow::Error::new(error);
+    }
+    let next = format!(
+        "no server answers at {}; start one with `corelog serve`, or name another with --server",
+        options.servers()
+    );
     anyhow::Error::new(error).context(next)
 }
 
@@ -131,7 +119,15 @@ pub(crate) fn server(admin: &Admin) -> &str {
 
 /// Why a server did not do what it was asked for: what it refuses by its word, all else names it by itself.
 pub(crate) fn by(server: &str, error: Error) -> anyhow::Error {
-    named(server, error.refusal().is_some(), error.into())
+    match error.refusal() {
+        Some(_) => anyhow::Error::new(error).context(server.to_owned()),
+        None => error.into(),
+    }
+}
+
+/// The same as a command's end with this exit code, and what to do next.
+pub(crate) fn ended_by(server: &str, error: Error, exit: Exit, next: &str) -> anyhow::Error {
+    stop(exit, format!("{}; {next}", sentence(&by(server, error))))
 }
 
 /// The same of a request that changes something; with the exit code 5 if nobody knows whether it was applied.
@@ -140,21 +136,8 @@ pub(crate) fn changing<T>(server: &str, result: Result<T, Error>) -> anyhow::Res
         if error.outcome() == Outcome::NotApplied {
             return by(server, error);
         }
-        let message = format!(
-            "{error}; whether it was applied is unknown: look with `corelog topic describe`, or `corelog snapshot list`, before \
-             asking again"
-        );
-        named(
-            server,
-            error.refusal().is_some(),
-            stop(Exit::Unknown, message),
-        )
+        let next = "whether it was applied is unknown: look with `corelog topic describe`, or `corelog snapshot list`, before \
+                    asking again";
+        ended_by(server, error, Exit::Unknown, next)
     })
-}
-
-fn named(server: &str, is_its_word: bool, error: anyhow::Error) -> anyhow::Error {
-    match is_its_word {
-        true => error.context(server.to_owned()),
-        false => error,
-    }
 }

@@ -20,7 +20,9 @@ use crate::{cli, partitions, quantity, session};
         Where it then does not come level or does not answer in time the command fails and the \
         owner takes no writes: the same command again goes on with it, and --abort calls it off. That \
         needs the follower's word that it has not begun. If it is gone for good, --accept-loss does \
-        without: should it own the partition after all, one of the two has to rejoin the other.",
+        without: should it own the partition after all, one of the two has to rejoin the other.\n\n\
+        Ends with 4 if for 5 seconds the follower does not answer, or what answers there is no server for \
+        clients.",
     after_long_help = "EXAMPLES\n  \
         corelog handover events --server log1:7400 --to log2:7400\n  \
         corelog handover events --server log1:7400 --to log2:7400 --partition 3\n  \

@@ -53,14 +53,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn reopen(args: &Reopen, client: Client) -> anyhow::Result<Exit> {
     let partition = PartitionId::new(args.partition);
-    let topic = client.topic_anew(&args.topic).await?;
-    // Its owner is asked, wherever that is.
-    let owner = &topic.partition(partition)?.address;
     let answer = client
         .admin()
         .reopen_partition(&args.topic, partition)
         .await;
-    let report = session::changing(owner, answer)?;
+    // Its owner is asked, which is another one's core as a rule: those are named that led to it.
+    let report = session::changing(&args.client.servers(), answer)?;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {

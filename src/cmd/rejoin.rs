@@ -17,7 +17,9 @@ use crate::{cli, output, quantity, session};
         After a promotion the old owner may hold records that nobody else has: they lie above the \
         offset at which the two logs parted. They are moved to a file in `quarantine/` of its data \
         directory, counted and readable (`corelog inspect FILE --records`), and the server that \
-        --server names follows the new owner from the parting on. Nothing is overwritten.",
+        --server names follows the new owner from the parting on. Nothing is overwritten.\n\n\
+        Ends with 4 if for 5 seconds the new owner does not answer, or what answers there is no server for \
+        clients.",
     after_long_help = "EXAMPLES\n  \
         corelog rejoin events --server log1:7400 --to log2:7400\n  \
         corelog rejoin events --server log1:7400 --to log2:7400 --partition 3 --output json"

@@ -82,7 +82,7 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
         Err(error) => match next_step(args, &error) {
             Some(next) => {
                 let exit = error.refusal().map_or(Exit::Failed, exit::of_body);
-                return Err(stop(exit, format!("{server}: {error}; {next}")));
+                return Err(session::ended_by(&server, error, exit, &next));
             }
             None => session::changing(&server, Err(error))?,
         },
@@ -91,7 +91,7 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
     let status = loop {
         let status = match admin.restore_status(number).await {
             Ok(status) => status,
-            Err(error) => return Err(lost(&args.topic, &error)).context(server),
+            Err(error) => return Err(lost(&args.topic, &server, error)),
         };
         let bar = bar.get_or_insert_with(|| progress::bytes(Some(status.bytes_total)));
         bar.set_position(status.bytes_done);
@@ -194,7 +194,7 @@ fn failed(failure: &ErrorBody) -> anyhow::Error {
 }
 
 /// The server could not be asked any more: what becomes of the restore is its own business.
-fn lost(topic: &TopicName, error: &Error) -> anyhow::Error {
+fn lost(topic: &TopicName, server: &str, error: Error) -> anyhow::Error {
     let is_known = !error
         .refusal()
         .is_some_and(|refusal| refusal.is(ErrorCode::UnknownRestore));
@@ -204,7 +204,7 @@ fn lost(topic: &TopicName, error: &Error) -> anyhow::Error {
                   is there"
             .to_owned(),
     };
-    stop(Exit::Unknown, format!("{error}; {next}"))
+    session::ended_by(server, error, Exit::Unknown, &next)
 }
 
 fn show(args: &Args, server: &str, status: &Answer, took: Duration) -> anyhow::Result<Exit> {

@@ -230,6 +230,7 @@ fn a_refusal_names_the_server_that_it_is_of() {
         "rejoin nope --to OTHER",
         "repair nope",
         "repair nope --dry-run",
+        "repair t --dry-run --partition 7",
         "bench consume --topic nope",
         "bench seek --topic nope",
         "compare nope --with OTHER",
@@ -293,6 +294,17 @@ fn a_refusal_names_the_server_that_it_is_of() {
         let line: Vec<_> = line.split(' ').collect();
         says(&some, &line, 4, &["those that do have none", "--server"]);
     }
+    // It is not what was looked for that this one is asked of.
+    let compare = ["compare", "t", "--with", "127.0.0.1:1"];
+    let said = some.run(compare).failed(4);
+    assert!(!said.contains("none of"), "{said}");
+    let repair = ["repair", "t", "--dry-run", "--partition", "0"];
+    let (_, said, code) = corelog.run(repair).parts();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains(&format!("no damage of t/0 is known at {address}")),
+        "{said}"
+    );
     let said = both.run(["scrub", "t", "--partition", "7"]).failed(1);
     assert!(said.starts_with(&format!("corelog: {address}: ")), "{said}");
 }

@@ -223,6 +223,25 @@ fn a_handover_to_a_node_that_does_not_answer_is_finished_or_called_off_later() {
     assert_eq!(segments(&b, &topic, 0).epochs[0].epoch, handed.epoch);
 }
 
+/// What a balancer says while the target is being started was taken for what answers there for good, which is not asked again:
+/// nobody took writes.
+#[test]
+fn a_handover_whose_target_answers_rubbish_for_a_while_may_be_asked_for_again() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder, 1);
+    let running = behind(&a, &topic);
+    b.proxy
+        .lead_to_words(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
+    let refused = running.join().unwrap().unwrap_err();
+    assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
+    let refused = a.ask(&handing(&topic)).unwrap_err();
+    assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
+    a.connect();
+    b.connect();
+    a.ask(&handing(&topic)).unwrap();
+    assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+}
+
 #[test]
 fn a_handover_is_called_off_while_it_waits_for_its_target() {
     let folder = Folder::new();

@@ -8,7 +8,7 @@ use corelog_record::{Offset, PartitionId};
 
 use super::copies::{assert_equal, bytes, status, wait_until_level};
 use super::node::{Node, cloning};
-use super::promote::{cut_off, promote};
+use super::promote::{cut_off, promote, rejoining};
 use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -158,6 +158,24 @@ fn a_source_that_never_will_be_one_ends_the_command_at_once_and_one_that_is_down
         let named = words[3].split(',').next().unwrap();
         assert!(said.contains(named) && said.contains(next), "{said}");
     }
+}
+
+/// Who asked a node to rejoin another one could not tell which of the two had refused it.
+#[test]
+fn a_refusal_of_a_node_that_another_one_asked_names_the_one_that_refuses() {
+    let folder = Folder::new();
+    let (a, mut b, topic, _) = cut_off(&folder, 10);
+    promote(&b, &topic);
+    b.kill();
+    let manifest = b.topic_dir(&topic).join("0/manifest");
+    std::fs::remove_file(&manifest).unwrap();
+    std::fs::create_dir(&manifest).unwrap();
+    b.up();
+    until("it says why it does not serve the log", || {
+        let refused = a.ask(&rejoining(&topic, &b)).unwrap_err();
+        assert!(refused.message.contains(&b.address()), "{refused:?}");
+        !refused.is(ErrorCode::Busy)
+    });
 }
 
 /// Whoever was to look before asking again was not told with what.

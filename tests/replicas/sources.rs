@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::{clone_topic, delete_topic, handover};
 use corelog_record::{Offset, PartitionId};
@@ -51,6 +51,24 @@ fn follow_later(node: &Node, topic: &Target, source: &Node) -> Offset {
     });
     assert_eq!(segments(node, topic, 0).log_start, second);
     second
+}
+
+/// A balancer answers for a source that is being started: that is no reason to follow it no more.
+#[test]
+fn a_follower_whose_source_answers_rubbish_for_a_while_goes_on_with_it() {
+    let folder = Folder::new();
+    let (a, b, topic) = level_pair(&folder, 10);
+    a.proxy
+        .lead_to_words(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
+    a.fill(&topic, 0, 5);
+    until("it is told what answers there", || {
+        let told = status(&b, &topic, 0);
+        let is_told = |why: &ErrorBody| why.message.contains("no server for clients");
+        told.state == State::Waiting && told.error.as_ref().is_some_and(is_told)
+    });
+    a.connect();
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
 }
 
 /// It followed no more for good: nothing that was done there mended it.

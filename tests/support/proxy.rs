@@ -48,6 +48,8 @@ struct State {
     random: Mutex<fastrand::Rng>,
     /// The server's ports, once there is a server.
     targets: Mutex<Vec<SocketAddr>>,
+    /// What everybody is told who connects, and no more.
+    words: Mutex<Option<&'static [u8]>>,
     links: Mutex<Vec<Weak<Link>>>,
     /// Ports, and the kinds of requests whose answers do not come back by them.
     held: Mutex<BTreeSet<(usize, Kind)>>,
@@ -91,6 +93,7 @@ impl Proxy {
             odds: Mutex::new(odds),
             random: Mutex::new(random),
             targets: Mutex::default(),
+            words: Mutex::default(),
             links: Mutex::default(),
             held: Mutex::default(),
             asked: Mutex::default(),
@@ -112,7 +115,14 @@ impl Proxy {
 
     /// From now on the ports lead to these.
     pub(crate) fn lead_to(&self, targets: Vec<SocketAddr>) {
+        *self.state.words.lock().unwrap() = None;
         *self.state.targets.lock().unwrap() = targets;
+    }
+
+    /// From now on the ports lead nowhere, all connections end, and whoever makes one is told `words` and no more.
+    pub(crate) fn lead_to_words(&self, words: &'static [u8]) {
+        self.lead_nowhere();
+        *self.state.words.lock().unwrap() = Some(words);
     }
 
     /// From now on the ports lead nowhere, and all connections end.
@@ -208,6 +218,10 @@ impl State {
 
 impl Link {
     fn open(state: &Arc<State>, client: TcpStream, index: usize) -> io::Result<()> {
+        if let Some(words) = *state.words.lock().unwrap() {
+            thread::spawn(move || tell(client, words));
+            return Ok(());
+        }
         let target = state.targets.lock().unwrap().get(index).copied();
         let target = target.ok_or(io::ErrorKind::NotConnected)?;
         let server = TcpStream::connect(target)?;
@@ -400,6 +414,12 @@ impl Link {
         }
         Ok(())
     }
+}
+
+/// Says something, and waits for the other side to close: who closes with something unread resets the connection.
+fn tell(mut client: TcpStream, words: &[u8]) {
+    let told = client.write_all(words);
+    let _ = told.and_then(|()| client.read_to_end(&mut Vec::new()));
 }
 
 fn refusal(correlation: CorrelationId, error: &ErrorBody) -> Vec<u8> {

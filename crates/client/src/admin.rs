@@ -203,24 +203,14 @@ impl Admin {
         Ok((server, told.await?))
     }
 
-    /// All topics by name, with their partitions and where these live; of those that cannot be read
-    /// [`Client::metadata`](crate::Client::metadata) tells.
+    /// What the one server that is asked, or else any, tells of itself and of all topics that it has, by name; those that it
+    /// cannot read too.
     ///
     /// # Errors
     /// Why no server answered.
-    pub async fn list_topics(&self) -> Result<Vec<metadata::Topic>, Error> {
+    pub async fn metadata(&self) -> Result<metadata::Answer, Error> {
         let request = metadata::Request { topics: None };
-        let deadline = self.client.deadline();
-        let told = match self.server {
-            Some(server) => {
-                let told = self
-                    .client
-                    .call_at(deadline, server, &request, Repeat::Always);
-                told.await?
-            }
-            None => self.client.call_in_turn(deadline, &request).await?.1,
-        };
-        Ok(told.topics)
+        self.call(&request, Repeat::Always).await
     }
 
     /// The earliest or latest offset of a partition, or the first at a time.

@@ -219,6 +219,14 @@ pub enum Error {
         /// How the question failed.
         source: Box<Self>,
     },
+    /// Of several servers, those that answer have no such topic, and one that may does not answer.
+    #[error("not all servers answer, and those that do have none of topic {topic}: {source}")]
+    Untold {
+        /// The topic.
+        topic: TopicName,
+        /// Why one of them did not.
+        source: Box<Self>,
+    },
     /// Not sent, or refused and not sent again, because the outcome of an earlier batch of the partition is
     /// unknown: order would not hold. Whoever looks at that outcome decides whether to send this again.
     #[error("an earlier batch of the partition has an unknown outcome")]
@@ -271,7 +279,7 @@ impl Error {
             | Self::TimedOut { .. }
             | Self::Uncounted { .. } => true,
             Self::GivenUp { source, .. } => source.is_unreachable(),
-            Self::LookUp { source } => source.is_unreachable(),
+            Self::LookUp { source } | Self::Untold { source, .. } => source.is_unreachable(),
             _ => false,
         }
     }
@@ -324,7 +332,7 @@ impl Error {
         match self {
             Self::Connect { .. } | Self::Lost { .. } | Self::TimedOut { .. } => true,
             Self::Refused { body } => body.retry() != Retry::No,
-            Self::LookUp { source } => source.may_pass(),
+            Self::LookUp { source } | Self::Untold { source, .. } => source.may_pass(),
             _ => false,
         }
     }

@@ -53,9 +53,10 @@ impl Deadline {
 pub(crate) struct Retry {
     repeat: Repeat,
     backoff: Backoff,
-    begun: Instant,
     deadline: Deadline,
     failure_count: u32,
+    /// When it was first told that the server does not reach another one.
+    source_lost: Option<Instant>,
     /// If an attempt goes where the one before it was told to. What means the node that is asked does not.
     is_led: bool,
     /// The first failure that may have been applied.
@@ -72,9 +73,9 @@ impl Retry {
         Self {
             repeat,
             backoff: config.backoff,
-            begun: Instant::now(),
             deadline,
             failure_count: 0,
+            source_lost: None,
             is_led: false,
             unknown: None,
         }
@@ -117,8 +118,8 @@ impl Retry {
             .wait(self.failure_count, &mut fastrand::Rng::new());
         let wait = wait.max(error.retry_after());
         let may_help = error.may_pass() && (self.is_led || !error.is_elsewhere());
-        let is_given_up = error.is_of_source() && SOURCE_PATIENCE <= self.begun.elapsed() + wait;
-        if !may_repeat || !may_help || is_given_up || self.deadline.left() <= wait {
+        let is_source_gone = error.is_of_source() && self.is_source_gone(wait);
+        if !may_repeat || !may_help || is_source_gone || self.deadline.left() <= wait {
             let may_hide = error.may_pass() || self.repeat == Repeat::Idempotent;
             let hides_it = may_hide && error.outcome() == Outcome::NotApplied;
             return Err(self.unknown.take().filter(|_| hides_it).unwrap_or(error));
@@ -129,8 +130,47 @@ impl Retry {
         sleep(wait).await;
         Ok(())
     }
+
+    /// If the server will not have reached another one for too long behind a pause. How long it looked for that one before it
+    /// first said so does not count.
+    fn is_source_gone(&mut self, wait: Duration) -> bool {
+        let lost = self.source_lost.get_or_insert_with(Instant::now);
+        SOURCE_PATIENCE <= lost.elapsed() + wait
+    }
 }
 
 /// For how long it is asked again where the server that answers does not reach another one: that may be about to start, or
 /// have another address than was named.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::error::{ErrorBody, ErrorCode};
+
+    use super::*;
+
+    /// What a node asks another one is answered in 10 s or not at all: it counted from when the request began, and one answer
+    /// that did not come ended a handover.
+    #[tokio::test]
+    async fn a_server_that_does_not_reach_another_one_is_asked_again_however_late_it_says_so() {
+        let lost = || Error::Refused {
+            body: Box::new(ErrorBody::new(ErrorCode::SourceUnavailable, "no answer")),
+        };
+        let config = ClientConfig::new(["log1:7400"]);
+        let mut retry = Retry::new(Repeat::Always, &config);
+        assert!(retry.pause(lost()).await.is_ok());
+        let since = retry.source_lost.unwrap();
+        retry.source_lost = since.checked_sub(SOURCE_PATIENCE);
+        assert!(retry.pause(lost()).await.is_err(), "nor for ever");
+        assert!(
+            retry
+                .pause(Error::Connect {
+                    address: "log1:7400".into(),
+                    source: crate::Fault::Closed.into(),
+                })
+                .await
+                .is_ok(),
+            "that is another matter"
+        );
+    }
+}

@@ -49,8 +49,25 @@ pub(crate) fn failure_with(code: ErrorCode, message: impl Into<String>, detail: 
 
 /// What another node refused, with its address, unless that is there: it is not the node asked that refuses.
 pub(crate) fn said_by(address: &str, mut error: Failure) -> Failure {
-    if !error.message.starts_with(address) {
-        error.message = format!("{address}: {}", error.message);
+    let prefix = format!("{address}: ");
+    if !error.message.starts_with(&prefix) {
+        error.message.insert_str(0, &prefix);
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `h:7400` said of itself was taken for the word of `h:740`.
+    #[test]
+    fn a_refusal_is_named_once_and_by_its_own_server() {
+        let refused = failure(ErrorCode::Busy, "ask again");
+        let named = said_by("h:740", refused);
+        assert_eq!(named.message, "h:740: ask again");
+        assert_eq!(said_by("h:740", named).message, "h:740: ask again");
+        let other = failure(ErrorCode::Busy, "h:7400 starts");
+        assert_eq!(said_by("h:740", other).message, "h:740: h:7400 starts");
+    }
 }

@@ -1,7 +1,5 @@
 //! The topic that is written to: a new one, or one that is written to with consent.
 
-use std::collections::BTreeSet;
-
 use corelog_client::{Admin, Client, Error, NewTopic};
 use corelog_protocol::message::describe_topic::{Answer, Partition};
 use corelog_protocol::message::list_offsets::At;
@@ -68,12 +66,12 @@ async fn has_records(
     if known.partitions.iter().any(has_records) {
         return Ok(true);
     }
-    let owned = known.partitions.iter().filter(|one| one.role.owns());
-    let owned: BTreeSet<_> = owned.map(|one| one.id).collect();
-    for partition in (0..count).map(PartitionId::new) {
-        if owned.contains(&partition) {
-            continue;
-        }
+    let is_owned = |partition: &PartitionId| {
+        let mut told = known.partitions.iter();
+        told.any(|one| one.id == *partition && one.role.owns())
+    };
+    let all = (0..count).map(PartitionId::new);
+    for partition in all.filter(|one| !is_owned(one)) {
         let there = admin.list_offsets(name, partition, At::Latest).await?;
         if there.log_start < there.high_watermark {
             return Ok(true);

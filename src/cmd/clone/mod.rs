@@ -40,8 +40,8 @@ use crate::{cli, quantity, session};
         A replica takes no writes; reads end at what is on its own disk. `corelog topic describe` \
         says how far behind it is, `corelog promote` and `corelog handover` make it the owner.\n\n\
         Progress goes to stderr: bars on a terminal, elsewhere a JSON object per line. Ends with 3 \
-        if the copies have parted, or wrong bytes were sent and no source is left, with 4 if none answers \
-        within 5 seconds, or what answers is no server for clients.",
+        if the copies have parted, or wrong bytes were sent and no source is left, with 4 if it cannot begin: \
+        for 5 seconds no source answers, or what answers is no server for clients.",
     after_long_help = "EXAMPLES\n  \
         corelog clone events --from log1:7400 --dry-run          # what it would move\n  \
         corelog clone events --server log2:7400 --from log1:7400 --follow\n  \

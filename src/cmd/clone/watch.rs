@@ -10,7 +10,7 @@ use corelog_protocol::message::replica_status::{Partition, Role, State};
 use corelog_record::{Offset, PartitionId, TopicName};
 use serde_json::{Value, json};
 
-use crate::exit::{Exit, say, stop};
+use crate::exit::{Exit, say};
 use crate::progress::{Bars, Part};
 use crate::session;
 
@@ -34,7 +34,7 @@ pub(super) async fn until_over(
     let mut shown = Shown::new();
     loop {
         let status = admin.replica_status(topic, Some(cloned.id)).await;
-        let status = status.map_err(|error| lost(topic, server, &error))?;
+        let status = status.map_err(|error| lost(topic, server, error))?;
         let mut partitions = status.partitions;
         partitions.retain(|partition| cloned.partitions.contains(&partition.id));
         let is_over = watch.is_over(&partitions);
@@ -47,12 +47,11 @@ pub(super) async fn until_over(
 }
 
 /// The server could not be asked any more: what becomes of the clone is its own business.
-fn lost(topic: &TopicName, server: &str, error: &Error) -> anyhow::Error {
-    let message = format!(
-        "{server}: {error}; the clone goes on by itself when its server does, look with `corelog topic \
-         describe {topic}`"
+fn lost(topic: &TopicName, server: &str, error: Error) -> anyhow::Error {
+    let next = format!(
+        "the clone goes on by itself when its server does, look with `corelog topic describe {topic}`"
     );
-    stop(Exit::Unknown, message)
+    session::ended_by(server, error, Exit::Unknown, &next)
 }
 
 /// Knows when a clone is over.

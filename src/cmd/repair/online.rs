@@ -1,6 +1,7 @@
 //! Damaged segments replaced by those of other servers.
 
-use corelog_client::{Admin, Client};
+use anyhow::Context as _;
+use corelog_client::{Admin, Client, Error};
 use corelog_protocol::message::describe_topic::State;
 use corelog_protocol::message::repair_topic::{Partition, Replaced};
 use corelog_record::{PartitionId, TopicName};
@@ -21,11 +22,7 @@ pub(super) fn run(topic: &TopicName, args: &Args) -> anyhow::Result<Exit> {
 
 async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Result<Exit> {
     if args.consent.dry_run {
-        let partition = args.partition.map(PartitionId::new);
-        if let Some(partition) = partition {
-            client.topic(topic).await?.partition(partition)?;
-        }
-        return show_damage(topic, partition, args.client.output, &client).await;
+        return show_damage(topic, args, &client).await;
     }
     let ask = async |admin: &Admin, id, partition| {
         let from = args.from.clone();
@@ -36,7 +33,7 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
         partitions::each(&client.admin(), topic, args.partition, |_| Meant::Yes, ask).await?;
     let mut exit = Exit::Done;
     let ended = each.end(topic, |server, done| {
-        let printed = print((topic, server), args.client.output, done);
+        let printed = print((topic, server), args, done);
         exit = say_left((topic, server), done);
         printed
     });
@@ -52,11 +49,11 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
 
 fn print(
     (topic, server): (&TopicName, &str),
-    format: Format,
+    args: &Args,
     partitions: &[Partition],
 ) -> anyhow::Result<()> {
     let mut out = Out::new();
-    match format {
+    match args.client.output {
         Format::Table => {
             const HEADERS: [&str; 5] = ["PARTITION", "SEGMENT", "BYTES", "FROM", "TOOK"];
             let rows = partitions.iter().flat_map(|partition| {
@@ -67,7 +64,8 @@ fn print(
             });
             let rows: Vec<Vec<String>> = rows.collect();
             if rows.is_empty() {
-                say(&format!("no segment of {topic} was replaced at {server}"));
+                let place = place(topic, args.partition);
+                say(&format!("no segment of {place} was replaced at {server}"));
             } else {
                 out.table(&HEADERS, rows)?;
             }
@@ -79,6 +77,14 @@ fn print(
         }))?,
     }
     out.flush()
+}
+
+/// The topic, or its one partition that is meant.
+fn place(topic: &TopicName, partition: Option<u32>) -> String {
+    match partition {
+        Some(partition) => format!("{topic}/{partition}"),
+        None => topic.to_string(),
+    }
 }
 
 /// Says what is not as it should be still; that decides how the command ends.
@@ -131,25 +137,33 @@ fn in_json(partition: &Partition) -> Value {
 }
 
 /// What a repair would ask other servers for; ends with 3 if it is anything.
-async fn show_damage(
-    topic: &TopicName,
-    partition: Option<PartitionId>,
-    format: Format,
-    client: &Client,
-) -> anyhow::Result<Exit> {
+async fn show_damage(topic: &TopicName, args: &Args, client: &Client) -> anyhow::Result<Exit> {
     let (admin, told) = client.admin().of(topic).await?;
     let (server, mut partitions) = (session::server(&admin), told.partitions);
-    partitions.retain(|p| partition.is_none_or(|asked| p.id == asked));
+    let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
+    if let Some(partition) = args.partition.map(PartitionId::new) {
+        partitions.retain(|one| one.id == partition);
+        if partitions.is_empty() {
+            let topic = topic.clone();
+            return Err(Error::NoSuchPartition {
+                topic,
+                partition,
+                count,
+            })
+            .with_context(|| server.to_owned());
+        }
+    }
     let is_damaged = partitions.iter().any(is_damaged);
     let mut out = Out::new();
-    match format {
+    match args.client.output {
         Format::Table => {
             let mut lines = partitions
                 .iter()
                 .flat_map(|p| damage_lines(topic, p.id, &p.damage));
             lines.try_for_each(|line| out.line(&line))?;
             if !is_damaged {
-                say(&format!("no damage of {topic} is known at {server}"));
+                let place = place(topic, args.partition);
+                say(&format!("no damage of {place} is known at {server}"));
             }
             let unopened = partitions
                 .iter()

@@ -4,7 +4,7 @@ use corelog_client::{Client, Error};
 use serde_json::json;
 
 use super::show;
-use crate::exit::{self, Exit, say, stop};
+use crate::exit::{self, Exit, say};
 use crate::output::{Format, Out};
 use crate::{cli, session};
 
@@ -79,8 +79,8 @@ fn unlisted(server: &str, name: &str, error: Error) -> anyhow::Error {
     if !exit::is_damage(&error) {
         return session::by(server, error);
     }
-    let message = format!(
-        "{server}: {error}; `corelog snapshot list` shows which can be read, `corelog snapshot delete {name}` removes it"
+    let next = format!(
+        "`corelog snapshot list` shows which can be read, `corelog snapshot delete {name}` removes it"
     );
-    stop(Exit::Damage, message)
+    session::ended_by(server, error, Exit::Damage, &next)
 }

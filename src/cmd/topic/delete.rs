@@ -121,7 +121,7 @@ async fn holder(args: &Args) -> anyhow::Result<Holder> {
             (Ok(_), None) => {}
         }
     }
-    let all = args.client.server.join(",");
+    let all = args.client.servers();
     chosen(&args.name, holders, unsaid)?.ok_or_else(|| session::by(&all, unknown))
 }
 

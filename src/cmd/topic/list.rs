@@ -27,7 +27,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let told = client.metadata(None).await?;
+    let (admin, _) = client.admin().of_one().await?;
+    let server = session::server(&admin);
+    let told = admin.metadata().await;
+    let told = told.map_err(|error| session::by(server, error))?;
     let topics = &told.topics;
     let mut out = Out::new();
     match args.client.output {
@@ -49,8 +52,7 @@ async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     for unreadable in &told.errors {
-        let servers = args.client.server.join(",");
-        say(&format!("corelog: {servers}: {}", unreadable.error));
+        say(&format!("corelog: {server}: {}", unreadable.error));
     }
     Ok(Exit::damage_if(!told.errors.is_empty()))
 }

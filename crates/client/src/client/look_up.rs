@@ -17,7 +17,7 @@ use crate::retry::{Deadline, Repeat, Retry};
 
 impl Inner {
     /// What is known about a topic; asks if nothing is. Old news are used while no server answers, and where none of
-    /// those that answer has it, but one that is away may; where nothing is known, why that one did not answer is the error.
+    /// those that answer has it, but one that is away may; where nothing is known, that is the error ([`Error::Untold`]).
     pub(crate) async fn topic(self: &Arc<Self>, name: &TopicName) -> Result<Arc<Topic>, Error> {
         self.topic_by(self.deadline(), name).await
     }
@@ -190,7 +190,14 @@ impl Inner {
         let is_given_up = aside.is_some() && GIVEN_UP_AFTER <= self.metadata.silent_for(name);
         match (silent, aside) {
             (Some(error), _) if !is_gone && !is_given_up => {
-                self.metadata.known(name).ok_or(error.of_look_up())
+                let untold = match error.is_unreachable() {
+                    true => Error::Untold {
+                        topic: name.clone(),
+                        source: Box::new(error),
+                    },
+                    false => error.of_look_up(),
+                };
+                self.metadata.known(name).ok_or(untold)
             }
             (_, Some((topic, teller))) => {
                 self.server.store(teller.server, Ordering::Relaxed);

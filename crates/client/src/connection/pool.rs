@@ -226,11 +226,9 @@ impl State {
         }
         let now = Instant::now();
         let until = self.resting_until.max(self.detour_until);
-        let until = until.filter(|until| now < *until)?;
-        let fault = Fault::Resting {
-            wait: until - now,
-            source: self.last_fault.clone()?,
-        };
+        until.filter(|until| now < *until)?;
+        let source = self.last_fault.clone()?;
+        let fault = Fault::Resting { source };
         Some(Err(Error::Connect {
             address: Arc::clone(&key.address),
             source: Arc::new(fault),

@@ -57,8 +57,6 @@ pub enum Fault {
     /// The last attempt failed a moment ago; the next one waits for its turn.
     #[error("{source} (a moment ago)")]
     Resting {
-        /// Until the next attempt.
-        wait: Duration,
         /// The last failure.
         source: Arc<Self>,
     },

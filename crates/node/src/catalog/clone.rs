@@ -118,7 +118,7 @@ impl Admin {
     ) -> Result<(std::rc::Rc<Line>, metadata::Topic), Failure> {
         let mut why = failure(ErrorCode::SourceUnavailable, "no source was named");
         for address in &request.from {
-            let line = match self.core.line_to(address).await {
+            let line = match self.core.line_to_named(address).await {
                 Ok(line) => line,
                 // One that can never be right is told before one that may be yet.
                 Err(error) => {

@@ -27,7 +27,7 @@ use super::wanted::Wanted;
 use crate::catalog::{Admin, LastSnapshots, Routes};
 use crate::config::NodeLimits;
 use crate::failure::{Failure, failure};
-use crate::follow::{Followers, Followings, Hands, Lately, Line, Lines, Repairs};
+use crate::follow::{Followers, Followings, Hands, Lately, Lines, Repairs};
 use crate::metrics::{Counters, add};
 use crate::node::Addresses;
 use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Failed, Input, Tick};
@@ -101,7 +101,7 @@ pub(crate) struct Core {
     pub(crate) connection_ended: Notify,
     pub(super) slots: RefCell<Slots>,
     /// Connections to other nodes.
-    lines: Lines,
+    pub(crate) lines: Lines,
     /// Those of its partitions that follow another node's.
     pub(crate) followings: Followings,
     /// Those of its partitions whose owner is being changed.
@@ -331,14 +331,6 @@ impl Core {
     pub(crate) fn admin(&self) -> Result<&Admin, Failure> {
         let elsewhere = || failure(ErrorCode::Internal, "the catalog is on core 0");
         self.admin.get().ok_or_else(elsewhere)
-    }
-
-    /// A connection to another node.
-    ///
-    /// # Errors
-    /// `SourceUnavailable` with the reason.
-    pub(crate) async fn line_to(&self, address: &str) -> Result<Rc<Line>, Failure> {
-        self.lines.to(address, &self.name()).await
     }
 
     /// How this node calls itself to others.

@@ -19,7 +19,7 @@ use super::ownership::{check_same, follower_of, owned_at};
 use super::target::{Target, target_of};
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
-use crate::failure::Failure;
+use crate::failure::{Failure, said_by};
 use crate::{router, rt};
 
 /// How long a handover waits for the target to have all that the owner has.
@@ -44,7 +44,10 @@ impl Core {
         let hand = self.take_hand(key)?;
         let before = self.replica(key)?;
         let address = target_of(&topic, key, &before, to)?;
-        let to = self.target_at(address, before.target).await?;
+        let to = match before.role {
+            Role::Owner => self.target_named(address).await?,
+            _ => self.target_at(address, before.target).await?,
+        };
         if before.role != Role::Owner
             && let Some(done) = self.done_before(&topic, key, &before, &to).await?
         {
@@ -180,7 +183,7 @@ impl Core {
                 Err(error) if is_early(&error) && rt::now() < deadline => {
                     rt::sleep(LEVEL_PAUSE).await;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(said_by(&to.address, error)),
             }
         }
     }

@@ -1,18 +1,21 @@
 //! A connection of this core to another node: requests in any number, answers in any order.
 
+mod faults;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::frame::{self, CorrelationId, Frame, FrameError, Header};
 use corelog_protocol::message::{Call, hello};
 use corelog_protocol::{answer, request};
 use corelog_record::NodeId;
 
+use self::faults::{foreign, of_another_version, unavailable};
 use super::incoming::{Incoming, READ_BYTES};
-use crate::failure::{Failure, failure, failure_with, said_by};
+use crate::failure::{Failure, failure, said_by};
 use crate::names::{self, REACH_TIMEOUT};
 use crate::rt::{self, Conn, Notify, Permit, ReadHalf, Semaphore, WriteHalf};
 
@@ -107,12 +110,8 @@ impl Line {
         let greeted = call(&shared, &greeting, left).await;
         let hello = greeted.map_err(|why| shared.ungreeted(why))?.head;
         if hello.version != frame::VERSION {
-            let message = format!("{address} speaks version {}", hello.version);
-            let detail = Detail {
-                versions: Some(vec![frame::VERSION]),
-                ..Detail::default()
-            };
-            return Err(failure_with(ErrorCode::UnsupportedVersion, message, detail));
+            let why = format!("it speaks version {}", hello.version);
+            return Err(of_another_version(address, &why));
         }
         Ok(Self {
             shared: held,
@@ -131,6 +130,11 @@ impl Line {
         timeout: Duration,
     ) -> Result<Reply<R::Answer>, Failure> {
         call(&self.shared.0, request, timeout).await
+    }
+
+    /// Where it leads to.
+    pub(crate) fn address(&self) -> &str {
+        &self.shared.0.address
     }
 
     /// The node at its other end, by what it said.
@@ -178,6 +182,21 @@ impl Shared {
         }
     }
 
+    /// The other side closes the connection, and may have said why.
+    fn part(&self, said: Option<ErrorBody>) {
+        let Some(said) = said else {
+            let why = "it closed the connection".to_owned();
+            return self.refuse(LastWords { why, taken: None });
+        };
+        let (why, taken) = (said.message.clone(), said.detail.taken);
+        if said.is(ErrorCode::UnsupportedVersion) {
+            let said = said_by(&self.address, Box::new(said));
+            self.foreign.replace(Some(said));
+        }
+        let taken = taken.map(CorrelationId::new);
+        self.refuse(LastWords { why, taken });
+    }
+
     /// Asks nothing any more. The first reason stays, but for one that says what was taken.
     fn refuse(&self, last_words: LastWords) {
         let mut first = self.last_words.borrow_mut();
@@ -188,9 +207,9 @@ impl Shared {
         self.changed.notify();
     }
 
-    /// What came is no frame of ours.
+    /// What came is no frame of ours, or one that was bent on its way.
     fn lose(&self, error: &FrameError) {
-        self.foreign.replace(Some(foreign(&self.address, error)));
+        self.foreign.replace(foreign(&self.address, error));
         self.end(&error.to_string());
     }
 
@@ -297,18 +316,7 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
                 };
                 if header.kind == answer::CONNECTION_KIND {
                     let said = answer::decode_err(&raw.frame()).ok().flatten();
-                    let version = said
-                        .as_ref()
-                        .filter(|said| said.is(ErrorCode::UnsupportedVersion));
-                    if let Some(said) = version.cloned() {
-                        shared
-                            .foreign
-                            .replace(Some(said_by(&shared.address, said.into())));
-                    }
-                    let taken = said.as_ref().and_then(|said| said.detail.taken);
-                    let taken = taken.map(CorrelationId::new);
-                    let why = said.map_or("it closed the connection".to_owned(), |e| e.message);
-                    shared.refuse(LastWords { why, taken });
+                    shared.part(said);
                     rt::yield_if_needed().await;
                     continue;
                 }
@@ -359,30 +367,6 @@ async fn write(shared: Rc<Shared>, mut writer: WriteHalf) {
         }
     }
     writer.shutdown();
-}
-
-/// What answers at an address is no node, or one whose frames are of another version.
-fn foreign(address: &str, error: &FrameError) -> Failure {
-    let message = match error.code() {
-        ErrorCode::UnsupportedVersion => format!("{address}: {error}"),
-        _ => format!(
-            "{address}: what answers there is no server for clients ({error}): name what `corelog serve` has as --listen, \
-             not as --admin"
-        ),
-    };
-    failure_with(ErrorCode::UnsupportedVersion, message, at(address))
-}
-
-fn at(address: &str) -> Detail {
-    Detail {
-        address: Some(address.to_owned()),
-        ..Detail::default()
-    }
-}
-
-fn unavailable(address: &str, why: &str) -> Failure {
-    let message = format!("{address}: {why}");
-    failure_with(ErrorCode::SourceUnavailable, message, at(address))
 }
 
 #[cfg(test)]

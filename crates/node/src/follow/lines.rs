@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
+use corelog_protocol::error::ErrorCode;
+
 use super::line::Line;
+use crate::core::Core;
 use crate::failure::Failure;
 use crate::rt::{self, Semaphore};
 
@@ -24,6 +27,30 @@ struct Way {
     /// One connects at a time: whoever comes meanwhile shares what becomes of that.
     turn: Semaphore,
     failed: RefCell<Option<(Instant, Failure)>>,
+}
+
+impl Core {
+    /// A connection to another node.
+    ///
+    /// # Errors
+    /// `SourceUnavailable` with the reason.
+    pub(crate) async fn line_to(&self, address: &str) -> Result<Rc<Line>, Failure> {
+        self.line_to_named(address).await.map_err(|mut why| {
+            // What answers there now, as a balancer does while the node starts, may be gone the next time.
+            if why.is(ErrorCode::UnsupportedVersion) {
+                why.code = ErrorCode::SourceUnavailable.number();
+            }
+            why
+        })
+    }
+
+    /// The same to one that was just named, where nothing was written down yet.
+    ///
+    /// # Errors
+    /// As [`Line::connect`].
+    pub(crate) async fn line_to_named(&self, address: &str) -> Result<Rc<Line>, Failure> {
+        self.lines.to(address, &self.name()).await
+    }
 }
 
 impl Lines {

@@ -15,7 +15,7 @@ use super::lineage::{diverged, shared};
 use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, failure, failure_with, said_by};
 use crate::partition::Change;
 use crate::router;
 
@@ -32,7 +32,7 @@ impl Core {
         key: PartitionKey,
         to: String,
     ) -> Result<rejoin::Partition, Failure> {
-        let line = self.line_to(&to).await?;
+        let line = self.line_to_named(&to).await?;
         if line.node() == self.shared.node {
             let message = format!("{to} is this node");
             return Err(failure(ErrorCode::InvalidRequest, message));
@@ -109,7 +109,8 @@ impl Core {
         key: PartitionKey,
     ) -> Result<(Common, Offset), Failure> {
         let place = self.place(key)?;
-        let there = segments_of(line, topic, key, Offset::MAX).await?;
+        let there = segments_of(line, topic, key, Offset::MAX).await;
+        let there = there.map_err(|why| said_by(line.address(), why))?;
         if place.has_files && there.history != place.history {
             return Err(diverged(Offset::ZERO));
         }
@@ -152,7 +153,8 @@ impl Core {
                 Err(error) => common.offset = base_below(common.offset, error)?,
             }
         };
-        let there = chain_of(line, topic, key, common.offset).await?;
+        let there = chain_of(line, topic, key, common.offset).await;
+        let there = there.map_err(|why| said_by(line.address(), why))?;
         match (here.offset, here.chain) == (there.offset, there.chain) {
             true => Ok(common),
             false => Err(diverged(place.log_start)),

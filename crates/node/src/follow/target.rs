@@ -15,7 +15,7 @@ use super::line::Line;
 use super::lineage::diverged;
 use super::ownership::{has_none, not_owner, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, failure, failure_with, said_by};
 use crate::rt;
 
 /// A target that misses more is far behind: it need not have that before the handover gives up waiting for it,
@@ -51,7 +51,19 @@ impl Target {
 }
 
 impl Core {
+    /// The node that is meant by an address that was just named, where nothing was written down yet.
+    ///
+    /// # Errors
+    /// As [`Line::connect`].
+    pub(super) async fn target_named(&self, address: String) -> Result<Target, Failure> {
+        let node = self.line_to_named(&address).await?.node();
+        Ok(Target { node, address })
+    }
+
     /// The node that is meant by an address: the one that is known already, or the one that is reached there.
+    ///
+    /// # Errors
+    /// `SourceUnavailable` if neither is.
     pub(super) async fn target_at(
         &self,
         address: String,
@@ -135,13 +147,14 @@ impl Core {
         }
         let end = match partition_at(line, topic, key).await {
             Ok(there) if follows(&there) => there.end,
-            Err(error) if !has_none(&error) => return Err(error),
+            Err(error) if !has_none(&error) => return Err(said_by(to, error)),
             _ => {
                 let message = format!("{to} does not follow {topic}/{}, or no more", key.partition);
                 return Err(failure(ErrorCode::NotFollower, message));
             }
         };
-        let there = segments_of(line, topic, key, Offset::MAX).await?;
+        let there = segments_of(line, topic, key, Offset::MAX).await;
+        let there = there.map_err(|why| said_by(to, why))?;
         match there.history == self.place(key)?.history {
             true => Ok(end),
             false => Err(diverged(Offset::ZERO)),
@@ -160,10 +173,12 @@ impl Core {
     ) -> Result<(), Failure> {
         let address = &to.address;
         self.until(hand, to, async |line| {
-            if !self.is_alike(line, topic, key).await? {
+            let is_alike = self.is_alike(line, topic, key).await;
+            if !is_alike.map_err(|why| said_by(address, why))? {
                 return Ok(Some(unlike(topic, address)));
             }
-            let there = segments_of(line, topic, key, Offset::MAX).await?.log_start;
+            let there = segments_of(line, topic, key, Offset::MAX).await;
+            let there = there.map_err(|why| said_by(address, why))?.log_start;
             let here = self.place(key)?.log_start;
             Ok((there != here).then(|| unequal(address, there, here)))
         })

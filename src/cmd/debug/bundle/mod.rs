@@ -80,13 +80,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = quantity::now();
     let mut pack = Pack::new(args.size_max.bytes(), args.within.0);
     collect(args, &mut pack);
-    let made = match &args.out {
-        Some(path) => pack.write(path.clone(), None, now)?,
-        None => {
-            let others = (2..=SAME_SECOND_MAX).map(|number| default_path(now, number));
-            pack.write(default_path(now, 1), others, now)?
-        }
+    let paths = match &args.out {
+        Some(path) => vec![path.clone()],
+        None => (1..=SAME_SECOND_MAX)
+            .map(|number| default_path(now, number))
+            .collect(),
     };
+    let made = pack.write(&paths, now)?;
     for missed in &made.missed {
         say(&format!("left out {}: {}", missed.name, missed.why));
     }

@@ -1,6 +1,6 @@
 //! Members within a size and a time, what was left out, and the file made of them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -115,16 +115,11 @@ impl Pack {
         self.missed.push(Missed { name, why });
     }
 
-    /// Writes the file, or if that is there, the first of `others` that is not, readable by its owner alone.
+    /// Writes the first of these files that is not there yet, readable by its owner alone.
     ///
     /// # Errors
     /// If all are there, or one cannot be written; then nothing is left of it.
-    pub(super) fn write(
-        self,
-        path: PathBuf,
-        others: impl IntoIterator<Item = PathBuf>,
-        now: Timestamp,
-    ) -> anyhow::Result<Made> {
+    pub(super) fn write(self, paths: &[PathBuf], now: Timestamp) -> anyhow::Result<Made> {
         let members = self.members.iter().map(|(name, bytes)| Taken {
             name: name.clone(),
             bytes: bytes.len() as u64,
@@ -138,41 +133,37 @@ impl Pack {
             "missed": &self.missed,
         });
         let manifest = serde_json::to_vec_pretty(&manifest)?;
-        let (mut file, path) = create(path, others)?;
-        let bytes = archive(&root(&path), &manifest, &self.members, now);
-        let written = bytes.and_then(|bytes| {
-            file.write_all(&bytes).with_context(|| cannot(&path))?;
-            Ok(bytes.len() as u64)
-        });
-        let file_bytes = written.inspect_err(|_| {
-            // Half a bundle helps nobody; that it cannot be removed either changes nothing.
-            let _ = std::fs::remove_file(&path);
-        })?;
-        Ok(Made {
-            file: path.display().to_string(),
-            file_bytes,
-            members,
-            missed: self.missed,
-        })
+        let is_free = |path: &&PathBuf| path.symlink_metadata().is_err();
+        for path in paths.iter().filter(is_free) {
+            // Nothing is there of it while this takes its time.
+            let bytes = archive(&root(path), &manifest, &self.members, now)?;
+            match put(path, &bytes) {
+                // Somebody was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                written => {
+                    written.with_context(|| cannot(path))?;
+                    return Ok(Made {
+                        file: path.display().to_string(),
+                        file_bytes: bytes.len() as u64,
+                        members,
+                        missed: self.missed,
+                    });
+                }
+            }
+        }
+        let taken = Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        taken.with_context(|| paths.first().map_or_else(String::new, |path| cannot(path)))
     }
 }
 
-/// Makes the first of these files that is not there yet.
-fn create(
-    mut path: PathBuf,
-    others: impl IntoIterator<Item = PathBuf>,
-) -> anyhow::Result<(File, PathBuf)> {
-    let mut others = others.into_iter();
-    loop {
-        let mut new = OpenOptions::new();
-        let made = new.write(true).create_new(true).mode(0o600).open(&path);
-        let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::AlreadyExists;
-        let other = others.next().filter(|_| made.as_ref().is_err_and(is_taken));
-        match other {
-            Some(other) => path = other,
-            None => return Ok((made.with_context(|| cannot(&path))?, path)),
-        }
-    }
+/// Writes a file that is not there yet.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = OpenOptions::new();
+    let mut file = new.write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes).inspect_err(|_| {
+        // Half a bundle helps nobody; that it cannot be removed either changes nothing.
+        let _ = std::fs::remove_file(path);
+    })
 }
 
 fn cannot(path: &Path) -> String {
@@ -242,17 +233,17 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let [path, other] = ["b.tar.gz", "b-2.tar.gz"].map(|name| dir.path().join(name));
-        let write = |others: Option<PathBuf>| {
-            Pack::new(10, LONG).write(path.clone(), others, Timestamp::from_millis(0))
-        };
-        let made = write(None).unwrap();
+        let write = |paths: &[PathBuf]| Pack::new(10, LONG).write(paths, Timestamp::from_millis(0));
+        let first = std::slice::from_ref(&path);
+        let made = write(first).unwrap();
         let metadata = std::fs::metadata(&path).unwrap();
         assert_eq!(metadata.len(), made.file_bytes);
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
-        assert!(sentence(&write(None).unwrap_err()).contains("--out"));
-        let made = write(Some(other.clone())).unwrap();
+        assert!(sentence(&write(first).unwrap_err()).contains("--out"));
+        let both = [path.clone(), other.clone()];
+        let made = write(&both).unwrap();
         assert_eq!(Path::new(&made.file), other);
-        assert!(write(Some(other)).is_err(), "both are there");
+        assert!(write(&both).is_err(), "both are there");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use corelog_protocol::error::ErrorBody;
-use corelog_protocol::frame::{Decoder, Peek};
+use corelog_protocol::error::{Detail, ErrorBody};
+use corelog_protocol::frame::{Decoder, PREFIX_BYTES, Peek};
 use corelog_protocol::limits::FRAME_BYTES_MAX;
 use corelog_record::{CoreId, NodeId};
 use futures_lite::future::poll_once;
@@ -60,8 +60,8 @@ fn what_answers_in_no_frame_of_ours_never_will() {
     let mut other_version = answer_to(CorrelationId::new(1));
     other_version[4] ^= 2;
     for (answer, words) in [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "--listen"),
-        (b"-ERR unknown command\r\n".to_vec(), "--listen"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "no server"),
+        (b"-ERR unknown command\r\n".to_vec(), "no server"),
         (other_version, "version"),
         (refusal(ErrorCode::UnsupportedVersion), WORDS),
     ] {
@@ -75,12 +75,22 @@ fn what_answers_in_no_frame_of_ours_never_will() {
             assert!(why.message.contains(words), "{why:?}");
         });
     }
-    let address = answering(refusal(ErrorCode::TooManyConnections));
-    on_core(move || async move {
-        let room = Semaphore::new(FRAME_BYTES_MAX.into());
-        let why = Line::connect(&address, "test".to_owned(), room).await;
-        assert!(why.err().unwrap().is(ErrorCode::SourceUnavailable));
-    });
+}
+
+/// A bit that was turned on the way had a node be taken for something else, which is not asked again.
+#[test]
+fn a_node_that_refuses_or_whose_words_are_bent_may_answer_later() {
+    let mut bent = answer_to(CorrelationId::new(1));
+    bent[PREFIX_BYTES - 1] ^= 1;
+    for answer in [refusal(ErrorCode::TooManyConnections), bent] {
+        let address = answering(answer);
+        on_core(move || async move {
+            let room = Semaphore::new(FRAME_BYTES_MAX.into());
+            let why = Line::connect(&address, "test".to_owned(), room).await;
+            let why = why.err().unwrap();
+            assert!(why.is(ErrorCode::SourceUnavailable), "{why:?}");
+        });
+    }
 }
 
 pub(in crate::follow) async fn connected(address: &str) -> Line {
