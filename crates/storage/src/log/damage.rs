@@ -38,13 +38,34 @@ impl From<Damage> for Error {
 
 impl Damage {
     /// Whether all of `other` lies in it.
-    fn holds(&self, other: &Self) -> bool {
+    pub(crate) fn holds(&self, other: &Self) -> bool {
         self.segment == other.segment && self.from <= other.from && other.to <= self.to
     }
 
     /// Whether the two are one range, or none is between them.
     fn touches(&self, other: &Self) -> bool {
         self.segment == other.segment && self.from <= other.to && other.from <= self.to
+    }
+
+    /// Adds it to known ranges, which are in order: as one with those of its segment that it touches and that are not kept
+    /// apart. A rotten segment that is read batch by batch is one range, not as many as it has batches. False if all of it
+    /// lies in one of them.
+    pub(crate) fn join(mut self, known: &mut Vec<Self>, is_apart: impl Fn(&Self) -> bool) -> bool {
+        if known.iter().any(|known| known.holds(&self)) {
+            return false;
+        }
+        let found = self;
+        known.retain(|known| {
+            let is_met = found.touches(known) && !is_apart(known);
+            if is_met {
+                self.from = self.from.min(known.from);
+                self.to = self.to.max(known.to);
+            }
+            !is_met
+        });
+        let at = known.partition_point(|known| known.from < self.from);
+        known.insert(at, self);
+        true
     }
 }
 
@@ -60,29 +81,17 @@ impl<D: Dir> Log<D> {
     /// Notes damage: from now on reads inside answer [`super::ReadError::Damaged`], and the next
     /// chores have the manifest remember it. Returns whether it is new.
     ///
-    /// It becomes one range with those of its segment that it touches, but for what may be forgotten by
-    /// itself: a rotten segment that is read batch by batch is one, not as many as it has batches.
+    /// It becomes one range with what it touches, but for what may be forgotten by itself.
     pub fn note_damage(&mut self, found: Damage) -> bool {
         self.scrub.met(&found);
-        if found.to <= self.log_start || self.damage.iter().any(|known| known.holds(&found)) {
+        let (unread, scrub) = (&self.unread, &self.scrub);
+        let is_unread = |known: &Damage| unread.contains(known) && !found.holds(known);
+        let is_apart = |known: &Damage| is_unread(known) || scrub.may_forget(known);
+        if found.to <= self.log_start || !found.join(&mut self.damage, is_apart) {
             return false;
         }
         // All of it is to be remembered; what the disk did not give is not, unless it lies in what is.
         self.unread.retain(|unread| !found.holds(unread));
-        let (mut joined, unread, scrub) = (found, &self.unread, &self.scrub);
-        self.damage.retain(|known| {
-            let is_apart = |known| unread.contains(known) || scrub.may_forget(known);
-            let is_met = found.touches(known) && !is_apart(known);
-            if is_met {
-                joined.from = joined.from.min(known.from);
-                joined.to = joined.to.max(known.to);
-            }
-            !is_met
-        });
-        let at = self
-            .damage
-            .partition_point(|known| known.from < joined.from);
-        self.damage.insert(at, joined);
         self.is_damage_unwritten = true;
         self.events.note(Event::Damage(found));
         true

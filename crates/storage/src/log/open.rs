@@ -214,6 +214,8 @@ impl<D: Dir> Log<D> {
         self.marked.is_clean = findings.is_clean && is_still_clean;
         self.marked.is_synced = findings.is_clean;
         self.damage.clone_from(&findings.damage);
+        // The manifest may have ranges apart that are one.
+        self.is_damage_unwritten = !self.damage.is_empty();
         self.unread = std::mem::take(&mut findings.unread);
         self.read_only_from = findings.read_only_from;
         assert!(

@@ -25,14 +25,11 @@ impl<D: Dir> Recovery<D> {
 
     /// Notes damage, unless it is known already.
     pub(super) fn note_damage(&mut self, found: Damage) {
-        let known = &mut self.findings.damage;
-        let is_same = |d: &&mut Damage| (d.segment, d.from) == (found.segment, found.from);
-        match known.iter_mut().find(is_same) {
-            Some(known) => known.to = known.to.max(found.to),
-            None => {
-                known.push(found);
-                self.findings.events.note(Event::Damage(found));
-            }
+        let unread = &self.findings.unread;
+        let is_unread = |known: &Damage| unread.contains(known) && !found.holds(known);
+        let is_apart = |known: &Damage| unread.contains(&found) || is_unread(known);
+        if found.join(&mut self.findings.damage, is_apart) {
+            self.findings.events.note(Event::Damage(found));
         }
     }
 
@@ -62,7 +59,7 @@ impl<D: Dir> Recovery<D> {
     }
 }
 
-/// The damage that a manifest remembers, of what is still there.
+/// The damage that a manifest remembers, of what is still there, lowest first.
 pub(crate) fn known_damage(state: &State) -> Vec<Damage> {
     let all = state
         .settings()
@@ -75,7 +72,12 @@ pub(crate) fn known_damage(state: &State) -> Vec<Damage> {
             .any(|segment| segment.base == damage.segment);
         is_named && state.log_start() < damage.to
     };
-    all.filter(is_there).collect()
+    let mut known = Vec::new();
+    for damage in all.filter(is_there) {
+        // Ranges that are told as one by now stand beside it until the log has let go of them.
+        damage.join(&mut known, |_| false);
+    }
+    known
 }
 
 /// The edits by which a manifest remembers `damage`.

@@ -7,7 +7,8 @@ use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Damage, Log, Options, ReadError};
-use crate::manifest;
+use crate::manifest::{self, Manifest};
+use crate::recovery::damage_edits;
 use crate::testing::{batch, flush, open, settle};
 
 const BATCHES: u64 = 40;
@@ -19,16 +20,17 @@ fn filled(root: &MemoryDir) -> Log<MemoryDir> {
         ..small()
     };
     let (mut log, _) = open(root, options, 1, at(0)).unwrap();
-    for number in 0..=BATCHES {
-        if number == BATCHES {
-            log.roll();
-        }
-        log.append(&batch(&[&[b'j'; 900]], at(0)), at(0)).unwrap();
-        flush(&mut log, at(0)).unwrap();
-    }
+    (0..BATCHES).for_each(|_| append(&mut log));
+    log.roll();
+    append(&mut log);
     settle(&mut log, at(1)).unwrap();
     assert_eq!(log.sealed().count(), 1);
     log
+}
+
+fn append(log: &mut Log<MemoryDir>) {
+    log.append(&batch(&[&[b'j'; 900]], at(0)), at(0)).unwrap();
+    flush(log, at(0)).unwrap();
 }
 
 fn remembered(root: &MemoryDir) -> Vec<(String, String)> {
@@ -117,4 +119,32 @@ fn damage_joins_what_it_touches_of_its_segment_and_nothing_else() {
     settle(&mut log, at(3)).unwrap();
     let keys: Vec<_> = remembered(&root).into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["damage.0.2", "damage.0.30", "damage.40.40"]);
+}
+
+/// As a kill between the edits leaves them, and who remembered each batch by itself.
+#[test]
+fn ranges_that_a_manifest_has_apart_are_one_once_the_log_was_open() {
+    let root = MemoryDir::new();
+    drop(filled(&root));
+    let damage = |from, to| Damage {
+        from: offset(from),
+        to: offset(to),
+        segment: Offset::ZERO,
+    };
+    let mut apart: Vec<_> = (0..16).map(|from| damage(from, from + 1)).collect();
+    apart.push(damage(2, 9));
+    let all = damage(0, 16);
+    let mut manifest = block_on(Manifest::open(root.child("p0"))).unwrap();
+    for edit in damage_edits(&apart) {
+        block_on(manifest.append(&edit)).unwrap();
+    }
+    drop(manifest);
+    let (mut log, report) = open(&root, small(), 2, at(2)).unwrap();
+    assert_eq!(report.damage, [all]);
+    settle(&mut log, at(3)).unwrap();
+    assert_eq!(log.damage(), [all]);
+    assert_eq!(
+        remembered(&root),
+        [("damage.0.0".to_owned(), all.to.to_string())]
+    );
 }
