@@ -182,6 +182,19 @@ impl<D: Dir> Recovery<D> {
         }
     }
 
+    /// What a mark may tell of a log that ends at `durable`, in `segment`.
+    pub(super) fn known(&self, segment: Option<&Segment<D>>, durable: Point) -> Point {
+        match segment.filter(|_| self.findings.is_in_doubt()) {
+            // What was not written again is read again.
+            Some(segment) => segment.base,
+            // Behind damage that is not stepped over nothing is known but the offset.
+            None => Point {
+                offset: self.findings.read_only_from.unwrap_or(durable.offset),
+                ..durable
+            },
+        }
+    }
+
     /// Nothing of a segment's store.
     pub(super) fn nothing(&self, segment: &Segment<D>) -> Kept {
         Kept {
@@ -203,6 +216,10 @@ impl<D: Dir> Recovery<D> {
         kept: Kept,
         bytes: u64,
     ) -> Result<(), Error> {
+        if self.findings.is_in_doubt() {
+            // What the survey did not reach may have been acknowledged, and nothing tells whether a read of it is right.
+            return settle::sync(store).await;
+        }
         // A store that a clean stop cut to its length may end within a block.
         let space = round_up(bytes);
         let zeros_end = match self.findings.read_only_from {

@@ -2,7 +2,7 @@
 
 use super::recovery::STORE;
 use super::{at, offset, small};
-use crate::disk::faulty::FaultyDir;
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on};
 use crate::format::mark::SLOT_BYTES;
@@ -135,6 +135,37 @@ fn a_log_that_is_opened_before_what_cannot_be_read_serves_that_and_cuts_nothing(
         assert!(!report.is_read_only, "{report:?}");
         assert_eq!(report.quarantined, [] as [String; 0]);
         assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+    }
+}
+
+/// Sound batches behind a header that the disk did not give were written back as two reads of them were, and no checksum was
+/// asked: they may have been acknowledged.
+#[test]
+fn a_log_that_ends_before_what_cannot_be_read_writes_nothing_to_its_store() {
+    for nth in 1.. {
+        let disk = disk();
+        let log = filled(&disk, 5);
+        let all = read_all(&log, Offset::ZERO).unwrap();
+        drop(log);
+        let before = read(&disk, STORE);
+        let header = 3 * BATCH_BYTES;
+        disk.faults().set_unreadable(STORE, header..header + BLOCK);
+        let flip = Fault::Flip { seed: 1 };
+        for read in [nth, nth + 1] {
+            let store = Match::on(Operation::Read, STORE);
+            disk.faults().fail(store, read, flip);
+        }
+        drop(open_before_unread(&disk));
+        let happened = disk.faults().happened();
+        let is_any = happened.iter().any(|happened| happened.fault == flip);
+        disk.faults().clear();
+        assert!(read(&disk, STORE) == before, "reads from {nth} on");
+        let (log, report) = reopen(&disk);
+        assert!(report.torn.is_none() && report.damage.is_empty(), "{nth}");
+        assert!(read_all(&log, Offset::ZERO).unwrap() == all, "{nth}");
+        if !is_any {
+            break;
+        }
     }
 }
 
