@@ -86,28 +86,34 @@ impl<D: Dir> Recovery<D> {
                     if let Some(unread) = survey.take_unread() {
                         return Err(unread.error);
                     }
-                    torn = Some(Torn {
-                        segment: segment.base.offset,
-                        offset: end.offset,
-                        position: end.position,
-                        bytes: data_end - position,
-                        bytes_since_mark: position.saturating_sub(marked),
-                    });
                     let range = position..data_end;
-                    self.quarantine_bytes(&open.store, range, Reason::Torn)
-                        .await?;
-                    break;
+                    let copied = self.quarantine_bytes(&open.store, range, Reason::Torn);
+                    match copied.await {
+                        // A batch may stand further on that was acknowledged.
+                        Err(error) if self.is_decided(&error) => survey.doubt(),
+                        copied => {
+                            copied?;
+                            torn = Some(Torn {
+                                segment: segment.base.offset,
+                                offset: end.offset,
+                                position: end.position,
+                                bytes: data_end - position,
+                                bytes_since_mark: position.saturating_sub(marked),
+                            });
+                            break;
+                        }
+                    }
                 }
             }
+            if self.is_in_doubt(&survey) {
+                survey.doubt();
+            }
             if !survey.resync().await? {
-                let (from, to) = (end.offset, promised.max(end.offset.plus(1)));
-                match self.is_in_doubt(&survey) {
-                    true => survey.doubted(from, to),
-                    false => survey.damaged(from, to),
-                }
+                survey.damaged(end.offset, promised.max(end.offset.plus(1)));
+                let from = end.offset;
                 self.findings.read_only_from = Some(from);
                 self.findings.events.note(Event::ReadOnly { from });
-                segment.end.offset = promised.max(end.offset);
+                segment.end.offset = promised.max(from);
                 break;
             }
         }
@@ -147,6 +153,11 @@ impl<D: Dir> Recovery<D> {
         }
         self.findings.torn = torn;
         Ok(())
+    }
+
+    /// Whether somebody decided not to wait any longer for what `error` says that the disk does not give.
+    fn is_decided(&self, error: &Error) -> bool {
+        self.context.ends_before_unread && error.is_unreadable()
     }
 
     /// Whether what is bad where `survey` stopped is neither torn nor known to be damaged: the disk did not give all up to

@@ -215,6 +215,30 @@ fn what_is_bad_behind_what_cannot_be_read_is_cut_once_all_can_be() {
     assert!(report.damage.is_empty(), "none is remembered: {report:?}");
 }
 
+/// What was bad before it was torn to each opening, and there was no copy of what cannot be read: it stayed closed.
+#[test]
+fn what_is_bad_before_what_cannot_be_read_is_cut_once_all_can_be() {
+    let disk = disk();
+    drop(filled(&disk, 5));
+    let torn = 8 * (3 * BATCH_BYTES + BLOCK);
+    disk.inner().child("p0").flip(STORE, torn).unwrap();
+    let before = read(&disk, STORE);
+    lose(&disk, 4);
+    assert_closed(&disk);
+    for _ in 0..2 {
+        let (log, report) = open_before_unread(&disk);
+        assert!(report.is_read_only && report.torn.is_none(), "{report:?}");
+        assert_eq!(log.read_only_from(), Some(offset(3)));
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 3);
+    }
+    disk.faults().clear();
+    assert_eq!(read(&disk, STORE), before);
+    let (_, report) = reopen(&disk);
+    assert_eq!(report.log_end, offset(3));
+    assert!(report.torn.is_some(), "{report:?}");
+    assert!(report.damage.is_empty(), "none is remembered: {report:?}");
+}
+
 #[test]
 fn what_cannot_be_read_of_an_earlier_store_is_damage_until_it_can() {
     let disk = disk();
