@@ -77,11 +77,20 @@ pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
         Error::TimedOut { .. } => "look at the server's log, or wait longer with --timeout",
         Error::Connect { source, .. } | Error::Lost { source, .. } => of_fault(source),
         Error::LookUp { source } | Error::Untold { source, .. } => return of_client(source),
+        error if has_no_offsets(error) => {
+            "choose another partition, or a new topic: it takes nothing more, and gives all that it has"
+        }
         error if shares_nothing(error) => "with `corelog topic delete` and `corelog clone`",
         error if is_of_other_port(error) => OF_OTHER_PORT,
         error => of_code(error.refusal()?.known_code()?),
     };
     Some(next.into())
+}
+
+/// If a partition is read-only for no damage, which begins somewhere.
+fn has_no_offsets(error: &Error) -> bool {
+    let refusal = error.refusal();
+    refusal.is_some_and(|body| body.is(ErrorCode::ReadOnly) && body.detail.offset.is_none())
 }
 
 /// If a rejoin was refused since nothing is left that both logs have: there, no other one helps.
@@ -282,6 +291,21 @@ mod tests {
         let next = of_code(ErrorCode::ReadOnly);
         assert!(!next.contains("who owns it"), "{next}");
         assert!(next.contains("`corelog partition reopen`"), "{next}");
+    }
+
+    /// A log that gave out all its offsets has no disk to mend.
+    #[test]
+    fn who_meets_damage_at_the_end_is_told_of_the_disk_and_who_meets_the_last_offset_is_not() {
+        for offset in [None, Some(Offset::ZERO)] {
+            let detail = Detail {
+                offset,
+                ..Detail::default()
+            };
+            let body = ErrorBody::new(ErrorCode::ReadOnly, "it is read-only").with_detail(detail);
+            let body = Box::new(body);
+            let next = of_client(&Error::Refused { body }).unwrap();
+            assert_eq!(next.contains("the disk"), offset.is_some(), "{next}");
+        }
     }
 
     #[test]

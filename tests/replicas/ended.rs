@@ -14,7 +14,7 @@ use super::handover::{handing, pair};
 use super::heal::first_store;
 use super::lossless::left_handing_over;
 use super::node::Node;
-use super::promote::promoting;
+use super::promote::{promote, promoting};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::stores::flip;
@@ -90,4 +90,10 @@ fn a_follower_that_ends_where_its_owner_ends_before_damage_is_not_taken_to_have_
     let refused = a.ask(&handing(&topic)).unwrap_err();
     assert!(refused.is(ErrorCode::ReadOnly), "{refused:?}");
     assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+    // Nor is the handover done where that is promoted in spite of it: what is here behind the damage it has not.
+    let promoted = promote(&b, &topic);
+    assert_eq!(promoted.end, here.end);
+    let refused = a.ask(&handing(&topic)).unwrap_err();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert_eq!(status(&a, &topic, 0).role, Role::Fenced);
 }

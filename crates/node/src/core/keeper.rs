@@ -38,9 +38,16 @@ impl Again {
 
     /// Notes that it could not be opened.
     fn failed(&mut self, is_unread: bool, now: Instant) {
+        if !is_unread {
+            *self = Self::default();
+            return;
+        }
+        // Who asks in between, however often, has not waited.
+        if self.at.is_some_and(|at| now < at) {
+            return;
+        }
         let wait = OPEN_AGAIN_EVERY * 2_u32.saturating_pow(self.tries.min(8));
-        let is_tried = is_unread && self.tries < OPEN_AGAIN_TRIES;
-        self.at = is_tried.then(|| now + wait.min(OPEN_AGAIN_MAX));
+        self.at = (!self.is_last()).then(|| now + wait.min(OPEN_AGAIN_MAX));
         self.tries = self.tries.saturating_add(1);
     }
 }
@@ -98,10 +105,12 @@ impl Core {
         }
     }
 
-    /// Whether a partition that the disk does not give is to be opened with what it gives: it was waited for.
+    /// Whether a partition that the disk does not give is to be opened with what it gives: it was waited for, and is no copy.
+    /// With its source's next batch that would give up all of its last segment.
     pub(super) fn is_tried_last(&self, slot: SlotId) -> bool {
         let slots = self.slots.borrow();
-        slots.get(slot).is_some_and(|slot| slot.again.is_last())
+        let found = slots.get(slot);
+        found.is_some_and(|it| it.again.is_last() && it.topic.is_owned(it.key.partition))
     }
 
     /// The partition that the disk did not give and that has waited longest for another try.
@@ -251,7 +260,10 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use corelog_protocol::error::ErrorCode;
+    use corelog_storage::format::replica::{Replica, Role};
 
     use super::super::tests::{batches, produce, topic, with_core};
     use super::*;
@@ -286,19 +298,74 @@ mod tests {
                 (slot, key)
             });
             core.set_failed(rotten.0, false);
+            core.set_failed(unread.0, true);
             let begun = rt::now();
-            let mut waited = Duration::ZERO;
+            let mut now = begun;
             for _ in 0..OPEN_AGAIN_TRIES {
-                core.set_failed(unread.0, true);
                 let at = core.slots.borrow().get(unread.0).unwrap().again.at.unwrap();
                 assert_eq!(core.next_unread(at - Duration::from_millis(1)), None);
                 assert_eq!(core.next_unread(at), Some(unread.1));
-                waited += at - begun;
+                now = at;
+                fail_at(&core, unread.0, now);
             }
+            let waited = now - begun;
             assert!(Duration::from_secs(300) < waited, "{waited:?}");
-            core.set_failed(unread.0, true);
             let later = begun + Duration::from_secs(3600);
             assert_eq!(core.next_unread(later), None, "a person decides");
+        });
+    }
+
+    /// Notes that a partition could not be read at some time.
+    fn fail_at(core: &Core, slot: SlotId, now: Instant) {
+        let mut slots = core.slots.borrow_mut();
+        slots.get_mut(slot).unwrap().again.failed(true, now);
+    }
+
+    /// Has a partition that the disk does not give wait for as long as it is waited for.
+    fn wait_in_vain(core: &Core, slot: SlotId) {
+        core.set_failed(slot, true);
+        while !core.is_tried_last(slot) {
+            let at = core.slots.borrow().get(slot).unwrap().again.at;
+            fail_at(core, slot, at.unwrap());
+        }
+    }
+
+    /// Who reopened it eight times within a minute, or had it refused for what no disk says, had it end before what a
+    /// loose cable kept back.
+    #[test]
+    fn the_last_try_of_a_partition_comes_after_five_minutes_however_often_it_is_reopened() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            let slot = core.slots.borrow_mut().add(key, topic).unwrap();
+            for is_unread in [false, true] {
+                for _ in 0..OPEN_AGAIN_TRIES {
+                    core.set_failed(slot, is_unread);
+                }
+                assert!(!core.is_tried_last(slot), "{is_unread}");
+            }
+            wait_in_vain(&core, slot);
+            core.set_failed(slot, false);
+            assert!(!core.is_tried_last(slot), "what is refused was given");
+        });
+    }
+
+    /// The source's next batch had it give up all of its last segment for the sector, and where the source was lost that
+    /// was lost with it.
+    #[test]
+    fn a_copy_is_not_opened_before_what_the_disk_does_not_give_of_it() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            let owned = Arc::clone(&topic);
+            let slot = core.slots.borrow_mut().add(key, owned).unwrap();
+            wait_in_vain(&core, slot);
+            let mut copy = Arc::unwrap_or_clone(topic);
+            let replica = Replica {
+                role: Role::Follower,
+                ..Replica::owner(key.partition)
+            };
+            copy.replicas.insert(key.partition, replica);
+            core.slots.borrow_mut().get_mut(slot).unwrap().topic = Arc::new(copy);
+            assert!(!core.is_tried_last(slot));
         });
     }
 
@@ -311,11 +378,7 @@ mod tests {
             let slot = core.slot_of(key).unwrap();
             produce(&core, key, &batches(10_000)).await;
             core.reopen_partition(key).await.unwrap();
-            for _ in 0..OPEN_AGAIN_TRIES {
-                assert!(!core.is_tried_last(slot));
-                core.set_failed(slot, true);
-            }
-            assert!(core.is_tried_last(slot));
+            wait_in_vain(&core, slot);
             // What the last one finds is not waited for again by who reopens it.
             let store = "topics/topic-1/0/00000000000000000000.log";
             let store = core.shared.data_dir.join(store);

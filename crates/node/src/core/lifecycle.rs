@@ -283,7 +283,7 @@ impl Core {
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             found.state = SlotState::Open(Box::new(partition));
             // Whoever reopens one that ends before what the disk does not give has the disk asked once.
-            if !is_read_only {
+            if !is_read_only || !found.again.is_last() {
                 found.again = Default::default();
             }
             // A board of its own: recovery may end below what an earlier opening had told.

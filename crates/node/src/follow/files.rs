@@ -24,7 +24,6 @@ use crate::core::{Core, PartitionKey, with_causes};
 use crate::failure::{Failure, failure, failure_with};
 use crate::metrics::add;
 use crate::partition::{Change, Place};
-use crate::rt;
 use crate::transfer::{Met, Order, Progress, ReceiveError, Received, Wanted};
 
 /// So many bytes of segments are received before they are taken in: what was received and is not in
@@ -168,10 +167,7 @@ impl Following {
             epochs: heard(&origin.epochs),
             rate: self.replica.rate.unwrap_or_default(),
             // What else was received so far is for the next order.
-            alone_from: sealed
-                .first()
-                .map(|seal| seal.digest.base)
-                .filter(|_| !self.misses_first.get()),
+            is_alone: !self.misses_first.get(),
             ..order.map_err(Trouble::Again)?
         })
     }
@@ -197,29 +193,6 @@ impl Following {
 }
 
 impl Core {
-    /// Removes what was received of segments behind `end` of a log of this core that follows no more.
-    pub(super) fn give_up_received(
-        self: &Rc<Self>,
-        topic: &TopicName,
-        key: PartitionKey,
-        end: Offset,
-    ) {
-        let order = self.order(key, topic, Vec::new(), Vec::new());
-        let Ok(order) = order else { return };
-        let order = Order {
-            alone_from: Some(end),
-            ..order
-        };
-        let core = Rc::clone(self);
-        let giving_up = async move {
-            let progress = Arc::new(Progress::new(&order));
-            // Whoever writes there yet has its file stay: the next start removes it.
-            let repairs = core.shared.transfers.repairs();
-            drop(repairs.receive(order, progress).await);
-        };
-        rt::spawn_background(giving_up).detach();
-    }
-
     /// An order of segments of a log of this core, in the epochs that it has itself, at any rate.
     pub(super) fn order(
         &self,
@@ -242,7 +215,7 @@ impl Core {
             interval_bytes: INDEX_INTERVAL_BYTES,
             rate: 0,
             patience: PATIENCE,
-            alone_from: None,
+            is_alone: false,
         })
     }
 }

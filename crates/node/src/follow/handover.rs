@@ -132,7 +132,8 @@ impl Core {
         self.hear_epoch(key, began.epoch);
         let node = rival.node();
         let (owner, before) = (rival.address, before.clone());
-        if began.start == end {
+        // A log that damage made read-only may have acknowledged more than it ends with.
+        if began.start == end && self.check_not_read_only(key).is_ok() {
             let taken = (owner, began.epoch, end);
             let followed = self.follow_new_owner(topic.clone(), key, before, taken);
             return followed.await.map(Some);

@@ -115,7 +115,7 @@ impl Core {
         self.durable(key, end).await?;
         let Epoch { epoch, lineage, .. } = self.begin_above(key).await?;
         let is_given = given_at.is_some();
-        router::take_over_replica(self, topic.clone(), key, given_at, move |mut replica| {
+        router::take_over_replica(self, topic, key, given_at, move |mut replica| {
             check_same(&before, &replica)?;
             replica.role = Role::Owner;
             let mut outranked = mem::take(&mut replica.sources);
@@ -132,7 +132,6 @@ impl Core {
             Ok(replica)
         })
         .await?;
-        self.give_up_received(&topic, key, end);
         Ok((epoch, lineage, end))
     }
 

@@ -202,11 +202,9 @@ fn end_of(role: replica_status::Role, place: &Place) -> Offset {
 fn tell_progress(following: &Rc<Following>, told: &mut Partition) {
     let progress = &following.progress;
     told.state = progress.state.get();
-    told.error = progress
-        .trouble
-        .borrow()
-        .as_ref()
-        .map(|why| (**why).clone());
+    if let Some(why) = &*progress.trouble.borrow() {
+        told.error = Some((**why).clone());
+    }
     let received = progress.received();
     let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     (told.bytes_done, told.bytes_total) = (received.bytes, received.bytes_total);
@@ -288,7 +286,24 @@ mod tests {
 
     use super::*;
     use crate::core::tests::{topic, with_core};
+    use crate::failure::failure;
     use crate::rt::tests::ways_given;
+
+    /// What it has no trouble with took the place of what damage had done to it.
+    #[test]
+    fn a_copy_without_trouble_is_told_as_read_only_all_the_same() {
+        let (topic, key) = topic(1);
+        let replica = Replica::owner(key.partition);
+        let following = Rc::new(Following::new(key, &topic.name, &replica));
+        let mut told = Partition::owned(key.partition, Offset::ZERO);
+        for code in [ErrorCode::ReadOnly, ErrorCode::Diverged] {
+            told.error = Some(*failure(ErrorCode::ReadOnly, "it is"));
+            tell_progress(&following, &mut told);
+            assert!(told.error.as_ref().unwrap().is(code), "{told:?}");
+            let trouble = Some(failure(ErrorCode::Diverged, "it did"));
+            *following.progress.trouble.borrow_mut() = trouble;
+        }
+    }
 
     /// A node with thousands of copies told of them all in one go.
     #[test]

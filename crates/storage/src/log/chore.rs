@@ -276,6 +276,9 @@ impl<D: Dir> Log<D> {
                     self.remove_retry_at = now.saturating_add_millis(HARMLESS_RETRY_MS);
                 }
                 self.garbage.extend(work.garbage);
+                // What is left is in its place again: of those that may be used again the newest wait.
+                self.garbage
+                    .sort_by(|a, b| a.store.name().cmp(b.store.name()));
                 Chore::Removed
             }
             Work::Snapshot(snapshot) => Chore::Snapshotted {

@@ -81,9 +81,10 @@ impl<D: Dir> Replace<D> {
             file: store.name().to_owned(),
         };
         let dir = &self.install.dir;
-        if has_one(&taken, &name) {
+        if has_one(&taken, &name, length(dir, store.name()).await?) {
             // All that was promised of it stands in the new one. On a disk that does not keep that there would be no end of them.
             remove(dir, store.name()).await?;
+            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
             return Ok(None);
         }
         let name = quarantine::free(name, &taken).to_string();
@@ -235,11 +236,19 @@ impl<D: Dir> Log<D> {
     }
 }
 
+/// The length of a store in bytes.
+async fn length<D: Dir>(dir: &D, store: &str) -> Result<u64, Error> {
+    let entries = dir.list().await.map_err(|e| At::dir(dir).io("list", e))?;
+    let found = entries.iter().find(|entry| entry.name == store);
+    Ok(found.map_or(0, |entry| entry.bytes))
+}
+
 /// Whether a store of the same segment, of whichever generation, is in quarantine for the same reason as that which is to be
-/// called `name`.
-fn has_one(taken: &[Entry], name: &Name) -> bool {
+/// called `name`, and is of `bytes` bytes: as long as that, and no part of one.
+fn has_one(taken: &[Entry], name: &Name, bytes: u64) -> bool {
     let wanted = segment::name::base(&name.file);
-    let mut taken = taken.iter().filter_map(|entry| entry.name.parse().ok());
+    let whole = taken.iter().filter(|entry| bytes <= entry.bytes);
+    let mut taken = whole.filter_map(|entry| entry.name.parse().ok());
     taken.any(|found: Name| {
         let is_of = (found.topic, found.partition) == (name.topic, name.partition);
         let is_same = (found.reason, found.position) == (name.reason, name.position);

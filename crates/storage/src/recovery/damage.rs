@@ -7,8 +7,8 @@ use std::error::Error as _;
 
 use corelog_record::Offset;
 
-use super::Recovery;
 use super::survey::Survey;
+use super::{Findings, Recovery};
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::damage as format;
@@ -16,6 +16,13 @@ use crate::format::edit::{Edit, Settings};
 use crate::format::state::State;
 use crate::log::{Damage, Event};
 use crate::store::Store;
+
+impl Findings {
+    /// Whether the log ends where it is not known to: it is read-only, and the disk did not give all of it.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.read_only_from.is_some() && !self.unread.is_empty()
+    }
+}
 
 impl<D: Dir> Recovery<D> {
     /// The damage that the manifest remembers, of what is still there.

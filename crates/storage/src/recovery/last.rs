@@ -86,28 +86,34 @@ impl<D: Dir> Recovery<D> {
                     if let Some(unread) = survey.take_unread() {
                         return Err(unread.error);
                     }
-                    torn = Some(Torn {
-                        segment: segment.base.offset,
-                        offset: end.offset,
-                        position: end.position,
-                        bytes: data_end - position,
-                        bytes_since_mark: position.saturating_sub(marked),
-                    });
                     let range = position..data_end;
-                    self.quarantine_bytes(&open.store, range, Reason::Torn)
-                        .await?;
-                    break;
+                    let copied = self.quarantine_bytes(&open.store, range, Reason::Torn);
+                    match copied.await {
+                        // A batch may stand further on that was acknowledged.
+                        Err(error) if self.is_decided(&error) => survey.doubt(),
+                        copied => {
+                            copied?;
+                            torn = Some(Torn {
+                                segment: segment.base.offset,
+                                offset: end.offset,
+                                position: end.position,
+                                bytes: data_end - position,
+                                bytes_since_mark: position.saturating_sub(marked),
+                            });
+                            break;
+                        }
+                    }
                 }
             }
+            if self.is_in_doubt(&survey) {
+                survey.doubt();
+            }
             if !survey.resync().await? {
-                let (from, to) = (end.offset, promised.max(end.offset.plus(1)));
-                match self.is_in_doubt(&survey) {
-                    true => survey.doubted(from, to),
-                    false => survey.damaged(from, to),
-                }
+                survey.damaged(end.offset, promised.max(end.offset.plus(1)));
+                let from = end.offset;
                 self.findings.read_only_from = Some(from);
                 self.findings.events.note(Event::ReadOnly { from });
-                segment.end.offset = promised.max(end.offset);
+                segment.end.offset = promised.max(from);
                 break;
             }
         }
@@ -149,6 +155,11 @@ impl<D: Dir> Recovery<D> {
         Ok(())
     }
 
+    /// Whether somebody decided not to wait any longer for what `error` says that the disk does not give.
+    fn is_decided(&self, error: &Error) -> bool {
+        self.context.ends_before_unread && error.is_unreadable()
+    }
+
     /// Whether what is bad where `survey` stopped is neither torn nor known to be damaged: the disk did not give all up to
     /// there, and somebody decided not to wait for that any longer.
     fn is_in_doubt(&self, survey: &Survey<D>) -> bool {
@@ -182,6 +193,19 @@ impl<D: Dir> Recovery<D> {
         }
     }
 
+    /// What a mark may tell of a log that ends at `durable`, in `segment`.
+    pub(super) fn known(&self, segment: Option<&Segment<D>>, durable: Point) -> Point {
+        match segment.filter(|_| self.findings.is_in_doubt()) {
+            // What was not written again is read again.
+            Some(segment) => segment.base,
+            // Behind damage that is not stepped over nothing is known but the offset.
+            None => Point {
+                offset: self.findings.read_only_from.unwrap_or(durable.offset),
+                ..durable
+            },
+        }
+    }
+
     /// Nothing of a segment's store.
     pub(super) fn nothing(&self, segment: &Segment<D>) -> Kept {
         Kept {
@@ -203,6 +227,10 @@ impl<D: Dir> Recovery<D> {
         kept: Kept,
         bytes: u64,
     ) -> Result<(), Error> {
+        if self.findings.is_in_doubt() {
+            // What the survey did not reach may have been acknowledged, and nothing tells whether a read of it is right.
+            return settle::sync(store).await;
+        }
         // A store that a clean stop cut to its length may end within a block.
         let space = round_up(bytes);
         let zeros_end = match self.findings.read_only_from {

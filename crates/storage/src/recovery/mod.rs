@@ -310,8 +310,7 @@ impl<D: Dir> Recovery<D> {
         }
         let segment = segments.iter().find(|s| s.base.offset == durable_segment);
         let header = self.manifest.header();
-        // Behind damage that is not stepped over nothing is known but the offset.
-        let known = self.findings.read_only_from.unwrap_or(durable.offset);
+        let known = self.known(segment, durable);
         let slot = Slot {
             history: header.history,
             copy: header.copy,
@@ -319,11 +318,11 @@ impl<D: Dir> Recovery<D> {
             segment: durable_segment,
             generation: segment.map_or(0, |segment| segment.generation),
             is_clean: false,
-            position: durable.position,
-            offset: known,
-            ordinal: durable.ordinal,
-            chain: durable.chain,
-            max_timestamp: durable.max_timestamp,
+            position: known.position,
+            offset: known.offset,
+            ordinal: known.ordinal,
+            chain: known.chain,
+            max_timestamp: known.max_timestamp,
             epoch,
             born: segment.and_then(|segment| segment.born),
         };

@@ -147,11 +147,20 @@ pub(super) async fn rewrite<D: Dir>(
         rewriter.push(kept.end, behind.as_ref()).await?;
     }
     rewriter.end(round_up(zeros_end)).await?;
-    if !planted::is(Bug::ServedBeforeSync) {
-        let synced = file.fdatasync().await;
-        synced.map_err(|e| store.at().io("sync", e))?;
-    }
+    sync(store).await?;
     Ok(rewriter.is_whole)
+}
+
+/// Syncs a store.
+///
+/// # Errors
+/// Any error of the disk.
+pub(super) async fn sync<D: Dir>(store: &Store<D>) -> Result<(), Error> {
+    if planted::is(Bug::ServedBeforeSync) {
+        return Ok(());
+    }
+    let synced = store.file().await?.fdatasync().await;
+    synced.map_err(|e| store.at().io("sync", e))
 }
 
 /// Writes a store's bytes over themselves, in order.

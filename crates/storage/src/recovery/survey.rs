@@ -38,8 +38,10 @@ pub(super) struct Survey<D: Dir> {
     scanner: Option<Scanner<D>>,
     rows: Builder,
     damage: Vec<Damage>,
-    /// Those of the damage that the disk did not give: it may the next time.
+    /// Those of the damage that the disk did not give, or in doubt: it may be none the next time.
     unread_damage: Vec<Damage>,
+    /// Whether no damage is known to be any.
+    is_in_doubt: bool,
     /// Where bytes were stepped over, and where that led to.
     bad: Vec<(Point, Point)>,
     /// What the disk did not give where the survey stopped, if that is why.
@@ -65,6 +67,7 @@ impl<D: Dir> Survey<D> {
             rows,
             damage: Vec::new(),
             unread_damage: Vec::new(),
+            is_in_doubt: false,
             bad: Vec::new(),
             unread: None,
         })
@@ -95,7 +98,7 @@ impl<D: Dir> Survey<D> {
         self.unread.take()
     }
 
-    /// The damage of which the disk gave no bytes.
+    /// The damage of which the disk gave no bytes, or that may be none once it gives others.
     pub(super) fn unread_damage(&self) -> &[Damage] {
         &self.unread_damage
     }
@@ -107,22 +110,17 @@ impl<D: Dir> Survey<D> {
 
     /// Notes damage where the survey stopped.
     pub(super) fn damaged(&mut self, from: Offset, to: Offset) {
-        if self.unread.is_some() {
-            return self.doubted(from, to);
-        }
-        self.damage.push(self.damage_at(from, to));
-    }
-
-    /// Notes damage where the survey stopped which may be none, once the disk gives all.
-    pub(super) fn doubted(&mut self, from: Offset, to: Offset) {
-        let damage = self.damage_at(from, to);
-        self.damage.push(damage);
-        self.unread_damage.push(damage);
-    }
-
-    fn damage_at(&self, from: Offset, to: Offset) -> Damage {
         let segment = self.of.base.offset;
-        Damage { from, to, segment }
+        let damage = Damage { from, to, segment };
+        self.damage.push(damage);
+        if self.unread.is_some() || self.is_in_doubt {
+            self.unread_damage.push(damage);
+        }
+    }
+
+    /// Has what is noted as damage from here on be none, perhaps, once the disk gives all.
+    pub(super) fn doubt(&mut self) {
+        self.is_in_doubt = true;
     }
 
     /// Has nothing from `end` on be of this store. Batches that say so are not those that were added.

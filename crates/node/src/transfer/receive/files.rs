@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use corelog_record::Offset;
 use corelog_storage::disk::block_on;
 use corelog_storage::intake::Left;
 
 use super::claims::{Claim, Claims};
-use super::{Order, ReceiveError};
+use super::{Order, ReceiveError, Wanted};
 use crate::transfer::stop::Stop;
 
 /// What is left of each segment of an order, and the right to write its file: if nobody else had it when the order
@@ -42,8 +41,8 @@ impl Files {
             left.take(base, generation)
         });
         let of_each: Vec<_> = of_each.collect();
-        if let Some(first) = order.alone_from {
-            give_up((order, first), stop, claims, left);
+        if order.is_alone {
+            give_up(order, stop, claims, left);
         }
         let each = claimed.into_iter().zip(of_each);
         let each = each.map(|(claim, left)| claim.map(|claim| (claim, left)));
@@ -59,9 +58,12 @@ impl Files {
     }
 }
 
-/// Removes what is `left` of other segments than those of `order` from `first` on. A source that tells of others each
+/// Removes what is `left` of other segments from the first one of `order` on. A source that tells of others each
 /// time would have had a file of each of them stay.
-fn give_up((order, first): (&Order, Offset), stop: &Stop, claims: &Arc<Claims>, mut left: Left) {
+fn give_up(order: &Order, stop: &Stop, claims: &Arc<Claims>, mut left: Left) {
+    let Some((first, _)) = order.segments.first().map(Wanted::segment) else {
+        return;
+    };
     let others: Vec<_> = left.segments().filter(|(base, _)| first <= *base).collect();
     for (base, generation) in others {
         let claim = claims.take(order, (base, generation));

@@ -69,8 +69,9 @@ pub(crate) struct Order {
     pub(crate) rate: u64,
     /// How long a source may send nothing.
     pub(crate) patience: Duration,
-    /// From here on nothing else that was received is taken in any more: what came of other segments is given up.
-    pub(crate) alone_from: Option<Offset>,
+    /// Whether nothing else that was received from the first segment on is taken in any more: what came of others
+    /// is given up.
+    pub(crate) is_alone: bool,
 }
 
 /// A segment that is wanted.

@@ -5,8 +5,10 @@ use std::pin::pin;
 use super::*;
 use crate::disk::faulty::{FaultyDir, Operation, When};
 use crate::disk::poll_once;
+use crate::format::quarantine::{Name, Reason};
 use crate::log::{Damage, Event, ReadError};
 use crate::testing::read_all;
+use corelog_record::Position;
 
 /// Scrubs the whole log.
 fn scrub<D: Dir>(log: &mut Log<D>) -> Vec<Damage> {
@@ -110,6 +112,58 @@ fn of_a_segment_that_is_damaged_again_and_again_one_store_is_kept() {
     }
     let kept = block_on(root.child("quarantine").list()).unwrap();
     assert_eq!(kept.len(), 2, "{kept:?}");
+}
+
+/// An opening copies what it steps over, and the copy begins where the store does if its first batch is bad. The store went,
+/// and all that was kept was that.
+#[test]
+fn a_part_of_a_store_that_is_in_quarantine_does_not_have_the_store_go() {
+    let source = Source::new(25);
+    let (root, mut log) = replica(&source);
+    let base = source.sealed[2].1.digest.base;
+    let store = name::store(base, 0);
+    root.child("p0").flip(&store, 5).unwrap();
+    assert!(!scrub(&mut log).is_empty());
+    let part = Name {
+        time: at(19),
+        reason: Reason::Damaged,
+        topic: identity().topic,
+        partition: identity().partition,
+        position: Position::ZERO,
+        file: store.clone(),
+    };
+    let whole = source.bytes(2).len();
+    let quarantine = root.child("quarantine");
+    block_on(quarantine.create()).unwrap();
+    block_on(quarantine.write_aside(&part.to_string(), &vec![1; whole - 1])).unwrap();
+    let healed = heal(&root, &mut log, &source, 2);
+    let Chore::Replaced {
+        quarantined: Some(kept),
+        ..
+    } = healed
+    else {
+        panic!("{healed:?}")
+    };
+    let kept = block_on(quarantine.read(&kept, 1 << 20)).unwrap();
+    assert_eq!(kept.len(), whole);
+}
+
+/// What was gone came back with a power cut, and went to quarantine.
+#[test]
+fn a_store_that_goes_beside_one_in_quarantine_is_gone_for_good() {
+    let source = Source::new(25);
+    let (root, mut log) = replica(&source);
+    let base = source.sealed[2].1.digest.base;
+    for generation in 0..2 {
+        let store = name::store(base, generation);
+        root.child("p0").flip(&store, 5).unwrap();
+        assert!(!scrub(&mut log).is_empty());
+        heal(&root, &mut log, &source, 2);
+    }
+    for seed in 0..20 {
+        let left = root.power_cut(seed);
+        assert!(!files(&left).contains(&name::store(base, 1)), "{seed}");
+    }
 }
 
 #[test]

@@ -137,6 +137,32 @@ fn of_the_stores_that_leave_at_once_those_wait_behind_which_the_log_goes_on() {
     }
 }
 
+/// It counted as the newest from then on: that stayed, and of the others the newest went.
+#[test]
+fn a_store_whose_removal_failed_goes_before_those_that_left_after_it() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let (mut log, _) = open(&disk, options(), 1, at(0)).unwrap();
+    for number in 0..8 {
+        turn_keeping(&mut log, number, ByteSize::from_mib(16));
+    }
+    let oldest = "00000000000000000000.log";
+    let removal = Match::on(Operation::Remove, oldest);
+    let failed = Fault::Fail(ErrorKind::Other);
+    disk.faults().fail(removal, 1, failed);
+    turn(&mut log, 8);
+    while !matches!(chore(&mut log, at(8), false), Ok(None)) {}
+    assert_eq!(
+        waiting(&disk),
+        3,
+        "the oldest, and the two that are to wait"
+    );
+    let later = 8 + 60_000;
+    log.append(&any_batch(9), at(later)).unwrap();
+    flush(&mut log, at(later)).unwrap();
+    chores(&mut log, later, false);
+    assert!(!stores(&disk).contains(&oldest.to_owned()));
+}
+
 /// The byte of which the one value of each batch is made.
 fn values(batches: &[Vec<u8>]) -> Vec<u8> {
     batches.iter().map(|batch| batch[1_000]).collect()

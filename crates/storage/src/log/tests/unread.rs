@@ -2,7 +2,7 @@
 
 use super::recovery::STORE;
 use super::{at, offset, small};
-use crate::disk::faulty::FaultyDir;
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on};
 use crate::format::mark::SLOT_BYTES;
@@ -138,6 +138,37 @@ fn a_log_that_is_opened_before_what_cannot_be_read_serves_that_and_cuts_nothing(
     }
 }
 
+/// Sound batches behind a header that the disk did not give were written back as two reads of them were, and no checksum was
+/// asked: they may have been acknowledged.
+#[test]
+fn a_log_that_ends_before_what_cannot_be_read_writes_nothing_to_its_store() {
+    for nth in 1.. {
+        let disk = disk();
+        let log = filled(&disk, 5);
+        let all = read_all(&log, Offset::ZERO).unwrap();
+        drop(log);
+        let before = read(&disk, STORE);
+        let header = 3 * BATCH_BYTES;
+        disk.faults().set_unreadable(STORE, header..header + BLOCK);
+        let flip = Fault::Flip { seed: 1 };
+        for read in [nth, nth + 1] {
+            let store = Match::on(Operation::Read, STORE);
+            disk.faults().fail(store, read, flip);
+        }
+        drop(open_before_unread(&disk));
+        let happened = disk.faults().happened();
+        let is_any = happened.iter().any(|happened| happened.fault == flip);
+        disk.faults().clear();
+        assert!(read(&disk, STORE) == before, "reads from {nth} on");
+        let (log, report) = reopen(&disk);
+        assert!(report.torn.is_none() && report.damage.is_empty(), "{nth}");
+        assert!(read_all(&log, Offset::ZERO).unwrap() == all, "{nth}");
+        if !is_any {
+            break;
+        }
+    }
+}
+
 #[test]
 fn a_log_goes_on_behind_what_cannot_be_read_where_sound_batches_follow() {
     for lost in 0..4 {
@@ -180,6 +211,30 @@ fn what_is_bad_behind_what_cannot_be_read_is_cut_once_all_can_be() {
     assert_eq!(read(&disk, STORE), before);
     let (_, report) = reopen(&disk);
     assert_eq!(report.log_end, offset(4));
+    assert!(report.torn.is_some(), "{report:?}");
+    assert!(report.damage.is_empty(), "none is remembered: {report:?}");
+}
+
+/// What was bad before it was torn to each opening, and there was no copy of what cannot be read: it stayed closed.
+#[test]
+fn what_is_bad_before_what_cannot_be_read_is_cut_once_all_can_be() {
+    let disk = disk();
+    drop(filled(&disk, 5));
+    let torn = 8 * (3 * BATCH_BYTES + BLOCK);
+    disk.inner().child("p0").flip(STORE, torn).unwrap();
+    let before = read(&disk, STORE);
+    lose(&disk, 4);
+    assert_closed(&disk);
+    for _ in 0..2 {
+        let (log, report) = open_before_unread(&disk);
+        assert!(report.is_read_only && report.torn.is_none(), "{report:?}");
+        assert_eq!(log.read_only_from(), Some(offset(3)));
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 3);
+    }
+    disk.faults().clear();
+    assert_eq!(read(&disk, STORE), before);
+    let (_, report) = reopen(&disk);
+    assert_eq!(report.log_end, offset(3));
     assert!(report.torn.is_some(), "{report:?}");
     assert!(report.damage.is_empty(), "none is remembered: {report:?}");
 }

@@ -135,13 +135,13 @@ impl Copied {
             id: identity.topic,
             partition: PartitionId::new(0),
             history: self.history,
-            segments: self.sealed[numbers.clone()].iter().map(wanted).collect(),
+            segments: self.sealed[numbers].iter().map(wanted).collect(),
             epochs: self.epochs.clone(),
             dir: dir.clone(),
             interval_bytes: 4_096,
             rate: 0,
             patience: Duration::from_secs(10),
-            alone_from: Some(self.sealed[numbers.start].0.digest.base),
+            is_alone: true,
         }
     }
 

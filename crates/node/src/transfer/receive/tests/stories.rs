@@ -399,7 +399,6 @@ fn what_came_of_segments_in_vain_leaves_no_more_than_the_last_order_may_go_on_wi
         let each = numbers.iter();
         let each = each.map(|number| copied.order(*number..number + 1, &[&source], &dir));
         order.segments = each.flat_map(|order| order.segments).collect();
-        order.alone_from = order.segments.first().map(|first| first.segment().0);
         order
     };
     let fail = |order: &Order| {
@@ -423,7 +422,7 @@ fn what_came_of_segments_in_vain_leaves_no_more_than_the_last_order_may_go_on_wi
     );
     assert!(bytes.iter().all(|bytes| *bytes < 1_000_000), "{bytes:?}");
     let repair = Order {
-        alone_from: None,
+        is_alone: false,
         ..of_one
     };
     fail(&repair);
@@ -436,26 +435,6 @@ fn what_came_of_segments_in_vain_leaves_no_more_than_the_last_order_may_go_on_wi
     let (received, _) = receive(&copied.order(1..2, &[&honest], &dir));
     copied.assert_ready(&received, 1..2, &dir);
     assert!(0 < honest.asked()[0].1, "what was verified stayed");
-}
-
-/// They took their space for as long as the node ran, where a copy was promoted.
-#[test]
-fn what_came_of_segments_behind_a_copy_that_is_given_up_is_removed() {
-    let copied = Copied::new();
-    let (_dir, dir) = directory();
-    let source = Source::new(&copied, &[Deed::Say(400_000, ErrorCode::Gone); 8]);
-    (0..3).for_each(|at| drop(receive(&copied.order(at..at + 1, &[&source], &dir))));
-    let [zero, one, two] = [0, 1, 2].map(|number: usize| copied.sealed[number].0.digest.base);
-    let mut order = copied.order(0..1, &[&source], &dir);
-    (order.segments, order.alone_from) = (Vec::new(), Some(one));
-    let left = || -> Vec<_> { partials(&dir).into_iter().map(|(base, _)| base).collect() };
-    let claims = Arc::default();
-    let written = Claims::take(&claims, &order, (two, 0));
-    receive_beside(&order, &claims);
-    assert_eq!(left(), [zero.get(), two.get()], "one is being written");
-    drop(written);
-    receive_beside(&order, &claims);
-    assert_eq!(left(), [zero.get()], "below is what repairs go on with");
 }
 
 /// An order that waited for its turn prepared space for two segments where its topic had been, in the directory of
