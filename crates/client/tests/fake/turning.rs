@@ -11,7 +11,7 @@ use corelog_client::record::{PartitionId, Record, TopicName};
 use corelog_client::{
     Client, ClientConfig, Consumer, ConsumerConfig, End, ProducerConfig, Start, partition_of_key,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::consuming::{P0, offset, three_batches};
 use crate::log::Log;
@@ -92,6 +92,41 @@ async fn who_waits_at_a_copy_for_what_may_not_be_read_there_goes_back_to_the_fir
     }
     home.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
     is_away.store(false, Ordering::Relaxed);
+    let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+    assert_eq!(record.unwrap().unwrap().offset, offset(9));
+}
+
+/// That the first server lacks what was read counted as one trouble, for however long the copy knew of it: in the end it was an error.
+#[tokio::test]
+async fn who_waits_at_a_copy_is_not_out_of_range_because_the_first_server_ends_before_that() {
+    let (servers, topic, _) = copied().await;
+    let [home, copy] = &servers;
+    let is_early = Arc::new(AtomicBool::new(true));
+    let early = Arc::clone(&is_early);
+    copy.script(move |seen| match seen.request {
+        Request::Fetch(asked) if asked.offset == offset(9) && early.load(Ordering::Relaxed) => {
+            Act::Refuse(error(ErrorCode::PastHighWatermark))
+        }
+        _ => Act::Serve,
+    });
+    let limit = Duration::from_millis(500);
+    let mut consumer = connect(&servers).await.consumer(ConsumerConfig {
+        unreachable_timeout: Some(limit),
+        ..short_polls()
+    });
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    for expected in 0..9 {
+        let record = consumer.next().await.unwrap().unwrap();
+        assert_eq!(record.offset, offset(expected));
+    }
+    home.log(&topic, 0, |log| log.cut(offset(6)));
+    until_fetched(copy, &mut consumer, 1).await;
+    tokio::select! {
+        () = sleep(limit * 3) => {}
+        record = consumer.next() => panic!("{record:?}"),
+    }
+    copy.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+    is_early.store(false, Ordering::Relaxed);
     let record = timeout(PATIENCE, consumer.next()).await.unwrap();
     assert_eq!(record.unwrap().unwrap().offset, offset(9));
 }
