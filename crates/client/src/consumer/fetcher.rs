@@ -66,7 +66,7 @@ impl Fetcher {
         // Where the answer before ended, and the epoch of what lies before that.
         let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, begin.epoch);
         let mut floor = Offset::ZERO;
-        let mut outrun = Trouble::default();
+        let (mut outrun, mut has_read) = (Trouble::default(), false);
         loop {
             let offset = answered.unwrap_or(begin.offset);
             // A log that may not be the one that was read is asked also where nothing is left to be read.
@@ -81,11 +81,13 @@ impl Fetcher {
             let Reply { head, body } = match self.fetch(&mut way, offset, last_epoch).await {
                 Ok(reply) => reply,
                 Err(error) => {
-                    if answered.is_none()
+                    // Another server may have had nothing yet of what this one began later with.
+                    let is_begun = has_read || (answered.is_some() && !way.is_known_elsewhere());
+                    if !is_begun
                         && let Some(around) = self.left_by_retention(&error)
                         && self.pause(&mut outrun, Duration::ZERO).await
                     {
-                        begin.offset = around.log_start;
+                        (answered, begin.offset) = (None, around.log_start);
                         self.tell(News::Begun { begin, around });
                         continue;
                     }
@@ -133,7 +135,8 @@ impl Fetcher {
                 self.turn_away(&mut way);
                 continue;
             }
-            way.missing = Trouble::default();
+            (outrun, way.missing) = (Trouble::default(), Trouble::default());
+            has_read |= !body.is_empty();
             let around = Around {
                 log_start,
                 high_watermark,

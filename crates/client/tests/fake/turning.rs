@@ -7,7 +7,7 @@ use std::time::Duration;
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
-use corelog_client::record::{PartitionId, Record, TopicName};
+use corelog_client::record::{PartitionId, Record, Timestamp, TopicName};
 use corelog_client::{
     Client, ClientConfig, Consumer, ConsumerConfig, End, ProducerConfig, Start, partition_of_key,
 };
@@ -162,6 +162,33 @@ async fn who_has_read_nothing_yet_at_a_copy_goes_back_to_the_first_server() {
         is_away.store(false, Ordering::Relaxed);
         let record = timeout(PATIENCE, consumer.next()).await.unwrap();
         assert_eq!(record.unwrap().unwrap().offset, offset(first), "{start:?}");
+    }
+}
+
+/// Its log began later by then, which was an error, though all that is left was asked for.
+#[tokio::test]
+async fn who_has_read_nothing_yet_at_a_copy_begins_where_the_first_server_does() {
+    for start in [
+        Start::Earliest,
+        Start::LastN(5),
+        Start::Time(Timestamp::ZERO),
+    ] {
+        let (servers, topic, is_away) = copied().await;
+        let [home, copy] = &servers;
+        let empty = |server: &Server| server.log(&topic, 0, |log| *log = Log::default());
+        servers.iter().for_each(empty);
+        is_away.store(true, Ordering::Relaxed);
+        let mut consumer = connect(&servers).await.consumer(short_polls());
+        consumer.assign(&topic, P0, start, End::Follow);
+        until_fetched(copy, &mut consumer, 2).await;
+        home.log(&topic, 0, |log| {
+            log.fill(Codec::None, &[1]);
+            log.fill(Codec::None, &[1]);
+            log.truncate(offset(1));
+        });
+        is_away.store(false, Ordering::Relaxed);
+        let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+        assert_eq!(record.unwrap().unwrap().offset, offset(1), "{start:?}");
     }
 }
 
