@@ -160,7 +160,7 @@ fn next_step(args: &Args, error: &Error) -> Option<String> {
     Some(next.to_owned())
 }
 
-/// Looks how a restore ended, which goes on no more.
+/// Looks how a restore ended that, as far as can be told, goes on no more.
 fn check(topic: &TopicName, status: &Answer) -> anyhow::Result<()> {
     match (&status.failure, status.state) {
         (Some(failure), _) => Err(failed(failure)),
@@ -171,8 +171,8 @@ fn check(topic: &TopicName, status: &Answer) -> anyhow::Result<()> {
         }
         (None, State::Running | State::Unknown) => {
             let message = format!(
-                "the server says how the restore ended in a word that this version does not know; look with \
-                 `corelog topic describe {topic}` if the topic is there"
+                "the server says how far the restore is in a word that this version does not know: whether it goes on is not \
+                 known; look with `corelog topic describe {topic}` if the topic is there"
             );
             Err(stop(Exit::Unknown, message))
         }
@@ -272,11 +272,16 @@ mod tests {
                 partitions: Vec::new(),
                 failure: None,
             };
-            check(&topic, &status).map_err(|error| exit::of(&error))
+            check(&topic, &status)
         };
-        assert_eq!(told(State::Done), Ok(()));
-        assert_eq!(told(State::Failed), Err(Exit::Failed));
-        assert_eq!(told(State::Unknown), Err(Exit::Unknown));
+        assert!(told(State::Done).is_ok());
+        let failed = told(State::Failed).unwrap_err();
+        assert_eq!(exit::of(&failed), Exit::Failed);
+        // It was said to have ended.
+        let unknown = told(State::Unknown).unwrap_err();
+        assert_eq!(exit::of(&unknown), Exit::Unknown);
+        let said = unknown.to_string();
+        assert!(said.contains("whether it goes on is not known"), "{said}");
     }
 
     /// A topic that came with the next start had been told as "nothing was restored".

@@ -26,7 +26,7 @@ use crate::{cli, quantity, session};
         they part, the first batch that differs is named.\n\n\
         Ends with 3 if a partition differs, is missing or could not be opened, with 4 if it is not open \
         yet, with 1 if one begins behind the other's end, so that there is nothing to compare. One that \
-        cannot be compared keeps none of the others from it.",
+        cannot be compared keeps none of the others from it, unless its server does not answer: that ends it.",
     after_long_help = "EXAMPLES\n  \
         corelog compare events --with log2:7400\n  \
         corelog compare events --server log1:7400 --with log2:7400 --partition 3\n  \
@@ -87,11 +87,11 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
             }
         }
     }
-    print(args.client.output, &sides, &rows)?;
+    // What was found counts also where nobody can be told of it.
+    let printed = print(args.client.output, &sides, &rows).map(|()| Exit::Done);
     let verdicts = rows.iter().map(|(_, verdict)| Ok(exit_of(verdict)));
-    Ok(exit::after_all(
-        verdicts.chain(failures.into_iter().map(Err)),
-    ))
+    let failures = failures.into_iter().map(Err);
+    Ok(exit::after_all(verdicts.chain(failures).chain([printed])))
 }
 
 /// If a server does not answer, whatever it is asked.

@@ -64,7 +64,7 @@ impl State {
         let (topic_id, topic, id) = (id, topic.to_string(), id.to_string());
         let cannot = || format!("cannot use the state file {}", path.display());
         let lock = lock(path)?;
-        let kept = match fs::read(path) {
+        let mut kept: Kept = match fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 let next = "remove it to begin anew, or name another with --state";
                 stop(Exit::Failed, format!("{}: {error}; {next}", cannot()))
@@ -89,6 +89,8 @@ impl State {
             );
             return Err(stop(Exit::Failed, message));
         }
+        // Also where a server is silent, and the topic's partitions are not counted.
+        kept.known = kept.known.or_else(|| kept.numbered());
         Ok(Self {
             path: path.to_path_buf(),
             topic: topic_id,
@@ -106,9 +108,8 @@ impl State {
     /// Notes that the whole topic is read, which has so many partitions by now.
     pub(super) fn know(&mut self, count: u32) {
         let known = match self.kept.known {
-            Some(0) => count,
+            None | Some(0) => count,
             Some(known) => known,
-            None => self.kept.numbered().unwrap_or(count),
         };
         let before = self.kept.known.replace(known);
         // A file that names no partition remembers nothing, and is not begun for this alone.
@@ -361,6 +362,11 @@ mod tests {
             fs::write(&path, text).unwrap();
         };
         write(r#"{"0": 5, "1": 0}"#);
+        // Where a server does not say what it has, none is counted: what was added began at the end.
+        let state = open(&path);
+        assert!(state.is_added(PartitionId::new(2)));
+        assert!(!state.is_added(PartitionId::new(1)));
+        drop(state);
         assert_eq!(added(&path), [2, 3]);
         // As of single partitions.
         write(r#"{"1": 5}"#);

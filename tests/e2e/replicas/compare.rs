@@ -1,5 +1,6 @@
 //! `corelog compare`.
 
+use std::fs::File;
 use std::path::Path;
 
 use corelog_protocol::kind::Kind;
@@ -103,6 +104,14 @@ fn a_partition_that_cannot_be_compared_hides_none_that_differs() {
         "{out}"
     );
     let closed = format!("{with}: t/0 could not be opened");
+    assert!(said.contains(&closed), "{said}");
+    // That stdout took nothing was all that was told then, with the exit code of a mere failure.
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = here.command(["compare", "t", "--with", &with]);
+    let child = command.stdout(full).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains(&closed), "{said}");
 }
 

@@ -66,7 +66,7 @@ impl Fetcher {
         // Where the answer before ended, and the epoch of what lies before that.
         let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, begin.epoch);
         let mut floor = Offset::ZERO;
-        let (mut outrun, mut missing) = (Trouble::default(), Trouble::default());
+        let (mut outrun, mut has_read) = (Trouble::default(), false);
         loop {
             let offset = answered.unwrap_or(begin.offset);
             // A log that may not be the one that was read is asked also where nothing is left to be read.
@@ -81,11 +81,13 @@ impl Fetcher {
             let Reply { head, body } = match self.fetch(&mut way, offset, last_epoch).await {
                 Ok(reply) => reply,
                 Err(error) => {
-                    if answered.is_none()
+                    // Another server may have had nothing yet of what this one began later with.
+                    let is_begun = has_read || (answered.is_some() && !way.is_known_elsewhere());
+                    if !is_begun
                         && let Some(around) = self.left_by_retention(&error)
                         && self.pause(&mut outrun, Duration::ZERO).await
                     {
-                        begin.offset = around.log_start;
+                        (answered, begin.offset) = (None, around.log_start);
                         self.tell(News::Begun { begin, around });
                         continue;
                     }
@@ -93,7 +95,7 @@ impl Fetcher {
                     // record is at stake, and who knew of the place is asked again.
                     if (last_epoch.is_some() || way.is_known_elsewhere())
                         && is_behind(&error)
-                        && self.pause(&mut missing, Duration::ZERO).await
+                        && self.pause(&mut way.missing, Duration::ZERO).await
                     {
                         self.turn_away(&mut way);
                         if answered.is_none() && self.goes_on() {
@@ -127,13 +129,14 @@ impl Fetcher {
                 && let Some(end) = begin.end.filter(|end| offset < *end)
             {
                 // What was readable is not: it may come back, unless another log took the place of this one.
-                if !self.pause(&mut missing, Duration::ZERO).await {
+                if !self.pause(&mut way.missing, Duration::ZERO).await {
                     return Err(self.out_of_range(end, log_start, high_watermark));
                 }
                 self.turn_away(&mut way);
                 continue;
             }
-            missing = Trouble::default();
+            (outrun, way.missing) = (Trouble::default(), Trouble::default());
+            has_read |= !body.is_empty();
             let around = Around {
                 log_start,
                 high_watermark,
@@ -229,7 +232,8 @@ impl Fetcher {
             if is_early && self.end == End::Follow {
                 let backoff = self.client.config.backoff;
                 way.failing.wait(backoff, error.retry_after()).await;
-                way.known_at = Some(way.server);
+                // It knows the place: nothing is missing that was there.
+                (way.known_at, way.missing) = (Some(way.server), Trouble::default());
                 self.look_around(way);
                 continue;
             }

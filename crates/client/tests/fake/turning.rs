@@ -7,11 +7,11 @@ use std::time::Duration;
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
-use corelog_client::record::{PartitionId, Record, TopicName};
+use corelog_client::record::{PartitionId, Record, Timestamp, TopicName};
 use corelog_client::{
     Client, ClientConfig, Consumer, ConsumerConfig, End, ProducerConfig, Start, partition_of_key,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::consuming::{P0, offset, three_batches};
 use crate::log::Log;
@@ -96,6 +96,41 @@ async fn who_waits_at_a_copy_for_what_may_not_be_read_there_goes_back_to_the_fir
     assert_eq!(record.unwrap().unwrap().offset, offset(9));
 }
 
+/// That the first server lacks what was read counted as one trouble, for however long the copy knew of it: in the end it was an error.
+#[tokio::test]
+async fn who_waits_at_a_copy_is_not_out_of_range_because_the_first_server_ends_before_that() {
+    let (servers, topic, _) = copied().await;
+    let [home, copy] = &servers;
+    let is_early = Arc::new(AtomicBool::new(true));
+    let early = Arc::clone(&is_early);
+    copy.script(move |seen| match seen.request {
+        Request::Fetch(asked) if asked.offset == offset(9) && early.load(Ordering::Relaxed) => {
+            Act::Refuse(error(ErrorCode::PastHighWatermark))
+        }
+        _ => Act::Serve,
+    });
+    let limit = Duration::from_millis(500);
+    let mut consumer = connect(&servers).await.consumer(ConsumerConfig {
+        unreachable_timeout: Some(limit),
+        ..short_polls()
+    });
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    for expected in 0..9 {
+        let record = consumer.next().await.unwrap().unwrap();
+        assert_eq!(record.offset, offset(expected));
+    }
+    home.log(&topic, 0, |log| log.cut(offset(6)));
+    until_fetched(copy, &mut consumer, 1).await;
+    tokio::select! {
+        () = sleep(limit * 3) => {}
+        record = consumer.next() => panic!("{record:?}"),
+    }
+    copy.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+    is_early.store(false, Ordering::Relaxed);
+    let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+    assert_eq!(record.unwrap().unwrap().offset, offset(9));
+}
+
 /// Waits, as a reader does, until a server was asked for records so often.
 async fn until_fetched(server: &Server, consumer: &mut Consumer, count: usize) {
     tokio::select! {
@@ -127,6 +162,33 @@ async fn who_has_read_nothing_yet_at_a_copy_goes_back_to_the_first_server() {
         is_away.store(false, Ordering::Relaxed);
         let record = timeout(PATIENCE, consumer.next()).await.unwrap();
         assert_eq!(record.unwrap().unwrap().offset, offset(first), "{start:?}");
+    }
+}
+
+/// Its log began later by then, which was an error, though all that is left was asked for.
+#[tokio::test]
+async fn who_has_read_nothing_yet_at_a_copy_begins_where_the_first_server_does() {
+    for start in [
+        Start::Earliest,
+        Start::LastN(5),
+        Start::Time(Timestamp::ZERO),
+    ] {
+        let (servers, topic, is_away) = copied().await;
+        let [home, copy] = &servers;
+        let empty = |server: &Server| server.log(&topic, 0, |log| *log = Log::default());
+        servers.iter().for_each(empty);
+        is_away.store(true, Ordering::Relaxed);
+        let mut consumer = connect(&servers).await.consumer(short_polls());
+        consumer.assign(&topic, P0, start, End::Follow);
+        until_fetched(copy, &mut consumer, 2).await;
+        home.log(&topic, 0, |log| {
+            log.fill(Codec::None, &[1]);
+            log.fill(Codec::None, &[1]);
+            log.truncate(offset(1));
+        });
+        is_away.store(false, Ordering::Relaxed);
+        let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+        assert_eq!(record.unwrap().unwrap().offset, offset(1), "{start:?}");
     }
 }
 

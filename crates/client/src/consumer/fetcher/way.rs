@@ -28,6 +28,8 @@ pub(super) struct Way {
     /// Whether that is the topic as it was when reading began, and not only what was known of it.
     pub(super) is_sure: bool,
     pub(super) failing: Trouble,
+    /// What was readable, and is not where it is asked for.
+    pub(super) missing: Trouble,
     /// Set once a request was not answered in time over a connection that others go on with.
     pub(super) apart: Option<Apart>,
 }
