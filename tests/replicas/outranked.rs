@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::Role;
-use corelog_protocol::message::{clone_topic, forget_follower, handover, promote};
+use corelog_protocol::message::{clone_topic, delete_topic, forget_follower, handover, promote};
 use corelog_record::PartitionId;
 
 use super::copies::{level_pair, remembered, segments, status, wait_until_level};
@@ -16,6 +16,7 @@ use super::node::{Node, cloning};
 use super::promote::{promote, promoting, rejoin, rejoining};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
+use crate::support::http::metric;
 use crate::support::mount::Mount;
 use crate::support::wire::Target;
 
@@ -171,11 +172,70 @@ fn an_owner_is_fenced_by_whom_a_copy_of_its_copy_handed_the_partition_to() {
     let d = follower(&folder, &c, "d", &topic);
     c.ask(&handing(&topic)).unwrap();
     assert_eq!(status(&d, &topic, 0).role, Role::Owner);
+    // It follows it already, and forgot whom it has yet to tell when it was asked to once more.
+    c.follow(&topic, &[&d]);
+    assert_eq!(outranked(&c, &topic), [b.address()]);
     a.connect();
     until_fenced(&a, &topic);
     assert_eq!(status(&a, &topic, 0).source, Some(d.address()));
     until("all have heard", || outranked(&c, &topic).is_empty());
     wait_until_level(&d, &c, &topic, 0);
+}
+
+/// It said that it ends where its last epoch begins, that of a restart, which was refused as that of another log each time.
+#[test]
+fn an_owner_that_remembers_nobody_is_fenced_by_a_promoted_copy_that_was_restarted_since() {
+    let folder = Folder::new();
+    let ([a, mut b], topic) = pair(&folder);
+    a.disconnect();
+    promote(&b, &topic);
+    a.ask(&forgetting(&topic, &b)).unwrap();
+    b.fill(&topic, 0, 5);
+    b.kill();
+    b.up();
+    a.connect();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
+}
+
+/// Both owned the partition, and neither told of that.
+#[test]
+fn an_owner_that_is_told_and_does_not_yield_is_told_of_where_alerts_are_made_of() {
+    let folder = Folder::new();
+    let ([a, mut b], topic) = pair(&folder);
+    a.disconnect();
+    promote(&b, &topic);
+    b.stop();
+    b.up();
+    b.disconnect();
+    a.connect();
+    let admin = b.server().ready.admin;
+    let contested = || metric(admin, "corelog_contested_partitions{core=\"0\"");
+    until("it is told of", || contested() == 1.0);
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    b.connect();
+    until_fenced(&a, &topic);
+    until("it is over", || contested() == 0.0);
+    assert!(outranked(&b, &topic).is_empty());
+}
+
+/// Its owner, which owned the partition still, was told no more.
+#[test]
+fn a_copy_that_was_deleted_does_not_speak_for_those_above_it() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    let c = copy_of(&folder, &b, &topic);
+    a.disconnect();
+    promote(&c, &topic);
+    let delete = delete_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+    };
+    b.ask(&delete).unwrap();
+    let asked = || b.proxy.asked(Kind::ReplicaStatus);
+    let before = asked();
+    until("it was told of more than once", || before + 2 < asked());
+    assert_eq!(outranked(&c, &topic), [b.address()]);
 }
 
 #[test]

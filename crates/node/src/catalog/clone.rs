@@ -52,9 +52,10 @@ impl Admin {
             .place(count - known.partition_count());
         let mut topic = known.grown(&added, |partition| waiting(partition, &request.from));
         for replica in replicas {
-            // Those who follow it go on.
+            // Those who follow it go on, and those that it has yet to tell are told.
             topic.change_replica(replica.partition, |before| Replica {
                 followers: before.followers,
+                outranked: before.outranked,
                 ..replica
             });
         }

@@ -26,6 +26,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Bytes of a follower in the topic's file beside its address.
 const PEER_BYTES: usize = 60;
+/// Bytes in it beside the address of one that has yet to be told of a promotion.
+const ADDRESS_BYTES: usize = 12;
 /// Bytes of followers for each partition of a topic: as many as are remembered, with addresses of numbers. All that may be
 /// with the longest addresses would not fit in a file, and anybody may follow.
 const PARTITION_FOLLOWERS_BYTES: usize = 640;
@@ -204,7 +206,7 @@ impl Admin {
 fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
     let bytes_max = bytes_max(topic);
     let all = topic.replicas.values();
-    let mut bytes: usize = all.map(|replica| bytes_of(&replica.followers)).sum();
+    let mut bytes: usize = all.map(bytes_of).sum();
     let mut refused = 0;
     for (partition, newcomers) in waiting {
         if topic.owner(partition).is_none() {
@@ -213,9 +215,9 @@ fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
         for newcomer in newcomers {
             let known = topic.replica(partition).cloned();
             let known = known.unwrap_or(Replica::owner(partition));
-            let before = bytes_of(&known.followers);
+            let before = bytes_of(&known);
             let grown = remembering(known, newcomer);
-            let after = bytes - before + bytes_of(&grown.followers);
+            let after = bytes - before + bytes_of(&grown);
             if bytes_max.max(bytes) < after {
                 refused += 1;
                 continue;
@@ -232,10 +234,34 @@ fn bytes_max(topic: &Topic) -> usize {
     FOLLOWERS_BYTES_MIN.max(topic.owners.len() * PARTITION_FOLLOWERS_BYTES)
 }
 
-/// What followers take in the file.
-fn bytes_of(followers: &[Peer]) -> usize {
-    let bytes = |peer: &Peer| PEER_BYTES + peer.address.len();
-    followers.iter().map(bytes).sum()
+/// What followers, and those that a promoted copy has yet to tell, take in the file.
+fn bytes_of(replica: &Replica) -> usize {
+    let followers = replica.followers.iter();
+    let followers: usize = followers.map(|peer| PEER_BYTES + peer.address.len()).sum();
+    let outranked = replica.outranked.iter();
+    let outranked: usize = outranked.map(|one| ADDRESS_BYTES + one.len()).sum();
+    followers + outranked
+}
+
+/// Has a partition that was promoted tell as many of those that it followed as there is room for in the file of its topic,
+/// those that it followed last.
+pub(super) fn leave_room(topic: &mut Topic, partition: PartitionId) {
+    let Some(mut replica) = topic.replica(partition).cloned() else {
+        return;
+    };
+    let all = topic.replicas.values();
+    let mut over = all.map(bytes_of).sum::<usize>();
+    over = over.saturating_sub(bytes_max(topic));
+    while 0 < over
+        && let Some(untold) = replica.outranked.pop()
+    {
+        over = over.saturating_sub(ADDRESS_BYTES + untold.len());
+        tracing::warn!(
+            topic = %topic.name, partition = partition.get(), untold,
+            "it is not told of the promotion: there is no room to write it down"
+        );
+    }
+    topic.set_replica(replica);
 }
 
 /// The same with another follower, in the place of what its node had before: that has one copy of a
@@ -332,9 +358,18 @@ mod tests {
         assert_eq!(*refused.last().unwrap(), count as usize);
         // Whoever is known may take less.
         assert_eq!(come(&mut topic, 1, "127.0.0.1:1"), 0);
+        let near = "log1.example:7400".to_owned();
         for one in 0..count {
-            topic.change_replica(PartitionId::new(one), |replica| Replica {
+            let partition = PartitionId::new(one);
+            // As many as there can be, of which the last ones go.
+            topic.change_replica(partition, |replica| Replica {
+                outranked: [vec![near.clone()], vec![long.clone(); 15]].concat(),
+                ..replica
+            });
+            leave_room(&mut topic, partition);
+            topic.change_replica(partition, |replica| Replica {
                 role: Role::Fenced,
+                target: Some(peer(9).node),
                 sources: vec!["the-next-owner.of-all.example:7400".to_owned()],
                 ..replica
             });

@@ -7,6 +7,7 @@ use corelog_record::{LeaderEpoch, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::Replica;
 
 use super::admin::Admin;
+use super::peers::leave_room;
 use super::topic::Topic;
 use crate::core::PartitionKey;
 use crate::failure::Failure;
@@ -32,6 +33,7 @@ impl Admin {
             }
             let before = topic.replica(partition).cloned();
             topic.set_replica(change(before.unwrap_or(Replica::owner(partition)))?);
+            leave_room(topic, partition);
             Ok(())
         })
         .await

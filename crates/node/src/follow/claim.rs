@@ -92,7 +92,8 @@ impl Core {
             );
             // By an earlier one it is outranked, and looks into that itself once it has heard of it.
             if theirs < newest.map(LeaderEpoch::get) {
-                let claiming = self.claim_at(line, topic, key);
+                let theirs = there.epochs.first().map(|last| last.epoch);
+                let claiming = self.claim_at(line, topic, key, theirs);
                 let _ = rt::timeout(GONE_TIMEOUT, claiming).await;
             }
             return Err(both_own(owner));
@@ -343,8 +344,12 @@ impl Core {
 
     /// If a partition is being given to a node, at whichever of its addresses.
     pub(super) async fn is_given_to(self: &Rc<Self>, replica: &Replica, rival: &Rival) -> bool {
-        let to = replica.sources.first();
-        let Some(to) = to.filter(|_| replica.role == Role::HandingOver) else {
+        replica.role == Role::HandingOver && self.is_source(replica, rival).await
+    }
+
+    /// If a node is the first that is written down of a partition that it is given to, that owns it, or that it is copied from.
+    pub(super) async fn is_source(self: &Rc<Self>, replica: &Replica, rival: &Rival) -> bool {
+        let Some(to) = replica.sources.first() else {
             return false;
         };
         let is_its_own = async {
@@ -364,7 +369,8 @@ fn first_behind(newest: Option<LeaderEpoch>, there: &segments::Answer) -> Option
     oldest_first.find(|began| Some(began.epoch) > newest)
 }
 
-fn both_own(other: &str) -> Failure {
+/// Another node owns a partition that this one owns.
+pub(super) fn both_own(other: &str) -> Failure {
     let message = format!("{other} owns the partition as well");
     failure(ErrorCode::Diverged, message)
 }

@@ -1,30 +1,49 @@
 //! Partitions of this core that another node owns as well, which a person has to end.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corelog_record::CopyId;
 
 use crate::core::PartitionKey;
 
+/// An owner that was told so often that it is outranked does not yield: the first time it writes down who tells, the second
+/// one it asks that one.
+const TOLD_MAX: u32 = 2;
+
 /// Each with the copy that tells so.
 #[derive(Debug, Default)]
-pub(crate) struct Contested(RefCell<BTreeSet<(PartitionKey, CopyId)>>);
+pub(crate) struct Contested {
+    by: RefCell<BTreeSet<(PartitionKey, CopyId)>>,
+    /// How often each that owns it was told that it is outranked.
+    told: RefCell<BTreeMap<(PartitionKey, CopyId), u32>>,
+}
 
 impl Contested {
     /// Another node owns the partition as well, says the copy.
     pub(super) fn note(&self, key: PartitionKey, by: CopyId) {
-        self.0.borrow_mut().insert((key, by));
+        self.by.borrow_mut().insert((key, by));
+    }
+
+    /// The copy owns the partition, and was told that it is outranked; true if it was so often before that it does not yield.
+    pub(super) fn note_told(&self, key: PartitionKey, copy: CopyId) -> bool {
+        let mut told = self.told.borrow_mut();
+        let count = told.entry((key, copy)).or_default();
+        *count = count.saturating_add(1);
+        TOLD_MAX < *count
     }
 
     /// The copy does not say so any more.
     pub(super) fn settle(&self, key: PartitionKey, by: CopyId) {
-        self.0.borrow_mut().remove(&(key, by));
+        self.by.borrow_mut().remove(&(key, by));
+        self.told.borrow_mut().remove(&(key, by));
     }
 
     /// How many partitions there are of which the copy still `is_follower`; it forgets the others.
     pub(super) fn count(&self, is_follower: impl Fn(PartitionKey, CopyId) -> bool) -> usize {
-        let mut contested = self.0.borrow_mut();
+        let mut told = self.told.borrow_mut();
+        told.retain(|(key, by), _| is_follower(*key, *by));
+        let mut contested = self.by.borrow_mut();
         contested.retain(|(key, by)| is_follower(*key, *by));
         let mut last = None;
         let is_new = |(key, _): &&(PartitionKey, CopyId)| last.replace(*key) != Some(*key);
@@ -56,5 +75,24 @@ mod tests {
         assert_eq!(contested.count(|_, _| true), 1);
         assert_eq!(contested.count(|_, _| false), 0);
         assert_eq!(contested.count(|_, _| true), 0);
+    }
+
+    #[test]
+    fn an_owner_has_time_to_yield_once_it_was_told() {
+        let contested = Contested::default();
+        let key = PartitionKey {
+            topic: TopicId::from_bytes([1; 16]),
+            partition: PartitionId::new(0),
+        };
+        let [one, other] = [1, 2].map(|id| CopyId::from_bytes([id; 16]));
+        let told = |copy| contested.note_told(key, copy);
+        assert_eq!([told(one), told(one), told(one)], [false, false, true]);
+        contested.settle(key, other);
+        assert!(told(one), "another one has yielded");
+        contested.settle(key, one);
+        assert!(!told(one));
+        assert!(!told(one));
+        assert_eq!(contested.count(|_, _| false), 0);
+        assert!(!told(one), "it was forgotten");
     }
 }

@@ -14,7 +14,7 @@ use futures_lite::FutureExt;
 
 use super::claim::Rival;
 use super::ownership::{has_none, owned_at};
-use super::target::{Target, UNKNOWN_COPY};
+use super::target::{Target, copy_at};
 use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -31,6 +31,9 @@ const ASKED_AT_ONCE: usize = 16;
 
 /// A copy that may own a partition; none, one that this node followed before it was promoted.
 pub(super) type Claimant = (TopicName, PartitionKey, Option<CopyId>);
+
+/// A node's address, and if it is told who owns partitions, not asked: who is above it may be waited for then.
+type Job = (String, bool);
 
 impl Core {
     /// A follower that has an epoch which this log has not may own the partition now: it is asked at
@@ -85,7 +88,7 @@ impl Core {
     /// until the node stops: one may have been promoted while this node was away, or out of reach. While both own one,
     /// it is asked on: a person has to see that, and to end it. Likewise it tells those that it followed before it was promoted.
     pub(crate) async fn keep_asking_followers(self: Rc<Self>) {
-        let under_way = Rc::<RefCell<BTreeSet<String>>>::default();
+        let under_way = Rc::<RefCell<BTreeSet<Job>>>::default();
         let unasked = &self.followers.unasked;
         let mut pause = ASK_PAUSE_MIN;
         unasked.begin();
@@ -95,15 +98,15 @@ impl Core {
             let contested = self.followers.contested.count(is_follower);
             self.give_up_asking();
             set(&self.counters.contested_partitions, contested as u64);
-            for (address, claims) in self.due() {
+            for (job, claims) in self.due() {
                 // One that hangs keeps no other from being asked.
-                if !under_way.borrow_mut().insert(address.clone()) {
+                if !under_way.borrow_mut().insert(job.clone()) {
                     continue;
                 }
                 let (core, under_way) = (Rc::clone(&self), Rc::clone(&under_way));
                 rt::spawn_background(async move {
-                    core.ask_at(&address, claims).or(core.stopping()).await;
-                    under_way.borrow_mut().remove(&address);
+                    core.ask_at(&job.0, claims).or(core.stopping()).await;
+                    under_way.borrow_mut().remove(&job);
                 })
                 .detach();
             }
@@ -141,25 +144,26 @@ impl Core {
     pub(crate) fn is_follower(&self, key: PartitionKey, copy: CopyId) -> bool {
         let owned = self.replica(key).ok().filter(|replica| replica.role.owns());
         owned.is_some_and(|owned| {
-            let is_outranked = copy == UNKNOWN_COPY && !owned.outranked.is_empty();
-            is_outranked || owned.followers.iter().any(|peer| peer.copy == copy)
+            let mut outranked = owned.outranked.iter();
+            outranked.any(|address| copy == copy_at(address))
+                || owned.followers.iter().any(|peer| peer.copy == copy)
         })
     }
 
-    /// The followers of partitions that this core owns that are to be asked, and those that are to be told, by their addresses.
-    fn due(&self) -> BTreeMap<String, Vec<Claimant>> {
+    /// The followers of partitions that this core owns that are to be asked, and those that are to be told.
+    fn due(&self) -> BTreeMap<Job, Vec<Claimant>> {
         let routes = self.routes.borrow();
         let mut due = BTreeMap::<_, Vec<_>>::new();
         for (topic, key, replica) in self.followed(&routes) {
             let followers = replica.followers.iter();
             for peer in followers.filter(|peer| self.is_due(key, peer.copy)) {
-                let claims = due.entry(peer.address.clone()).or_default();
+                let claims = due.entry((peer.address.clone(), false)).or_default();
                 claims.push((topic.name.clone(), key, Some(peer.copy)));
             }
         }
         for (topic, key, replica) in self.replicated(&routes) {
             for address in &replica.outranked {
-                let claims = due.entry(address.clone()).or_default();
+                let claims = due.entry((address.clone(), true)).or_default();
                 claims.push((topic.name.clone(), key, None));
             }
         }

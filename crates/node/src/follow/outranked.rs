@@ -6,23 +6,27 @@ use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{fetch, replica_status};
-use corelog_record::{Offset, TopicName};
+use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
+use corelog_storage::format::replica::Peer;
 
 use super::GONE_TIMEOUT;
 use super::address::is_address;
-use super::claim::{HOPS_MAX, Rival};
+use super::claim::{HOPS_MAX, Rival, both_own};
 use super::line::Line;
-use super::ownership::{has_none, partition_at, segments_of};
-use super::target::{Target, UNKNOWN_COPY};
+use super::ownership::{partition_at, segments_of};
+use super::target::copy_at;
 use crate::core::{Core, PartitionKey};
-use crate::failure::Failure;
+use crate::failure::{Failure, failure};
 use crate::{router, rt};
+
+/// A node, what it is to a partition, and the newest epoch that it has of it.
+type Status = (Rc<Line>, replica_status::Partition, Option<LeaderEpoch>);
 
 /// Who owns a partition of those that were followed, and those above them.
 enum Above {
     Nobody,
-    /// One that was told, or more nodes than are asked.
-    Owner,
+    /// One that was told, and where it is.
+    Owner(String),
     /// One whose epoch is no earlier.
     Rival(Rival),
 }
@@ -55,31 +59,31 @@ impl Core {
         if !replica.outranked.iter().any(|one| one == address) {
             return;
         }
-        let telling = self.have_hear(&topic, key, address.to_owned());
-        let Some(above) = rt::timeout(2 * GONE_TIMEOUT, telling).await else {
-            return;
-        };
-        let told = match above {
+        let copy = copy_at(address);
+        let told = match self.have_hear(&topic, key, address.to_owned()).await {
             Ok(Above::Nobody) => self.forget_outranked(&topic, key, address).await,
-            // Whom it was handed on to, or who took it from there.
-            Ok(Above::Rival(_)) if !replica.role.owns() => {
-                self.forget_outranked(&topic, key, address).await
+            Ok(Above::Rival(rival)) if !replica.role.owns() => {
+                // Whom it was handed on to, or who took it from there; any other one may be told yet.
+                match self.is_source(&replica, &rival).await {
+                    true => self.forget_outranked(&topic, key, address).await,
+                    false => Ok(()),
+                }
             }
-            Ok(Above::Owner) => Ok(()),
             Ok(Above::Rival(rival)) => {
-                let claimant = Target {
+                let claimant = Peer {
                     node: rival.node(),
+                    copy,
                     address: rival.address.clone(),
                 };
-                let claimant = claimant.as_peer();
                 self.heed(topic.clone(), key, rival, &claimant).await
             }
+            Ok(Above::Owner(owner)) => Err(self.not_yielding(&topic, key, (owner, copy))),
             Err(error) => Err(error),
         };
         match &told {
-            Ok(()) => self.followers.settle(key, UNKNOWN_COPY),
+            Ok(()) => self.followers.settle(key, copy),
             Err(error) if error.is(ErrorCode::Diverged) => {
-                self.followers.contested.note(key, UNKNOWN_COPY);
+                self.followers.contested.note(key, copy);
             }
             Err(_) => {}
         }
@@ -87,6 +91,24 @@ impl Core {
             let error = error.message;
             tracing::debug!(%topic, address, error, "whoever owned it before does not hear");
         }
+    }
+
+    /// An owner was told that it is outranked, and has yet to yield: `Diverged` if it was often enough.
+    fn not_yielding(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        (owner, copy): (String, CopyId),
+    ) -> Failure {
+        if !self.followers.contested.note_told(key, copy) {
+            let message = format!("{owner} owned the partition when it was told");
+            return failure(ErrorCode::Busy, message);
+        }
+        tracing::error!(
+            %topic, partition = key.partition.get(), owner,
+            "another node owns it as well, and does not yield, though it was told: it may not reach this node, or not go on to what is here"
+        );
+        both_own(&owner)
     }
 
     async fn forget_outranked(
@@ -110,35 +132,65 @@ impl Core {
         key: PartitionKey,
         mut address: String,
     ) -> Result<Above, Failure> {
+        // Who is meant by the address, if whoever named it says so.
+        let mut meant = None;
         for hop in 0..HOPS_MAX {
-            let line = self.line_to(&address).await?;
-            if line.node() == self.shared.node {
-                return Ok(Above::Nobody);
+            let silent = &self.shared.silent;
+            if silent.found(&address, rt::now()).is_some() {
+                return Err(unanswered(&address));
             }
-            let there = match partition_at(&line, topic, key).await {
-                Err(error) if has_none(&error) => return Ok(Above::Nobody),
-                there => there?,
+            let asking = self.status_at(topic, key, (&address, meant));
+            let Some(found) = rt::timeout(GONE_TIMEOUT, asking).await else {
+                silent.note(address.clone(), (), rt::now());
+                return Err(unanswered(&address));
             };
-            let told = segments_of(&line, topic, key, Offset::MAX).await?;
-            let newest = told.epochs.first().map(|newest| newest.epoch);
+            let Some((line, there, newest)) = found? else {
+                return Ok(Above::Nobody);
+            };
             let is_behind = newest < self.epoch(key)?;
             let is_copy = there.role == replica_status::Role::Follower;
             // A copy above the one that was followed hears of it from that one, and would remember this one as its follower.
             if is_behind && (there.role.owns() || is_copy && hop == 0) {
-                let _ = self.claim_at(&line, topic, key).await;
+                let claiming = self.claim_at(&line, topic, key, newest);
+                let _ = rt::timeout(GONE_TIMEOUT, claiming).await;
             }
             if there.role.owns() {
                 return Ok(match is_behind {
-                    true => Above::Owner,
+                    true => Above::Owner(address),
                     false => Above::Rival(Rival { address, line }),
                 });
             }
+            meant = there.target;
             match there.source.filter(|next| is_address(next)) {
                 Some(next) => address = next,
                 None => return Ok(Above::Nobody),
             }
         }
-        Ok(Above::Owner)
+        let message = format!("nobody tells who owns {topic}/{}", key.partition);
+        Err(failure(ErrorCode::Busy, message))
+    }
+
+    /// What the node at an address is to a partition, and the newest epoch there; none if that is this node. One that has
+    /// no such partition, any more or yet, does not tell who is above it.
+    async fn status_at(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        (address, meant): (&str, Option<NodeId>),
+    ) -> Result<Option<Status>, Failure> {
+        let line = self.line_to(address).await?;
+        let found = line.node();
+        if meant.is_some_and(|meant| meant != found) {
+            let message = format!("at {address} is node {found} by now, which is not meant");
+            return Err(failure(ErrorCode::SourceUnavailable, message));
+        }
+        if found == self.shared.node {
+            return Ok(None);
+        }
+        let there = partition_at(&line, topic, key).await?;
+        let told = segments_of(&line, topic, key, Offset::MAX).await?;
+        let newest = told.epochs.first().map(|newest| newest.epoch);
+        Ok(Some((line, there, newest)))
     }
 
     /// Tells the source that a copy follows of a later epoch that one `by` which it is followed has: the owner knows nothing
@@ -167,21 +219,30 @@ impl Core {
         .detach();
     }
 
-    /// Says as a follower that this copy has a later epoch, and ends where that begins: up to there whoever is told has the same.
+    /// Says as a follower that this copy has epochs later than the `newest` there, and ends where the first of them begins: up
+    /// to there whoever is told has the same. The last one may be that of a restart, behind what nobody else has.
     pub(super) async fn claim_at(
         &self,
         line: &Line,
         topic: &TopicName,
         key: PartitionKey,
+        newest: Option<LeaderEpoch>,
     ) -> Result<(), Failure> {
         let mut me = self.as_follower(key, true)?;
-        if let Some(began) = self.epochs(key)?.last()
+        let epochs = self.epochs(key)?;
+        let began = epochs.iter().find(|began| newest < Some(began.epoch));
+        if let Some(began) = began
             && let Ok(at) = self.chain_at(key, began.offset).await
         {
             (me.end, me.chain) = (at.offset, at.chain);
         }
         claim(line, topic, key, me).await
     }
+}
+
+fn unanswered(address: &str) -> Failure {
+    let message = format!("{address} does not answer");
+    failure(ErrorCode::SourceUnavailable, message)
 }
 
 /// Says what a follower of a partition of the node at the other end of `line` says that has a later epoch.

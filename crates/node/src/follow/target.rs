@@ -1,5 +1,6 @@
 //! Whom a partition is handed to: a node that follows it, is near, and has the topic as it is here.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,6 +31,17 @@ const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
 /// The copy of a node that is not remembered.
 pub(super) const UNKNOWN_COPY: CopyId = CopyId::from_bytes([0; 16]);
+
+/// The name that stands for the copy at an address of which nothing else is known, where several are told apart: no copy
+/// has it, as theirs are drawn.
+pub(super) fn copy_at(address: &str) -> CopyId {
+    let half = |which: u8| {
+        let mut hasher = DefaultHasher::new();
+        (which, address).hash(&mut hasher);
+        u128::from(hasher.finish())
+    };
+    CopyId::from_bytes((half(0) << 64 | half(1)).to_le_bytes())
+}
 
 /// Whom a partition is given to: a node, and where it is reached. Another one that is reached there by now is not meant, nor
 /// does its word count.

@@ -285,3 +285,28 @@ fn a_topic_file_with_replicas_is_these_bytes_and_requires_their_feature() {
     );
     assert_eq!(Topic::decode(&bytes).unwrap(), topic);
 }
+
+/// Keys that came later: who is told of a promotion, and which node is meant.
+#[test]
+fn a_topic_file_of_a_promoted_and_of_a_fenced_partition_is_these_bytes() {
+    let topic = Topic {
+        replicas: samples::outranking(),
+        ..samples::topic()
+    };
+    let bytes = topic.encode().unwrap();
+    check(
+        &bytes,
+        "\
+         434c4f47544f5043010000000100000025010000cdca053a86a26964c4101111 \
+         1111111111111111111111111111a46e616d65a96f72646572732e6575aa7061 \
+         72746974696f6e7308a763726561746564cf0000018bcfe56800a87365747469 \
+         6e677385a361636ba86163636570746564b0726574656e74696f6e5f6167655f \
+         6d73ce240c8400af726574656e74696f6e5f6279746573c0ad7365676d656e74 \
+         5f6279746573ce08000000ae7365676d656e745f6167655f6d73c0a87265706c \
+         696361739283a9706172746974696f6e00a4726f6c65a56f776e6572a96f7574 \
+         72616e6b656491ad31302e302e302e313a3734303084a9706172746974696f6e \
+         01a4726f6c65a666656e636564a7736f757263657391ad31302e302e302e313a \
+         37343030a6746172676574c41044444444444444444444444444444444",
+    );
+    assert_eq!(Topic::decode(&bytes).unwrap(), topic);
+}

@@ -203,6 +203,23 @@ pub(super) fn replicas() -> Vec<Replica> {
     ]
 }
 
+/// An owner that was promoted and has yet to tell whom it followed, and one that another node took the place of.
+pub(super) fn outranking() -> Vec<Replica> {
+    let addresses = vec!["10.0.0.1:7400".to_owned()];
+    vec![
+        Replica {
+            outranked: addresses.clone(),
+            ..Replica::owner(PartitionId::new(0))
+        },
+        Replica {
+            role: Role::Fenced,
+            sources: addresses,
+            target: Some(NodeId::from_bytes([0x44; 16])),
+            ..Replica::owner(PartitionId::new(1))
+        },
+    ]
+}
+
 pub(super) fn node() -> Node {
     Node {
         id: NodeId::from_bytes([0x44; 16]),
