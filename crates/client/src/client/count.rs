@@ -155,7 +155,8 @@ impl Inner {
         let (client, name) = (Arc::downgrade(self), name.clone());
         tokio::spawn(async move {
             let mut pause = ASK_PAUSE;
-            let mut is_wanted = false;
+            // At first somebody does, most likely: whoever asked for the topic.
+            let mut is_wanted = true;
             while let Some(client) = client.upgrade() {
                 if !client.count_once_more(&name, is_wanted).await {
                     client.metadata.count_on(&name, false);
