@@ -213,12 +213,12 @@ impl Link {
 
     /// What its client holds of the core's room while `sending` is sent, which was taken: what waits behind that as well.
     pub(super) fn held(&self, sending: Held) -> Held {
-        // What is sent is counted with what waits until it was.
-        let sending = Held {
-            answers: 0,
-            ..sending
-        };
-        self.out.borrow().held_with(sending)
+        let out = self.out.borrow();
+        Held {
+            // Until it was sent it is counted with what waits.
+            answers: out.answer_bytes,
+            ..out.batches_with(sending)
+        }
     }
 
     /// What was taken was sent, or never will be.

@@ -29,10 +29,8 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// How much of the core's room it takes until all of it was sent, beside what is `held`.
-    pub(super) fn held_with(&self, held: Held) -> Held {
-        let answers = held.answers + self.answer_bytes;
-        let held = Held { answers, ..held };
+    /// How much of the core's room its batches take until all of them were sent, beside what is `held`.
+    pub(super) fn batches_with(&self, held: Held) -> Held {
         self.chunks.iter().fold(held, |held, chunk| match chunk {
             Chunk::Bytes(_) => held,
             Chunk::Batches(_, room) => held.with(room),

@@ -45,7 +45,7 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
         // Whoever takes a byte now and then is not reading either.
         let slack = Duration::from_secs((out.bytes / SLOWEST_BYTES_PER_SECOND) as u64);
         let limit = link.core.shared.limits.write_timeout + slack;
-        let (written, taken) = (sender.written(), out.held_with(Held::default()));
+        let (written, taken) = (sender.written(), out.batches_with(Held::default()));
         let held = || link.held(taken);
         let sending = send(&link, &mut sender, &mut out, &mut gathered);
         let cut = async {

@@ -48,7 +48,7 @@ fn what_waits_behind_what_is_sent_is_held_as_well() {
         let held = |sending| (link.held(sending).batches, link.held(sending).answers);
         answer();
         let first = link.take_out();
-        let sending = first.held_with(Held::default());
+        let sending = first.batches_with(Held::default());
         let head_bytes = core.answer_bytes.get();
         assert_eq!(held(sending), (bytes, head_bytes));
         answer();
