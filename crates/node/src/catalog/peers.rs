@@ -246,12 +246,13 @@ fn bytes_of(replica: &Replica) -> usize {
 /// Has a partition that was promoted tell as many of those that it followed as there is room for in the file of its topic,
 /// those that it followed last.
 pub(super) fn leave_room(topic: &mut Topic, partition: PartitionId) {
-    let Some(mut replica) = topic.replica(partition).cloned() else {
+    let all = topic.replicas.values();
+    let bytes: usize = all.map(bytes_of).sum();
+    let mut over = bytes.saturating_sub(bytes_max(topic));
+    let replica = topic.replica(partition).filter(|_| 0 < over).cloned();
+    let Some(mut replica) = replica else {
         return;
     };
-    let all = topic.replicas.values();
-    let mut over = all.map(bytes_of).sum::<usize>();
-    over = over.saturating_sub(bytes_max(topic));
     while 0 < over
         && let Some(untold) = replica.outranked.pop()
     {

@@ -85,14 +85,14 @@ impl Core {
         let newest = self.epoch(key)?;
         let partition = key.partition.get();
         let Some(began) = first_behind(newest, &there) else {
-            let theirs = there.epochs.first().map(|last| last.epoch.get());
+            let theirs = there.epochs.first().map(|last| last.epoch);
+            let [epoch, its_epoch] = [newest, theirs].map(|epoch| epoch.map(LeaderEpoch::get));
             tracing::error!(
-                %topic, partition, epoch = newest.map(LeaderEpoch::get), owner, its_epoch = theirs,
+                %topic, partition, epoch, owner, its_epoch,
                 "another node owns it as well, by no later epoch: one of the two has to rejoin the other"
             );
             // By an earlier one it is outranked, and looks into that itself once it has heard of it.
-            if theirs < newest.map(LeaderEpoch::get) {
-                let theirs = there.epochs.first().map(|last| last.epoch);
+            if theirs < newest {
                 let claiming = self.claim_at(line, topic, key, theirs);
                 let _ = rt::timeout(GONE_TIMEOUT, claiming).await;
             }
@@ -212,14 +212,12 @@ impl Core {
             let Some(address) = address.filter(|_| asked.insert(follower.node)) else {
                 continue;
             };
-            let silent = &self.shared.silent;
-            if BELOW_MAX < asked.len() || silent.found(&address, rt::now()).is_some() {
-                is_all = false;
-                continue;
-            }
             let asking = self.told_at(topic, key, &address, follower.node);
-            let Some(told) = rt::timeout(GONE_TIMEOUT, asking).await else {
-                silent.note(address, (), rt::now());
+            let told = match asked.len() <= BELOW_MAX {
+                true => self.answered(&address, asking).await,
+                false => None,
+            };
+            let Some(told) = told else {
                 is_all = false;
                 continue;
             };
@@ -299,6 +297,23 @@ impl Core {
         Ok((here.offset, here.chain) == (there.offset, there.chain))
     }
 
+    /// What comes of asking the node at an address; nothing if it does not answer in time, or did not a moment ago.
+    pub(super) async fn answered<T>(
+        &self,
+        address: &str,
+        asking: impl Future<Output = T>,
+    ) -> Option<T> {
+        let (silent, address) = (&self.shared.silent, address.to_owned());
+        if silent.found(&address, rt::now()).is_some() {
+            return None;
+        }
+        let answer = rt::timeout(GONE_TIMEOUT, asking).await;
+        if answer.is_none() {
+            silent.note(address, (), rt::now());
+        }
+        answer
+    }
+
     /// Checks that none of those that are remembered as followers of a partition owns it by now, but for whom it is given
     /// to: it would have two owners, of epochs of which none is later. Who does not answer may be gone.
     ///
@@ -312,23 +327,9 @@ impl Core {
         replica: &Replica,
     ) -> Result<(), Failure> {
         for other in &replica.followers {
-            if self
-                .shared
-                .silent
-                .found(&other.address, rt::now())
-                .is_some()
-            {
+            let asking = self.told_by(topic, key, other);
+            let Some(Ok(told)) = self.answered(&other.address, asking).await else {
                 continue;
-            }
-            let told = match rt::timeout(GONE_TIMEOUT, self.told_by(topic, key, other)).await {
-                Some(Ok(told)) => told,
-                Some(Err(_)) => continue,
-                None => {
-                    self.shared
-                        .silent
-                        .note(other.address.clone(), (), rt::now());
-                    continue;
-                }
             };
             // Those below have their own time: one that does not answer says nothing of this one.
             let Some(rival) = self.owner_of(topic, key, told).await.rival else {

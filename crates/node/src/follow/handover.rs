@@ -46,13 +46,14 @@ impl Core {
         let address = target_of(&topic, key, &before, to)?;
         let to = match before.role {
             Role::Owner => self.target_named(address).await?,
-            _ => self.target_at(address, before.target).await?,
+            _ => {
+                let to = self.target_at(address, before.target).await?;
+                if let Some(done) = self.done_before(&topic, key, &before, &to).await? {
+                    return Ok(done);
+                }
+                to
+            }
         };
-        if before.role != Role::Owner
-            && let Some(done) = self.done_before(&topic, key, &before, &to).await?
-        {
-            return Ok(done);
-        }
         // Behind its end may stand what the target does not have.
         self.check_not_read_only(key)?;
         if before.role == Role::Owner {

@@ -135,14 +135,10 @@ impl Core {
         // Who is meant by the address, if whoever named it says so.
         let mut meant = None;
         for hop in 0..HOPS_MAX {
-            let silent = &self.shared.silent;
-            if silent.found(&address, rt::now()).is_some() {
-                return Err(unanswered(&address));
-            }
             let asking = self.status_at(topic, key, (&address, meant));
-            let Some(found) = rt::timeout(GONE_TIMEOUT, asking).await else {
-                silent.note(address.clone(), (), rt::now());
-                return Err(unanswered(&address));
+            let Some(found) = self.answered(&address, asking).await else {
+                let message = format!("{address} does not answer");
+                return Err(failure(ErrorCode::SourceUnavailable, message));
             };
             let Some((line, there, newest)) = found? else {
                 return Ok(Above::Nobody);
@@ -238,11 +234,6 @@ impl Core {
         }
         claim(line, topic, key, me).await
     }
-}
-
-fn unanswered(address: &str) -> Failure {
-    let message = format!("{address} does not answer");
-    failure(ErrorCode::SourceUnavailable, message)
 }
 
 /// Says what a follower of a partition of the node at the other end of `line` says that has a later epoch.

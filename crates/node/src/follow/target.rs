@@ -29,9 +29,6 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// itself.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
-/// The copy of a node that is not remembered.
-pub(super) const UNKNOWN_COPY: CopyId = CopyId::from_bytes([0; 16]);
-
 /// The name that stands for the copy at an address of which nothing else is known, where several are told apart: no copy
 /// has it, as theirs are drawn.
 pub(super) fn copy_at(address: &str) -> CopyId {
@@ -56,7 +53,7 @@ impl Target {
     pub(super) fn as_peer(&self) -> Peer {
         Peer {
             node: self.node,
-            copy: UNKNOWN_COPY,
+            copy: CopyId::from_bytes([0; 16]),
             address: self.address.clone(),
         }
     }

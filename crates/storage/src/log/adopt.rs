@@ -54,7 +54,8 @@ impl<D: Dir> Adopt<D> {
             }
             let state = manifest.state();
             if !state.epochs().is_empty() || self.start.offset < state.log_start() {
-                let edit = Edit::TruncateSuffix(no_epochs(self.start));
+                // No epoch stays of a log without records.
+                let edit = Edit::TruncateSuffix(End::at(self.start, None));
                 let appended = manifest.append(&edit).await;
                 appended.map_err(Error::for_good)?;
             }
@@ -88,11 +89,6 @@ async fn remove_received<D: Dir>(dir: &D, start: Offset) {
             let _ = remove(dir, file).await;
         }
     }
-}
-
-/// The end of a log without records at `start`, which may be below, of which no epoch stays.
-fn no_epochs(start: edit::Point) -> End {
-    End::at(start, None)
 }
 
 impl<D: Dir> Log<D> {
