@@ -3,15 +3,16 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 
 use super::link::Link;
-use super::reader::{close_with, too_much};
+use super::reader::close_with;
 use super::request::{Asked, Next};
 use crate::core::{Due, NotAppended, PartitionKey, Stand, Terms, aborts};
-use crate::failure::invalid;
+use crate::failure::{failure, invalid};
 use crate::router::{self, Away, Route, Tag};
 use crate::rt;
 
@@ -48,8 +49,8 @@ pub(super) async fn produce(asked: Asked, request: &produce::Request, batches: &
     // To refuse only what is new would let a later request of a run overtake an earlier one.
     if acks.remembers_too_much() {
         drop(acks);
-        let error = too_much("the connection produces to too many partitions that refuse it");
-        close_with(&link, correlation, error);
+        let why = "the connection produces to too many partitions that refuse it";
+        close_with(&link, correlation, failure(ErrorCode::Busy, why));
         return Next::Close;
     }
     Next::Continue

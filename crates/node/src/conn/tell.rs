@@ -155,7 +155,7 @@ pub(super) async fn describe(
     name: &TopicName,
     frame: FrameId,
 ) -> Result<describe_topic::Answer, Failure> {
-    let topic = Rc::new(core.routes.borrow().topic_there(name)?.clone());
+    let topic = Arc::clone(core.routes.borrow().topic_there(name)?);
     let ask = || Ask::Describe { topic: topic.id };
     let asked = topic.owners.clone();
     let mut partitions: Vec<describe_topic::Partition> = gather((core, frame), asked, ask).await?;
