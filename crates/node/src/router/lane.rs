@@ -15,7 +15,7 @@ use self::places::{Class, Places};
 use super::message::{Answered, Reply, Request, What};
 use super::room::Room;
 use crate::config::NodeLimits;
-use crate::core::{Acks, PartitionKey, aborts};
+use crate::core::{Acks, PartitionKey};
 use crate::failure::{Failure, busy, failure};
 use crate::frame_id::FrameId;
 use crate::rt::{self, Notify, Outstanding, Work};
@@ -373,11 +373,7 @@ fn hand_to_line(acks: &ConnAcks, key: PartitionKey, run: u32, reply: Reply) {
     let Answered::Produced(produced) = reply.what else {
         unreachable!("a Produce was answered as something else");
     };
-    let mut acks = acks.borrow_mut();
-    if let Some(cause) = aborts(&produced) {
-        acks.abort(key, run, cause);
-    }
-    acks.fill(key, reply.id, produced);
+    acks.borrow_mut().fill(key, run, reply.id, produced);
 }
 
 fn full() -> Failure {
