@@ -19,7 +19,7 @@ use crate::router::{self, Ask, Picked};
 use crate::rt;
 
 /// Topics that are told in one go.
-const TOLD_AT_ONCE: usize = 64;
+pub(super) const TOLD_AT_ONCE: usize = 64;
 /// Topics that cannot be read, as they are told beside all others: each takes as much as several that can.
 const UNREADABLE_TOLD_MAX: usize = 64;
 
