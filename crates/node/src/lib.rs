@@ -12,6 +12,7 @@
 //! transfer/   bulk bytes between nodes, on threads of their own
 //! metrics/    what a node counts and tells about itself
 //! names       other nodes, reached by their names
+//! machine     which machine a client is on
 //! frame_id    which frame something is done for, in the log
 //! failure     why a request failed, on its way to the client
 //! error       why a node did not start, or did not stop cleanly
@@ -36,6 +37,7 @@ mod error;
 mod failure;
 mod follow;
 mod frame_id;
+mod machine;
 mod names;
 mod node;
 mod partition;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::slice;
+use std::sync::Arc;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{Call, handover, promote, rejoin, repair_topic};
@@ -48,7 +49,7 @@ pub(super) async fn each<R: Each>(
 ) -> Result<R::Answer, Failure> {
     request.check()?;
     let (name, id, one) = request.target();
-    let topic = Rc::new(core.routes.borrow().topic_of(name, id)?.clone());
+    let topic = Arc::clone(core.routes.borrow().topic_of(name, id)?);
     let partitions: Vec<_> = match one {
         Some(one) => {
             let owner = core.routes.borrow().owner(name, id, one)?;

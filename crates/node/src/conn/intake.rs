@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use corelog_protocol::limits;
 use futures_lite::FutureExt;
 
-use super::receive::BUSY_BYTES;
+use super::receive::{BUSY_BYTES, GROWTH};
 use crate::failure::{Failure, MEMORY_RETRY_MS, busy};
 use crate::rt::{Permit, Semaphore};
 
@@ -17,7 +17,7 @@ const TURN_BYTES_PER_SECOND: u64 = 512 << 10;
 const TURN_GRACE: Duration = Duration::from_secs(2);
 /// How often it is looked what came of a frame, while others need the room.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Who sends less in that time is cut,
+/// Who sends less in that time is cut, unless that is as much as its room last grew for,
 const SENT_MIN: usize = 128 << 10;
 /// and so is who sends less than this part of the room that it holds: a frame of 16 MiB has two minutes.
 const SENT_PART: usize = 64;
@@ -133,7 +133,8 @@ impl Pace {
         if now.saturating_duration_since(self.looked) < LOOK_EVERY {
             return false;
         }
-        let is_too_slow = self.bytes < SENT_MIN.max(held / SENT_PART);
+        let wanted = SENT_MIN.max(held / SENT_PART).min(held / GROWTH);
+        let is_too_slow = self.bytes < wanted;
         *self = Self::new(now);
         is_too_slow
     }

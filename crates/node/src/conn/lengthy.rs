@@ -11,7 +11,7 @@ use corelog_protocol::message::{
 use corelog_record::{Offset, TopicName};
 
 use super::request::Asked;
-use super::tell;
+use super::tell::{self, TOLD_AT_ONCE};
 use super::untaken::{AnswerRoom, if_room, room_to_ask};
 use crate::catalog::Topic;
 use crate::core::Core;
@@ -125,7 +125,8 @@ impl Asked {
     }
 }
 
-/// Memory of an answer that tells of these topics, or all, as far as it needs room.
+/// Memory of an answer that tells of these topics, or all, as far as it needs room: what is told and encoded in one go, as of a
+/// topic whose records wait for it, is the only one of its kind meanwhile.
 fn metadata_bytes(core: &Core, names: Option<&[TopicName]>) -> usize {
     const TOPIC_BYTES: usize = size_of::<metadata::Topic>() + NAMES_BYTES;
     const PARTITION_BYTES: usize = size_of::<metadata::Partition>() + NAMES_BYTES;
@@ -133,11 +134,18 @@ fn metadata_bytes(core: &Core, names: Option<&[TopicName]>) -> usize {
     let routes = core.routes.borrow();
     let of_topic = |topic: &Arc<Topic>| TOPIC_BYTES + topic.owners.len() * PARTITION_BYTES;
     let of_name = |name| routes.topic(name).map_or(ERROR_BYTES, of_topic);
-    unless_few(match names {
-        None => routes.topics().map(of_topic).sum(),
+    let of_each: Vec<usize> = match names {
+        None => routes.topics().map(of_topic).collect(),
         // Each once, as they are told.
-        Some(names) => BTreeSet::from_iter(names).into_iter().map(of_name).sum(),
-    })
+        Some(names) => BTreeSet::from_iter(names)
+            .into_iter()
+            .map(of_name)
+            .collect(),
+    };
+    match of_each.len() <= TOLD_AT_ONCE {
+        true => 0,
+        false => unless_few(of_each.into_iter().sum()),
+    }
 }
 
 /// Memory of an answer that tells a `Row` of each partition of a topic, likewise. Also this core tells of them by and by: others
@@ -181,6 +189,10 @@ async fn scrubbed(
 
 #[cfg(test)]
 mod tests {
+    use corelog_protocol::frame::CorrelationId;
+    use futures_lite::future::poll_once;
+
+    use super::super::link::tests::linked;
     use super::*;
     use crate::core::tests::{topic, with_core};
 
@@ -196,6 +208,28 @@ mod tests {
             core.routes.borrow_mut().put(Arc::new(topic));
             let row = size_of::<describe_topic::Partition>();
             assert!(bytes_of::<describe_topic::Partition>(&core, &name) > 4_096 * row);
+        });
+    }
+
+    /// It waited two seconds for room while others asked for much, and with it all that came behind it on the connection.
+    #[test]
+    fn metadata_of_one_topic_however_many_partitions_it_has_is_told_at_once() {
+        with_core(|core| async move {
+            let mut large = Arc::unwrap_or_clone(topic(1).0);
+            large.owners = vec![core.id; 4_096];
+            let topics = Some(vec![large.name.clone()]);
+            core.routes.borrow_mut().put(Arc::new(large));
+            let _others = core.asked_budget.try_acquire(core.asked_budget.available());
+            let (link, _client) = linked(&core).await;
+            link.begin(0);
+            let asked = Asked {
+                link: Rc::clone(&link),
+                correlation: CorrelationId::new(1),
+                frame_bytes: 0,
+            };
+            let told = asked.metadata(metadata::Request { topics });
+            assert!(poll_once(Box::pin(told)).await.is_some());
+            assert_eq!(link.take_out().answers, 1);
         });
     }
 
@@ -215,11 +249,14 @@ mod tests {
             assert!(bytes_of(Some(&unknown)) > 0, "each has an error");
             let mut large = Arc::unwrap_or_clone(topic(2).0);
             large.owners = vec![core.id; 4_096];
-            let named = [large.name.clone()];
             put(large);
+            let more = (3..=65).map(|number| Arc::unwrap_or_clone(topic(number).0));
+            more.for_each(put);
+            let named = Vec::from_iter((1..=65).map(|number| topic(number).0.name.clone()));
             assert_eq!(bytes_of(Some(&few)), 0);
             let row = size_of::<metadata::Partition>();
             assert!(bytes_of(Some(&named)) > 4_096 * row);
+            put(Arc::unwrap_or_clone(topic(66).0));
             assert!(bytes_of(None) > bytes_of(Some(&named)));
         });
     }

@@ -2,35 +2,37 @@
 //! connection comes and when it goes, never for a request.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::machine::Machine;
 
 /// The connections of each address that has any.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PerAddress(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(crate) struct PerAddress(Arc<Mutex<HashMap<Machine, usize>>>);
 
 /// One connection's place among those of its address, given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     of: PerAddress,
-    address: IpAddr,
+    machine: Machine,
 }
 
 impl PerAddress {
     /// A place for one more connection of `address`, if it has fewer than `count_max`.
     pub(super) fn take(&self, address: IpAddr, count_max: usize) -> Option<Place> {
-        let address = counted(address);
+        let machine = Machine::of(address);
         let mut counts = self.counts();
-        let count = counts.entry(address).or_default();
+        let count = counts.entry(machine).or_default();
         if *count >= count_max {
             return None;
         }
         *count += 1;
         let of = self.clone();
-        Some(Place { of, address })
+        Some(Place { of, machine })
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<Machine, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -38,23 +40,12 @@ impl PerAddress {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.of.counts();
-        if let Some(count) = counts.get_mut(&self.address) {
+        if let Some(count) = counts.get_mut(&self.machine) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.address);
+                counts.remove(&self.machine);
             }
         }
-    }
-}
-
-/// Whom an address is counted with: a machine has all addresses of an IPv6 network of 64 bits.
-fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 

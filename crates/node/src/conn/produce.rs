@@ -3,15 +3,16 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 
 use super::link::Link;
-use super::reader::{close_with, too_much};
+use super::reader::close_with;
 use super::request::{Asked, Next};
-use crate::core::{Due, NotAppended, PartitionKey, Stand, Terms, aborts};
-use crate::failure::invalid;
+use crate::core::{Due, NotAppended, PartitionKey, Stand, Terms};
+use crate::failure::{failure, invalid};
 use crate::router::{self, Away, Route, Tag};
 use crate::rt;
 
@@ -31,25 +32,17 @@ pub(super) async fn produce(asked: Asked, request: &produce::Request, batches: &
         Some(error) => Due::Now(Err(error)),
         None => produced(&link, correlation, request, batches).await,
     };
+    let tag = Tag {
+        correlation,
+        frame_bytes,
+    };
     let mut acks = link.acks.borrow_mut();
-    if let Due::Now(produced) = &due
-        && let Some(cause) = aborts(produced)
-    {
-        acks.abort(key, request.run, cause);
-    }
-    acks.push(
-        key,
-        Tag {
-            correlation,
-            frame_bytes,
-        },
-        due,
-    );
+    acks.push(key, request.run, tag, due);
     // To refuse only what is new would let a later request of a run overtake an earlier one.
     if acks.remembers_too_much() {
         drop(acks);
-        let error = too_much("the connection produces to too many partitions that refuse it");
-        close_with(&link, correlation, error);
+        let why = "the connection produces to too many partitions that refuse it";
+        close_with(&link, correlation, failure(ErrorCode::Busy, why));
         return Next::Close;
     }
     Next::Continue

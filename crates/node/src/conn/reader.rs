@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use corelog_protocol::answer::CONNECTION_KIND;
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::frame::{CorrelationId, FrameError};
+use corelog_protocol::frame::{CorrelationId, FrameError, Header};
 use futures_lite::FutureExt;
 
 use super::copy::copy;
@@ -29,12 +29,11 @@ const UNLOOKED_BYTES_MAX: usize = 1 << 20;
 /// A frame that has begun may take a second longer for each of these bytes.
 const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 
-/// What a read came to.
-enum Read {
-    /// There are more bytes.
-    More,
+/// Why nothing more is read.
+#[derive(Clone, Copy)]
+enum End {
     /// The client sends no more.
-    End,
+    Sent,
     /// Nothing came for too long.
     Idle,
     /// The node stops.
@@ -70,21 +69,11 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
                 if !has_room(link, &receive).await {
                     continue;
                 }
-                let (frame, bytes) = (receive.frame(header), header.total_bytes());
-                let next = request::take(link, &frame, &mut is_greeted).await;
-                // Of a first frame that is no Hello not all has come.
-                if matches!(next, Next::Close) {
+                if let Next::Close = take(link, &mut receive, header, &mut is_greeted).await {
                     return;
                 }
-                receive.consume(bytes);
-                if let Next::Copy(asked, request) = next {
-                    receive.rest();
-                    if matches!(copy(asked, request).await, Next::Close) {
-                        return;
-                    }
-                }
                 begun = None;
-                unlooked += bytes;
+                unlooked += header.total_bytes();
                 if unlooked < UNLOOKED_BYTES_MAX {
                     rt::yield_if_needed().await;
                 } else {
@@ -94,35 +83,55 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
             }
             Ok(None) => {
                 let was_partial = receive.is_partial();
-                let is_expected = was_partial || !is_greeted;
-                match read_more(
-                    link,
-                    receiver,
-                    &mut receive,
-                    (is_expected, &mut begun),
-                    gone.as_mut(),
-                )
-                .await
-                {
-                    Read::More => {
-                        // The frame begins with its first byte, however long the client was silent.
-                        if is_greeted && !was_partial {
-                            begun = None;
-                        }
-                    }
-                    Read::End => return,
-                    Read::Idle => {
-                        add(&link.core.counters.connections_idle_total, 1);
-                        let why = failure(ErrorCode::Idle, "the connection was idle for too long");
-                        return close_with(link, CorrelationId::new(0), why);
-                    }
-                    Read::Stopping => return leave(link),
-                    Read::Late => return link.cut(),
-                    Read::Broken => return link.die(),
+                let since = (was_partial || !is_greeted, &mut begun);
+                let more = read_more(link, receiver, &mut receive, since, gone.as_mut());
+                if let Err(end) = more.await {
+                    return end_with(link, end);
+                }
+                // The frame begins with its first byte, however long the client was silent.
+                if is_greeted && !was_partial {
+                    begun = None;
                 }
             }
             Err(error) => return lose_framing(link, &error),
         }
+    }
+}
+
+/// Takes the frame of a header, which has come.
+async fn take(
+    link: &Rc<Link>,
+    receive: &mut Receive,
+    header: Header,
+    is_greeted: &mut bool,
+) -> Next {
+    let next = request::take(link, &receive.frame(header), is_greeted).await;
+    // Of a first frame that is no Hello not all has come.
+    if matches!(next, Next::Close) {
+        return Next::Close;
+    }
+    receive.consume(header.total_bytes());
+    match next {
+        Next::Copy(asked, request) => {
+            receive.rest();
+            copy(asked, request).await
+        }
+        next => next,
+    }
+}
+
+/// Ends a connection of which nothing more is read.
+fn end_with(link: &Rc<Link>, end: End) {
+    match end {
+        End::Sent => {}
+        End::Idle => {
+            add(&link.core.counters.connections_idle_total, 1);
+            let why = failure(ErrorCode::Idle, "the connection was idle for too long");
+            close_with(link, CorrelationId::new(0), why);
+        }
+        End::Stopping => leave(link),
+        End::Late => link.cut(),
+        End::Broken => link.die(),
     }
 }
 
@@ -146,14 +155,14 @@ async fn has_room(link: &Link, receive: &Receive) -> bool {
 }
 
 /// Ready once nothing more is to be read: the connection is dead, or the node stops.
-async fn gone(link: &Link) -> Read {
+async fn gone(link: &Link) -> End {
     let dead = async {
         link.dead().await;
-        Read::Broken
+        End::Broken
     };
     let stopped = async {
         link.core.stopping().await;
-        Read::Stopping
+        End::Stopping
     };
     dead.or(stopped).await
 }
@@ -165,14 +174,14 @@ async fn read_more(
     receiver: &mut ReadHalf,
     receive: &mut Receive,
     (is_expected, begun): (bool, &mut Option<Instant>),
-    mut gone: Pin<&mut impl Future<Output = Read>>,
-) -> Read {
+    mut gone: Pin<&mut impl Future<Output = End>>,
+) -> Result<(), End> {
     if is_expected || !link.core.shared.limits.idle_timeout.is_zero() {
         begun.get_or_insert_with(rt::now);
     }
     loop {
         if link.is_dead() {
-            return Read::Broken;
+            return Err(End::Broken);
         }
         let timeout = if is_expected {
             let slack = (receive.needed() / SLOWEST_BYTES_PER_SECOND) as u64;
@@ -180,7 +189,7 @@ async fn read_more(
             let lasted = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
             let left = limit.saturating_sub(lasted);
             if left.is_zero() {
-                return Read::Late;
+                return Err(End::Late);
             }
             // Whoever holds room is asked every now and then if it still sends.
             Some(if receive.is_large() {
@@ -190,7 +199,7 @@ async fn read_more(
             })
         } else {
             let idle = match begun.and_then(|begun| idle_left(link, begun)) {
-                Some(Duration::ZERO) => return Read::Idle,
+                Some(Duration::ZERO) => return Err(End::Idle),
                 idle => idle,
             };
             let large = receive.is_large().then_some(LARGE_IDLE);
@@ -203,31 +212,31 @@ async fn read_more(
         let gone_first = async { Some(gone.as_mut().await) };
         let (gone_first, waited) = rt::waited(room.or(gone_first)).await;
         if let Some(gone) = gone_first {
-            return gone;
+            return Err(gone);
         }
         // What it waits for others is not the client's time.
         *begun = begun.map(|begun| begun + waited);
         if receive.is_too_slow(rt::now) {
-            return Read::Late;
+            return Err(End::Late);
         }
         receiver.set_timeout(timeout);
         let read = async { Ok(receiver.read(receive.free()).await) };
         let gone_first = async { Err(gone.as_mut().await) };
         match read.or(gone_first).await {
-            Err(gone) => return gone,
-            Ok(Ok(0)) => return Read::End,
+            Err(gone) => return Err(gone),
+            Ok(Ok(0)) => return Err(End::Sent),
             Ok(Ok(bytes)) => {
                 receive.arrived(bytes);
                 link.traffic.received(bytes);
                 add(&link.core.counters.received_bytes_total, bytes as u64);
-                return Read::More;
+                return Ok(());
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 if !is_expected && receive.is_large() {
                     receive.shrink();
                 }
             }
-            Ok(Err(_)) => return Read::Broken,
+            Ok(Err(_)) => return Err(End::Broken),
         }
     }
 }
@@ -263,9 +272,4 @@ pub(super) fn close_with(link: &Rc<Link>, correlation: CorrelationId, mut error:
     error.detail.taken = link.taken.get().map(CorrelationId::get);
     link.begin(0);
     link.refuse(CONNECTION_KIND, correlation, 0, &error);
-}
-
-/// The error of a connection that does too much.
-pub(super) fn too_much(what: &str) -> Failure {
-    failure(ErrorCode::Busy, what)
 }

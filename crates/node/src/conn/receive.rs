@@ -13,7 +13,7 @@ const SMALL_BYTES: usize = 4 << 10;
 /// What a connection grows to when reads fill its buffer.
 pub(super) const BUSY_BYTES: usize = 256 << 10;
 /// A buffer that is full grows so many times.
-const GROWTH: usize = 4;
+pub(super) const GROWTH: usize = 4;
 /// A frame of more than this is read by itself.
 const LARGE_BYTES: usize = 64 << 10;
 
@@ -470,6 +470,25 @@ mod tests {
         assert!(slow.is_too_slow(after(7_000)));
         assert_eq!(receive(&mut slow, &frame[held + 2..]), [frame.len()]);
         assert!(!slow.is_too_slow(after(20_000)), "no frame has begun");
+    }
+
+    /// A frame of 60 KiB that came at 20 KiB/s was cut, for 16 KiB that others needed.
+    #[test]
+    fn who_sends_as_much_as_its_room_grew_for_is_not_too_slow() {
+        let budget = Semaphore::new(72 << 20);
+        let mut slow = Receive::new(Intake::new(budget.clone()));
+        let start = Instant::now();
+        let after = |seconds| move || start + Duration::from_secs(seconds);
+        let _others = leave_little(&budget);
+        let frame = produce(60 << 10);
+        let (held, more) = (SMALL_BYTES + 1, 40 << 10);
+        receive(&mut slow, &frame[..held]);
+        assert_eq!(slow.buffer.len(), GROWTH * SMALL_BYTES);
+        assert!(!slow.is_too_slow(after(0)));
+        receive(&mut slow, &frame[held..][..more]);
+        assert!(!slow.is_too_slow(after(2)));
+        receive(&mut slow, &frame[held + more..][..1]);
+        assert!(slow.is_too_slow(after(4)), "next to nothing");
     }
 
     /// Thirteen that had sent a quarter of a frame of 16 MiB, and then 66 KiB/s, held all room for minutes.

@@ -119,7 +119,6 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
 
 /// Requests that are answered by a task of their own: they may wait, and overtake each other.
 fn take_apart(asked: Asked, request: Request) {
-    let core = Rc::clone(&asked.link.core);
     match request {
         Request::Fetch(request) => rt::spawn(fetch(asked, request)).detach(),
         Request::ListOffsets(r) => {
@@ -163,19 +162,7 @@ fn take_apart(asked: Asked, request: Request) {
         Request::Handover(request) => asked.by_each(request),
         Request::Rejoin(request) => asked.by_each(request),
         Request::RepairTopic(request) => asked.by_each(request),
-        Request::TakeOver(request) => {
-            let (topic, partition) = (request.id, request.partition);
-            let key = PartitionKey { topic, partition };
-            let is_known = router::route(&core, &request.topic, topic, partition).is_ok();
-            let is_promised = request.end == Offset::MAX;
-            let target = (request.topic.clone(), topic, partition);
-            match is_promised && !is_known {
-                // What is not here may come before that which is promised against.
-                true => asked.by_catalog::<take_over::Request>(Ask::TakeOver { key, request }),
-                false => asked
-                    .by_owner::<take_over::Request>(&target, |key| Ask::TakeOver { key, request }),
-            }
-        }
+        Request::TakeOver(request) => asked.take_over(request),
         Request::RestoreTopic(r) => asked.by_catalog::<restore_topic::Request>(Ask::Restore(r)),
         Request::RestoreStatus(r) => {
             asked.by_catalog::<restore_status::Request>(Ask::RestoreStatus(r));
@@ -230,6 +217,18 @@ impl Asked {
             }
         })
         .detach();
+    }
+
+    /// Has the core of a partition take it over; what is not here may come before that which is promised against.
+    fn take_over(self, request: take_over::Request) {
+        let (topic, partition) = (request.id, request.partition);
+        let is_here = router::route(&self.link.core, &request.topic, topic, partition).is_ok();
+        if request.end == Offset::MAX && !is_here {
+            let key = PartitionKey { topic, partition };
+            return self.by_catalog::<take_over::Request>(Ask::TakeOver { key, request });
+        }
+        let target = (request.topic.clone(), topic, partition);
+        self.by_owner::<take_over::Request>(&target, |key| Ask::TakeOver { key, request });
     }
 
     /// Has the core that owns a partition do it.

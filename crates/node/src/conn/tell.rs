@@ -19,7 +19,7 @@ use crate::router::{self, Ask, Picked};
 use crate::rt;
 
 /// Topics that are told in one go.
-const TOLD_AT_ONCE: usize = 64;
+pub(super) const TOLD_AT_ONCE: usize = 64;
 /// Topics that cannot be read, as they are told beside all others: each takes as much as several that can.
 const UNREADABLE_TOLD_MAX: usize = 64;
 
@@ -155,7 +155,7 @@ pub(super) async fn describe(
     name: &TopicName,
     frame: FrameId,
 ) -> Result<describe_topic::Answer, Failure> {
-    let topic = Rc::new(core.routes.borrow().topic_there(name)?.clone());
+    let topic = Arc::clone(core.routes.borrow().topic_there(name)?);
     let ask = || Ask::Describe { topic: topic.id };
     let asked = topic.owners.clone();
     let mut partitions: Vec<describe_topic::Partition> = gather((core, frame), asked, ask).await?;

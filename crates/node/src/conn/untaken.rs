@@ -16,11 +16,12 @@ use crate::rt::{self, Permit, Semaphore, Written};
 
 /// An answer of at most this is always given: a connection has a bounded number of requests under way.
 const SMALL_BYTES: usize = 1 << 10;
-/// How long a large answer waits for room to be put together in: others are answered meanwhile.
+/// How long a large answer waits for room to be put together in, as one with batches does: who holds room is done with it once
+/// all cores have told, and the others of its connection are answered meanwhile but for what comes behind a list of many topics.
 const ASKING_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often it is looked what a client has taken, while others need the room.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Who takes less in that time is cut,
+/// Who takes less in that time is cut, unless that is all that it holds of what others need,
 const TAKEN_MIN: u64 = 128 << 10;
 /// and so is who takes less than this part of the room that it holds: all of it within a minute. What clients take in all may be
 /// what the network carries, and who does its part of that is not slow.
@@ -70,7 +71,8 @@ impl Core {
     /// not missed.
     fn is_stalled_by(&self, taken: u64, held: Held) -> bool {
         let missed = self.missed(held);
-        SMALL_BYTES < missed && taken < TAKEN_MIN.max(missed as u64 / TAKEN_PART)
+        let wanted = TAKEN_MIN.max(missed as u64 / TAKEN_PART);
+        SMALL_BYTES < missed && taken < wanted.min(missed as u64)
     }
 }
 
@@ -221,9 +223,26 @@ mod tests {
             let _others = core.send_budget.try_acquire(all).unwrap();
             assert!(core.is_stalled_by((512 << 10) - 1, much));
             assert!(!core.is_stalled_by(512 << 10, much));
-            let little = batches(64 << 10);
+            let little = batches(128 << 10);
             assert!(core.is_stalled_by(TAKEN_MIN - 1, little));
             assert!(!core.is_stalled_by(TAKEN_MIN, little));
+        });
+    }
+
+    /// A client that held 2 KiB of what was short was cut, which took fifty times as much between any two looks.
+    #[test]
+    fn who_takes_as_much_as_it_holds_of_what_others_need_is_not_cut() {
+        with_core(|core| async move {
+            core.hold_answer(core.shared.budget.answers);
+            let held = Held {
+                answers: 2 << 10,
+                batches: 16 << 20,
+                ..Held::default()
+            };
+            assert!(!core.is_stalled_by(100 << 10, held));
+            assert!(!core.is_stalled_by(2 << 10, held));
+            assert!(core.is_stalled_by((2 << 10) - 1, held));
+            core.release_answer(core.shared.budget.answers);
         });
     }
 

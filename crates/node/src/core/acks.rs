@@ -90,9 +90,13 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
         Some(aborted_by(run, cause))
     }
 
-    /// Aborts a run: `cause` is the code of the answer that was not applied.
-    pub(crate) fn abort(&mut self, key: K, run: u32, cause: u16) {
-        self.aborted.add(key, run, cause);
+    /// Aborts the run of a request that was not applied.
+    fn abort_unapplied(&mut self, key: K, run: u32, produced: &Produced) {
+        if let Err(error) = produced
+            && error.applied() == Applied::No
+        {
+            self.aborted.add(key, run, error.code);
+        }
     }
 
     /// Takes the aborted runs of queues whose answers have all left.
@@ -101,8 +105,11 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
         self.aborted.take(|key| !places.contains_key(key), take);
     }
 
-    /// Puts an answer in line.
-    pub(crate) fn push(&mut self, key: K, tag: T, due: Due) {
+    /// Puts the answer to a request of a run in line.
+    pub(crate) fn push(&mut self, key: K, run: u32, tag: T, due: Due) {
+        if let Due::Now(produced) = &due {
+            self.abort_unapplied(key, run, produced);
+        }
         let queues = &mut self.queues;
         let new = || queues.insert(Queue::new(key));
         let place = *self.places.entry(key).or_insert_with(new);
@@ -117,8 +124,9 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
         }
     }
 
-    /// An answer came from another core.
-    pub(crate) fn fill(&mut self, key: K, away: u64, produced: Produced) {
+    /// An answer to a request of a run came from another core.
+    pub(crate) fn fill(&mut self, key: K, run: u32, away: u64, produced: Produced) {
+        self.abort_unapplied(key, run, &produced);
         let Some(place) = self.places.get(&key).copied() else {
             return;
         };
@@ -253,12 +261,6 @@ pub(crate) fn aborted_by(run: u32, cause: u16) -> Failure {
     )
 }
 
-/// If an answer aborts the run of its request.
-pub(crate) fn aborts(produced: &Produced) -> Option<u16> {
-    let error = produced.as_ref().err()?;
-    (error.applied() == Applied::No).then_some(error.code)
-}
-
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::ack::Level;
@@ -325,8 +327,8 @@ mod tests {
             Rc::new(Board::default()),
             Acks::new(Notify::new(), Rc::default()),
         );
-        acks.push(1, 10, flushed(&board, 1));
-        acks.push(1, 11, flushed(&board, 5));
+        acks.push(1, 0, 10, flushed(&board, 1));
+        acks.push(1, 0, 11, flushed(&board, 5));
         board.advance(Offset::ZERO.plus(1));
         (board, acks)
     }
@@ -339,9 +341,9 @@ mod tests {
     fn answers_of_one_partition_keep_their_order_and_others_overtake() {
         let (slow, fast) = (Rc::new(Board::default()), Rc::new(Board::default()));
         let mut acks = Acks::new(Notify::new(), Rc::default());
-        acks.push(1, 10, flushed(&slow, 1));
-        acks.push(1, 11, Due::Now(busy()));
-        acks.push(2, 20, flushed(&fast, 1));
+        acks.push(1, 0, 10, flushed(&slow, 1));
+        acks.push(1, 0, 11, Due::Now(busy()));
+        acks.push(2, 0, 20, flushed(&fast, 1));
         fast.advance(Offset::ZERO.plus(1));
         assert_eq!(collected(&mut acks), vec![(20, true)]);
         slow.advance(Offset::ZERO.plus(1));
@@ -355,7 +357,7 @@ mod tests {
         let mut acks = Acks::new(Notify::new(), Rc::default());
         let boards: Vec<Rc<Board>> = (0..1_000).map(|_| Rc::default()).collect();
         for (key, board) in (0_u32..).zip(&boards) {
-            acks.push(key, key, flushed(board, 1));
+            acks.push(key, 0, key, flushed(board, 1));
         }
         for key in [700, 3] {
             boards[key].advance(Offset::ZERO.plus(1));
@@ -373,18 +375,18 @@ mod tests {
     #[test]
     fn an_answer_from_another_core_takes_its_place_in_line() {
         let mut acks = Acks::new(Notify::new(), Rc::default());
-        acks.push(1, 10, Due::Away(7));
-        acks.push(1, 11, Due::Away(8));
-        acks.fill(1, 8, Ok(answer(2)));
+        acks.push(1, 0, 10, Due::Away(7));
+        acks.push(1, 0, 11, Due::Away(8));
+        acks.fill(1, 0, 8, Ok(answer(2)));
         assert_eq!(collected(&mut acks), vec![]);
-        acks.fill(1, 7, busy());
+        acks.fill(1, 0, 7, busy());
         assert_eq!(collected(&mut acks), vec![(10, false), (11, true)]);
     }
 
     #[test]
     fn a_run_is_aborted_until_a_higher_one_begins() {
         let mut acks: Acks<u8, u32> = Acks::new(Notify::new(), Rc::default());
-        acks.abort(1, 3, ErrorCode::Busy.number());
+        acks.push(1, 3, 10, Due::Now(busy()));
         assert!(acks.aborted(1, 2).is_some());
         assert!(
             acks.aborted(1, 3)
@@ -415,8 +417,8 @@ mod tests {
                 Rc::new(Board::default()),
                 Acks::new(Notify::new(), Rc::default()),
             );
-            acks.push(1, 10, flushed(&board, 1));
-            acks.push(1, 11, accepted(&board, 2));
+            acks.push(1, 0, 10, flushed(&board, 1));
+            acks.push(1, 0, 11, accepted(&board, 2));
             assert_eq!(collected(&mut acks), vec![]);
             voids.iter().for_each(|void| board.void(*void));
             assert_eq!(collected(&mut acks), vec![(10, false), (11, is_kept)]);
@@ -430,7 +432,7 @@ mod tests {
             Acks::new(Notify::new(), Rc::default()),
         );
         let woken = acks.calls.woken().notified();
-        acks.push(1, 10, accepted(&board, 1));
+        acks.push(1, 0, 10, accepted(&board, 1));
         assert!(is_ready(woken));
         assert_eq!(collected(&mut acks), vec![(10, true)]);
     }
@@ -439,9 +441,8 @@ mod tests {
     fn an_aborted_run_is_settled_when_its_answers_have_left() {
         let mut acks: Acks<u8, u32> = Acks::new(Notify::new(), Rc::default());
         let board = Rc::new(Board::default());
-        acks.push(1, 10, flushed(&board, 1));
-        acks.abort(1, 3, ErrorCode::Busy.number());
-        acks.push(1, 11, Due::Now(busy()));
+        acks.push(1, 0, 10, flushed(&board, 1));
+        acks.push(1, 3, 11, Due::Now(busy()));
         let mut settled = Vec::new();
         acks.take_settled(|key, run, _| settled.push((key, run)));
         assert!(settled.is_empty(), "its answers wait behind a flush");
@@ -467,9 +468,9 @@ mod tests {
     fn a_board_that_takes_the_place_of_another_is_watched() {
         let (old, new) = (Rc::new(Board::default()), Rc::new(Board::default()));
         let mut acks = Acks::new(Notify::new(), Rc::default());
-        acks.push(1, 10, flushed(&old, 1));
+        acks.push(1, 0, 10, flushed(&old, 1));
         old.void(Void::Fenced);
-        acks.push(1, 11, flushed(&new, 1));
+        acks.push(1, 0, 11, flushed(&new, 1));
         assert_eq!(collected(&mut acks), vec![(10, false)]);
         let woken = acks.calls.woken().notified();
         new.advance(Offset::ZERO.plus(1));

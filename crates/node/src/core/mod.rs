@@ -78,7 +78,7 @@ pub(crate) mod tests;
 /// The disk a node runs on.
 pub(crate) type Disk = crate::rt::UringDir;
 
-pub(crate) use acks::{Acks, Due, Produced, aborted_by, aborts};
+pub(crate) use acks::{Acks, Due, Produced, aborted_by};
 pub(crate) use budget::{Budget, SMALL_BYTES};
 pub(crate) use fetch::{Fetched, Parked};
 pub(crate) use lend::{Lent, damaged, of_segment};

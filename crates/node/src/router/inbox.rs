@@ -16,7 +16,7 @@ use super::lane::Inbox;
 use super::message::{Answered, Reply, Request, What};
 use super::recent::RecentAborts;
 use crate::core::{
-    Acks, Core, Disk, Due, Fetched, NotAppended, Parked, PartitionKey, Stand, aborted_by, aborts,
+    Acks, Core, Disk, Due, Fetched, NotAppended, Parked, PartitionKey, Stand, aborted_by,
 };
 use crate::failure::Failure;
 use crate::rt::{self, Notify};
@@ -104,12 +104,7 @@ async fn serve(
                         }
                     },
                 };
-                if let Due::Now(produced) = &due
-                    && let Some(cause) = aborts(produced)
-                {
-                    acks.borrow_mut().abort(producer, run, cause);
-                }
-                acks.borrow_mut().push(producer, id, due);
+                acks.borrow_mut().push(producer, run, id, due);
             }
             What::Fetch {
                 key,

@@ -11,11 +11,12 @@ use corelog_protocol::frame::CorrelationId;
 use corelog_record::CoreId;
 use flume::{Receiver, Sender, TrySendError};
 
-use self::places::{Class, Places};
+use self::places::{Class, Places, searches_max};
 use super::message::{Answered, Reply, Request, What};
 use super::room::Room;
+use super::searches::SearchesHere;
 use crate::config::NodeLimits;
-use crate::core::{Acks, PartitionKey, aborts};
+use crate::core::{Acks, PartitionKey};
 use crate::failure::{Failure, busy, failure};
 use crate::frame_id::FrameId;
 use crate::rt::{self, Notify, Outstanding, Work};
@@ -33,6 +34,8 @@ pub(crate) struct Tag {
 /// The ways from one core to all others, by number; none to itself.
 pub(crate) struct Lanes {
     lanes: Vec<Option<Lane>>,
+    /// As many as go over a lane.
+    pub(super) searches_here: SearchesHere,
 }
 
 /// This core's end of the way to another core.
@@ -132,6 +135,11 @@ pub(crate) fn connect(core_count: u16, limits: &NodeLimits, bytes_max: usize) ->
         ways: (0..cores).map(|_| None).collect(),
         inboxes: Vec::new(),
     };
+    let inbox = |from, requests, replies| Inbox {
+        from: core_id(from),
+        requests,
+        replies,
+    };
     let mut ends: Vec<LaneEnds> = (0..cores).map(end).collect();
     for a in 0..cores {
         for b in a + 1..cores {
@@ -141,18 +149,8 @@ pub(crate) fn connect(core_count: u16, limits: &NodeLimits, bytes_max: usize) ->
             let (b_answers_a, a_replies) = flume::bounded(places);
             ends[a].ways[b] = Some((a_to_b, a_answers_b));
             ends[b].ways[a] = Some((b_to_a, b_answers_a));
-            let a_inbox = Inbox {
-                from: core_id(b),
-                requests: a_requests,
-                replies: a_replies,
-            };
-            let b_inbox = Inbox {
-                from: core_id(a),
-                requests: b_requests,
-                replies: b_replies,
-            };
-            ends[a].inboxes.push(a_inbox);
-            ends[b].inboxes.push(b_inbox);
+            ends[a].inboxes.push(inbox(b, a_requests, a_replies));
+            ends[b].inboxes.push(inbox(a, b_requests, b_replies));
         }
     }
     ends
@@ -181,7 +179,14 @@ impl LaneEnds {
         let lanes = lanes
             .map(|(to, way)| way.map(|way| open(to, way)))
             .collect();
-        (Lanes { lanes }, inboxes)
+        let searches_here = SearchesHere::new(searches_max(limits.requests_max));
+        (
+            Lanes {
+                lanes,
+                searches_here,
+            },
+            inboxes,
+        )
     }
 }
 
@@ -243,7 +248,7 @@ impl Lane {
             Whom::Call(_) => Class::of(&what, frame),
             Whom::Produce { .. } => Class::Other,
         };
-        let is_full = state.places.is_full(class, self.limits.requests_max)
+        let is_full = state.places.are_full(class, self.limits.requests_max)
             || (outstanding > 0 && outstanding + bytes > self.limits.bytes_max)
             || (is_parkable && state.parkable >= self.limits.parked_max);
         if is_full {
@@ -373,11 +378,7 @@ fn hand_to_line(acks: &ConnAcks, key: PartitionKey, run: u32, reply: Reply) {
     let Answered::Produced(produced) = reply.what else {
         unreachable!("a Produce was answered as something else");
     };
-    let mut acks = acks.borrow_mut();
-    if let Some(cause) = aborts(&produced) {
-        acks.abort(key, run, cause);
-    }
-    acks.fill(key, reply.id, produced);
+    acks.borrow_mut().fill(key, run, reply.id, produced);
 }
 
 fn full() -> Failure {
@@ -389,7 +390,7 @@ fn core_id(number: usize) -> CoreId {
 }
 
 /// How long a client is asked to wait before it tries again, in milliseconds.
-const RETRY_MS: u32 = 20;
+pub(super) const RETRY_MS: u32 = 20;
 
 #[cfg(test)]
 mod tests;

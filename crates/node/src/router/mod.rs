@@ -9,6 +9,7 @@
 //! message    what travels between cores
 //! lane       this core's end of the way to another core: credit, what is outstanding
 //! inbox      the other end: requests of another core are done, its answers sent back
+//! searches   how many searches clients may have under way
 //! room       room for answers that are not sent yet
 //! patience   how long a client waits for what may come
 //! recent     runs that were aborted while more of them was on the way
@@ -31,6 +32,7 @@ mod recent;
 mod replica;
 mod room;
 mod route;
+mod searches;
 mod told;
 
 pub(crate) use fetch::{Asker, Batches, FetchFrom, fetch};

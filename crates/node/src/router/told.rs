@@ -50,6 +50,7 @@ async fn answer(
     frame: Option<FrameId>,
 ) -> Result<Told, Failure> {
     if at == core.id {
+        let _search = core.lanes.searches_here.begin(&ask, frame)?;
         return answer_here(core, ask).await;
     }
     let call = core.lanes.to(at).call(What::Ask(Box::new(ask)), frame);

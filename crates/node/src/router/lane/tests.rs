@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use corelog_protocol::message::fetch;
-use corelog_record::{Offset, PartitionId, TopicId};
+use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
 use futures_lite::future::block_on;
 
 use super::super::message::Ask;
@@ -15,12 +15,15 @@ use crate::rt::Semaphore;
 
 /// The way from one core to another, of eight places, on which one fetch may be parked, and where it comes out.
 fn way() -> (Lanes, Inbox) {
-    let limits = NodeLimits {
+    way_within(&NodeLimits {
         lane_requests_max: 8,
         parked_fetches_max: 1,
         ..NodeLimits::default()
-    };
-    let mut ends = connect(2, &limits, 1 << 20).into_iter();
+    })
+}
+
+fn way_within(limits: &NodeLimits) -> (Lanes, Inbox) {
+    let mut ends = connect(2, limits, 1 << 20).into_iter();
     let (lanes, _) = ends.next().unwrap().open();
     let (_, mut inboxes) = ends.next().unwrap().open();
     (lanes, inboxes.pop().unwrap())
@@ -47,12 +50,22 @@ fn has_room_for_question(lane: &Lane, frame: Option<FrameId>) -> bool {
     has_room_to_ask(lane, Ask::Segments { key, from }, frame)
 }
 
-/// Whether there is one for a search of the client at this port.
-fn has_room_for_search(lane: &Lane, client: u16) -> bool {
-    let (key, seek) = (key(), Seek::Latest);
-    let peer = SocketAddr::from(([127, 0, 0, 1], client));
+/// A search of a client there.
+fn search(peer: SocketAddr) -> (Ask, Option<FrameId>) {
+    let seek = Seek::Time(Timestamp::from_millis(1));
     let frame = FrameId::new(peer, CorrelationId::new(1));
-    has_room_to_ask(lane, Ask::Find { key, seek }, Some(frame))
+    (Ask::Find { key: key(), seek }, Some(frame))
+}
+
+/// A connection of this machine, by its port.
+fn client(machine: u8, port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, machine], port))
+}
+
+/// Whether there is one for a search of the client at this port.
+fn has_room_for_search(lane: &Lane, port: u16) -> bool {
+    let (ask, frame) = search(client(1, port));
+    has_room_to_ask(lane, ask, frame)
 }
 
 fn has_room_to_ask(lane: &Lane, ask: Ask, frame: Option<FrameId>) -> bool {
@@ -163,6 +176,60 @@ fn one_client_that_searches_on_and_on_leaves_places_to_others() {
     }
     let again = (0..9).take_while(|_| has_room_for_search(lane, 1));
     assert_eq!(again.count(), 2, "what it had came back");
+}
+
+/// As many connections as there are places for searches, with one each, had those of everybody else refused.
+#[test]
+fn many_connections_of_one_machine_that_search_leave_places_to_others() {
+    let (lanes, _inbox) = way_within(&NodeLimits::default());
+    let mut held = Vec::new();
+    leaves_places_to_others(|peer| {
+        let (ask, frame) = search(peer);
+        let place = lanes.searches_here.begin(&ask, frame);
+        place.map(|place| held.push(place)).is_ok()
+    });
+    leaves_places_to_others(|peer| {
+        let (ask, frame) = search(peer);
+        has_room_to_ask(lane(&lanes), ask, frame)
+    });
+}
+
+fn leaves_places_to_others(mut has_room: impl FnMut(SocketAddr) -> bool) {
+    let crowd = (0..1_000).filter(|port| has_room(client(1, *port)));
+    assert_eq!(crowd.count(), 288);
+    assert!(has_room(client(2, 1)));
+    let flood = (0..1_000).filter(|_| has_room(client(3, 1)));
+    assert_eq!(flood.count(), 57);
+    assert!(has_room(client(3, 2)), "the same machine's");
+}
+
+/// They waited for a disk in any number, and every Fetch of a cold log of this core behind them.
+#[test]
+fn a_search_of_this_cores_own_logs_has_its_place_until_nobody_waits_for_it() {
+    let (lanes, _inbox) = way();
+    let here = &lanes.searches_here;
+    let (ask, frame) = search(client(1, 1));
+    let mut floods = Vec::from_iter((0..9).map_while(|_| here.begin(&ask, frame).ok().flatten()));
+    assert_eq!(floods.len(), 2);
+    let refused = here.begin(&ask, frame).err().unwrap();
+    assert!(refused.is(ErrorCode::Busy) && refused.detail.retry_ms.is_some());
+    floods.pop();
+    assert!(here.begin(&ask, frame).is_ok());
+}
+
+/// Who asked where a log ends was refused behind those who looked for times.
+#[test]
+fn what_is_told_from_memory_or_asked_by_the_node_is_no_search() {
+    let (lanes, _inbox) = way();
+    let here = &lanes.searches_here;
+    let (by_time, frame) = search(client(1, 1));
+    let _all = Vec::from_iter((0..9).map_while(|_| here.begin(&by_time, frame).ok().flatten()));
+    assert!(here.begin(&by_time, frame).is_err());
+    assert!(here.begin(&by_time, None).unwrap().is_none());
+    for seek in [Seek::Earliest, Seek::Latest] {
+        let ask = Ask::Find { key: key(), seek };
+        assert!(here.begin(&ask, frame).unwrap().is_none());
+    }
 }
 
 #[test]
