@@ -29,6 +29,7 @@ mod side;
 mod signal;
 mod supervisor;
 mod telemetry;
+mod untold;
 
 use std::process::ExitCode;
 

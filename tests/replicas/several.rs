@@ -263,6 +263,20 @@ fn a_topic_that_cannot_be_read_is_there_and_no_second_one_of_its_name_is_made() 
     // A copy is read all the same.
     let read = ["consume", "t", "--count", "1", "--format", "%o"];
     assert_eq!(of([&a, &b]).run(read).text().trim(), "0");
+    // What it alone may have is not, and not because it would not answer.
+    let unread = format!("{} cannot read its topic t: ", a.address());
+    let keyed = ["produce", "t", "--key-separator", ":", "--timeout", "2s"];
+    for (words, lines) in [
+        (&["consume", "t"][..], &b""[..]),
+        (&["consume", "t", "--partition", "7"], b""),
+        (&["bench", "consume", "--topic", "t", "--unchecked"], b""),
+        (&keyed, b"key:value\n"),
+    ] {
+        let (_, said, code) = of([&b, &a]).feed(words, lines).parts();
+        assert_eq!(code, Some(3), "{words:?}: {said}");
+        assert!(said.contains(&unread), "{words:?}: {said}");
+        assert!(said.contains("could not be read"), "{words:?}: {said}");
+    }
 }
 
 /// That of the server went that was the first to answer.
@@ -455,4 +469,35 @@ fn keys_wait_for_a_silent_owner_until_a_copy_is_promoted_and_others_do_not() {
     );
     promote(&b, &topic);
     keyed("1m").done();
+}
+
+/// That there is no such partition was said, where one that does not answer had it; and a part was measured, and written to,
+/// for the whole.
+#[test]
+fn a_server_that_may_have_more_of_a_topic_and_does_not_answer_is_named() {
+    let folder = Folder::new();
+    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    let clone = ["clone", "t", "--from", &a.address()];
+    b.corelog().run(clone).done();
+    a.alter(&topic, Some(2), SettingsChange::default());
+    let both = of([&b, &a]);
+    let read = ["consume", "t", "--partition"];
+    let none = |number| both.run([&read[..], &[number]].concat()).failed(1);
+    assert!(none("2").contains("2 is none of them"));
+    a.kill();
+    let untold = format!("{} does not say what it has of t", a.address());
+    for line in [
+        "consume t --partition 1",
+        "produce t --partition 1",
+        "bench seek --topic t --partition 1",
+        "bench consume --topic t --unchecked",
+        "bench produce --topic t --yes",
+    ] {
+        let said = both.feed(line.split(' '), b"value\n").failed(4);
+        assert!(said.contains(&untold), "{line}: {said}");
+    }
+    let produce = ["produce", "t", "--timeout", "1s"];
+    let (_, said, _) = both.feed(produce, b"value\n").parts();
+    assert!(said.starts_with(&untold), "before all else: {said}");
 }

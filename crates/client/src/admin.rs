@@ -16,6 +16,7 @@ use corelog_record::{Offset, PartitionId, TopicId, TopicName};
 
 use crate::Error;
 use crate::client::Inner;
+use crate::connection::Connection;
 use crate::retry::{Deadline, Repeat};
 
 /// Administration. Requests that change something are sent again only if they were certainly not
@@ -89,11 +90,16 @@ impl Admin {
     /// # Errors
     /// Why no server could be reached.
     pub async fn of_one(&self) -> Result<(Self, hello::Answer), Error> {
-        let (server, connection) = match self.server {
-            Some(server) => (server, self.client.connect(server).await?),
-            None => self.client.next_server(self.client.deadline()).await?,
-        };
+        let (server, connection) = self.one(self.client.deadline()).await?;
         Ok((self.at(server), connection.hello().clone()))
+    }
+
+    /// A connection to the one server, or to the first that answers, and which that is.
+    async fn one(&self, deadline: Deadline) -> Result<(usize, Connection), Error> {
+        match self.server {
+            Some(server) => Ok((server, self.client.connect(server).await?)),
+            None => self.client.next_server(deadline).await,
+        }
     }
 
     /// The address of the one server that is asked, as it was configured; none where it is any of them.
@@ -127,9 +133,7 @@ impl Admin {
             settings: topic.settings,
             if_not_exists: topic.if_not_exists,
         };
-        let answer = self.call(&request, repeat).await;
-        self.client.metadata.doubt(&request.name);
-        answer
+        self.change(&request.name, &request, repeat).await
     }
 
     /// Changes a topic's settings, or gives it more partitions. `id` names the topic that is
@@ -346,6 +350,18 @@ impl Admin {
             Some(server) => self.client.call_at(deadline, server, request, repeat).await,
             None => self.client.call(deadline, request, repeat).await,
         }
+    }
+
+    /// Asks for what changes a topic: what is known of it may not be so any more.
+    async fn change<R: Call>(
+        &self,
+        topic: &TopicName,
+        request: &R,
+        repeat: Repeat,
+    ) -> Result<R::Answer, Error> {
+        let answer = self.call(request, repeat).await;
+        self.client.metadata.doubt(topic);
+        answer
     }
 
     /// Asks about a topic: any server, or where `id` is to be looked up, within the same time, the one that told it. Another

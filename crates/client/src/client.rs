@@ -12,6 +12,7 @@ use std::time::Duration;
 use corelog_protocol::message::{Call, hello, metadata};
 use corelog_record::{PartitionId, TopicId, TopicName};
 
+pub use self::count::Untold;
 pub(crate) use self::route::{Route, topic_changed};
 use crate::connection::{Backoff, Connection, Key, Options, Pool, User};
 use crate::metadata::{Cache, Topic};
@@ -117,7 +118,7 @@ impl Client {
 
     /// The servers that may have partitions of a topic which [`Client::topic_anew`] has not told of: since it is asked for they
     /// have not said what they have of it, and those that have do not own all of it between them.
-    pub async fn untold(&self, name: &TopicName) -> Vec<String> {
+    pub async fn untold(&self, name: &TopicName) -> Vec<Untold> {
         self.inner.untold(name).await
     }
 

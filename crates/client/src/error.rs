@@ -129,6 +129,16 @@ pub enum Error {
         /// How long was waited.
         after: Duration,
     },
+    /// The same, where the server says that it has the topic and cannot read it.
+    #[error("where keys of {topic} go is not known, by the word of {server}: {body}")]
+    Unreadable {
+        /// The topic.
+        topic: TopicName,
+        /// The server, the first of several.
+        server: Arc<str>,
+        /// Code, message and detail, as it sent them.
+        body: Box<ErrorBody>,
+    },
     /// A record beyond the server's or the producer's limit.
     #[error("a record of {bytes} bytes is beyond the limit of {bytes_max}")]
     RecordTooLarge {
@@ -288,10 +298,17 @@ impl Error {
     #[must_use]
     pub fn refusal(&self) -> Option<&ErrorBody> {
         match self {
-            Self::Refused { body } => Some(body),
+            Self::Refused { body } | Self::Unreadable { body, .. } => Some(body),
             Self::GivenUp { source, .. } => source.refusal(),
             Self::Damaged { source, .. } | Self::LookUp { source } => source.refusal(),
             _ => None,
+        }
+    }
+
+    /// What a server answers with this.
+    pub(crate) fn refused(body: ErrorBody) -> Self {
+        Self::Refused {
+            body: Box::new(body),
         }
     }
 

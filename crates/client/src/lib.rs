@@ -51,7 +51,7 @@ mod producer;
 mod retry;
 
 pub use admin::{Admin, NewTopic};
-pub use client::{Client, ClientConfig};
+pub use client::{Client, ClientConfig, Untold};
 pub use clock::now;
 pub use connection::Backoff;
 pub use consumer::{

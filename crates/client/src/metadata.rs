@@ -3,16 +3,18 @@
 //! A hint that is believed until an answer says otherwise: not the owner, another topic id, an
 //! unknown partition, a lost connection, or old age each make the next look-up ask the server.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use corelog_protocol::error::ErrorBody;
 use corelog_protocol::message::metadata;
 use corelog_protocol::message::settings::TopicSettings;
 use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::Error;
@@ -157,12 +159,26 @@ struct News {
     is_doubted: bool,
     /// There is none, or it is another now. Who described it is remembered.
     is_forgotten: bool,
-    /// The servers that said how many partitions they have of it.
-    counted: BTreeSet<usize>,
-    /// Those that did not are asked on.
-    is_counted_on: bool,
+    /// What the servers said of it: how many partitions they have of it, or that they cannot read it.
+    told: BTreeMap<usize, Result<(), ErrorBody>>,
+    /// The task that asks those on that did not say how many: one at most, which ends with these news.
+    counting: JoinSet<()>,
     /// Told by who waits for that.
     wanted: Arc<Notify>,
+}
+
+impl News {
+    /// If all that there is may be known by what this server said.
+    fn is_counted(&self, server: usize) -> bool {
+        matches!(self.told.get(&server), Some(Ok(())))
+    }
+
+    /// If somebody goes on asking.
+    fn is_counted_on(&mut self) -> bool {
+        // One may have ended with its runtime.
+        while self.counting.try_join_next().is_some() {}
+        !self.counting.is_empty()
+    }
 }
 
 impl Cache {
@@ -212,30 +228,28 @@ impl Cache {
         let mut topic = Topic::from_wire(topic, teller);
         topic.is_settled = self.server_count == 1;
         let mut topics = self.lock();
-        let (mut counted, mut is_counted_on) = (BTreeSet::new(), false);
-        let mut wanted = Arc::default();
-        if let Some(news) = topics
-            .get(&*topic.name)
-            .filter(|news| news.topic.id == topic.id)
-        {
+        let name = TopicName::clone(&topic.name);
+        let former = topics.remove(&name);
+        let same = former.filter(|news| news.topic.id == topic.id);
+        if let Some(news) = &same {
             topic.keep_partitions(&news.topic);
             topic.is_settled |= news.topic.is_settled;
-            counted.clone_from(&news.counted);
-            is_counted_on = news.is_counted_on;
-            wanted = Arc::clone(&news.wanted);
         }
         let topic = Arc::new(topic);
+        let (told, counting, wanted) = same
+            .map(|news| (news.told, news.counting, news.wanted))
+            .unwrap_or_default();
         let news = News {
             topic: Arc::clone(&topic),
             heard: Instant::now(),
             silent: None,
             is_doubted: false,
             is_forgotten: false,
-            counted,
-            is_counted_on,
+            told,
+            counting,
             wanted,
         };
-        topics.insert(TopicName::clone(&topic.name), news);
+        topics.insert(name, news);
         drop(topics);
         self.generation.fetch_add(1, Ordering::Release);
         topic
@@ -256,12 +270,15 @@ impl Cache {
         }
     }
 
-    /// Notes that a server said all that it has of the topic. When all have, that is settled.
-    pub(crate) fn count(&self, name: &TopicName, server: usize) {
+    /// Notes what a server said of a topic: all that it has of it, which it has said then, or that it cannot read it. When all
+    /// have said what they have, that is settled.
+    pub(crate) fn note(&self, topic: &Topic, server: usize, told: Result<(), ErrorBody>) {
         let mut topics = self.lock();
-        if let Some(news) = topics.get_mut(name) {
-            news.counted.insert(server);
-            if self.server_count <= news.counted.len() {
+        if let Some(news) = same(&mut topics, topic) {
+            if told.is_ok() || !news.is_counted(server) {
+                news.told.insert(server, told);
+            }
+            if (0..self.server_count).all(|server| news.is_counted(server)) {
                 self.note_settled(news);
             }
         }
@@ -271,18 +288,22 @@ impl Cache {
     pub(crate) fn counted(&self, name: &TopicName) -> (Vec<usize>, Vec<usize>) {
         let topics = self.lock();
         let news = topics.get(name).filter(|news| !news.is_forgotten);
-        let is_counted = |server: &usize| news.is_some_and(|news| news.counted.contains(server));
+        let is_counted = |server: &usize| news.is_some_and(|news| news.is_counted(*server));
         (0..self.server_count).partition(is_counted)
+    }
+
+    /// What a server said that it cannot read the topic.
+    pub(crate) fn damage(&self, name: &TopicName, server: usize) -> Option<ErrorBody> {
+        let topics = self.lock();
+        topics.get(name)?.told.get(&server)?.clone().err()
     }
 
     /// Notes that keys go by these partitions, unless more of them were told of since.
     pub(crate) fn settle(&self, topic: &Topic) {
         let mut topics = self.lock();
-        let news = topics.get_mut(&*topic.name);
-        let is_same = |known: &Topic| {
-            known.id == topic.id && known.partitions.len() == topic.partitions.len()
-        };
-        if let Some(news) = news.filter(|news| is_same(&news.topic)) {
+        let news = same(&mut topics, topic);
+        let count = topic.partitions.len();
+        if let Some(news) = news.filter(|news| news.topic.partitions.len() == count) {
             self.note_settled(news);
         }
     }
@@ -302,7 +323,8 @@ impl Cache {
 
     /// If somebody goes on asking them.
     pub(crate) fn is_counted_on(&self, name: &TopicName) -> bool {
-        self.lock().get(name).is_some_and(|news| news.is_counted_on)
+        let mut topics = self.lock();
+        topics.get_mut(name).is_some_and(News::is_counted_on)
     }
 
     /// Notes that somebody waits for that.
@@ -317,19 +339,21 @@ impl Cache {
         news.map_or_else(Arc::default, |news| Arc::clone(&news.wanted))
     }
 
-    /// Notes whether somebody goes on asking them; true if that is new.
-    pub(crate) fn count_on(&self, name: &TopicName, is_counted_on: bool) -> bool {
+    /// Has `task` go on asking them, unless one does, until the topic is forgotten, or another one.
+    pub(crate) fn count_on(&self, topic: &Topic, task: impl Future<Output = ()> + Send + 'static) {
         let mut topics = self.lock();
-        let news = topics.get_mut(name);
-        news.is_some_and(|news| {
-            std::mem::replace(&mut news.is_counted_on, is_counted_on) != is_counted_on
-        })
+        if let Some(news) = same(&mut topics, topic)
+            && !news.is_counted_on()
+        {
+            news.counting.spawn(task);
+        }
     }
 
     /// Notes that there is no such topic, or that it is another now.
     pub(crate) fn forget(&self, name: &TopicName) {
         if let Some(news) = self.lock().get_mut(name) {
             news.is_forgotten = true;
+            news.counting = JoinSet::new();
         }
         self.generation.fetch_add(1, Ordering::Release);
         self.settled.notify_waiters();
@@ -363,6 +387,12 @@ impl Cache {
         // Nothing panics while the map is held.
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was heard of this very topic.
+fn same<'a>(topics: &'a mut BTreeMap<TopicName, News>, topic: &Topic) -> Option<&'a mut News> {
+    let news = topics.get_mut(&*topic.name);
+    news.filter(|news| news.topic.id == topic.id)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use corelog_record::TopicName;
 use super::payload::{Check, Place};
 use super::rates::Rates;
 use super::shares::share;
+use super::target;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let partitions = client.topic_anew(&args.topic).await?.partition_count();
+    let partitions = target::whole(&client, &args.topic).await?.partition_count();
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = u32::try_from(threads).unwrap_or(u32::MAX);
     let threads = threads.min(args.consumers);

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::latencies::Latencies;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
-use crate::{cli, quantity, session};
+use crate::{cli, quantity, session, untold};
 
 /// Measure seeking: the time from asking for a random place to its first record.
 #[derive(clap::Args, Debug)]
@@ -130,7 +130,8 @@ impl Places {
 
 /// The offsets of the partition's records, if it has any: one that has none would be waited for.
 async fn records(args: &Args, client: &Client) -> anyhow::Result<Range<u64>> {
-    let partition = PartitionId::new(args.partition);
+    let topic = client.topic_anew(&args.topic).await?;
+    let partition = untold::partition(client, &topic, args.partition).await?;
     let admin = client.admin();
     let now = admin
         .list_offsets(&args.topic, partition, At::Latest)

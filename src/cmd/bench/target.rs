@@ -1,11 +1,14 @@
 //! The topic that is written to: a new one, or one that is written to with consent.
 
-use corelog_client::{Admin, Client, Error, NewTopic};
+use std::sync::Arc;
+
+use corelog_client::{Admin, Client, Error, NewTopic, Topic};
 use corelog_protocol::message::describe_topic::{Answer, Partition};
 use corelog_protocol::message::list_offsets::At;
 use corelog_record::{PartitionId, TopicName};
 
 use crate::exit::{Exit, stop};
+use crate::untold;
 
 /// The topic that is taken for a measurement's own.
 pub(super) const DEFAULT: &str = "bench";
@@ -21,7 +24,7 @@ pub(super) struct Consent {
 /// Creates the topic if it is not there; gives how many partitions it has, whichever of the servers has them.
 ///
 /// # Errors
-/// As the client says; exit code 6 for a topic that has records, without consent.
+/// As [`whole`]; exit code 6 for a topic that has records, without consent.
 pub(super) async fn create(
     client: &Client,
     name: &TopicName,
@@ -43,7 +46,7 @@ pub(super) async fn create(
         }
         known => known?,
     };
-    let count = client.topic_anew(name).await?.partition_count();
+    let count = whole(client, name).await?.partition_count();
     let is_given = consent.yes || name.as_str() == DEFAULT;
     if !is_given && has_records(&admin, name, &known, count).await? {
         let message = format!(
@@ -52,6 +55,18 @@ pub(super) async fn create(
         return Err(stop(Exit::Denied, message));
     }
     Ok(count)
+}
+
+/// A topic with the partitions of all servers: what is measured of a part is not what was asked for.
+///
+/// # Errors
+/// As the client says; exit code 4 where a server may have more of it and does not answer, 3 where one cannot read it.
+pub(super) async fn whole(client: &Client, name: &TopicName) -> anyhow::Result<Arc<Topic>> {
+    let topic = client.topic_anew(name).await?;
+    match client.untold(name).await.first() {
+        Some(one) => Err(untold::error(name, one, "nothing is measured")),
+        None => Ok(topic),
+    }
 }
 
 /// If any partition has records. Of one that the server which told of the topic does not own, its owner is asked: a copy may

@@ -4,12 +4,14 @@
 
 pub(in crate::cmd) mod search;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::slice;
 
 use corelog_client::{Client, Error};
-use corelog_record::{LeaderEpoch, PartitionId, TopicName};
+use corelog_record::{CoreId, LeaderEpoch, PartitionId, TopicName};
 use serde_json::{Value, json};
+use tokio::task::{JoinSet, LocalSet};
 
 use self::search::{Side, Verdict};
 use crate::exit::{self, Exit, say, stop};
@@ -25,8 +27,9 @@ use crate::{cli, quantity, session};
         both can read; a follower that is some records behind its source is equal to it. Where \
         they part, the first batch that differs is named.\n\n\
         Ends with 3 if a partition differs, is missing or could not be opened, with 4 if it is not open \
-        yet, with 1 if one begins behind the other's end, so that there is nothing to compare. One that \
-        cannot be compared keeps none of the others from it, unless its server does not answer: that ends it.",
+        yet, or no answer comes from the core that has it, with 1 if one begins behind the other's end, so that there is \
+        nothing to compare. 3 goes before the others. One that cannot be compared keeps none of the others from it, \
+        but where no answer came, no more is asked of what the same two cores have; which these are is told.",
     after_long_help = "EXAMPLES\n  \
         corelog compare events --with log2:7400\n  \
         corelog compare events --server log1:7400 --with log2:7400 --partition 3\n  \
@@ -70,28 +73,103 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
         );
         return Err(stop(Exit::Failed, message));
     }
-    let (mut rows, mut failures) = (Vec::new(), Vec::new());
-    for partition in partitions {
-        match search::compare(sides.each_ref(), partition).await {
-            Ok(verdict) => rows.push((partition, verdict)),
-            Err(error) => {
-                if !is_away(&error) {
-                    failures.push(error);
-                    continue;
-                }
-                // Of the others it would be waited for as long, each time.
-                let topic = &args.topic;
-                let what = format!("{topic}/{partition}, and those behind it, are not compared");
-                failures.push(error.context(what));
-                break;
-            }
-        }
-    }
+    let groups = by_cores(&sides, partitions);
+    let sides = Rc::new(sides);
+    let both = Rc::clone(&sides);
+    let compared = compared(topic, groups, move |partition| {
+        let both = Rc::clone(&both);
+        async move { search::compare(both.each_ref(), partition).await }
+    });
+    let Compared { rows, failures } = compared.await;
     // What was found counts also where nobody can be told of it.
     let printed = print(args.client.output, &sides, &rows).map(|()| Exit::Done);
-    let verdicts = rows.iter().map(|(_, verdict)| Ok(exit_of(verdict)));
-    let failures = failures.into_iter().map(Err);
-    Ok(exit::after_all(verdicts.chain(failures).chain([printed])))
+    let failures = failures.into_values().map(Err);
+    let verdicts = rows.values().map(|verdict| Ok(exit_of(verdict)));
+    Ok(exit::after_all(failures.chain(verdicts).chain([printed])))
+}
+
+/// What the comparison of several partitions came to, each by its number.
+#[derive(Debug, Default)]
+struct Compared {
+    rows: BTreeMap<PartitionId, Verdict>,
+    failures: BTreeMap<PartitionId, anyhow::Error>,
+}
+
+/// Partitions that the same core of either server has.
+type Groups = BTreeMap<[Option<CoreId>; 2], Vec<PartitionId>>;
+
+fn by_cores(sides: &[Side; 2], partitions: BTreeSet<PartitionId>) -> Groups {
+    let mut groups = Groups::new();
+    for partition in partitions {
+        let core = |side: &Side| side.partition(partition).map(|one| one.core);
+        let cores = sides.each_ref().map(core);
+        groups.entry(cores).or_default().push(partition);
+    }
+    groups
+}
+
+/// Compares groups side by side, since a core that does not answer is waited for as long as it may take; and of each one
+/// partition after the other, until no answer comes: of the others it would be waited for as long, each time.
+async fn compared<F>(
+    topic: &TopicName,
+    groups: Groups,
+    compare: impl Fn(PartitionId) -> F + Clone + 'static,
+) -> Compared
+where
+    F: Future<Output = anyhow::Result<Verdict>> + 'static,
+{
+    let local = LocalSet::new();
+    let mut comparing = JoinSet::new();
+    for partitions in groups.into_values() {
+        let (topic, compare) = (topic.clone(), compare.clone());
+        let group = async move { compared_in_turn(&topic, &partitions, compare).await };
+        comparing.spawn_local_on(group, &local);
+    }
+    let mut all = Compared::default();
+    for group in local.run_until(comparing.join_all()).await {
+        all.rows.extend(group.rows);
+        all.failures.extend(group.failures);
+    }
+    all
+}
+
+async fn compared_in_turn<F>(
+    topic: &TopicName,
+    partitions: &[PartitionId],
+    compare: impl Fn(PartitionId) -> F,
+) -> Compared
+where
+    F: Future<Output = anyhow::Result<Verdict>>,
+{
+    let mut all = Compared::default();
+    for (index, &partition) in partitions.iter().enumerate() {
+        let error = match compare(partition).await {
+            Ok(verdict) => {
+                all.rows.insert(partition, verdict);
+                continue;
+            }
+            Err(error) => error,
+        };
+        if is_away(&error) {
+            let what = not_compared(topic, partition, &partitions[index + 1..]);
+            all.failures.insert(partition, error.context(what));
+            break;
+        }
+        all.failures.insert(partition, error);
+    }
+    all
+}
+
+/// Which partitions are not compared where no answer came for the first of them.
+fn not_compared(topic: &TopicName, first: PartitionId, behind: &[PartitionId]) -> String {
+    let behind: Vec<_> = behind.iter().map(ToString::to_string).collect();
+    match behind.is_empty() {
+        true => format!("{topic}/{first} is not compared"),
+        false => format!(
+            "{topic}/{first}, and those behind it, are not compared where the same cores have them (partitions {})",
+            behind.join(", ")
+        ),
+    }
 }
 
 /// If a server does not answer, whatever it is asked.
@@ -118,13 +196,17 @@ const fn exit_of(verdict: &Verdict) -> Exit {
     }
 }
 
-fn print(format: Format, sides: &[Side; 2], rows: &[(PartitionId, Verdict)]) -> anyhow::Result<()> {
+fn print(
+    format: Format,
+    sides: &[Side; 2],
+    rows: &BTreeMap<PartitionId, Verdict>,
+) -> anyhow::Result<()> {
     let mut out = Out::new();
     match format {
         Format::Table if rows.is_empty() => {}
         Format::Table => {
             const HEADERS: [&str; 4] = ["PARTITION", "VERDICT", "HERE", "THERE"];
-            let row = |(partition, verdict): &(PartitionId, Verdict)| {
+            let row = |(partition, verdict): (&PartitionId, &Verdict)| {
                 let range = |side: &Side| match side.partition(*partition) {
                     Some(p) => format!("{}..{}", p.log_start, p.high_watermark),
                     None => "-".to_owned(),
@@ -218,4 +300,56 @@ fn in_json(sides: &[Side; 2], partition: PartitionId, verdict: &Verdict) -> Valu
         "there": range(&sides[1]),
         "first_difference": first,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use corelog_protocol::kind::Kind;
+
+    use super::*;
+
+    /// The first that was not answered ended it, whoever had the others: what differed there was not found.
+    #[tokio::test]
+    async fn a_core_that_does_not_answer_keeps_nothing_of_another_one_from_being_compared() {
+        let all = |numbers: [u32; 3]| numbers.map(PartitionId::new).to_vec();
+        let cores = |core| [Some(CoreId::new(0)), Some(CoreId::new(core))];
+        let groups = [(cores(0), all([0, 2, 4])), (cores(1), all([1, 3, 5]))];
+        let asked = Rc::new(RefCell::new(BTreeSet::new()));
+        let asking = Rc::clone(&asked);
+        let compare = move |partition: PartitionId| {
+            asking.borrow_mut().insert(partition.get());
+            let told = match partition.get() {
+                0 => Err(anyhow::Error::new(Error::TimedOut {
+                    address: "log2:7400".into(),
+                    kind: Kind::Segments,
+                    after: std::time::Duration::from_secs(1),
+                    is_sent: true,
+                })),
+                3 => Ok(Verdict::DiffersBefore),
+                _ => Ok(Verdict::Equal),
+            };
+            async move { told }
+        };
+        let topic = TopicName::new("t").unwrap();
+        let Compared { rows, failures } = compared(&topic, groups.into(), compare).await;
+        let compared: Vec<_> = rows.keys().map(|partition| partition.get()).collect();
+        assert_eq!(compared, [1, 3, 5]);
+        assert_eq!(
+            *asked.borrow(),
+            [0, 1, 3, 5].into(),
+            "once in vain is enough"
+        );
+        let failures: Vec<_> = failures.into_values().collect();
+        let [error] = &failures[..] else {
+            panic!("{failures:?}");
+        };
+        assert_eq!(exit::of(error), Exit::Unreachable);
+        let said = exit::sentence(error);
+        assert!(
+            said.contains("(partitions 2, 4)") && said.contains("log2:7400"),
+            "{said}"
+        );
+    }
 }

@@ -13,22 +13,25 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use corelog_client::{Client, Consumer, ConsumerConfig, End, Error, Received, Start};
+use corelog_client::{Client, Consumer, ConsumerConfig, End, Error, Received, Start, Untold};
 use corelog_record::{PartitionId, TopicName};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::exit::{Exit, say, stop};
+use crate::exit::{Exit, say};
 use crate::interrupt::HANDING_OVER;
 use crate::output::{self, Out};
 use crate::quantity::{self, Place};
-use crate::{cli, exit, interrupt, session};
+use crate::{cli, exit, interrupt, session, untold};
 
 use added::Found;
 use format::Format;
 use range::{end, start};
 use remedy::partition_of;
 use state::State;
+
+/// What is printed may be a part, since a server may have more.
+const UNREAD: &str = "partitions that it alone has were not read";
 
 /// How often the state is saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,8 +47,9 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
         --follow, and without --partition, partitions that the topic gets meanwhile are read from \
         their beginning; with --state those as well that it gets between two runs.\n\n\
         With several servers each is asked which partitions it has. Where one does not answer, and the \
-        others do not own all of the topic, what they have is printed, and without --follow it ends with 4; with \
-        --follow what that one has is read from where --from says once it answers.",
+        others do not own all of the topic, what they have is printed, and without --follow it ends with 4, or \
+        with 3 where that one cannot read the topic; with --follow what it has is read from where --from says once it \
+        answers. A --partition that only such a server may have ends it the same way, at once.",
     after_long_help = "EXAMPLES\n  \
         corelog consume events                          # everything there is\n  \
         corelog consume events --from -10               # the last 10 of each partition\n  \
@@ -116,20 +120,18 @@ impl Args {
 
 async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let topic = client.topic_anew(&args.topic).await?;
-    let untold = match args.partition {
-        Some(_) => Vec::new(),
-        None => client.untold(&args.topic).await,
+    let (partitions, untold) = match args.partition {
+        Some(partition) => {
+            let partition = untold::partition(&client, &topic, partition).await?;
+            (vec![partition], Vec::new())
+        }
+        None => {
+            let all = topic.partitions.iter().map(|partition| partition.id);
+            (all.collect(), client.untold(&args.topic).await)
+        }
     };
     let found = (args.follow && args.partition.is_none())
         .then(|| added::watch(client.clone(), &topic, untold.is_empty()));
-    let partitions = match args.partition {
-        Some(partition) => vec![topic.partition(PartitionId::new(partition))?.id],
-        None => topic
-            .partitions
-            .iter()
-            .map(|partition| partition.id)
-            .collect(),
-    };
     let state = args
         .state
         .as_deref()
@@ -168,16 +170,6 @@ fn config(args: &Args) -> ConsumerConfig {
     }
 }
 
-/// What is printed may be a part, since this server may have more.
-fn untold(args: &Args, server: &str) -> anyhow::Error {
-    let topic = &args.topic;
-    let message = format!(
-        "{server} does not say what it has of {topic}: partitions that it alone has were not read; ask again when it answers, \
-         or name the others alone with --server"
-    );
-    stop(Exit::Unreachable, message)
-}
-
 /// Why printing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
@@ -200,7 +192,7 @@ struct Printing<'a> {
     /// What ended single partitions, to be told once the others are read.
     failures: Vec<anyhow::Error>,
     /// Servers that may have partitions of which nobody tells.
-    untold: Vec<String>,
+    untold: Vec<Untold>,
     /// Partitions that turn up, where they are to be read.
     found: Option<mpsc::Receiver<Found>>,
     out: Out,
@@ -234,8 +226,8 @@ impl Printing<'_> {
         let ended = ended?;
         settled?;
         if ended == Ended::AtEnd && !self.args.follow {
-            self.failures
-                .extend(self.untold.iter().map(|server| untold(self.args, server)));
+            let untold = |one| untold::error(&self.args.topic, one, UNREAD);
+            self.failures.extend(self.untold.iter().map(untold));
         }
         match ended {
             Ended::AtEnd if self.failures.is_empty() && std::io::stderr().is_terminal() => {

@@ -21,7 +21,7 @@ use corelog_record::{PartitionId, Record, TopicName};
 use crate::cmd::topic::policy::Ack;
 use crate::exit::{self, Exit, say};
 use crate::output::Format;
-use crate::{cli, progress, quantity, session};
+use crate::{cli, progress, quantity, session, untold};
 
 use acks::Printer;
 use asked::Asked;
@@ -125,8 +125,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
     // A missing topic or partition is an error even if there is nothing to send.
     let topic = client.topic_anew(&args.topic).await?;
-    if let Some(partition) = args.partition {
-        topic.partition(PartitionId::new(partition))?;
+    match args.partition {
+        Some(partition) => {
+            untold::partition(&client, &topic, partition).await?;
+        }
+        None => {
+            for one in client.untold(&args.topic).await {
+                say(&untold::sentence(&args.topic, &one, UNSENT));
+            }
+        }
     }
     let limits = client.hello().await?.limits;
     let input = Input {
@@ -271,6 +278,10 @@ impl Args {
         }
     }
 }
+
+/// Where a server may have more of the topic than the others tell.
+const UNSENT: &str =
+    "what has a key waits for it, and all else goes to the partitions of the others";
 
 /// What waits to be sent has to be on its way within the timeout, also over a slow line: no more than a fast one needs.
 const MEMORY_BYTES_MAX: usize = 16 << 20;

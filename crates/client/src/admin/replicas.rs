@@ -67,9 +67,8 @@ impl Admin {
         request: &clone_topic::Request,
     ) -> Result<clone_topic::Answer, Error> {
         // A clone that goes on is not begun again: twice is once.
-        let answer = self.call(request, Repeat::Idempotent).await;
-        self.client.metadata.doubt(&request.topic);
-        answer
+        let repeat = Repeat::Idempotent;
+        self.change(&request.topic, request, repeat).await
     }
 
     /// What the node asked is to each partition of a topic, and how far its replicas are. `id` names
@@ -108,9 +107,7 @@ impl Admin {
             partition: Some(partition),
             accept_loss,
         };
-        let answer = self.call(&request, Repeat::IfNotApplied).await;
-        self.client.metadata.doubt(topic);
-        answer
+        self.change(topic, &request, Repeat::IfNotApplied).await
     }
 
     /// Has the follower at the address `to`, or the only one, own what the node asked owns; no
@@ -130,7 +127,7 @@ impl Admin {
             to,
             ..handing(topic, id, partition)
         };
-        self.hand_over(&request).await
+        self.change(topic, &request, Repeat::IfNotApplied).await
     }
 
     /// Calls off a handover that has not ended: the node asked takes writes again. Where the other one
@@ -151,13 +148,7 @@ impl Admin {
             accept_loss,
             ..handing(topic, id, partition)
         };
-        self.hand_over(&request).await
-    }
-
-    async fn hand_over(&self, request: &handover::Request) -> Result<handover::Answer, Error> {
-        let answer = self.call(request, Repeat::IfNotApplied).await;
-        self.client.metadata.doubt(&request.topic);
-        answer
+        self.change(topic, &request, Repeat::IfNotApplied).await
     }
 
     /// Makes a partition that the node asked owned, or owns, follow the node at the address `to`;
@@ -179,9 +170,7 @@ impl Admin {
             partition: Some(partition),
             to: to.to_owned(),
         };
-        let answer = self.call(&request, Repeat::IfNotApplied).await;
-        self.client.metadata.doubt(topic);
-        answer
+        self.change(topic, &request, Repeat::IfNotApplied).await
     }
 
     /// Has the node asked forget a follower that is gone for good, which it remembers at `address`:

@@ -44,10 +44,7 @@ impl Admin {
 
     /// All of them from one server: another one has others.
     async fn list_snapshots_by(&self, deadline: Deadline) -> Result<list_snapshots::Answer, Error> {
-        let (server, connection) = match self.server {
-            Some(server) => (server, self.client.connect(server).await?),
-            None => self.client.next_server(deadline).await?,
-        };
+        let (server, connection) = self.one(deadline).await?;
         let (mut all, mut after) = (list_snapshots::Answer::default(), None);
         loop {
             let request = list_snapshots::Request {
@@ -87,11 +84,9 @@ impl Admin {
         };
         let answer = self.call(&request, Repeat::Always).await?;
         let found = answer.snapshots.into_iter().next();
-        found.ok_or_else(|| Error::Refused {
-            body: Box::new(ErrorBody::new(
-                ErrorCode::UnknownSnapshot,
-                format!("there is no snapshot {snapshot}"),
-            )),
+        found.ok_or_else(|| {
+            let message = format!("there is no snapshot {snapshot}");
+            Error::refused(ErrorBody::new(ErrorCode::UnknownSnapshot, message))
         })
     }
 
@@ -120,9 +115,9 @@ impl Admin {
     /// [`Error::Refused`] (`TopicExists`, `UnknownSnapshot`, `UnknownTopic`, `Busy` while another
     /// restore goes on, …), or why no server answered.
     pub async fn restore_topic(&self, request: &restore_topic::Request) -> Result<u64, Error> {
-        let answer = self.call(request, Repeat::IfNotApplied).await;
-        self.client.metadata.doubt(&request.topic);
-        Ok(answer?.restore)
+        let repeat = Repeat::IfNotApplied;
+        let answer = self.change(&request.topic, request, repeat).await?;
+        Ok(answer.restore)
     }
 
     /// How far a restore is, and how it ended.

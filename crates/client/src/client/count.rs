@@ -5,9 +5,10 @@
 //! good is not waited for where the others own all that is known: it cannot have added to that then.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use corelog_protocol::error::ErrorBody;
 use corelog_protocol::message::replica_status::{self, Role};
 use corelog_record::TopicName;
 use tokio::time::{sleep, timeout};
@@ -65,20 +66,35 @@ impl Inner {
             self.metadata.want(name);
             let told = timeout(deadline.left().min(ASK_PAUSE_MAX), settled).await;
             if told.is_err() && deadline.is_over() {
-                let uncounted = self.metadata.counted(name).1;
-                let server = uncounted.first().copied().unwrap_or_default();
-                return Err(Error::Uncounted {
-                    topic: name.clone(),
-                    server: Arc::clone(&self.servers[server]),
-                    after: time,
-                });
+                return Err(self.uncounted(name, time));
             }
+        }
+    }
+
+    /// Why it is not known where keys go: what the first of the servers says that may have more of the topic, or that it says
+    /// nothing.
+    fn uncounted(&self, name: &TopicName, after: Duration) -> Error {
+        let uncounted = self.metadata.counted(name).1;
+        let server = uncounted.first().copied().unwrap_or_default();
+        let topic = name.clone();
+        let address = Arc::clone(&self.servers[server]);
+        match self.metadata.damage(name, server) {
+            Some(body) => Error::Unreadable {
+                topic,
+                server: address,
+                body: Box::new(body),
+            },
+            None => Error::Uncounted {
+                topic,
+                server: address,
+                after,
+            },
         }
     }
 
     /// The servers that may have more of a topic than is known: they have not said what they have of it, and those that have
     /// do not own all of it between them.
-    pub(crate) async fn untold(&self, name: &TopicName) -> Vec<String> {
+    pub(crate) async fn untold(self: &Arc<Self>, name: &TopicName) -> Vec<Untold> {
         if let Some(topic) = self.metadata.known(name) {
             self.settle_if_owned(&topic).await;
         }
@@ -87,8 +103,11 @@ impl Inner {
             return Vec::new();
         }
         let uncounted = self.metadata.counted(name).1.into_iter();
-        let address = |server| self.address(server).to_owned();
-        uncounted.map(address).collect()
+        let untold = |server| Untold {
+            server: self.address(server).to_owned(),
+            damage: self.metadata.damage(name, server),
+        };
+        uncounted.map(untold).collect()
     }
 
     /// If each of the servers has said what it has of a topic, or is asked on by somebody else.
@@ -107,14 +126,15 @@ impl Inner {
     ) -> Result<Arc<Topic>, Error> {
         let topic = self.topic_of_all(deadline, name).await?;
         if !self.is_counted(name) {
-            self.count_on(name);
+            let asking = ask_on(Arc::downgrade(self), name.clone());
+            self.metadata.count_on(&topic, asking);
         }
         Ok(topic)
     }
 
     /// If those that said what they have of a topic own all of it between them: partitions are added where all of them are
     /// owned, and so at none of the others.
-    async fn is_owned(&self, topic: &Arc<Topic>) -> bool {
+    async fn is_owned(self: &Arc<Self>, topic: &Arc<Topic>) -> bool {
         let request = replica_status::Request {
             topic: TopicName::clone(&topic.name),
             id: Some(topic.id),
@@ -122,15 +142,16 @@ impl Inner {
         };
         let known: BTreeSet<_> = topic.partitions.iter().map(|one| one.id).collect();
         let mut owned = BTreeSet::new();
-        for server in self.metadata.counted(&topic.name).0 {
-            let told = self.ask_once(server, &request, self.deadline()).await;
-            let Ok(told) = told else {
+        let counted = self.metadata.counted(&topic.name).0;
+        let mut asked = self.ask_each(counted, &request, self.deadline());
+        while let Some(told) = asked.join_next().await {
+            let Ok((server, Ok(told))) = told else {
                 continue;
             };
             if told.partitions.iter().any(|one| !known.contains(&one.id)) {
                 // It has more by now than when it said what it has.
-                let again = self.ask_others(self.deadline(), Arc::clone(topic), vec![server]);
-                drop(again.await);
+                self.ask_others(self.deadline(), Arc::clone(topic), [server])
+                    .await;
                 return false;
             }
             let owns = |one: &replica_status::Partition| one.role == Role::Owner;
@@ -140,42 +161,15 @@ impl Inner {
         !known.is_empty() && known.is_subset(&owned)
     }
 
-    async fn settle_if_owned(&self, topic: &Arc<Topic>) {
+    async fn settle_if_owned(self: &Arc<Self>, topic: &Arc<Topic>) {
         if !topic.is_settled && self.is_owned(topic).await {
             self.metadata.settle(topic);
         }
     }
 
-    /// Goes on asking those that have not said what they have of a topic, as long as there is a client: the first word of
-    /// one of them may change where keys go, which is to be soon.
-    fn count_on(self: &Arc<Self>, name: &TopicName) {
-        if !self.metadata.count_on(name, true) {
-            return;
-        }
-        let (client, name) = (Arc::downgrade(self), name.clone());
-        tokio::spawn(async move {
-            let mut pause = ASK_PAUSE;
-            // At first somebody does, most likely: whoever asked for the topic.
-            let mut is_wanted = true;
-            while let Some(client) = client.upgrade() {
-                if !client.count_once_more(&name, is_wanted).await {
-                    client.metadata.count_on(&name, false);
-                    return;
-                }
-                let wanted = client.metadata.wanted(&name);
-                let pause_max = client.config.detour.max(ASK_PAUSE_MAX);
-                drop(client);
-                sleep(pause.min(ASK_PAUSE_MAX)).await;
-                let left = pause.saturating_sub(ASK_PAUSE_MAX);
-                is_wanted = timeout(left, wanted.notified()).await.is_ok();
-                pause = (2 * pause).min(pause_max);
-            }
-        });
-    }
-
     /// False if the topic is forgotten, or each of the servers has said what it has of it. Who owns it is asked only if
     /// somebody waits for that.
-    async fn count_once_more(&self, name: &TopicName, is_wanted: bool) -> bool {
+    async fn count_once_more(self: &Arc<Self>, name: &TopicName, is_wanted: bool) -> bool {
         let Some(topic) = self.metadata.known(name) else {
             return false;
         };
@@ -183,10 +177,39 @@ impl Inner {
             self.settle_if_owned(&topic).await;
         }
         let uncounted = self.metadata.counted(name).1;
-        // Nobody waits for what comes of it.
-        drop(self.ask_others(self.deadline(), topic, uncounted).await);
+        self.ask_others(self.deadline(), topic, uncounted).await;
         !self.is_counted(name)
     }
+}
+
+/// Goes on asking those that have not said what they have of a topic, as long as there is a client: the first word of
+/// one of them may change where keys go, which is to be soon.
+async fn ask_on(client: Weak<Inner>, name: TopicName) {
+    let mut pause = ASK_PAUSE;
+    // At first somebody does, most likely: whoever asked for the topic.
+    let mut is_wanted = true;
+    while let Some(client) = client.upgrade() {
+        if !client.count_once_more(&name, is_wanted).await {
+            return;
+        }
+        let wanted = client.metadata.wanted(&name);
+        let pause_max = client.config.detour.max(ASK_PAUSE_MAX);
+        drop(client);
+        sleep(pause.min(ASK_PAUSE_MAX)).await;
+        let left = pause.saturating_sub(ASK_PAUSE_MAX);
+        is_wanted = timeout(left, wanted.notified()).await.is_ok();
+        pause = (2 * pause).min(pause_max);
+    }
+}
+
+/// A server that may have more of a topic than is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Untold {
+    /// Its address, as it was configured.
+    pub server: String,
+    /// Why it does not say what it has, if it said that it cannot read the topic; else it says nothing.
+    pub damage: Option<ErrorBody>,
 }
 
 /// Before those are asked again that said nothing, at first.

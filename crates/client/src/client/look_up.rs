@@ -7,6 +7,7 @@ use std::time::Duration;
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::{Call, metadata};
 use corelog_record::TopicName;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Inner;
@@ -46,7 +47,7 @@ impl Inner {
     }
 
     async fn ask_for(
-        &self,
+        self: &Arc<Self>,
         name: &TopicName,
         (deadline, retry): (Deadline, Retry),
     ) -> Result<Arc<Topic>, Error> {
@@ -86,27 +87,35 @@ impl Inner {
         self.metadata.doubt(name);
         let topic = self.topic_by(deadline, name).await?;
         let first = topic.teller.server;
-        self.metadata.count(name, first);
+        self.metadata.note(&topic, first, Ok(()));
         let others = (0..self.servers.len()).filter(|server| *server != first);
-        self.ask_others(deadline, topic, others.collect()).await
+        Ok(self.ask_others(deadline, topic, others).await)
     }
 
-    /// The same, where `topic` is known, of these servers. Each that answers is noted as counted.
+    /// The same, where `topic` is known, of these servers. What each of them says is noted.
     pub(super) async fn ask_others(
-        &self,
+        self: &Arc<Self>,
         deadline: Deadline,
         mut topic: Arc<Topic>,
-        servers: Vec<usize>,
-    ) -> Result<Arc<Topic>, Error> {
+        servers: impl IntoIterator<Item = usize>,
+    ) -> Arc<Topic> {
+        if deadline.is_over() {
+            return topic;
+        }
         let name = Arc::clone(&topic.name);
-        for server in servers {
-            if deadline.is_over() {
-                break;
-            }
-            let Ok(answer) = self.ask_once(server, &about(&name), deadline).await else {
+        let mut asked = self.ask_each(servers, &about(&name), deadline);
+        while let Some(told) = asked.join_next().await {
+            let Ok((server, Ok(answer))) = told else {
                 continue;
             };
-            if !is_told(&name, &answer) {
+            let mut errors = answer.errors.iter();
+            if let Some(untold) = errors.find(|untold| untold.name == *name)
+                && !untold.error.is(ErrorCode::UnknownTopic)
+            {
+                if untold.error.is(ErrorCode::Damaged) {
+                    let damage = Err(untold.error.clone());
+                    self.metadata.note(&topic, server, damage);
+                }
                 continue;
             }
             let has_more = |told: &metadata::Topic| {
@@ -120,9 +129,9 @@ impl Inner {
             {
                 topic = more;
             }
-            self.metadata.count(&name, server);
+            self.metadata.note(&topic, server, Ok(()));
         }
-        Ok(topic)
+        topic
     }
 
     /// Asks any server. One that hangs leaves time for the others, where there are any, and is passed over.
@@ -162,7 +171,7 @@ impl Inner {
     /// its own: that there is none, only all of them can tell, or the one that described it; it alone can tell that it is
     /// another now.
     async fn topic_of_others(
-        &self,
+        self: &Arc<Self>,
         name: &TopicName,
         request: &metadata::Request,
         (server, mut aside, mut silent): (usize, Option<Aside>, Option<Error>),
@@ -170,9 +179,11 @@ impl Inner {
     ) -> Result<Arc<Topic>, Error> {
         let teller = self.metadata.teller(name);
         let mut is_gone = silent.is_none() && teller == Some(server);
-        for step in 1..self.servers.len() {
-            let other = (server + step) % self.servers.len();
-            let answer = self.ask_once(other, request, deadline).await;
+        let others = (0..self.servers.len()).filter(|other| *other != server);
+        let mut asked = self.ask_each(others, request, deadline);
+        while let Some(told) = asked.join_next().await {
+            // It is cancelled with the runtime alone.
+            let (other, answer) = told.unwrap_or((server, Err(Error::Closed)));
             match answer.and_then(|answer| self.take_in(name, other, answer)) {
                 Ok(Told::Topic(topic)) => {
                     self.server.store(other, Ordering::Relaxed);
@@ -210,16 +221,31 @@ impl Inner {
         }
     }
 
-    /// Asks one of the servers, for no longer than a connection to it may take: another one has answered.
-    pub(super) async fn ask_once<R: Call>(
-        &self,
-        server: usize,
+    /// Asks servers, each for no longer than a connection to it may take: another one has answered. All at once: one that
+    /// says nothing takes no time from the others.
+    pub(super) fn ask_each<R>(
+        self: &Arc<Self>,
+        servers: impl IntoIterator<Item = usize>,
         request: &R,
         deadline: Deadline,
-    ) -> Result<R::Answer, Error> {
-        let connection = self.connect(server).await?;
-        let timeout = deadline.left().min(self.config.connect_timeout);
-        Ok(connection.call(request, timeout).await?.head)
+    ) -> JoinSet<(usize, Result<R::Answer, Error>)>
+    where
+        R: Call + Clone + Send + Sync + 'static,
+        R::Answer: Send + 'static,
+    {
+        let mut asking = JoinSet::new();
+        for server in servers {
+            let (client, request) = (Arc::clone(self), request.clone());
+            asking.spawn(async move {
+                let asked = async {
+                    let connection = client.connect(server).await?;
+                    let timeout = deadline.left().min(client.config.connect_timeout);
+                    Ok(connection.call(&request, timeout).await?.head)
+                };
+                (server, asked.await)
+            });
+        }
+        asking
     }
 
     /// Learns what a server said of a topic, or gives its error. Of another topic than the one that is known from another
@@ -244,20 +270,8 @@ impl Inner {
             });
         }
         let told = answer.errors.into_iter().find(|told| told.name == *name);
-        Err(match told {
-            Some(told) => Error::Refused {
-                body: Box::new(told.error),
-            },
-            None => unknown_topic(name),
-        })
+        Err(told.map_or_else(|| unknown_topic(name), |told| Error::refused(told.error)))
     }
-}
-
-/// If a server says what it has of a topic, or that it has none.
-fn is_told(name: &TopicName, answer: &metadata::Answer) -> bool {
-    let mut errors = answer.errors.iter();
-    let untold = errors.find(|told| told.name == *name);
-    untold.is_none_or(|untold| untold.error.is(ErrorCode::UnknownTopic))
 }
 
 /// What a server told of a topic.
@@ -288,8 +302,5 @@ fn about(name: &TopicName) -> metadata::Request {
 
 fn unknown_topic(name: &TopicName) -> Error {
     let message = format!("there is no topic {name}");
-    let body = ErrorBody::new(ErrorCode::UnknownTopic, message);
-    Error::Refused {
-        body: Box::new(body),
-    }
+    Error::refused(ErrorBody::new(ErrorCode::UnknownTopic, message))
 }

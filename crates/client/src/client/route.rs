@@ -173,8 +173,5 @@ pub(crate) fn topic_changed(route: &Route) -> Error {
         topic_id: Some(route.topic.id),
         ..Detail::default()
     };
-    let body = ErrorBody::new(ErrorCode::TopicChanged, message).with_detail(detail);
-    Error::Refused {
-        body: Box::new(body),
-    }
+    Error::refused(ErrorBody::new(ErrorCode::TopicChanged, message).with_detail(detail))
 }

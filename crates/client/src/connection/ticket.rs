@@ -74,9 +74,7 @@ impl Ticket {
                 head,
                 body: raw.body(),
             }),
-            Ok(Err(body)) => Err(Error::Refused {
-                body: Box::new(body),
-            }),
+            Ok(Err(body)) => Err(Error::refused(body)),
             Err(source) => {
                 let address = Arc::clone(&self.shared.address);
                 Err(Error::Answer {

@@ -19,7 +19,7 @@ impl Producer {
         &self,
         wanted: Wanted<'_>,
         queue: Arc<Queue>,
-        bytes: usize,
+        bytes: u32,
     ) -> Result<Admitted, Error> {
         if wanted.partition.is_some() || wanted.key.is_some() {
             return self.admit_in_turn(wanted, queue, bytes).await;
@@ -50,19 +50,16 @@ impl Producer {
     }
 
     /// Finds a partition where what has no key need not wait for others, if there is one.
-    async fn find_open(&self, wanted: Wanted<'_>, bytes: usize) -> Result<Option<Place>, Error> {
+    async fn find_open(&self, wanted: Wanted<'_>, bytes: u32) -> Result<Option<Place>, Error> {
         let place = self.inner.find(wanted).await?;
-        Ok(Some(place).filter(|place| place.queue.origin.held.is_open(bytes)))
+        Ok(Some(place).filter(|place| place.queue.origin.held.is_open(bytes as usize)))
     }
 
     /// Waits for memory for what need not wait for its partition, if that is so still behind it.
-    async fn admit_past(&self, place: Place, bytes: usize) -> Result<Option<Admitted>, Error> {
-        // There is as much: it was reserved before.
-        let Some(room) = self.reserve(bytes).await? else {
-            return Ok(None);
-        };
+    async fn admit_past(&self, place: Place, bytes: u32) -> Result<Option<Admitted>, Error> {
+        let room = self.reserve(bytes).await?;
         // Others may have come first while this one waited for memory.
-        let is_open = place.queue.origin.held.is_open(bytes);
+        let is_open = place.queue.origin.held.is_open(bytes as usize);
         Ok(is_open.then_some((place, room, None)))
     }
 
@@ -71,7 +68,7 @@ impl Producer {
         &self,
         wanted: Wanted<'_>,
         queue: Arc<Queue>,
-        bytes: usize,
+        bytes: u32,
     ) -> Result<Admitted, Error> {
         let held = &queue.origin.held;
         let turn = Arc::clone(held).turn().await;
@@ -84,20 +81,16 @@ impl Producer {
             }
         };
         loop {
-            held.room(bytes, tell).await;
-            // As above.
-            let Some(room) = self.reserve(bytes).await? else {
-                continue;
-            };
+            held.room(bytes as usize, tell).await;
             // Anew: the topic may be another one by now, or the lane have ended.
             let partition = Some(queue.origin.partition);
-            let place = self.inner.find(Wanted {
+            let wanted = Wanted {
                 partition,
                 ..wanted
-            });
-            let place = place.await?;
+            };
+            let (place, room) = self.find(wanted, bytes).await?;
             // Others may have come first meanwhile.
-            if held.has_room(bytes) {
+            if held.has_room(bytes as usize) {
                 return Ok((place, room, Some(turn)));
             }
         }

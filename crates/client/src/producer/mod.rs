@@ -131,8 +131,8 @@ impl Producer {
     ///
     /// # Errors
     /// [`Error::RecordTooLarge`], [`Error::Batch`] (a timestamp out of range),
-    /// [`Error::NoSuchPartition`], [`Error::Refused`] (an unknown topic), [`Error::Uncounted`] (where its key goes
-    /// is not known), or why no server answered. The record was not accepted then.
+    /// [`Error::NoSuchPartition`], [`Error::Refused`] (an unknown topic), [`Error::Uncounted`] or [`Error::Unreadable`] (where
+    /// its key goes is not known), or why no server answered. The record was not accepted then.
     pub async fn send(
         &self,
         topic: &TopicName,
@@ -140,9 +140,9 @@ impl Producer {
         record: Record,
     ) -> Result<Delivery, Error> {
         let bytes = record.bytes();
+        let memory_bytes = self.fitting(bytes.saturating_add(RECORD_BYTES));
         let bytes_max = self.inner.config.memory_bytes_max;
-        let room = self.reserve(bytes.saturating_add(RECORD_BYTES)).await?;
-        let room = room.ok_or(Error::RecordTooLarge { bytes, bytes_max })?;
+        let memory_bytes = memory_bytes.ok_or(Error::RecordTooLarge { bytes, bytes_max })?;
         let key = record.key.as_deref();
         let wanted = Wanted {
             topic,
@@ -150,7 +150,7 @@ impl Producer {
             key,
             bytes,
         };
-        let (place, room) = self.find(wanted, room).await?;
+        let (place, room) = self.find(wanted, memory_bytes).await?;
         let bytes_max = place.rules.record_bytes_max;
         if bytes > bytes_max {
             return Err(Error::RecordTooLarge { bytes, bytes_max });
@@ -159,8 +159,7 @@ impl Producer {
             let (topic_id, rules) = (place.topic_id, place.rules);
             place.queue.append(topic_id, rules, &record, room)
         };
-        let memory_bytes = room.num_permits();
-        if place.queue.origin.held.is_open(memory_bytes) {
+        if place.queue.origin.held.is_open(room.num_permits()) {
             return add(&place, room);
         }
         drop(room);
@@ -169,19 +168,18 @@ impl Producer {
         add(&place, room)
     }
 
-    /// Where a record goes. One whose key has to wait for a server gives its room back meanwhile, which is for others.
-    async fn find(&self, wanted: Wanted<'_>, mut room: Room) -> Result<(Place, Room), Error> {
-        if let Some(place) = self.inner.place(wanted) {
-            return Ok((place, room));
-        }
-        if wanted.goes_by_key() {
-            let bytes = room.num_permits();
+    /// Where something goes, and its room in memory. Who has to ask for that holds none meanwhile: a server may be silent
+    /// for long, and the topic be another one by the time that there is room.
+    async fn find(&self, wanted: Wanted<'_>, bytes: u32) -> Result<(Place, Room), Error> {
+        let begun = Instant::now();
+        loop {
+            let room = self.reserve(bytes).await?;
+            if let Some(place) = self.inner.place(wanted, begun) {
+                return Ok((place, room));
+            }
             drop(room);
-            self.inner.topic_for_keys(wanted.topic).await?;
-            // There is as much: it was reserved before.
-            room = self.reserve(bytes).await?.ok_or(Error::Closed)?;
+            self.inner.ask(wanted).await?;
         }
-        Ok((self.inner.find(wanted).await?, room))
     }
 
     /// Accepts a batch that the caller gathered, waiting as [`Producer::send`] does. It
@@ -204,15 +202,15 @@ impl Producer {
     ) -> Result<BatchDelivery, Error> {
         let (bytes, count) = (batch.len_bytes(), batch.count());
         let too_large = |max| Error::from(record::Error::BatchTooLarge { bytes, max });
-        let room = self.reserve(bytes).await?;
-        let room = room.ok_or_else(|| too_large(self.inner.config.memory_bytes_max))?;
+        let bytes_max = self.inner.config.memory_bytes_max;
+        let memory_bytes = self.fitting(bytes).ok_or_else(|| too_large(bytes_max))?;
         let wanted = Wanted {
             topic,
             partition: Some(partition),
             key: None,
             bytes,
         };
-        let place = self.inner.find(wanted).await?;
+        let (place, room) = self.find(wanted, memory_bytes).await?;
         let rules = &place.rules;
         if bytes > rules.batch_bytes_max {
             return Err(too_large(rules.batch_bytes_max));
@@ -221,8 +219,7 @@ impl Producer {
             let (found, max) = (count.cast_signed(), rules.count_max);
             return Err(Error::from(record::Error::Count { found, min: 1, max }));
         }
-        let memory_bytes = room.num_permits();
-        if place.queue.origin.held.is_open(memory_bytes) {
+        if place.queue.origin.held.is_open(room.num_permits()) {
             return place.queue.append_batch(place.topic_id, batch, room);
         }
         drop(room);
@@ -254,16 +251,17 @@ impl Producer {
         bytes_max - self.inner.memory.available_permits().min(bytes_max)
     }
 
-    /// Waits for `bytes` of the producer's memory; `None` if it never has as many.
-    async fn reserve(&self, bytes: usize) -> Result<Option<Room>, Error> {
+    /// So many bytes, if the producer's memory ever has as many.
+    fn fitting(&self, bytes: usize) -> Option<u32> {
         let bytes_max = self.inner.config.memory_bytes_max;
-        let bytes = u32::try_from(bytes).ok().filter(|_| bytes <= bytes_max);
-        let Some(bytes) = bytes else {
-            return Ok(None);
-        };
+        u32::try_from(bytes).ok().filter(|_| bytes <= bytes_max)
+    }
+
+    /// Waits for so much of the producer's memory, which it has when nothing else takes it.
+    async fn reserve(&self, bytes: u32) -> Result<Room, Error> {
         let memory = &self.inner.memory;
         if let Ok(room) = Arc::clone(memory).try_acquire_many_owned(bytes) {
-            return Ok(Some(room));
+            return Ok(room);
         }
         let (_pressure, is_first) = self.inner.pressure.press();
         // Not by each who waits: there may be thousands of them, and of lanes.
@@ -273,7 +271,7 @@ impl Producer {
             }
         }
         let room = Arc::clone(memory).acquire_many_owned(bytes).await;
-        room.map(Some).map_err(|_| Error::Closed)
+        room.map_err(|_| Error::Closed)
     }
 }
 

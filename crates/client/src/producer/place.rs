@@ -47,14 +47,15 @@ impl Inner {
 
     /// Finds where something goes, asking for the topic if need be.
     pub(super) async fn find(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
-        match self.place(wanted) {
+        match self.place(wanted, Instant::now()) {
             Some(place) => Ok(place),
             None => self.ask(wanted).await,
         }
     }
 
-    /// Where something goes, by what is known; `None` if that has to be asked for first.
-    pub(super) fn place(&self, wanted: Wanted<'_>) -> Option<Place> {
+    /// Where something goes, by what is known; `None` if that has to be asked for first. What was asked for since `begun` is
+    /// not old.
+    pub(super) fn place(&self, wanted: Wanted<'_>, begun: Instant) -> Option<Place> {
         let name = wanted.topic;
         let mut state = self.lock();
         let target = state.topics.get_mut(name)?;
@@ -68,7 +69,8 @@ impl Inner {
                 target.topic = topic;
             }
         }
-        let is_old = target.asked.elapsed() >= self.client.config.metadata_age_max;
+        let age = begun.saturating_duration_since(target.asked);
+        let is_old = self.client.config.metadata_age_max < age;
         if is_old || (wanted.goes_by_key() && !target.topic.is_settled) {
             return None;
         }
@@ -113,7 +115,11 @@ impl Inner {
         let partition = match wanted.partition {
             None if count > 0 => {
                 let chosen = target.partitioner.choose(wanted.key, wanted.bytes, count);
-                PartitionId::new(chosen)
+                match wanted.key {
+                    Some(_) => PartitionId::new(chosen),
+                    // Any that there is, where some are told of by nobody.
+                    None => target.topic.partitions[chosen as usize].id,
+                }
             }
             partition => partition.unwrap_or_default(),
         };
@@ -126,21 +132,16 @@ impl Inner {
         Ok(queue)
     }
 
-    /// The topic, once it is known where its keys go.
-    pub(super) async fn topic_for_keys(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
-        let time = self.config.delivery_timeout.max(ATTEMPT_MIN);
-        self.client.topic_for_keys(name, time).await
-    }
-
     /// Asks for the topic, then finds the place.
-    async fn ask(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
+    pub(super) async fn ask(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
         let name = wanted.topic;
+        let time = self.config.delivery_timeout.max(ATTEMPT_MIN);
         let mut missing = Error::NoServer;
         for _ in 0..ASK_COUNT_MAX {
             // Before the topic: what changes from here on is news.
             let generation = self.client.metadata.generation();
             let topic = match wanted.goes_by_key() {
-                true => self.topic_for_keys(name).await?,
+                true => self.client.topic_for_keys(name, time).await?,
                 false => self.client.topic_to_count(name).await?,
             };
             let rules = self.rules(name).await?;

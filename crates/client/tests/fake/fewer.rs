@@ -7,31 +7,32 @@ use std::time::Duration;
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
-use corelog_client::record::batch::Codec;
+use corelog_client::record::batch::{Builder, Codec};
 use corelog_client::record::{PartitionId, Record, TopicName};
 use corelog_client::{
     Client, ClientConfig, ConsumerConfig, End, Error, ProducerConfig, Start, partition_of_key,
 };
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::server::{Act, Server};
 use crate::{config, error, record};
 
 /// What is waited for comes at once, or this fails.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 const P3: PartitionId = PartitionId::new(3);
 
 /// A topic of four partitions, a copy that has two of them, and whether who has all four is away.
-struct Copied {
-    whole: Server,
-    copy: Server,
-    topic: TopicName,
+pub(crate) struct Copied {
+    pub(crate) whole: Server,
+    pub(crate) copy: Server,
+    pub(crate) topic: TopicName,
     is_away: Arc<AtomicBool>,
 }
 
 impl Copied {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (whole, copy) = (Server::start(1).await, Server::start(1).await);
         let topic = whole.topic("numbers", 4);
         copy.copy(&whole);
@@ -65,7 +66,7 @@ impl Copied {
     }
 
     /// A client that asks the copy first, and waits so long for a server that says nothing.
-    async fn connect_to_copy_first(&self, connect_timeout: Duration) -> Client {
+    pub(crate) async fn connect_to_copy_first(&self, connect_timeout: Duration) -> Client {
         let servers = [&self.copy, &self.whole].map(|server| server.shared.to_string());
         let config = ClientConfig {
             servers: servers.into(),
@@ -76,14 +77,14 @@ impl Copied {
     }
 
     /// The copy says that it owns nothing.
-    fn follow(&self) {
+    pub(crate) fn follow(&self) {
         self.copy.script(|seen| match seen.request {
             Request::ReplicaStatus(_) => Act::Refuse(error(ErrorCode::NotOwner)),
             _ => Act::Serve,
         });
     }
 
-    fn set_away(&self, is_away: bool) {
+    pub(crate) fn set_away(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::Relaxed);
     }
 
@@ -201,7 +202,8 @@ async fn a_server_that_may_have_more_partitions_and_has_said_nothing_is_named() 
     let short = Duration::from_millis(200);
     let untold = async |client: &Client| {
         let told = client.topic_anew(&copied.topic).await.unwrap();
-        let untold = client.untold(&copied.topic).await;
+        let untold = client.untold(&copied.topic).await.into_iter();
+        let untold: Vec<_> = untold.map(|one| one.server).collect();
         (told.partition_count(), untold)
     };
     copied.set_away(true);
@@ -305,13 +307,9 @@ async fn keys_that_wait_for_a_server_leave_the_memory_to_others() {
     });
     copied.set_away(true);
     copied.follow();
-    let large = Record {
-        value: Some(vec![b'v'; 600 << 10]),
-        ..record("")
-    };
     let keyed = Record {
         key: Some(moved_key()),
-        ..large.clone()
+        ..large()
     };
     let mut waiting = std::pin::pin!(producer.send(&copied.topic, None, keyed));
     let asked = |server: &Server| 1 < server.count(None, "ReplicaStatus");
@@ -319,12 +317,106 @@ async fn keys_that_wait_for_a_server_leave_the_memory_to_others() {
         _ = &mut waiting => panic!("it is not known where it goes"),
         () = copied.copy.until(asked) => {}
     }
-    let other = producer.send(&copied.topic, Some(PartitionId::new(1)), large);
+    let other = producer.send(&copied.topic, Some(PartitionId::new(1)), large());
     let other = timeout(PATIENCE, other).await.unwrap().unwrap();
     other.await.unwrap();
     copied.set_away(false);
     let sent = timeout(PATIENCE, waiting).await.unwrap().unwrap();
     assert_eq!(sent.await.unwrap().partition, place_among(4));
+}
+
+/// It had given its room back, had room again once there was some, and held that while it waited for the other topic's
+/// partitions to be counted.
+#[tokio::test]
+async fn a_key_holds_no_memory_where_its_topic_is_made_anew_while_it_waits_for_some() {
+    let copied = Copied::start().await;
+    let client = copied
+        .connect_to_copy_first(Duration::from_millis(50))
+        .await;
+    let producer = client.producer(ProducerConfig {
+        memory_bytes_max: 1 << 20,
+        ..ProducerConfig::default()
+    });
+    copied.set_away(true);
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    copied.copy.script(move |seen| match seen.request {
+        Request::ReplicaStatus(_) => Act::Refuse(error(ErrorCode::NotOwner)),
+        Request::Produce(_) if seen.nth == 0 => Act::Hold(Arc::clone(&held)),
+        _ => Act::Serve,
+    });
+    let keyed = Record {
+        key: Some(moved_key()),
+        ..large()
+    };
+    let waiting = tokio::spawn({
+        let (producer, topic) = (producer.clone(), copied.topic.clone());
+        async move { producer.send(&topic, None, keyed).await.unwrap().await }
+    });
+    let asked = |server: &Server| 1 < server.count(None, "ReplicaStatus");
+    copied.copy.until(asked).await;
+    let p1 = Some(PartitionId::new(1));
+    let former = producer.send(&copied.topic, p1, large()).await.unwrap();
+    let is_held = |server: &Server| 0 < server.count(Some(0), "Produce");
+    copied.copy.until(is_held).await;
+    // It is known where keys go, and there is no room.
+    copied.set_away(false);
+    while producer.memory_bytes() < 1 << 20 {
+        tokio::task::yield_now().await;
+    }
+    copied.set_away(true);
+    copied.whole.topic("numbers", 4);
+    copied.copy.copy(&copied.whole);
+    copied.copy.remove_partitions(&copied.topic, 2);
+    gate.notify_one();
+    former.await.unwrap_err();
+    let other = producer.send(&copied.topic, p1, large());
+    let other = timeout(PATIENCE, other).await.unwrap().unwrap();
+    other.await.unwrap();
+    copied.set_away(false);
+    let sent = timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    assert_eq!(sent.unwrap().partition, place_among(4));
+}
+
+/// A batch kept its room while each server was asked how many partitions there are.
+#[tokio::test]
+async fn what_waits_for_the_word_of_a_server_leaves_the_memory_to_others() {
+    let copied = Copied::start().await;
+    let other = copied.whole.topic("others", 1);
+    copied.copy.copy(&copied.whole);
+    let client = copied.connect_to_copy_first(PATIENCE).await;
+    let producer = client.producer(ProducerConfig {
+        memory_bytes_max: 1 << 20,
+        ..ProducerConfig::default()
+    });
+    let sent = producer.send(&other, None, record("value")).await;
+    sent.unwrap().await.unwrap();
+    copied.whole.script(|_| Act::Ignore);
+    let mut batch = Builder::new(Codec::None);
+    batch.append_record(&large()).unwrap();
+    let mut waiting = std::pin::pin!(producer.send_batch(&copied.topic, P3, batch));
+    let asked = |server: &Server| 1 < server.count(None, "Metadata");
+    tokio::select! {
+        _ = &mut waiting => panic!("nobody has said that there is such a partition"),
+        () = copied.whole.until(asked) => {}
+    }
+    let sent = producer.send(&other, None, large());
+    let sent = timeout(PATIENCE, sent).await.unwrap().unwrap();
+    sent.await.unwrap();
+}
+
+/// They were counted off from the first, which nobody told of.
+#[tokio::test]
+async fn records_without_a_key_go_to_the_partitions_that_there_are() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 4);
+    server.state.lock().unwrap().hidden = [0, 1].map(PartitionId::new).into();
+    let client = Client::connect(config(&server)).await.unwrap();
+    let producer = client.producer(ProducerConfig::default());
+    for _ in 0..8 {
+        let sent = producer.send(&topic, None, large()).await.unwrap();
+        assert!(1 < sent.await.unwrap().partition.get());
+    }
 }
 
 /// It was asked once, and what it has counted for nothing from then on.
@@ -424,8 +516,13 @@ async fn a_key_waits_for_no_server_that_is_gone_where_others_own_the_topic_betwe
     );
 }
 
+/// More than half of a producer's memory of 1 MiB.
+fn large() -> Record {
+    record(vec![b'v'; 600 << 10])
+}
+
 /// A record whose key goes to one of two partitions, and to another one of four.
-fn moved() -> Record {
+pub(crate) fn moved() -> Record {
     Record {
         key: Some(moved_key()),
         ..record("value")
@@ -439,6 +536,6 @@ fn moved_key() -> Vec<u8> {
 }
 
 /// Where its key goes among so many partitions.
-fn place_among(count: u32) -> PartitionId {
+pub(crate) fn place_among(count: u32) -> PartitionId {
     PartitionId::new(partition_of_key(&moved_key(), count))
 }

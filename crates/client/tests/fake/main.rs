@@ -26,6 +26,7 @@ mod runtimes;
 mod server;
 mod serving;
 mod sharing;
+mod silent;
 mod turning;
 
 use std::time::Duration;

@@ -80,6 +80,10 @@ pub(crate) struct State {
     pub(crate) limits: hello::Limits,
     /// The partitions, of any topic, that are another one's.
     pub(crate) followed: Vec<PartitionId>,
+    /// Those, of any topic, that it does not tell of.
+    pub(crate) hidden: Vec<PartitionId>,
+    /// The topics that it cannot read.
+    pub(crate) unreadable: Vec<TopicName>,
     script: Script,
     counts: BTreeMap<(Option<usize>, &'static str), usize>,
     /// Those that are open.
@@ -109,6 +113,8 @@ impl Server {
             advertised_shared: address(&shared).to_string(),
             limits: hello::Limits::default(),
             followed: Vec::new(),
+            hidden: Vec::new(),
+            unreadable: Vec::new(),
             script: Box::new(|_| Act::Serve),
             counts: BTreeMap::new(),
             connection_count: 0,

@@ -259,8 +259,14 @@ impl One<'_> {
             .unwrap_or_else(|| state.topics.keys().cloned().collect());
         let (mut topics, mut errors) = (Vec::new(), Vec::new());
         for name in names {
-            let Some(topic) = state.topics.get(&name) else {
-                let error = ErrorBody::new(ErrorCode::UnknownTopic, "no such topic");
+            let is_unreadable = state.unreadable.contains(&name);
+            let topic = state.topics.get(&name).filter(|_| !is_unreadable);
+            let Some(topic) = topic else {
+                let code = match is_unreadable {
+                    true => ErrorCode::Damaged,
+                    false => ErrorCode::UnknownTopic,
+                };
+                let error = ErrorBody::new(code, "no such topic");
                 errors.push(metadata::TopicError { name, error });
                 continue;
             };
@@ -280,7 +286,10 @@ impl One<'_> {
                 name,
                 id: topic.id,
                 settings: Default::default(),
-                partitions: (0..topic.partitions.len()).map(partition).collect(),
+                partitions: (0..topic.partitions.len())
+                    .map(partition)
+                    .filter(|one| !state.hidden.contains(&one.id))
+                    .collect(),
             });
         }
         let head = metadata::Answer {

@@ -219,20 +219,25 @@ async fn a_record_without_a_key_never_waits_for_memory_that_it_was_given_where_i
     assert_waits(&mut in_front).await;
     let mut waiting = Box::pin(producer.send(&topic, None, large()));
     assert_waits(&mut waiting).await;
-    // It holds memory until somebody says where it goes.
-    let unknown = server.topic("unknown", 1);
-    server.script(|seen| match seen.request {
-        Request::Metadata(_) => Act::Ignore,
-        _ => Act::Serve,
+    // It holds memory until it is acknowledged.
+    let (other, gate) = (server.topic("other", 1), Arc::new(Semaphore::new(0)));
+    server.script({
+        let (other, gate) = (other.clone(), Arc::clone(&gate));
+        move |seen| match seen.request {
+            Request::Produce(one) if one.topic == other => Act::Later(Arc::clone(&gate)),
+            _ => Act::Serve,
+        }
     });
-    let mut holding = Box::pin(producer.send(&unknown, P0, record(vec![0; MEMORY_BYTES / 2])));
+    let holding = producer.send(&other, P0, record(vec![0; MEMORY_BYTES / 2]));
+    let mut holding = holding.await.unwrap();
     assert_waits(&mut holding).await;
     assert!(outcomes(deliveries).await.iter().all(Result::is_ok));
     // In its turn it waits for memory now, and then where nobody is in front of it any more.
     assert_waits(&mut waiting).await;
     drop(in_front);
     assert_waits(&mut waiting).await;
-    drop(holding);
+    gate.add_permits(1);
+    holding.await.unwrap();
     let sent = timeout(Duration::from_secs(15), waiting).await.unwrap();
     assert_eq!(sent.unwrap().await.unwrap().partition, next);
 }

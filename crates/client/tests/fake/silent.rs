@@ -1,0 +1,136 @@
+//! Several servers, of which one says nothing of a topic, or that it cannot read it.
+
+use std::time::Duration;
+
+use corelog_client::protocol::error::ErrorCode;
+use corelog_client::protocol::request::Request;
+use corelog_client::{Client, ClientConfig, ProducerConfig};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::fewer::{Copied, PATIENCE, moved, place_among};
+use crate::server::{Act, Server};
+use crate::{config, record};
+
+/// Each topic of the name left a task behind that asked on for the next ones as well.
+#[tokio::test]
+async fn a_topic_that_is_made_anew_again_and_again_is_asked_on_for_by_one_task() {
+    let copied = Copied::start().await;
+    let client = copied
+        .connect_to_copy_first(Duration::from_millis(50))
+        .await;
+    let producer = client.producer(ProducerConfig::default());
+    copied.set_away(true);
+    copied.follow();
+    let keyless = async || {
+        let sent = producer.send(&copied.topic, None, record("value")).await;
+        sent.unwrap().await.is_ok()
+    };
+    let metrics = Handle::current().metrics();
+    let before = metrics.num_alive_tasks();
+    for _ in 0..20 {
+        copied.copy.topic("numbers", 2);
+        // It hears of the other one.
+        timeout(PATIENCE, async { while !keyless().await {} })
+            .await
+            .unwrap();
+        let seen = copied.copy.count(None, "ReplicaStatus");
+        let is_asked_on = |server: &Server| seen < server.count(None, "ReplicaStatus");
+        tokio::select! {
+            _ = producer.send(&copied.topic, None, moved()) => panic!("it is not known where it goes"),
+            () = copied.copy.until(is_asked_on) => {}
+        }
+    }
+    let ended = async {
+        while before + 10 < metrics.num_alive_tasks() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, ended).await.unwrap();
+}
+
+/// They were asked one behind the other, and the second had all the time that there was.
+#[tokio::test]
+async fn a_silent_server_takes_no_time_from_one_that_has_more_partitions() {
+    let copied = Copied::start().await;
+    let silent = silent().await;
+    let servers = [&copied.copy, &silent, &copied.whole];
+    let config = ClientConfig {
+        servers: servers.map(|server| server.shared.to_string()).into(),
+        timeout: Duration::from_secs(2),
+        ..config(&copied.copy)
+    };
+    let client = Client::connect(config).await.unwrap();
+    let told = client.topic_anew(&copied.topic).await.unwrap();
+    assert_eq!(told.partition_count(), 4);
+}
+
+#[tokio::test]
+async fn a_silent_server_takes_no_time_from_the_one_that_has_the_topic() {
+    let (without, silent, server) = (
+        Server::start(1).await,
+        silent().await,
+        Server::start(1).await,
+    );
+    let topic = server.topic("numbers", 1);
+    let config = ClientConfig {
+        servers: [&without, &silent, &server]
+            .map(|server| server.shared.to_string())
+            .into(),
+        connect_timeout: Duration::from_secs(3600),
+        ..config(&without)
+    };
+    let client = Client::connect(config).await.unwrap();
+    timeout(PATIENCE, client.topic(&topic))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+/// It passed for one that does not answer.
+#[tokio::test]
+async fn a_server_that_cannot_read_the_topic_is_told_from_one_that_says_nothing() {
+    let copied = Copied::start().await;
+    copied.follow();
+    let unreadable = vec![copied.topic.clone()];
+    copied.whole.state.lock().unwrap().unreadable = unreadable;
+    let client = copied
+        .connect_to_copy_first(Duration::from_millis(50))
+        .await;
+    let told = client.topic_anew(&copied.topic).await.unwrap();
+    assert_eq!(told.partition_count(), 2);
+    let untold = client.untold(&copied.topic).await;
+    let [one] = &untold[..] else {
+        panic!("{untold:?}");
+    };
+    assert_eq!(one.server, copied.whole.shared.to_string());
+    assert!(one.damage.as_ref().unwrap().is(ErrorCode::Damaged));
+    let producer = client.producer(ProducerConfig {
+        delivery_timeout: Duration::ZERO,
+        ..ProducerConfig::default()
+    });
+    let given_up = producer.send(&copied.topic, None, moved()).await;
+    let error = given_up.unwrap_err();
+    assert!(!error.is_unreachable());
+    assert!(error.refusal().unwrap().is(ErrorCode::Damaged));
+    assert!(error.to_string().contains(&one.server), "{error}");
+    // Once it can be read again that is all the same.
+    copied.whole.state.lock().unwrap().unreadable.clear();
+    let sent = loop {
+        if let Ok(sent) = producer.send(&copied.topic, None, moved()).await {
+            break sent.await.unwrap();
+        }
+    };
+    assert_eq!(sent.partition, place_among(4));
+    assert!(client.untold(&copied.topic).await.is_empty());
+}
+
+/// A server that connects, and tells of no topic.
+async fn silent() -> Server {
+    let silent = Server::start(1).await;
+    silent.script(|seen| match seen.request {
+        Request::Metadata(_) => Act::Ignore,
+        _ => Act::Serve,
+    });
+    silent
+}
