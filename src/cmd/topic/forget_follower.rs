@@ -108,8 +108,7 @@ async fn forget(args: &Args, client: Client) -> anyhow::Result<Exit> {
             }
         }
         Format::Json => {
-            let numbers =
-                |of: &[PartitionId]| of.iter().map(|one| one.get()).collect::<Vec<_>>();
+            let numbers = |of: &[PartitionId]| of.iter().map(|one| one.get()).collect::<Vec<_>>();
             out.json(&json!({
                 "name": name.as_str(),
                 "follower": follower,

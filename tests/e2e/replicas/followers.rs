@@ -90,7 +90,10 @@ fn whom_a_promoted_copy_has_yet_to_tell_is_listed_and_forgotten_with_consent() {
     let planned = forget(&["--dry-run", "--output", "json"]).json();
     let would = planned["would_remove"].as_str().expect("a sentence");
     assert!(would.contains("that 2 partitions of t"), "{would}");
-    let means = format!("{} does not tell it that it owns them no more", other.address());
+    let means = format!(
+        "{} does not tell it that it owns them no more",
+        other.address()
+    );
     assert!(would.contains(&means), "{would}");
     assert!(!would.contains("follower"), "{would}");
     let said = forget(&[]).failed(6);

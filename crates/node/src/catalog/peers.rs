@@ -303,7 +303,9 @@ pub(crate) fn is_in_place_of(newcomer: &Peer, known: &Peer) -> bool {
 }
 
 fn unknown(topic: &TopicName, address: &str) -> Failure {
-    let message = format!("no follower of {topic} is remembered at {address}, nor whoever was followed before a promotion");
+    let message = format!(
+        "no follower of {topic} is remembered at {address}, nor whoever was followed before a promotion"
+    );
     failure(ErrorCode::UnknownFollower, message)
 }
 

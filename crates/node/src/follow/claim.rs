@@ -308,7 +308,10 @@ impl Core {
     /// What this log and another node's have in common, by their epochs.
     fn common_with(&self, key: PartitionKey, there: &segments::Answer) -> Result<Common, Failure> {
         let theirs = (there.epochs.as_slice(), there.high_watermark);
-        Ok(shared((&self.epochs(key)?, self.place(key)?.log_end), theirs))
+        Ok(shared(
+            (&self.epochs(key)?, self.place(key)?.log_end),
+            theirs,
+        ))
     }
 
     /// What comes of asking the node at an address; nothing if it does not answer in time, or did not a moment ago.
