@@ -428,6 +428,19 @@ mod tests {
         assert!(topic.replicas.values().all(told));
         assert_eq!(topic.replicas.len(), count as usize);
         topic.to_file().encode().unwrap();
+        // An earlier version remembered more of them.
+        let mut full = topic_of(1);
+        let stranger = Peer {
+            address: longest("h"),
+            ..peer(0)
+        };
+        full.change_replica(PartitionId::new(0), |replica| Replica {
+            followers: vec![stranger; FOLLOWERS_BYTES_MIN / PEER_BYTES],
+            ..replica
+        });
+        promote_and_hand_on(&mut full, &followed, &longest("n"));
+        let outranked = &full.replicas[&PartitionId::new(0)].outranked;
+        assert_eq!(*outranked, followed[..1]);
     }
 
     /// A follower that was started again before its first record had another copy then, and the one before
