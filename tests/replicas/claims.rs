@@ -13,13 +13,13 @@ use nix::sys::signal::Signal;
 
 use super::copies::{chain_at, status};
 use super::fence::{
-    STOOD_STILL, assert_unheard, assert_waits_or_fenced, produced, until_fenced,
+    STOOD_STILL, assert_unheard, assert_waits_or_fenced, copy_of, pair, produced, until_fenced,
     until_it_says_who_owns,
 };
 use super::handover::handing;
 use super::lossless::{follower, left_handing_over, owner_and_two};
 use super::node::Node;
-use super::promote::{promote, rejoining};
+use super::promote::{promote, rejoin, rejoining};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::privilege;
@@ -245,4 +245,38 @@ fn an_owner_that_cannot_write_down_that_it_was_replaced_serves_nobody() {
     }
     set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
     until_fenced(&a, &topic);
+}
+
+/// Two copies were promoted to one epoch, and the one that was killed since begins the next where its log is the other's: what
+/// that one had acknowledged since was told of by nothing but a rejoin.
+#[test]
+fn an_owner_that_is_fenced_says_what_the_next_one_does_not_have() {
+    let folder = Folder::new();
+    let ([mut a, mut b], topic) = pair(&folder);
+    let mut c = copy_of(&folder, &b, &topic);
+    b.disconnect();
+    a.kill();
+    let promoted = [promote(&b, &topic), promote(&c, &topic)];
+    assert_eq!(promoted[0].epoch, promoted[1].epoch);
+    let common = promoted[0].end;
+    let end = c.fill(&topic, 0, 1);
+    let own = c.wire().read_all(&topic, 0, common);
+    b.kill();
+    b.up();
+    b.connect();
+    until_fenced(&c, &topic);
+    assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+
+    let rejoined = rejoin(&c, &topic, &b);
+    assert_eq!(rejoined.common, common);
+    assert_eq!(rejoined.records, end.since(common));
+    let set_aside = c.quarantine();
+    let mut set_aside = set_aside.values();
+    let is_whole = |file: &Vec<u8>| file.windows(own.len()).any(|some| some == own);
+    assert!(set_aside.any(is_whole), "not what it had alone");
+    let log = c.log_at_stop();
+    let mut lines = log.lines();
+    let said = [format!("common={common}"), format!("end={end}")];
+    let is_said = |line: &str| line.contains("fenced") && said.iter().all(|it| line.contains(it));
+    assert!(lines.any(is_said), "{log}");
 }

@@ -1,5 +1,7 @@
 //! `corelog topic describe`.
 
+use std::collections::BTreeSet;
+
 use corelog_client::Client;
 use corelog_protocol::message::describe_topic::{Answer, Damage, Partition, State};
 use corelog_protocol::message::replica_status::{Role, State as Copying};
@@ -20,8 +22,8 @@ use crate::{cli, session};
         log start <= high watermark <= durable <= log end: what can be read lies between the \
         first two, what a power cut leaves lies below the third. SCRUBBED says when all sealed \
         segments were last read and checked, SNAPSHOT which one is the last, and where it ends; \
-        below stands how far behind its source a replica is, who follows, and what is damaged and \
-        not served. What a partition holds that is not open is not known. \
+        below stands how far behind its source a replica is, who follows, who has yet to hear of a \
+        promotion, and what is damaged and not served. What a partition holds that is not open is not known. \
         Ends with 3 if anything is damaged.",
     after_long_help = "EXAMPLES\n  \
         corelog topic describe events\n  \
@@ -55,12 +57,22 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
                     "follower: {address} follows {count} partitions of {name}, {said}"
                 ))?;
             }
+            let outranked = replicas.partitions.iter().flat_map(|one| &one.outranked);
+            for address in outranked.collect::<BTreeSet<_>>() {
+                let count = followers::untold_at(&replicas.partitions, address).len();
+                let name = &args.name;
+                out.line(&format!(
+                    "untold: {address} has yet to hear that {count} partitions of {name}, which were copied from there, \
+                     have another owner"
+                ))?;
+            }
         }
         Format::Json => {
             let told = topic.partitions.iter().map(|one| {
                 let replica = replicas.partitions.iter().find(|it| it.id == one.id);
                 let mut told = partition(one);
                 told["followers"] = json!(replica.map(|it| followers::in_json(&it.followers)));
+                told["outranked"] = json!(replica.map(|it| &it.outranked));
                 told
             });
             out.json(&json!({

@@ -1,9 +1,9 @@
-//! Who follows a topic's partitions, as a server knows them.
+//! Who follows a topic's partitions, as a server knows them, and whom it has yet to tell that it was promoted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use corelog_protocol::message::replica_status::{Follower, Partition};
-use corelog_record::Offset;
+use corelog_record::{Offset, PartitionId};
 use serde_json::{Value, json};
 
 use crate::quantity::Span;
@@ -47,6 +47,20 @@ pub(super) fn by_address(partitions: &[Partition]) -> BTreeMap<&str, Known> {
     all
 }
 
+/// Partitions that were copied from an address before a copy of them was promoted, which has yet to be heard there.
+pub(super) fn untold_at(partitions: &[Partition], address: &str) -> Vec<PartitionId> {
+    let is_untold = |one: &&Partition| one.outranked.iter().any(|it| it == address);
+    let untold = partitions.iter().filter(is_untold);
+    untold.map(|one| one.id).collect()
+}
+
+/// If a partition is followed from an address.
+pub(super) fn is_followed(partitions: &[Partition], id: PartitionId, address: &str) -> bool {
+    let mut meant = partitions.iter().filter(|one| one.id == id);
+    let is_there = |follower: &Follower| follower.address.as_deref() == Some(address);
+    meant.any(|one| one.followers.iter().any(is_there))
+}
+
 impl Known {
     /// What is known of it, as a part of a sentence.
     pub(super) fn said(&self) -> String {
@@ -80,7 +94,7 @@ pub(super) fn in_json(followers: &[Follower]) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::{CopyId, PartitionId};
+    use corelog_record::CopyId;
 
     use super::*;
 

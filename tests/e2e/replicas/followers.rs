@@ -1,8 +1,11 @@
 //! `corelog topic forget-follower`, and followers in `corelog topic describe`.
 
+use serde_json::json;
+
+use crate::support::corelog::Corelog;
 use crate::support::deadline;
 
-use super::{Pair, produce};
+use super::{Pair, described, produce};
 
 #[test]
 fn a_follower_is_listed_and_forgotten_with_consent() {
@@ -19,7 +22,7 @@ fn a_follower_is_listed_and_forgotten_with_consent() {
         let described = here.run(["topic", "describe", "t"]).text();
         described.contains(&format!("{listed}level, heard "))
     });
-    let described = super::described(&here);
+    let described = described(&here);
     let told = &described["partitions"][0]["followers"][0];
     assert_eq!(told["address"], follower.as_str());
     assert_eq!(told["end"], 2);
@@ -51,8 +54,59 @@ fn a_follower_is_listed_and_forgotten_with_consent() {
     );
     let args = [follower.as_str(), "--yes", "--output", "json"];
     let forgotten = forget(&args).json();
-    assert_eq!(forgotten["partitions"], serde_json::json!([0]));
+    assert_eq!(forgotten["partitions"], json!([0]));
     let described = here.run(["topic", "describe", "t"]).text();
     assert!(!described.contains("follower:"), "{described}");
     forget(&args).failed(1);
+}
+
+/// It stood in no list, and a dry run said that nobody is remembered there: what forgetting it means was told to nobody.
+#[test]
+fn whom_a_promoted_copy_has_yet_to_tell_is_listed_and_forgotten_with_consent() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run(["topic", "create", "t", "--partitions", "2"])
+        .done();
+    pair.clone(&["--follow"]);
+    pair.level();
+    let Pair {
+        source,
+        other,
+        folders: _folders,
+    } = pair;
+    let (gone, there) = (source.address(), Corelog::to(&other));
+    source.kill();
+    there.run(["promote", "t", "--accept-loss"]).done();
+    let listed = there.run(["topic", "describe", "t"]).text();
+    let untold = format!("untold: {gone} has yet to hear that 2 partitions of t");
+    assert!(listed.contains(&untold), "{listed}");
+    let told = &described(&there)["partitions"][1]["outranked"];
+    assert_eq!(*told, json!([gone]));
+
+    let forget = |more: &[&str]| {
+        let name = ["topic", "forget-follower", "t", &gone];
+        there.run([&name[..], more].concat())
+    };
+    let planned = forget(&["--dry-run", "--output", "json"]).json();
+    let would = planned["would_remove"].as_str().expect("a sentence");
+    assert!(would.contains("that 2 partitions of t"), "{would}");
+    let means = format!(
+        "{} does not tell it that it owns them no more",
+        other.address()
+    );
+    assert!(would.contains(&means), "{would}");
+    assert!(!would.contains("follower"), "{would}");
+    let said = forget(&[]).failed(6);
+    assert!(said.contains("--yes") && said.contains(&means), "{said}");
+
+    let text = forget(&["--partition", "1", "--yes"]).text();
+    assert!(text.contains("that 1 partitions of t"), "{text}");
+    assert!(text.contains(&means), "{text}");
+    assert!(!text.contains("follower"), "{text}");
+    let forgotten = forget(&["--yes", "--output", "json"]).json();
+    assert_eq!(forgotten["partitions"], json!([0]));
+    assert_eq!(forgotten["untold"], json!([0]));
+    let listed = there.run(["topic", "describe", "t"]).text();
+    assert!(!listed.contains("untold:"), "{listed}");
+    forget(&["--yes"]).failed(1);
 }

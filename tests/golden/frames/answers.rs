@@ -21,9 +21,18 @@ use super::{requests, stored_batch, topic_id};
 mod kept;
 mod replicas;
 
-/// Something to do with the value of every kind's example.
+/// Something to do with the value of every example.
 trait Visit {
+    /// With that of a kind's.
     fn visit<R: Call>(&mut self, answer: &R::Answer, body: &[u8])
+    where
+        R::Answer: PartialEq + Debug,
+    {
+        self.visit_named::<R>(format!("{} answer", R::KIND), answer, body);
+    }
+
+    /// With that of one of several that a kind has.
+    fn visit_named<R: Call>(&mut self, name: String, answer: &R::Answer, body: &[u8])
     where
         R::Answer: PartialEq + Debug;
 }
@@ -32,7 +41,7 @@ trait Visit {
 pub(super) fn encoded() -> BTreeMap<String, Vec<u8>> {
     struct Encode(BTreeMap<String, Vec<u8>>);
     impl Visit for Encode {
-        fn visit<R: Call>(&mut self, answer: &R::Answer, body: &[u8])
+        fn visit_named<R: Call>(&mut self, name: String, answer: &R::Answer, body: &[u8])
         where
             R::Answer: PartialEq + Debug,
         {
@@ -40,7 +49,7 @@ pub(super) fn encoded() -> BTreeMap<String, Vec<u8>> {
             let mut out = Vec::new();
             answer::encode_ok::<R>(correlation, answer, body.len(), &mut out).unwrap();
             out.extend_from_slice(body);
-            self.0.insert(format!("{} answer", R::KIND), out);
+            self.0.insert(name, out);
         }
     }
     let mut encode = Encode(BTreeMap::new());
@@ -56,11 +65,11 @@ pub(super) fn check(name: &str, frame: &Frame<'_>) {
         is_met: bool,
     }
     impl Visit for Check<'_> {
-        fn visit<R: Call>(&mut self, answer: &R::Answer, body: &[u8])
+        fn visit_named<R: Call>(&mut self, name: String, answer: &R::Answer, body: &[u8])
         where
             R::Answer: PartialEq + Debug,
         {
-            if self.name == format!("{} answer", R::KIND) {
+            if self.name == name {
                 let found = answer::decode::<R>(self.frame).unwrap().unwrap();
                 assert_eq!(&found, answer, "{}", self.name);
                 assert_eq!(self.frame.body, body, "{}", self.name);

@@ -174,8 +174,8 @@ impl Admin {
     }
 
     /// Has the node asked forget a follower that is gone for good, which it remembers at `address`:
-    /// retention waits for it no longer. One that still lives is remembered again. With `id` only if
-    /// the topic is still that one.
+    /// retention waits for it no longer. One that still lives is remembered again. One that the node followed before it was
+    /// promoted is told of that no more. With `id` only if the topic is still that one.
     ///
     /// # Errors
     /// [`Error::Refused`] (`UnknownFollower`, `UnknownPartition`, …), or why no server answered.

@@ -8,6 +8,7 @@ use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::{replica_status, segments};
 use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica, Role};
+use corelog_storage::log::lineage::Common;
 
 use super::GONE_TIMEOUT;
 use super::address::is_address;
@@ -29,6 +30,14 @@ const BELOW_MAX: usize = 1 + 2 * FOLLOWERS_MAX;
 pub(super) struct Rival {
     pub(super) address: String,
     pub(super) line: Rc<Line>,
+}
+
+/// By what another node took a partition over from this one.
+pub(super) struct Claim {
+    /// Its epoch, which this log has not.
+    pub(super) began: Epoch,
+    /// Up to here it has what is here, by the epochs of both; none if they tell nothing of that any more.
+    pub(super) common: Option<Offset>,
 }
 
 /// What a node knows of who owns a partition.
@@ -69,7 +78,7 @@ impl Core {
         self.owner_above(topic, key, address).await
     }
 
-    /// The epoch, which this log has not, by which another node took a partition over from this one.
+    /// By what another node took a partition over from this one.
     ///
     /// # Errors
     /// `Diverged` if nothing shows that it did.
@@ -79,7 +88,7 @@ impl Core {
         key: PartitionKey,
         rival: &Rival,
         claimant: &Peer,
-    ) -> Result<Epoch, Failure> {
+    ) -> Result<Claim, Failure> {
         let (line, owner) = (&rival.line, &rival.address);
         let there = segments_of(line, topic, key, Offset::MAX).await?;
         let newest = self.epoch(key)?;
@@ -110,7 +119,11 @@ impl Core {
             );
             return Err(both_own(owner));
         }
-        Ok(began.clone())
+        let common = self.common_with(key, &there)?;
+        Ok(Claim {
+            began: began.clone(),
+            common: common.epoch.map(|_| common.offset),
+        })
     }
 
     /// Checks that the node at the address of one that followed is that one: this node may be reached there itself, where it
@@ -121,18 +134,13 @@ impl Core {
     /// gone. `SourceUnavailable` if it is any other, or does not answer.
     async fn check_is(self: &Rc<Self>, key: PartitionKey, peer: &Peer) -> Result<(), Failure> {
         let line = self.line_to(&peer.address).await?;
-        let found = line.node();
-        if found == peer.node {
-            return Ok(());
-        }
         let known = self.replica(key)?.followers;
-        let code = match known.iter().any(|known| known.node == found) {
-            true => ErrorCode::UnknownPartition,
-            false => ErrorCode::SourceUnavailable,
-        };
-        let (address, node) = (&peer.address, peer.node);
-        let message = format!("at {address} is node {found}, not {node}, which followed");
-        Err(failure(code, message))
+        line.check_is(peer.node).map_err(|mut why| {
+            if known.iter().any(|known| known.node == line.node()) {
+                why.code = ErrorCode::UnknownPartition.number();
+            }
+            why
+        })
     }
 
     /// Which other node owns a partition, as far as the one at `address` knows: that one, one that it was given to
@@ -212,7 +220,11 @@ impl Core {
             let Some(address) = address.filter(|_| asked.insert(follower.node)) else {
                 continue;
             };
-            let asking = self.told_at(topic, key, &address, follower.node);
+            let Some(node) = follower.node else {
+                is_all = false;
+                continue;
+            };
+            let asking = self.told_at(topic, key, &address, node);
             let told = match asked.len() <= BELOW_MAX {
                 true => self.answered(&address, asking).await,
                 false => None,
@@ -241,12 +253,9 @@ impl Core {
         topic: &TopicName,
         key: PartitionKey,
         address: &str,
-        node: Option<NodeId>,
+        node: NodeId,
     ) -> Result<Told, Failure> {
-        if Some(self.line_to(address).await?.node()) != node {
-            let message = format!("another node is at {address} by now");
-            return Err(failure(ErrorCode::SourceUnavailable, message));
-        }
+        self.line_to(address).await?.check_is(node)?;
         self.owner_above(topic, key, address.to_owned()).await
     }
 
@@ -287,14 +296,22 @@ impl Core {
             return Ok(false);
         }
         if start < place.log_start.max(there.log_start) || place.log_end < start {
-            let theirs = (there.epochs.as_slice(), there.high_watermark);
-            let common = shared((&self.epochs(key)?, place.log_end), theirs);
+            let common = self.common_with(key, there)?;
             return Ok(there.copy == copy || common.epoch.is_some());
         }
         self.durable(key, start).await?;
         let here = self.chain_at(key, start).await?;
         let there = chain_of(line, topic, key, start).await?;
         Ok((here.offset, here.chain) == (there.offset, there.chain))
+    }
+
+    /// What this log and another node's have in common, by their epochs.
+    fn common_with(&self, key: PartitionKey, there: &segments::Answer) -> Result<Common, Failure> {
+        let theirs = (there.epochs.as_slice(), there.high_watermark);
+        Ok(shared(
+            (&self.epochs(key)?, self.place(key)?.log_end),
+            theirs,
+        ))
     }
 
     /// What comes of asking the node at an address; nothing if it does not answer in time, or did not a moment ago.

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{fetch, replica_status};
-use corelog_record::{CopyId, LeaderEpoch, TopicName};
+use corelog_record::{CopyId, Offset, TopicName};
 use corelog_storage::format::edit;
 use corelog_storage::format::replica::{Peer, Replica, Role};
 use futures_lite::FutureExt;
 
-use super::claim::Rival;
+use super::claim::{Claim, Rival};
 use super::ownership::{has_none, owned_at};
 use super::target::{Target, copy_at};
 use crate::catalog::{Routes, Topic};
@@ -29,11 +29,12 @@ const SILENT_AFTER: Duration = Duration::from_secs(20);
 /// Partitions of one node's that are asked for at the same time: half of what shares a connection.
 const ASKED_AT_ONCE: usize = 16;
 
-/// A copy that may own a partition; none, one that this node followed before it was promoted.
-pub(super) type Claimant = (TopicName, PartitionKey, Option<CopyId>);
+/// A copy that may own a partition.
+pub(super) type Claimant = (TopicName, PartitionKey, CopyId);
 
-/// A node's address, and if it is told who owns partitions, not asked: who is above it may be waited for then.
-type Job = (String, bool);
+/// A node's address, and if it is told who owns partitions, as one that was followed before a promotion, not asked: who is above
+/// it may be waited for then.
+pub(super) type Job = (String, bool);
 
 impl Core {
     /// A follower that has an epoch which this log has not may own the partition now: it is asked at
@@ -105,7 +106,7 @@ impl Core {
                 }
                 let (core, under_way) = (Rc::clone(&self), Rc::clone(&under_way));
                 rt::spawn_background(async move {
-                    core.ask_at(&job.0, claims).or(core.stopping()).await;
+                    core.ask_at(&job, claims).or(core.stopping()).await;
                     under_way.borrow_mut().remove(&job);
                 })
                 .detach();
@@ -158,13 +159,13 @@ impl Core {
             let followers = replica.followers.iter();
             for peer in followers.filter(|peer| self.is_due(key, peer.copy)) {
                 let claims = due.entry((peer.address.clone(), false)).or_default();
-                claims.push((topic.name.clone(), key, Some(peer.copy)));
+                claims.push((topic.name.clone(), key, peer.copy));
             }
         }
         for (topic, key, replica) in self.replicated(&routes) {
             for address in &replica.outranked {
                 let claims = due.entry((address.clone(), true)).or_default();
-                claims.push((topic.name.clone(), key, None));
+                claims.push((topic.name.clone(), key, copy_at(address)));
             }
         }
         due
@@ -209,15 +210,15 @@ impl Core {
         !self.followers.is_heard(key, copy, SILENT_AFTER)
     }
 
-    /// Asks the node at `address` for partitions that it may own, as long as it answers.
-    pub(super) async fn ask_at(self: &Rc<Self>, address: &str, claims: Vec<Claimant>) {
-        let Ok(line) = self.line_to(address).await else {
+    /// Asks a node for partitions that it may own, or tells it, as long as it answers.
+    pub(super) async fn ask_at(self: &Rc<Self>, job: &Job, claims: Vec<Claimant>) {
+        let Ok(line) = self.line_to(&job.0).await else {
             return;
         };
         for some in claims.chunks(ASKED_AT_ONCE) {
             let asked = some.iter().cloned().map(|claim| {
-                let (core, address) = (Rc::clone(self), address.to_owned());
-                rt::spawn_background(async move { core.ask_claim(&address, claim).await })
+                let (core, job) = (Rc::clone(self), job.clone());
+                rt::spawn_background(async move { core.ask_claim(&job, claim).await })
             });
             for asked in asked.collect::<Vec<_>>() {
                 asked.await;
@@ -230,10 +231,11 @@ impl Core {
     }
 
     /// Asks a copy who owns a partition, unless that is known by now, or tells who may have owned it.
-    async fn ask_claim(self: &Rc<Self>, address: &str, (topic, key, copy): Claimant) {
-        let Some(copy) = copy else {
-            return self.tell_outranked_at(address, topic, key).await;
-        };
+    async fn ask_claim(self: &Rc<Self>, (address, is_told): &Job, claimant: Claimant) {
+        if *is_told {
+            return self.tell_outranked_at(address, claimant).await;
+        }
+        let (topic, key, copy) = claimant;
         let peer = self.remembered(key, copy);
         if let Some((_, peer)) = peer.filter(|_| self.is_due(key, copy)) {
             self.tell_claim(topic, key, peer).await;
@@ -314,14 +316,14 @@ impl Core {
         if self.is_given_to(&self.replica(key)?, &rival).await {
             return Ok(());
         }
-        let began = self.claim_of(&topic, key, &rival, claimant).await?;
+        let claim = self.claim_of(&topic, key, &rival, claimant).await?;
         // Until it says itself that it does not own it, or all that comes of that is written down.
         self.followers.unasked.hold(key, claimant.copy);
         let owner = Target {
             node: rival.node(),
             address: rival.address,
         };
-        self.give_up(topic, key, (owner, began.epoch)).await
+        self.give_up(topic, key, (owner, claim)).await
     }
 
     /// Takes no more appends to a partition that another node owns.
@@ -329,7 +331,7 @@ impl Core {
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
-        (to, epoch): (Target, LeaderEpoch),
+        (to, Claim { began, common }): (Target, Claim),
     ) -> Result<(), Failure> {
         let (hand, owner) = (self.take_hand(key), to.address.clone());
         if hand.is_err() && self.replica(key)?.role == Role::HandingOver {
@@ -339,18 +341,24 @@ impl Core {
         }
         let _hand = hand?;
         let before = self.replica(key)?;
-        if !before.role.owns() || Some(epoch) <= self.epoch(key)? {
+        if !before.role.owns() || Some(began.epoch) <= self.epoch(key)? {
             return Ok(());
         }
         // Should this node ever own it again, its epoch is above that one.
-        self.hear_epoch(key, epoch);
-        let (partition, epoch) = (key.partition.get(), epoch.get());
+        self.hear_epoch(key, began.epoch);
+        let (partition, epoch) = (key.partition.get(), began.epoch.get());
         let written = self.write_role(topic.clone(), key, before, Role::Fenced, Some(to));
         let written = written.await;
         match &written {
-            Ok(()) => tracing::error!(
-                %topic, partition, epoch, owner, "fenced: another node owns it; rejoin it"
-            ),
+            Ok(()) => {
+                // What was on its way to the disk is acknowledged yet.
+                let end = self.place(key).ok().map(|place| place.log_end.get());
+                let common = common.map(Offset::get);
+                tracing::error!(
+                    %topic, partition, epoch, owner, common, end,
+                    "fenced: another node owns it, which has nothing of what is here from `common` to `end`; rejoin it"
+                );
+            }
             Err(error) => {
                 let error = &error.message;
                 tracing::error!(

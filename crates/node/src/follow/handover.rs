@@ -14,6 +14,7 @@ use corelog_record::{LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
+use super::claim::Claim;
 use super::hands::Hand;
 use super::ownership::{check_same, follower_of, owned_at};
 use super::target::{Target, target_of};
@@ -127,7 +128,7 @@ impl Core {
         };
         let known = before.followers.iter().find(|peer| peer.node == to.node);
         let claimant = known.cloned().unwrap_or_else(|| to.as_peer());
-        let began = self.claim_of(topic, key, &rival, &claimant).await?;
+        let Claim { began, common } = self.claim_of(topic, key, &rival, &claimant).await?;
         let end = self.place(key)?.log_end;
         // Should this node ever own it again, its epoch is above that one.
         self.hear_epoch(key, began.epoch);
@@ -145,7 +146,8 @@ impl Core {
             .await?;
         tracing::error!(
             %topic, partition = key.partition.get(), epoch = began.epoch.get(), owner,
-            "fenced: whom it was given to owns it, and may not have all that is here; rejoin it"
+            common = common.map(Offset::get), end = end.get(),
+            "fenced: whom it was given to owns it, and may have nothing of what is here from `common` to `end`; rejoin it"
         );
         Err(owned_at(topic, key, Some(owner)))
     }

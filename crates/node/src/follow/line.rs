@@ -142,6 +142,19 @@ impl Line {
         self.node
     }
 
+    /// Checks that it leads to the node that is meant by its address.
+    ///
+    /// # Errors
+    /// `SourceUnavailable` if another one is there by now.
+    pub(super) fn check_is(&self, meant: NodeId) -> Result<(), Failure> {
+        let (address, found) = (self.address(), self.node);
+        if found == meant {
+            return Ok(());
+        }
+        let message = format!("at {address} is node {found} by now, not {meant}");
+        Err(failure(ErrorCode::SourceUnavailable, message))
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         let Shared {
             last_words, ended, ..

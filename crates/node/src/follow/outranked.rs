@@ -12,6 +12,7 @@ use corelog_storage::format::replica::Peer;
 use super::GONE_TIMEOUT;
 use super::address::is_address;
 use super::claim::{HOPS_MAX, Rival, both_own};
+use super::fence::Claimant;
 use super::line::Line;
 use super::ownership::{partition_at, segments_of};
 use super::target::copy_at;
@@ -41,8 +42,9 @@ impl Core {
             if self.shared.silent.found(&address, rt::now()).is_some() {
                 continue;
             }
-            let (core, claim) = (Rc::clone(self), (topic.clone(), key, None));
-            rt::spawn_background(async move { core.ask_at(&address, vec![claim]).await }).detach();
+            let (core, claim) = (Rc::clone(self), (topic.clone(), key, copy_at(&address)));
+            let job = (address, true);
+            rt::spawn_background(async move { core.ask_at(&job, vec![claim]).await }).detach();
         }
     }
 
@@ -50,8 +52,7 @@ impl Core {
     pub(super) async fn tell_outranked_at(
         self: &Rc<Self>,
         address: &str,
-        topic: TopicName,
-        key: PartitionKey,
+        (topic, key, copy): Claimant,
     ) {
         let Ok(replica) = self.replica(key) else {
             return;
@@ -59,7 +60,6 @@ impl Core {
         if !replica.outranked.iter().any(|one| one == address) {
             return;
         }
-        let copy = copy_at(address);
         let told = match self.have_hear(&topic, key, address.to_owned()).await {
             Ok(Above::Nobody) => self.forget_outranked(&topic, key, address).await,
             Ok(Above::Rival(rival)) if !replica.role.owns() => {
@@ -175,12 +175,10 @@ impl Core {
         (address, meant): (&str, Option<NodeId>),
     ) -> Result<Option<Status>, Failure> {
         let line = self.line_to(address).await?;
-        let found = line.node();
-        if meant.is_some_and(|meant| meant != found) {
-            let message = format!("at {address} is node {found} by now, which is not meant");
-            return Err(failure(ErrorCode::SourceUnavailable, message));
+        if let Some(meant) = meant {
+            line.check_is(meant)?;
         }
-        if found == self.shared.node {
+        if line.node() == self.shared.node {
             return Ok(None);
         }
         let there = partition_at(&line, topic, key).await?;

@@ -119,6 +119,7 @@ impl Core {
             source,
             target: replica.and_then(|replica| replica.target),
             followers: self.told_followers(key, replica),
+            outranked: replica.map_or_else(Vec::new, |replica| replica.outranked.clone()),
             repairs: self.repairs.count(key),
             ..Partition::owned(partition, end.unwrap_or_default())
         };

@@ -109,14 +109,8 @@ impl Core {
     /// `SourceUnavailable` also if another node is there by now.
     pub(super) async fn line_to_target(&self, to: &Target) -> Result<Rc<Line>, Failure> {
         let line = self.line_to(&to.address).await?;
-        let found = line.node();
-        if found == to.node {
-            return Ok(line);
-        }
-        let Target { node, address } = to;
-        let message =
-            format!("at {address} is node {found} by now, not {node}, to which it is given");
-        Err(failure(ErrorCode::SourceUnavailable, message))
+        line.check_is(to.node)?;
+        Ok(line)
     }
 
     /// Waits until the node at `to` has nearly all of the partition's log: what is missing then comes while

@@ -22,7 +22,7 @@ pub struct Request {
 /// It is forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The partitions that it was remembered of, by number; default empty.
+    /// The partitions that it was remembered of, or had yet to be told of, by number; default empty.
     #[serde(default)]
     pub partitions: Vec<PartitionId>,
 }

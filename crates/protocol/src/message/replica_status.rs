@@ -106,6 +106,14 @@ pub struct Partition {
         deserialize_with = "bounded::list::<{ bounded::NODES }, _, _>"
     )]
     pub followers: Vec<Follower>,
+    /// Where it was copied from before it was promoted, of those who have yet to hear that another node owns it; default
+    /// empty.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::list::<{ bounded::NODES }, _, _>"
+    )]
+    pub outranked: Vec<String>,
     /// Segments that were replaced by a peer's since the server was started; default 0.
     #[serde(default)]
     pub repairs: u64,
@@ -136,6 +144,7 @@ impl Partition {
             receiving: Vec::new(),
             dropped: Vec::new(),
             followers: Vec::new(),
+            outranked: Vec::new(),
             repairs: 0,
         }
     }

@@ -23,7 +23,7 @@ const SEED: u64 = 0xc02e_1096;
 #[test]
 fn a_million_damaged_frames_give_a_message_or_a_typed_error() {
     let examples = examples();
-    assert_eq!(examples.len(), 2 * Kind::ALL.len() + 3);
+    assert_eq!(examples.len(), 2 * Kind::ALL.len() + 4);
     let mut random = fastrand::Rng::with_seed(SEED);
     let mut seen = Seen::default();
     let mut bytes = Vec::new();

@@ -5,7 +5,7 @@ use corelog_protocol::message::{
     chain_at, clone_topic, forget_follower, handover, promote, rejoin, repair_topic,
     replica_status, take_over,
 };
-use corelog_record::{Chain, CopyId, Lineage, Ordinal, PartitionId};
+use corelog_record::{Chain, CopyId, Lineage, NodeId, Ordinal, PartitionId};
 
 use super::super::topic_id;
 use super::{Visit, epoch, node, offset};
@@ -34,6 +34,12 @@ fn copying(visit: &mut impl Visit) {
         partitions: vec![replica()],
     };
     visit.visit::<replica_status::Request>(&answer, &[]);
+    let answer = replica_status::Answer {
+        id: topic_id(),
+        partitions: vec![handed_over(), copy_of_a_copy()],
+    };
+    let name = "Rare ReplicaStatus answer".to_owned();
+    visit.visit_named::<replica_status::Request>(name, &answer, &[]);
     let repaired = repair_topic::Partition {
         id: PartitionId::new(0),
         segments: vec![repair_topic::Replaced {
@@ -86,7 +92,42 @@ fn replica() -> replica_status::Partition {
             heard_ms: 7,
             is_silent: false,
         }],
+        outranked: Vec::new(),
         repairs: 1,
+    }
+}
+
+fn handed_over() -> replica_status::Partition {
+    let next = NodeId::from_bytes([0x22; 16]);
+    replica_status::Partition {
+        role: replica_status::Role::HandingOver,
+        source: Some("10.0.0.2:7400".to_owned()),
+        target: Some(next),
+        followers: vec![replica_status::Follower {
+            node: Some(next),
+            address: Some("10.0.0.2:7400".to_owned()),
+            copy: CopyId::from_bytes([0xcc; 16]),
+            end: offset(0),
+            heard_ms: 7,
+            is_silent: true,
+        }],
+        outranked: vec!["10.0.0.1:7400".to_owned()],
+        ..replica_status::Partition::owned(PartitionId::new(0), offset(42))
+    }
+}
+
+fn copy_of_a_copy() -> replica_status::Partition {
+    replica_status::Partition {
+        role: replica_status::Role::Follower,
+        state: replica_status::State::Following,
+        source: Some("10.0.0.3:7400".to_owned()),
+        source_end: Some(offset(42)),
+        source_heard_ms: Some(5),
+        owner_heard_ms: Some(9),
+        lag_records: Some(0),
+        lag_bytes: Some(0),
+        lag_ms: Some(0),
+        ..replica_status::Partition::owned(PartitionId::new(1), offset(42))
     }
 }
 

@@ -246,10 +246,10 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
         any::<[Option<u64>; 5]>(),
         (any::<[u64; 3]>(), any::<[u32; 2]>()),
         (vec(receiving(), 0..3), vec(dropped(), 0..2)),
-        vec(follower(), 0..3),
+        (vec(follower(), 0..3), vec(address(), 0..3)),
     )
         .prop_map(
-            |(what, (error, end, source_end), lags, (counts, segments), lists, followers)| {
+            |(what, (error, end, source_end), lags, (counts, segments), lists, nodes)| {
                 let (id, role, state, source, target) = what;
                 let [
                     source_heard_ms,
@@ -261,6 +261,7 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
                 let [bytes_done, bytes_total, repairs] = counts;
                 let [segments_done, segments_total] = segments;
                 let (receiving, dropped) = lists;
+                let (followers, outranked) = nodes;
                 replica_status::Partition {
                     id,
                     role,
@@ -282,6 +283,7 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
                     receiving,
                     dropped,
                     followers,
+                    outranked,
                     repairs,
                 }
             },
