@@ -17,6 +17,7 @@ use super::job::Job;
 use super::sources::Tries;
 use super::{Fault, ReceiveError, Wanted};
 use crate::rt;
+use crate::transfer::budget::Budget;
 use crate::transfer::peer::{Peer, PeerError};
 
 /// A worker, and the source that it is connected to.
@@ -206,7 +207,7 @@ impl<'a> Worker<'a> {
             partition: order.partition,
             history: order.history,
             parts: vec![part],
-            piece_bytes_max: limits::COPY_PIECE_BYTES_MAX,
+            piece_bytes_max: piece_bytes_max(&job.budget),
         })?;
         while intake.position() < intake.bytes() {
             let piece = line.peer.piece()?;
@@ -290,6 +291,12 @@ fn take_in(
         deadline += rt::now().saturating_duration_since(came);
     }
     Ok(())
+}
+
+/// What a piece has at most: at a rate that is kept here the source would wait too long for a long one to be taken.
+fn piece_bytes_max(budget: &Budget) -> u32 {
+    let bytes_max = limits::COPY_PIECE_BYTES_MAX;
+    u32::try_from(budget.piece(bytes_max.into())).unwrap_or(bytes_max)
 }
 
 /// Whether a source's segment holds the same.

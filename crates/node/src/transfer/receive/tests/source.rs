@@ -49,6 +49,8 @@ struct Shared {
     deeds: Mutex<VecDeque<Deed>>,
     /// The segments that were asked for, and from which position on.
     asked: Mutex<Vec<(u64, u64)>>,
+    /// Bytes of a piece at most, as each of these requests had it.
+    pieces: Mutex<Vec<u32>>,
 }
 
 impl Source {
@@ -66,6 +68,7 @@ impl Source {
             history,
             deeds: Mutex::new(deeds.iter().copied().collect()),
             asked: Mutex::default(),
+            pieces: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
@@ -79,6 +82,11 @@ impl Source {
 
     pub(super) fn asked(&self) -> Vec<(u64, u64)> {
         self.shared.asked.lock().unwrap().clone()
+    }
+
+    /// Bytes of a piece at most, as each request had it.
+    pub(super) fn pieces(&self) -> Vec<u32> {
+        self.shared.pieces.lock().unwrap().clone()
     }
 }
 
@@ -156,6 +164,7 @@ impl Shared {
         let part = &request.parts[0];
         let (base, mut position) = (part.segment.get(), part.position.get());
         self.asked.lock().unwrap().push((base, position));
+        self.pieces.lock().unwrap().push(request.piece_bytes_max);
         let deed = self.deeds.lock().unwrap().pop_front();
         let mut bytes = self.copied.bytes(part.segment);
         if let Some(Deed::Flip(at)) = deed {

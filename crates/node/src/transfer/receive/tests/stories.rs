@@ -164,6 +164,22 @@ fn a_source_is_not_blamed_for_the_rate_that_is_kept_here() {
     assert!(64 << 10 <= progress.done().bytes);
 }
 
+/// A piece of 4 MiB at 64 KiB/s was one that its source took not to be read, and cut.
+#[test]
+fn at_a_low_rate_short_pieces_are_asked_for() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[Deed::Say(0, ErrorCode::Gone); 2]);
+    let (_dir, dir) = directory();
+    for rate in [64 << 10, 0] {
+        let order = Order {
+            rate,
+            ..copied.order(1..2, &[&source], &dir)
+        };
+        receive(&order);
+    }
+    assert_eq!(source.pieces(), [64 << 10, 4 << 20]);
+}
+
 #[test]
 fn a_source_that_sends_a_wrong_byte_is_named_and_asked_no_more() {
     let copied = Copied::new();
