@@ -83,9 +83,7 @@ impl<'a> Worker<'a> {
         let mut tries = self.job.sources.tries();
         for _ in 0..ROUNDS_MAX {
             // Space for all of it is prepared before a byte of it comes.
-            if self.job.progress.stop.is_set() {
-                return Err(ReceiveError::Stopped);
-            }
+            self.job.check_goes_on()?;
             let mut intake = self.open(wanted, left.take())?;
             let mut givers = Givers::of(&intake);
             match self.fill(&mut intake, number, &mut tries, &mut givers) {
@@ -147,9 +145,7 @@ impl<'a> Worker<'a> {
         let segment = intake.base();
         while intake.position() < intake.bytes() {
             self.job.progress.note(number, intake.position());
-            if self.job.progress.stop.is_set() {
-                return Err(ReceiveError::Stopped.into());
-            }
+            self.job.check_goes_on()?;
             let connected = self.line.as_ref().map(|line| line.source);
             let after = connected.unwrap_or(self.first);
             let Some(source) = self.job.sources.pick(tries, after) else {
@@ -273,6 +269,7 @@ fn take_in(
     let mut deadline = peer.deadline(bytes.into());
     let mut left = bytes as usize;
     while 0 < left {
+        job.check_goes_on().map_err(Trouble::Here)?;
         let space = intake.space();
         let portion = usize::try_from(job.budget.portion()).unwrap_or(usize::MAX);
         let wanted = left.min(space.len()).min(portion);

@@ -2,6 +2,7 @@
 
 mod source;
 mod stories;
+mod turns;
 
 use std::time::Duration;
 
@@ -141,6 +142,7 @@ impl Copied {
             interval_bytes: 4_096,
             rate: 0,
             patience: Duration::from_secs(10),
+            turn: Duration::from_secs(10),
             is_alone: true,
         }
     }
@@ -165,4 +167,10 @@ impl Copied {
             assert!(&came == sent, "{name} came as it was sent");
         }
     }
+}
+
+fn directory() -> (tempfile::TempDir, StdDir) {
+    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let std = StdDir::new(dir.path());
+    (dir, std)
 }
