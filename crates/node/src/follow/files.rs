@@ -31,7 +31,7 @@ use crate::transfer::{Met, Order, Progress, ReceiveError, Received, Wanted};
 const ORDER_BYTES_MAX: u64 = 1 << 30;
 /// How long an order may take, unless it is one segment: others wait for its thread.
 const TURN: Duration = Duration::from_secs(10);
-/// How long a source may send nothing.
+/// How long a source may send nothing whose turn it is to send.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Following {

@@ -151,7 +151,7 @@ fn too_many() -> Failure {
     busy("too many peers are being sent segments", RETRY_MS)
 }
 
-/// How long a transfer waits for its turn.
-const PLACE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a transfer waits for its turn; who is sent it has to have as much patience.
+pub(super) const PLACE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long a client is asked to wait before it tries again, in milliseconds.
 const RETRY_MS: u32 = 1_000;

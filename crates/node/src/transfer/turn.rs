@@ -323,6 +323,7 @@ mod tests {
     use corelog_protocol::frame::{Decoder, Peek};
     use corelog_protocol::limits;
 
+    use super::super::send::PLACE_WAIT_MAX;
     use super::*;
 
     const PIECE: u64 = 4 << 20;
@@ -409,7 +410,7 @@ mod tests {
         drop(waiter);
         let lasts = SHORT_PIECE_BYTES / SHORT_BYTES_PER_SECOND;
         let lasts = TURN + SHORT_PATIENCE + Duration::from_secs(lasts);
-        assert!(24 / 8 * lasts < Duration::from_secs(30), "{lasts:?}");
+        assert!(24 / 8 * lasts < PLACE_WAIT_MAX, "{lasts:?}");
     }
 
     /// Eight peers that did not read, or hardly, kept all others waiting until those gave up.

@@ -67,7 +67,7 @@ pub(crate) struct Order {
     pub(crate) interval_bytes: u32,
     /// Bytes in a second at most; 0: as many as come.
     pub(crate) rate: u64,
-    /// How long a source may send nothing.
+    /// How long a source may send nothing, but for the time in which it may wait for its turn to send.
     pub(crate) patience: Duration,
     /// How long it has its thread before others come first.
     pub(crate) turn: Duration,

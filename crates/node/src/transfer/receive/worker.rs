@@ -285,7 +285,7 @@ fn take_in(
         job.progress.note(number, intake.position());
         left -= read;
         // What it waits for here, the rate and the disk, is no delay of the peer's.
-        deadline += rt::now().saturating_duration_since(came);
+        deadline.extend(rt::now().saturating_duration_since(came));
     }
     Ok(())
 }

@@ -24,6 +24,8 @@ pub(super) enum Deed {
     Cut(u64),
     /// Sends so many bytes, then nothing more.
     Stall(u64),
+    /// Sends nothing for so many milliseconds.
+    Wait(u64),
     /// Sends the first so many bytes one by one, with pauses.
     Trickle(u64),
     /// Sends the first so many bytes in pieces of one byte.
@@ -166,6 +168,9 @@ impl Shared {
         self.asked.lock().unwrap().push((base, position));
         self.pieces.lock().unwrap().push(request.piece_bytes_max);
         let deed = self.deeds.lock().unwrap().pop_front();
+        if let Some(Deed::Wait(millis)) = deed {
+            thread::park_timeout(Duration::from_millis(millis));
+        }
         let mut bytes = self.copied.bytes(part.segment);
         if let Some(Deed::Flip(at)) = deed {
             bytes[usize::try_from(at).unwrap()] ^= 4;

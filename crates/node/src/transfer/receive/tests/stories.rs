@@ -107,6 +107,21 @@ fn a_source_that_stalls_is_left_at_the_deadline_for_another() {
     assert!(other.asked()[0].1 > 0, "what the first one sent is kept");
 }
 
+/// A source that made others wait for their turn was left after ten seconds, and had them wait from the start again.
+#[test]
+fn a_source_may_wait_for_its_turn_before_a_piece() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[Deed::Wait(1_000)]);
+    let (_dir, dir) = directory();
+    let order = Order {
+        patience: Duration::from_millis(300),
+        ..copied.order(1..2, &[&source], &dir)
+    };
+    let (received, _) = receive(&order);
+    copied.assert_ready(&received, 1..2, &dir);
+    assert!(received.faults.is_empty(), "{received:?}");
+}
+
 /// Whoever sent a byte now and then never came to the deadline, and held a thread for days.
 #[test]
 fn a_source_that_trickles_is_left_at_the_deadline_for_another() {
