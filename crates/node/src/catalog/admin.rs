@@ -8,7 +8,6 @@ use std::sync::Arc;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{alter_topic, create_topic, delete_topic};
 use corelog_record::{CoreId, Timestamp, TopicId, TopicName};
-use corelog_storage::disk;
 use corelog_storage::format::replica::Replica;
 
 use super::files::{self, CatalogError};
@@ -22,7 +21,7 @@ use super::routes::unreadable;
 use super::spare;
 use super::topic::Topic;
 use crate::core::{Core, Disk, with_causes};
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, disk_code, failure, failure_with};
 use crate::router;
 use crate::rt::{self, Notify, Permit, Semaphore};
 
@@ -381,11 +380,9 @@ pub(super) fn random() -> Result<[u8; 16], std::io::Error> {
 pub(super) fn failed(error: &CatalogError) -> Failure {
     let message = with_causes(error);
     tracing::error!(error = %message, "the catalog could not be written");
-    let is_full = matches!(error, CatalogError::Io { source, .. } if disk::is_full(source));
-    let code = if is_full {
-        ErrorCode::StorageFull
-    } else {
-        ErrorCode::Internal
+    let code = match error {
+        CatalogError::Io { source, .. } => disk_code(source),
+        _ => ErrorCode::Internal,
     };
     failure(code, message)
 }
@@ -402,21 +399,30 @@ fn not_durable(error: &CatalogError) -> Failure {
 mod tests {
     use std::io;
 
+    use nix::errno::Errno;
+
     use super::*;
+
+    fn code_of(source: impl Into<io::Error>) -> u16 {
+        let error = CatalogError::Io {
+            action: "write",
+            dir: "topics".to_owned(),
+            source: source.into(),
+        };
+        failed(&error).code
+    }
 
     #[test]
     fn a_full_quota_is_a_full_disk() {
         use io::ErrorKind::{Other, QuotaExceeded, StorageFull};
-        let code_of = |kind: io::ErrorKind| {
-            let error = CatalogError::Io {
-                action: "write",
-                dir: "topics".to_owned(),
-                source: kind.into(),
-            };
-            failed(&error).code
-        };
         assert_eq!(code_of(StorageFull), ErrorCode::StorageFull.number());
         assert_eq!(code_of(QuotaExceeded), ErrorCode::StorageFull.number());
         assert_eq!(code_of(Other), ErrorCode::Internal.number());
+    }
+
+    /// Whoever created a topic was told that the outcome is unknown, though nothing had been created.
+    #[test]
+    fn without_a_descriptor_a_topic_can_be_asked_for_again() {
+        assert_eq!(code_of(Errno::EMFILE), ErrorCode::Busy.number());
     }
 }
