@@ -51,8 +51,6 @@ pub(crate) struct Admin {
     /// One at a time that needs, or changes, which topics and snapshots there are: it comes before the turn. Who owns a partition
     /// changes meanwhile: that does not wait for a snapshot of thousands.
     pub(super) shape: Semaphore,
-    /// One removal of what was deleted at a time: each takes one of the threads for directories until it is done.
-    pub(super) removing: Semaphore,
     /// One look at all snapshots at a time.
     pub(super) listing: Semaphore,
     pub(super) restores: Restores,
@@ -74,12 +72,13 @@ impl Admin {
         let spare_used = Notify::new();
         rt::spawn_background(spare::keep(core.root.clone(), spare_used.clone())).detach();
         let ledger = Ledger::new(core.root.clone(), spare_used);
+        let removing = files::keep_removing(core.root.clone(), ledger.buried.clone());
+        rt::spawn_background(removing).detach();
         Self {
             core,
             load: RefCell::new(load),
             turn: Semaphore::new(1),
             shape: Semaphore::new(1),
-            removing: Semaphore::new(1),
             listing: Semaphore::new(1),
             restores: Restores::default(),
             newcomers: Newcomers::default(),
@@ -200,29 +199,16 @@ impl Admin {
             // Files that have moved are not served again, whatever a sync said.
             if files::is_gone(root, &topic).await {
                 self.load.borrow_mut().remove(&topic.owners);
-                self.remove_deleted();
+                self.ledger.buried.notify();
                 return Err(not_durable(&error));
             }
             self.put(topic).await;
             return Err(failed(&error));
         }
         self.load.borrow_mut().remove(&topic.owners);
-        self.remove_deleted();
+        self.ledger.buried.notify();
         tracing::info!(topic = %topic.name, id = %topic.id, "deleted a topic");
         Ok(delete_topic::Answer {})
-    }
-
-    /// Removes what was deleted, in the background.
-    pub(crate) fn remove_deleted(&self) {
-        let (root, turn) = (self.core.root.clone(), self.removing.acquire(1));
-        rt::spawn_background(async move {
-            let _turn = turn.await;
-            if let Err(error) = files::remove_deleted(&root).await {
-                let error = with_causes(&error);
-                tracing::warn!(%error, "what was deleted is removed at the next start");
-            }
-        })
-        .detach();
     }
 
     /// Checks that a topic of this name can come.

@@ -228,7 +228,7 @@ pub(super) async fn dig<D: Dir>(root: &D, topic: &Topic) -> Result<Grave<D>, Cat
     Grave::dig(root, &topic.name, &topic.id.to_string()).await
 }
 
-/// Moves a topic out of the way; `remove_deleted` removes it. After an error it may have moved, if
+/// Moves a topic out of the way; `keep_removing` removes it. After an error it may have moved, if
 /// its directory `is_gone`.
 pub(super) async fn delete<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {
     dig(root, topic).await?.bury(root, &topic.name).await
@@ -245,9 +245,22 @@ pub(super) async fn is_as<D: Dir>(root: &D, topic: &Topic) -> bool {
     kept.is_ok_and(|kept| kept == Some(topic.to_file()))
 }
 
+/// Removes what was deleted, now and after each time that something `is_buried`: one at a time, for each takes one of the
+/// threads for directories until it is done.
+pub(super) async fn keep_removing<D: Dir>(root: D, is_buried: Notify) {
+    loop {
+        let again = is_buried.notified();
+        if let Err(error) = remove_deleted(&root).await {
+            let error = with_causes(&error);
+            tracing::warn!(%error, "what was deleted is removed with what is deleted next, or at the next start");
+        }
+        again.await;
+    }
+}
+
 /// Removes what was deleted; may take long. What cannot be removed keeps nothing else: the first error is told at
 /// the end.
-pub(crate) async fn remove_deleted<D: Dir>(root: &D) -> Result<(), CatalogError> {
+async fn remove_deleted<D: Dir>(root: &D) -> Result<(), CatalogError> {
     let deleted = root.child(DELETED);
     if !deleted
         .exists()

@@ -32,6 +32,8 @@ pub(super) struct Ledger<D> {
     doubted: RefCell<BTreeMap<TopicId, Topic>>,
     /// Notified when a file comes to be in doubt.
     doubt_came: Notify,
+    /// Notified when something went where deleted topics go.
+    pub(super) buried: Notify,
 }
 
 impl<D: Dir> Ledger<D> {
@@ -42,6 +44,7 @@ impl<D: Dir> Ledger<D> {
             spare_used,
             doubted: RefCell::default(),
             doubt_came: Notify::new(),
+            buried: Notify::new(),
         }
     }
 
@@ -73,6 +76,7 @@ impl<D: Dir> Ledger<D> {
     /// Why it is not taken in. It is not there, or in doubt: it must not come by itself with a restart.
     pub(super) async fn install(&self, from: &D, topic: &Topic) -> Result<(), CatalogError> {
         let installed = files::install(&self.root, from, topic).await;
+        self.buried.notify();
         self.end(installed, None, topic).await
     }
 
@@ -129,7 +133,11 @@ impl<D: Dir> Ledger<D> {
     async fn undo(&self, before: Option<&Topic>, topic: &Topic) -> Result<(), CatalogError> {
         let Some(before) = before else {
             return match files::is_free(&self.root, &topic.name).await? {
-                false => files::delete(&self.root, topic).await,
+                false => {
+                    let moved = files::delete(&self.root, topic).await;
+                    self.buried.notify();
+                    moved
+                }
                 // It may have gone by a rename that is not durable.
                 true if self.is_doubted(topic.id) => files::sync_gone(&self.root).await,
                 true => Ok(()),
@@ -151,10 +159,6 @@ impl Admin {
     pub(super) async fn write(&self, before: Option<&Topic>, topic: &Topic) -> Result<(), Failure> {
         add(&self.core.counters.topic_writes_total, 1);
         let written = self.ledger.write(before, topic).await;
-        if written.is_err() {
-            // One that did not come to be went where deleted ones go.
-            self.remove_deleted();
-        }
         written.map_err(|error| self.unwritten(topic, &error))
     }
 
@@ -230,13 +234,16 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
+    use std::pin::pin;
 
     use corelog_protocol::message::settings::TopicSettings;
     use corelog_record::{CoreId, PartitionId, Timestamp, TopicName};
     use corelog_storage::disk::faulty::{Fault, FaultyDir, Operation};
     use corelog_storage::disk::memory::MemoryDir;
     use corelog_storage::disk::{self, block_on};
+    use corelog_storage::format::node::{DELETED, TOPICS};
     use corelog_storage::format::replica::{Replica, Role};
+    use futures_lite::future::poll_once;
 
     use super::*;
 
@@ -362,6 +369,37 @@ mod tests {
         block_on(ledger.settle(None, &topic)).unwrap();
         assert!(!ledger.is_doubted(topic.id));
         assert_found(&root, &[]);
+    }
+
+    /// What had been restored, hundreds of gigabytes of it, stayed on the disk until something else was deleted.
+    #[test]
+    fn what_did_not_come_to_be_is_removed() {
+        let root = FaultyDir::new(MemoryDir::new());
+        let ledger = Ledger::new(root.clone(), Notify::new());
+        let (topic, from) = (topic(Role::Owner), root.child("restoring"));
+        block_on(root.child(TOPICS).create()).unwrap();
+        let mut removing = pin!(files::keep_removing(root.clone(), ledger.buried.clone()));
+        let mut is_left = || {
+            let never = block_on(poll_once(removing.as_mut()));
+            assert!(never.is_none());
+            let left = block_on(root.child(DELETED).list()).unwrap();
+            !left.is_empty() || !block_on(files::is_gone(&root, &topic))
+        };
+        for is_stuck in [false, true] {
+            block_on(from.child("t").child("0").create()).unwrap();
+            let fault = Fault::Fail(ErrorKind::Other);
+            root.faults().fail(Operation::SyncDir, 2, fault);
+            if is_stuck {
+                root.faults().fail(Operation::Rename, 3, fault);
+            }
+            block_on(ledger.install(&from, &topic)).unwrap_err();
+            assert_eq!(
+                (is_left(), ledger.is_doubted(topic.id)),
+                (is_stuck, is_stuck)
+            );
+            block_on(ledger.settle(None, &topic)).unwrap();
+            assert!(!is_left(), "{is_stuck}");
+        }
     }
 
     /// It was gone, and came back with a power cut.
