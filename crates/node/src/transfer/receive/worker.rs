@@ -105,10 +105,14 @@ impl<'a> Worker<'a> {
                 Err(error @ intake::Error::Storage(_)) => return Err(error.into()),
                 Err(error) => {
                     self.line = None;
-                    // Who gave all of it deceived. Of several nobody knows who did: from the start.
-                    if let Some(only) = givers.only() {
-                        let fault = Fault::Wrong(error);
-                        self.job.sources.met(&mut tries, only, segment, fault);
+                    match givers.only() {
+                        // Who gave all of it deceived.
+                        Some(only) => {
+                            let fault = Fault::Wrong(error);
+                            self.job.sources.met(&mut tries, only, segment, fault);
+                        }
+                        // Of several nobody knows who did: from the start.
+                        None => block_on(self.open(wanted, None)?.discard())?,
                     }
                 }
             }

@@ -237,6 +237,25 @@ fn what_an_earlier_order_left_is_given_up_where_it_is_not_gone_on_with() {
     assert!(0 < honest.asked()[0].1, "something was left");
 }
 
+/// What was left by another was sound, and ended so near the end that no batch fits behind it: the same bytes were asked for
+/// again and again, of the same source, until the order ended.
+#[test]
+fn who_deceives_at_the_end_of_what_another_gave_is_found_out_as_well() {
+    let copied = Copied::new();
+    let gone = [Deed::Cut(400_000), Deed::Say(0, ErrorCode::Gone)];
+    let early = Source::new(&copied, &gone);
+    let (_dir, dir) = directory();
+    let (received, _) = receive(&copied.order(0..1, &[&early], &dir));
+    assert!(received.ready.is_empty(), "{received:?}");
+    let forging = Source::new(&copied.shortened(30), &[]);
+    let honest = Source::new(&copied, &[]);
+    let (received, _) = receive(&copied.order(0..1, &[&forging, &honest], &dir));
+    copied.assert_ready(&received, 0..1, &dir);
+    let deceits = received.faults.iter().filter(|met| met.fault.is_deceit());
+    let deceits: Vec<_> = deceits.map(|met| &met.source).collect();
+    assert_eq!(deceits, [&forging.address]);
+}
+
 #[test]
 fn who_deceives_behind_another_is_found_out_once_it_is_asked_for_all_of_it() {
     let copied = Copied::new();
