@@ -108,19 +108,19 @@ pub(crate) async fn load<D: Dir>(
             tracing::warn!(topic = %name, "ignored what has a topic's name and is no directory");
             continue;
         }
-        match read(root, &name).await {
-            Ok(Some(file)) => {
+        match find(root, &name).await {
+            Ok(Found::Topic(file)) => {
                 let owners = load.place(file.partitions);
-                topics.push(Topic::from_file(file, owners));
+                topics.push(Topic::from_file(*file, owners));
             }
-            Ok(None) if is_unfinished(root, &name).await? => {
+            Ok(Found::Unfinished) => {
                 // On a full disk it stays: it is in nobody's way, its name counts as free.
                 if let Err(error) = bury(root, &name, "unfinished").await {
                     let error = with_causes(&error);
                     tracing::warn!(topic = %name, %error, "an interrupted creation stays where it is");
                 }
             }
-            Ok(None) => {
+            Ok(Found::Orphan) => {
                 let dir = topic_dir(root, &name).describe();
                 tracing::error!(
                     dir,
@@ -138,6 +138,23 @@ pub(crate) async fn load<D: Dir>(
         }
     }
     Ok((topics, unreadable))
+}
+
+/// What is in a topic's directory.
+enum Found {
+    Topic(Box<file::Topic>),
+    /// An interrupted creation.
+    Unfinished,
+    /// Records, and nothing that says whose.
+    Orphan,
+}
+
+async fn find<D: Dir>(root: &D, name: &TopicName) -> Result<Found, CatalogError> {
+    Ok(match read(root, name).await? {
+        Some(file) => Found::Topic(Box::new(file)),
+        None if is_unfinished(root, name).await? => Found::Unfinished,
+        None => Found::Orphan,
+    })
 }
 
 /// If a topic may be created under this name: its directory is free.
@@ -481,6 +498,22 @@ mod tests {
         for name in ["orphan", "rotten"] {
             assert!(!block_on(is_free(&root, &topic(name).name)).expect("told"));
         }
+    }
+
+    /// One directory that could not be listed kept all the others from being served.
+    #[test]
+    fn a_directory_without_a_topic_file_that_cannot_be_listed_keeps_nobody_from_starting() {
+        let root = FaultyDir::new(MemoryDir::new());
+        block_on(write(&root, &topic("good"))).expect("written");
+        let bad = root.child(TOPICS).child("bad");
+        block_on(bad.create()).expect("made");
+        // The first one is of all topics.
+        let fault = Fault::Fail(io::ErrorKind::Other);
+        root.faults().fail(Operation::List, 2, fault);
+        assert_eq!(loaded(&root), (vec!["good".to_owned()], 1));
+        assert!(!root.faults().is_pending());
+        assert_eq!(loaded(&root), (vec!["good".to_owned()], 0));
+        assert!(!block_on(bad.exists()).expect("told"), "it was empty");
     }
 
     /// All that was deleted after it stayed on the disk, whatever was deleted, and after each start.
