@@ -227,6 +227,7 @@ impl Admin {
                 Err(unreadable(name))
             }
             Ok(false) => {
+                self.ledger.check_certain(name)?;
                 let message = format!(
                     "files are in the place of topic {name} that are no topic's which is served; the server's log says \
                      what they are"

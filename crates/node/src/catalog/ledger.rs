@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_record::TopicId;
+use corelog_record::{TopicId, TopicName};
 use corelog_storage::disk::Dir;
 
 use super::admin::{Admin, failed};
@@ -83,6 +83,19 @@ impl<D: Dir> Ledger<D> {
     /// If a topic's file may say something else than the cores know.
     pub(super) fn is_doubted(&self, id: TopicId) -> bool {
         self.doubted.borrow().contains_key(&id)
+    }
+
+    /// # Errors
+    /// `Busy` if files in the place of a topic of this name are in doubt: it may not come to be.
+    pub(super) fn check_certain(&self, name: &TopicName) -> Result<(), Failure> {
+        let doubted = self.doubted.borrow();
+        if doubted.values().all(|topic| topic.name != *name) {
+            return Ok(());
+        }
+        let message = format!(
+            "a topic {name} that could not be written down is being removed, every few seconds until the disk lets it"
+        );
+        Err(failure(ErrorCode::Busy, message))
     }
 
     /// Writes the file of a topic that is in doubt as the cores know it, or moves away what it left if they do not.
@@ -237,7 +250,7 @@ mod tests {
     use std::pin::pin;
 
     use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::{CoreId, PartitionId, Timestamp, TopicName};
+    use corelog_record::{CoreId, PartitionId, Timestamp};
     use corelog_storage::disk::faulty::{Fault, FaultyDir, Operation};
     use corelog_storage::disk::memory::MemoryDir;
     use corelog_storage::disk::{self, block_on};
@@ -422,6 +435,7 @@ mod tests {
         assert_found(&root, &[]);
     }
 
+    /// Whoever asked meanwhile was told of damage that had been there since the start.
     #[test]
     fn what_is_left_of_a_topic_that_could_not_be_created_goes_when_it_can() {
         let root = FaultyDir::new(MemoryDir::new());
@@ -433,8 +447,13 @@ mod tests {
             .fail(Operation::Rename, 2, Fault::Fail(ErrorKind::Other));
         block_on(ledger.write(None, &topic)).unwrap_err();
         assert!(ledger.is_doubted(topic.id) && !root.faults().is_pending());
+        let refused = ledger.check_certain(&topic.name).unwrap_err();
+        assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+        let other = TopicName::new("other").unwrap();
+        ledger.check_certain(&other).unwrap();
         block_on(ledger.settle(None, &topic)).unwrap();
         assert!(!ledger.is_doubted(topic.id));
+        ledger.check_certain(&topic.name).unwrap();
         assert_found(&root, &[]);
     }
 }

@@ -215,6 +215,7 @@ impl Admin {
         match unknown.map_err(|error| failed(&error))? {
             None => Ok(()),
             Some(name) => {
+                self.ledger.check_certain(&name)?;
                 let message = format!(
                     "topic {name} could not be read when the server was started: put its files right, or take a \
                      snapshot of the others by their names, with `corelog snapshot create --topic`"
