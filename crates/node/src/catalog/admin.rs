@@ -195,6 +195,7 @@ impl Admin {
         // Nobody writes any more when the files move away.
         self.broadcast(Change::Withdraw(Arc::clone(&topic))).await;
         self.broadcast(Change::Close(Arc::clone(&topic))).await;
+        self.newcomers.forget_full(topic.id);
         if let Err(error) = grave.bury(root, name).await {
             // Files that have moved are not served again, whatever a sync said.
             if files::is_gone(root, &topic).await {

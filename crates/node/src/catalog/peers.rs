@@ -90,6 +90,11 @@ impl Newcomers {
         }
     }
 
+    /// The topic is gone, or has room again.
+    pub(super) fn forget_full(&self, topic: TopicId) {
+        self.full.borrow_mut().remove(&topic);
+    }
+
     /// Those of a topic that wait; nobody looks after it any more if there are none.
     fn take(&self, topic: TopicId) -> Option<Waiting> {
         let mut by_topic = self.by_topic.borrow_mut();
@@ -166,7 +171,7 @@ impl Admin {
         let mut partitions = Vec::new();
         self.change((&name, id), |topic| {
             self.newcomers.forget_at(id, one, &address);
-            self.newcomers.full.borrow_mut().remove(&id);
+            self.newcomers.forget_full(id);
             if let Some(one) = one {
                 self.core.routes.borrow().owner(&name, id, one)?;
             }
