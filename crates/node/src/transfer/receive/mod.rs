@@ -42,6 +42,7 @@ use corelog_storage::log::lineage::Began;
 
 use super::peer::PeerError;
 
+pub(crate) use claims::Claims;
 pub(crate) use progress::{Done, Progress};
 pub(crate) use threads::{RECEIVERS, Receivers};
 

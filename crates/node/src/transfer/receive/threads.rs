@@ -17,6 +17,7 @@ pub(crate) struct Receivers {
     orders: Sender<Ordered>,
     /// For orders that keep a rate, or whose sources do: each holds its thread for as long as that asks, and mostly sleeps.
     slow: Arc<Places>,
+    claims: Arc<Claims>,
 }
 
 /// An order, and who waits for it.
@@ -56,7 +57,13 @@ impl Receivers {
         Ok(Self {
             orders,
             slow: Places::new(count / 2),
+            claims: Arc::clone(claims),
         })
+    }
+
+    /// Which files are being written, by these threads and by those for the rest.
+    pub(crate) fn claims(&self) -> &Arc<Claims> {
+        &self.claims
     }
 
     /// Receives all of `order`, or what comes of it in its turn, behind others if there are many. Those that keep a rate hold

@@ -1,6 +1,7 @@
 //! Who receives beside whom, and who waits.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use corelog_record::{PartitionId, TopicId};
@@ -131,6 +132,34 @@ fn a_copy_does_not_wait_for_those_whose_sources_are_slow() {
     for copy in &mut copies {
         assert!(block_on(poll_once(copy)).is_none(), "it goes on");
     }
+}
+
+/// A node that was started again in one process wrote to the file that a thread of the one before still had, which then cut it.
+#[test]
+fn who_waits_until_nothing_is_received_any_more_has_all_files_to_itself() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let transfers = Transfers::start(Rate::default()).unwrap();
+    let claims = transfers.copies().claims();
+    assert!(claims.wait_until_free(Duration::ZERO));
+    let (_dir, dir) = directory();
+    let order = copied.order(1..2, &[&source], &dir);
+    let slow = Order {
+        rate: 64 << 10,
+        ..order.clone()
+    };
+    let progress = Arc::new(Progress::new(&slow));
+    let mut copy = Box::pin(transfers.copies().receive(slow, Arc::clone(&progress)));
+    assert!(block_on(poll_once(&mut copy)).is_none());
+    while progress.done().bytes == 0 {
+        thread::yield_now();
+    }
+    assert!(!claims.wait_until_free(Duration::ZERO));
+    drop(copy);
+    assert!(claims.wait_until_free(Duration::from_secs(60)));
+    let claims = Arc::default();
+    let received = job::run(&order, &Progress::new(&order), &claims, &|| false);
+    copied.assert_ready(&received, 1..2, &dir);
 }
 
 /// An order was of a gibibyte, however long that took.
