@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{alter_topic, create_topic, delete_topic};
-use corelog_record::{CoreId, Timestamp, TopicId, TopicName};
+use corelog_record::{CoreId, TopicId, TopicName};
 use corelog_storage::format::replica::Replica;
 
 use super::files::{self, CatalogError};
@@ -114,7 +114,7 @@ impl Admin {
         let topic = Arc::new(Topic {
             name: request.name,
             id,
-            created: self.now(),
+            created: rt::wall_clock(),
             settings: request.settings,
             owners,
             replicas: BTreeMap::new(),
@@ -285,10 +285,6 @@ impl Admin {
             router::apply_at(&self.core, core, change.clone()).await;
         }
         self.core.apply(change).await;
-    }
-
-    fn now(&self) -> Timestamp {
-        rt::wall_clock()
     }
 }
 

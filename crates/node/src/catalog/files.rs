@@ -248,7 +248,7 @@ pub(super) async fn dig<D: Dir>(root: &D, topic: &Topic) -> Result<Grave<D>, Cat
 /// Moves a topic out of the way; `keep_removing` removes it. After an error it may have moved, if
 /// its directory `is_gone`.
 pub(super) async fn delete<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {
-    dig(root, topic).await?.bury(root, &topic.name).await
+    bury(root, &topic.name, &topic.id.to_string()).await
 }
 
 /// If a topic's directory is no longer there, as far as can be told.
