@@ -1,6 +1,9 @@
 //! Why a request failed, on its way to the client. Boxed: most requests do not fail.
 
+use std::io;
+
 use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
+use corelog_storage::disk::{is_full, is_out_of_files};
 
 /// Why a request failed, as the client is told.
 pub(crate) type Failure = Box<ErrorBody>;
@@ -31,6 +34,15 @@ pub(crate) const MEMORY_RETRY_MS: u32 = 500;
 pub(crate) fn untaken() -> Failure {
     let message = "too many answers wait for clients that do not read";
     busy(message, MEMORY_RETRY_MS)
+}
+
+/// What is told of an error of a file system that changed nothing.
+pub(crate) fn disk_code(error: &io::Error) -> ErrorCode {
+    match error {
+        _ if is_full(error) => ErrorCode::StorageFull,
+        _ if is_out_of_files(error) => ErrorCode::Busy,
+        _ => ErrorCode::Internal,
+    }
 }
 
 /// What a request asks for in `field` cannot be.

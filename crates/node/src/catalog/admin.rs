@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{alter_topic, create_topic, delete_topic};
-use corelog_record::{CoreId, Timestamp, TopicId, TopicName};
-use corelog_storage::disk;
+use corelog_record::{CoreId, TopicId, TopicName};
 use corelog_storage::format::replica::Replica;
 
 use super::files::{self, CatalogError};
@@ -22,7 +21,7 @@ use super::routes::unreadable;
 use super::spare;
 use super::topic::Topic;
 use crate::core::{Core, Disk, with_causes};
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, disk_code, failure, failure_with};
 use crate::router;
 use crate::rt::{self, Notify, Permit, Semaphore};
 
@@ -52,8 +51,6 @@ pub(crate) struct Admin {
     /// One at a time that needs, or changes, which topics and snapshots there are: it comes before the turn. Who owns a partition
     /// changes meanwhile: that does not wait for a snapshot of thousands.
     pub(super) shape: Semaphore,
-    /// One removal of what was deleted at a time: each takes one of the threads for directories until it is done.
-    pub(super) removing: Semaphore,
     /// One look at all snapshots at a time.
     pub(super) listing: Semaphore,
     pub(super) restores: Restores,
@@ -75,12 +72,13 @@ impl Admin {
         let spare_used = Notify::new();
         rt::spawn_background(spare::keep(core.root.clone(), spare_used.clone())).detach();
         let ledger = Ledger::new(core.root.clone(), spare_used);
+        let removing = files::keep_removing(core.root.clone(), ledger.buried.clone());
+        rt::spawn_background(removing).detach();
         Self {
             core,
             load: RefCell::new(load),
             turn: Semaphore::new(1),
             shape: Semaphore::new(1),
-            removing: Semaphore::new(1),
             listing: Semaphore::new(1),
             restores: Restores::default(),
             newcomers: Newcomers::default(),
@@ -116,7 +114,7 @@ impl Admin {
         let topic = Arc::new(Topic {
             name: request.name,
             id,
-            created: self.now(),
+            created: rt::wall_clock(),
             settings: request.settings,
             owners,
             replicas: BTreeMap::new(),
@@ -197,33 +195,21 @@ impl Admin {
         // Nobody writes any more when the files move away.
         self.broadcast(Change::Withdraw(Arc::clone(&topic))).await;
         self.broadcast(Change::Close(Arc::clone(&topic))).await;
+        self.newcomers.forget_full(topic.id);
         if let Err(error) = grave.bury(root, name).await {
             // Files that have moved are not served again, whatever a sync said.
             if files::is_gone(root, &topic).await {
                 self.load.borrow_mut().remove(&topic.owners);
-                self.remove_deleted();
+                self.ledger.buried.notify();
                 return Err(not_durable(&error));
             }
             self.put(topic).await;
             return Err(failed(&error));
         }
         self.load.borrow_mut().remove(&topic.owners);
-        self.remove_deleted();
+        self.ledger.buried.notify();
         tracing::info!(topic = %topic.name, id = %topic.id, "deleted a topic");
         Ok(delete_topic::Answer {})
-    }
-
-    /// Removes what was deleted, in the background.
-    pub(crate) fn remove_deleted(&self) {
-        let (root, turn) = (self.core.root.clone(), self.removing.acquire(1));
-        rt::spawn_background(async move {
-            let _turn = turn.await;
-            if let Err(error) = files::remove_deleted(&root).await {
-                let error = with_causes(&error);
-                tracing::warn!(%error, "what was deleted is removed at the next start");
-            }
-        })
-        .detach();
     }
 
     /// Checks that a topic of this name can come.
@@ -242,6 +228,7 @@ impl Admin {
                 Err(unreadable(name))
             }
             Ok(false) => {
+                self.ledger.check_certain(name)?;
                 let message = format!(
                     "files are in the place of topic {name} that are no topic's which is served; the server's log says \
                      what they are"
@@ -298,10 +285,6 @@ impl Admin {
             router::apply_at(&self.core, core, change.clone()).await;
         }
         self.core.apply(change).await;
-    }
-
-    fn now(&self) -> Timestamp {
-        rt::wall_clock()
     }
 }
 
@@ -381,11 +364,9 @@ pub(super) fn random() -> Result<[u8; 16], std::io::Error> {
 pub(super) fn failed(error: &CatalogError) -> Failure {
     let message = with_causes(error);
     tracing::error!(error = %message, "the catalog could not be written");
-    let is_full = matches!(error, CatalogError::Io { source, .. } if disk::is_full(source));
-    let code = if is_full {
-        ErrorCode::StorageFull
-    } else {
-        ErrorCode::Internal
+    let code = match error {
+        CatalogError::Io { source, .. } => disk_code(source),
+        _ => ErrorCode::Internal,
     };
     failure(code, message)
 }
@@ -402,21 +383,30 @@ fn not_durable(error: &CatalogError) -> Failure {
 mod tests {
     use std::io;
 
+    use nix::errno::Errno;
+
     use super::*;
+
+    fn code_of(source: impl Into<io::Error>) -> u16 {
+        let error = CatalogError::Io {
+            action: "write",
+            dir: "topics".to_owned(),
+            source: source.into(),
+        };
+        failed(&error).code
+    }
 
     #[test]
     fn a_full_quota_is_a_full_disk() {
         use io::ErrorKind::{Other, QuotaExceeded, StorageFull};
-        let code_of = |kind: io::ErrorKind| {
-            let error = CatalogError::Io {
-                action: "write",
-                dir: "topics".to_owned(),
-                source: kind.into(),
-            };
-            failed(&error).code
-        };
         assert_eq!(code_of(StorageFull), ErrorCode::StorageFull.number());
         assert_eq!(code_of(QuotaExceeded), ErrorCode::StorageFull.number());
         assert_eq!(code_of(Other), ErrorCode::Internal.number());
+    }
+
+    /// Whoever created a topic was told that the outcome is unknown, though nothing had been created.
+    #[test]
+    fn without_a_descriptor_a_topic_can_be_asked_for_again() {
+        assert_eq!(code_of(Errno::EMFILE), ErrorCode::Busy.number());
     }
 }

@@ -108,19 +108,19 @@ pub(crate) async fn load<D: Dir>(
             tracing::warn!(topic = %name, "ignored what has a topic's name and is no directory");
             continue;
         }
-        match read(root, &name).await {
-            Ok(Some(file)) => {
+        match find(root, &name).await {
+            Ok(Found::Topic(file)) => {
                 let owners = load.place(file.partitions);
-                topics.push(Topic::from_file(file, owners));
+                topics.push(Topic::from_file(*file, owners));
             }
-            Ok(None) if is_unfinished(root, &name).await? => {
+            Ok(Found::Unfinished) => {
                 // On a full disk it stays: it is in nobody's way, its name counts as free.
                 if let Err(error) = bury(root, &name, "unfinished").await {
                     let error = with_causes(&error);
                     tracing::warn!(topic = %name, %error, "an interrupted creation stays where it is");
                 }
             }
-            Ok(None) => {
+            Ok(Found::Orphan) => {
                 let dir = topic_dir(root, &name).describe();
                 tracing::error!(
                     dir,
@@ -138,6 +138,23 @@ pub(crate) async fn load<D: Dir>(
         }
     }
     Ok((topics, unreadable))
+}
+
+/// What is in a topic's directory.
+enum Found {
+    Topic(Box<file::Topic>),
+    /// An interrupted creation.
+    Unfinished,
+    /// Records, and nothing that says whose.
+    Orphan,
+}
+
+async fn find<D: Dir>(root: &D, name: &TopicName) -> Result<Found, CatalogError> {
+    Ok(match read(root, name).await? {
+        Some(file) => Found::Topic(Box::new(file)),
+        None if is_unfinished(root, name).await? => Found::Unfinished,
+        None => Found::Orphan,
+    })
 }
 
 /// If a topic may be created under this name: its directory is free.
@@ -228,10 +245,10 @@ pub(super) async fn dig<D: Dir>(root: &D, topic: &Topic) -> Result<Grave<D>, Cat
     Grave::dig(root, &topic.name, &topic.id.to_string()).await
 }
 
-/// Moves a topic out of the way; `remove_deleted` removes it. After an error it may have moved, if
+/// Moves a topic out of the way; `keep_removing` removes it. After an error it may have moved, if
 /// its directory `is_gone`.
 pub(super) async fn delete<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {
-    dig(root, topic).await?.bury(root, &topic.name).await
+    bury(root, &topic.name, &topic.id.to_string()).await
 }
 
 /// If a topic's directory is no longer there, as far as can be told.
@@ -245,9 +262,22 @@ pub(super) async fn is_as<D: Dir>(root: &D, topic: &Topic) -> bool {
     kept.is_ok_and(|kept| kept == Some(topic.to_file()))
 }
 
+/// Removes what was deleted, now and after each time that something `is_buried`: one at a time, for each takes one of the
+/// threads for directories until it is done.
+pub(super) async fn keep_removing<D: Dir>(root: D, is_buried: Notify) {
+    loop {
+        let again = is_buried.notified();
+        if let Err(error) = remove_deleted(&root).await {
+            let error = with_causes(&error);
+            tracing::warn!(%error, "what was deleted is removed with what is deleted next, or at the next start");
+        }
+        again.await;
+    }
+}
+
 /// Removes what was deleted; may take long. What cannot be removed keeps nothing else: the first error is told at
 /// the end.
-pub(crate) async fn remove_deleted<D: Dir>(root: &D) -> Result<(), CatalogError> {
+async fn remove_deleted<D: Dir>(root: &D) -> Result<(), CatalogError> {
     let deleted = root.child(DELETED);
     if !deleted
         .exists()
@@ -468,6 +498,22 @@ mod tests {
         for name in ["orphan", "rotten"] {
             assert!(!block_on(is_free(&root, &topic(name).name)).expect("told"));
         }
+    }
+
+    /// One directory that could not be listed kept all the others from being served.
+    #[test]
+    fn a_directory_without_a_topic_file_that_cannot_be_listed_keeps_nobody_from_starting() {
+        let root = FaultyDir::new(MemoryDir::new());
+        block_on(write(&root, &topic("good"))).expect("written");
+        let bad = root.child(TOPICS).child("bad");
+        block_on(bad.create()).expect("made");
+        // The first one is of all topics.
+        let fault = Fault::Fail(io::ErrorKind::Other);
+        root.faults().fail(Operation::List, 2, fault);
+        assert_eq!(loaded(&root), (vec!["good".to_owned()], 1));
+        assert!(!root.faults().is_pending());
+        assert_eq!(loaded(&root), (vec!["good".to_owned()], 0));
+        assert!(!block_on(bad.exists()).expect("told"), "it was empty");
     }
 
     /// All that was deleted after it stayed on the disk, whatever was deleted, and after each start.

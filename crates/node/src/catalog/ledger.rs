@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_record::TopicId;
+use corelog_record::{TopicId, TopicName};
 use corelog_storage::disk::Dir;
 
 use super::admin::{Admin, failed};
@@ -32,6 +32,8 @@ pub(super) struct Ledger<D> {
     doubted: RefCell<BTreeMap<TopicId, Topic>>,
     /// Notified when a file comes to be in doubt.
     doubt_came: Notify,
+    /// Notified when something went where deleted topics go.
+    pub(super) buried: Notify,
 }
 
 impl<D: Dir> Ledger<D> {
@@ -42,6 +44,7 @@ impl<D: Dir> Ledger<D> {
             spare_used,
             doubted: RefCell::default(),
             doubt_came: Notify::new(),
+            buried: Notify::new(),
         }
     }
 
@@ -73,12 +76,26 @@ impl<D: Dir> Ledger<D> {
     /// Why it is not taken in. It is not there, or in doubt: it must not come by itself with a restart.
     pub(super) async fn install(&self, from: &D, topic: &Topic) -> Result<(), CatalogError> {
         let installed = files::install(&self.root, from, topic).await;
+        self.buried.notify();
         self.end(installed, None, topic).await
     }
 
     /// If a topic's file may say something else than the cores know.
     pub(super) fn is_doubted(&self, id: TopicId) -> bool {
         self.doubted.borrow().contains_key(&id)
+    }
+
+    /// # Errors
+    /// `Busy` if files in the place of a topic of this name are in doubt: it may not come to be.
+    pub(super) fn check_certain(&self, name: &TopicName) -> Result<(), Failure> {
+        let doubted = self.doubted.borrow();
+        if doubted.values().all(|topic| topic.name != *name) {
+            return Ok(());
+        }
+        let message = format!(
+            "a topic {name} that could not be written down is being removed, every few seconds until the disk lets it"
+        );
+        Err(failure(ErrorCode::Busy, message))
     }
 
     /// Writes the file of a topic that is in doubt as the cores know it, or moves away what it left if they do not.
@@ -129,7 +146,11 @@ impl<D: Dir> Ledger<D> {
     async fn undo(&self, before: Option<&Topic>, topic: &Topic) -> Result<(), CatalogError> {
         let Some(before) = before else {
             return match files::is_free(&self.root, &topic.name).await? {
-                false => files::delete(&self.root, topic).await,
+                false => {
+                    let moved = files::delete(&self.root, topic).await;
+                    self.buried.notify();
+                    moved
+                }
                 // It may have gone by a rename that is not durable.
                 true if self.is_doubted(topic.id) => files::sync_gone(&self.root).await,
                 true => Ok(()),
@@ -151,10 +172,6 @@ impl Admin {
     pub(super) async fn write(&self, before: Option<&Topic>, topic: &Topic) -> Result<(), Failure> {
         add(&self.core.counters.topic_writes_total, 1);
         let written = self.ledger.write(before, topic).await;
-        if written.is_err() {
-            // One that did not come to be went where deleted ones go.
-            self.remove_deleted();
-        }
         written.map_err(|error| self.unwritten(topic, &error))
     }
 
@@ -230,13 +247,16 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
+    use std::pin::pin;
 
     use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::{CoreId, PartitionId, Timestamp, TopicName};
+    use corelog_record::{CoreId, PartitionId, Timestamp};
     use corelog_storage::disk::faulty::{Fault, FaultyDir, Operation};
     use corelog_storage::disk::memory::MemoryDir;
     use corelog_storage::disk::{self, block_on};
+    use corelog_storage::format::node::{DELETED, TOPICS};
     use corelog_storage::format::replica::{Replica, Role};
+    use futures_lite::future::poll_once;
 
     use super::*;
 
@@ -364,6 +384,37 @@ mod tests {
         assert_found(&root, &[]);
     }
 
+    /// What had been restored, hundreds of gigabytes of it, stayed on the disk until something else was deleted.
+    #[test]
+    fn what_did_not_come_to_be_is_removed() {
+        let root = FaultyDir::new(MemoryDir::new());
+        let ledger = Ledger::new(root.clone(), Notify::new());
+        let (topic, from) = (topic(Role::Owner), root.child("restoring"));
+        block_on(root.child(TOPICS).create()).unwrap();
+        let mut removing = pin!(files::keep_removing(root.clone(), ledger.buried.clone()));
+        let mut is_left = || {
+            let never = block_on(poll_once(removing.as_mut()));
+            assert!(never.is_none());
+            let left = block_on(root.child(DELETED).list()).unwrap();
+            !left.is_empty() || !block_on(files::is_gone(&root, &topic))
+        };
+        for is_stuck in [false, true] {
+            block_on(from.child("t").child("0").create()).unwrap();
+            let fault = Fault::Fail(ErrorKind::Other);
+            root.faults().fail(Operation::SyncDir, 2, fault);
+            if is_stuck {
+                root.faults().fail(Operation::Rename, 3, fault);
+            }
+            block_on(ledger.install(&from, &topic)).unwrap_err();
+            assert_eq!(
+                (is_left(), ledger.is_doubted(topic.id)),
+                (is_stuck, is_stuck)
+            );
+            block_on(ledger.settle(None, &topic)).unwrap();
+            assert!(!is_left(), "{is_stuck}");
+        }
+    }
+
     /// It was gone, and came back with a power cut.
     #[test]
     fn what_was_moved_away_and_not_durably_so_is_in_doubt_until_it_is() {
@@ -384,6 +435,7 @@ mod tests {
         assert_found(&root, &[]);
     }
 
+    /// Whoever asked meanwhile was told of damage that had been there since the start.
     #[test]
     fn what_is_left_of_a_topic_that_could_not_be_created_goes_when_it_can() {
         let root = FaultyDir::new(MemoryDir::new());
@@ -395,8 +447,13 @@ mod tests {
             .fail(Operation::Rename, 2, Fault::Fail(ErrorKind::Other));
         block_on(ledger.write(None, &topic)).unwrap_err();
         assert!(ledger.is_doubted(topic.id) && !root.faults().is_pending());
+        let refused = ledger.check_certain(&topic.name).unwrap_err();
+        assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+        let other = TopicName::new("other").unwrap();
+        ledger.check_certain(&other).unwrap();
         block_on(ledger.settle(None, &topic)).unwrap();
         assert!(!ledger.is_doubted(topic.id));
+        ledger.check_certain(&topic.name).unwrap();
         assert_found(&root, &[]);
     }
 }

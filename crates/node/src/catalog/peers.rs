@@ -25,6 +25,8 @@ use crate::rt;
 /// more of them come: a topic whose thousand partitions are cloned at once is written a few times.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The pause after they could not be: a disk that is full stays so for a while, and those that follow come again.
+const PAUSE_FAILED: Duration = Duration::from_secs(10);
 
 /// Bytes of a follower in the topic's file beside its address.
 const PEER_BYTES: usize = 60;
@@ -97,6 +99,11 @@ impl Newcomers {
         }
     }
 
+    /// The topic is gone, or has room again.
+    pub(super) fn forget_full(&self, topic: TopicId) {
+        self.full.borrow_mut().remove(&topic);
+    }
+
     /// Those of a topic that wait; nobody looks after it any more if there are none.
     fn take(&self, topic: TopicId) -> Option<Waiting> {
         let mut by_topic = self.by_topic.borrow_mut();
@@ -122,18 +129,18 @@ impl Admin {
         let core = Rc::clone(&self.core);
         rt::spawn_background(async move {
             let Ok(admin) = core.admin() else { return };
-            let mut pause = PAUSE_MIN;
-            while admin.write_down((&name, id)).await {
+            let mut pause = Duration::ZERO;
+            while let Some(is_written) = admin.write_down((&name, id)).await {
+                pause = pause_after(is_written, pause);
                 rt::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
             }
         })
         .detach();
     }
 
-    /// Writes those of a topic down that wait; false if there are none. They wait until it is this
-    /// change's turn: one that is forgotten until then is not written down after that.
-    async fn write_down(&self, (name, id): (&TopicName, TopicId)) -> bool {
+    /// Writes those of a topic down that wait, and tells whether they are; nothing if there are none. They wait until it is
+    /// this change's turn: one that is forgotten until then is not written down after that.
+    async fn write_down(&self, (name, id): (&TopicName, TopicId)) -> Option<bool> {
         let mut is_any = None;
         let written = self.change((name, id), |topic| {
             let waiting = self.newcomers.take(id);
@@ -148,12 +155,11 @@ impl Admin {
             }
             Ok(())
         });
-        if let Err(error) = written.await {
-            let error = error.message;
-            tracing::warn!(topic = %name, error, "its followers are not remembered yet");
-        }
+        // Why not was told where it was met.
+        let is_written = written.await.is_ok();
         // Without a turn the topic is gone, and they with it.
-        is_any.unwrap_or_else(|| self.newcomers.take(id).is_some())
+        let is_any = is_any.unwrap_or_else(|| self.newcomers.take(id).is_some());
+        is_any.then_some(is_written)
     }
 
     /// Forgets a follower that is gone for good, or who was followed before a promotion.
@@ -174,7 +180,7 @@ impl Admin {
         let mut partitions = Vec::new();
         self.change((&name, id), |topic| {
             self.newcomers.forget_at(id, one, &address);
-            self.newcomers.full.borrow_mut().remove(&id);
+            self.newcomers.forget_full(id);
             if let Some(one) = one {
                 self.core.routes.borrow().owner(&name, id, one)?;
             }
@@ -207,6 +213,14 @@ impl Admin {
         };
         self.broadcast(Change::Forgotten(Arc::new(forgotten))).await;
         Ok(forget_follower::Answer { partitions })
+    }
+}
+
+/// How long it takes until more followers are written down, after a pause of so much `before` that.
+fn pause_after(is_written: bool, before: Duration) -> Duration {
+    match is_written {
+        true => (before * 2).clamp(PAUSE_MIN, PAUSE_MAX),
+        false => PAUSE_FAILED,
     }
 }
 
@@ -459,6 +473,23 @@ mod tests {
         };
         let replica = remembering(replica, newcomer);
         assert_eq!(replica.followers, [peer(2), again]);
+    }
+
+    /// On a full disk each topic that was followed anew was written in vain every second, with two lines in the log.
+    #[test]
+    fn followers_that_could_not_be_written_down_wait_longer_than_those_that_come_after_others() {
+        let pauses = |written: &[bool]| -> Vec<_> {
+            let pauses = written.iter().scan(Duration::ZERO, |pause, is_written| {
+                *pause = pause_after(*is_written, *pause);
+                Some(pause.as_millis())
+            });
+            pauses.collect()
+        };
+        assert_eq!(pauses(&[true; 7]), [50, 100, 200, 400, 800, 1_000, 1_000]);
+        assert_eq!(
+            pauses(&[true, false, false, true]),
+            [50, 10_000, 10_000, 1_000]
+        );
     }
 
     /// Each follower of a topic of a thousand partitions was a write of its file, and a change that each

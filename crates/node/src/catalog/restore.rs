@@ -9,10 +9,9 @@
 //! turn with all other changes of the catalog, whole or not at all. What a restart interrupts is
 //! removed at the next start.
 
+mod jobs;
 mod source;
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -21,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{restore_status, restore_topic};
-use corelog_record::{CopyId, Lineage, TopicId, TopicName};
+use corelog_record::{CopyId, Lineage, TopicId};
 use corelog_storage::Error;
 use corelog_storage::disk::std::{StdDir, beside};
 use corelog_storage::disk::{Dir, block_on};
@@ -29,6 +28,8 @@ use corelog_storage::format::node::RESTORING;
 use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Stores};
 
+pub(super) use self::jobs::Restores;
+use self::jobs::{Done, Job};
 use self::source::{invalid_source, kept_of, pick, unopened};
 use super::admin::{Admin, random, random_bytes};
 use super::snapshots::{name_of, refused, snapshot_dir};
@@ -36,46 +37,7 @@ use super::topic::Topic;
 use crate::core::{Core, with_causes};
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
-use crate::rt::{self, Permit, Semaphore};
-
-/// Restores that have ended and are still told of.
-const ENDED_MAX: usize = 64;
-
-/// The restores since the node was started.
-pub(super) struct Restores {
-    last: Cell<u64>,
-    jobs: RefCell<BTreeMap<u64, Job>>,
-    /// One look at a directory that is not the node's own.
-    looks: Semaphore,
-}
-
-impl Default for Restores {
-    fn default() -> Self {
-        Self {
-            last: Cell::default(),
-            jobs: RefCell::default(),
-            looks: Semaphore::new(1),
-        }
-    }
-}
-
-/// One restore.
-struct Job {
-    topic: TopicName,
-    /// The node's own snapshot that it reads.
-    source: Option<Name>,
-    bytes_total: u64,
-    /// Written by the thread that copies.
-    bytes_done: Arc<AtomicU64>,
-    end: Option<Result<Done, Failure>>,
-}
-
-/// What came of it.
-#[derive(Clone)]
-struct Done {
-    id: TopicId,
-    partitions: Vec<restore_status::Partition>,
-}
+use crate::rt;
 
 /// What the thread is to do.
 struct Copying {
@@ -89,51 +51,6 @@ struct Copying {
     /// Damage is taken over as damage.
     is_damage_kept: bool,
     bytes_done: Arc<AtomicU64>,
-}
-
-impl Restores {
-    /// True while a topic is being restored from this snapshot.
-    pub(super) fn is_using(&self, name: &Name) -> bool {
-        let jobs = self.jobs.borrow();
-        let mut running = jobs.values().filter(|job| job.end.is_none());
-        running.any(|job| job.source.as_ref() == Some(name))
-    }
-
-    /// The right to look at a directory that is not the node's own.
-    ///
-    /// # Errors
-    /// `Busy` while somebody looks at one.
-    fn look(&self) -> Result<Permit, Failure> {
-        let busy = || {
-            let message = "another restore looks at a directory that has not answered yet";
-            failure(ErrorCode::Busy, message)
-        };
-        self.looks.try_acquire(1).ok_or_else(busy)
-    }
-
-    fn is_any_running(&self) -> bool {
-        self.jobs.borrow().values().any(|job| job.end.is_none())
-    }
-
-    fn begin(&self, job: Job) -> u64 {
-        let number = self.last.get() + 1;
-        self.last.set(number);
-        let mut jobs = self.jobs.borrow_mut();
-        while jobs.len() >= ENDED_MAX
-            && let Some(oldest) = jobs.iter().find(|(_, job)| job.end.is_some())
-        {
-            let oldest = *oldest.0;
-            jobs.remove(&oldest);
-        }
-        jobs.insert(number, job);
-        number
-    }
-
-    fn end(&self, number: u64, end: Result<Done, Failure>) {
-        if let Some(job) = self.jobs.borrow_mut().get_mut(&number) {
-            job.end = Some(end);
-        }
-    }
 }
 
 impl Admin {
@@ -154,7 +71,7 @@ impl Admin {
         // What is not the node's own may never answer: no more than one thread waits for it.
         let look = match &name {
             Some(_) => None,
-            None => Some(self.restores.look()?),
+            None => Some(self.restores.look(&request.source)?),
         };
         let opened = {
             let source = source.clone();
@@ -169,9 +86,7 @@ impl Admin {
         let kept = kept_of(&origin)?;
         self.check_free(&request.topic).await?;
         self.check_count(0, kept.partitions)?;
-        if self.restores.is_any_running() {
-            return Err(failure(ErrorCode::Busy, "another topic is being restored"));
-        }
+        self.restores.check_none_running()?;
         let stores = match &name {
             Some(_) => Stores::Linked,
             None => Stores::Copied,
@@ -184,6 +99,7 @@ impl Admin {
             source: name,
             bytes_total: origin.partitions.iter().map(|part| part.bytes).sum(),
             bytes_done: Arc::clone(&bytes_done),
+            begun: rt::now(),
             end: None,
         });
         let copying = Copying {
@@ -223,7 +139,7 @@ impl Admin {
         request: restore_status::Request,
     ) -> Result<restore_status::Answer, Failure> {
         use restore_status::State;
-        let jobs = self.restores.jobs.borrow();
+        let jobs = self.restores.jobs();
         let Some(job) = jobs.get(&request.restore) else {
             let message = format!("there is no restore {}", request.restore);
             return Err(failure(ErrorCode::UnknownRestore, message));

@@ -15,7 +15,7 @@ use corelog_protocol::limits;
 use corelog_protocol::message::{create_snapshot, delete_snapshot, list_snapshots};
 use corelog_record::{CoreId, TopicName};
 use corelog_storage::Error;
-use corelog_storage::disk::{Dir, is_full, is_out_of_files};
+use corelog_storage::disk::Dir;
 use corelog_storage::format::node::SNAPSHOTS;
 use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Entry, Name, Summary};
@@ -26,7 +26,7 @@ use super::files;
 use super::last::LastSnapshots;
 use super::topic::Topic;
 use crate::core::{Taken, with_causes};
-use crate::failure::{Failure, failure, failure_with, invalid};
+use crate::failure::{Failure, disk_code, failure, failure_with, invalid};
 use crate::metrics::add;
 use crate::{router, rt};
 
@@ -215,6 +215,7 @@ impl Admin {
         match unknown.map_err(|error| failed(&error))? {
             None => Ok(()),
             Some(name) => {
+                self.ledger.check_certain(&name)?;
                 let message = format!(
                     "topic {name} could not be read when the server was started: put its files right, or take a \
                      snapshot of the others by their names, with `corelog snapshot create --topic`"
@@ -355,12 +356,7 @@ pub(super) fn refused(name: &str, error: &Error) -> Failure {
 }
 
 fn disk_failure(error: &std::io::Error) -> Failure {
-    let code = match error {
-        _ if is_full(error) => ErrorCode::StorageFull,
-        _ if is_out_of_files(error) => ErrorCode::Busy,
-        _ => ErrorCode::Internal,
-    };
-    failure(code, with_causes(error))
+    failure(disk_code(error), with_causes(error))
 }
 
 #[cfg(test)]

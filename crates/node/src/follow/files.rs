@@ -29,10 +29,9 @@ use crate::transfer::{Met, Order, Progress, ReceiveError, Received, Wanted};
 /// So many bytes of segments are received before they are taken in: what was received and is not in
 /// the log yet would be in nobody's way, but is of use to nobody either.
 const ORDER_BYTES_MAX: u64 = 1 << 30;
-/// How many seconds an order may take at the rate that was asked for, unless it is one segment: others wait for
-/// its thread.
-const ORDER_SECONDS_MAX: u64 = 10;
-/// How long a source may send nothing.
+/// How long an order may take, unless it is one segment: others wait for its thread.
+const TURN: Duration = Duration::from_secs(10);
+/// How long a source may send nothing whose turn it is to send.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Following {
@@ -52,9 +51,9 @@ impl Following {
                 true => 1,
                 false => count_at_once(&sealed, self.replica.rate),
             };
-            let rest = sealed.split_off(count);
-            self.receive(core, origin, &source.address, &sealed).await?;
-            sealed = rest;
+            let ordered = &sealed[..count];
+            let taken_in = self.receive(core, origin, &source.address, ordered).await?;
+            sealed.drain(..taken_in);
         }
         Ok(())
     }
@@ -80,13 +79,14 @@ impl Following {
         wanted_behind(&place, origin, &self.replica)
     }
 
+    /// Receives what it can of these segments in a turn, and takes it in; gives how many of them.
     async fn receive(
         &self,
         core: &Rc<Core>,
         origin: &segments::Answer,
         source: &str,
         sealed: &[Seal],
-    ) -> Result<(), Trouble> {
+    ) -> Result<usize, Trouble> {
         // What was given to the log, and may be in it yet, is its own.
         core.check_takes_in(self.key).map_err(Trouble::Again)?;
         let order = self.order(core, origin, source, sealed)?;
@@ -129,7 +129,7 @@ impl Following {
         self.progress.arrived(taken_in);
         installed?;
         match error {
-            None => Ok(()),
+            None => Ok(dense),
             Some(error) => Err(trouble_of(&error, &faults)),
         }
     }
@@ -215,6 +215,7 @@ impl Core {
             interval_bytes: INDEX_INTERVAL_BYTES,
             rate: 0,
             patience: PATIENCE,
+            turn: TURN,
             is_alone: false,
         })
     }
@@ -222,7 +223,7 @@ impl Core {
 
 /// How many of these segments are received by one order, at so many bytes in a second: one at least.
 fn count_at_once(sealed: &[Seal], rate: Option<u64>) -> usize {
-    let within = rate.map(|rate| rate.saturating_mul(ORDER_SECONDS_MAX));
+    let within = rate.map(|rate| rate.saturating_mul(TURN.as_secs()));
     let bytes_max = within.map_or(ORDER_BYTES_MAX, |within| within.min(ORDER_BYTES_MAX));
     let mut bytes = 0;
     let fits = |seal: &&Seal| {

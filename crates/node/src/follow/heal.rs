@@ -24,7 +24,7 @@ use crate::partition::Change;
 use crate::rt;
 use crate::transfer::{Order, Progress, Received, Wanted};
 
-/// How long a source may send nothing.
+/// How long a source may send nothing whose turn it is to send.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a reader that met damage waits for its repair.
 const READER_WAIT_MAX: Duration = Duration::from_secs(2);

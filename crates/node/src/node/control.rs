@@ -206,7 +206,6 @@ async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {
     core.trim_quarantine();
     if core.id == CoreId::new(0) {
         let admin = Admin::new(Rc::clone(core));
-        admin.remove_deleted();
         assert!(core.admin.set(admin).is_ok(), "a core recovers once");
         rt::spawn_background(Rc::clone(core).keep_settled()).detach();
     }

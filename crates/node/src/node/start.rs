@@ -24,7 +24,7 @@ use crate::router;
 use crate::rt::{self, CoreConfig, CoreThread, Watchdog};
 use crate::sys::probe::Suitability;
 use crate::sys::{self, NodeFile, probe};
-use crate::transfer::Transfers;
+use crate::transfer::{Claims, Transfers};
 
 /// The limit of open files where the kernel does not tell it: the usual one.
 const DESCRIPTORS_ASSUMED: u64 = 1024;
@@ -40,6 +40,8 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct Cores {
     threads: Vec<CoreThread<()>>,
     controls: Vec<Sender<Control>>,
+    /// Files that are being received.
+    pub(super) receiving: Arc<Claims>,
 }
 
 pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
@@ -197,6 +199,7 @@ impl Cores {
         let mut started = Self {
             threads: Vec::new(),
             controls: Vec::new(),
+            receiving: Arc::clone(shared.transfers.copies().claims()),
         };
         let per_address = PerAddress::default();
         let lanes = router::connect(core_count, &config.limits, shared.budget.lanes);
@@ -417,6 +420,7 @@ mod tests {
         let cores = Cores {
             threads: Vec::new(),
             controls: vec![stuck, well],
+            receiving: Arc::default(),
         };
         let (ended, end) = flume::bounded(1);
         thread::spawn(move || {

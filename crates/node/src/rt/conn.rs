@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
 use glommio::timer::Timer;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{self, Shutdown, setsockopt, sockopt};
 
 use super::congestion::do_not_pace;
 use super::executor::io_error;
@@ -306,14 +306,7 @@ impl Drop for Tail<'_> {
 
 fn shutdown(stream: &RefCell<TcpStream>, how: Shutdown) {
     // Fails only if the connection is gone already.
-    let _ = nix::sys::socket::shutdown(
-        std::os::fd::AsRawFd::as_raw_fd(&*stream.borrow()),
-        match how {
-            Shutdown::Read => nix::sys::socket::Shutdown::Read,
-            Shutdown::Write => nix::sys::socket::Shutdown::Write,
-            Shutdown::Both => nix::sys::socket::Shutdown::Both,
-        },
-    );
+    let _ = socket::shutdown(stream.borrow().as_raw_fd(), how);
 }
 
 /// Notices a peer whose machine vanished within about two minutes.

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! With `map` and `alone` of `storage::disk` this is the only room where `unsafe` may stand; its public face is safe.
-//! Nothing in here knows what a record, a partition or a frame is. All but `stream` blocks: it is for before the first
-//! core starts, or for the pool of directory threads.
+//! Nothing in here knows what a record, a partition or a frame is. What may wait for a disk or a peer is for before the
+//! first core starts, or for threads that are no core's.
 
 pub(crate) mod bulk;
 pub(crate) mod cooperative;

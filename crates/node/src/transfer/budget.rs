@@ -47,7 +47,7 @@ impl Budget {
         }
     }
 
-    /// How many bytes a turn sends between two looks at who else waits: `wanted`, or what takes about
+    /// How many bytes a piece has, between two of which a sender looks at who else waits: `wanted`, or what takes about
     /// a second if that is less.
     pub(super) fn piece(&self, wanted: u64) -> u64 {
         match self.rate.get() {

@@ -29,7 +29,9 @@ mod stop;
 mod threads;
 mod turn;
 
-pub(crate) use receive::{Done, Met, Order, Progress, RECEIVERS, ReceiveError, Received, Wanted};
+pub(crate) use receive::{
+    Claims, Done, Met, Order, Progress, RECEIVERS, ReceiveError, Received, Wanted,
+};
 pub(crate) use send::{Ended, send};
 pub(crate) use threads::{PLACES, Transfers};
 

@@ -13,6 +13,7 @@ use corelog_protocol::message::{Call, copy_segments, hello};
 use corelog_protocol::{answer, limits, request};
 use futures_lite::future::{block_on, poll_once, yield_now};
 
+use super::send::PLACE_WAIT_MAX;
 use super::stop::Stop;
 use crate::names::{self, REACH_TIMEOUT};
 use crate::rt;
@@ -27,6 +28,14 @@ pub(crate) struct Peer<'a> {
     last: u32,
     /// The frame that comes in, up to the end of its head.
     head: Vec<u8>,
+}
+
+/// Until when something has to be there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    at: Instant,
+    /// How long that is from the start.
+    patience: Duration,
 }
 
 /// Why another node does not answer as it should.
@@ -128,12 +137,14 @@ impl<'a> Peer<'a> {
         sent.map_err(|source| PeerError::Cut { source })
     }
 
-    /// The next piece of segments that were asked for; its bytes are to be read behind it.
+    /// The next piece of segments that were asked for; its bytes are to be read behind it. Before each of them the
+    /// other node may wait for its turn to send it.
     ///
     /// # Errors
     /// [`PeerError`].
     pub(crate) fn piece(&mut self) -> Result<copy_segments::Answer, PeerError> {
-        let (answer, body_bytes) = self.head::<copy_segments::Request>()?;
+        let patience = self.patience + PLACE_WAIT_MAX;
+        let (answer, body_bytes) = self.head::<copy_segments::Request>(patience)?;
         match answer.bytes as usize == body_bytes {
             true => Ok(answer),
             false => Err(PeerError::Astray),
@@ -141,22 +152,22 @@ impl<'a> Peer<'a> {
     }
 
     /// When a piece of so many bytes has to be there.
-    pub(crate) fn deadline(&self, bytes: u64) -> Instant {
-        rt::now() + self.patience + Duration::from_secs(bytes / RATE_MIN)
+    pub(crate) fn deadline(&self, bytes: u64) -> Deadline {
+        Deadline::of(self.patience + Duration::from_secs(bytes / RATE_MIN))
     }
 
     /// Reads some of the bytes that come, at least one.
     ///
     /// # Errors
     /// [`PeerError::Cut`], [`PeerError::Stalled`] at the deadline, [`PeerError::Stopped`].
-    pub(crate) fn read(&mut self, into: &mut [u8], deadline: Instant) -> Result<usize, PeerError> {
+    pub(crate) fn read(&mut self, into: &mut [u8], deadline: Deadline) -> Result<usize, PeerError> {
         loop {
             // Before each read: who sends a byte now and then is not waited for longer than who sends none.
             if self.stop.is_set() {
                 return Err(PeerError::Stopped);
             }
-            if deadline <= rt::now() {
-                let patience = self.patience;
+            if deadline.at <= rt::now() {
+                let patience = deadline.patience;
                 return Err(PeerError::Stalled { patience });
             }
             match self.stream.read(into) {
@@ -173,15 +184,15 @@ impl<'a> Peer<'a> {
     }
 
     fn answer<R: Call>(&mut self) -> Result<R::Answer, PeerError> {
-        match self.head::<R>()? {
+        match self.head::<R>(self.patience)? {
             (answer, 0) => Ok(answer),
             _ => Err(PeerError::Astray),
         }
     }
 
     /// The head of the next frame, and how many bytes come behind it.
-    fn head<R: Call>(&mut self) -> Result<(R::Answer, usize), PeerError> {
-        let deadline = rt::now() + self.patience;
+    fn head<R: Call>(&mut self, patience: Duration) -> Result<(R::Answer, usize), PeerError> {
+        let deadline = Deadline::of(patience);
         let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
         self.head.clear();
         let mut needed = PREFIX_BYTES;
@@ -204,7 +215,7 @@ impl<'a> Peer<'a> {
     }
 
     /// Reads until the head has so many bytes: never more, what is behind belongs elsewhere.
-    fn read_up_to(&mut self, bytes: usize, deadline: Instant) -> Result<(), PeerError> {
+    fn read_up_to(&mut self, bytes: usize, deadline: Deadline) -> Result<(), PeerError> {
         let mut head = std::mem::take(&mut self.head);
         let mut there = head.len();
         head.resize(bytes, 0);
@@ -213,6 +224,20 @@ impl<'a> Peer<'a> {
         }
         self.head = head;
         Ok(())
+    }
+}
+
+impl Deadline {
+    fn of(patience: Duration) -> Self {
+        Self {
+            at: rt::now() + patience,
+            patience,
+        }
+    }
+
+    /// What took so long was no delay of the other node's.
+    pub(crate) fn extend(&mut self, delay: Duration) {
+        self.at += delay;
     }
 }
 

@@ -35,13 +35,7 @@ impl Places {
         })
     }
 
-    /// A place if one is free and nobody waits for it.
-    pub(super) fn free(self: &Arc<Self>) -> Option<Place> {
-        let is_free = self.line().take();
-        is_free.then(|| self.place())
-    }
-
-    /// Waits for a place. Who goes meanwhile gives on what he was given.
+    /// Waits for a place, if none is free. Who goes meanwhile gives on what he was given.
     pub(super) async fn next(self: &Arc<Self>) -> Place {
         let (given, place) = flume::bounded(1);
         {
@@ -57,6 +51,14 @@ impl Places {
             Ok(place) => place,
             Err(_gone) => self.place(),
         }
+    }
+
+    /// Whether somebody waits.
+    pub(super) fn is_anybody_waiting(&self) -> bool {
+        let line = self.line();
+        line.waiting
+            .iter()
+            .any(|waiting| !waiting.is_disconnected())
     }
 
     /// Gives a place to who waits longest.
@@ -117,15 +119,20 @@ mod tests {
 
     use super::*;
 
+    /// A place, if one is free.
+    fn free(places: &Arc<Places>) -> Option<Place> {
+        block_on(poll_once(places.next()))
+    }
+
     /// Who had one took it again before whoever waited was awake: all the others waited until he had done.
     #[test]
     fn who_waits_longest_gets_the_next_place() {
         let places = Places::new(2);
-        let (one, _two) = (places.free().unwrap(), places.free().unwrap());
+        let (one, _two) = (free(&places).unwrap(), free(&places).unwrap());
         let mut first = pin!(places.next());
         assert!(block_on(poll_once(&mut first)).is_none());
         drop(one);
-        assert!(places.free().is_none());
+        assert!(free(&places).is_none());
         let mut second = pin!(places.next());
         assert!(block_on(poll_once(&mut second)).is_none());
         let place = block_on(poll_once(&mut first)).expect("it is his");
@@ -137,14 +144,14 @@ mod tests {
     #[test]
     fn who_goes_while_he_waits_keeps_no_place() {
         let places = Places::new(1);
-        let one = places.free().unwrap();
+        let one = free(&places).unwrap();
         let [mut before, mut given] = [0, 1].map(|_| Box::pin(places.next()));
         assert!(block_on(poll_once(&mut before)).is_none());
         assert!(block_on(poll_once(&mut given)).is_none());
         drop(before);
         drop(one);
-        assert!(places.free().is_none());
+        assert!(free(&places).is_none());
         drop(given);
-        assert!(places.free().is_some());
+        assert!(free(&places).is_some());
     }
 }

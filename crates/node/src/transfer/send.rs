@@ -12,7 +12,7 @@ use futures_lite::FutureExt;
 
 use super::turn::{Over, Turn};
 use crate::core::{Core, Lent, PartitionKey, damaged, of_segment, with_causes};
-use crate::failure::{Failure, busy, failure};
+use crate::failure::{Failure, busy, disk_code, failure};
 use crate::frame_id::FrameId;
 use crate::metrics::add;
 use crate::router::{self, Ask};
@@ -75,7 +75,7 @@ async fn send_part(
         } = lent.map_err(|error| named(error, &part))?;
         let (start, end) = (bytes.start, bytes.end);
         let turn = Turn {
-            socket: socket.lend().map_err(Ended::Cut)?,
+            socket: socket.lend().map_err(|error| unlent(error, &part))?,
             correlation: frame.request,
             segment: part.segment,
             generation: part.generation,
@@ -147,11 +147,42 @@ fn named(error: Failure, part: &Part) -> Ended {
     Ended::Failed(of_segment(error, part))
 }
 
+/// Why there is no descriptor for the socket of a peer: it may be gone, and has had all of its answers if it is not.
+fn unlent(error: io::Error, part: &Part) -> Ended {
+    match error.kind() {
+        io::ErrorKind::NotConnected => Ended::Cut(error),
+        _ => named(failure(disk_code(&error), with_causes(&error)), part),
+    }
+}
+
 fn too_many() -> Failure {
     busy("too many peers are being sent segments", RETRY_MS)
 }
 
-/// How long a transfer waits for its turn.
-const PLACE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a transfer waits for its turn; who is sent it has to have as much patience.
+pub(super) const PLACE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long a client is asked to wait before it tries again, in milliseconds.
 const RETRY_MS: u32 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::Offset;
+    use nix::errno::Errno;
+
+    use super::*;
+
+    /// It was cut between two pieces, and told to have gone away.
+    #[test]
+    fn a_peer_is_not_cut_for_a_descriptor_that_is_lacking_here() {
+        let part = Part {
+            segment: Offset::ZERO,
+            generation: 0,
+            position: Position::ZERO,
+            bytes: None,
+        };
+        let lacking = unlent(Errno::EMFILE.into(), &part);
+        assert!(matches!(&lacking, Ended::Failed(why) if why.is(ErrorCode::Busy)));
+        let gone = unlent(io::ErrorKind::NotConnected.into(), &part);
+        assert!(matches!(gone, Ended::Cut(_)));
+    }
+}

@@ -10,7 +10,7 @@ use flume::{Receiver, RecvTimeoutError, Sender};
 use super::budget::Budget;
 use super::places::{Place, Places};
 use super::receive::Receivers;
-use super::turn::{Over, Turn, Waiting};
+use super::turn::{Over, Turn};
 use crate::rate::Rate;
 use crate::sys::priority;
 
@@ -23,8 +23,6 @@ pub(crate) const PLACES: usize = 8;
 pub(crate) struct Transfers {
     jobs: Sender<Job>,
     places: Arc<Places>,
-    /// Those who wait for a place.
-    waiting: Arc<Waiting>,
     copies: Receivers,
     repairs: Receivers,
 }
@@ -44,18 +42,17 @@ impl Transfers {
     pub(crate) fn start(rate: Rate) -> io::Result<Self> {
         let budget = Arc::new(Budget::new(rate));
         let (jobs, queue) = flume::bounded::<Job>(PLACES);
-        let waiting = Arc::<Waiting>::default();
+        let places = Places::new(PLACES);
         for index in 0..PLACES {
             let (queue, budget) = (queue.clone(), Arc::clone(&budget));
-            let waiting = Arc::clone(&waiting);
+            let places = Arc::clone(&places);
             let thread = thread::Builder::new().name(format!("transfer-{index}"));
-            thread.spawn(move || run(&queue, &budget, &waiting))?;
+            thread.spawn(move || run(&queue, &budget, &places))?;
         }
         let (copies, repairs) = Receivers::start()?;
         Ok(Self {
             jobs,
-            places: Places::new(PLACES),
-            waiting,
+            places,
             copies,
             repairs,
         })
@@ -73,10 +70,6 @@ impl Transfers {
 
     /// Waits for a place; who waits longest gets the next one.
     pub(super) async fn place(&self) -> Place {
-        if let Some(place) = self.places.free() {
-            return place;
-        }
-        let _waiter = self.waiting.begin();
         self.places.next().await
     }
 
@@ -91,7 +84,7 @@ impl Transfers {
     }
 }
 
-fn run(queue: &Receiver<Job>, budget: &Budget, waiting: &Waiting) {
+fn run(queue: &Receiver<Job>, budget: &Budget, places: &Places) {
     if let Err(error) = priority::step_back() {
         tracing::debug!(%error, "segments are sent with the priority of a core");
     }
@@ -104,7 +97,7 @@ fn run(queue: &Receiver<Job>, budget: &Budget, waiting: &Waiting) {
         };
         match next {
             Ok(Job { turn, over }) => {
-                let (ended, footprint) = turn.take(budget, waiting, || over.is_disconnected());
+                let (ended, footprint) = turn.take(budget, places, || over.is_disconnected());
                 behind = Some(footprint);
                 // Whoever waited for it may have gone.
                 let _ = over.send(ended);

@@ -3,7 +3,6 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use corelog_protocol::answer;
@@ -13,6 +12,7 @@ use corelog_record::{Offset, Position};
 
 use super::budget::Budget;
 use super::cache::Footprint;
+use super::places::Places;
 use crate::rt;
 use crate::sys::{bulk, pages};
 
@@ -30,14 +30,6 @@ pub(super) struct Turn {
     /// How long the peer may take nothing.
     pub(super) patience: Duration,
 }
-
-/// How many wait for a turn.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(AtomicUsize);
-
-/// One of them.
-#[derive(Debug)]
-pub(super) struct Waiter<'a>(&'a Waiting);
 
 /// What came of a turn.
 #[derive(Debug)]
@@ -59,7 +51,7 @@ struct Sending<'a, F> {
     socket: OwnedFd,
     footprint: Footprint,
     budget: &'a Budget,
-    waiting: &'a Waiting,
+    places: &'a Places,
     /// Bytes that may be sent at once.
     allowed: u64,
     patience: Duration,
@@ -86,39 +78,13 @@ struct Manners {
     bytes_per_second: u64,
 }
 
-impl Waiting {
-    /// Counts one more until what this gives is dropped.
-    pub(super) fn begin(&self) -> Waiter<'_> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Waiter(self)
-    }
-
-    fn is_anybody(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
-    }
-
-    /// How long the next piece is: a turn ends with one, so a short one while others wait.
-    fn piece(&self, bytes_max: u64) -> u64 {
-        match self.is_anybody() {
-            true => bytes_max.min(SHORT_PIECE_BYTES),
-            false => bytes_max,
-        }
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Turn {
     /// Sends pieces until all is sent, the turn is over, or nobody waits for it any more. Gives what
     /// the page cache is to be rid of.
     pub(super) fn take(
         self,
         budget: &Budget,
-        waiting: &Waiting,
+        places: &Places,
         is_over: impl Fn() -> bool,
     ) -> (Over, Footprint) {
         let begun = rt::now();
@@ -129,7 +95,7 @@ impl Turn {
             footprint: Footprint::new(self.file, &self.bytes),
             socket: self.socket,
             budget,
-            waiting,
+            places,
             allowed: 0,
             patience: self.patience,
             pace: Pace::default(),
@@ -142,7 +108,7 @@ impl Turn {
             let end = self
                 .bytes
                 .end
-                .min(position + waiting.piece(piece_bytes_max));
+                .min(position + piece(places, piece_bytes_max));
             sending.footprint.advance(position);
             if let Err(source) = pages::are_readable(sending.footprint.file(), &(position..end)) {
                 let unread = Over::Unread {
@@ -234,7 +200,7 @@ impl<F: Fn() -> bool> Sending<'_, F> {
             return Err(nobody_waits());
         }
         self.pace.took(sent, elapsed);
-        let manners = Manners::asked(self.waiting, self.patience);
+        let manners = Manners::asked(self.places, self.patience);
         match self.pace.is_too_slow(manners) {
             true => Err(io::ErrorKind::TimedOut.into()),
             false => Ok(sent),
@@ -244,8 +210,8 @@ impl<F: Fn() -> bool> Sending<'_, F> {
 
 impl Manners {
     /// Better ones, where others wait for a turn.
-    fn asked(waiting: &Waiting, patience: Duration) -> Self {
-        match waiting.is_anybody() {
+    fn asked(places: &Places, patience: Duration) -> Self {
+        match places.is_anybody_waiting() {
             true => Self {
                 patience: patience.min(SHORT_PATIENCE),
                 bytes_per_second: SHORT_BYTES_PER_SECOND,
@@ -280,6 +246,14 @@ impl Pace {
         } = manners;
         let slack = Duration::from_secs(self.bytes / bytes_per_second);
         self.idle > patience || self.spent > patience + slack
+    }
+}
+
+/// How long the next piece is: a turn ends with one, so a short one while others wait.
+fn piece(places: &Places, bytes_max: u64) -> u64 {
+    match places.is_anybody_waiting() {
+        true => bytes_max.min(SHORT_PIECE_BYTES),
+        false => bytes_max,
     }
 }
 
@@ -322,7 +296,9 @@ mod tests {
 
     use corelog_protocol::frame::{Decoder, Peek};
     use corelog_protocol::limits;
+    use futures_lite::future::{block_on, poll_once};
 
+    use super::super::send::PLACE_WAIT_MAX;
     use super::*;
 
     const PIECE: u64 = 4 << 20;
@@ -348,13 +324,13 @@ mod tests {
     }
 
     /// The bytes of the file in each answer that is sent.
-    fn pieces(waiting: &Waiting) -> Vec<u64> {
+    fn pieces(places: &Places) -> Vec<u64> {
         let (turn, _file, mut peer) = turn();
         let reading = thread::spawn(move || {
             let mut bytes = Vec::new();
             peer.read_to_end(&mut bytes).map(|_| bytes)
         });
-        drop(turn.take(&Budget::new(0), waiting, || false));
+        drop(turn.take(&Budget::new(0), places, || false));
         let bytes = reading.join().unwrap().unwrap();
         let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
         let (mut at, mut pieces) = (0, Vec::new());
@@ -366,12 +342,12 @@ mod tests {
     }
 
     /// For how many seconds a peer may take so much in each of a piece that was begun before anybody waited.
-    fn lasts(waiting: &Waiting, bytes_per_second: usize) -> usize {
+    fn lasts(places: &Places, bytes_per_second: usize) -> usize {
         let mut pace = Pace::default();
         pace.begin_piece(PIECE);
         let mut is_too_slow = || {
             pace.took(bytes_per_second, Duration::from_secs(1));
-            pace.is_too_slow(Manners::asked(waiting, Duration::from_secs(30)))
+            pace.is_too_slow(Manners::asked(places, Duration::from_secs(30)))
         };
         (0..1_000).take_while(|_| !is_too_slow()).count()
     }
@@ -386,7 +362,7 @@ mod tests {
             file.set_len(4096).unwrap();
             false
         };
-        let (over, footprint) = turn.take(&Budget::new(0), &Waiting::default(), is_over);
+        let (over, footprint) = turn.take(&Budget::new(0), &Places::new(1), is_over);
         match over {
             Over::Unread {
                 position,
@@ -402,24 +378,26 @@ mod tests {
     /// A piece of 4 MiB kept a place for 13 s, and 24 peers kept all others waiting for longer than those wait.
     #[test]
     fn pieces_are_short_while_others_wait_for_a_turn() {
-        let waiting = Waiting::default();
-        assert_eq!(pieces(&waiting), [PIECE]);
-        let waiter = waiting.begin();
-        assert_eq!(pieces(&waiting), [SHORT_PIECE_BYTES; 8]);
+        let places = Places::new(0);
+        assert_eq!(pieces(&places), [PIECE]);
+        let mut waiter = Box::pin(places.next());
+        assert!(block_on(poll_once(&mut waiter)).is_none());
+        assert_eq!(pieces(&places), [SHORT_PIECE_BYTES; 8]);
         drop(waiter);
         let lasts = SHORT_PIECE_BYTES / SHORT_BYTES_PER_SECOND;
         let lasts = TURN + SHORT_PATIENCE + Duration::from_secs(lasts);
-        assert!(24 / 8 * lasts < Duration::from_secs(30), "{lasts:?}");
+        assert!(24 / 8 * lasts < PLACE_WAIT_MAX, "{lasts:?}");
     }
 
     /// Eight peers that did not read, or hardly, kept all others waiting until those gave up.
     #[test]
     fn a_peer_that_does_not_read_is_cut_sooner_while_others_wait_for_its_turn() {
-        let waiting = Waiting::default();
-        assert_eq!((lasts(&waiting, 0), lasts(&waiting, 1)), (30, 30 + 64));
-        let waiter = waiting.begin();
-        assert_eq!((lasts(&waiting, 0), lasts(&waiting, 1)), (5, 5 + 8));
+        let places = Places::new(0);
+        assert_eq!((lasts(&places, 0), lasts(&places, 1)), (30, 30 + 64));
+        let mut waiter = Box::pin(places.next());
+        assert!(block_on(poll_once(&mut waiter)).is_none());
+        assert_eq!((lasts(&places, 0), lasts(&places, 1)), (5, 5 + 8));
         drop(waiter);
-        assert_eq!(lasts(&waiting, 0), 30);
+        assert_eq!(lasts(&places, 0), 30);
     }
 }

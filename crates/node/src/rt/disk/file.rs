@@ -213,14 +213,12 @@ impl File for UringFile {
         let start = position - position % block;
         let lead = memory_bytes(position - start)?;
         let whole = lead.saturating_add(len).next_multiple_of(BLOCK_BYTES);
-        if len == 0 || whole > READ_BYTES_MAX {
-            let is_empty = len == 0;
+        if len == 0 {
+            return Ok(UringBytes(ReadResult::default()));
+        }
+        if whole > READ_BYTES_MAX {
             let message = "a read is larger than the kernel serves at once";
-            return if is_empty {
-                Ok(UringBytes(ReadResult::default()))
-            } else {
-                Err(io::Error::new(io::ErrorKind::InvalidInput, message))
-            };
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         for _ in 0..SHORT_READS_MAX {
             let read = self

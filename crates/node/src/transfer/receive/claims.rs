@@ -6,7 +6,8 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use corelog_record::Offset;
 
@@ -15,8 +16,10 @@ use super::paces::Paces;
 
 /// The segments that a node's threads are receiving, by the file that each of them comes into.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+pub(crate) struct Claims {
     taken: Mutex<HashSet<Place>>,
+    /// Notified when one is given back.
+    given_back: Condvar,
     /// How fast those of one topic may come.
     pub(super) paces: Paces,
 }
@@ -47,6 +50,16 @@ impl Claims {
         })
     }
 
+    /// Waits until no file is written any more, so long at most; false if one still is.
+    pub(crate) fn wait_until_free(&self, at_most: Duration) -> bool {
+        let is_any = |taken: &mut HashSet<Place>| !taken.is_empty();
+        let waited = self
+            .given_back
+            .wait_timeout_while(self.taken(), at_most, is_any);
+        let (taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        taken.is_empty()
+    }
+
     fn taken(&self) -> MutexGuard<'_, HashSet<Place>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,5 +68,6 @@ impl Claims {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.claims.taken().remove(&self.place);
+        self.claims.given_back.notify_all();
     }
 }

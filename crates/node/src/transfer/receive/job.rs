@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use corelog_storage::intake::Ready;
 
@@ -10,10 +11,10 @@ use super::claims::Claims;
 use super::files::Files;
 use super::sources::Sources;
 use super::{Order, Progress, ReceiveError, Received, worker};
+use crate::rt;
 use crate::transfer::budget::Budget;
 
 /// An order, on its way.
-#[derive(Debug)]
 pub(super) struct Job<'a> {
     pub(super) order: &'a Order,
     pub(super) progress: &'a Progress,
@@ -21,10 +22,16 @@ pub(super) struct Job<'a> {
     pub(super) files: Files,
     pub(super) budget: Arc<Budget>,
     pub(super) sources: Sources,
+    begun: Instant,
+    /// Whether it makes way once it has had its turn.
+    makes_way: &'a MakesWay<'a>,
     /// The segment that is to be received next.
     next: AtomicUsize,
     outcome: Mutex<Outcome>,
 }
+
+/// Whether others wait for the thread of an order that is to let them.
+pub(super) type MakesWay<'a> = dyn Fn() -> bool + Sync + 'a;
 
 #[derive(Debug, Default)]
 struct Outcome {
@@ -32,8 +39,14 @@ struct Outcome {
     error: Option<ReceiveError>,
 }
 
-/// Receives all of `order`, on this thread and some more; what others are receiving is left to them.
-pub(super) fn run(order: &Order, progress: &Progress, claims: &Arc<Claims>) -> Received {
+/// Receives all of `order`, on this thread and some more, or as much as there is time for in its turn; what others are
+/// receiving is left to them.
+pub(super) fn run(
+    order: &Order,
+    progress: &Progress,
+    claims: &Arc<Claims>,
+    makes_way: &MakesWay<'_>,
+) -> Received {
     let files = match progress.stop.is_set() {
         // Its directory may be another topic's by now.
         true => Err(ReceiveError::Stopped),
@@ -55,6 +68,8 @@ pub(super) fn run(order: &Order, progress: &Progress, claims: &Arc<Claims>) -> R
         files,
         budget: claims.paces.of(order),
         sources: Sources::new(&order.sources),
+        begun: rt::now(),
+        makes_way,
         next: AtomicUsize::new(0),
         outcome: Mutex::default(),
     };
@@ -81,12 +96,31 @@ pub(super) fn run(order: &Order, progress: &Progress, claims: &Arc<Claims>) -> R
 }
 
 impl Job<'_> {
-    /// The number of the next segment; `None` once all are taken, or one cannot be had: nothing behind
-    /// it could be installed.
+    /// The number of the next segment; `None` once all are taken, one cannot be had, as nothing behind it could be
+    /// installed, or one is there when the turn is over.
     pub(super) fn take(&self) -> Option<usize> {
-        let is_failed = self.outcome().error.is_some();
+        let has_ended = {
+            let Outcome { ready, error } = &*self.outcome();
+            error.is_some() || !ready.is_empty() && self.has_had_its_turn()
+        };
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        (number < self.order.segments.len() && !is_failed).then_some(number)
+        (number < self.order.segments.len() && !has_ended).then_some(number)
+    }
+
+    /// # Errors
+    /// Why nothing more is received now, also of a segment that has begun.
+    pub(super) fn check_goes_on(&self) -> Result<(), ReceiveError> {
+        if self.progress.stop.is_set() {
+            return Err(ReceiveError::Stopped);
+        }
+        match self.has_had_its_turn() && (self.makes_way)() {
+            true => Err(ReceiveError::MadeWay),
+            false => Ok(()),
+        }
+    }
+
+    fn has_had_its_turn(&self) -> bool {
+        self.order.turn <= rt::now().saturating_duration_since(self.begun)
     }
 
     /// Notes what came of a segment; the first error is the one to tell.

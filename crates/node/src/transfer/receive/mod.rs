@@ -42,6 +42,7 @@ use corelog_storage::log::lineage::Began;
 
 use super::peer::PeerError;
 
+pub(crate) use claims::Claims;
 pub(crate) use progress::{Done, Progress};
 pub(crate) use threads::{RECEIVERS, Receivers};
 
@@ -67,8 +68,10 @@ pub(crate) struct Order {
     pub(crate) interval_bytes: u32,
     /// Bytes in a second at most; 0: as many as come.
     pub(crate) rate: u64,
-    /// How long a source may send nothing.
+    /// How long a source may send nothing, but for the time in which it may wait for its turn to send.
     pub(crate) patience: Duration,
+    /// How long it has its thread before others come first.
+    pub(crate) turn: Duration,
     /// Whether nothing else that was received from the first segment on is taken in any more: what came of others
     /// is given up.
     pub(crate) is_alone: bool,
@@ -93,7 +96,8 @@ impl Wanted {
 /// What came of an order.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
-    /// The segments that are all there, in the order of their offsets; perhaps with gaps.
+    /// The segments that are all there, in the order of their offsets; perhaps with gaps. Without an error, too, it may be
+    /// fewer than were ordered: its turn was over.
     pub(crate) ready: Vec<Ready>,
     /// What went wrong on the way, in the order in which it did; of many, the first ones.
     pub(crate) faults: Vec<Met>,
@@ -166,6 +170,9 @@ pub(crate) enum ReceiveError {
         /// Its base offset.
         segment: Offset,
     },
+    /// Its turn was over, and others waited.
+    #[error("others came first")]
+    MadeWay,
     /// It was not wanted any more.
     #[error("the segments are not wanted any more")]
     Stopped,

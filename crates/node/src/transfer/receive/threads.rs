@@ -15,8 +15,9 @@ use crate::transfer::places::{Place, Places};
 #[derive(Debug)]
 pub(crate) struct Receivers {
     orders: Sender<Ordered>,
-    /// For orders that keep a rate: each holds its thread for as long as that asks, and mostly sleeps.
+    /// For orders that keep a rate, or whose sources do: each holds its thread for as long as that asks, and mostly sleeps.
     slow: Arc<Places>,
+    claims: Arc<Claims>,
 }
 
 /// An order, and who waits for it.
@@ -24,7 +25,7 @@ pub(crate) struct Receivers {
 struct Ordered {
     order: Order,
     progress: Arc<Progress>,
-    /// Held until it has ended, if it keeps a rate.
+    /// Held until it has ended, if it is slow. One that has none makes way for others.
     place: Option<Place>,
     done: Sender<Received>,
 }
@@ -56,18 +57,45 @@ impl Receivers {
         Ok(Self {
             orders,
             slow: Places::new(count / 2),
+            claims: Arc::clone(claims),
         })
     }
 
-    /// Receives all of `order`, behind others if there are many. Those that keep a rate hold half of the threads at
-    /// most: what comes as fast as it can does not wait for them. Dropped, it stops.
+    /// Which files are being written, by these threads and by those for the rest.
+    pub(crate) fn claims(&self) -> &Arc<Claims> {
+        &self.claims
+    }
+
+    /// Receives all of `order`, or what comes of it in its turn, behind others if there are many. Those that keep a rate hold
+    /// half of the threads at most, and so do those that got no segment in a turn while others waited: what comes fast
+    /// does not wait for them. Dropped, it stops.
     pub(crate) async fn receive(&self, order: Order, progress: Arc<Progress>) -> Received {
-        let (done, received) = flume::bounded(1);
         let _stops = Stops(Arc::clone(&progress));
-        let place = match order.rate {
-            0 => None,
-            _ => Some(self.slow.next().await),
-        };
+        let mut before = Vec::new();
+        if order.rate == 0 {
+            let received = self.take(order.clone(), &progress, None).await;
+            let has_made_way = matches!(received.error, Some(ReceiveError::MadeWay));
+            if !has_made_way {
+                return received;
+            }
+            if !received.ready.is_empty() {
+                return Received {
+                    error: None,
+                    ..received
+                };
+            }
+            before = received.faults;
+        }
+        let place = self.slow.next().await;
+        let mut received = self.take(order, &progress, Some(place)).await;
+        received.faults.splice(0..0, before);
+        received
+    }
+
+    /// Has a thread receive it.
+    async fn take(&self, order: Order, progress: &Arc<Progress>, place: Option<Place>) -> Received {
+        let (done, received) = flume::bounded(1);
+        let progress = Arc::clone(progress);
         let ordered = Ordered {
             order,
             progress,
@@ -105,7 +133,8 @@ fn run(queue: &Receiver<Ordered>, claims: &Arc<Claims>) {
         done,
     }) = queue.recv()
     {
-        let received = job::run(&order, &progress, claims);
+        let makes_way = || place.is_none() && !queue.is_empty();
+        let received = job::run(&order, &progress, claims, &makes_way);
         drop(place);
         // Whoever waited may have gone; what came in stays in its files.
         let _ = done.send(received);

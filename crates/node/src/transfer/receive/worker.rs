@@ -17,6 +17,7 @@ use super::job::Job;
 use super::sources::Tries;
 use super::{Fault, ReceiveError, Wanted};
 use crate::rt;
+use crate::transfer::budget::Budget;
 use crate::transfer::peer::{Peer, PeerError};
 
 /// A worker, and the source that it is connected to.
@@ -82,9 +83,7 @@ impl<'a> Worker<'a> {
         let mut tries = self.job.sources.tries();
         for _ in 0..ROUNDS_MAX {
             // Space for all of it is prepared before a byte of it comes.
-            if self.job.progress.stop.is_set() {
-                return Err(ReceiveError::Stopped);
-            }
+            self.job.check_goes_on()?;
             let mut intake = self.open(wanted, left.take())?;
             let mut givers = Givers::of(&intake);
             match self.fill(&mut intake, number, &mut tries, &mut givers) {
@@ -106,10 +105,14 @@ impl<'a> Worker<'a> {
                 Err(error @ intake::Error::Storage(_)) => return Err(error.into()),
                 Err(error) => {
                     self.line = None;
-                    // Who gave all of it deceived. Of several nobody knows who did: from the start.
-                    if let Some(only) = givers.only() {
-                        let fault = Fault::Wrong(error);
-                        self.job.sources.met(&mut tries, only, segment, fault);
+                    match givers.only() {
+                        // Who gave all of it deceived.
+                        Some(only) => {
+                            let fault = Fault::Wrong(error);
+                            self.job.sources.met(&mut tries, only, segment, fault);
+                        }
+                        // Of several nobody knows who did: from the start.
+                        None => block_on(self.open(wanted, None)?.discard())?,
                     }
                 }
             }
@@ -146,9 +149,7 @@ impl<'a> Worker<'a> {
         let segment = intake.base();
         while intake.position() < intake.bytes() {
             self.job.progress.note(number, intake.position());
-            if self.job.progress.stop.is_set() {
-                return Err(ReceiveError::Stopped.into());
-            }
+            self.job.check_goes_on()?;
             let connected = self.line.as_ref().map(|line| line.source);
             let after = connected.unwrap_or(self.first);
             let Some(source) = self.job.sources.pick(tries, after) else {
@@ -206,7 +207,7 @@ impl<'a> Worker<'a> {
             partition: order.partition,
             history: order.history,
             parts: vec![part],
-            piece_bytes_max: limits::COPY_PIECE_BYTES_MAX,
+            piece_bytes_max: piece_bytes_max(&job.budget),
         })?;
         while intake.position() < intake.bytes() {
             let piece = line.peer.piece()?;
@@ -272,6 +273,7 @@ fn take_in(
     let mut deadline = peer.deadline(bytes.into());
     let mut left = bytes as usize;
     while 0 < left {
+        job.check_goes_on().map_err(Trouble::Here)?;
         let space = intake.space();
         let portion = usize::try_from(job.budget.portion()).unwrap_or(usize::MAX);
         let wanted = left.min(space.len()).min(portion);
@@ -287,9 +289,15 @@ fn take_in(
         job.progress.note(number, intake.position());
         left -= read;
         // What it waits for here, the rate and the disk, is no delay of the peer's.
-        deadline += rt::now().saturating_duration_since(came);
+        deadline.extend(rt::now().saturating_duration_since(came));
     }
     Ok(())
+}
+
+/// What a piece has at most: at a rate that is kept here the source would wait too long for a long one to be taken.
+fn piece_bytes_max(budget: &Budget) -> u32 {
+    let bytes_max = limits::COPY_PIECE_BYTES_MAX;
+    u32::try_from(budget.piece(bytes_max.into())).unwrap_or(bytes_max)
 }
 
 /// Whether a source's segment holds the same.

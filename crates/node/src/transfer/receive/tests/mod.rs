@@ -2,6 +2,7 @@
 
 mod source;
 mod stories;
+mod turns;
 
 use std::time::Duration;
 
@@ -39,8 +40,25 @@ impl Copied {
         forged
     }
 
+    /// One that says it is this log, with less in the last batch of the first segment, and so many bytes behind that are
+    /// none.
+    fn shortened(&self, bytes: usize) -> Self {
+        let last = usize::try_from(self.sealed[0].0.digest.batches).unwrap() - 1;
+        let shorter = |number| if number == last { bytes } else { 0 };
+        let (mut forged, mut other) = (self.clone(), Self::of(|number| 150_000 - shorter(number)));
+        other.sealed[0].1.extend(vec![0; bytes]);
+        assert_eq!(forged.sealed[0].1.len(), other.sealed[0].1.len());
+        forged.sealed[0].1 = other.sealed[0].1.clone();
+        forged
+    }
+
     /// A log of values of so many bytes.
     fn of_values(bytes: usize) -> Self {
+        Self::of(|_| bytes)
+    }
+
+    /// A log of values, each of as many bytes as its number has.
+    fn of(bytes: impl Fn(usize) -> usize) -> Self {
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let root = StdDir::new(dir.path());
         let options = Options {
@@ -50,7 +68,7 @@ impl Copied {
         let now = Timestamp::from_millis(1_700_000_000_000);
         let (mut log, _) = testing::open(&root, options, 1, now).unwrap();
         for number in 0..50_u8 {
-            let value = vec![number; bytes];
+            let value = vec![number; bytes(number.into())];
             log.append(&testing::batch(&[&value], now), now).unwrap();
             testing::flush(&mut log, now).unwrap();
         }
@@ -141,6 +159,7 @@ impl Copied {
             interval_bytes: 4_096,
             rate: 0,
             patience: Duration::from_secs(10),
+            turn: Duration::from_secs(10),
             is_alone: true,
         }
     }
@@ -165,4 +184,10 @@ impl Copied {
             assert!(&came == sent, "{name} came as it was sent");
         }
     }
+}
+
+fn directory() -> (tempfile::TempDir, StdDir) {
+    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let std = StdDir::new(dir.path());
+    (dir, std)
 }

@@ -24,6 +24,8 @@ pub(super) enum Deed {
     Cut(u64),
     /// Sends so many bytes, then nothing more.
     Stall(u64),
+    /// Sends nothing for so many milliseconds.
+    Wait(u64),
     /// Sends the first so many bytes one by one, with pauses.
     Trickle(u64),
     /// Sends the first so many bytes in pieces of one byte.
@@ -49,6 +51,8 @@ struct Shared {
     deeds: Mutex<VecDeque<Deed>>,
     /// The segments that were asked for, and from which position on.
     asked: Mutex<Vec<(u64, u64)>>,
+    /// Bytes of a piece at most, as each of these requests had it.
+    pieces: Mutex<Vec<u32>>,
 }
 
 impl Source {
@@ -66,6 +70,7 @@ impl Source {
             history,
             deeds: Mutex::new(deeds.iter().copied().collect()),
             asked: Mutex::default(),
+            pieces: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
@@ -79,6 +84,11 @@ impl Source {
 
     pub(super) fn asked(&self) -> Vec<(u64, u64)> {
         self.shared.asked.lock().unwrap().clone()
+    }
+
+    /// Bytes of a piece at most, as each request had it.
+    pub(super) fn pieces(&self) -> Vec<u32> {
+        self.shared.pieces.lock().unwrap().clone()
     }
 }
 
@@ -156,7 +166,11 @@ impl Shared {
         let part = &request.parts[0];
         let (base, mut position) = (part.segment.get(), part.position.get());
         self.asked.lock().unwrap().push((base, position));
+        self.pieces.lock().unwrap().push(request.piece_bytes_max);
         let deed = self.deeds.lock().unwrap().pop_front();
+        if let Some(Deed::Wait(millis)) = deed {
+            thread::park_timeout(Duration::from_millis(millis));
+        }
         let mut bytes = self.copied.bytes(part.segment);
         if let Some(Deed::Flip(at)) = deed {
             bytes[usize::try_from(at).unwrap()] ^= 4;

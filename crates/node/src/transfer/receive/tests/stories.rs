@@ -5,19 +5,15 @@ use std::thread;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_record::{HistoryId, PartitionId, TopicId};
+use corelog_record::HistoryId;
 use corelog_storage::disk::Dir;
 use corelog_storage::disk::std::StdDir;
-use futures_lite::future::{block_on, poll_once};
 
 use super::source::{Deed, Source};
-use super::{Copied, Received};
-use crate::rate::Rate;
-use crate::transfer::Transfers;
+use super::{Copied, Received, directory};
 use crate::transfer::peer::PeerError;
 use crate::transfer::receive::claims::Claims;
-use crate::transfer::receive::paces::Paces;
-use crate::transfer::receive::{Fault, Order, Progress, ReceiveError, Receivers, job};
+use crate::transfer::receive::{Fault, Order, Progress, ReceiveError, job};
 
 fn receive(order: &Order) -> (Received, Progress) {
     receive_beside(order, &Arc::default())
@@ -26,13 +22,7 @@ fn receive(order: &Order) -> (Received, Progress) {
 /// Receives beside others who have `claims`.
 fn receive_beside(order: &Order, claims: &Arc<Claims>) -> (Received, Progress) {
     let progress = Progress::new(order);
-    (job::run(order, &progress, claims), progress)
-}
-
-fn directory() -> (tempfile::TempDir, StdDir) {
-    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-    let std = StdDir::new(dir.path());
-    (dir, std)
+    (job::run(order, &progress, claims, &|| false), progress)
 }
 
 #[test]
@@ -117,6 +107,21 @@ fn a_source_that_stalls_is_left_at_the_deadline_for_another() {
     assert!(other.asked()[0].1 > 0, "what the first one sent is kept");
 }
 
+/// A source that made others wait for their turn was left after ten seconds, and had them wait from the start again.
+#[test]
+fn a_source_may_wait_for_its_turn_before_a_piece() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[Deed::Wait(1_000)]);
+    let (_dir, dir) = directory();
+    let order = Order {
+        patience: Duration::from_millis(300),
+        ..copied.order(1..2, &[&source], &dir)
+    };
+    let (received, _) = receive(&order);
+    copied.assert_ready(&received, 1..2, &dir);
+    assert!(received.faults.is_empty(), "{received:?}");
+}
+
 /// Whoever sent a byte now and then never came to the deadline, and held a thread for days.
 #[test]
 fn a_source_that_trickles_is_left_at_the_deadline_for_another() {
@@ -153,7 +158,7 @@ fn a_source_is_not_blamed_for_the_rate_that_is_kept_here() {
     order.rate = 24 << 10;
     let progress = Progress::new(&order);
     let received = thread::scope(|scope| {
-        let running = scope.spawn(|| job::run(&order, &progress, &Arc::default()));
+        let running = scope.spawn(|| job::run(&order, &progress, &Arc::default(), &|| false));
         while progress.done().bytes < 64 << 10 && !running.is_finished() {
             thread::yield_now();
         }
@@ -162,6 +167,22 @@ fn a_source_is_not_blamed_for_the_rate_that_is_kept_here() {
     });
     assert!(received.faults.is_empty(), "{received:?}");
     assert!(64 << 10 <= progress.done().bytes);
+}
+
+/// A piece of 4 MiB at 64 KiB/s was one that its source took not to be read, and cut.
+#[test]
+fn at_a_low_rate_short_pieces_are_asked_for() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[Deed::Say(0, ErrorCode::Gone); 2]);
+    let (_dir, dir) = directory();
+    for rate in [64 << 10, 0] {
+        let order = Order {
+            rate,
+            ..copied.order(1..2, &[&source], &dir)
+        };
+        receive(&order);
+    }
+    assert_eq!(source.pieces(), [64 << 10, 4 << 20]);
 }
 
 #[test]
@@ -214,6 +235,25 @@ fn what_an_earlier_order_left_is_given_up_where_it_is_not_gone_on_with() {
     copied.assert_ready(&received, 0..1, &dir);
     assert!(received.faults.is_empty(), "{received:?}");
     assert!(0 < honest.asked()[0].1, "something was left");
+}
+
+/// What was left by another was sound, and ended so near the end that no batch fits behind it: the same bytes were asked for
+/// again and again, of the same source, until the order ended.
+#[test]
+fn who_deceives_at_the_end_of_what_another_gave_is_found_out_as_well() {
+    let copied = Copied::new();
+    let gone = [Deed::Cut(400_000), Deed::Say(0, ErrorCode::Gone)];
+    let early = Source::new(&copied, &gone);
+    let (_dir, dir) = directory();
+    let (received, _) = receive(&copied.order(0..1, &[&early], &dir));
+    assert!(received.ready.is_empty(), "{received:?}");
+    let forging = Source::new(&copied.shortened(30), &[]);
+    let honest = Source::new(&copied, &[]);
+    let (received, _) = receive(&copied.order(0..1, &[&forging, &honest], &dir));
+    copied.assert_ready(&received, 0..1, &dir);
+    let deceits = received.faults.iter().filter(|met| met.fault.is_deceit());
+    let deceits: Vec<_> = deceits.map(|met| &met.source).collect();
+    assert_eq!(deceits, [&forging.address]);
 }
 
 #[test]
@@ -319,7 +359,7 @@ fn at_a_rate_that_lets_little_through_an_order_can_be_stopped_and_gone_on_with()
     order.rate = 64 << 10;
     let progress = Progress::new(&order);
     let received = thread::scope(|scope| {
-        let running = scope.spawn(|| job::run(&order, &progress, &Arc::default()));
+        let running = scope.spawn(|| job::run(&order, &progress, &Arc::default(), &|| false));
         while progress.done().bytes == 0 {
             thread::yield_now();
         }
@@ -352,7 +392,7 @@ fn a_segment_is_received_by_one_order_at_a_time_whoever_wants_it() {
     };
     let (claims, progress) = (Arc::default(), Progress::new(&slow));
     let early = thread::scope(|scope| {
-        let running = scope.spawn(|| job::run(&slow, &progress, &claims));
+        let running = scope.spawn(|| job::run(&slow, &progress, &claims, &|| false));
         while progress.done().bytes == 0 {
             thread::yield_now();
         }
@@ -447,7 +487,7 @@ fn an_order_that_is_not_wanted_any_more_makes_no_file() {
     let order = copied.order(0..3, &[&source], &dir);
     let progress = Progress::new(&order);
     progress.stop.set();
-    let received = job::run(&order, &progress, &Arc::default());
+    let received = job::run(&order, &progress, &Arc::default(), &|| false);
     let is_stopped = matches!(received.error, Some(ReceiveError::Stopped));
     assert!(is_stopped, "{received:?}");
     assert_eq!(corelog_storage::disk::block_on(dir.list()).unwrap(), []);
@@ -465,97 +505,6 @@ fn a_disk_that_refuses_ends_the_order_and_says_nothing_about_the_source() {
         "{received:?}"
     );
     assert!(received.ready.is_empty() && received.faults.is_empty());
-}
-
-/// Has so many copies begin that keep a rate of a byte a second, and then a segment received by others.
-fn received_beside_slow_copies(count: usize, by: fn(&Transfers) -> &Receivers) {
-    let copied = Copied::new();
-    let (silent, source) = (Source::new(&copied, &[]), Source::new(&copied, &[]));
-    let transfers = Transfers::start(Rate::default()).unwrap();
-    let copies: Vec<_> = (0..count).map(|_| directory()).collect();
-    let mut copies: Vec<_> = copies
-        .iter()
-        .map(|(_, dir)| {
-            let order = Order {
-                rate: 1,
-                ..copied.order(1..2, &[&silent], dir)
-            };
-            let progress = Arc::new(Progress::new(&order));
-            Box::pin(transfers.copies().receive(order, progress))
-        })
-        .collect();
-    for copy in &mut copies {
-        assert!(block_on(poll_once(copy)).is_none(), "at a byte a second");
-    }
-    let (_dir, dir) = directory();
-    let order = copied.order(1..2, &[&source], &dir);
-    let progress = Arc::new(Progress::new(&order));
-    let received = block_on(by(&transfers).receive(order, progress));
-    copied.assert_ready(&received, 1..2, &dir);
-}
-
-/// Copies that were slow enough took all threads, for days, and readers of what is damaged waited behind them.
-#[test]
-fn a_repair_does_not_wait_for_copies() {
-    received_beside_slow_copies(20, Transfers::repairs);
-}
-
-/// Four of them took all threads: every other follower of the node stood still.
-#[test]
-fn a_copy_without_a_rate_does_not_wait_for_those_that_keep_one() {
-    received_beside_slow_copies(20, Transfers::copies);
-}
-
-#[test]
-fn who_waits_for_a_slow_copy_to_end_has_its_turn_when_that_is_given_up() {
-    let copied = Copied::new();
-    let source = Source::new(&copied, &[]);
-    let transfers = Transfers::start(Rate::default()).unwrap();
-    let dirs = [(); 3].map(|()| directory());
-    let [first, second, third] = dirs.each_ref().map(|(_, dir)| {
-        let order = copied.order(1..2, &[&source], dir);
-        let progress = Arc::new(Progress::new(&order));
-        (order, progress)
-    });
-    let at = |rate: u64, (order, progress): (Order, Arc<Progress>)| {
-        Box::pin(
-            transfers
-                .copies()
-                .receive(Order { rate, ..order }, progress),
-        )
-    };
-    let (mut first, mut second) = (at(1, first), at(1, second));
-    let mut third = at(1 << 30, third);
-    assert!(block_on(poll_once(&mut first)).is_none());
-    assert!(block_on(poll_once(&mut second)).is_none());
-    assert!(block_on(poll_once(&mut third)).is_none());
-    drop(first);
-    let received = block_on(third);
-    copied.assert_ready(&received, 1..2, &dirs[2].1);
-}
-
-/// Each partition of a clone had all of its rate.
-#[test]
-fn orders_of_one_topic_keep_its_rate_together() {
-    let copied = Copied::new();
-    let source = Source::new(&copied, &[]);
-    let (_dir, dir) = directory();
-    let order = Order {
-        rate: 1 << 20,
-        ..copied.order(1..2, &[&source], &dir)
-    };
-    let of_another_partition = Order {
-        partition: PartitionId::new(9),
-        ..order.clone()
-    };
-    let of_another_topic = Order {
-        id: TopicId::from_bytes([9; 16]),
-        ..order.clone()
-    };
-    let paces = Paces::default();
-    let budget = paces.of(&order);
-    assert!(Arc::ptr_eq(&budget, &paces.of(&of_another_partition)));
-    assert!(!Arc::ptr_eq(&budget, &paces.of(&of_another_topic)));
 }
 
 /// Whoever watched a clone was told of no address at all.

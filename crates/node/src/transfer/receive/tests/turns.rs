@@ -1,0 +1,185 @@
+//! Who receives beside whom, and who waits.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use corelog_record::{PartitionId, TopicId};
+use futures_lite::future::{block_on, poll_once};
+
+use super::source::{Deed, Source};
+use super::{Copied, directory};
+use crate::rate::Rate;
+use crate::transfer::Transfers;
+use crate::transfer::receive::paces::Paces;
+use crate::transfer::receive::{Order, Progress, ReceiveError, Receivers, job};
+
+/// Has so many copies begin that keep a rate of a byte a second, and then a segment received by others.
+fn received_beside_slow_copies(count: usize, by: fn(&Transfers) -> &Receivers) {
+    let copied = Copied::new();
+    let (silent, source) = (Source::new(&copied, &[]), Source::new(&copied, &[]));
+    let transfers = Transfers::start(Rate::default()).unwrap();
+    let copies: Vec<_> = (0..count).map(|_| directory()).collect();
+    let mut copies: Vec<_> = copies
+        .iter()
+        .map(|(_, dir)| {
+            let order = Order {
+                rate: 1,
+                ..copied.order(1..2, &[&silent], dir)
+            };
+            let progress = Arc::new(Progress::new(&order));
+            Box::pin(transfers.copies().receive(order, progress))
+        })
+        .collect();
+    for copy in &mut copies {
+        assert!(block_on(poll_once(copy)).is_none(), "at a byte a second");
+    }
+    let (_dir, dir) = directory();
+    let order = copied.order(1..2, &[&source], &dir);
+    let progress = Arc::new(Progress::new(&order));
+    let received = block_on(by(&transfers).receive(order, progress));
+    copied.assert_ready(&received, 1..2, &dir);
+}
+
+/// Copies that were slow enough took all threads, for days, and readers of what is damaged waited behind them.
+#[test]
+fn a_repair_does_not_wait_for_copies() {
+    received_beside_slow_copies(20, Transfers::repairs);
+}
+
+/// Four of them took all threads: every other follower of the node stood still.
+#[test]
+fn a_copy_without_a_rate_does_not_wait_for_those_that_keep_one() {
+    received_beside_slow_copies(20, Transfers::copies);
+}
+
+#[test]
+fn who_waits_for_a_slow_copy_to_end_has_its_turn_when_that_is_given_up() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let transfers = Transfers::start(Rate::default()).unwrap();
+    let dirs = [(); 3].map(|()| directory());
+    let [first, second, third] = dirs.each_ref().map(|(_, dir)| {
+        let order = copied.order(1..2, &[&source], dir);
+        let progress = Arc::new(Progress::new(&order));
+        (order, progress)
+    });
+    let at = |rate: u64, (order, progress): (Order, Arc<Progress>)| {
+        Box::pin(
+            transfers
+                .copies()
+                .receive(Order { rate, ..order }, progress),
+        )
+    };
+    let (mut first, mut second) = (at(1, first), at(1, second));
+    let mut third = at(1 << 30, third);
+    assert!(block_on(poll_once(&mut first)).is_none());
+    assert!(block_on(poll_once(&mut second)).is_none());
+    assert!(block_on(poll_once(&mut third)).is_none());
+    drop(first);
+    let received = block_on(third);
+    copied.assert_ready(&received, 1..2, &dirs[2].1);
+}
+
+/// Each partition of a clone had all of its rate.
+#[test]
+fn orders_of_one_topic_keep_its_rate_together() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let order = Order {
+        rate: 1 << 20,
+        ..copied.order(1..2, &[&source], &dir)
+    };
+    let of_another_partition = Order {
+        partition: PartitionId::new(9),
+        ..order.clone()
+    };
+    let of_another_topic = Order {
+        id: TopicId::from_bytes([9; 16]),
+        ..order.clone()
+    };
+    let paces = Paces::default();
+    let budget = paces.of(&order);
+    assert!(Arc::ptr_eq(&budget, &paces.of(&of_another_partition)));
+    assert!(!Arc::ptr_eq(&budget, &paces.of(&of_another_topic)));
+}
+
+/// Four whose sources gave little took all threads for hours, though nobody had asked for a rate.
+#[test]
+fn a_copy_does_not_wait_for_those_whose_sources_are_slow() {
+    let copied = Copied::new();
+    let trickling = Source::new(&copied, &[Deed::Trickle(60_000); 12]);
+    let source = Source::new(&copied, &[]);
+    let transfers = Transfers::start(Rate::default()).unwrap();
+    let dirs = [(); 4].map(|()| directory());
+    let mut copies = dirs.each_ref().map(|(_, dir)| {
+        let order = Order {
+            turn: Duration::from_millis(100),
+            ..copied.order(1..2, &[&trickling], dir)
+        };
+        let progress = Arc::new(Progress::new(&order));
+        Box::pin(transfers.copies().receive(order, progress))
+    });
+    for copy in &mut copies {
+        assert!(block_on(poll_once(copy)).is_none(), "it has begun");
+    }
+    let (_dir, dir) = directory();
+    let order = copied.order(1..2, &[&source], &dir);
+    let progress = Arc::new(Progress::new(&order));
+    let received = block_on(transfers.copies().receive(order, progress));
+    copied.assert_ready(&received, 1..2, &dir);
+    for copy in &mut copies {
+        assert!(block_on(poll_once(copy)).is_none(), "it goes on");
+    }
+}
+
+/// A node that was started again in one process wrote to the file that a thread of the one before still had, which then cut it.
+#[test]
+fn who_waits_until_nothing_is_received_any_more_has_all_files_to_itself() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let transfers = Transfers::start(Rate::default()).unwrap();
+    let claims = transfers.copies().claims();
+    assert!(claims.wait_until_free(Duration::ZERO));
+    let (_dir, dir) = directory();
+    let order = copied.order(1..2, &[&source], &dir);
+    let slow = Order {
+        rate: 64 << 10,
+        ..order.clone()
+    };
+    let progress = Arc::new(Progress::new(&slow));
+    let mut copy = Box::pin(transfers.copies().receive(slow, Arc::clone(&progress)));
+    assert!(block_on(poll_once(&mut copy)).is_none());
+    while progress.done().bytes == 0 {
+        thread::yield_now();
+    }
+    assert!(!claims.wait_until_free(Duration::ZERO));
+    drop(copy);
+    assert!(claims.wait_until_free(Duration::from_secs(60)));
+    let claims = Arc::default();
+    let received = job::run(&order, &Progress::new(&order), &claims, &|| false);
+    copied.assert_ready(&received, 1..2, &dir);
+}
+
+/// An order was of a gibibyte, however long that took.
+#[test]
+fn an_order_ends_with_what_is_there_when_its_turn_is_over() {
+    let copied = Copied::new();
+    let count = copied.sealed.len();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let order = Order {
+        turn: Duration::ZERO,
+        ..copied.order(0..count, &[&source], &dir)
+    };
+    let progress = Progress::new(&order);
+    let received = job::run(&order, &progress, &Arc::default(), &|| false);
+    assert!(received.error.is_none(), "{received:?}");
+    assert!((1..=job::WORKERS_MAX).contains(&received.ready.len()));
+    assert_eq!(source.asked().len(), received.ready.len());
+    // Where others wait it makes way.
+    let received = job::run(&order, &progress, &Arc::default(), &|| true);
+    let has_made_way = matches!(received.error, Some(ReceiveError::MadeWay));
+    assert!(has_made_way && received.ready.is_empty(), "{received:?}");
+}
