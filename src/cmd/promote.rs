@@ -72,7 +72,7 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
              {partition} does it all the same"
         ));
     }
-    let ended = each.end(&args.topic, |server, done| print(args, server, done));
+    let ended = each.end(&args.topic, session::LOOK, |server, done| print(args, server, done));
     ended.map_err(|error| match error.downcast_ref() {
         Some(Error::Refused { body }) if body.is(ErrorCode::LossPossible) => {
             loss_possible(args, &server, body)

@@ -32,7 +32,7 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
     let each =
         partitions::each(&client.admin(), topic, args.partition, |_| Meant::Yes, ask).await?;
     let mut exit = Exit::Done;
-    let ended = each.end(topic, |server, done| {
+    let ended = each.end(topic, session::LOOK, |server, done| {
         let printed = print((topic, server), args, done);
         exit = say_left((topic, server), done);
         printed
