@@ -80,6 +80,11 @@ pub(crate) fn after_all(outcomes: impl IntoIterator<Item = anyhow::Result<Exit>>
     Exit::of_all(outcomes.into_iter().map(told))
 }
 
+/// How a look ends that came to `found`: that counts also where it could not be `printed`.
+pub(crate) fn of_found(found: Exit, printed: anyhow::Result<()>) -> Exit {
+    after_all([Ok(found), printed.map(|()| Exit::Done)])
+}
+
 fn told(outcome: anyhow::Result<Exit>) -> Exit {
     match outcome {
         Ok(exit) => exit,

@@ -89,9 +89,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     for fault in &faults {
         say(&format!("damaged: {fault}"));
     }
-    // What was found counts also where nobody can be told of it.
     let found = Exit::damage_if(!faults.is_empty());
-    Ok(exit::after_all([Ok(found), printed.map(|()| Exit::Done)]))
+    Ok(exit::of_found(found, printed))
 }
 
 /// What a directory or a small file of a node holds, and a sentence for each fault in it.

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use corelog_client::{Admin, Client, Error};
-use corelog_protocol::message::describe_topic::State;
+use corelog_protocol::message::describe_topic::{self, State};
 use corelog_protocol::message::repair_topic::{Partition, Replaced};
 use corelog_record::{PartitionId, TopicName};
 use serde_json::{Value, json};
@@ -153,7 +153,16 @@ async fn show_damage(topic: &TopicName, args: &Args, client: &Client) -> anyhow:
             .with_context(|| server.to_owned());
         }
     }
-    let is_damaged = partitions.iter().any(is_damaged);
+    let printed = print_damage((topic, server), args, &partitions);
+    let found = Exit::damage_if(partitions.iter().any(is_damaged));
+    Ok(exit::of_found(found, printed))
+}
+
+fn print_damage(
+    (topic, server): (&TopicName, &str),
+    args: &Args,
+    partitions: &[describe_topic::Partition],
+) -> anyhow::Result<()> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -161,7 +170,7 @@ async fn show_damage(topic: &TopicName, args: &Args, client: &Client) -> anyhow:
                 .iter()
                 .flat_map(|p| damage_lines(topic, p.id, &p.damage));
             lines.try_for_each(|line| out.line(&line))?;
-            if !is_damaged {
+            if !partitions.iter().any(is_damaged) {
                 let place = place(topic, args.partition);
                 say(&format!("no damage of {place} is known at {server}"));
             }
@@ -187,6 +196,5 @@ async fn show_damage(topic: &TopicName, args: &Args, client: &Client) -> anyhow:
             }))?;
         }
     }
-    out.flush()?;
-    Ok(Exit::damage_if(is_damaged))
+    out.flush()
 }

@@ -2,13 +2,13 @@
 
 use corelog_client::Client;
 use corelog_protocol::message::describe_topic::{Answer, Damage, Partition, State};
-use corelog_protocol::message::replica_status::{Role, State as Copying};
+use corelog_protocol::message::replica_status::{self, Role, State as Copying};
 use corelog_record::{PartitionId, Timestamp, TopicName};
 use serde_json::{Value, json};
 
 use super::closed::{cell, known};
 use super::followers;
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::output::{Format, Out};
 use crate::quantity::{self, Amount, Span};
 use crate::{cli, session};
@@ -44,11 +44,17 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let (admin, topic) = client.admin().of(&args.name).await?;
     let replicas = admin.replica_status(&args.name, Some(topic.id)).await;
     let replicas = replicas.map_err(|error| session::by(session::server(&admin), error))?;
+    let printed = print(args, &topic, &replicas.partitions);
+    let found = Exit::damage_if(topic.partitions.iter().any(is_damaged));
+    Ok(exit::of_found(found, printed))
+}
+
+fn print(args: &Args, topic: &Answer, replicas: &[replica_status::Partition]) -> anyhow::Result<()> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
-            show(&args.name, &topic, &mut out)?;
-            for (address, known) in followers::by_address(&replicas.partitions) {
+            show(&args.name, topic, &mut out)?;
+            for (address, known) in followers::by_address(replicas) {
                 let (count, said) = (known.partition_count, known.said());
                 let name = &args.name;
                 out.line(&format!(
@@ -58,7 +64,7 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
         }
         Format::Json => {
             let told = topic.partitions.iter().map(|one| {
-                let replica = replicas.partitions.iter().find(|it| it.id == one.id);
+                let replica = replicas.iter().find(|it| it.id == one.id);
                 let mut told = partition(one);
                 told["followers"] = json!(replica.map(|it| followers::in_json(&it.followers)));
                 told
@@ -71,8 +77,7 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
             }))?;
         }
     }
-    out.flush()?;
-    Ok(Exit::damage_if(topic.partitions.iter().any(is_damaged)))
+    out.flush()
 }
 
 /// If something of a partition cannot be read; one that cannot be opened at all tells of no ranges.

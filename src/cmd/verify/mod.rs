@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 
 use crate::advice;
 use crate::cmd::inspect::DECOMPRESSED_BYTES_MAX;
-use crate::exit::{Exit, stop};
+use crate::exit::{self, Exit, stop};
 use crate::output::{self, ClosedPipe, Out};
 use crate::progress;
 
@@ -70,15 +70,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(stop(Exit::Failed, message));
     };
     let mut report = Report::new(args.output, is_live, survey.partitions);
-    match tell(args, &mut survey, &mut report) {
-        Ok(()) => Ok(report.exit()),
+    let told = tell(args, &mut survey, &mut report);
+    let found = match report.exit() {
         // What was not looked at is not sound.
-        Err(error) if error.is::<ClosedPipe>() => Ok(match report.exit() {
-            Exit::Done => Exit::Failed,
-            found => found,
-        }),
-        Err(error) => Err(error),
-    }
+        Exit::Done if told.is_err() => Exit::Failed,
+        found => found,
+    };
+    Ok(exit::of_found(found, told))
 }
 
 /// Tells what is found, while somebody reads it.
