@@ -66,7 +66,7 @@ pub(super) fn time(syncs: &io::Result<Syncs>, dir: &Path) -> Check {
                 }
                 // What the file system refuses is to write around the page cache.
                 io::ErrorKind::InvalidInput => {
-                    "corelog serve --data-dir DIR, with DIR on ext4 or XFS: this takes no direct writes"
+                    "corelog serve --data-dir DIR, with DIR on ext4, xfs or f2fs: this takes no direct writes"
                         .to_owned()
                 }
                 _ => format!("chown USER {dir}, the user who serves"),
