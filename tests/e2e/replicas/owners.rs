@@ -64,6 +64,12 @@ fn the_wrong_server_refuses_what_it_can_do_for_no_partition() {
     }
     let said = here.run(["promote", "t"]).failed(1);
     assert!(said.contains("NotFollower"), "{said}");
+    let from = pair.other.address();
+    let clone = ["clone", "t", "--from", &from];
+    here.run(clone).failed(1);
+    let (_, said, code) = here.run([&clone[..], &["--dry-run"]].concat()).parts();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("does not follow it (owner)"), "{said}");
 }
 
 /// Addressed to a replica it took the records from the owner, and from the replica with them.
