@@ -155,3 +155,12 @@ fn damage_counts_also_where_it_cannot_be_printed() {
     assert_eq!(ended.status.code(), Some(3), "{said}");
     assert!(said.contains("damaged: "), "{said}");
 }
+
+/// Twice as many workers as that are none: nothing was checked, and all was well.
+#[test]
+fn as_many_threads_as_no_machine_has_processors_are_refused() {
+    for threads in ["0", "1025", "9223372036854775808"] {
+        let verify = ["verify", ".", "--threads", threads];
+        Corelog::offline().run(verify).failed(2);
+    }
+}
