@@ -127,7 +127,7 @@ pub(crate) fn print<T>(
 }
 
 impl<T> Each<T> {
-    /// Has what was done printed, if anything was.
+    /// Has what was done printed, if anything was, or left out.
     ///
     /// # Errors
     /// The failure of the partition that was not done, with the exit code 5, and what is to do `next`, if nobody knows whether
@@ -138,9 +138,9 @@ impl<T> Each<T> {
         next: &str,
         print: impl FnOnce(&str, &[T]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let printed = match &self.done[..] {
-            [] => Ok(()),
-            done => print(&self.server, done),
+        let printed = match self.done.is_empty() && self.left_out.is_empty() {
+            true => Ok(()),
+            false => print(&self.server, &self.done),
         };
         let Some((partition, error)) = self.ended else {
             return printed;
