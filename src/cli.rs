@@ -4,6 +4,7 @@
 use std::env;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::cmd;
@@ -88,6 +89,10 @@ pub(crate) enum Command {
 pub(crate) fn parse() -> Result<Cli, clap::Error> {
     let mut command = without_empty(Cli::command());
     let mut matches = command.try_get_matches_from_mut(env::args_os())?;
+    if let Some(("repair", repair)) = matches.subcommand() {
+        cmd::repair::check_place(repair)
+            .map_err(|why| command.error(ErrorKind::ArgumentConflict, why))?;
+    }
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
@@ -187,7 +192,6 @@ mod tests {
 
     #[test]
     fn every_command_of_the_runbook_is_one() {
-        use clap::error::ErrorKind;
         let runbook = include_str!("../deploy/RUNBOOK.md");
         let (mut is_in_block, mut count) = (false, 0);
         for line in runbook.lines() {

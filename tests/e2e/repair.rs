@@ -125,6 +125,19 @@ fn a_sound_partition_has_nothing_to_repair_and_a_broken_one_is_refused_with_3() 
     offline.run(["repair"]).failed(2);
 }
 
+/// What was repaired was on this machine, whichever server was named.
+#[test]
+fn a_server_beside_a_directory_is_refused_unless_the_environment_names_it() {
+    let folder = Folder::new();
+    filled(&folder);
+    let partition = folder.path().join("topics/t/0");
+    let repair = ["repair", "--dir", partition.to_str().unwrap()];
+    let named = [&repair[..], &["--server", "log1:7400"]].concat();
+    let said = Corelog::offline().run(named).failed(2);
+    assert!(said.contains("--server cannot be used with --dir"), "{said}");
+    Corelog::at("log1:7400").run(repair).done();
+}
+
 /// That there was damage was lost where consent was, with 6.
 #[test]
 fn what_cannot_be_repaired_is_told_by_the_code_with_and_without_consent_to_repair_the_rest() {

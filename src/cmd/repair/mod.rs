@@ -10,6 +10,8 @@ mod online;
 
 use std::path::PathBuf;
 
+use clap::ArgMatches;
+use clap::parser::ValueSource;
 use corelog_record::TopicName;
 
 use crate::cli::{self, Consent};
@@ -71,6 +73,18 @@ pub(crate) struct Args {
     consent: Consent,
     #[command(flatten)]
     client: cli::Client,
+}
+
+/// Refuses a server that is named beside a directory, which is of this machine. The environment may name one for all commands.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn check_place(matches: &ArgMatches) -> Result<(), &'static str> {
+    let is_named = matches.value_source("server") == Some(ValueSource::CommandLine);
+    match is_named && matches.contains_id("dir") {
+        true => Err("--server cannot be used with --dir, which is a directory of this machine"),
+        false => Ok(()),
+    }
 }
 
 /// Repairs what the topic or `--dir` names.
