@@ -203,10 +203,17 @@ pub(crate) fn start_for_server(wanted: &str, format: Format) -> anyhow::Result<L
     Ok(Log { set, repeats })
 }
 
-/// Starts logging for a client: errors only unless `CORELOG_LOG` says otherwise.
+/// Starts logging for a client: errors only unless `CORELOG_LOG` says otherwise. A slip in that is told, and no reason to fail.
 pub(crate) fn start_for_client() {
-    let wanted = std::env::var(CLIENT_FILTER).unwrap_or_else(|_| "error".to_owned());
-    let filter = EnvFilter::builder().parse_lossy(wanted);
+    const QUIET: &str = "error";
+    let wanted = std::env::var(CLIENT_FILTER).unwrap_or_default();
+    let filter = match &*wanted {
+        "" => EnvFilter::new(QUIET),
+        wanted => filter(wanted).unwrap_or_else(|why| {
+            say(&format!("{CLIENT_FILTER}: {why}"));
+            EnvFilter::new(QUIET)
+        }),
+    };
     let _ = builder(filter, io::stderr).try_init();
 }
 
