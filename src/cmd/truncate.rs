@@ -88,7 +88,7 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
             return Ok(Exit::Done);
         }
     } else if args.consent.dry_run {
-        consent::say_dry_run(args.client.output, None)?;
+        consent::print_dry_run(args.client.output, None)?;
         return Ok(Exit::Done);
     }
     let truncated = admin

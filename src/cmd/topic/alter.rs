@@ -71,7 +71,7 @@ async fn alter(args: &Args, client: Client) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if args.consent.dry_run {
-        consent::say_dry_run(args.client.output, None)?;
+        consent::print_dry_run(args.client.output, None)?;
         return Ok(Exit::Done);
     }
     let answer = admin
