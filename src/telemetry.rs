@@ -69,6 +69,11 @@ impl Log {
         Ok(())
     }
 
+    /// What counts the lines that repeat.
+    pub(crate) fn repeats(&self) -> Repeats {
+        self.repeats.clone()
+    }
+
     /// Tells of the lines that were left out because they repeated, and has all written that can be; nothing
     /// is logged after this.
     pub(crate) fn finish(&self) {
