@@ -18,9 +18,9 @@ use anyhow::Context as _;
 use corelog_record::Offset;
 use serde_json::Value;
 
-use crate::advice;
 use crate::exit::{self, Exit, say, stop};
 use crate::output::{self, Out};
+use crate::{advice, quantity};
 
 use listing::{Lines, Listing, Of};
 use show::Show;
@@ -58,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long)]
     records: bool,
     /// Begin the list at this offset.
-    #[arg(long, value_name = "OFFSET", value_parser = offset, default_value = "0", requires = "list")]
+    #[arg(long, value_name = "OFFSET", value_parser = quantity::offset, default_value = "0", requires = "list")]
     from: Offset,
     /// End the list after so many lines.
     #[arg(long, value_name = "N", requires = "list")]
@@ -66,11 +66,6 @@ pub(crate) struct Args {
     /// How to print results on stdout.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     output: output::Format,
-}
-
-fn offset(text: &str) -> Result<Offset, String> {
-    let offset = text.parse().ok().and_then(Offset::new);
-    offset.ok_or_else(|| format!("an offset is a number from 0 to {}", i64::MAX))
 }
 
 /// Prints what PATH holds.
