@@ -15,6 +15,10 @@ use crate::partitions::{self, Meant};
 use crate::quantity::{Amount, Span};
 use crate::session;
 
+/// What to do where the server does not say what came of it.
+const UNKNOWN: &str = "the server goes on with it, and partitions behind it were not asked for; `corelog topic describe` shows \
+                       what is damaged still, a longer --timeout waits for the end";
+
 /// Has the server repair the topic, and prints a row per segment that was replaced.
 pub(super) fn run(topic: &TopicName, args: &Args) -> anyhow::Result<Exit> {
     session::run(&args.client, |client| repair(topic, args, client))
@@ -32,7 +36,7 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
     let each =
         partitions::each(&client.admin(), topic, args.partition, |_| Meant::Yes, ask).await?;
     let mut exit = Exit::Done;
-    let ended = each.end(topic, session::LOOK, |server, done| {
+    let ended = each.end(topic, UNKNOWN, |server, done| {
         let printed = print((topic, server), args, done);
         exit = say_left((topic, server), done);
         printed
