@@ -136,7 +136,8 @@ pub(crate) fn changing<T>(server: &str, result: Result<T, Error>) -> anyhow::Res
 }
 
 /// What to do where nobody knows whether something was applied, and nothing is to be said of that alone.
-pub(crate) const LOOK: &str = "look with `corelog topic describe`, or `corelog snapshot list`, before asking again";
+pub(crate) const LOOK: &str =
+    "look with `corelog topic describe`, or `corelog snapshot list`, before asking again";
 
 /// Why something was not changed, or with the exit code 5, and what is to do `next`, that nobody knows whether it was.
 pub(crate) fn unless_applied(server: &str, error: Error, next: &str) -> anyhow::Error {

@@ -134,7 +134,10 @@ fn a_server_beside_a_directory_is_refused_unless_the_environment_names_it() {
     let repair = ["repair", "--dir", partition.to_str().unwrap()];
     let named = [&repair[..], &["--server", "log1:7400"]].concat();
     let said = Corelog::offline().run(named).failed(2);
-    assert!(said.contains("--server cannot be used with --dir"), "{said}");
+    assert!(
+        said.contains("--server cannot be used with --dir"),
+        "{said}"
+    );
     Corelog::at("log1:7400").run(repair).done();
 }
 

@@ -164,9 +164,9 @@ async fn refused(
         Verdict::DiffersBefore | Verdict::OtherHistory => {
             Some(Refusal::differs("what is here is not of the source's log"))
         }
-        Verdict::Apart | Verdict::Missing => {
-            Some(Refusal::failed("what is here ends before the source begins"))
-        }
+        Verdict::Apart | Verdict::Missing => Some(Refusal::failed(
+            "what is here ends before the source begins",
+        )),
     })
 }
 

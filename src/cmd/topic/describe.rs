@@ -49,7 +49,11 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
     Ok(exit::of_found(found, printed))
 }
 
-fn print(args: &Args, topic: &Answer, replicas: &[replica_status::Partition]) -> anyhow::Result<()> {
+fn print(
+    args: &Args,
+    topic: &Answer,
+    replicas: &[replica_status::Partition],
+) -> anyhow::Result<()> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
