@@ -307,7 +307,7 @@ mod tests {
         check_user(dir.path(), owner).unwrap();
         let other = Uid::from_raw(owner.as_raw() + 1);
         let refused = check_user(dir.path(), other).unwrap_err();
-        assert_eq!(crate::exit::of(&refused), Exit::Denied);
+        assert_eq!(exit::of(&refused), Exit::Denied);
         let said = refused.to_string();
         assert!(
             said.contains("`sudo -u ") && said.contains(" corelog repair --dir "),
