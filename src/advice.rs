@@ -17,9 +17,13 @@ pub(crate) fn after(error: &anyhow::Error, sentence: &str) -> Option<Cow<'static
         .flatten()
 }
 
-/// Whether a sentence names a command or an option itself.
+/// Whether a sentence names a command or an option itself. A name or a path in it may have dashes, too.
 fn says_it(sentence: &str) -> bool {
-    sentence.contains("`corelog ") || sentence.contains("--")
+    let is_option = |word: &str| {
+        let option = word.trim_start_matches(['`', '(']).strip_prefix("--");
+        option.is_some_and(|name| name.starts_with(|first: char| first.is_ascii_lowercase()))
+    };
+    sentence.contains("`corelog ") || sentence.split_whitespace().any(is_option)
 }
 
 /// That a path of a node cannot be looked at. A partition has a directory from its first record on.
@@ -388,6 +392,8 @@ mod tests {
             after(&error, "no such file; name another with --config"),
             None
         );
+        let path = "cannot look at /data/a--b/-- ";
+        assert!(after(&error, path).is_some(), "a path is no option");
         assert_eq!(after(&error, "start one with `corelog serve`"), None);
         assert_eq!(after(&anyhow::anyhow!("who knows"), "who knows"), None);
     }

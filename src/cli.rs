@@ -4,20 +4,18 @@
 use std::env;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::cmd;
 use crate::output;
-use crate::quantity::{ParseError, Span};
+use crate::quantity::{ParseError, Span, WAIT_MAX};
 
 /// Where a server listens unless it is told otherwise.
 pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:7400";
 
 /// Where a server tells of itself over HTTP unless it is told otherwise.
 pub(crate) const DEFAULT_ADMIN: &str = "127.0.0.1:7399";
-
-/// The longest `--timeout`: longer than any wait, and far from what an instant can hold.
-const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A thread-per-core partitioned storage node for append-only logs.
 #[derive(Debug, Parser)]
@@ -88,6 +86,10 @@ pub(crate) enum Command {
 pub(crate) fn parse() -> Result<Cli, clap::Error> {
     let mut command = without_empty(Cli::command());
     let mut matches = command.try_get_matches_from_mut(env::args_os())?;
+    if let Some(("repair", repair)) = matches.subcommand() {
+        cmd::repair::check_place(repair)
+            .map_err(|why| command.error(ErrorKind::ArgumentConflict, why))?;
+    }
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
@@ -151,15 +153,8 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
 }
 
 /// A duration that clocks can be moved on by.
-fn timeout(text: &str) -> Result<Span, String> {
-    let span: Span = text
-        .parse()
-        .map_err(|error: ParseError| error.to_string())?;
-    if span.0 <= TIMEOUT_MAX {
-        Ok(span)
-    } else {
-        Err("at most 365d".to_owned())
-    }
+fn timeout(text: &str) -> Result<Span, ParseError> {
+    Span::within(Duration::ZERO..=WAIT_MAX, text)
 }
 
 /// What a command that loses data for good needs before it does.
@@ -187,7 +182,6 @@ mod tests {
 
     #[test]
     fn every_command_of_the_runbook_is_one() {
-        use clap::error::ErrorKind;
         let runbook = include_str!("../deploy/RUNBOOK.md");
         let (mut is_in_block, mut count) = (false, 0);
         for line in runbook.lines() {
@@ -223,10 +217,11 @@ mod tests {
 
     #[test]
     fn a_timeout_beyond_what_a_clock_can_hold_is_refused() {
-        assert_eq!(timeout("365d").unwrap().0, TIMEOUT_MAX);
-        assert_eq!(timeout("366d").unwrap_err(), "at most 365d");
+        let refused = |text| timeout(text).unwrap_err().to_string();
+        assert_eq!(timeout("365d").unwrap().0, WAIT_MAX);
+        assert_eq!(refused("366d"), "`366d` is not between 0s and 365d");
         assert!(timeout("18446744073709551615s").is_err());
-        assert!(timeout("soon").unwrap_err().contains("no duration"));
+        assert!(refused("soon").contains("no duration"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use serde_json::json;
 
 use crate::cli::Consent;
-use crate::exit::{Exit, say, stop};
+use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 
 /// What a command that was asked to lose something does next.
@@ -17,20 +17,17 @@ pub(crate) enum Decision {
     Leave,
 }
 
-/// Says what a dry run would remove: to programs on stdout, to people on stderr.
+/// Prints what a dry run would remove.
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub(crate) fn say_dry_run(format: Format, loss: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn print_dry_run(format: Format, loss: Option<&str>) -> anyhow::Result<()> {
+    let mut out = Out::new();
     match format {
-        Format::Table => say(&format!("would remove {}", loss.unwrap_or("nothing"))),
-        Format::Json => {
-            let mut out = Out::new();
-            out.json(&json!({ "dry_run": true, "would_remove": loss }))?;
-            out.flush()?;
-        }
+        Format::Table => out.line(&format!("would remove {}", loss.unwrap_or("nothing")))?,
+        Format::Json => out.json(&json!({ "dry_run": true, "would_remove": loss }))?,
     }
-    Ok(())
+    out.flush()
 }
 
 /// Says what goes, and gets consent for it.
@@ -39,7 +36,7 @@ pub(crate) fn say_dry_run(format: Format, loss: Option<&str>) -> anyhow::Result<
 /// Exit code 6 where the answer is no, or nobody can be asked.
 pub(crate) fn ask(consent: Consent, format: Format, loss: &str) -> anyhow::Result<Decision> {
     if consent.dry_run {
-        say_dry_run(format, Some(loss))?;
+        print_dry_run(format, Some(loss))?;
         return Ok(Decision::Leave);
     }
     ask_to(consent, &format!("removes {loss} for good"), "removed")

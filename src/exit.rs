@@ -80,6 +80,11 @@ pub(crate) fn after_all(outcomes: impl IntoIterator<Item = anyhow::Result<Exit>>
     Exit::of_all(outcomes.into_iter().map(told))
 }
 
+/// How a look ends that came to `found`: that counts also where it could not be `printed`.
+pub(crate) fn of_found(found: Exit, printed: anyhow::Result<()>) -> Exit {
+    after_all([Ok(found), printed.map(|()| Exit::Done)])
+}
+
 fn told(outcome: anyhow::Result<Exit>) -> Exit {
     match outcome {
         Ok(exit) => exit,
@@ -190,6 +195,8 @@ const fn of_code(code: ErrorCode) -> Option<Exit> {
         ErrorCode::TimedOut | ErrorCode::SourceUnavailable | ErrorCode::UnsupportedVersion => {
             Some(Exit::Unreachable)
         }
+        // It was asked again for as long as --timeout says.
+        ErrorCode::Busy | ErrorCode::Stopping => Some(Exit::Unreachable),
         ErrorCode::OutcomeUnknown => Some(Exit::Unknown),
         ErrorCode::LossPossible => Some(Exit::Denied),
         _ => None,
@@ -341,6 +348,15 @@ mod tests {
         let told = ErrorBody::new(ErrorCode::UnsupportedVersion, "log2:7400: it speaks 2");
         assert_eq!(of(&anyhow::Error::new(met)), Exit::Unreachable);
         assert_eq!(of_body(&told), Exit::Unreachable);
+    }
+
+    /// A script that asks again where nothing was done in time did not where that was said by the server itself.
+    #[test]
+    fn a_server_that_did_nothing_in_time_ends_as_one_that_did_not_answer() {
+        for code in [ErrorCode::Busy, ErrorCode::Stopping, ErrorCode::TimedOut] {
+            let body = ErrorBody::new(code, "not now");
+            assert_eq!(of_body(&body), Exit::Unreachable, "{code}");
+        }
     }
 
     #[test]

@@ -5,10 +5,11 @@ pub(crate) mod fit;
 
 use std::fs::File;
 use std::io::{self, BufWriter, StdoutLock, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use serde::Serialize;
 
 /// How a command prints what it found.
@@ -132,7 +133,15 @@ impl Out {
 
     /// Hands everything written so far to whoever reads stdout.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
-        let flushed = self.reader().and_then(|stdout| stdout.flush());
+        let ends_with_reader = self.ends_with_reader;
+        let flushed = self.reader().and_then(|stdout| {
+            let is_idle = ends_with_reader && stdout.buffer().is_empty();
+            // Where nothing is written, nothing tells that the reader has left.
+            match is_idle && is_hung_up(stdout.get_ref(), PollTimeout::ZERO) == Ok(true) {
+                true => Err(io::ErrorKind::BrokenPipe.into()),
+                false => stdout.flush(),
+            }
+        });
         self.written(flushed)
     }
 
@@ -185,6 +194,13 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .collect()
+}
+
+/// Whether nobody is at the other end any more, or has left within this time.
+pub(crate) fn is_hung_up(stdout: impl AsFd, within: PollTimeout) -> nix::Result<bool> {
+    // Asked for nothing, poll(2) tells hangups and errors.
+    let mut asked = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    nix::poll::poll(&mut asked, within).map(|told| told > 0)
 }
 
 fn sync(stdout: &StdoutLock<'_>) -> io::Result<()> {

@@ -1,6 +1,5 @@
 //! A topic's partitions, asked for one after the other: what was done to one is told, whatever becomes of the next.
 
-use anyhow::Context as _;
 use corelog_client::{Admin, Error};
 use corelog_protocol::message::describe_topic::Partition;
 use corelog_record::{PartitionId, TopicId, TopicName};
@@ -128,18 +127,20 @@ pub(crate) fn print<T>(
 }
 
 impl<T> Each<T> {
-    /// Has what was done printed, if anything was.
+    /// Has what was done printed, if anything was, or left out.
     ///
     /// # Errors
-    /// The failure of the partition that was not done, with the exit code 5 if nobody knows whether it was; else of printing.
+    /// The failure of the partition that was not done, with the exit code 5, and what is to do `next`, if nobody knows whether
+    /// it was; else of printing.
     pub(crate) fn end(
         self,
         topic: &TopicName,
+        next: &str,
         print: impl FnOnce(&str, &[T]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let printed = match &self.done[..] {
-            [] => Ok(()),
-            done => print(&self.server, done),
+        let printed = match self.done.is_empty() && self.left_out.is_empty() {
+            true => Ok(()),
+            false => print(&self.server, &self.done),
         };
         let Some((partition, error)) = self.ended else {
             return printed;
@@ -149,10 +150,10 @@ impl<T> Each<T> {
         }
         // A server's own refusal names the partition.
         let is_refusal = error.refusal().is_some();
-        let ended = session::changing(&self.server, Err(error));
-        match is_refusal {
+        let ended = session::unless_applied(&self.server, error, next);
+        Err(match is_refusal {
             true => ended,
             false => ended.context(format!("{topic}/{partition}")),
-        }
+        })
     }
 }

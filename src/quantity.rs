@@ -2,6 +2,7 @@
 //! instants (RFC 3339), and places in a log (`earliest`, `-100`, `@-2h`).
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -40,6 +41,10 @@ pub(crate) enum ParseError {
     Time { text: String },
     #[error("`{text}` is no duration: say it like 500ms, 30s, 2h or 7d")]
     Duration { text: String },
+    #[error("`{text}` is not between {min} and {max}")]
+    Span { text: String, min: Span, max: Span },
+    #[error("`{text}` is no offset: say a number from 0 to {max}", max = i64::MAX)]
+    Offset { text: String },
     #[error("`{text}` holds an escape that is unknown: use \\n, \\r, \\t, \\0, \\\\ or \\xHH")]
     Escape { text: String },
     #[error("{source}")]
@@ -105,6 +110,19 @@ impl Span {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Reads a span that has its bounds.
+    pub(crate) fn within(range: RangeInclusive<Duration>, text: &str) -> Result<Self, ParseError> {
+        let span: Self = text.parse()?;
+        match range.contains(&span.0) {
+            true => Ok(span),
+            false => Err(ParseError::Span {
+                text: text.to_owned(),
+                min: Self(*range.start()),
+                max: Self(*range.end()),
+            }),
+        }
+    }
+
     /// A span of so many milliseconds.
     pub(crate) fn from_millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
@@ -147,6 +165,9 @@ impl fmt::Display for Span {
         Ok(())
     }
 }
+
+/// Longer than any wait, and far from what an instant can hold.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Less in a second than this, and what is read or sent at that rate takes days: a unit was left out, mostly.
 const RATE_MIN: ByteSize = ByteSize::from_kib(64);
@@ -249,6 +270,14 @@ pub(crate) fn separator(text: &str) -> Result<Vec<u8>, ParseError> {
         });
     }
     Ok(bytes)
+}
+
+/// An offset.
+pub(crate) fn offset(text: &str) -> Result<Offset, ParseError> {
+    let offset = text.parse().ok().and_then(Offset::new);
+    offset.ok_or_else(|| ParseError::Offset {
+        text: text.to_owned(),
+    })
 }
 
 /// A topic's name, checked by its own law.

@@ -46,6 +46,20 @@ impl Repeats {
         tell(told);
     }
 
+    /// Tells for ever what was left out, also where nothing else is logged that would have it told.
+    pub(crate) async fn keep_telling(self) {
+        let mut turns = tokio::time::interval(WINDOW);
+        loop {
+            turns.tick().await;
+            self.tell_over(Instant::now());
+        }
+    }
+
+    fn tell_over(&self, now: Instant) {
+        let told = self.table().take_over(now);
+        tell(told);
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -291,7 +305,7 @@ mod tests {
     }
 
     /// What is logged of what `say` says.
-    fn logged(say: impl FnOnce()) -> (String, Repeats) {
+    fn logged(say: impl FnOnce(&Repeats)) -> (String, Repeats) {
         let (lines, repeats) = (Lines::default(), Repeats::default());
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -299,14 +313,14 @@ mod tests {
             .with_writer(move || writer.clone())
             .finish()
             .with(repeats.clone());
-        tracing::subscriber::with_default(subscriber, say);
+        tracing::subscriber::with_default(subscriber, || say(&repeats));
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         (text, repeats)
     }
 
     #[test]
     fn lines_of_the_same_words_are_the_same_and_their_numbers_are_no_words() {
-        let (text, repeats) = logged(|| {
+        let (text, repeats) = logged(|_| {
             for number in 0..30 {
                 tracing::warn!(number, partition = %"t/0", "cannot write");
             }
@@ -319,11 +333,23 @@ mod tests {
         assert_eq!(repeats.table().take(|_| true), [Told { text, count }]);
     }
 
+    /// It was told when the next line came, which may be days later.
+    #[test]
+    fn what_was_left_out_is_told_also_where_nothing_else_is_logged() {
+        let (text, _) = logged(|repeats| {
+            for _ in 0..12 {
+                tracing::warn!("cannot write");
+            }
+            repeats.tell_over(Instant::now() + WINDOW);
+        });
+        assert!(text.contains("not logged each time"), "{text}");
+    }
+
     /// Each connection of a bad client came with a port and a number of its own, so that nothing was
     /// counted, and a thousand of them left no room for what others repeat.
     #[test]
     fn a_client_fills_nothing_however_often_it_comes_and_whatever_it_says() {
-        let (text, repeats) = logged(|| {
+        let (text, repeats) = logged(|_| {
             for number in 0..3_000 {
                 let (peer, request) = (format!("127.0.0.1:{number}"), format!("#{number}"));
                 let (kind, error) = (Some("Produce"), format!("no topic t{number}"));

@@ -132,12 +132,18 @@ pub(crate) fn ended_by(server: &str, error: Error, exit: Exit, next: &str) -> an
 
 /// The same of a request that changes something; with the exit code 5 if nobody knows whether it was applied.
 pub(crate) fn changing<T>(server: &str, result: Result<T, Error>) -> anyhow::Result<T> {
-    result.map_err(|error| {
-        if error.outcome() == Outcome::NotApplied {
-            return by(server, error);
-        }
-        let next = "whether it was applied is unknown: look with `corelog topic describe`, or `corelog snapshot list`, before \
-                    asking again";
-        ended_by(server, error, Exit::Unknown, next)
-    })
+    result.map_err(|error| unless_applied(server, error, LOOK))
+}
+
+/// What to do where nobody knows whether something was applied, and nothing is to be said of that alone.
+pub(crate) const LOOK: &str =
+    "look with `corelog topic describe`, or `corelog snapshot list`, before asking again";
+
+/// Why something was not changed, or with the exit code 5, and what is to do `next`, that nobody knows whether it was.
+pub(crate) fn unless_applied(server: &str, error: Error, next: &str) -> anyhow::Error {
+    if error.outcome() == Outcome::NotApplied {
+        return by(server, error);
+    }
+    let next = format!("whether it was applied is unknown: {next}");
+    ended_by(server, error, Exit::Unknown, &next)
 }

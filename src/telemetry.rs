@@ -69,6 +69,11 @@ impl Log {
         Ok(())
     }
 
+    /// What counts the lines that repeat.
+    pub(crate) fn repeats(&self) -> Repeats {
+        self.repeats.clone()
+    }
+
     /// Tells of the lines that were left out because they repeated, and has all written that can be; nothing
     /// is logged after this.
     pub(crate) fn finish(&self) {
@@ -203,10 +208,17 @@ pub(crate) fn start_for_server(wanted: &str, format: Format) -> anyhow::Result<L
     Ok(Log { set, repeats })
 }
 
-/// Starts logging for a client: errors only unless `CORELOG_LOG` says otherwise.
+/// Starts logging for a client: errors only unless `CORELOG_LOG` says otherwise. A slip in that is told, and no reason to fail.
 pub(crate) fn start_for_client() {
-    let wanted = std::env::var(CLIENT_FILTER).unwrap_or_else(|_| "error".to_owned());
-    let filter = EnvFilter::builder().parse_lossy(wanted);
+    const QUIET: &str = "error";
+    let wanted = std::env::var(CLIENT_FILTER).unwrap_or_default();
+    let filter = match &*wanted {
+        "" => EnvFilter::new(QUIET),
+        wanted => filter(wanted).unwrap_or_else(|why| {
+            say(&format!("{CLIENT_FILTER}: {why}"));
+            EnvFilter::new(QUIET)
+        }),
+    };
     let _ = builder(filter, io::stderr).try_init();
 }
 

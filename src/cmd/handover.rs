@@ -9,9 +9,17 @@ use serde_json::{Value, json};
 use crate::exit::Exit;
 use crate::{cli, partitions, quantity, session};
 
+/// How long the server is waited for: it waits for the follower for a minute itself, and for its answers besides.
+const TIMEOUT: &str = "75s";
+
+/// What to do where the server does not say what came of it.
+const UNKNOWN: &str = "as long as it has not ended the owner takes no writes; the same command again goes on with it, --abort \
+                       calls it off";
+
 /// Give partitions to a follower without losing a record.
 #[derive(clap::Args, Debug)]
 #[command(
+    mut_arg("timeout", |timeout| timeout.default_value(TIMEOUT)),
     long_about = "Give partitions to a follower without losing a record.\n\n\
         The server that --server names, the owner, takes no more writes, waits until the follower \
         holds all it has, and lets it begin a new leader epoch; then it follows itself. Producers \
@@ -70,7 +78,7 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
     };
     let owns = |known: &describe_topic::Partition| known.role.owns().into();
     let each = partitions::each(&client.admin(), topic, args.partition, owns, ask).await?;
-    each.end(topic, |server, done| print(args, server, done))?;
+    each.end(topic, UNKNOWN, |server, done| print(args, server, done))?;
     Ok(Exit::Done)
 }
 
@@ -96,4 +104,27 @@ fn in_json(partition: &Partition) -> Value {
         "epoch": partition.epoch.get(),
         "end": partition.end.get(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser as _;
+
+    use crate::cli::{Cli, Command};
+
+    /// Both waited for 30 seconds: the command gave up first, and what the server then said of the follower was lost.
+    #[test]
+    fn a_handover_is_waited_for_longer_than_its_server_waits_for_the_follower() {
+        let timeout = |args: &[&str]| {
+            let words = [&["corelog", "handover", "t"], args].concat();
+            match Cli::try_parse_from(words).unwrap().command {
+                Command::Handover(args) => args.client.timeout(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(timeout(&[]) > Duration::from_secs(10 + 10 + 10 + 30 + 10));
+        assert_eq!(timeout(&["--timeout", "1s"]), Duration::from_secs(1));
+    }
 }

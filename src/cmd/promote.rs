@@ -5,10 +5,11 @@ use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::describe_topic;
 use corelog_protocol::message::promote::Partition;
 use corelog_protocol::message::replica_status::{Role, State};
-use corelog_record::{Offset, TopicName};
+use corelog_record::{Offset, PartitionId, TopicName};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, say, stop};
+use crate::output::{Format, Out};
 use crate::partitions::{self, Meant};
 use crate::quantity::Span;
 use crate::{cli, quantity, session};
@@ -72,7 +73,9 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
              {partition} does it all the same"
         ));
     }
-    let ended = each.end(&args.topic, |server, done| print(args, server, done));
+    let ended = each.end(&args.topic, session::LOOK, |server, done| {
+        print(args, server, (done, &left_out))
+    });
     ended.map_err(|error| match error.downcast_ref() {
         Some(Error::Refused { body }) if body.is(ErrorCode::LossPossible) => {
             loss_possible(args, &server, body)
@@ -104,7 +107,11 @@ fn loss_possible(args: &Args, server: &str, refusal: &ErrorBody) -> anyhow::Erro
     stop(Exit::Denied, message)
 }
 
-fn print(args: &Args, server: &str, promoted: &[Partition]) -> anyhow::Result<()> {
+fn print(
+    args: &Args,
+    server: &str,
+    (promoted, left_out): (&[Partition], &[PartitionId]),
+) -> anyhow::Result<()> {
     const HEADERS: [&str; 5] = ["PARTITION", "END", "EPOCH", "SOURCE END", "LOSS"];
     let row = |p: &Partition| {
         vec![
@@ -115,9 +122,24 @@ fn print(args: &Args, server: &str, promoted: &[Partition]) -> anyhow::Result<()
             loss(p),
         ]
     };
-    let format = args.client.output;
-    let place = (&args.topic, server);
-    partitions::print(format, place, &HEADERS, promoted, row, in_json)?;
+    match args.client.output {
+        Format::Table if promoted.is_empty() => {}
+        Format::Table => {
+            let place = (&args.topic, server);
+            partitions::print(Format::Table, place, &HEADERS, promoted, row, in_json)?;
+        }
+        Format::Json => {
+            let left_out = left_out.iter().map(|partition| partition.get());
+            let mut out = Out::new();
+            out.json(&json!({
+                "topic": args.topic.as_str(),
+                "server": server,
+                "partitions": promoted.iter().map(in_json).collect::<Vec<_>>(),
+                "left_out": left_out.collect::<Vec<_>>(),
+            }))?;
+            out.flush()?;
+        }
+    }
     if promoted.iter().any(|partition| !partition.is_lossless) {
         say("records of the old owner may be missing; `corelog rejoin` there keeps them apart");
     }

@@ -51,7 +51,9 @@ async fn rejoin(args: &Args, client: Client) -> anyhow::Result<Exit> {
     };
     let each =
         partitions::each(&client.admin(), topic, args.partition, |_| Meant::Yes, ask).await?;
-    each.end(topic, |server, done| print(args, server, done))?;
+    each.end(topic, session::LOOK, |server, done| {
+        print(args, server, done)
+    })?;
     Ok(Exit::Done)
 }
 

@@ -80,7 +80,7 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
     };
     let (format, all) = (args.client.output, &scrub.partitions);
     let place = (&args.topic, server);
-    partitions::print(format, place, &HEADERS, all, row, partition_json)?;
+    let printed = partitions::print(format, place, &HEADERS, all, row, partition_json);
     let topic = match args.wait {
         // What was told of it is as old as the wait was long.
         true => admin.describe_topic(&args.topic).await,
@@ -110,7 +110,7 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
             exit = Exit::Damage;
         }
     }
-    Ok(exit)
+    Ok(exit::of_found(exit, printed))
 }
 
 /// Why a partition's last pass says nothing of all of it.

@@ -1,13 +1,11 @@
 //! `corelog truncate`: give up the oldest records of a partition.
 
-use corelog_client::{Client, Error};
-use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
-use corelog_protocol::message::describe_topic::Partition;
+use corelog_client::Client;
 use corelog_protocol::message::list_offsets::At;
-use corelog_protocol::message::replica_status::Role;
 use corelog_record::{Offset, PartitionId, TopicName};
 use serde_json::json;
 
+use crate::cmd::topic::owner;
 use crate::consent::{self, Decision};
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
@@ -55,7 +53,7 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let known = topic.partitions.iter().find(|one| one.id == partition);
     let by_server = |error| session::by(session::server(&admin), error);
     known
-        .map_or(Ok(()), |known| check_owner(args, known))
+        .map_or(Ok(()), |known| owner::check(&args.topic, known))
         .map_err(by_server)?;
     let now = admin
         .list_offsets(&args.topic, partition, At::Latest)
@@ -90,7 +88,7 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
             return Ok(Exit::Done);
         }
     } else if args.consent.dry_run {
-        consent::say_dry_run(args.client.output, None)?;
+        consent::print_dry_run(args.client.output, None)?;
         return Ok(Exit::Done);
     }
     let truncated = admin
@@ -108,22 +106,6 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Done)
-}
-
-/// Refuses what the server would, before the owner's offsets are shown for those of a replica and consent is asked for them.
-fn check_owner(args: &Args, known: &Partition) -> Result<(), Error> {
-    if !matches!(known.role, Role::Follower | Role::Fenced) {
-        return Ok(());
-    }
-    let detail = Detail {
-        address: known.source.clone(),
-        ..Detail::default()
-    };
-    let message = format!("another node owns {}/{}", args.topic, args.partition);
-    let body = ErrorBody::new(ErrorCode::NotOwner, message).with_detail(detail);
-    Err(Error::Refused {
-        body: Box::new(body),
-    })
 }
 
 fn before_end(end: Offset, count: u64) -> Offset {

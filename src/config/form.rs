@@ -3,13 +3,14 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 use corelog_record::ByteSize;
 use serde_json::Value;
 
-use crate::quantity::{self, Span};
+use crate::quantity::{self, Span, WAIT_MAX};
 use crate::telemetry;
 
 /// How the value of a setting is written.
@@ -181,18 +182,12 @@ fn switch(text: &str) -> Result<String, String> {
 }
 
 /// Shorter, and a slow network is taken for a dead peer; longer, and clocks cannot be moved on by it.
-const TIMEOUT: std::ops::RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(365 * 24 * 60 * 60);
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=WAIT_MAX;
 
 fn timeout(text: &str) -> Result<String, String> {
-    let span: Span = text
-        .parse()
-        .map_err(|error: quantity::ParseError| error.to_string())?;
-    if TIMEOUT.contains(&span.0) {
-        Ok(span.to_string())
-    } else {
-        Err(format!("`{text}` is not between 1s and 365d"))
-    }
+    let span = Span::within(TIMEOUT, text);
+    span.map(|span| span.to_string())
+        .map_err(|why| why.to_string())
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! Takes connections to the side thread: few at once, each for one request and a short while, for each has
 //! a descriptor that clients and logs may need. Who does not take its answer keeps no probe waiting for long.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -14,8 +18,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Connections at once; one more waits for a place, those beyond in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16;
-/// How long a connection keeps its place whoever waits: longer than a core has to answer, and less than probes wait.
+/// How long a connection that has asked keeps its place whoever waits: longer than a core has to answer, and less than probes wait.
 const PLACE_MIN: Duration = Duration::from_secs(3);
+/// How long one does that has not: its request comes right behind it, and hundreds that send nothing pass in a second.
+const SILENCE_MIN: Duration = Duration::from_millis(20);
 /// How long a request may take to come: clients send it at once, and others wait behind who sends nothing.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may take in all, with an answer that its client is slow to read.
@@ -41,8 +47,14 @@ pub(super) async fn serve(listener: TcpListener, routes: Router) {
             }
         };
         places.make_room().await;
-        let served = http.serve_connection(TokioIo::new(stream), service.clone());
-        places.take(async move {
+        let (asked, service) = (Arc::<AtomicBool>::default(), service.clone());
+        let has_asked = Arc::clone(&asked);
+        let answer = service_fn(move |request: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
+            service.call(request)
+        });
+        let served = http.serve_connection(TokioIo::new(stream), answer);
+        places.take(has_asked, async move {
             // Whoever sends nonsense, or goes away, has no answer.
             let _ = timeout(CONNECTION_TIMEOUT, served).await;
         });
@@ -52,32 +64,53 @@ pub(super) async fn serve(listener: TcpListener, routes: Router) {
 /// The connections that are served.
 #[derive(Default)]
 struct Places {
-    taken: JoinSet<()>,
-    /// Since when, the longest first; those that have ended go with the next one that comes.
-    since: VecDeque<(Instant, AbortHandle)>,
+    serving: JoinSet<()>,
+    /// Those that have ended go with the next one that comes.
+    taken: Vec<Place>,
+}
+
+struct Place {
+    since: Instant,
+    has_asked: Arc<AtomicBool>,
+    served: AbortHandle,
 }
 
 impl Places {
-    /// Waits until there is a place; who has had one longest, and for [`PLACE_MIN`], gives it up.
+    /// Waits until there is a place; whose time is over first gives it up.
     async fn make_room(&mut self) {
-        while self.taken.try_join_next().is_some() {}
-        self.since.retain(|(_, served)| !served.is_finished());
-        let Some((since, longest)) = self.since.front() else {
-            return;
-        };
-        if self.taken.len() < CONNECTIONS_MAX {
-            return;
-        }
-        let ended = timeout_at(*since + PLACE_MIN, self.taken.join_next()).await;
-        if ended.is_err() {
-            longest.abort();
-            self.taken.join_next().await;
+        while self.serving.try_join_next().is_some() {}
+        self.taken.retain(|place| !place.served.is_finished());
+        while self.serving.len() >= CONNECTIONS_MAX {
+            let Some(first) = self.taken.iter().min_by_key(|place| place.until()) else {
+                return;
+            };
+            let ended = timeout_at(first.until(), self.serving.join_next()).await;
+            // It may have asked meanwhile.
+            if ended.is_err() && first.until() <= Instant::now() {
+                first.served.abort();
+                self.serving.join_next().await;
+            }
         }
     }
 
-    fn take(&mut self, served: impl Future<Output = ()> + Send + 'static) {
-        let served = self.taken.spawn(served);
-        self.since.push_back((Instant::now(), served));
+    fn take(
+        &mut self,
+        has_asked: Arc<AtomicBool>,
+        served: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.taken.push(Place {
+            since: Instant::now(),
+            has_asked,
+            served: self.serving.spawn(served),
+        });
+    }
+}
+
+impl Place {
+    /// Until when it is kept whoever waits.
+    fn until(&self) -> Instant {
+        let has_asked = self.has_asked.load(Ordering::Relaxed);
+        self.since + if has_asked { PLACE_MIN } else { SILENCE_MIN }
     }
 }
 
@@ -89,6 +122,30 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+
+    /// Each kept its place for a second: ninety that came again and again kept every probe waiting until it gave up.
+    #[tokio::test]
+    async fn who_asks_for_nothing_makes_room_at_once_for_who_waits() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let routes = Router::new().route("/livez", get(async || "ok\n"));
+        let server = tokio::spawn(serve(listener, routes));
+        let mut silent = Vec::new();
+        for _ in 0..300 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let begun = Instant::now();
+        let mut probe = TcpStream::connect(address).await.unwrap();
+        let request = "GET /livez HTTP/1.1\r\nHost: corelog\r\n\r\n";
+        probe.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        probe.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("ok\n"), "{answer}");
+        // At a second each they would have taken 18.
+        assert!(begun.elapsed() < HEAD_TIMEOUT * 5, "{:?}", begun.elapsed());
+        drop(silent);
+        server.abort();
+    }
 
     /// Sixteen of them kept probes waiting for half a minute, and a server that was well was taken for a dead one.
     #[tokio::test]

@@ -35,6 +35,7 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 
 pub(crate) use self::v1::{SlowAckRow, SlowAckRows};
+use crate::repeats::Repeats;
 use crate::supervisor;
 
 /// The running side thread.
@@ -118,6 +119,11 @@ impl Side {
         if let Some(within) = supervisor::watchdog() {
             self.tasks.spawn(watchdog::feed(self.stage.clone(), within));
         }
+    }
+
+    /// Tells again and again which lines of the log repeated.
+    pub(crate) fn tell_repeats(&self, repeats: Repeats) {
+        self.tasks.spawn(repeats.keep_telling());
     }
 
     /// From now on the node takes no more requests.

@@ -242,6 +242,22 @@ fn follow_prints_what_comes_until_it_is_interrupted() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// It went on for ever where nothing came: nothing was written, and so nothing told it.
+#[test]
+fn who_follows_ends_when_its_reader_has_left() {
+    let (_folder, _server, corelog) = with_ten();
+    let follow = ["consume", "t", "--from", "8", "--follow"];
+    let mut child = corelog.command(follow).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for line in ["8", "9"] {
+        assert_eq!(lines.next().unwrap().unwrap(), line);
+    }
+    drop(lines);
+    let ended = output_of(child, "a consumer that follows without a reader");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!((ended.status.code(), &*said), (Some(0), ""));
+}
+
 /// What came into partitions that were added was never printed.
 #[test]
 fn follow_reads_partitions_that_are_added_unless_one_is_named() {

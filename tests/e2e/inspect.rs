@@ -1,6 +1,7 @@
 //! `corelog inspect`: what the files hold, without a server.
 
 use std::fs::Permissions;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 use crate::kept::records::until_sealed;
 use crate::support::corelog::Corelog;
+use crate::support::deadline;
 use crate::support::folder::Folder;
 use crate::support::privilege;
 use crate::support::server::Server;
@@ -178,6 +180,28 @@ fn a_list_goes_on_behind_a_batch_that_is_bad() {
         assert_eq!(String::from_utf8(out).unwrap().lines().count(), 2);
     }
     std::fs::write(&store, &sound).unwrap();
+}
+
+/// A segment that the manifest did not name any more was told as damage.
+#[test]
+fn what_a_server_lets_go_of_before_a_list_comes_to_it_is_no_damage() {
+    let (folder, partition) = data();
+    let server = Server::start(folder.path());
+    let stores = stores::of(partition.parent().unwrap(), 0);
+    let list = ["inspect", partition.to_str().unwrap(), "--records"];
+    let mut listing = Corelog::offline().command(list).spawn().unwrap();
+    let mut listed = BufReader::new(listing.stdout.take().unwrap());
+    // The first segment is more than a pipe holds: the list waits in it.
+    listed.read_line(&mut String::new()).unwrap();
+    let truncate = ["truncate", "t", "--partition", "0", "--before", "latest"];
+    let truncate = [&truncate[..], &["--yes"]].concat();
+    Corelog::to(&server).run(truncate).done();
+    deadline::until("the next segment is gone", || !stores[1].exists());
+    let reader = std::thread::spawn(move || listed.read_to_end(&mut Vec::new()));
+    let ended = deadline::output_of(listing, "the list");
+    assert!(reader.join().unwrap().unwrap() > 0);
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{said}");
 }
 
 /// It was told as sound: only the length of a sealed store was looked at.

@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 
 use crate::support::corelog::Corelog;
+use crate::support::deadline::output_of;
 use crate::support::folder::Folder;
 use crate::support::server::{Server, Start};
 
@@ -89,6 +90,21 @@ fn a_client_without_a_server_says_how_to_get_one() {
     let address = silent.local_addr().unwrap().to_string();
     let late = ["topic", "list", "--server", &address, "--timeout", "200ms"];
     says(&nobody, &late, 4, &["--server"]);
+}
+
+/// Whoever wanted to see more saw nothing more, and no reason.
+#[test]
+fn a_slip_in_what_a_client_is_to_log_is_told_and_is_no_reason_to_fail() {
+    let offline = Corelog::at("127.0.0.1:1");
+    for (wanted, is_told) in [("deubg", true), ("", false), ("warn", false)] {
+        let mut command = offline.command(["topic", "list"]);
+        command.env("CORELOG_LOG", wanted);
+        let ended = output_of(command.spawn().unwrap(), "a client");
+        assert_eq!(ended.status.code(), Some(4), "{ended:?}");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let told = said.contains("CORELOG_LOG: `deubg` says no level");
+        assert_eq!(told, is_told, "{said}");
+    }
 }
 
 /// An exit code, a command, and what its error says: in words what is wrong, then what to do next. LARGE is

@@ -4,6 +4,7 @@ use crate::support::corelog::Corelog;
 use crate::support::deadline::output_of;
 use crate::support::folder::Folder;
 use crate::support::server::Server;
+use crate::support::stores;
 
 /// A stopped server's directory, with a topic `t` of several segments.
 fn filled(folder: &Folder) -> String {
@@ -122,6 +123,54 @@ fn a_sound_partition_has_nothing_to_repair_and_a_broken_one_is_refused_with_3() 
         .run(["repair", "--dir", "/nowhere/at/all"])
         .failed(1);
     offline.run(["repair"]).failed(2);
+}
+
+/// What was repaired was on this machine, whichever server was named.
+#[test]
+fn a_server_beside_a_directory_is_refused_unless_the_environment_names_it() {
+    let folder = Folder::new();
+    filled(&folder);
+    let partition = folder.path().join("topics/t/0");
+    let repair = ["repair", "--dir", partition.to_str().unwrap()];
+    let named = [&repair[..], &["--server", "log1:7400"]].concat();
+    let said = Corelog::offline().run(named).failed(2);
+    assert!(
+        said.contains("--server cannot be used with --dir"),
+        "{said}"
+    );
+    Corelog::at("log1:7400").run(repair).done();
+}
+
+/// That there was damage was lost where consent was, with 6.
+#[test]
+fn what_cannot_be_repaired_is_told_by_the_code_with_and_without_consent_to_repair_the_rest() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    let create = ["topic", "create", "t", "--partitions", "2"];
+    let small = ["--segment-bytes", "1MiB"];
+    corelog.run([&create[..], &small].concat()).done();
+    let lines = format!("{}\n", "x".repeat(999)).repeat(3_000);
+    for (partition, lines) in [("0", &*lines), ("1", "one\n")] {
+        let produce = ["produce", "t", "--partition", partition];
+        corelog.feed(produce, lines.as_bytes()).done();
+    }
+    server.stop();
+    let topic = folder.path().join("topics/t");
+    for partition in ["0", "1"] {
+        std::fs::remove_file(topic.join(partition).join("manifest")).unwrap();
+    }
+    std::fs::remove_file(&stores::of(&topic, 0)[1]).unwrap();
+    let offline = Corelog::offline();
+    let dir = topic.to_str().unwrap();
+    let (_, said, code) = offline.run(["repair", "--dir", dir]).parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("--yes"), "{said}");
+    let (_, said, code) = offline.run(["repair", "--dir", dir, "--yes"]).parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("repaired "), "{said}");
+    assert!(!topic.join("0/manifest").exists());
+    assert!(topic.join("1/manifest").exists());
 }
 
 /// What root had made, the service could not write. Only root can give a directory away.

@@ -89,6 +89,24 @@ fn every_command_prints_json_as_its_schema_says() {
     assert_eq!(all, schemas.used.into_inner(), "each schema is used");
 }
 
+/// Programs saw fewer topics, and no reason.
+#[test]
+fn a_topic_that_cannot_be_read_is_listed_with_the_reason_as_the_schema_says() {
+    let (schemas, folder) = (Schemas::read(), Folder::new());
+    let server = Server::start(folder.path());
+    for name in ["t", "u"] {
+        let create = ["topic", "create", name];
+        Corelog::to(&server).run(create).done();
+    }
+    assert!(server.stop().status.success());
+    std::fs::write(folder.path().join("topics/t/topic"), "rot").unwrap();
+    let server = Server::start(folder.path());
+    let listed = schemas.check_fed(&Corelog::to(&server), "topic list", &[], b"", 3);
+    let names: Vec<_> = listed.iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["u", "t"]);
+    assert!(listed[1]["error"].is_string(), "{listed:?}");
+}
+
 fn topics_and_records(schemas: &Schemas, server: &Server) {
     let corelog = Corelog::to(server);
     let check = |command: &str, args: &[&str]| schemas.check(&corelog, command, args);

@@ -153,10 +153,9 @@ fn alter_changes_what_is_named_and_asks_before_it_loses_records() {
             .failed(6)
             .contains("--yes")
     );
-    let (_, said, code) = corelog
+    let said = corelog
         .run(["topic", "alter", "t", "--retention-age", "1d", "--dry-run"])
-        .parts();
-    assert_eq!(code, Some(0));
+        .text();
     assert!(
         said.contains("would remove sealed segments older than 1d"),
         "{said}"
@@ -257,8 +256,7 @@ fn delete_asks_first_and_a_recreated_topic_is_empty() {
     corelog.run(["topic", "create", "t"]).done();
     corelog.feed(["produce", "t"], b"old\n").done();
     corelog.run(["topic", "delete", "t"]).failed(6);
-    let (_, said, code) = corelog.run(["topic", "delete", "t", "--dry-run"]).parts();
-    assert_eq!(code, Some(0));
+    let said = corelog.run(["topic", "delete", "t", "--dry-run"]).text();
     assert!(said.contains("would remove topic t"), "{said}");
     assert_eq!(corelog.run(["consume", "t"]).done(), b"old\n");
 

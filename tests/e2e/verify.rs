@@ -1,12 +1,15 @@
 //! `corelog verify`: whether the files are what was written, also under a running server.
 
+use std::fs::File;
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::support::corelog::Corelog;
+use crate::support::deadline::output_of;
 use crate::support::folder::Folder;
 use crate::support::server::Server;
+use crate::support::stores;
 
 /// What verify says of `path`: its exit code, its findings, its summary.
 fn verify(path: &Path, more: &[&str]) -> (Option<i32>, Vec<Value>, Value) {
@@ -116,4 +119,48 @@ fn what_is_nothing_of_a_node_is_refused() {
     assert!(said.contains("no file or directory of a node"), "{said}");
     corelog.run(["verify", "/nowhere/at/all"]).failed(1);
     corelog.run(["verify", "/tmp", "--threads", "0"]).failed(2);
+}
+
+/// A full disk below stdout, or a reader who had seen enough, hid it: the code was that of a mere failure, or of none.
+#[test]
+fn damage_counts_also_where_it_cannot_be_printed() {
+    let folder = Folder::new();
+    filled(&folder).stop();
+    let topic = folder.path().join("topics/t");
+    stores::flip(&stores::of(&topic, 0)[0], 1_000);
+    let server = Server::start(folder.path());
+    let (offline, online) = (Corelog::offline(), Corelog::to(&server));
+    online.run(["scrub", "t", "--wait"]).parts();
+    let (data, partition) = (folder.path(), topic.join("0"));
+    let [data, partition] = [data, &partition].map(|path| path.to_str().unwrap());
+    let commands = [
+        (&offline, &["verify", data][..]),
+        (&offline, &["inspect", partition]),
+        (&offline, &["inspect", partition, "--records"]),
+        (&online, &["topic", "describe", "t"]),
+        (&online, &["scrub", "t"]),
+        (&online, &["repair", "t", "--dry-run"]),
+    ];
+    for (corelog, args) in commands {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let child = corelog.command(args).stdout(full).spawn().unwrap();
+        let ended = output_of(child, "a command whose stdout is full");
+        assert_eq!(ended.status.code(), Some(3), "{args:?}: {ended:?}");
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let list = offline.command(["inspect", partition, "--records"]);
+    let ended = output_of({ list }.stdout(writer).spawn().unwrap(), "a list");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{said}");
+    assert!(said.contains("damaged: "), "{said}");
+}
+
+/// Twice as many workers as that are none: nothing was checked, and all was well.
+#[test]
+fn as_many_threads_as_no_machine_has_processors_are_refused() {
+    for threads in ["0", "1025", "9223372036854775808"] {
+        let verify = ["verify", ".", "--threads", threads];
+        Corelog::offline().run(verify).failed(2);
+    }
 }

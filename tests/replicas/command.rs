@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::copies::wait_until_level;
+use super::handover::pair;
 use super::node::Node;
 use super::promote::cut_off;
 use crate::support::corelog::Corelog;
@@ -95,4 +96,18 @@ fn who_has_read_what_was_lost_is_told_and_leaves_nothing_out() {
     }
     let rest = there.run(["consume", "t", "--from", "2"]).done();
     assert_eq!(rest, b"c\nd\ne\nf\ng\n");
+}
+
+/// The owner takes no writes meanwhile, and neither how to go on nor how to call it off was told.
+#[test]
+fn who_does_not_wait_for_a_handover_is_told_how_to_go_on_and_how_to_call_it_off() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder, 1);
+    a.disconnect();
+    a.fill(&topic, 0, 1);
+    let to = b.address();
+    let handover = ["handover", "t", "--to", &to, "--timeout", "1s"];
+    let said = a.corelog().run(handover).failed(5);
+    assert!(said.contains("the same command again"), "{said}");
+    assert!(said.contains("--abort"), "{said}");
 }

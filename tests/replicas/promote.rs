@@ -127,6 +127,13 @@ fn a_partition_of_which_nothing_was_copied_is_promoted_by_its_number_alone() {
         let roles = [Role::Follower, Role::Owner, Role::Follower];
         assert_eq!([0, 1, 2].map(role), roles);
     }
+    // Where nothing was promoted programs were told nothing.
+    let in_json = [&promoting[..], &["--output", "json"]].concat();
+    let (told, said, code) = b.corelog().run(in_json).parts();
+    assert_eq!(code, Some(1), "{said}");
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(told["left_out"], serde_json::json!([0, 2]));
+    assert_eq!(told["partitions"], serde_json::json!([]));
     let named = [&promoting[..], &["--partition", "2"]].concat();
     b.corelog().run(named).done();
     assert_eq!(role(2), Role::Owner);

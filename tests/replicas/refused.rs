@@ -191,6 +191,10 @@ fn who_cannot_be_told_what_was_done_is_told_how_to_look() {
         said.contains("look with `corelog topic describe`"),
         "{said}"
     );
+    b.proxy.hold(0, Kind::RepairTopic);
+    let repair = ["repair", "t", "--timeout", "1s"];
+    let said = Corelog::at(&b.address()).run(repair).failed(5);
+    assert!(said.contains("the server goes on with it"), "{said}");
     let alter = ["topic", "alter", "t", "--retention-age", "7d"];
     let said = a.corelog().run(alter).failed(6);
     let own = a.server().address();

@@ -70,7 +70,7 @@ pub(crate) struct Args {
         long,
         value_name = "BASE",
         value_delimiter = ',',
-        value_parser = offset,
+        value_parser = quantity::offset,
         requires = "partition",
         conflicts_with = "follow"
     )]
@@ -213,10 +213,4 @@ fn limit_rate(text: &str) -> Result<ByteSize, String> {
         }
         _ => quantity::rate(text).map_err(|why| why.to_string()),
     }
-}
-
-/// A base offset as `--segments` takes it.
-fn offset(text: &str) -> Result<Offset, String> {
-    let number = text.parse().ok().and_then(Offset::new);
-    number.ok_or_else(|| format!("`{text}` is no offset"))
 }

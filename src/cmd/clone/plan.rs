@@ -27,11 +27,35 @@ struct Plan {
     segments: Vec<segments::Sealed>,
     /// Records that would be fetched besides.
     tail_records: u64,
-    /// Why nothing of it would be done.
-    refusal: Option<String>,
+    refusal: Option<Refusal>,
 }
 
-/// Prints a row per partition of what a clone would move; ends with 3 where it would be refused.
+/// Why nothing of it would be done, and how the clone would end.
+#[derive(Debug)]
+struct Refusal {
+    why: String,
+    exit: Exit,
+}
+
+impl Refusal {
+    /// As it cannot be asked for.
+    fn failed(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            exit: Exit::Failed,
+        }
+    }
+
+    /// As the two logs are not the same.
+    fn differs(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            exit: Exit::Damage,
+        }
+    }
+}
+
+/// Prints a row per partition of what a clone would move; ends as the clone would where it is refused.
 pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
     let source = session::connect(&args.client, args.from.clone()).await?;
     let source = Side::of(&args.from, &args.topic, &source).await?;
@@ -58,8 +82,8 @@ pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
         plans.push(plan(args, &sides, partition).await?);
     }
     print(args, &plans)?;
-    let is_refused = plans.iter().any(|plan| plan.refusal.is_some());
-    Ok(Exit::damage_if(is_refused))
+    let refusals = plans.iter().filter_map(|plan| plan.refusal.as_ref());
+    Ok(Exit::of_all(refusals.map(|refusal| refusal.exit)))
 }
 
 async fn plan(
@@ -100,29 +124,28 @@ async fn refused(
     here: &Side,
     source: &Side,
     partition: PartitionId,
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<Option<Refusal>> {
     if here.id != source.id {
-        return Ok(Some("another topic has this name here".to_owned()));
+        return Ok(Some(Refusal::failed("another topic has this name here")));
     }
     let counts = [here, source].map(|side| side.partitions.len());
     if counts[1] < counts[0] {
         let [here, source] = counts;
         let message = format!("the topic has {here} partitions here, {source} there");
-        return Ok(Some(message));
+        return Ok(Some(Refusal::failed(message)));
     }
     let owned = here
         .partition(partition)
         .filter(|p| p.role != Role::Follower);
     if let Some(owned) = owned {
         let role = word(&owned.role).replace('_', " ");
-        return Ok(Some(format!(
-            "this server does not follow it ({role}): see `corelog rejoin`"
-        )));
+        let message = format!("this server does not follow it ({role}): see `corelog rejoin`");
+        return Ok(Some(Refusal::failed(message)));
     }
     here.check_open(partition)?;
     let ends = [here, source].map(|side| side.partition(partition).map(|p| p.high_watermark));
     if ends[1] < ends[0] {
-        return Ok(Some("what is here ends behind the source".to_owned()));
+        return Ok(Some(Refusal::failed("what is here ends behind the source")));
     }
     let is_empty = here
         .partition(partition)
@@ -135,16 +158,15 @@ async fn refused(
         Verdict::Equal => None,
         Verdict::Differs(first) => {
             let offset = first.offset;
-            Some(format!(
-                "what is here differs from the source at offset {offset}"
-            ))
+            let why = format!("what is here differs from the source at offset {offset}");
+            Some(Refusal::differs(why))
         }
         Verdict::DiffersBefore | Verdict::OtherHistory => {
-            Some("what is here is not of the source's log".to_owned())
+            Some(Refusal::differs("what is here is not of the source's log"))
         }
-        Verdict::Apart | Verdict::Missing => {
-            Some("what is here ends before the source begins".to_owned())
-        }
+        Verdict::Apart | Verdict::Missing => Some(Refusal::failed(
+            "what is here ends before the source begins",
+        )),
     })
 }
 
@@ -228,7 +250,7 @@ fn print(args: &Args, plans: &[Plan]) -> anyhow::Result<()> {
     for plan in plans {
         if let Some(refusal) = &plan.refusal {
             let place = format!("{}/{}", args.topic, plan.partition);
-            say(&format!("{place} would be refused: {refusal}"));
+            say(&format!("{place} would be refused: {}", refusal.why));
         }
     }
     Ok(())
@@ -256,7 +278,7 @@ impl Plan {
             "segments": segments.collect::<Vec<_>>(),
             "bytes": self.bytes(),
             "tail_records": self.tail_records,
-            "refusal": self.refusal,
+            "refusal": self.refusal.as_ref().map(|refusal| &refusal.why),
         })
     }
 }

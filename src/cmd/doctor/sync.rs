@@ -61,6 +61,14 @@ pub(super) fn time(syncs: &io::Result<Syncs>, dir: &Path) -> Check {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     format!("df -h {dir} says how little is left: give it space")
                 }
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    format!("mount -o remount,rw {dir}, if its disk is well")
+                }
+                // What the file system refuses is to write around the page cache.
+                io::ErrorKind::InvalidInput => {
+                    "corelog serve --data-dir DIR, with DIR on ext4, xfs or f2fs: this takes no direct writes"
+                        .to_owned()
+                }
                 _ => format!("chown USER {dir}, the user who serves"),
             };
             return Check::bad(NAME, format!("cannot write: {error}"), mend);
@@ -135,13 +143,15 @@ fn distrust(device: &Device) -> String {
 /// it with all but small groups. At least one.
 fn times(dir: &Path) -> io::Result<Vec<Duration>> {
     let path = dir.join(format!(".corelog-doctor-{}", std::process::id()));
-    let file = OpenOptions::new()
+    let opened = OpenOptions::new()
         .write(true)
         .create_new(true)
         .custom_flags(OFlag::O_DIRECT.bits())
-        .open(&path)?;
-    // Its blocks are there until it is closed, which a kill does as well.
-    std::fs::remove_file(&path)?;
+        .open(&path);
+    // Its blocks are there until it is closed, which a kill does as well. Where O_DIRECT is refused there is a file all the same.
+    let removed = std::fs::remove_file(&path);
+    let file = opened?;
+    removed?;
     // O_DIRECT wants the memory aligned as well: take an aligned window of a larger buffer.
     let buffer = vec![0_u8; 2 * BLOCK_BYTES];
     let start = buffer.as_ptr().align_offset(BLOCK_BYTES);
@@ -166,6 +176,8 @@ fn write(file: &File, block: &[u8], index: usize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use nix::errno::Errno;
+
     use super::super::check::Verdict;
     use super::super::device::tests::flash;
     use super::*;
@@ -198,6 +210,13 @@ mod tests {
         // Whoever had a full disk was told to change its owner.
         let check = judge(Err(io::ErrorKind::StorageFull.into()));
         assert!(check.mend.unwrap().contains("df -h /data"));
+        for (number, said) in [
+            (Errno::EROFS, "remount,rw /data"),
+            (Errno::EINVAL, "corelog serve --data-dir"),
+        ] {
+            let check = judge(Err(io::Error::from_raw_os_error(number as i32)));
+            assert!(check.mend.unwrap().contains(said), "{number}");
+        }
     }
 
     #[test]

@@ -32,47 +32,66 @@ pub(super) struct Lines<'a> {
     listing: Listing,
     out: &'a mut Out,
     printed: u64,
+    /// Why nothing more can be printed, as where its reader has left. What was found by then is told all the same.
+    ended: Option<anyhow::Error>,
 }
 
 impl<'a> Lines<'a> {
-    /// Begins a list with its header.
-    pub(super) fn begin(listing: &Listing, out: &'a mut Out) -> anyhow::Result<Self> {
-        if listing.format == Format::Table {
-            const OF_BATCHES: [&str; 9] = [
-                "OFFSET", "NEXT", "RECORDS", "POSITION", "BYTES", "CODEC", "EPOCH", "MAX TIME",
-                "CHECKSUM",
-            ];
-            out.row(match listing.of {
-                Of::Batches => &OF_BATCHES[..],
-                Of::Records => &["OFFSET", "TIME", "KEY", "VALUE", "HEADERS"],
-            })?;
-        }
-        Ok(Self {
-            listing: *listing,
+    pub(super) fn new(listing: Listing, out: &'a mut Out) -> Self {
+        Self {
+            listing,
             out,
             printed: 0,
+            ended: None,
+        }
+    }
+
+    /// Begins with the header, at `start` unless it is asked for what lies behind that; gives where.
+    pub(super) fn begin(&mut self, start: Offset) -> Offset {
+        let from = self.listing.from.max(start);
+        self.listing.from = from;
+        self.ended = self.header().err();
+        from
+    }
+
+    fn header(&mut self) -> anyhow::Result<()> {
+        if self.listing.format == Format::Json {
+            return Ok(());
+        }
+        const OF_BATCHES: [&str; 9] = [
+            "OFFSET", "NEXT", "RECORDS", "POSITION", "BYTES", "CODEC", "EPOCH", "MAX TIME",
+            "CHECKSUM",
+        ];
+        self.out.row(match self.listing.of {
+            Of::Batches => &OF_BATCHES[..],
+            Of::Records => &["OFFSET", "TIME", "KEY", "VALUE", "HEADERS"],
         })
     }
 
-    /// True when nothing more is wanted.
+    /// True when nothing more is wanted, or can be printed.
     pub(super) fn is_full(&self) -> bool {
-        self.listing
-            .count
-            .is_some_and(|count| self.printed >= count)
+        let count = self.listing.count;
+        self.ended.is_some() || count.is_some_and(|count| self.printed >= count)
     }
 
     /// Prints the batch, or its records, as far as they are wanted.
-    pub(super) fn add(&mut self, position: Position, view: &View<'_>) -> anyhow::Result<()> {
+    pub(super) fn add(&mut self, position: Position, view: &View<'_>) {
         if view.next_offset() <= self.listing.from || self.is_full() {
-            return Ok(());
+            return;
         }
-        match self.listing.of {
+        let printed = match self.listing.of {
             Of::Batches => {
                 self.printed += 1;
                 self.batch(position, view)
             }
             Of::Records => self.records(view),
-        }
+        };
+        self.ended = printed.err();
+    }
+
+    /// What ended the list early, if anything did.
+    pub(super) fn end(self) -> anyhow::Result<()> {
+        self.ended.map_or(Ok(()), Err)
     }
 
     fn batch(&mut self, position: Position, view: &View<'_>) -> anyhow::Result<()> {

@@ -18,11 +18,11 @@ use anyhow::Context as _;
 use corelog_record::Offset;
 use serde_json::Value;
 
-use crate::advice;
-use crate::exit::{Exit, say, stop};
+use crate::exit::{self, Exit, say, stop};
 use crate::output::{self, Out};
+use crate::{advice, quantity};
 
-use listing::{Listing, Of};
+use listing::{Lines, Listing, Of};
 use show::Show;
 
 /// The most that one batch may grow to when it is decompressed.
@@ -58,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long)]
     records: bool,
     /// Begin the list at this offset.
-    #[arg(long, value_name = "OFFSET", value_parser = offset, default_value = "0", requires = "list")]
+    #[arg(long, value_name = "OFFSET", value_parser = quantity::offset, default_value = "0", requires = "list")]
     from: Offset,
     /// End the list after so many lines.
     #[arg(long, value_name = "N", requires = "list")]
@@ -68,37 +68,24 @@ pub(crate) struct Args {
     output: output::Format,
 }
 
-fn offset(text: &str) -> Result<Offset, String> {
-    let offset = text.parse().ok().and_then(Offset::new);
-    offset.ok_or_else(|| format!("an offset is a number from 0 to {}", i64::MAX))
-}
-
 /// Prints what PATH holds.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let kind = what(&args.path)?;
-    let listing = listing(args);
-    let mut out = match &listing {
-        Some(_) => Out::while_read(),
-        None => Out::new(),
-    };
-    let verdict = match &listing {
-        Some(listing) => list(&kind, args, listing, &mut out)?,
+    let (found, printed) = match listing(args) {
+        Some(listing) => list(kind, &args.path, listing)?,
         None => {
-            let (show, verdict) = summarize(&kind, &args.path)?;
-            show.print(args.output, &mut out)?;
-            verdict
+            let (show, found) = summarize(&kind, &args.path)?;
+            let mut out = Out::new();
+            let printed = show.print(args.output, &mut out);
+            (found, printed.and_then(|()| out.flush()))
         }
     };
-    out.flush()?;
-    Ok(match verdict {
-        Verdict::Sound => Exit::Done,
-        Verdict::Damaged(faults) => {
-            faults
-                .iter()
-                .for_each(|fault| say(&format!("damaged: {fault}")));
-            Exit::Damage
-        }
-    })
+    let faults = found.into_faults();
+    for fault in &faults {
+        say(&format!("damaged: {fault}"));
+    }
+    let found = Exit::damage_if(!faults.is_empty());
+    Ok(exit::of_found(found, printed))
 }
 
 /// What a directory or a small file of a node holds, and a sentence for each fault in it.
@@ -106,12 +93,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 /// # Errors
 /// If it is none, or cannot be read.
 pub(crate) fn facts(path: &Path) -> anyhow::Result<(Value, Vec<String>)> {
-    let (show, verdict) = summarize(&what(path)?, path)?;
-    let faults = match verdict {
-        Verdict::Sound => Vec::new(),
-        Verdict::Damaged(faults) => faults,
-    };
-    Ok((show.to_json(), faults))
+    let (show, found) = summarize(&what(path)?, path)?;
+    Ok((show.to_json(), found.into_faults()))
 }
 
 /// The headers of the last batches of a partition, as far as they are found until `deadline`; no record
@@ -141,6 +124,13 @@ impl Verdict {
             Self::Sound
         } else {
             Self::Damaged(faults)
+        }
+    }
+
+    fn into_faults(self) -> Vec<String> {
+        match self {
+            Self::Sound => Vec::new(),
+            Self::Damaged(faults) => faults,
         }
     }
 }
@@ -234,13 +224,23 @@ fn listing(args: &Args) -> Option<Listing> {
     })
 }
 
-fn list(kind: &What, args: &Args, listing: &Listing, out: &mut Out) -> anyhow::Result<Verdict> {
-    match kind {
-        What::Partition => partition::list(&args.path, listing, out),
-        What::Store => partition::list_store(&args.path, listing, out),
-        _ => Err(stop(
-            Exit::Usage,
-            "only a partition or a store has batches and records to list",
-        )),
-    }
+/// What was found on the way, and whether all of it was printed.
+fn list(
+    kind: What,
+    path: &Path,
+    listing: Listing,
+) -> anyhow::Result<(Verdict, anyhow::Result<()>)> {
+    let list = match kind {
+        What::Partition => partition::list,
+        What::Store => partition::list_store,
+        _ => {
+            let message = "only a partition or a store has batches and records to list";
+            return Err(stop(Exit::Usage, message));
+        }
+    };
+    let mut out = Out::while_read();
+    let mut lines = Lines::new(listing, &mut out);
+    let found = list(path, &mut lines)?;
+    let printed = lines.end();
+    Ok((found, printed.and_then(|()| out.flush())))
 }

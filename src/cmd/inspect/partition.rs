@@ -1,24 +1,25 @@
 //! A partition's directory, and single stores.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use anyhow::Context as _;
+use corelog_record::batch::View;
 use corelog_record::{Chain, Offset, Position, Timestamp};
 use corelog_storage::format::index;
 use corelog_storage::format::manifest::Manifest;
 use corelog_storage::format::mark::Slot;
+use corelog_storage::format::state::Segment;
 use corelog_storage::segment::name;
 use serde_json::Value;
 
 use super::Verdict;
 use super::files::{last_slot, manifest_facts, read_manifest};
-use super::listing::{Lines, Listing};
+use super::listing::Lines;
 use super::named::{Named, named};
 use super::show::Show;
 use super::torn::{self, Edge};
 use super::walk::{Found, Walk};
-use crate::output::Out;
 use crate::quantity::rfc3339;
 
 /// What the manifest, the mark and the directory say; sealed stores by their length, the active one
@@ -40,6 +41,9 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
         let name = name::store(segment.base, segment.generation);
         let path = dir.join(&name);
         let mut found = look(named, &path)?;
+        if found.is_missing && !names(dir, segment)? {
+            continue;
+        }
         let remembered = manifest.state.damage_of(segment.base);
         faults.extend(remembered.iter().map(|range| {
             let (from, to) = (range.start, range.end);
@@ -93,13 +97,24 @@ fn manifest_and_mark(dir: &Path) -> anyhow::Result<(Manifest, Option<Slot>)> {
     Ok((read_manifest(&dir.join("manifest"))?, mark))
 }
 
+/// If the manifest names a segment still: a server may have let go of it meanwhile.
+fn names(dir: &Path, segment: &Segment) -> anyhow::Result<bool> {
+    let manifest = read_manifest(&dir.join("manifest"))?;
+    let file = |one: &Segment| (one.base, one.generation);
+    let mut named = manifest.state.segments().iter();
+    Ok(named.any(|one| file(one) == file(segment)))
+}
+
 /// What a segment holds.
+#[derive(Default)]
 struct Held {
     next: Offset,
     batches: u64,
     bytes: u64,
     max_timestamp: Option<Timestamp>,
     fault: Option<String>,
+    /// Its store is not there, which is a fault unless the manifest names it no more.
+    is_missing: bool,
     /// Where the fault lies, if it is bytes that are no batch.
     edge: Option<Edge>,
 }
@@ -125,7 +140,10 @@ fn look(named: Named<'_>, path: &Path) -> anyhow::Result<Held> {
         return Ok(walked.held);
     };
     let digest = &seal.digest;
-    let fault = match std::fs::metadata(path) {
+    let found = std::fs::metadata(path);
+    let is_missing = is_missing(&found);
+    let fault = match found {
+        Err(_) if is_missing => Some(MISSING.to_owned()),
         Err(error) => Some(error.to_string()),
         Ok(metadata) if metadata.len() != digest.bytes => Some(format!(
             "{} bytes where the manifest says {}",
@@ -140,8 +158,16 @@ fn look(named: Named<'_>, path: &Path) -> anyhow::Result<Held> {
         bytes: digest.bytes,
         max_timestamp: Some(seal.max_timestamp),
         fault,
+        is_missing,
         edge: None,
     })
+}
+
+const MISSING: &str = "is missing; the manifest names it";
+
+fn is_missing<T>(found: &io::Result<T>) -> bool {
+    let error = found.as_ref().err();
+    error.is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// A single store, read batch by batch.
@@ -170,17 +196,16 @@ pub(super) fn summarize_store(path: &Path) -> anyhow::Result<(Show, Verdict)> {
 }
 
 /// Lists what a store holds.
-pub(super) fn list_store(path: &Path, listing: &Listing, out: &mut Out) -> anyhow::Result<Verdict> {
-    let mut lines = Lines::begin(listing, out)?;
-    let walked = walk(path, None, Some(&mut lines))?;
+pub(super) fn list_store(path: &Path, lines: &mut Lines<'_>) -> anyhow::Result<Verdict> {
+    lines.begin(Offset::ZERO);
+    let walked = walk(path, None, Some(lines))?;
     Ok(Verdict::of(walked.into_faults(path)))
 }
 
 /// Lists what the segments of a partition hold, in order.
-pub(super) fn list(dir: &Path, listing: &Listing, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(super) fn list(dir: &Path, lines: &mut Lines<'_>) -> anyhow::Result<Verdict> {
     let (manifest, mark) = manifest_and_mark(dir)?;
-    let from = listing.from.max(manifest.state.log_start());
-    let mut lines = Lines::begin(&Listing { from, ..*listing }, out)?;
+    let from = lines.begin(manifest.state.log_start());
     let mut faults = Vec::new();
     for named in named(dir, &manifest, mark.as_ref())? {
         let segment = named.segment;
@@ -195,13 +220,17 @@ pub(super) fn list(dir: &Path, listing: &Listing, out: &mut Out) -> anyhow::Resu
             break;
         }
         let path = dir.join(name::store(segment.base, segment.generation));
-        let mut walked = walk(&path, Some(named), Some(&mut lines))?;
+        let mut walked = walk(&path, Some(named), Some(lines))?;
+        if walked.held.is_missing && !names(dir, segment)? {
+            continue;
+        }
         take_torn(named, &mut walked.held, &path)?;
         faults.extend(walked.into_faults(&path));
     }
     Ok(Verdict::of(faults))
 }
 
+#[derive(Default)]
 struct Walked {
     held: Held,
     /// Bad bytes behind which there are batches again.
@@ -212,6 +241,29 @@ struct Walked {
 }
 
 impl Walked {
+    /// Takes in a sound batch, behind which what was bad before is passed.
+    fn take(&mut self, position: Position, view: &View<'_>) {
+        let held = &mut self.held;
+        self.passed.extend(held.fault.take());
+        held.edge = None;
+        self.base.get_or_insert(view.base_offset());
+        self.records += u64::from(view.count());
+        held.batches += 1;
+        held.bytes = position.get() + view.bytes().len() as u64;
+        held.next = view.next_offset();
+        held.max_timestamp = held.max_timestamp.max(Some(view.max_timestamp()));
+    }
+
+    /// Takes in bytes that are none, and gives where sound ones end.
+    fn meet(&mut self, position: Position, fault: &str) -> Edge {
+        let next = self.held.next;
+        let edge = Edge { position, next };
+        let fault = || format!("at position {position}: {fault}");
+        self.held.fault.get_or_insert_with(fault);
+        self.held.edge.get_or_insert(edge);
+        edge
+    }
+
     fn into_faults(self, path: &Path) -> Vec<String> {
         let all = self.passed.into_iter().chain(self.held.fault);
         all.map(|fault| format!("{}: {fault}", path.display()))
@@ -231,27 +283,11 @@ fn walk(
     let cannot = || format!("cannot read {}", path.display());
     let opened = Walk::open(path, segment.map(|segment| segment.base));
     let mut chain: Option<Chain> = segment.map(|segment| segment.chain);
-    let start = segment.map_or(Offset::ZERO, |segment| segment.base);
-    let held = Held {
-        next: start,
-        batches: 0,
-        bytes: 0,
-        max_timestamp: None,
-        fault: None,
-        edge: None,
-    };
-    let mut walked = Walked {
-        held,
-        passed: Vec::new(),
-        base: None,
-        records: 0,
-        zeros: 0,
-    };
-    let is_missing = opened
-        .as_ref()
-        .is_err_and(|error| error.kind() == ErrorKind::NotFound);
-    if segment.is_some() && is_missing {
-        walked.held.fault = Some("is missing; the manifest names it".to_owned());
+    let mut walked = Walked::default();
+    walked.held.next = segment.map_or(Offset::ZERO, |segment| segment.base);
+    if segment.is_some() && is_missing(&opened) {
+        walked.held.fault = Some(MISSING.to_owned());
+        walked.held.is_missing = true;
         return Ok(walked);
     }
     let mut walk = opened.with_context(cannot)?;
@@ -262,43 +298,20 @@ fn walk(
         match walk.next().with_context(cannot)? {
             Found::Batch { position, view } => {
                 if let Some(lines) = lines.as_deref_mut() {
-                    lines.add(position, &view)?;
+                    lines.add(position, &view);
                 }
-                walked.passed.extend(walked.held.fault.take());
-                walked.held.edge = None;
                 chain = chain.map(|chain| chain.extend(view.header_bytes()));
-                walked.base.get_or_insert(view.base_offset());
-                walked.records += u64::from(view.count());
-                walked.held.batches += 1;
-                walked.held.bytes = position.get() + view.bytes().len() as u64;
-                walked.held.next = view.next_offset();
-                walked.held.max_timestamp =
-                    walked.held.max_timestamp.max(Some(view.max_timestamp()));
+                walked.take(position, &view);
             }
             Found::Zeros { bytes } => {
                 walked.zeros = bytes;
                 break;
             }
             Found::Bad { position, fault } => {
-                let edge = Edge {
-                    position,
-                    next: walked.held.next,
-                };
-                walked
-                    .held
-                    .fault
-                    .get_or_insert_with(|| format!("at position {position}: {fault}"));
-                walked.held.edge.get_or_insert(edge);
-                let is_torn = match named {
-                    Some(named) => torn::is_torn(named, edge, path).with_context(cannot)?,
-                    None => false,
-                };
-                let goes_on = lines.is_some() && !is_torn;
-                if !goes_on
-                    || !walk
-                        .step_over(position, &places(path))
-                        .with_context(cannot)?
-                {
+                let edge = walked.meet(position, &fault);
+                let goes_on = lines.is_some()
+                    && goes_on_behind(edge, named, path, &mut walk).with_context(cannot)?;
+                if !goes_on {
                     break;
                 }
             }
@@ -309,6 +322,17 @@ fn walk(
         walked.held.fault = named.and_then(|named| disagreement(named, &walked, chain));
     }
     Ok(walked)
+}
+
+/// Steps over bad bytes, unless they are torn; false where that is so, or nothing sound follows.
+fn goes_on_behind(
+    edge: Edge,
+    named: Option<Named<'_>>,
+    path: &Path,
+    walk: &mut Walk,
+) -> io::Result<bool> {
+    let is_torn = named.map_or(Ok(false), |named| torn::is_torn(named, edge, path));
+    Ok(!is_torn? && walk.step_over(edge.position, &places(path))?)
 }
 
 /// Where batches begin in a store, as its index tells; none where that cannot be read.

@@ -59,7 +59,9 @@ impl Walk {
             return Ok(Found::End);
         }
         self.batch.clear();
-        self.read(left.min(HEADER_BYTES as u64))?;
+        if !self.read(left.min(HEADER_BYTES as u64))? {
+            return Ok(Found::End);
+        }
         let whole = match Header::parse(&self.batch) {
             Ok(header) if header.total_bytes() as u64 > left => {
                 let bytes = header.total_bytes();
@@ -68,8 +70,10 @@ impl Walk {
             Ok(header) => Ok(header.total_bytes() - HEADER_BYTES),
             Err(error) => Err(error.to_string()),
         };
-        if let Ok(behind_header) = whole {
-            self.read(behind_header as u64)?;
+        if let Ok(behind_header) = whole
+            && !self.read(behind_header as u64)?
+        {
+            return Ok(Found::End);
         }
         let verify = |_| View::verify(&self.batch).map_err(|error| error.to_string());
         let view = match whole.and_then(verify) {
@@ -132,15 +136,18 @@ impl Walk {
         }
         self.file.seek(SeekFrom::Start(position.get()))?;
         self.batch.clear();
-        self.read(HEADER_BYTES as u64)?;
+        if !self.read(HEADER_BYTES as u64)? {
+            return Ok(None);
+        }
         let header = Header::parse(&self.batch).ok();
         let Some(header) = header.filter(|header| header.total_bytes() as u64 <= left) else {
             return Ok(None);
         };
-        self.read((header.total_bytes() - HEADER_BYTES) as u64)?;
-        Ok(View::verify(&self.batch)
-            .ok()
-            .map(|view| view.base_offset()))
+        if !self.read((header.total_bytes() - HEADER_BYTES) as u64)? {
+            return Ok(None);
+        }
+        let view = View::verify(&self.batch).ok();
+        Ok(view.map(|view| view.base_offset()))
     }
 
     fn go_on(&mut self, behind: Position) -> io::Result<()> {
@@ -150,13 +157,10 @@ impl Walk {
         Ok(())
     }
 
-    fn read(&mut self, bytes: u64) -> io::Result<()> {
+    /// Reads so many bytes more of the batch. False where a server cut the file meanwhile: what is gone was never promised.
+    fn read(&mut self, bytes: u64) -> io::Result<bool> {
         let got = (&mut self.file).take(bytes).read_to_end(&mut self.batch)?;
-        if (got as u64) < bytes {
-            // A server cut the file under us; what is gone was never promised.
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(())
+        Ok(got as u64 == bytes)
     }
 }
 
@@ -248,6 +252,17 @@ mod tests {
         let double = |byte: &mut u8| *byte += u8::try_from(one).unwrap();
         assert_eq!(listed(11, &double, &rows), [0, 2, 3]);
         assert_eq!(listed(11, &double, &[]), [0, u64::MAX]);
+    }
+
+    /// The command failed beside a server that sealed what it read.
+    #[test]
+    fn a_store_that_is_cut_while_it_is_read_ends_there() {
+        for cut in [0, 1, HEADER_BYTES as u64 + 1] {
+            let file = store(1, b"");
+            let mut walk = Walk::open(file.path(), None).unwrap();
+            file.as_file().set_len(cut).unwrap();
+            assert!(matches!(walk.next().unwrap(), Found::End), "{cut}");
+        }
     }
 
     #[test]

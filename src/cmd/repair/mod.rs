@@ -10,6 +10,8 @@ mod online;
 
 use std::path::PathBuf;
 
+use clap::ArgMatches;
+use clap::parser::ValueSource;
 use corelog_record::TopicName;
 
 use crate::cli::{self, Consent};
@@ -23,7 +25,8 @@ use crate::quantity;
         With a topic: the server fetches the segments in which damage is known from other servers \
         that hold the topic, checks them against its own chain, and puts each in the place of the \
         damaged one, which goes to quarantine. It does so by itself where it knows a peer. Ends \
-        with 3 where damage is left.\n\n\
+        with 3 where damage is left, and with 5 where --timeout is over before all of a partition was fetched: the \
+        server goes on with that one.\n\n\
         With --dir, and without a server: for a partition that the server does not open because \
         its manifest is missing or damaged. Which stores are the log's follows from the offsets \
         and the chain in them; the history, from index headers, the mark, or the topic's file; the \
@@ -71,6 +74,18 @@ pub(crate) struct Args {
     consent: Consent,
     #[command(flatten)]
     client: cli::Client,
+}
+
+/// Refuses a server that is named beside a directory, which is of this machine. The environment may name one for all commands.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn check_place(matches: &ArgMatches) -> Result<(), &'static str> {
+    let is_named = matches.value_source("server") == Some(ValueSource::CommandLine);
+    match is_named && matches.contains_id("dir") {
+        true => Err("--server cannot be used with --dir, which is a directory of this machine"),
+        false => Ok(()),
+    }
 }
 
 /// Repairs what the topic or `--dir` names.

@@ -17,7 +17,8 @@ use nix::unistd::{Uid, User, geteuid};
 use serde_json::{Value, json};
 
 use crate::cli::Consent;
-use crate::exit::{Exit, say, sentence, stop};
+use crate::consent::Decision;
+use crate::exit::{self, Exit, say, sentence, stop};
 use crate::output::{Format, Out};
 use crate::{advice, consent, progress, quantity};
 
@@ -43,26 +44,31 @@ pub(super) fn run(dir: &Path, consent: Consent, format: Format) -> anyhow::Resul
             }
             Err(refusal) => {
                 let refused = refused(refusal);
-                if exit != Exit::Damage {
-                    exit = crate::exit::of(&refused);
-                }
+                exit = exit.graver(exit::of(&refused));
                 bar.suspend(|| show_refusal(&partition, &refused, format, &mut out))?;
             }
         }
     }
     bar.finish_and_clear();
-    out.flush()?;
-    if !plans.is_empty() {
-        let does = format!("writes files of {} partitions anew", plans.len());
-        if consent::ask_to(consent, &does, "repaired")? == consent::Decision::Do {
-            for (partition, plan) in plans {
-                let path = partition.display();
-                block_on(plan.run()).with_context(|| format!("cannot repair {path}"))?;
-                say(&format!("repaired {path}"));
-            }
-        }
+    let printed = out.flush();
+    if plans.is_empty() || printed.is_err() {
+        return Ok(exit::of_found(exit, printed));
     }
-    Ok(exit)
+    let does = format!("writes files of {} partitions anew", plans.len());
+    let repaired = match consent::ask_to(consent, &does, "repaired") {
+        Ok(Decision::Do) => plans.into_iter().map(repair).collect(),
+        Ok(Decision::Leave) => Vec::new(),
+        Err(denied) => vec![Err(denied)],
+    };
+    // One that is not repaired keeps no other one from being.
+    Ok(exit::after_all([Ok(exit)].into_iter().chain(repaired)))
+}
+
+fn repair((partition, plan): (PathBuf, Plan<StdDir>)) -> anyhow::Result<Exit> {
+    let path = partition.display();
+    block_on(plan.run()).with_context(|| format!("cannot repair {path}"))?;
+    say(&format!("repaired {path}"));
+    Ok(Exit::Done)
 }
 
 /// Refuses to write for another user than the one whom a partition belongs to. That is who serves it, and could not change
@@ -301,7 +307,7 @@ mod tests {
         check_user(dir.path(), owner).unwrap();
         let other = Uid::from_raw(owner.as_raw() + 1);
         let refused = check_user(dir.path(), other).unwrap_err();
-        assert_eq!(crate::exit::of(&refused), Exit::Denied);
+        assert_eq!(exit::of(&refused), Exit::Denied);
         let said = refused.to_string();
         assert!(
             said.contains("`sudo -u ") && said.contains(" corelog repair --dir "),

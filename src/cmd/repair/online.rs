@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use corelog_client::{Admin, Client, Error};
-use corelog_protocol::message::describe_topic::State;
+use corelog_protocol::message::describe_topic::{self, State};
 use corelog_protocol::message::repair_topic::{Partition, Replaced};
 use corelog_record::{PartitionId, TopicName};
 use serde_json::{Value, json};
@@ -14,6 +14,10 @@ use crate::output::{Format, Out};
 use crate::partitions::{self, Meant};
 use crate::quantity::{Amount, Span};
 use crate::session;
+
+/// What to do where the server does not say what came of it.
+const UNKNOWN: &str = "the server goes on with it, and partitions behind it were not asked for; `corelog topic describe` shows \
+                       what is damaged still, a longer --timeout waits for the end";
 
 /// Has the server repair the topic, and prints a row per segment that was replaced.
 pub(super) fn run(topic: &TopicName, args: &Args) -> anyhow::Result<Exit> {
@@ -32,7 +36,7 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
     let each =
         partitions::each(&client.admin(), topic, args.partition, |_| Meant::Yes, ask).await?;
     let mut exit = Exit::Done;
-    let ended = each.end(topic, |server, done| {
+    let ended = each.end(topic, UNKNOWN, |server, done| {
         let printed = print((topic, server), args, done);
         exit = say_left((topic, server), done);
         printed
@@ -153,7 +157,16 @@ async fn show_damage(topic: &TopicName, args: &Args, client: &Client) -> anyhow:
             .with_context(|| server.to_owned());
         }
     }
-    let is_damaged = partitions.iter().any(is_damaged);
+    let printed = print_damage((topic, server), args, &partitions);
+    let found = Exit::damage_if(partitions.iter().any(is_damaged));
+    Ok(exit::of_found(found, printed))
+}
+
+fn print_damage(
+    (topic, server): (&TopicName, &str),
+    args: &Args,
+    partitions: &[describe_topic::Partition],
+) -> anyhow::Result<()> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -161,7 +174,7 @@ async fn show_damage(topic: &TopicName, args: &Args, client: &Client) -> anyhow:
                 .iter()
                 .flat_map(|p| damage_lines(topic, p.id, &p.damage));
             lines.try_for_each(|line| out.line(&line))?;
-            if !is_damaged {
+            if !partitions.iter().any(is_damaged) {
                 let place = place(topic, args.partition);
                 say(&format!("no damage of {place} is known at {server}"));
             }
@@ -187,6 +200,5 @@ async fn show_damage(topic: &TopicName, args: &Args, client: &Client) -> anyhow:
             }))?;
         }
     }
-    out.flush()?;
-    Ok(Exit::damage_if(is_damaged))
+    out.flush()
 }

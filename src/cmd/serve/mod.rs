@@ -79,6 +79,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Node::check_descriptors(&node_config).context("cannot start")?;
     let heard = signals.hear()?;
     let side = Side::start(config.admin, config.has_partition_metrics)?;
+    side.tell_repeats(log.repeats());
     if config.is_memory_preallocated {
         preallocate(&node_config)?;
     } else if let Some(why) = memory::missing(bytes_each(&node_config), node_config.cores) {

@@ -1,6 +1,8 @@
 //! `corelog snapshot list`.
 
 use corelog_client::{Client, Error};
+use corelog_protocol::message::list_snapshots::Unreadable;
+use corelog_protocol::message::snapshot::Snapshot;
 use serde_json::json;
 
 use super::show;
@@ -47,6 +49,18 @@ async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
             (answer.snapshots, answer.unreadable)
         }
     };
+    let printed = print(args, &snapshots, &unreadable);
+    for bad in &unreadable {
+        say(&format!(
+            "corelog: {server}: snapshot {} cannot be read: {}",
+            bad.name, bad.message
+        ));
+    }
+    let found = Exit::damage_if(!unreadable.is_empty());
+    Ok(exit::of_found(found, printed))
+}
+
+fn print(args: &Args, snapshots: &[Snapshot], unreadable: &[Unreadable]) -> anyhow::Result<()> {
     let mut out = Out::new();
     match (args.client.output, &args.name) {
         (Format::Table, Some(_)) => {
@@ -64,14 +78,7 @@ async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
             out.json(&all)?;
         }
     }
-    out.flush()?;
-    for bad in &unreadable {
-        say(&format!(
-            "corelog: {server}: snapshot {} cannot be read: {}",
-            bad.name, bad.message
-        ));
-    }
-    Ok(Exit::damage_if(!unreadable.is_empty()))
+    out.flush()
 }
 
 /// A snapshot is no topic: no copy of it is anywhere that it could be repaired from.

@@ -208,14 +208,8 @@ fn check_sort(args: &Args) -> anyhow::Result<()> {
     Err(stop(Exit::Usage, message))
 }
 
-fn interval(text: &str) -> Result<Span, String> {
-    let span: Span = text
-        .parse()
-        .map_err(|error: ParseError| error.to_string())?;
-    match INTERVAL_MIN <= span.0 && span.0 <= INTERVAL_MAX {
-        true => Ok(span),
-        false => Err("from 100ms to 1h".to_owned()),
-    }
+fn interval(text: &str) -> Result<Span, ParseError> {
+    Span::within(INTERVAL_MIN..=INTERVAL_MAX, text)
 }
 
 /// More often is load without a figure that could be read.

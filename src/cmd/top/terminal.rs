@@ -2,7 +2,6 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::AsFd as _;
 use std::panic;
 use std::thread;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::poll::PollTimeout;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
@@ -28,6 +27,7 @@ use super::screen;
 use super::state::{Asked, Rows, State};
 use super::theme::Theme;
 use super::watched::{self, Watched};
+use crate::output::is_hung_up;
 
 /// Shows a node until somebody quits or a signal asks to stop.
 ///
@@ -40,7 +40,7 @@ pub(super) async fn watch(
 ) -> anyhow::Result<()> {
     let shown = show(node, state, theme).await;
     // What fails for want of a terminal fails for nobody.
-    match hung_up(PollTimeout::ZERO) {
+    match is_hung_up(io::stdout(), PollTimeout::ZERO) {
         Ok(true) => Ok(()),
         _ => shown,
     }
@@ -116,19 +116,11 @@ fn gone() -> anyhow::Result<oneshot::Receiver<()>> {
     thread::Builder::new()
         .name("terminal".to_owned())
         .spawn(move || {
-            while hung_up(PollTimeout::NONE) == Err(Errno::EINTR) {}
+            while is_hung_up(io::stdout(), PollTimeout::NONE) == Err(Errno::EINTR) {}
             // Whoever listened may have left meanwhile.
             let _ = tell.send(());
         })?;
     Ok(told)
-}
-
-/// Whether the terminal is gone, or goes within this time.
-fn hung_up(within: PollTimeout) -> nix::Result<bool> {
-    let stdout = io::stdout();
-    // Asked for nothing, poll(2) tells hangups and errors.
-    let mut asked = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
-    nix::poll::poll(&mut asked, within).map(|told| told > 0)
 }
 
 /// The signals that ask to stop; a terminal that is closed sends the last of them.

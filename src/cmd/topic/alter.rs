@@ -9,6 +9,7 @@ use corelog_record::{ByteSize, TopicName};
 use serde_json::json;
 
 use super::closed::held;
+use super::owner;
 use super::policy::Policy;
 use crate::consent::{self, Decision};
 use crate::exit::{Exit, stop};
@@ -58,13 +59,19 @@ async fn alter(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let change = args.policy.change();
     let after = change.apply(&topic.settings);
     let server = session::server(&admin);
-    if let Some(loss) = loss(&args.name, &topic, &after).map(|loss| format!("{loss} at {server}"))
+    let loss = loss(&args.name, &topic, &after).map(|loss| format!("{loss} at {server}"));
+    // Where nothing is said before, the server says it itself.
+    if loss.is_some() || args.consent.dry_run {
+        let checked = owner::check_all(&args.name, &topic.partitions);
+        checked.map_err(|error| session::by(server, error))?;
+    }
+    if let Some(loss) = loss
         && consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave
     {
         return Ok(Exit::Done);
     }
     if args.consent.dry_run {
-        consent::say_dry_run(args.client.output, None)?;
+        consent::print_dry_run(args.client.output, None)?;
         return Ok(Exit::Done);
     }
     let answer = admin

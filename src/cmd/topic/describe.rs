@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use corelog_client::Client;
 use corelog_protocol::message::describe_topic::{Answer, Damage, Partition, State};
-use corelog_protocol::message::replica_status::{Role, State as Copying};
+use corelog_protocol::message::replica_status::{self, Role, State as Copying};
 use corelog_record::{PartitionId, Timestamp, TopicName};
 use serde_json::{Value, json};
 
 use super::closed::{cell, known};
 use super::followers;
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::output::{Format, Out};
 use crate::quantity::{self, Amount, Span};
 use crate::{cli, session};
@@ -46,20 +46,30 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let (admin, topic) = client.admin().of(&args.name).await?;
     let replicas = admin.replica_status(&args.name, Some(topic.id)).await;
     let replicas = replicas.map_err(|error| session::by(session::server(&admin), error))?;
+    let printed = print(args, &topic, &replicas.partitions);
+    let found = Exit::damage_if(topic.partitions.iter().any(is_damaged));
+    Ok(exit::of_found(found, printed))
+}
+
+fn print(
+    args: &Args,
+    topic: &Answer,
+    replicas: &[replica_status::Partition],
+) -> anyhow::Result<()> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
-            show(&args.name, &topic, &mut out)?;
-            for (address, known) in followers::by_address(&replicas.partitions) {
+            show(&args.name, topic, &mut out)?;
+            for (address, known) in followers::by_address(replicas) {
                 let (count, said) = (known.partition_count, known.said());
                 let name = &args.name;
                 out.line(&format!(
                     "follower: {address} follows {count} partitions of {name}, {said}"
                 ))?;
             }
-            let outranked = replicas.partitions.iter().flat_map(|one| &one.outranked);
+            let outranked = replicas.iter().flat_map(|one| &one.outranked);
             for address in outranked.collect::<BTreeSet<_>>() {
-                let count = followers::untold_at(&replicas.partitions, address).len();
+                let count = followers::untold_at(replicas, address).len();
                 let name = &args.name;
                 out.line(&format!(
                     "untold: {address} has yet to hear that {count} partitions of {name}, which were copied from there, \
@@ -69,7 +79,7 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
         }
         Format::Json => {
             let told = topic.partitions.iter().map(|one| {
-                let replica = replicas.partitions.iter().find(|it| it.id == one.id);
+                let replica = replicas.iter().find(|it| it.id == one.id);
                 let mut told = partition(one);
                 told["followers"] = json!(replica.map(|it| followers::in_json(&it.followers)));
                 told["outranked"] = json!(replica.map(|it| &it.outranked));
@@ -83,8 +93,7 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
             }))?;
         }
     }
-    out.flush()?;
-    Ok(Exit::damage_if(topic.partitions.iter().any(is_damaged)))
+    out.flush()
 }
 
 /// If something of a partition cannot be read; one that cannot be opened at all tells of no ranges.

@@ -1,9 +1,10 @@
 //! `corelog topic list`.
 
 use corelog_client::Client;
+use corelog_protocol::message::metadata;
 use serde_json::json;
 
-use crate::exit::{Exit, say};
+use crate::exit::{self, Exit, say};
 use crate::output::{Format, Out};
 use crate::{cli, session};
 
@@ -11,7 +12,7 @@ use crate::{cli, session};
 #[derive(clap::Args, Debug)]
 #[command(
     long_about = "List the topics.\n\n\
-    Ends with 3 if one is there that cannot be read.",
+    Ends with 3 if one is there that cannot be read; JSON says of it why.",
     after_long_help = "EXAMPLES\n  \
     corelog topic list\n  \
     corelog topic list --output json | jq -r .name"
@@ -31,28 +32,40 @@ async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let server = session::server(&admin);
     let told = admin.metadata().await;
     let told = told.map_err(|error| session::by(server, error))?;
-    let topics = &told.topics;
+    let printed = print(args, &told);
+    for unreadable in &told.errors {
+        say(&format!("corelog: {server}: {}", unreadable.error));
+    }
+    let found = Exit::damage_if(!told.errors.is_empty());
+    Ok(exit::of_found(found, printed))
+}
+
+fn print(args: &Args, told: &metadata::Answer) -> anyhow::Result<()> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
-            let rows = topics.iter().map(|topic| {
+            let rows = told.topics.iter().map(|topic| {
                 let partitions = topic.partitions.len().to_string();
                 vec![topic.name.to_string(), partitions, topic.id.to_string()]
             });
             out.table(&["NAME", "PARTITIONS", "ID"], rows)?;
         }
-        Format::Json => topics.iter().try_for_each(|topic| {
-            out.json(&json!({
-                "name": topic.name.as_str(),
-                "id": topic.id.to_string(),
-                "partitions": topic.partitions.len(),
-                "policy": super::policy::json(&topic.settings),
-            }))
-        })?,
+        Format::Json => {
+            let topics = told.topics.iter().map(|topic| {
+                json!({
+                    "name": topic.name.as_str(),
+                    "id": topic.id.to_string(),
+                    "partitions": topic.partitions.len(),
+                    "policy": super::policy::json(&topic.settings),
+                })
+            });
+            let unreadable = told.errors.iter().map(|unreadable| {
+                let error = unreadable.error.to_string();
+                json!({ "name": unreadable.name.as_str(), "error": error })
+            });
+            let mut all = topics.chain(unreadable);
+            all.try_for_each(|one| out.json(&one))?;
+        }
     }
-    out.flush()?;
-    for unreadable in &told.errors {
-        say(&format!("corelog: {server}: {}", unreadable.error));
-    }
-    Ok(Exit::damage_if(!told.errors.is_empty()))
+    out.flush()
 }

@@ -9,6 +9,7 @@ pub(crate) mod describe;
 mod followers;
 mod forget_follower;
 mod list;
+pub(crate) mod owner;
 pub(crate) mod policy;
 
 use clap::Subcommand;

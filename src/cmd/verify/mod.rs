@@ -17,11 +17,14 @@ use indicatif::ProgressBar;
 
 use crate::advice;
 use crate::cmd::inspect::DECOMPRESSED_BYTES_MAX;
-use crate::exit::{Exit, stop};
+use crate::exit::{self, Exit, stop};
 use crate::output::{self, ClosedPipe, Out};
 use crate::progress;
 
 use report::Report;
+
+/// More than any machine has processors; each worker has a buffer.
+const THREADS_MAX: i64 = 1_024;
 
 /// Check the files of a node against their checksums, without a server.
 #[derive(clap::Args, Debug)]
@@ -51,8 +54,8 @@ pub(crate) struct Args {
     #[arg(long)]
     deep: bool,
     /// How many processors to use; all of them, unless said otherwise.
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
+    threads: Option<u16>,
     /// How to print results on stdout.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     output: output::Format,
@@ -70,15 +73,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(stop(Exit::Failed, message));
     };
     let mut report = Report::new(args.output, is_live, survey.partitions);
-    match tell(args, &mut survey, &mut report) {
-        Ok(()) => Ok(report.exit()),
+    let told = tell(args, &mut survey, &mut report);
+    let found = match report.exit() {
         // What was not looked at is not sound.
-        Err(error) if error.is::<ClosedPipe>() => Ok(match report.exit() {
-            Exit::Done => Exit::Failed,
-            found => found,
-        }),
-        Err(error) => Err(error),
-    }
+        Exit::Done if told.is_err() => Exit::Failed,
+        found => found,
+    };
+    Ok(exit::of_found(found, told))
 }
 
 /// Tells what is found, while somebody reads it.
@@ -89,7 +90,7 @@ fn tell(args: &Args, survey: &mut Survey, report: &mut Report) -> anyhow::Result
     }
     let started = Instant::now();
     let bar = progress::bytes(Some(survey.bytes()));
-    let threads = args.threads.map_or_else(cores, NonZeroUsize::get);
+    let threads = args.threads.map_or_else(cores, usize::from);
     check(&survey.stores, args.deep, threads, &bar, |checked| {
         bar.suspend(|| report.take(checked, &mut out))
     })?;

@@ -57,8 +57,19 @@ fn the_wrong_server_refuses_what_it_can_do_for_no_partition() {
         assert!(said.contains("NotOwner"), "{said}");
         assert!(said.contains(&format!("--server {owner}")), "{said}");
     }
+    let alter = ["topic", "alter", "t", "--retention-age", "1h"];
+    for more in ["--dry-run", "--yes"] {
+        let said = there.run([&alter[..], &[more]].concat()).failed(1);
+        assert!(said.contains(&format!("--server {owner}")), "{said}");
+    }
     let said = here.run(["promote", "t"]).failed(1);
     assert!(said.contains("NotFollower"), "{said}");
+    let from = pair.other.address();
+    let clone = ["clone", "t", "--from", &from];
+    here.run(clone).failed(1);
+    let (_, said, code) = here.run([&clone[..], &["--dry-run"]].concat()).parts();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("does not follow it (owner)"), "{said}");
 }
 
 /// Addressed to a replica it took the records from the owner, and from the replica with them.

@@ -1,0 +1,106 @@
+//! What a server refuses since another one owns it: refused here, before a dry run says what would go or consent is asked.
+
+use corelog_client::Error;
+use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
+use corelog_protocol::message::describe_topic::Partition;
+use corelog_protocol::message::replica_status::{Role, State};
+use corelog_record::TopicName;
+
+/// Looks if a partition is the server's that tells of it, and stays so.
+///
+/// # Errors
+/// As the server refuses it, with the address of the owner.
+pub(crate) fn check(topic: &TopicName, partition: &Partition) -> Result<(), Error> {
+    match partition.role {
+        Role::Owner | Role::Unknown => Ok(()),
+        Role::Follower | Role::HandingOver | Role::Fenced => Err(not_owner(topic, partition)),
+    }
+}
+
+/// Looks if a topic may be altered at the server that tells of its partitions. What was copied, and follows no more, is its own.
+///
+/// # Errors
+/// As the server refuses it, with the address of the owner.
+pub(super) fn check_all(topic: &TopicName, partitions: &[Partition]) -> Result<(), Error> {
+    let follows = |one: &Partition| one.role == Role::Follower && one.copying != State::Done;
+    let is_owned = |one: &Partition| one.role == Role::Owner;
+    let is_one_s = partitions.iter().any(is_owned) || partitions.iter().all(follows);
+    let is_given = |one: &&Partition| match one.role {
+        Role::HandingOver | Role::Fenced => true,
+        _ => is_one_s && follows(one),
+    };
+    let given = partitions.iter().find(is_given);
+    given.map_or(Ok(()), |one| Err(not_owner(topic, one)))
+}
+
+fn not_owner(topic: &TopicName, partition: &Partition) -> Error {
+    let place = format!("{topic}/{}", partition.id);
+    let message = match partition.role {
+        Role::HandingOver => format!(
+            "{place} is being handed over: the same `corelog handover` goes on with it, --abort calls it off"
+        ),
+        _ => format!("another node owns {place}"),
+    };
+    let detail = Detail {
+        address: partition.source.clone(),
+        ..Detail::default()
+    };
+    let body = ErrorBody::new(ErrorCode::NotOwner, message).with_detail(detail);
+    Error::Refused {
+        body: Box::new(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::describe_topic;
+
+    use super::super::closed::tests::partition;
+    use super::*;
+
+    /// A dry run approved at a copy what its server refuses.
+    #[test]
+    fn a_topic_is_altered_where_its_server_would_and_nowhere_else() {
+        let refused = |roles: &[(Role, State)]| {
+            let of = |&(role, copying): &(Role, State)| Partition {
+                role,
+                copying,
+                source: Some("log1:7400".to_owned()),
+                ..partition(0, describe_topic::State::Ok, Some(1))
+            };
+            let all: Vec<_> = roles.iter().map(of).collect();
+            check_all(&TopicName::new("t").unwrap(), &all).is_err()
+        };
+        use Role::{Fenced, Follower, HandingOver, Owner};
+        let (own, copied) = ((Owner, State::Done), (Follower, State::Done));
+        let follows = (Follower, State::Following);
+        assert!(!refused(&[own, own]));
+        assert!(!refused(&[copied, own]));
+        assert!(!refused(&[copied, follows]));
+        assert!(refused(&[follows, follows]));
+        assert!(refused(&[own, follows]));
+        assert!(refused(&[own, (HandingOver, State::Done)]));
+        assert!(refused(&[copied, (Fenced, State::Done)]));
+    }
+
+    #[test]
+    fn who_is_refused_is_told_who_owns_it_or_that_it_is_being_handed_over() {
+        let said = |role| {
+            let one = Partition {
+                role,
+                source: Some("log1:7400".to_owned()),
+                ..partition(3, describe_topic::State::Ok, Some(1))
+            };
+            let error = check(&TopicName::new("t").unwrap(), &one).unwrap_err();
+            let error = anyhow::Error::new(error);
+            let sentence = crate::exit::sentence(&error);
+            let next = crate::advice::after(&error, &sentence).unwrap_or_default();
+            format!("{sentence}; {next}")
+        };
+        assert!(said(Role::Follower).ends_with("--server log1:7400"));
+        assert!(said(Role::Fenced).contains("another node owns t/3"));
+        let said = said(Role::HandingOver);
+        assert!(said.contains("`corelog handover`"), "{said}");
+        assert!(!said.contains("--server"), "{said}");
+    }
+}
