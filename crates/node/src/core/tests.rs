@@ -20,6 +20,7 @@ use crate::config::NodeConfig;
 use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
 use crate::frame_id::FrameId;
 use crate::metrics::Counters;
+use crate::partition::Input;
 use crate::rate::Rates;
 use crate::router;
 use crate::rt::{self, tests::on_core};
@@ -85,6 +86,14 @@ pub(super) async fn produce(core: &Rc<Core>, key: PartitionKey, batches: &[u8]) 
         Err(NotAppended::Refused(error)) => panic!("{error}"),
         Ok(_) => {}
     }
+}
+
+/// Has the disk take all that a partition has in memory.
+pub(super) async fn flush(core: &Rc<Core>, key: PartitionKey) {
+    let slot = core.slot_of(key).unwrap();
+    core.step(slot, Input::Commit);
+    let end = core.place(key).unwrap().log_end;
+    core.durable(key, end).await.unwrap();
 }
 
 fn shared(dir: &Path) -> Arc<Shared> {
