@@ -280,9 +280,13 @@ impl Drop for Parked {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::replica_status::State;
+    use corelog_record::Timestamp;
 
-    use super::super::tests::{batches, flush, produce, topic, with_core};
+    use super::super::tests::{
+        batches, first_store, flush, produce, seal, small_topic, topic, with_core,
+    };
     use super::*;
+    use crate::partition::Seek;
 
     /// A partition of three small batches, which is a copy that was made once, and where it ends.
     async fn copied_once(core: &Rc<Core>) -> (PartitionKey, Offset) {
@@ -331,6 +335,27 @@ mod tests {
                 Ok(Fetched::Nothing { .. }) => panic!("it has three batches"),
                 Err(error) => panic!("{error}"),
             }
+        });
+    }
+
+    /// Whoever sought a time, or held its chain against this one, was to come again, for ever.
+    #[test]
+    fn a_store_that_is_gone_is_damage_also_to_who_seeks_a_time_or_a_chain() {
+        with_core(|core| async move {
+            let (topic, key) = small_topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            seal(&core, key).await;
+            // Nothing is open of it.
+            core.reopen_partition(key).await.unwrap();
+            std::fs::remove_file(first_store(&core, 1)).unwrap();
+            let time = Timestamp::from_millis(1);
+            let found = core.find(key, Seek::Time(time)).await.unwrap_err();
+            assert!(found.is(ErrorCode::Damaged), "{found:?}");
+            let between = Offset::ZERO.plus(1);
+            let chain = core.chain_at(key, between).await.unwrap_err();
+            assert!(chain.is(ErrorCode::Damaged), "{chain:?}");
+            let met = core.counters.damage_met_total.load(Ordering::Relaxed);
+            assert_eq!(met, 1);
         });
     }
 }

@@ -124,10 +124,11 @@ impl Core {
     pub(crate) async fn chain_at(&self, key: PartitionKey, at: Offset) -> Result<Point, Failure> {
         let plan = self.look(key, |partition| partition.plan_chain_at(at))?;
         let plan = plan.map_err(|error| error_of(&Refusal::from(error)))?;
+        let origin = plan.origin();
         let turn = self.files.turn(Turn::Read).await;
         let found = rt::spawn_background(plan.run()).await;
         drop(turn);
-        found.map_err(|error| error_of(&Refusal::from(error)))
+        found.map_err(|error| self.not_read(key, origin.as_ref(), error))
     }
 
     /// The sealed segments of a log of this core that are damaged, and those that hold the offsets

@@ -339,12 +339,9 @@ fn status_of(slot: &Slot) -> scrub_topic::Partition {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use corelog_protocol::message::settings::TopicSettings;
     use futures_lite::future::poll_once;
 
-    use super::super::tests::{batches, produce, topic, with_core};
+    use super::super::tests::{seal, small_topic, topic, with_core};
     use super::*;
 
     /// With thousands of partitions that were due, the core did nothing else for seconds while it was to answer
@@ -394,24 +391,11 @@ mod tests {
     #[test]
     fn a_week_after_a_pass_a_partition_is_scrubbed_unasked_unless_that_is_turned_off() {
         with_core(|core| async move {
-            let (topic, key) = topic(1);
-            let mut topic = Arc::unwrap_or_clone(topic);
-            topic.settings.segment_bytes = TopicSettings::SEGMENT_BYTES_MIN;
-            assert!(core.open_partition(&Arc::new(topic), key).await);
+            let (topic, key) = small_topic(1);
+            assert!(core.open_partition(&topic, key).await);
             assert_eq!(core.next_to_scrub(), None, "nothing is sealed");
-            let is_sealed = |slot: &Slot| slot.partition().is_some_and(|p| p.sealed_bytes() > 0);
             let opened = core.slot_of(key).unwrap();
-            // The second does not fit beside the first.
-            for _ in 0..2 {
-                produce(&core, key, &batches(900 << 10)).await;
-            }
-            for _ in 0..2_000 {
-                if core.slots.borrow().get(opened).is_some_and(is_sealed) {
-                    break;
-                }
-                core.step(opened, Input::Commit);
-                rt::sleep(Duration::from_millis(5)).await;
-            }
+            seal(&core, key).await;
             let rate = core.shared.scrub_rate.get();
             core.shared.scrub_rate.set(0);
             assert_eq!(core.next_to_scrub(), None, "turned off");

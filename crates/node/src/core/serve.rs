@@ -166,7 +166,10 @@ impl Core {
                 let turn = self.files.turn(Turn::Read).await;
                 let found = plan.run().await;
                 drop(turn);
-                let found = found.map_err(|error| self.not_read(key, None, error))?;
+                let found = found.map_err(|error| {
+                    let origin = plan.origin_of(&error);
+                    self.not_read(key, origin.as_ref(), error)
+                })?;
                 let (offset, timestamp) = match found {
                     Some((offset, timestamp)) => (offset.max(log_start), Some(timestamp)),
                     None => (high_watermark, None),
