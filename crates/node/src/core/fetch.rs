@@ -58,8 +58,7 @@ impl Core {
         key: PartitionKey,
         mut error: Failure,
     ) -> Result<(), Failure> {
-        let is_unread = error.is(ErrorCode::Internal) && error.detail.segment.is_some();
-        if !is_unread && !error.is(ErrorCode::Damaged) {
+        if !may_heal(&error) {
             return Err(error);
         }
         self.heal(key, error.detail.segment);
@@ -256,6 +255,12 @@ impl Core {
             error => error,
         }
     }
+}
+
+/// Whether what a read failed with may heal: damage, or what the disk does not give of a segment.
+pub(crate) fn may_heal(error: &Failure) -> bool {
+    let is_unread = error.is(ErrorCode::Internal) && error.detail.segment.is_some();
+    is_unread || error.is(ErrorCode::Damaged)
 }
 
 impl Parked {

@@ -80,7 +80,7 @@ pub(crate) type Disk = crate::rt::UringDir;
 
 pub(crate) use acks::{Acks, Due, Produced, aborted_by, aborts};
 pub(crate) use budget::{Budget, SMALL_BYTES};
-pub(crate) use fetch::{Fetched, Parked};
+pub(crate) use fetch::{Fetched, Parked, may_heal};
 pub(crate) use lend::{Lent, damaged, of_segment};
 pub(crate) use queue::Stand;
 pub(crate) use refusal::with_causes;
