@@ -11,7 +11,7 @@ use corelog_record::{CoreId, NodeId};
 use super::Disk;
 use super::aborted::AbortedCount;
 use super::ahead::Ahead;
-use super::board::Void;
+use super::board::{Board, Void};
 use super::budget::Budget;
 use super::delay::Delay;
 use super::files::{self, Files};
@@ -264,6 +264,7 @@ impl Core {
                 if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
                     found.is_troubled = false;
                     found.board.advance(upto);
+                    Board::forget_voids(&mut found.board);
                 }
             }
             Effect::Cut { durable } => self.was_cut(slot, durable),
