@@ -225,8 +225,8 @@ impl Core {
                 Some(Some(Err(Refusal::NotNext {
                     source: CopyError::Rolled { segment },
                 }))) => match self.unrolled(key).await {
-                    Ok(Chore::Unrolled { .. }) => {}
-                    Ok(_) => return Err(not_whole(segment)),
+                    // Or it has changed meanwhile, as the next look tells.
+                    Ok(_) => {}
                     // It is sealed, and was not known to be damaged, or the disk does not give it.
                     Err(error) if error.is(ErrorCode::Damaged) || error.is(ErrorCode::Internal) => {
                         let (topic, partition) = (self.told_name(key), key.partition.get());
