@@ -105,16 +105,17 @@ pub(super) async fn flush(core: &Rc<Core>, key: PartitionKey) {
     core.durable(key, end).await.unwrap();
 }
 
-/// Has a partition of a [`small_topic`] seal its first segment, of two batches.
+/// Has a partition of a [`small_topic`] seal one more segment, of two batches if it is the first.
 pub(super) async fn seal(core: &Rc<Core>, key: PartitionKey) {
     let slot = core.slot_of(key).unwrap();
+    let sealed = || core.look(key, Partition::sealed_bytes).unwrap();
+    let before = sealed();
     // The third does not fit beside the others.
     for _ in 0..3 {
         produce(core, key, &batches(400 << 10)).await;
     }
-    let is_sealed = |partition: &Partition<Disk>| partition.sealed_bytes() > 0;
     for _ in 0..2_000 {
-        if core.look(key, is_sealed).unwrap() {
+        if before < sealed() {
             return;
         }
         core.step(slot, Input::Commit);
