@@ -246,10 +246,7 @@ impl Core {
                 self.tickets.wake(token);
             }
             Effect::Commit(pace) => self.want_group(slot, pace),
-            Effect::CommitWithin(after) => {
-                debug_assert_eq!(after, ACCEPTED_AGE_MAX);
-                self.commit_soon.put(slot);
-            }
+            Effect::CommitSoon => self.commit_soon.put(slot),
             Effect::Tick(tick) => self.ticks(tick).put(slot),
             Effect::Flush {
                 next_pace,
