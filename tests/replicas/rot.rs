@@ -1,5 +1,7 @@
 //! Rot that nobody has met yet, in what a copy has to go on from: that comes anew, and the copy goes on.
 
+use std::path::Path;
+
 use corelog_protocol::message::handover;
 use corelog_record::Offset;
 
@@ -7,10 +9,12 @@ use super::copies::{assert_equal, level_pair, segments, status, wait_until_level
 use super::fence::until_fenced;
 use super::handover::handing;
 use super::heal::first_store;
+use super::node::Node;
 use super::promote::{cut_off, promote, rejoin};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::stores::flip;
+use crate::support::wire::{Target, Wire};
 
 /// The rest of it could not follow what cannot be read, which was tried every two seconds for ever.
 #[test]
@@ -62,22 +66,59 @@ fn an_old_owner_with_rot_below_where_the_logs_part_rejoins() {
 #[test]
 fn a_segment_that_the_disk_does_not_give_comes_from_the_source() {
     let folder = Folder::new();
-    let (a, mut b, topic) = level_pair(&folder, 80);
+    let (a, mut b, topic) = sealed_pair(&folder, 1);
+    let data = b.server().ready.data.clone();
+    b.stop();
+    take_from_disk(&folder, &data);
+    b.up();
+    until("a reader has it again", || has_first(&mut b.wire(), &topic));
+    assert_equal(&a, &b, &topic, 0);
+}
+
+/// Who asked another core was told at once that the disk fails, each time, and nothing was repaired.
+#[test]
+fn a_segment_that_the_disk_does_not_give_comes_from_the_source_also_for_who_asks_another_core() {
+    let folder = Folder::new();
+    let (a, mut b, topic) = sealed_pair(&folder, 2);
+    // Nothing of it is in memory, or open.
+    b.stop();
+    b.up();
+    b.wait_until_served(&topic, 0);
+    take_from_disk(&folder, &b.server().ready.data);
+    let owner = b.wire().owners(&topic)[0];
+    let other = b.server().ready.cores[1 - owner];
+    until("a reader has it again", || {
+        has_first(&mut Wire::open(other).unwrap(), &topic)
+    });
+    assert_equal(&a, &b, &topic, 0);
+}
+
+/// An owner, its follower on so many cores, and a topic whose first segment both have sealed.
+fn sealed_pair(folder: &Folder, cores: u16) -> (Node, Node, Target) {
+    let a = Node::start(folder, "a");
+    let b = Node::on(folder.path().join("b"), Vec::new(), cores);
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 80);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
     until("both have sealed it", || {
         [&a, &b]
             .iter()
             .all(|node| !segments(node, &topic, 0).sealed.is_empty())
     });
-    let data = b.server().ready.data.clone();
-    b.stop();
-    let store = first_store(&data);
+    (a, b, topic)
+}
+
+/// Has the disk give nothing of the first segment.
+fn take_from_disk(folder: &Folder, data: &Path) {
+    let store = first_store(data);
     std::fs::rename(&store, folder.path().join("aside")).unwrap();
     // Nobody reads a directory as a file.
     std::fs::create_dir(&store).unwrap();
-    b.up();
-    until("a reader has it again", || {
-        let read = b.wire().call(&topic.fetch(0, Offset::ZERO), &[]).unwrap();
-        read.is_ok()
-    });
-    assert_equal(&a, &b, &topic, 0);
+}
+
+/// Whether who asks there is given the first records.
+fn has_first(wire: &mut Wire, topic: &Target) -> bool {
+    let read = wire.call(&topic.fetch(0, Offset::ZERO), &[]);
+    read.unwrap().is_ok()
 }

@@ -3,30 +3,56 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_record::LeaderEpoch;
 use corelog_storage::format::replica::Role;
 
 use super::admin::Admin;
+use super::topic::Topic;
 use crate::core::PartitionKey;
 use crate::failure::{Failure, failure, failure_with};
+use crate::rt;
 
 /// Partitions that are promised not to be taken over: more than a node hands over at once.
 const PROMISES_MAX: usize = 16_384;
+/// Where others need room, one of a partition that is not here goes after this: a request is no longer on its way, which
+/// TCP tries to bring for a quarter of that.
+const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Up to which of its owner's epochs a partition is not taken over any more. Kept in memory only, and as
 /// long as the process: a request that is still on its way goes to no other one, but may come after the
 /// topic was deleted here and cloned again, on whichever core.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
-    upto: RefCell<HashMap<PartitionKey, LeaderEpoch>>,
+    by_key: RefCell<HashMap<PartitionKey, Promise>>,
+}
+
+#[derive(Debug)]
+struct Promise {
+    upto: LeaderEpoch,
+    /// When it was last given.
+    at: Instant,
 }
 
 impl Promises {
-    fn add(&self, key: PartitionKey, epoch: LeaderEpoch) -> Result<(), Failure> {
-        let mut promised = self.upto.borrow_mut();
-        if promised.len() >= PROMISES_MAX && !promised.contains_key(&key) {
+    /// Promises at `now`. Those of long ago make room, but for partitions that the node has, as `is_here` tells.
+    fn add(
+        &self,
+        (key, epoch): (PartitionKey, LeaderEpoch),
+        now: Instant,
+        is_here: impl Fn(PartitionKey) -> bool,
+    ) -> Result<(), Failure> {
+        let mut promised = self.by_key.borrow_mut();
+        let is_full = |all: &HashMap<PartitionKey, Promise>| {
+            PROMISES_MAX <= all.len() && !all.contains_key(&key)
+        };
+        if is_full(&promised) {
+            promised.retain(|key, promise| now < promise.at + KEPT_FOR || is_here(*key));
+        }
+        if is_full(&promised) {
             let detail = Detail {
                 limit: Some(PROMISES_MAX as u64),
                 ..Detail::default()
@@ -34,8 +60,13 @@ impl Promises {
             let message = "too many handovers were taken back since this node was started";
             return Err(failure_with(ErrorCode::Busy, message, detail));
         }
-        let upto = promised.entry(key).or_insert(epoch);
-        *upto = epoch.max(*upto);
+        let promise = Promise {
+            upto: epoch,
+            at: now,
+        };
+        let promise = promised.entry(key).or_insert(promise);
+        promise.upto = epoch.max(promise.upto);
+        promise.at = now;
         Ok(())
     }
 
@@ -44,8 +75,8 @@ impl Promises {
     /// # Errors
     /// `InvalidRequest`.
     pub(super) fn check(&self, key: PartitionKey, epoch: LeaderEpoch) -> Result<(), Failure> {
-        let promised = self.upto.borrow();
-        match promised.get(&key).is_some_and(|upto| epoch <= *upto) {
+        let promised = self.by_key.borrow();
+        match promised.get(&key).is_some_and(|one| epoch <= one.upto) {
             true => {
                 let message = "its owner took this handover back";
                 Err(failure(ErrorCode::InvalidRequest, message))
@@ -68,9 +99,7 @@ impl Admin {
         epoch: LeaderEpoch,
     ) -> Result<(), Failure> {
         let _turn = self.turn.acquire(1).await;
-        let topic = self.core.routes.borrow().topic_by_id(key.topic).cloned();
-        let topic = topic.filter(|topic| topic.owner(key.partition).is_some());
-        if let Some(topic) = topic {
+        if let Some(topic) = self.topic_with(key) {
             let role = topic.replica(key.partition).map(|replica| replica.role);
             if role != Some(Role::Follower) {
                 let message = "this node owns the partition already, or did";
@@ -79,7 +108,15 @@ impl Admin {
             // A promise ends with the process: what a restart finds has to keep it.
             self.settle(&topic).await?;
         }
-        self.promises.add(key, epoch)
+        let is_here = |key| self.topic_with(key).is_some();
+        self.promises.add((key, epoch), rt::now(), is_here)
+    }
+
+    /// The topic that a partition of this node is of.
+    fn topic_with(&self, key: PartitionKey) -> Option<Arc<Topic>> {
+        let routes = self.core.routes.borrow();
+        let topic = routes.topic_by_id(key.topic)?;
+        topic.owner(key.partition).map(|_| Arc::clone(topic))
     }
 
     /// Checks that a partition may be taken over at an epoch of its owner.
@@ -115,8 +152,8 @@ mod tests {
     #[test]
     fn a_promise_is_kept_for_its_epoch_and_those_before() {
         let promises = Promises::default();
-        promises.add(key(0), epoch(7)).unwrap();
-        promises.add(key(0), epoch(5)).unwrap();
+        add(&promises, (0, 7), rt::now()).unwrap();
+        add(&promises, (0, 5), rt::now()).unwrap();
         assert!(promises.check(key(0), epoch(7)).is_err());
         assert!(promises.check(key(0), epoch(8)).is_ok());
         assert!(promises.check(key(1), epoch(7)).is_ok());
@@ -124,14 +161,46 @@ mod tests {
 
     #[test]
     fn what_cannot_be_remembered_is_not_promised() {
-        let promises = Promises::default();
-        for number in 0..PROMISES_MAX {
-            promises.add(key(number), epoch(1)).unwrap();
-        }
-        let refused = promises.add(key(PROMISES_MAX), epoch(1)).unwrap_err();
+        let (promises, now) = (full(rt::now()), rt::now());
+        let refused = add(&promises, (PROMISES_MAX, 1), now).unwrap_err();
         assert!(refused.is(ErrorCode::Busy));
         // One that is remembered already takes no more room.
-        promises.add(key(0), epoch(2)).unwrap();
+        add(&promises, (0, 2), now).unwrap();
         assert!(promises.check(key(0), epoch(2)).is_err());
+    }
+
+    /// Whoever asked for those of 16,384 topics that there never were kept each handover to this node from being taken
+    /// back until a restart.
+    #[test]
+    fn promises_for_what_is_not_here_make_room_when_no_request_is_on_its_way_any_more() {
+        let begun = rt::now();
+        let promises = full(begun);
+        let later = begun + KEPT_FOR;
+        // This one was given anew.
+        add(&promises, (1, 1), later).unwrap();
+        add(&promises, (PROMISES_MAX, 1), later).unwrap();
+        for kept in [0, 1, PROMISES_MAX] {
+            assert!(promises.check(key(kept), epoch(1)).is_err(), "{kept}");
+        }
+        assert!(promises.check(key(2), epoch(1)).is_ok());
+    }
+
+    /// On a node that has partition 0 alone.
+    fn add(
+        promises: &Promises,
+        (partition, number): (usize, i32),
+        now: Instant,
+    ) -> Result<(), Failure> {
+        let promise = (key(partition), epoch(number));
+        promises.add(promise, now, |asked| asked == key(0))
+    }
+
+    /// Promises at `now` for as many partitions as there may be.
+    fn full(now: Instant) -> Promises {
+        let promises = Promises::default();
+        for partition in 0..PROMISES_MAX {
+            add(&promises, (partition, 1), now).unwrap();
+        }
+        promises
     }
 }

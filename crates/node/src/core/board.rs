@@ -184,6 +184,14 @@ impl Board {
         (lowest.upto <= durable).then(|| PeekMut::pop(lowest).caller)
     }
 
+    /// Forgets when waiting was vain, if nobody holds the board who began to wait before: a disk that is full again and
+    /// again adds to that for as long as a log is open.
+    pub(super) fn forget_voids(board: &mut Rc<Self>) {
+        if let Some(board) = Rc::get_mut(board) {
+            board.voids.get_mut().clear();
+        }
+    }
+
     /// Waiting for more than what is durable is vain from now on.
     pub(super) fn void(&self, void: Void) {
         let last = self.voids.borrow().last().map(|(_, last)| *last);
@@ -320,6 +328,26 @@ mod tests {
         assert_eq!(board.given_up(offset(4), seen), None);
         assert_eq!(board.given_up(offset(6), seen), Some(Void::Fenced));
         assert_eq!(board.given_up(offset(6), board.seen()), None);
+    }
+
+    /// It grew by one each time, as long as the log was open.
+    #[test]
+    fn when_waiting_was_vain_is_forgotten_with_the_last_who_waited() {
+        let mut board = Rc::new(Board::default());
+        for end in 1..=1_000 {
+            let (waiting, seen) = (Rc::clone(&board), board.seen());
+            board.void(Void::Full);
+            board.advance(offset(end));
+            Board::forget_voids(&mut board);
+            let outcome = waiting.outcome(offset(end), seen);
+            assert_eq!(outcome, Some(Outcome::Unknown(Void::Full)));
+            drop(waiting);
+            assert!(board.voids.borrow().len() <= 1);
+            Board::forget_voids(&mut board);
+        }
+        let seen = board.seen();
+        assert_eq!(board.outcome(offset(1_000), seen), Some(Outcome::Durable));
+        assert_eq!(board.outcome(offset(1_001), seen), None);
     }
 
     #[test]

@@ -58,8 +58,7 @@ impl Core {
         key: PartitionKey,
         mut error: Failure,
     ) -> Result<(), Failure> {
-        let is_unread = error.is(ErrorCode::Internal) && error.detail.segment.is_some();
-        if !is_unread && !error.is(ErrorCode::Damaged) {
+        if !may_heal(&error) {
             return Err(error);
         }
         self.heal(key, error.detail.segment);
@@ -154,9 +153,10 @@ impl Core {
         if !appetite.is_replica {
             self.check_readable(key, slot)?;
         }
+        // Who is sent elsewhere from its end does not wait here, and has all that is here before.
+        let has_ended = self.has_ended(key, appetite);
         let parked = self.counters.parked_fetches.load(Ordering::Relaxed);
-        let may_park = parked < self.shared.limits.parked_fetches_max as u64;
-        let asked = appetite;
+        let may_park = !has_ended && parked < self.shared.limits.parked_fetches_max as u64;
         let appetite = Appetite {
             may_park: appetite.may_park && may_park,
             ..appetite
@@ -201,8 +201,8 @@ impl Core {
                 segment_base,
                 is_parked,
             })) => {
-                if !asked.is_replica {
-                    self.check_goes_on(key, slot, asked)?;
+                if has_ended {
+                    return Err(self.elsewhere(key, slot));
                 }
                 let answer = answer(log_start, high_watermark, segment_base);
                 let parked = is_parked.then(|| {
@@ -257,6 +257,12 @@ impl Core {
     }
 }
 
+/// Whether what a read failed with may heal: damage, or what the disk does not give of a segment.
+pub(crate) fn may_heal(error: &Failure) -> bool {
+    let is_unread = error.is(ErrorCode::Internal) && error.detail.segment.is_some();
+    is_unread || error.is(ErrorCode::Damaged)
+}
+
 impl Parked {
     /// Waits until it is worth to fetch again.
     pub(crate) async fn woken(&self) {
@@ -273,5 +279,88 @@ impl Drop for Parked {
                 token: self.ticket.token(),
             },
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::replica_status::State;
+    use corelog_record::Timestamp;
+
+    use super::super::tests::{
+        batches, first_store, flush, produce, seal, small_topic, topic, with_core,
+    };
+    use super::*;
+    use crate::partition::Seek;
+
+    /// A partition of three small batches, which is a copy that was made once, and where it ends.
+    async fn copied_once(core: &Rc<Core>) -> (PartitionKey, Offset) {
+        let (topic, key) = topic(1);
+        assert!(core.open_partition(&topic, key).await);
+        for _ in 0..3 {
+            produce(core, key, &batches(100)).await;
+        }
+        flush(core, key).await;
+        core.copy_is(key, &topic.name, State::Done);
+        (key, Offset::ZERO.plus(3))
+    }
+
+    /// A consumer that would wait for so many bytes.
+    fn waiting_for(bytes_min: u64) -> Appetite {
+        Appetite {
+            bytes_max: 1 << 20,
+            bytes_min,
+            is_replica: false,
+            last_epoch: None,
+            may_park: true,
+        }
+    }
+
+    /// Each one took a place that nobody gave back: once all were taken nobody waited at that partition any more.
+    #[test]
+    fn who_is_sent_elsewhere_from_the_end_of_a_copy_does_not_wait_there() {
+        with_core(|core| async move {
+            let (key, end) = copied_once(&core).await;
+            for _ in 0..2 {
+                let refused = core.fetch(key, end, waiting_for(1)).await.err();
+                assert!(refused.is_some_and(|error| error.is(ErrorCode::NotOwner)));
+            }
+            let parked = core.look(key, |partition| partition.status().parked_count);
+            assert_eq!(parked.unwrap(), 0);
+        });
+    }
+
+    /// It was sent elsewhere instead, where the source may be gone.
+    #[test]
+    fn the_end_of_a_copy_is_read_also_by_who_would_wait_for_more_than_that() {
+        with_core(|core| async move {
+            let (key, end) = copied_once(&core).await;
+            match core.fetch(key, Offset::ZERO, waiting_for(1 << 20)).await {
+                Ok(Fetched::Batches { answer, .. }) => assert_eq!(answer.next, end),
+                Ok(Fetched::Nothing { .. }) => panic!("it has three batches"),
+                Err(error) => panic!("{error}"),
+            }
+        });
+    }
+
+    /// Whoever sought a time, or held its chain against this one, was to come again, for ever.
+    #[test]
+    fn a_store_that_is_gone_is_damage_also_to_who_seeks_a_time_or_a_chain() {
+        with_core(|core| async move {
+            let (topic, key) = small_topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            seal(&core, key).await;
+            // Nothing is open of it.
+            core.reopen_partition(key).await.unwrap();
+            std::fs::remove_file(first_store(&core, 1)).unwrap();
+            let time = Timestamp::from_millis(1);
+            let found = core.find(key, Seek::Time(time)).await.unwrap_err();
+            assert!(found.is(ErrorCode::Damaged), "{found:?}");
+            let between = Offset::ZERO.plus(1);
+            let chain = core.chain_at(key, between).await.unwrap_err();
+            assert!(chain.is(ErrorCode::Damaged), "{chain:?}");
+            let met = core.counters.damage_met_total.load(Ordering::Relaxed);
+            assert_eq!(met, 1);
+        });
     }
 }

@@ -265,7 +265,7 @@ mod tests {
     use corelog_protocol::error::ErrorCode;
     use corelog_storage::format::replica::{Replica, Role};
 
-    use super::super::tests::{batches, produce, topic, with_core};
+    use super::super::tests::{batches, first_store, produce, topic, with_core};
     use super::*;
     use crate::partition::Refusal;
 
@@ -380,8 +380,7 @@ mod tests {
             core.reopen_partition(key).await.unwrap();
             wait_in_vain(&core, slot);
             // What the last one finds is not waited for again by who reopens it.
-            let store = "topics/topic-1/0/00000000000000000000.log";
-            let store = core.shared.data_dir.join(store);
+            let store = first_store(&core, 1);
             let store = std::fs::OpenOptions::new().write(true).open(store);
             store.unwrap().set_len(5_000).unwrap();
             for _ in 0..2 {

@@ -219,7 +219,7 @@ impl Core {
             }
         }
         let topic = self.slots.borrow().get(slot).map(|it| it.topic.clone());
-        let topic = topic.ok_or_else(|| failure(ErrorCode::UnknownPartition, "gone"))?;
+        let topic = topic.ok_or_else(deleted)?;
         let report = self.open_log(slot, key, &topic).await?;
         if report.torn.is_some() {
             self.trim_quarantine();

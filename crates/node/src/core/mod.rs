@@ -25,6 +25,7 @@
 //! terms      how a Produce is to be done
 //! board      up to where a partition is durable, for all who wait for it
 //! acks       answers to Produce requests, in order
+//! calls      wake-ups that say what they are about
 //! aborted    runs of which none is done any more
 //! slowest    where the time of slow acknowledgements went
 //! tickets    requests that are answered by a later step
@@ -32,12 +33,14 @@
 //! refusal    refusals as they travel
 //! owner      whether this node is whom to ask
 //! replica    what replicas need of its partitions' logs
+//! durable    waiting until what a log has in memory is on disk
 //! ```
 //!
 //! What never lives here: sockets, frames, other cores' partitions.
 //!
 //! The laws: one thread touches a partition; no `RefCell` borrow crosses an await; the flushes of
-//! a partition are started by the committer, one at a time, and never dropped.
+//! a partition go one at a time, and are never dropped. The committer asks for them, and in the step in which a
+//! large one is to follow at once that begins it.
 
 mod aborted;
 mod acks;
@@ -48,6 +51,7 @@ mod calls;
 mod claim;
 mod delay;
 mod describe;
+mod durable;
 mod events;
 mod fetch;
 mod files;
@@ -80,7 +84,7 @@ pub(crate) type Disk = crate::rt::UringDir;
 
 pub(crate) use acks::{Acks, Due, Produced, aborted_by};
 pub(crate) use budget::{Budget, SMALL_BYTES};
-pub(crate) use fetch::{Fetched, Parked};
+pub(crate) use fetch::{Fetched, Parked, may_heal};
 pub(crate) use lend::{Lent, damaged, of_segment};
 pub(crate) use queue::Stand;
 pub(crate) use refusal::with_causes;

@@ -65,29 +65,23 @@ impl Core {
         }
     }
 
-    /// Checks that a reader who has all that is here is at the right place: a copy that has stopped gets no more, and one that
-    /// has all that it was to have has none for who would wait.
-    ///
-    /// # Errors
-    /// `NotOwner`, with the address of its source.
-    pub(super) fn check_goes_on(
-        &self,
-        key: PartitionKey,
-        slot: SlotId,
-        asked: Appetite,
-    ) -> Result<(), Failure> {
-        let has_ended = match self.copying(key) {
-            State::Stopped => true,
-            State::Done => asked.may_park,
-            _ => false,
-        };
-        if !has_ended {
-            return Ok(());
-        }
+    /// If a reader who has all that is here is at the wrong place: a copy that has stopped gets no more, and one that has all
+    /// that it was to have has none for who would wait.
+    pub(super) fn has_ended(&self, key: PartitionKey, asked: Appetite) -> bool {
+        !asked.is_replica
+            && match self.copying(key) {
+                State::Stopped => true,
+                State::Done => asked.may_park,
+                _ => false,
+            }
+    }
+
+    /// What such a reader is told: `NotOwner`, with the address of the source.
+    pub(super) fn elsewhere(&self, key: PartitionKey, slot: SlotId) -> Failure {
         let slots = self.slots.borrow();
         let topic = slots.get(slot).map(|slot| &slot.topic);
         let replica = topic.and_then(|topic| topic.replica(key.partition));
-        Err(self.not_owner(key, replica))
+        self.not_owner(key, replica)
     }
 
     fn not_owner(&self, key: PartitionKey, replica: Option<&Replica>) -> Failure {

@@ -148,7 +148,7 @@ pub(crate) fn error_of(refusal: &Refusal) -> Failure {
         ),
         Refusal::Closing => (
             ErrorCode::Stopping,
-            "the partition is being closed".into(),
+            "the partition is being closed, or opened anew".into(),
             none(),
         ),
         Refusal::Unread { segment, source } => (

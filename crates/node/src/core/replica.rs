@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_record::{LeaderEpoch, Offset};
@@ -12,8 +12,7 @@ use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::log::lineage::Common;
 use corelog_storage::log::{Chore, CopyError};
 
-use super::board::{Board, Outcome, Seen, Void};
-use super::calls::Calls;
+use super::board::{Board, Void};
 use super::files::Turn;
 use super::queue::Stand;
 use super::refusal::error_of;
@@ -29,8 +28,6 @@ use crate::transfer::Wanted;
 
 /// How long a change of a log may take, with the others that it waits for.
 const CHANGE_WAIT_MAX: Duration = Duration::from_secs(30);
-/// How long a log may take to have on disk what is in memory.
-const DURABLE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Who waits for room looks for it so often at least: those in front of it may go without a word.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The longest pause between two looks.
@@ -45,12 +42,14 @@ impl Core {
         self.look(key, Partition::place)
     }
 
-    /// Checks that a log of this core could take in segments now, and is not taking any in.
+    /// Checks that a log of this core could take in segments now, and is not taking any in. What nobody waits for any more
+    /// is none.
     ///
     /// # Errors
     /// `Busy` while a change of it has begun, or waits; `Fenced`, also where a change failed that an opening may finish;
     /// as [`Core::place`].
-    pub(crate) fn check_takes_in(&self, key: PartitionKey) -> Result<(), Failure> {
+    pub(crate) fn check_takes_in(self: &Rc<Self>, key: PartitionKey) -> Result<(), Failure> {
+        self.abandon_left(key);
         let checked = self.look(key, Partition::check_takes_in)?;
         checked.map_err(|refusal| error_of(&refusal))
     }
@@ -74,7 +73,6 @@ impl Core {
         let deadline = rt::now() + CHANGE_WAIT_MAX;
         loop {
             let quieter = self.quieter.notified();
-            self.abandon_left(key);
             match self.check_takes_in(key) {
                 Err(error) if error.is(ErrorCode::Busy) && rt::now() < deadline => {
                     rt::timeout(CHANGE_PAUSE, quieter).await;
@@ -124,10 +122,11 @@ impl Core {
     pub(crate) async fn chain_at(&self, key: PartitionKey, at: Offset) -> Result<Point, Failure> {
         let plan = self.look(key, |partition| partition.plan_chain_at(at))?;
         let plan = plan.map_err(|error| error_of(&Refusal::from(error)))?;
+        let origin = plan.origin();
         let turn = self.files.turn(Turn::Read).await;
         let found = rt::spawn_background(plan.run()).await;
         drop(turn);
-        found.map_err(|error| error_of(&Refusal::from(error)))
+        found.map_err(|error| self.not_read(key, origin.as_ref(), error))
     }
 
     /// The sealed segments of a log of this core that are damaged, and those that hold the offsets
@@ -226,8 +225,8 @@ impl Core {
                 Some(Some(Err(Refusal::NotNext {
                     source: CopyError::Rolled { segment },
                 }))) => match self.unrolled(key).await {
-                    Ok(Chore::Unrolled { .. }) => {}
-                    Ok(_) => return Err(not_whole(segment)),
+                    // Or it has changed meanwhile, as the next look tells.
+                    Ok(_) => {}
                     // It is sealed, and was not known to be damaged, or the disk does not give it.
                     Err(error) if error.is(ErrorCode::Damaged) || error.is(ErrorCode::Internal) => {
                         let (topic, partition) = (self.told_name(key), key.partition.get());
@@ -272,14 +271,24 @@ impl Core {
     /// Changes a log of this core as a whole, durably.
     ///
     /// # Errors
-    /// Why it cannot be; it is as it was then, or fenced. `TimedOut` if it takes too long: it may be
+    /// Why it cannot be; it is as it was then, or fenced. `TimedOut` if it takes too long: once it has begun it may be
     /// changed yet.
     pub(crate) async fn change(
         self: &Rc<Self>,
         key: PartitionKey,
         change: Change,
     ) -> Result<Chore, Failure> {
-        let deadline = rt::now() + CHANGE_WAIT_MAX;
+        self.change_until(key, change, rt::now() + CHANGE_WAIT_MAX)
+            .await
+    }
+
+    /// The same, which begins before `deadline`, if it does.
+    async fn change_until(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        change: Change,
+        deadline: Instant,
+    ) -> Result<Chore, Failure> {
         loop {
             let quieter = self.quieter.notified();
             // While it waited the log may have gone, and another one have come in its place.
@@ -298,7 +307,11 @@ impl Core {
                 Some(Err(Refusal::Busy)) if !left.is_zero() => {
                     rt::timeout(CHANGE_PAUSE, quieter).await;
                 }
-                None => return Err(timed_out("the change of the log takes too long")),
+                None => {
+                    self.step(slot, Input::AbandonChange { token });
+                    let message = "the change of the log takes too long";
+                    return Err(failure(ErrorCode::TimedOut, message));
+                }
                 told => return Err(not_told(told)),
             }
         }
@@ -308,27 +321,6 @@ impl Core {
     pub(crate) fn hear_epoch(self: &Rc<Self>, key: PartitionKey, epoch: LeaderEpoch) {
         if let Ok(slot) = self.slot_of(key) {
             self.step(slot, Input::Heard { epoch });
-        }
-    }
-
-    /// Waits until all below an offset of a log of this core is durable.
-    ///
-    /// # Errors
-    /// `OutcomeUnknown` if the log is fenced, or is closed or cut before; `TimedOut`.
-    pub(crate) async fn durable(&self, key: PartitionKey, upto: Offset) -> Result<(), Failure> {
-        let slot = self.slot_of(key)?;
-        let board = self.slots.borrow().board(slot).cloned();
-        let board = board.ok_or_else(|| not_told(None))?;
-        let seen = board.seen();
-        let is_fenced = self.look(key, |partition| partition.status().is_fenced)?;
-        // Whoever begins to wait after the fence was told would hear of nothing any more.
-        if is_fenced && board.outcome(upto, seen).is_none() {
-            return Err(not_durable());
-        }
-        match rt::timeout(DURABLE_WAIT_MAX, outcome_of(&board, upto, seen)).await {
-            Some(Outcome::Durable) => Ok(()),
-            Some(Outcome::Unknown(_)) => Err(not_durable()),
-            None => Err(timed_out("the disk does not take what is in memory")),
         }
     }
 
@@ -365,29 +357,6 @@ fn not_whole(segment: Offset) -> Failure {
     failure_with(ErrorCode::Damaged, message, detail)
 }
 
-/// Waits for what comes of waiting, begun at `seen`, for all below an offset to be durable.
-async fn outcome_of(board: &Rc<Board>, upto: Offset, seen: Seen) -> Outcome {
-    let (changed, mut watched) = (rt::Notify::new(), None);
-    let calls = Calls::new(changed.clone());
-    loop {
-        let notified = changed.notified();
-        let outcome = board.outcome_or_watch(calls.at(0), (upto, seen), &mut watched);
-        if let Some(outcome) = outcome {
-            return outcome;
-        }
-        notified.await;
-    }
-}
-
-fn not_durable() -> Failure {
-    let message = "the log was fenced, closed or cut before all of it was durable";
-    failure(ErrorCode::OutcomeUnknown, message)
-}
-
-fn timed_out(message: &str) -> Failure {
-    failure(ErrorCode::TimedOut, message)
-}
-
 #[cfg(test)]
 mod tests {
     use std::pin::Pin;
@@ -395,7 +364,7 @@ mod tests {
     use corelog_storage::log::Begin;
     use futures_lite::future::poll_once;
 
-    use super::super::tests::{topic, with_core};
+    use super::super::tests::{batches, flush, produce, topic, with_core};
     use super::*;
 
     const EPOCH: Change = Change::Epoch(Begin::TakenOver);
@@ -430,6 +399,23 @@ mod tests {
             assert!(core.open_partition(&topic, key).await);
             let mut change = left_behind(&core, key).await;
             assert_unknown(&mut change).await;
+        });
+    }
+
+    /// A promotion was told that it took too long, its partition followed on, and once the disk came back an epoch of its own
+    /// began in a log that follows.
+    #[test]
+    fn a_change_that_has_not_begun_in_time_does_not_begin_any_more() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            // It waits for what is to be written before it.
+            produce(&core, key, &batches(100)).await;
+            let told = core.change_until(key, EPOCH, rt::now()).await;
+            assert!(told.unwrap_err().is(ErrorCode::TimedOut));
+            flush(&core, key).await;
+            let looked = core.look(key, |p| (p.is_changing(), p.waiting_change()));
+            assert_eq!(looked.unwrap(), (false, None));
         });
     }
 

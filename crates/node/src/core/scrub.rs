@@ -37,6 +37,8 @@ pub(super) struct Scrubbing {
     /// Somebody asked for a pass.
     is_wanted: bool,
     is_running: bool,
+    /// Somebody asked for the one that runs.
+    is_asked: bool,
     /// Bytes read in the pass that goes on, or in the last one.
     bytes: u64,
     /// The end of the last pass since the server was started.
@@ -59,6 +61,16 @@ enum Piece {
     Nothing,
     /// The partition is fenced, or not open.
     Refused,
+}
+
+impl Scrubbing {
+    /// Somebody asks for a pass: the one that runs is as good.
+    fn ask(&mut self) {
+        match self.is_running {
+            true => self.is_asked = true,
+            false => self.is_wanted = true,
+        }
+    }
 }
 
 impl Core {
@@ -99,7 +111,9 @@ impl Core {
                 // Between two of them a slot may have become another's.
                 && slot.key.topic == topic
             {
-                slot.scrub.is_wanted |= is_start && !slot.scrub.is_running;
+                if is_start {
+                    slot.scrub.ask();
+                }
                 told.push(status_of(slot));
             }
             rt::yield_if_needed().await;
@@ -151,14 +165,17 @@ impl Core {
     /// One pass over one partition.
     async fn scrub_pass(self: &Rc<Self>, id: SlotId) {
         self.scrub_last.set(id);
-        let Some((key, is_asked)) = self.begin_scrub(id) else {
+        let Some(key) = self.begin_scrub(id) else {
             return;
         };
         let (mut reached, mut outcome) = (Outcome::Whole, Outcome::Stopped);
-        // One that nobody asked for ends where scrubbing is turned off.
-        while !self.is_stopping.get() && (is_asked || self.shared.scrub_rate.get() > 0) {
-            if !self.is_at(id, key) {
+        while !self.is_stopping.get() {
+            let Some(is_asked) = self.is_asked(id, key) else {
                 return;
+            };
+            // One that nobody asked for ends where scrubbing is turned off.
+            if !is_asked && self.shared.scrub_rate.get() == 0 {
+                break;
             }
             let begun = rt::now();
             let scrubbed = match self.scrub_piece(id).await {
@@ -194,23 +211,26 @@ impl Core {
         }
     }
 
-    /// A pass over the partition in a slot begins: which one it is, and whether somebody asked for it.
-    fn begin_scrub(&self, id: SlotId) -> Option<(PartitionKey, bool)> {
+    /// A pass over the partition in a slot begins: which one it is.
+    fn begin_scrub(&self, id: SlotId) -> Option<PartitionKey> {
         let mut slots = self.slots.borrow_mut();
         let slot = slots.get_mut(id)?;
         let (tried, is_asked) = (slot.scrub.tried, slot.scrub.is_wanted);
         slot.scrub = Scrubbing {
             is_running: true,
+            is_asked,
             tried,
             ..Scrubbing::default()
         };
-        Some((slot.key, is_asked))
+        Some(slot.key)
     }
 
-    /// If a partition still has its slot, which between two pieces may have become another one's.
-    fn is_at(&self, id: SlotId, key: PartitionKey) -> bool {
+    /// Whether somebody asked for the pass over a partition; `None` if its slot has become another one's between two
+    /// pieces.
+    fn is_asked(&self, id: SlotId, key: PartitionKey) -> Option<bool> {
         let slots = self.slots.borrow();
-        slots.get(id).is_some_and(|slot| slot.key == key)
+        let slot = slots.get(id).filter(|slot| slot.key == key)?;
+        Some(slot.scrub.is_asked)
     }
 
     /// Reads one piece.
@@ -339,12 +359,11 @@ fn status_of(slot: &Slot) -> scrub_topic::Partition {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::pin::pin;
 
-    use corelog_protocol::message::settings::TopicSettings;
     use futures_lite::future::poll_once;
 
-    use super::super::tests::{batches, produce, topic, with_core};
+    use super::super::tests::{seal, small_topic, topic, with_core};
     use super::*;
 
     /// With thousands of partitions that were due, the core did nothing else for seconds while it was to answer
@@ -394,24 +413,11 @@ mod tests {
     #[test]
     fn a_week_after_a_pass_a_partition_is_scrubbed_unasked_unless_that_is_turned_off() {
         with_core(|core| async move {
-            let (topic, key) = topic(1);
-            let mut topic = Arc::unwrap_or_clone(topic);
-            topic.settings.segment_bytes = TopicSettings::SEGMENT_BYTES_MIN;
-            assert!(core.open_partition(&Arc::new(topic), key).await);
+            let (topic, key) = small_topic(1);
+            assert!(core.open_partition(&topic, key).await);
             assert_eq!(core.next_to_scrub(), None, "nothing is sealed");
-            let is_sealed = |slot: &Slot| slot.partition().is_some_and(|p| p.sealed_bytes() > 0);
             let opened = core.slot_of(key).unwrap();
-            // The second does not fit beside the first.
-            for _ in 0..2 {
-                produce(&core, key, &batches(900 << 10)).await;
-            }
-            for _ in 0..2_000 {
-                if core.slots.borrow().get(opened).is_some_and(is_sealed) {
-                    break;
-                }
-                core.step(opened, Input::Commit);
-                rt::sleep(Duration::from_millis(5)).await;
-            }
+            seal(&core, key).await;
             let rate = core.shared.scrub_rate.get();
             core.shared.scrub_rate.set(0);
             assert_eq!(core.next_to_scrub(), None, "turned off");
@@ -428,6 +434,31 @@ mod tests {
             let just_before = tried.unwrap().at.saturating_add_millis(PASS_EVERY_MS - 1);
             assert!(is_due(slot, in_a_week));
             assert!(!is_due(slot, just_before));
+        });
+    }
+
+    /// It ended with the others when scrubbing was turned off, and whoever had asked waited for the next one.
+    #[test]
+    fn a_pass_that_is_asked_for_while_it_runs_unasked_is_brought_to_its_end() {
+        with_core(|core| async move {
+            let (topic, key) = small_topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            // The pieces of a pass.
+            for _ in 0..2 {
+                seal(&core, key).await;
+            }
+            let slot = core.slot_of(key).unwrap();
+            for (is_start, expected) in [(true, Outcome::Whole), (false, Outcome::Stopped)] {
+                core.shared.scrub_rate.set(RATE_DEFAULT);
+                let mut pass = pin!(core.scrub_pass(slot));
+                assert!(poll_once(&mut pass).await.is_none(), "it reads");
+                let one = Some(key.partition);
+                core.scrub(topic.id, one, is_start).await;
+                core.shared.scrub_rate.set(0);
+                pass.await;
+                let tried = core.slots.borrow().get(slot).unwrap().scrub.tried;
+                assert_eq!(tried.unwrap().outcome, expected);
+            }
         });
     }
 

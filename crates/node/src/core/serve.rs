@@ -10,13 +10,13 @@ use corelog_record::{LeaderEpoch, Offset};
 use super::acks::Due;
 use super::files::Turn;
 use super::queue::Stand;
-use super::refusal::error_of;
+use super::refusal::{RETRY_MS, error_of};
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::slowest::Timed;
 use super::state::Core;
 use super::terms::Terms;
 use super::tickets::{Tickets, Told};
-use crate::failure::{Failure, deleted, failure};
+use crate::failure::{Failure, busy, deleted, failure};
 use crate::metrics::add;
 use crate::partition::{Answer, Input, Refusal, Seek};
 use crate::rt;
@@ -108,10 +108,14 @@ impl Core {
             epoch,
             level,
         };
-        Ok(match (level, self.slots.borrow().board(slot)) {
-            (Level::Durable | Level::Unknown, Some(board)) => Due::Flushed {
-                board: Rc::clone(board),
-                seen: board.seen(),
+        let Some(board) = self.slots.borrow().board(slot).cloned() else {
+            unreachable!("what was appended to has a board");
+        };
+        let seen = board.seen();
+        Ok(match level {
+            Level::Durable | Level::Unknown => Due::Flushed {
+                board,
+                seen,
                 answer,
                 timed: Timed {
                     slowest: Rc::clone(&self.slowest),
@@ -120,12 +124,11 @@ impl Core {
                     appended: rt::now(),
                 },
             },
-            (Level::Accepted, Some(board)) => Due::Accepted {
-                board: Rc::clone(board),
-                seen: board.seen(),
+            Level::Accepted => Due::Accepted {
+                board,
+                seen,
                 answer,
             },
-            (Level::Durable | Level::Accepted | Level::Unknown, None) => Due::Now(Ok(answer)),
         })
     }
 
@@ -166,7 +169,10 @@ impl Core {
                 let turn = self.files.turn(Turn::Read).await;
                 let found = plan.run().await;
                 drop(turn);
-                let found = found.map_err(|error| self.not_read(key, None, error))?;
+                let found = found.map_err(|error| {
+                    let origin = plan.origin_of(&error);
+                    self.not_read(key, origin.as_ref(), error)
+                })?;
                 let (offset, timestamp) = match found {
                     Some((offset, timestamp)) => (offset.max(log_start), Some(timestamp)),
                     None => (high_watermark, None),
@@ -227,9 +233,7 @@ impl Core {
         let id = slots.find(key).ok_or_else(deleted)?;
         match slots.get(id).map(|slot| &slot.state) {
             Some(SlotState::Open(_)) => Ok(id),
-            Some(SlotState::Opening) => {
-                Err(failure(ErrorCode::Busy, "the partition is being opened"))
-            }
+            Some(SlotState::Opening) => Err(busy("the partition is being opened", RETRY_MS)),
             Some(SlotState::Unopened(refusal)) => Err(error_of(refusal)),
             Some(SlotState::Failed) | None => Ok(id),
         }

@@ -1,7 +1,7 @@
 //! A core's part of a snapshot: its partitions, a few at a time, each rolled and linked; and where the
 //! last snapshots of them end.
 
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,44 +39,29 @@ impl Core {
         topics: &[Arc<Topic>],
     ) -> Result<Vec<Taken>, Failure> {
         let home = catalog::snapshot_dir(&self.root, name);
-        let mut waiting = VecDeque::new();
-        for topic in topics {
+        let has_failed = Rc::<Cell<bool>>::default();
+        let mine = topics.iter().flat_map(|topic| {
             let mine = topic.partitions().filter(|(_, owner)| *owner == self.id);
-            waiting.extend(mine.map(|(partition, _)| (Arc::clone(topic), partition)));
-        }
-        let (mut running, mut taken) = (VecDeque::new(), Vec::new());
-        loop {
-            while running.len() < AT_ONCE
-                && let Some((topic, partition)) = waiting.pop_front()
-            {
-                let (core, home) = (Rc::clone(self), home.clone());
-                running.push_back(rt::spawn(async move {
-                    let target = snapshot::partition_dir(&home, &topic.name, partition);
-                    let key = PartitionKey {
-                        topic: topic.id,
-                        partition,
-                    };
-                    core.take_partition(key, target).await.map_err(|mut error| {
-                        let partition = partition.get();
-                        error.message = told(&topic.name, partition, &error);
-                        error
-                    })
-                }));
+            mine.map(move |(partition, _)| (Arc::clone(topic), partition))
+        });
+        // Those that were begun are waited for as well: nothing is linked behind an error.
+        let until_failed = mine.take_while(|_| !has_failed.get());
+        let taken = rt::at_once(AT_ONCE, until_failed, |(topic, partition)| {
+            let (core, has_failed) = (Rc::clone(self), Rc::clone(&has_failed));
+            let target = snapshot::partition_dir(&home, &topic.name, partition);
+            let key = PartitionKey {
+                topic: topic.id,
+                partition,
+            };
+            async move {
+                core.take_partition(key, target).await.map_err(|mut error| {
+                    has_failed.set(true);
+                    error.message = told(&topic.name, partition.get(), &error);
+                    error
+                })
             }
-            match running.pop_front() {
-                // The others are waited for as well: nothing is linked behind an error.
-                Some(task) => match task.await {
-                    Ok(part) => taken.push(part),
-                    Err(error) => {
-                        while let Some(task) = running.pop_front() {
-                            let _ = task.await;
-                        }
-                        return Err(error);
-                    }
-                },
-                None => return Ok(taken),
-            }
-        }
+        });
+        taken.await.into_iter().collect()
     }
 
     async fn take_partition(

@@ -11,7 +11,7 @@ use corelog_record::{CoreId, NodeId};
 use super::Disk;
 use super::aborted::AbortedCount;
 use super::ahead::Ahead;
-use super::board::Void;
+use super::board::{Board, Void};
 use super::budget::Budget;
 use super::delay::Delay;
 use super::files::{self, Files};
@@ -246,10 +246,7 @@ impl Core {
                 self.tickets.wake(token);
             }
             Effect::Commit(pace) => self.want_group(slot, pace),
-            Effect::CommitWithin(after) => {
-                debug_assert_eq!(after, ACCEPTED_AGE_MAX);
-                self.commit_soon.put(slot);
-            }
+            Effect::CommitSoon => self.commit_soon.put(slot),
             Effect::Tick(tick) => self.ticks(tick).put(slot),
             Effect::Flush {
                 next_pace,
@@ -264,6 +261,7 @@ impl Core {
                 if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
                     found.is_troubled = false;
                     found.board.advance(upto);
+                    Board::forget_voids(&mut found.board);
                 }
             }
             Effect::Cut { durable } => self.was_cut(slot, durable),

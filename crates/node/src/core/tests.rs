@@ -1,9 +1,10 @@
 //! A core without its keepers, for tests that decide themselves what is done when.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::message::ack::Level;
@@ -20,6 +21,7 @@ use crate::config::NodeConfig;
 use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
 use crate::frame_id::FrameId;
 use crate::metrics::Counters;
+use crate::partition::{Input, Partition};
 use crate::rate::Rates;
 use crate::router;
 use crate::rt::{self, tests::on_core};
@@ -58,6 +60,14 @@ pub(crate) fn topic(number: u8) -> (Arc<Topic>, PartitionKey) {
     (Arc::new(topic), key)
 }
 
+/// The same, whose segments are as small as may be.
+pub(super) fn small_topic(number: u8) -> (Arc<Topic>, PartitionKey) {
+    let (topic, key) = topic(number);
+    let mut topic = Arc::unwrap_or_clone(topic);
+    topic.settings.segment_bytes = TopicSettings::SEGMENT_BYTES_MIN;
+    (Arc::new(topic), key)
+}
+
 /// What is about `bytes` long.
 pub(super) fn batches(bytes: usize) -> Vec<u8> {
     let mut builder = Builder::new(Codec::None);
@@ -85,6 +95,39 @@ pub(super) async fn produce(core: &Rc<Core>, key: PartitionKey, batches: &[u8]) 
         Err(NotAppended::Refused(error)) => panic!("{error}"),
         Ok(_) => {}
     }
+}
+
+/// Has the disk take all that a partition has in memory.
+pub(super) async fn flush(core: &Rc<Core>, key: PartitionKey) {
+    let slot = core.slot_of(key).unwrap();
+    core.step(slot, Input::Commit);
+    let end = core.place(key).unwrap().log_end;
+    core.durable(key, end).await.unwrap();
+}
+
+/// Has a partition of a [`small_topic`] seal one more segment, of two batches if it is the first.
+pub(super) async fn seal(core: &Rc<Core>, key: PartitionKey) {
+    let slot = core.slot_of(key).unwrap();
+    let sealed = || core.look(key, Partition::sealed_bytes).unwrap();
+    let before = sealed();
+    // The third does not fit beside the others.
+    for _ in 0..3 {
+        produce(core, key, &batches(400 << 10)).await;
+    }
+    for _ in 0..2_000 {
+        if before < sealed() {
+            return;
+        }
+        core.step(slot, Input::Commit);
+        rt::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it is not sealed");
+}
+
+/// The first store of a partition of [`topic`].
+pub(super) fn first_store(core: &Core, number: u8) -> PathBuf {
+    let store = format!("topics/topic-{number}/0/00000000000000000000.log");
+    core.shared.data_dir.join(store)
 }
 
 fn shared(dir: &Path) -> Arc<Shared> {

@@ -95,7 +95,7 @@ impl Core {
         unasked.begin();
         while !self.is_stopping.get() {
             let is_follower = |key, copy| self.is_follower(key, copy);
-            unasked.retain(is_follower);
+            self.followers.retain(is_follower);
             let contested = self.followers.contested.count(is_follower);
             self.give_up_asking();
             set(&self.counters.contested_partitions, contested as u64);

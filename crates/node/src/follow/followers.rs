@@ -150,6 +150,13 @@ impl Followers {
             .is_some_and(|at| rt::now() < at + time && since.is_none_or(|since| since < at))
     }
 
+    /// Forgets what is awaited of those that are followers no more.
+    pub(super) fn retain(&self, is_follower: impl Fn(PartitionKey, CopyId) -> bool) {
+        self.unasked.retain(&is_follower);
+        let mut untold = self.untold.borrow_mut();
+        untold.retain(|(key, copy)| is_follower(*key, *copy));
+    }
+
     /// A copy that was asked owns nothing.
     pub(super) fn settle(&self, key: PartitionKey, copy: CopyId) {
         self.unasked.settle(key, copy);
@@ -349,4 +356,31 @@ fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
         *last = Some(now);
     }
     is_due
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{PartitionId, TopicId};
+
+    use super::*;
+    use crate::core::tests::with_core;
+
+    /// Each that was cloned anew left one behind, as long as the node ran.
+    #[test]
+    fn of_a_copy_that_was_forgotten_no_word_is_awaited() {
+        with_core(|_| async {
+            let followers = Followers::new();
+            let key = PartitionKey {
+                topic: TopicId::from_bytes([7; 16]),
+                partition: PartitionId::new(0),
+            };
+            let copies = [1, 2].map(|id| CopyId::from_bytes([id; 16]));
+            for copy in copies {
+                followers.await_word(key, copy);
+            }
+            followers.retain(|_, copy| copy == copies[1]);
+            let awaits = copies.map(|copy| followers.awaits_word(key, copy));
+            assert_eq!(awaits, [false, true]);
+        });
+    }
 }

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+#[cfg(test)]
+use corelog_protocol::message::replica_status::State;
 use corelog_record::TopicName;
 use corelog_storage::format::replica::{Replica, Role};
 
@@ -84,5 +86,16 @@ impl Core {
             following.run(&core).await;
         })
         .detach();
+    }
+}
+
+#[cfg(test)]
+impl Core {
+    /// Has a partition of this core be told as a copy in some state, which nobody goes on with.
+    pub(crate) fn copy_is(&self, key: PartitionKey, topic: &TopicName, state: State) {
+        let following = Following::new(key, topic, &Replica::owner(key.partition));
+        following.progress.state.set(state);
+        let mut by_key = self.followings.by_key.borrow_mut();
+        by_key.insert(key, Rc::new(following));
     }
 }

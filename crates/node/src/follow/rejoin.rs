@@ -56,6 +56,8 @@ impl Core {
         self.write_role(topic.clone(), key, before, fenced.role, Some(owner))
             .await?;
         self.halt(key).await;
+        // What a following asked of the log may not have been done yet.
+        self.unchanging(key).await?;
         // It may have been asked to rejoin this node in the same moment: it takes no appends then either, and both have all
         // that they had.
         check_owner_at(&line, &topic, key, &to).await?;
@@ -108,9 +110,10 @@ impl Core {
         topic: &TopicName,
         key: PartitionKey,
     ) -> Result<(Common, Offset), Failure> {
-        let place = self.place(key)?;
         let there = segments_of(line, topic, key, Offset::MAX).await;
         let there = there.map_err(|why| said_by(line.address(), why))?;
+        // Looked at behind that: a following may have changed it meanwhile.
+        let place = self.place(key)?;
         if place.has_files && there.history != place.history {
             return Err(diverged(Offset::ZERO));
         }

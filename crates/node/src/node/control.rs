@@ -1,6 +1,6 @@
 //! What a core is told by the thread that started it, and its life between start and end.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -184,7 +184,7 @@ async fn load(core: &Core) -> Result<Catalog, CatalogError> {
 }
 
 async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {
-    let mut mine = VecDeque::new();
+    let mut mine = Vec::new();
     for topic in topics {
         for (partition, owner) in topic.partitions() {
             if owner == core.id {
@@ -192,17 +192,18 @@ async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {
                     topic: topic.id,
                     partition,
                 };
-                mine.push_back((Arc::clone(&topic), key));
+                mine.push((Arc::clone(&topic), key));
             }
         }
         core.routes.borrow_mut().put(topic);
     }
-    let partitions = mine.len();
-    let opened = at_once(core.at_once(), mine, |(topic, key)| {
+    let opened = rt::at_once(core.at_once(), mine, |(topic, key)| {
         let core = Rc::clone(core);
         async move { core.open_partition(&topic, key).await }
     });
-    let failed = partitions - opened.await;
+    let opened = opened.await;
+    let partitions = opened.len();
+    let failed = opened.iter().filter(|is_open| !**is_open).count();
     core.trim_quarantine();
     if core.id == CoreId::new(0) {
         let admin = Admin::new(Rc::clone(core));
@@ -247,32 +248,10 @@ async fn drain(core: &Rc<Core>, listeners: &[Rc<Listener>], timeout: Duration) {
 }
 
 async fn close(core: &Rc<Core>) -> usize {
-    let slots = VecDeque::from(core.partition_slots());
-    let count = slots.len();
-    let clean = at_once(core.at_once(), slots, |slot| {
+    let closed = rt::at_once(core.at_once(), core.partition_slots(), |slot| {
         let core = Rc::clone(core);
         async move { core.close_partition(slot).await }
     });
-    count - clean.await
-}
-
-/// Does `work` for every thing, a few at once; tells for how many it gave true.
-async fn at_once<T: 'static, F: Future<Output = bool> + 'static>(
-    at_once: usize,
-    mut things: VecDeque<T>,
-    work: impl Fn(T) -> F,
-) -> usize {
-    let mut running = VecDeque::new();
-    let mut count = 0;
-    loop {
-        while running.len() < at_once
-            && let Some(thing) = things.pop_front()
-        {
-            running.push_back(rt::spawn(work(thing)));
-        }
-        let Some(first) = running.pop_front() else {
-            return count;
-        };
-        count += usize::from(first.await);
-    }
+    let closed = closed.await;
+    closed.iter().filter(|is_clean| !**is_clean).count()
 }

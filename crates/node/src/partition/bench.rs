@@ -99,7 +99,7 @@ impl Bench {
             match effect {
                 Effect::Answer { token, answer } => self.told.push((token, answer)),
                 Effect::Wake { token } => self.woken.push(token),
-                Effect::Commit(_) | Effect::CommitWithin(_) => self.wants_commit = true,
+                Effect::Commit(_) | Effect::CommitSoon => self.wants_commit = true,
                 Effect::Flush {
                     generation, plan, ..
                 } => self.running.push(Box::pin(async move {

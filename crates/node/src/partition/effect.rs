@@ -1,7 +1,6 @@
 //! What a partition wants performed, in the order it decided it.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use corelog_protocol::message::ack::Level;
 use corelog_record::{Chain, LeaderEpoch, Offset};
@@ -26,8 +25,8 @@ pub(crate) enum Effect<D: Dir> {
     Wake { token: Token },
     /// Hand back `Input::Commit` as soon as what else has arrived is appended, or with the next round.
     Commit(Pace),
-    /// Hand back `Input::Commit` within this time.
-    CommitWithin(Duration),
+    /// Hand back `Input::Commit` within [`ACCEPTED_AGE_MAX`](super::ACCEPTED_AGE_MAX).
+    CommitSoon,
     /// Run it and hand back its completion; never drop it.
     Flush {
         /// Pace of the next group, as this one is.
@@ -54,7 +53,8 @@ pub(crate) enum Effect<D: Dir> {
         accepted_lost: u64,
         error: corelog_storage::Error,
     },
-    /// Space could not be prepared: what waits for more than what is durable gets *storage full*.
+    /// Space could not be prepared: what waits for more than what is durable gets the outcome *unknown*, since it goes out
+    /// when there is some. What comes behind gets *storage full*.
     Full { error: corelog_storage::Error },
     /// A chore failed without harm to what was promised; it is tried again later.
     ChoreFailed { error: corelog_storage::Error },

@@ -36,7 +36,8 @@ pub(crate) enum Pace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     Now(Pace),
-    Within(Duration),
+    /// Within `ACCEPTED_AGE_MAX`.
+    Soon,
 }
 
 /// When the next group starts, and what was accepted but is not yet durable.
@@ -133,7 +134,7 @@ impl Group {
         if self.is_asked {
             return None;
         }
-        (!std::mem::replace(&mut self.is_armed, true)).then_some(Start::Within(ACCEPTED_AGE_MAX))
+        (!std::mem::replace(&mut self.is_armed, true)).then_some(Start::Soon)
     }
 
     /// The core says that it is time; true if a flush may start now.
@@ -292,8 +293,7 @@ mod tests {
     #[test]
     fn an_accepted_append_is_flushed_within_its_time_or_size() {
         let mut group = Group::default();
-        let soon = Some(Start::Within(ACCEPTED_AGE_MAX));
-        assert_eq!(group.accept(offset(0), offset(2), 10), soon);
+        assert_eq!(group.accept(offset(0), offset(2), 10), Some(Start::Soon));
         assert_eq!(
             group.accept(offset(2), offset(3), 20),
             None,

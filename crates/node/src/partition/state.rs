@@ -354,6 +354,6 @@ pub(super) fn push_start<D: Dir>(start: Option<Start>, effects: &mut Effects<D>)
     match start {
         None => {}
         Some(Start::Now(pace)) => effects.push(Effect::Commit(pace)),
-        Some(Start::Within(age)) => effects.push(Effect::CommitWithin(age)),
+        Some(Start::Soon) => effects.push(Effect::CommitSoon),
     }
 }

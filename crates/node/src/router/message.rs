@@ -88,7 +88,7 @@ pub(crate) enum Ask {
         key: PartitionKey,
         offsets: Range<Offset>,
     },
-    /// A reader met damage: say whether it healed within the time that a reader waits for that.
+    /// A reader met damage, or what the disk does not give: say whether it healed within the time that a reader waits for that.
     Heal {
         key: PartitionKey,
         error: Failure,

@@ -14,7 +14,7 @@ use super::lane::ConnAcks;
 use super::message::{Ask, What};
 use super::told::told;
 use crate::catalog::{Change, Topic};
-use crate::core::{Core, PartitionKey, Taken, Terms};
+use crate::core::{Core, PartitionKey, Taken, Terms, may_heal};
 use crate::failure::Failure;
 use crate::follow::Hearing;
 use crate::frame_id::FrameId;
@@ -152,7 +152,7 @@ pub(super) async fn healed_at(
     error: Failure,
     frame: FrameId,
 ) -> Result<(), Failure> {
-    if !error.is(ErrorCode::Damaged) {
+    if !may_heal(&error) {
         return Err(error);
     }
     told(core, owner, Ask::Heal { key, error }, Some(frame)).await

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! executor     a pinned thread that runs tasks: `spawn_core`
-//! task         `spawn`, `spawn_background`
+//! task         `spawn`, `spawn_background`, `at_once`
 //! slice        how long tasks go on before the core looks at what came: `yield_if_needed`
 //! clock        `now`, `booted`, `wall_clock`, `clocks`, `sleep`, `timeout`, `millis`
 //! steady       the wall clock that `wall_clock` follows: never back, never far ahead at once
@@ -68,7 +68,7 @@ pub use pulse::{Pulse, STALL, pulse};
 pub(crate) use seats::{Seat, Seats};
 pub use semaphore::{Permit, Semaphore};
 pub use slice::{next_turn, yield_if_needed, yield_processor};
-pub use task::{Task, run_on, spawn, spawn_background};
+pub use task::{Task, at_once, run_on, spawn, spawn_background};
 pub use vitals::{Outstanding, Vitals, Work, outstanding};
 pub use watchdog::Watchdog;
 

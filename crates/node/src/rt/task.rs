@@ -1,6 +1,7 @@
 //! Tasks of the core that calls.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -56,6 +57,35 @@ fn spawn_from<T: 'static>(
     future: impl Future<Output = T> + 'static,
 ) -> Task<T> {
     Task(glommio::spawn_local(Placed::new(location, future)))
+}
+
+/// Does `work` for every thing, each in a task of its own and at most `count` of them at once: what came of each, in order.
+/// A thing is taken when its turn has come.
+///
+/// # Panics
+/// As [`spawn`].
+#[track_caller]
+pub fn at_once<T, R: 'static, F: Future<Output = R> + 'static>(
+    count: usize,
+    things: impl IntoIterator<Item = T>,
+    work: impl Fn(T) -> F,
+) -> impl Future<Output = Vec<R>> {
+    let location = Location::caller();
+    async move {
+        let (mut things, mut running) = (things.into_iter(), VecDeque::new());
+        let mut done = Vec::new();
+        loop {
+            while running.len() < count
+                && let Some(thing) = things.next()
+            {
+                running.push_back(spawn_from(location, work(thing)));
+            }
+            let Some(first) = running.pop_front() else {
+                return done;
+            };
+            done.push(first.await);
+        }
+    }
 }
 
 /// Starts a task on this core's background queue, which gets a small share of the processor while

@@ -275,3 +275,23 @@ fn a_busy_core_publishes_what_is_outstanding() {
     assert_eq!(vitals.outstanding(Work::Request), 0);
     assert!(vitals.oldest(now()).is_none());
 }
+
+#[test]
+fn of_many_things_a_few_are_done_at_once_and_what_came_of_them_is_told_in_order() {
+    on_core(|| async {
+        let (running, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let done = at_once(3, 0..10_u64, |number| {
+            let (running, most) = (Rc::clone(&running), Rc::clone(&most));
+            async move {
+                running.set(running.get() + 1);
+                most.set(most.get().max(running.get()));
+                // The first ones take longest.
+                sleep(Duration::from_millis(10 - number)).await;
+                running.set(running.get() - 1);
+                number
+            }
+        });
+        assert_eq!(done.await, (0..10).collect::<Vec<_>>());
+        assert_eq!(most.get(), 3);
+    });
+}

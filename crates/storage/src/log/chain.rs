@@ -8,6 +8,7 @@ use corelog_record::{Chain, Offset};
 use super::Log;
 use super::due::INDEX_CHECKS;
 use super::fetch::{self, DiskRead};
+use super::origin::Origin;
 use super::read::ReadError;
 use super::select::Wanted;
 use crate::Error;
@@ -36,6 +37,14 @@ impl<D: Dir> ChainPlan<D> {
     /// Whether the chain is in memory, so that running the plan does no I/O.
     pub fn is_ready(&self) -> bool {
         matches!(self.0, Work::Known(_))
+    }
+
+    /// Where it reads from the disk; `None` if it reads nothing there.
+    pub fn origin(&self) -> Option<Origin<D>> {
+        match &self.0 {
+            Work::Known(_) => None,
+            Work::Disk(read, _) => Some(Origin::new(read.store(), READ_BYTES)),
+        }
     }
 
     /// The start of the batch that holds the offset asked for, or what is durable's end, and the chain

@@ -8,6 +8,7 @@ use corelog_record::{Offset, Timestamp};
 use super::Log;
 use super::due::INDEX_CHECKS;
 use super::fetch::read_error;
+use super::origin::Origin;
 use super::read::ReadError;
 use crate::disk::Dir;
 use crate::index::{self, Sealed};
@@ -47,12 +48,21 @@ impl<D: Dir> fmt::Debug for TimePlan<D> {
 }
 
 impl<D: Dir> TimePlan<D> {
+    /// Where it read what it failed with.
+    pub fn origin_of(&self, error: &ReadError) -> Option<Origin<D>> {
+        let base = error.segment()?;
+        let mut places = self.places.iter();
+        let place = places.find(|place| place.base.offset == base)?;
+        // It takes no batches.
+        Some(Origin::new(&place.store, 0))
+    }
+
     /// The base offset and largest timestamp of the first batch whose largest timestamp is at or
     /// after the time asked for.
     ///
     /// # Errors
     /// [`ReadError::Damaged`], [`ReadError::Removed`], [`ReadError::Disk`].
-    pub async fn run(self) -> Result<Option<(Offset, Timestamp)>, ReadError> {
+    pub async fn run(&self) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         for place in &self.places {
             if let Some(found) = self.look(place).await? {
                 return Ok(Some(found));

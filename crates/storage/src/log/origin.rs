@@ -11,10 +11,17 @@ use super::read_plan::{ReadPlan, Work};
 use crate::disk::Dir;
 use crate::store::Store;
 
-/// Where a plan reads batches from the disk, and how many.
+/// Where a plan reads from the disk, and how many bytes of batches at most.
 pub struct Origin<D: Dir> {
     store: Weak<Store<D>>,
     bytes_max: usize,
+}
+
+impl<D: Dir> Origin<D> {
+    pub(super) fn new(store: &Rc<Store<D>>, bytes_max: usize) -> Self {
+        let store = Rc::downgrade(store);
+        Self { store, bytes_max }
+    }
 }
 
 impl<D: Dir> fmt::Debug for Origin<D> {
@@ -40,10 +47,7 @@ impl<D: Dir> ReadPlan<D> {
     pub fn origin(&self) -> Option<Origin<D>> {
         match &self.0 {
             Work::Ready(_) => None,
-            Work::Disk(read, wanted) => Some(Origin {
-                store: Rc::downgrade(read.store()),
-                bytes_max: wanted.bytes_max,
-            }),
+            Work::Disk(read, wanted) => Some(Origin::new(read.store(), wanted.bytes_max)),
         }
     }
 

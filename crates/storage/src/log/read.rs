@@ -57,6 +57,19 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// The base offset of the segment that could not be read, if it is about one.
+    #[must_use]
+    pub fn segment(&self) -> Option<Offset> {
+        match self {
+            Self::OutOfRange { .. } => None,
+            Self::Damaged { segment, .. }
+            | Self::Removed { segment }
+            | Self::Disk { segment, .. } => Some(*segment),
+        }
+    }
+}
+
 impl From<Damage> for ReadError {
     fn from(Damage { from, to, segment }: Damage) -> Self {
         Self::Damaged { from, to, segment }
