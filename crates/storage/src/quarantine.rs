@@ -5,12 +5,11 @@
 //! [`Usage`] and decides.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use crate::Error;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry};
-use crate::error::At;
 use crate::format::quarantine::{Name, Reason};
+use crate::steps;
 
 /// The most torn bytes that a node keeps: the tails of 64 crashed partitions at their worst.
 pub const TORN_BYTES_MAX: u64 = 1 << 30;
@@ -72,7 +71,7 @@ async fn sift<D: Dir>(
     bytes_max: u64,
     is_torn: impl Fn(&Name) -> bool,
 ) -> Result<(Usage, Vec<Name>), Error> {
-    let entries = list(dir).await?;
+    let entries = steps::list(dir).await?;
     let mut usage = Usage::default();
     let mut removed = Vec::new();
     // Newest first: names begin with their time, and a listing is sorted.
@@ -83,7 +82,8 @@ async fn sift<D: Dir>(
         let is_torn = is_torn(&name);
         let is_too_much = usage.of(Reason::Torn).bytes + entry.bytes > bytes_max;
         if is_torn && (is_too_much || !removed.is_empty()) {
-            remove(dir, &entry.name).await?;
+            // Someone else may be faster.
+            steps::remove(dir, &entry.name).await?;
             removed.push(name);
         } else {
             let reason = if is_torn { Reason::Torn } else { name.reason };
@@ -92,25 +92,6 @@ async fn sift<D: Dir>(
     }
     removed.reverse();
     Ok((usage, removed))
-}
-
-async fn remove<D: Dir>(dir: &D, name: &str) -> Result<(), Error> {
-    match dir.remove(name).await {
-        // Someone else was faster.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(|e| At::new(dir, name).io("remove", e)),
-    }
-}
-
-/// What is in the quarantine `dir`, by name. One that does not exist is empty.
-///
-/// # Errors
-/// Any error of the disk.
-pub(crate) async fn list<D: Dir>(dir: &D) -> Result<Vec<Entry>, Error> {
-    match dir.list().await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other.map_err(|e| At::dir(dir).io("list", e)),
-    }
 }
 
 /// Whether a file was never finished: whoever wrote it was stopped before it got its name.

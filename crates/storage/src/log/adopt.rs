@@ -13,7 +13,7 @@ use super::chore::ChorePlan;
 use super::damage::Found;
 use super::outcome::Chore;
 use super::sums::Sums;
-use super::work::{Garbage, Work, remove};
+use super::work::{Garbage, Work};
 use super::{Identity, Log};
 use crate::Error;
 use crate::disk::Dir;
@@ -23,6 +23,7 @@ use crate::intake::partial;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::segment::{Point, Segment, name};
+use crate::steps;
 
 /// Making an empty copy of another log.
 pub(super) struct Adopt<D: Dir> {
@@ -66,7 +67,7 @@ impl<D: Dir> Adopt<D> {
             written.map_err(Error::for_good)?;
         }
         for name in &self.in_way {
-            let removed = remove(&self.dir, name).await;
+            let removed = steps::remove(&self.dir, name).await;
             removed.map_err(Error::for_good)?;
         }
         let Self {
@@ -86,7 +87,7 @@ async fn remove_received<D: Dir>(dir: &D, start: Offset) {
             continue;
         };
         for file in [&entry.name, &name::index(base, generation)] {
-            let _ = remove(dir, file).await;
+            let _ = steps::remove(dir, file).await;
         }
     }
 }

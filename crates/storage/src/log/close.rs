@@ -1,13 +1,11 @@
 //! Closing: all durable, all sealed that can be, the mark clean.
 
 use super::Log;
-use super::work::remove;
-use crate::disk::{Dir, File, is_full};
-use crate::error::At;
+use crate::disk::{Dir, File};
 use crate::format::mark::Slot;
 use crate::index::Builder;
 use crate::segment::{Index, Segment, Stage};
-use crate::{Error, Now};
+use crate::{Error, Now, steps};
 
 impl<D: Dir> Log<D> {
     /// Flushes what is pending, seals what has rolled, cuts the active store to its exact length,
@@ -63,7 +61,7 @@ impl<D: Dir> Log<D> {
             }
         }
         if let Some((next, _)) = self.next.take() {
-            remove(&self.dir, next.name()).await?;
+            steps::remove(&self.dir, next.name()).await?;
         }
         if self.read_only_from.is_none() && !self.marked.is_clean {
             self.cut_unsealed().await?;
@@ -123,11 +121,10 @@ impl<D: Dir> Log<D> {
         }
         let name = segment.index_name();
         let index = rows.encode(self.identity.history, &segment.base);
-        let written = self.dir.write_aside(&name, &index).await;
-        if written.as_ref().is_err_and(is_full) {
-            return Ok(());
+        match steps::write(&self.dir, &name, &index).await {
+            Err(Error::StorageFull { .. }) => Ok(()),
+            written => written,
         }
-        written.map_err(|e| At::new(&self.dir, &name).space("write", e))
     }
 
     async fn write_mark(&mut self, is_clean: bool) -> Result<(), Error> {

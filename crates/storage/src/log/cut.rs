@@ -9,7 +9,6 @@ use std::rc::Rc;
 
 use corelog_record::{LeaderEpoch, Lineage, Offset, Position, Timestamp};
 
-use super::work::remove;
 use super::{Damage, Identity, Reader};
 use crate::Error;
 use crate::disk::{Dir, Entry};
@@ -24,6 +23,7 @@ use crate::quarantine;
 use crate::recovery::partial_block;
 use crate::scan::{Scanner, Step};
 use crate::segment::{Point, name};
+use crate::steps;
 use crate::store::{Store, copy};
 
 /// Cutting the log at the batch that holds an offset.
@@ -136,9 +136,8 @@ impl<D: Dir> Suffix<D> {
         if let Some(store) = kept {
             self.open.push(store.file().await?);
         }
-        let created = self.quarantine.create().await;
-        created.map_err(|e| At::dir(&self.quarantine).space("create", e))?;
-        let taken = quarantine::list(&self.quarantine).await?;
+        steps::create(&self.quarantine).await?;
+        let taken = steps::list(&self.quarantine).await?;
         let kept = self.keep(point, rows).await?;
         let generation = kept.as_ref().map(|kept| kept.generation);
         let epochs = self.manifest.state().epochs();
@@ -161,7 +160,7 @@ impl<D: Dir> Suffix<D> {
         if let Err(error) = edited {
             // If the edit is sure not to be there, nothing names what was to stay.
             if let Some(kept) = kept.filter(|_| error.is_shortage()) {
-                let _is_gone = remove(&self.dir, kept.store.name()).await;
+                let _is_gone = steps::remove(&self.dir, kept.store.name()).await;
             }
             return Err(error);
         }
@@ -280,7 +279,7 @@ impl<D: Dir> Suffix<D> {
                 partial,
             })),
             Err(error) => {
-                let _is_gone = remove(&self.dir, made.name()).await;
+                let _is_gone = steps::remove(&self.dir, made.name()).await;
                 Err(error)
             }
         }
@@ -299,10 +298,10 @@ impl<D: Dir> Suffix<D> {
                 }
             }
             let file = store.name();
-            remove(&self.dir, index).await?;
+            steps::remove(&self.dir, index).await?;
             let reason = self.aim.reason().filter(|_| !behind.is_empty);
             let Some(reason) = reason else {
-                remove(&self.dir, file).await?;
+                steps::remove(&self.dir, file).await?;
                 continue;
             };
             let name = Name {
@@ -324,7 +323,7 @@ impl<D: Dir> Suffix<D> {
             }
         }
         for dir in [&self.quarantine, &self.dir] {
-            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+            steps::sync(dir).await?;
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ use super::outcome::Chore;
 use super::sums::Sums;
 use super::work::Work;
 use crate::disk::Dir;
-use crate::error::At;
 use crate::format::edit::{Add, Edit, Epoch, Generation};
 use crate::format::mark::Slot;
 use crate::intake::Ready;
@@ -20,7 +19,7 @@ use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
-use crate::{Error, Now};
+use crate::{Error, Now, steps};
 
 /// Putting files in their places, and telling the manifest of them.
 pub(super) struct Install<D: Dir> {
@@ -69,11 +68,9 @@ impl<D: Dir> Install<D> {
     async fn name_files(&self) -> Result<(), Error> {
         for ready in &self.segments {
             let (partial, store) = (&ready.partial, ready.store());
-            let renamed = self.dir.rename(partial, &self.dir, &store).await;
-            renamed.map_err(|e| At::new(&self.dir, partial).io("rename", e))?;
+            steps::rename(&self.dir, partial, &store).await?;
         }
-        let synced = self.dir.sync().await;
-        synced.map_err(|e| At::dir(&self.dir).io("sync", e))
+        steps::sync(&self.dir).await
     }
 }
 

@@ -121,7 +121,6 @@ pub use scrub::{ScrubDone, ScrubPlan, Scrubbed};
 pub use segments::SegmentInfo;
 
 pub(crate) use event::Events;
-pub(crate) use work::remove;
 
 /// Offsets that were promised and cannot be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

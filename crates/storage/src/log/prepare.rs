@@ -17,6 +17,7 @@ use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
 use crate::segment::Segment;
+use crate::steps;
 use crate::store::Store;
 
 use super::Log;
@@ -109,12 +110,10 @@ impl<D: Dir> Prepare<D> {
         let (Some(new), None) = (&self.new, &self.store) else {
             return Ok(());
         };
-        let at = || At::new(&self.dir, &new.name);
         self.store = Some(match &new.next {
             Some((next, bytes)) => {
                 self.refuse_taken(next, &new.name).await?;
-                let renamed = self.dir.rename(next.name(), &self.dir, &new.name).await;
-                renamed.map_err(|e| at().space("rename", e))?;
+                steps::rename(&self.dir, next.name(), &new.name).await?;
                 self.space_bytes = *bytes;
                 next.renamed(new.name.clone())
             }
@@ -123,7 +122,7 @@ impl<D: Dir> Prepare<D> {
                 if opened.is_err() && planted::is(Bug::UnnamedAdopted) {
                     opened = self.dir.open(&new.name, Open::Write).await;
                 }
-                let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
+                let file = Rc::new(opened.map_err(|e| At::new(&self.dir, &new.name).space("create", e))?);
                 Store::opened(&self.dir, new.name.clone(), file)
             }
         });
@@ -147,10 +146,7 @@ impl<D: Dir> Prepare<D> {
         let Some(new) = &self.new else {
             return Ok(());
         };
-        self.dir
-            .sync()
-            .await
-            .map_err(|e| At::dir(&self.dir).io("sync", e))?;
+        steps::sync(&self.dir).await?;
         if let Some(manifest) = &mut self.manifest {
             manifest.append(&Edit::Add(new.add)).await?;
         }

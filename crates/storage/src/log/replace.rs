@@ -11,10 +11,9 @@ use super::damage::Found;
 use super::install::Install;
 use super::outcome::Chore;
 use super::sums::Sums;
-use super::work::{Garbage, Work, remove};
+use super::work::{Garbage, Work};
 use super::{Event, Identity, Log};
 use crate::disk::{Dir, Entry};
-use crate::error::At;
 use crate::format::damage;
 use crate::format::edit::{Edit, Generation, Settings};
 use crate::format::quarantine::{Name, Reason};
@@ -22,6 +21,7 @@ use crate::intake::Ready;
 use crate::manifest::Manifest;
 use crate::quarantine;
 use crate::segment::{self, Index, Segment, Stage};
+use crate::steps;
 use crate::store::Store;
 use crate::{Error, Now};
 
@@ -68,10 +68,9 @@ impl<D: Dir> Replace<D> {
         if store.is_held_beside(*holders) {
             self.open = store.file().await.ok();
         }
-        remove(&self.install.dir, index).await?;
-        let created = self.quarantine.create().await;
-        created.map_err(|e| At::dir(&self.quarantine).space("create", e))?;
-        let taken = quarantine::list(&self.quarantine).await?;
+        steps::remove(&self.install.dir, index).await?;
+        steps::create(&self.quarantine).await?;
+        let taken = steps::list(&self.quarantine).await?;
         let name = Name {
             time: self.now,
             reason: Reason::Damaged,
@@ -83,8 +82,8 @@ impl<D: Dir> Replace<D> {
         let dir = &self.install.dir;
         if has_one(&taken, &name, length(dir, store.name()).await?) {
             // All that was promised of it stands in the new one. On a disk that does not keep that there would be no end of them.
-            remove(dir, store.name()).await?;
-            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+            steps::remove(dir, store.name()).await?;
+            steps::sync(dir).await?;
             return Ok(None);
         }
         let name = quarantine::free(name, &taken).to_string();
@@ -93,7 +92,7 @@ impl<D: Dir> Replace<D> {
             other => other.map_err(|e| store.at().io("move to quarantine", e))?,
         }
         for dir in [&self.quarantine, dir] {
-            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+            steps::sync(dir).await?;
         }
         Ok(Some(name))
     }
@@ -238,7 +237,7 @@ impl<D: Dir> Log<D> {
 
 /// The length of a store in bytes.
 async fn length<D: Dir>(dir: &D, store: &str) -> Result<u64, Error> {
-    let entries = dir.list().await.map_err(|e| At::dir(dir).io("list", e))?;
+    let entries = steps::list(dir).await?;
     let found = entries.iter().find(|entry| entry.name == store);
     Ok(found.map_or(0, |entry| entry.bytes))
 }

@@ -25,6 +25,7 @@ use crate::format::manifest::Header;
 use crate::manifest::Manifest;
 use crate::recovery::damage_edits;
 use crate::segment::Stage;
+use crate::steps;
 
 /// Linking a log's sealed segments into another directory.
 pub(super) struct Snapshot<D: Dir> {
@@ -53,8 +54,7 @@ impl<D: Dir> Snapshot<D> {
         let Some((header, edits)) = &self.manifest else {
             return Ok(());
         };
-        let created = self.target.create().await;
-        created.map_err(|e| At::dir(&self.target).space("create", e))?;
+        steps::create(&self.target).await?;
         for files in &self.files {
             self.link(&files.store, files.is_damaged).await?;
             // An index is a hint: who needs it rebuilds it.

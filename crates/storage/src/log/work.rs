@@ -1,6 +1,5 @@
 //! The background work of a log: each kind with what it takes along.
 
-use std::io;
 use std::rc::Rc;
 
 use corelog_record::Offset;
@@ -15,7 +14,6 @@ use super::replace::Replace;
 use super::snapshot::Snapshot;
 use crate::Error;
 use crate::disk::{Dir, File};
-use crate::error::At;
 use crate::format::edit::Edit;
 use crate::format::mark::Slot;
 use crate::format::state;
@@ -23,6 +21,7 @@ use crate::index::Sealed;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::segment::{Finishing, finish_all};
+use crate::steps;
 use crate::store::Store;
 
 /// One piece of background work.
@@ -187,19 +186,9 @@ impl<D: Dir> Remove<D> {
 
     async fn remove(&mut self, garbage: &Garbage<D>) -> Result<(), Error> {
         for name in &garbage.names {
-            remove(&self.dir, name).await?;
+            steps::remove(&self.dir, name).await?;
         }
         garbage.store.close().await
-    }
-}
-
-/// Removes a file, if it is there.
-pub(crate) async fn remove<D: Dir>(dir: &D, name: &str) -> Result<(), Error> {
-    match dir.remove(name).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(At::new(dir, name).io("remove", error))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -213,8 +202,6 @@ pub(super) struct IndexWork<D: Dir> {
 
 impl<D: Dir> IndexWork<D> {
     async fn run(&mut self) -> Result<(), Error> {
-        let name = self.sealed.name();
-        let written = self.dir.write_aside(name, &self.bytes).await;
-        written.map_err(|e| At::new(&self.dir, name).space("write", e))
+        steps::write(&self.dir, self.sealed.name(), &self.bytes).await
     }
 }

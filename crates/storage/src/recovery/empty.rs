@@ -6,8 +6,8 @@ use super::Recovery;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, End};
-use crate::log::remove;
 use crate::segment::{Point, Segment, name};
+use crate::steps;
 
 impl<D: Dir> Recovery<D> {
     /// Drops the empty stores behind the log's end, unless the next group belongs into them. To a
@@ -48,8 +48,8 @@ impl<D: Dir> Recovery<D> {
         segments.retain(|segment| gone.iter().all(|gone| gone.base != segment.base.offset));
         for segment in &gone {
             let name = name::store(segment.base, segment.generation);
-            remove(&self.context.dir, &name).await?;
-            remove(
+            steps::remove(&self.context.dir, &name).await?;
+            steps::remove(
                 &self.context.dir,
                 &name::index(segment.base, segment.generation),
             )

@@ -11,9 +11,10 @@ use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::format::edit::{Edit, Generation};
 use crate::format::quarantine::Reason;
-use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX, remove};
+use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX};
 use crate::planted::{self, Bug};
 use crate::segment::{Below, Point, Segment, Stage, name};
+use crate::steps;
 use crate::store::{Store, copy};
 
 impl<D: Dir> Recovery<D> {
@@ -275,7 +276,7 @@ impl<D: Dir> Recovery<D> {
         let made = copy(&self.context.dir, store, name.clone(), bytes).await?;
         if let Err(error) = settle::verify_copy(store, &made, bytes).await {
             made.close().await?;
-            remove(&self.context.dir, &name).await?;
+            steps::remove(&self.context.dir, &name).await?;
             return Err(error);
         }
         let edit = Edit::Generation(Generation { base, generation });
@@ -283,7 +284,7 @@ impl<D: Dir> Recovery<D> {
             if error.is_shortage() && !self.manifest.is_in_doubt() {
                 // The next opening moved it to quarantine, and on a disk with room for one copy found none for another.
                 made.close().await?;
-                remove(&self.context.dir, &name).await?;
+                steps::remove(&self.context.dir, &name).await?;
             }
             return Err(error);
         }
@@ -299,7 +300,7 @@ impl<D: Dir> Recovery<D> {
         match bytes {
             // Nothing of it is kept, and quarantine is never emptied: it would hold the space of a whole segment. If it
             // comes back, the next opening removes it.
-            0 => remove(&self.context.dir, store.name()).await?,
+            0 => steps::remove(&self.context.dir, store.name()).await?,
             _ => {
                 self.move_to_quarantine(store.name(), Reason::Unnamed)
                     .await?;

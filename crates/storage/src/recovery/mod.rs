@@ -48,13 +48,11 @@ pub(crate) use settle::{data_end, partial_block};
 pub(crate) use survey::is_of_its_epoch;
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::rc::Rc;
 
 use corelog_record::{LeaderEpoch, Lineage, Offset};
 
 use crate::disk::{Dir, Entry};
-use crate::error::At;
 use crate::format::edit::{Edit, Epoch};
 use crate::format::mark::Slot;
 use crate::log::{Damage, Event, Events, Identity, Ownership, Torn};
@@ -63,7 +61,7 @@ use crate::mark::Mark;
 use crate::planted::{self, Bug};
 use crate::segment::{Point, Segment};
 use crate::store::Store;
-use crate::{Error, Now};
+use crate::{Error, Now, steps};
 
 /// What recovery is told.
 pub(crate) struct Context<D: Dir> {
@@ -111,11 +109,10 @@ pub(crate) struct Findings {
 /// Any error of the disk; a manifest that is missing, damaged, another partition's, or of a later
 /// program.
 pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recovered<D>>, Error> {
-    let at = || At::dir(&context.dir);
-    let entries = match context.dir.list().await {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(|e| at().io("list", e))?,
-    };
+    let entries = steps::list(&context.dir).await?;
+    if entries.is_empty() {
+        return Ok(None);
+    }
     let is_manifest = |entry: &Entry| entry.name == crate::manifest::NAME;
     if !entries.iter().any(is_manifest) {
         tidy::unborn(&context, &entries).await?;
@@ -275,8 +272,7 @@ impl<D: Dir> Recovery<D> {
             tidy::check_identity(&self.context, &self.manifest)?;
         }
         self.take_slot(mark.as_ref());
-        let entries = dir.list().await;
-        self.entries = entries.map_err(|e| At::dir(&dir).io("list", e))?;
+        self.entries = steps::list(&dir).await?;
         Ok(())
     }
 

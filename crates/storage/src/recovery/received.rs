@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::Recovery;
 use crate::Error;
 use crate::disk::Dir;
-use crate::error::At;
 use crate::intake::partial;
 use crate::log::Ownership;
 use crate::segment::name;
+use crate::steps;
 
 impl<D: Dir> Recovery<D> {
     /// Gives the files of segments that were being installed their names. The manifest names them, and
@@ -29,13 +29,10 @@ impl<D: Dir> Recovery<D> {
         }
         let dir = self.context.dir.clone();
         for (store, partial) in &received {
-            let renamed = dir.rename(partial, &dir, store).await;
-            // A name may need a block of the directory.
-            renamed.map_err(|e| At::new(&dir, partial).space("rename", e))?;
+            steps::rename(&dir, partial, store).await?;
         }
-        dir.sync().await.map_err(|e| At::dir(&dir).io("sync", e))?;
-        let entries = dir.list().await;
-        self.entries = entries.map_err(|e| At::dir(&dir).io("list", e))?;
+        steps::sync(&dir).await?;
+        self.entries = steps::list(&dir).await?;
         Ok(())
     }
 

@@ -15,13 +15,13 @@ use crate::format;
 use crate::format::mark::Slot;
 use crate::format::quarantine::{Name, Reason};
 use crate::intake::partial;
-use crate::log::{Event, remove};
+use crate::log::Event;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
 use crate::segment::name;
 use crate::store::{Store, copy_range};
-use crate::{manifest, mark, quarantine};
+use crate::{manifest, mark, quarantine, steps};
 
 /// A directory without a manifest: nothing was promised in it, unless a store says otherwise.
 pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> Result<(), Error> {
@@ -36,9 +36,9 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
         }
     }
     for entry in entries.iter().filter(|entry| name::is_store(&entry.name)) {
-        remove(&context.dir, &entry.name).await?;
+        steps::remove(&context.dir, &entry.name).await?;
     }
-    remove(&context.dir, name::NEXT).await?;
+    steps::remove(&context.dir, name::NEXT).await?;
     Ok(())
 }
 
@@ -120,7 +120,7 @@ impl<D: Dir> Recovery<D> {
             match verdict {
                 Verdict::Keep => {}
                 Verdict::Remove => {
-                    remove(&self.context.dir, &entry.name).await?;
+                    steps::remove(&self.context.dir, &entry.name).await?;
                 }
                 Verdict::Quarantine(reason) => {
                     match self.move_to_quarantine(&entry.name, reason).await {
@@ -147,7 +147,7 @@ impl<D: Dir> Recovery<D> {
     /// Makes durable that files are in quarantine.
     pub(super) async fn sync_moved(&self) -> Result<(), Error> {
         for dir in [&self.context.quarantine, &self.context.dir] {
-            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+            steps::sync(dir).await?;
         }
         Ok(())
     }
@@ -218,7 +218,7 @@ impl<D: Dir> Recovery<D> {
         if range.is_empty() {
             return Ok(true);
         }
-        self.create_quarantine().await?;
+        steps::create(&self.context.quarantine).await?;
         let position = Position::new(range.start).unwrap_or(Position::MAX);
         let taken = self.taken().await?;
         let name = self.named(reason, position, store.name());
@@ -252,9 +252,7 @@ impl<D: Dir> Recovery<D> {
 
     /// Has a file in quarantine that is there already stand for what was to be copied.
     async fn keep_copy(&mut self, kept: String) -> Result<(), Error> {
-        let quarantine = &self.context.quarantine;
-        let synced = quarantine.sync().await;
-        synced.map_err(|e| At::dir(quarantine).io("sync", e))?;
+        steps::sync(&self.context.quarantine).await?;
         if !self.findings.quarantined.contains(&kept) {
             self.findings.quarantined.push(kept);
         }
@@ -263,7 +261,7 @@ impl<D: Dir> Recovery<D> {
 
     /// Copies what an interrupted write left of an edit.
     async fn quarantine_edit(&mut self, torn: &manifest::Torn) -> Result<(), Error> {
-        self.create_quarantine().await?;
+        steps::create(&self.context.quarantine).await?;
         let quarantine = self.context.quarantine.clone();
         let position = Position::new(torn.position).unwrap_or(Position::MAX);
         let taken = self.taken().await?;
@@ -279,8 +277,7 @@ impl<D: Dir> Recovery<D> {
             }
         }
         let name = quarantine::free(name, &taken).to_string();
-        let written = quarantine.write_aside(&name, &torn.bytes).await;
-        written.map_err(|e| At::new(&quarantine, &name).space("write", e))?;
+        steps::write(&quarantine, &name, &torn.bytes).await?;
         self.findings.quarantined.push(name);
         Ok(())
     }
@@ -290,7 +287,7 @@ impl<D: Dir> Recovery<D> {
         file: &str,
         reason: Reason,
     ) -> Result<(), Error> {
-        self.create_quarantine().await?;
+        steps::create(&self.context.quarantine).await?;
         let taken = self.taken().await?;
         let name = self.named(reason, Position::ZERO, file);
         let name = quarantine::free(name, &taken).to_string();
@@ -307,22 +304,16 @@ impl<D: Dir> Recovery<D> {
         Ok(())
     }
 
-    async fn create_quarantine(&self) -> Result<(), Error> {
-        let quarantine = &self.context.quarantine;
-        let created = quarantine.create().await;
-        created.map_err(|e| At::dir(quarantine).space("create", e))
-    }
-
     /// What is in quarantine. What an opening that was killed left there unfinished goes: the bytes are where they were.
     async fn taken(&self) -> Result<Vec<Entry>, Error> {
         let identity = &self.context.identity;
-        let taken = quarantine::list(&self.context.quarantine).await?;
+        let taken = steps::list(&self.context.quarantine).await?;
         for entry in &taken {
             let name = entry.name.parse::<Name>().ok();
             let is_of_this =
                 |name: &Name| (name.topic, name.partition) == (identity.topic, identity.partition);
             if name.is_some_and(|name| quarantine::is_unfinished(&name) && is_of_this(&name)) {
-                remove(&self.context.quarantine, &entry.name).await?;
+                steps::remove(&self.context.quarantine, &entry.name).await?;
             }
         }
         Ok(taken)

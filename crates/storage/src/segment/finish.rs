@@ -9,10 +9,10 @@ use corelog_record::{HistoryId, Offset, Timestamp};
 
 use super::{Below, Point};
 use crate::Error;
-use crate::disk::{Dir, File, is_full};
-use crate::error::At;
+use crate::disk::{Dir, File};
 use crate::format::edit::{Digest, Seal};
 use crate::index::Builder;
+use crate::steps;
 use crate::store::Store;
 
 use super::Segment;
@@ -56,12 +56,12 @@ impl<D: Dir> Finishing<D> {
         }
         self.rows.end(self.bytes);
         let index = self.rows.encode(self.history, &self.base);
-        let written = self.dir.write_aside(&self.index_name, &index).await;
+        let written = steps::write(&self.dir, &self.index_name, &index).await;
         self.is_index_written = written.is_ok();
         match written {
             // An index is a hint, and sealing must go on when the disk is full.
-            Err(error) if is_full(&error) => Ok(()),
-            other => other.map_err(|e| At::new(&self.dir, &self.index_name).io("write", e)),
+            Err(Error::StorageFull { .. }) => Ok(()),
+            other => other,
         }
     }
 }

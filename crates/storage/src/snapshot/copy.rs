@@ -16,6 +16,7 @@ use crate::format::edit::Seal;
 use crate::intake::{Bad, Verifier};
 use crate::log;
 use crate::segment::{Point, name};
+use crate::steps;
 
 /// Where to a segment is copied, and whose it is.
 pub(super) struct Copy<'a, D: Dir> {
@@ -143,7 +144,7 @@ impl<D: Dir> Copy<'_, D> {
     pub(super) async fn forget(&self, generation: u32, seal: &Seal) -> Result<(), Error> {
         let base = seal.digest.base;
         for name in [name::store(base, generation), name::index(base, generation)] {
-            log::remove(self.target, &name).await?;
+            steps::remove(self.target, &name).await?;
         }
         Ok(())
     }
