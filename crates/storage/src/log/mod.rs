@@ -85,6 +85,7 @@ use crate::disk::Dir;
 use crate::format::edit::Epoch;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
+use crate::quarantine::Way;
 use crate::segment::{Point, Segment};
 use crate::store::Store;
 
@@ -312,6 +313,17 @@ impl<D: Dir> Log<D> {
     /// Whether the log has its manifest and its mark: without records it has none.
     pub fn has_files(&self) -> bool {
         !self.manifest.is_missing() && !self.mark.is_missing()
+    }
+
+    /// The way of the log's files to quarantine.
+    fn way(&self, time: Timestamp) -> Way<D> {
+        Way {
+            dir: self.dir.clone(),
+            quarantine: self.quarantine.clone(),
+            topic: self.identity.topic,
+            partition: self.identity.partition,
+            time,
+        }
     }
 
     /// Whether a chore changes the end of the log, or what stands there from then on.

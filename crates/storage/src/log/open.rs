@@ -84,17 +84,16 @@ impl<D: Dir> Log<D> {
         let (mut seed, now) = (seed, now.into());
         let copy = CopyId::from_bytes(draw(&mut seed, &identity));
         let lineage = Lineage::from_bytes(draw(&mut seed, &identity));
+        let mut log = Self::empty(dir, quarantine, identity, options, (seed, copy), now.time);
         let context = Context {
-            dir: dir.clone(),
-            quarantine: quarantine.clone(),
+            way: log.way(now.time),
             identity,
-            interval_bytes: options.index_interval_bytes,
+            interval_bytes: log.options.index_interval_bytes,
             now,
-            ownership: options.ownership,
-            ends_before_unread: options.ends_before_unread,
+            ownership: log.options.ownership,
+            ends_before_unread: log.options.ends_before_unread,
             lineage,
         };
-        let mut log = Self::empty(dir, quarantine, identity, options, (seed, copy), now.time);
         let mut findings = Findings {
             is_clean: true,
             ..Findings::default()

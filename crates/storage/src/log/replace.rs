@@ -1,10 +1,9 @@
 //! Putting a segment that a peer sent in the place of one that is damaged.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::rc::Rc;
 
-use corelog_record::{Position, Timestamp};
+use corelog_record::Position;
 
 use super::chore::ChorePlan;
 use super::damage::Found;
@@ -12,14 +11,14 @@ use super::install::Install;
 use super::outcome::Chore;
 use super::sums::Sums;
 use super::work::{Garbage, Work};
-use super::{Event, Identity, Log};
+use super::{Event, Log};
 use crate::disk::{Dir, Entry};
 use crate::format::damage;
 use crate::format::edit::{Edit, Generation, Settings};
 use crate::format::quarantine::{Name, Reason};
 use crate::intake::Ready;
 use crate::manifest::Manifest;
-use crate::quarantine;
+use crate::quarantine::Way;
 use crate::segment::{self, Index, Segment, Stage};
 use crate::steps;
 use crate::store::Store;
@@ -28,9 +27,7 @@ use crate::{Error, Now};
 /// Putting new files in the place of a segment's, and the old store into quarantine.
 pub(super) struct Replace<D: Dir> {
     install: Install<D>,
-    quarantine: D,
-    identity: Identity,
-    now: Timestamp,
+    way: Way<D>,
     old: Option<Old<D>>,
     /// What is read while it is moved away stays open until the log knows of it.
     open: Option<Rc<D::File>>,
@@ -68,33 +65,19 @@ impl<D: Dir> Replace<D> {
         if store.is_held_beside(*holders) {
             self.open = store.file().await.ok();
         }
-        steps::remove(&self.install.dir, index).await?;
-        steps::create(&self.quarantine).await?;
-        let taken = steps::list(&self.quarantine).await?;
-        let name = Name {
-            time: self.now,
-            reason: Reason::Damaged,
-            topic: self.identity.topic,
-            partition: self.identity.partition,
-            position: Position::ZERO,
-            file: store.name().to_owned(),
-        };
-        let dir = &self.install.dir;
+        let (dir, reason) = (&self.way.dir, Reason::Damaged);
+        steps::remove(dir, index).await?;
+        let taken = self.way.open().await?;
+        let name = self.way.named(reason, Position::ZERO, store.name());
         if has_one(&taken, &name, length(dir, store.name()).await?) {
             // All that was promised of it stands in the new one. On a disk that does not keep that there would be no end of them.
             steps::remove(dir, store.name()).await?;
             steps::sync(dir).await?;
             return Ok(None);
         }
-        let name = quarantine::free(name, &taken).to_string();
-        match dir.rename(store.name(), &self.quarantine, &name).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|e| store.at().io("move to quarantine", e))?,
-        }
-        for dir in [&self.quarantine, dir] {
-            steps::sync(dir).await?;
-        }
-        Ok(Some(name))
+        let moved = self.way.take(store.name(), reason, &taken).await?;
+        self.way.sync().await?;
+        Ok(Some(moved))
     }
 }
 
@@ -153,9 +136,7 @@ impl<D: Dir> Log<D> {
         let install = self.install(vec![ready], edits)?;
         let replace = Replace {
             install,
-            quarantine: self.quarantine.clone(),
-            identity: self.identity,
-            now: now.time,
+            way: self.way(now.time),
             old,
             open: None,
             quarantined: None,

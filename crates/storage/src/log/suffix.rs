@@ -87,10 +87,7 @@ impl<D: Dir> Log<D> {
             return Err(Error::Busy);
         };
         let suffix = Suffix {
-            dir: self.dir.clone(),
-            quarantine: self.quarantine.clone(),
-            identity: self.identity,
-            now,
+            way: self.way(now),
             from,
             aim,
             manifest,
@@ -126,7 +123,7 @@ impl<D: Dir> Log<D> {
     /// Takes a cut in that is now durable.
     pub(super) fn take_in_suffix(&mut self, suffix: Suffix<D>, is_done: bool) -> Chore {
         let Suffix {
-            now,
+            way,
             aim,
             manifest,
             mark,
@@ -139,7 +136,7 @@ impl<D: Dir> Log<D> {
         self.return_mark(Some(mark));
         if let Some(Done { point, kept }) = done.filter(|_| is_done) {
             match cut {
-                Some(cut) => self.end_at(point, &cut, kept, (aim, now)),
+                Some(cut) => self.end_at(point, &cut, kept, (aim, way.time)),
                 None => self.forget_empty_store(),
             }
             self.marked

@@ -48,9 +48,9 @@ impl<D: Dir> Recovery<D> {
         segments.retain(|segment| gone.iter().all(|gone| gone.base != segment.base.offset));
         for segment in &gone {
             let name = name::store(segment.base, segment.generation);
-            steps::remove(&self.context.dir, &name).await?;
+            steps::remove(&self.context.way.dir, &name).await?;
             steps::remove(
-                &self.context.dir,
+                &self.context.way.dir,
                 &name::index(segment.base, segment.generation),
             )
             .await?;

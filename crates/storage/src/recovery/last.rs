@@ -247,7 +247,7 @@ impl<D: Dir> Recovery<D> {
         }
         let end = kept.end;
         let is_left = segment.stage == Stage::Damaged || self.findings.read_only_from.is_some();
-        match settle::rewrite(&self.context.dir, store, &kept, zeros_end).await {
+        match settle::rewrite(&self.context.way.dir, store, &kept, zeros_end).await {
             Ok(is_whole) if is_whole || is_left => {
                 // What lies behind is reserved at most: groups that are small want zeros there.
                 segment.space_bytes = segment.space_bytes.min(round_up(zeros_end));
@@ -273,10 +273,10 @@ impl<D: Dir> Recovery<D> {
     ) -> Result<(), Error> {
         let (base, generation) = (segment.base.offset, segment.generation + 1);
         let name = name::store(base, generation);
-        let made = copy(&self.context.dir, store, name.clone(), bytes).await?;
+        let made = copy(&self.context.way.dir, store, name.clone(), bytes).await?;
         if let Err(error) = settle::verify_copy(store, &made, bytes).await {
             made.close().await?;
-            steps::remove(&self.context.dir, &name).await?;
+            steps::remove(&self.context.way.dir, &name).await?;
             return Err(error);
         }
         let edit = Edit::Generation(Generation { base, generation });
@@ -284,7 +284,7 @@ impl<D: Dir> Recovery<D> {
             if error.is_shortage() && !self.manifest.is_in_doubt() {
                 // The next opening moved it to quarantine, and on a disk with room for one copy found none for another.
                 made.close().await?;
-                steps::remove(&self.context.dir, &name).await?;
+                steps::remove(&self.context.way.dir, &name).await?;
             }
             return Err(error);
         }
@@ -300,11 +300,11 @@ impl<D: Dir> Recovery<D> {
         match bytes {
             // Nothing of it is kept, and quarantine is never emptied: it would hold the space of a whole segment. If it
             // comes back, the next opening removes it.
-            0 => steps::remove(&self.context.dir, store.name()).await?,
+            0 => steps::remove(&self.context.way.dir, store.name()).await?,
             _ => {
                 self.move_to_quarantine(store.name(), Reason::Unnamed)
                     .await?;
-                self.sync_moved().await?;
+                self.context.way.sync().await?;
             }
         }
         let segment = base;

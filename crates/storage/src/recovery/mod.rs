@@ -59,14 +59,15 @@ use crate::log::{Damage, Event, Events, Identity, Ownership, Torn};
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
+use crate::quarantine::Way;
 use crate::segment::{Point, Segment};
 use crate::store::Store;
 use crate::{Error, Now, steps};
 
 /// What recovery is told.
 pub(crate) struct Context<D: Dir> {
-    pub(crate) dir: D,
-    pub(crate) quarantine: D,
+    /// The directory of the log, and the way to quarantine from there.
+    pub(crate) way: Way<D>,
     pub(crate) identity: Identity,
     pub(crate) interval_bytes: u32,
     pub(crate) now: Now,
@@ -103,13 +104,13 @@ pub(crate) struct Findings {
     pub(crate) events: Events,
 }
 
-/// Recovers the log of `context.dir`; `None` if it has no files yet.
+/// Recovers the log of `context.way.dir`; `None` if it has no files yet.
 ///
 /// # Errors
 /// Any error of the disk; a manifest that is missing, damaged, another partition's, or of a later
 /// program.
 pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recovered<D>>, Error> {
-    let entries = steps::list(&context.dir).await?;
+    let entries = steps::list(&context.way.dir).await?;
     if entries.is_empty() {
         return Ok(None);
     }
@@ -118,13 +119,13 @@ pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recove
         tidy::unborn(&context, &entries).await?;
         return Ok(None);
     }
-    let mark = Mark::open(context.dir.clone()).await?;
+    let mark = Mark::open(context.way.dir.clone()).await?;
     // What a killed process left on its way may still change a manifest, unless the mark is clean.
     let seems_clean = mark.as_ref().is_some_and(Mark::is_clean);
     if !seems_clean {
-        tidy::outwait_manifest(&context.dir).await?;
+        tidy::outwait_manifest(&context.way.dir).await?;
     }
-    let manifest = Manifest::open_mending(context.dir.clone()).await?;
+    let manifest = Manifest::open_mending(context.way.dir.clone()).await?;
     tidy::check_identity(&context, &manifest)?;
     let mut recovery = Recovery {
         context,
@@ -249,7 +250,7 @@ impl<D: Dir> Recovery<D> {
         };
         match written {
             Err(Error::Io { .. }) => {
-                *mark = Mark::create(self.context.dir.clone(), slot).await?;
+                *mark = Mark::create(self.context.way.dir.clone(), slot).await?;
                 Ok(())
             }
             written => written,
@@ -262,7 +263,7 @@ impl<D: Dir> Recovery<D> {
         mark: &mut Option<Mark<D>>,
         seems_clean: bool,
     ) -> Result<(), Error> {
-        let dir = self.context.dir.clone();
+        let dir = self.context.way.dir.clone();
         if let Some(mark) = mark {
             mark.outwait().await?;
         }
@@ -332,7 +333,7 @@ impl<D: Dir> Recovery<D> {
                 self.write_mark(&mut mark, slot, !is_either).await?;
                 mark
             }
-            None => Mark::create(self.context.dir.clone(), slot).await?,
+            None => Mark::create(self.context.way.dir.clone(), slot).await?,
         };
         let partial = self
             .partial(segments.back(), durable_segment, durable)
@@ -359,7 +360,7 @@ impl<D: Dir> Recovery<D> {
     async fn begin_epoch(&mut self, last: Option<Epoch>, end: Point) -> Result<LeaderEpoch, Error> {
         let (mut offset, mut ordinal, mut epoch) = (end.offset, end.ordinal, LeaderEpoch::ZERO);
         if let Some(used) = self.epoch_used(last) {
-            let dir = || self.context.dir.describe();
+            let dir = || self.context.way.dir.describe();
             epoch = used
                 .checked_next()
                 .ok_or_else(|| Error::EpochsExhausted { dir: dir() })?;

@@ -27,7 +27,7 @@ impl<D: Dir> Recovery<D> {
         if received.is_empty() {
             return Ok(());
         }
-        let dir = self.context.dir.clone();
+        let dir = self.context.way.dir.clone();
         for (store, partial) in &received {
             steps::rename(&dir, partial, store).await?;
         }
