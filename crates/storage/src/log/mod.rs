@@ -100,6 +100,7 @@ use self::sums::Sums;
 use self::tail::Tail;
 use self::work::Garbage;
 
+pub use crate::format::damage::Damage;
 pub use append::{AppendError, Appended};
 pub use chain::ChainPlan;
 pub use chore::{ChoreDone, ChorePlan};
@@ -122,17 +123,6 @@ pub use scrub::{ScrubDone, ScrubPlan, Scrubbed};
 pub use segments::SegmentInfo;
 
 pub(crate) use event::Events;
-
-/// Offsets that were promised and cannot be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Damage {
-    /// The first damaged offset.
-    pub from: Offset,
-    /// The first offset behind the damage, as far as is known.
-    pub to: Offset,
-    /// The base offset of the segment.
-    pub segment: Offset,
-}
 
 /// The log of one partition. See the [module](self).
 pub struct Log<D: Dir> {

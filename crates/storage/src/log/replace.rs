@@ -13,7 +13,7 @@ use super::sums::Sums;
 use super::work::{Garbage, Work};
 use super::{Event, Log};
 use crate::disk::{Dir, Entry};
-use crate::format::damage;
+use crate::format::damage::place;
 use crate::format::edit::{Edit, Generation, Settings};
 use crate::format::quarantine::{Name, Reason};
 use crate::intake::Ready;
@@ -208,8 +208,7 @@ impl<D: Dir> Log<D> {
     /// What the manifest remembers of the damage of a segment, to be forgotten.
     fn forgetting(&self, ready: &Ready) -> Option<Edit> {
         let state = self.manifest.get().map(Manifest::state)?;
-        let is_of =
-            |key: &&String| damage::parse(key).is_some_and(|(base, _)| base == ready.base());
+        let is_of = |key: &&String| place(key).is_some_and(|(base, _)| base == ready.base());
         let keys = state.settings().keys().filter(is_of);
         let changes: BTreeMap<_, _> = keys.map(|key| (key.clone(), None)).collect();
         (!changes.is_empty()).then_some(Edit::Settings(Settings { changes }))

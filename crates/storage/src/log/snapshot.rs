@@ -20,10 +20,10 @@ use super::work::Work;
 use crate::Error;
 use crate::disk::Dir;
 use crate::error::At;
+use crate::format::damage;
 use crate::format::edit::{Edit, Point};
 use crate::format::manifest::Header;
 use crate::manifest::Manifest;
-use crate::recovery::damage_edits;
 use crate::segment::Stage;
 use crate::steps;
 
@@ -160,7 +160,7 @@ impl<D: Dir> Log<D> {
             .get()
             .map(|manifest| manifest.state().front(end.place()));
         let log_start = front.as_ref().map_or(end.offset, |front| front.log_start());
-        let edits = front.map(|front| [front.edits(), damage_edits(&damage)].concat());
+        let edits = front.map(|front| [front.edits(), damage::edits(&damage)].concat());
         Ok(Some(self.chore(Work::Snapshot(Box::new(Snapshot {
             dir: self.dir.clone(),
             target,

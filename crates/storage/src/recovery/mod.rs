@@ -43,7 +43,6 @@ mod stores;
 mod survey;
 mod tidy;
 
-pub(crate) use damage::{EDIT_DAMAGES_MAX, damage_edits, key as damage_key, known_damage};
 pub(crate) use settle::{data_end, partial_block};
 pub(crate) use survey::is_of_its_epoch;
 
@@ -53,9 +52,10 @@ use std::rc::Rc;
 use corelog_record::{LeaderEpoch, Lineage, Offset};
 
 use crate::disk::{Dir, Entry};
+use crate::format::damage::Damage;
 use crate::format::edit::{Edit, Epoch};
 use crate::format::mark::Slot;
-use crate::log::{Damage, Event, Events, Identity, Ownership, Torn};
+use crate::log::{Event, Events, Identity, Ownership, Torn};
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
@@ -207,7 +207,7 @@ impl<D: Dir> Recovery<D> {
     /// The segments as the manifest names them, and what is known of their damage.
     fn segments(&mut self) -> VecDeque<Segment<D>> {
         self.findings = Findings::default();
-        self.findings.damage = self.remembered();
+        self.findings.damage = self.manifest.state().damage();
         for damage in &self.findings.damage {
             self.findings.events.note(Event::DamageKnown(*damage));
         }

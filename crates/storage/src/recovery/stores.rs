@@ -8,8 +8,9 @@ use super::survey::{self, Survey};
 use super::{BLOCK, OpenStore, Recovery};
 use crate::Error;
 use crate::disk::{Dir, round_up};
+use crate::format::damage::Damage;
 use crate::format::quarantine::Reason;
-use crate::log::{Damage, Event, UNSYNCED_BYTES_MAX};
+use crate::log::{Event, UNSYNCED_BYTES_MAX};
 use crate::planted::{self, Bug};
 use crate::segment::{Index, Point, Segment, Stage};
 

@@ -7,9 +7,9 @@ use corelog_record::batch::View;
 
 use crate::Error;
 use crate::disk::Dir;
+use crate::format::damage::Damage;
 use crate::format::edit::Epoch;
 use crate::index::{self, Builder, Sealed};
-use crate::log::Damage;
 use crate::scan::{Scanner, Step, Unread};
 use crate::segment::Point;
 use crate::store::Store;

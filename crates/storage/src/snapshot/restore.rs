@@ -21,13 +21,12 @@ use super::shelf::{exists_empty, remove_tree};
 use super::{Partition, origin};
 use crate::Error;
 use crate::disk::Dir;
+use crate::format::damage::{self, Damage};
 use crate::format::edit::{Edit, Epoch};
 use crate::format::manifest::Header;
 use crate::format::mark::Slot;
-use crate::log::Damage;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
-use crate::recovery::damage_edits;
 use crate::segment::NO_TIMESTAMP;
 use crate::steps;
 
@@ -177,7 +176,7 @@ async fn fill<D: Dir>(
         bytes += seal.digest.bytes;
     }
     let mut edits = state.edits();
-    edits.extend(damage_edits(&damage));
+    edits.extend(damage::edits(&damage));
     Mark::create(target.clone(), clean(origin, &header, epoch)).await?;
     Manifest::create(target.clone(), header, &edits).await?;
     Ok(Restored {

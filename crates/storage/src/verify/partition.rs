@@ -18,7 +18,6 @@ use crate::format::manifest::Manifest;
 use crate::format::mark::{SLOT_BYTES, Slot};
 use crate::format::state;
 use crate::intake::partial;
-use crate::recovery::known_damage;
 use crate::segment::{Point, name};
 use crate::{manifest, mark};
 
@@ -99,7 +98,7 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
         let finding = Finding::of(what, path.clone(), "zeros", found);
         survey.find(finding.at(torn.start as u64));
     }
-    for damage in known_damage(&manifest.state) {
+    for damage in manifest.state.damage() {
         let file = manifest
             .state
             .segments()
