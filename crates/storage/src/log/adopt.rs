@@ -11,6 +11,7 @@ use corelog_record::{HistoryId, Offset};
 use super::birth::Birth;
 use super::chore::ChorePlan;
 use super::damage::Found;
+use super::mark::TakenMark;
 use super::outcome::Chore;
 use super::sums::Sums;
 use super::work::{Garbage, Work};
@@ -21,7 +22,6 @@ use crate::format::edit::{self, Edit, End};
 use crate::format::mark::Slot;
 use crate::intake::partial;
 use crate::manifest::Manifest;
-use crate::mark::Mark;
 use crate::segment::{Point, Segment, name};
 use crate::steps;
 
@@ -31,10 +31,9 @@ pub(super) struct Adopt<D: Dir> {
     birth: Birth,
     start: edit::Point,
     manifest: Option<Manifest<D>>,
-    mark: Option<Mark<D>>,
-    /// What the mark is to say before anything is changed, if it is clean, or does not tell of all epochs that are
+    /// It is to say something first if it is clean, or does not tell of all epochs that are
     /// forgotten, or if the log begins anew below: of files whose names come again it says nothing.
-    before: Option<Slot>,
+    mark: TakenMark<D>,
     /// Files of empty segments: their names may come again.
     in_way: Vec<String>,
 }
@@ -42,9 +41,7 @@ pub(super) struct Adopt<D: Dir> {
 impl<D: Dir> Adopt<D> {
     /// Does what is left to do.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
-        if let (Some(slot), Some(mark)) = (self.before, &mut self.mark) {
-            mark.write_durably(slot).await?;
-        }
+        self.mark.say_first().await?;
         if let Some(manifest) = &mut self.manifest {
             // First, as the edits may need the space.
             remove_received(&self.dir, self.start.offset).await;
@@ -62,7 +59,7 @@ impl<D: Dir> Adopt<D> {
             }
         }
         // The old mark spoke of files that are given up. Where their names come again it was taken back.
-        if let Some(mark) = &mut self.mark {
+        if let Some(mark) = &mut self.mark.mark {
             let written = mark.write_durably(self.birth.slot).await;
             written.map_err(Error::for_good)?;
         }
@@ -73,7 +70,7 @@ impl<D: Dir> Adopt<D> {
         let Self {
             dir, birth, mark, ..
         } = self;
-        birth.make(dir, &mut self.manifest, mark).await
+        birth.make(dir, &mut self.manifest, &mut mark.mark).await
     }
 }
 
@@ -152,12 +149,14 @@ impl<D: Dir> Log<D> {
             },
             start,
             in_way,
-            before: match start.offset < self.log_end() {
-                true => Some(slot),
-                false => self.unset_slot().or_else(|| self.used_slot()),
+            mark: TakenMark {
+                first: match start.offset < self.log_end() {
+                    true => Some(slot),
+                    false => self.unset_slot().or_else(|| self.used_slot()),
+                },
+                mark: self.mark.take(),
             },
             manifest: self.manifest.take(),
-            mark: self.mark.take(),
         };
         Ok(self.chore(Work::Adopt(Box::new(adopt))))
     }
@@ -194,14 +193,13 @@ impl<D: Dir> Log<D> {
             ..
         } = adopt;
         let offset = start.offset;
-        let is_without_mark = mark.is_none()
+        let is_without_mark = mark.mark.is_none()
             && manifest.as_ref().is_some_and(|manifest| {
                 let state = manifest.state();
                 let is_empty = state.segments().is_empty() && state.epochs().is_empty();
                 is_empty && state.end() == Some(start)
             });
-        self.return_manifest(manifest);
-        self.return_mark(mark);
+        self.give_back(manifest, mark.mark);
         if !is_done && !is_without_mark {
             return Chore::Adopted { start: offset };
         }

@@ -262,8 +262,8 @@ impl<D: Dir> Log<D> {
                 }
             }
             Work::Edit(work) => {
-                self.return_manifest(Some(work.manifest));
-                self.return_mark(work.unset.map(|unset| unset.0));
+                let work = *work;
+                self.give_back(Some(work.manifest), work.mark.mark);
                 self.take_in_edit(&work.edit, &work.gone, is_done)
             }
             Work::Suffix(suffix) => self.take_in_suffix(*suffix, is_done),

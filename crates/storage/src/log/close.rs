@@ -138,8 +138,7 @@ impl<D: Dir> Log<D> {
         let Some(mut mark) = self.mark.take() else {
             return Err(Error::Busy);
         };
-        mark.write(slot).await?;
-        mark.sync().await?;
+        mark.write_durably(slot).await?;
         self.mark.give_back(Some(mark));
         Ok(())
     }

@@ -8,15 +8,14 @@ use std::collections::BTreeMap;
 use super::Log;
 use super::chore::ChorePlan;
 use super::epoch::check_source_epoch;
+use super::mark::TakenMark;
 use super::outcome::Chore;
 use super::sums::Sums;
 use super::work::Work;
 use crate::disk::Dir;
 use crate::format::edit::{Add, Edit, Epoch, Generation};
-use crate::format::mark::Slot;
 use crate::intake::Ready;
 use crate::manifest::Manifest;
-use crate::mark::Mark;
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 use crate::{Error, Now, steps};
@@ -25,8 +24,7 @@ use crate::{Error, Now, steps};
 pub(super) struct Install<D: Dir> {
     pub(super) dir: D,
     pub(super) manifest: Manifest<D>,
-    /// As for any edit: see [`EditWork`](super::work::EditWork).
-    pub(super) unset: Option<(Mark<D>, Slot)>,
+    pub(super) mark: TakenMark<D>,
     pub(super) edits: Vec<Edit>,
     pub(super) segments: Vec<Ready>,
 }
@@ -35,9 +33,7 @@ impl<D: Dir> Install<D> {
     /// Takes the segments in.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         self.find_files().await?;
-        if let Some((mark, slot)) = &mut self.unset {
-            mark.write_durably(*slot).await?;
-        }
+        self.mark.say_first().await?;
         self.manifest.append_all(&self.edits).await?;
         // The edit is durable: there is no way back to try again.
         self.name_files().await.map_err(Error::for_good)
@@ -152,36 +148,25 @@ impl<D: Dir> Log<D> {
                 applied.map_err(|source| Error::Contradicts { segment, source })?;
             }
         }
-        let slot = self.unset_slot();
-        let Some(manifest) = self.manifest.take() else {
-            return Err(Error::Busy);
-        };
-        let unset = slot.and_then(|slot| Some((self.mark.take()?, slot)));
-        assert_eq!(slot.is_some(), unset.is_some(), "a clean mark is at hand");
+        let (manifest, mark) = self.take_for_edit().ok_or(Error::Busy)?;
         Ok(Install {
             dir: self.dir.clone(),
             manifest,
-            unset,
+            mark,
             edits,
             segments,
         })
-    }
-
-    /// Takes back what an install took along.
-    pub(super) fn give_back(&mut self, manifest: Manifest<D>, unset: Option<(Mark<D>, Slot)>) {
-        self.return_manifest(Some(manifest));
-        self.return_mark(unset.map(|(mark, _)| mark));
     }
 
     /// Takes segments in that are now durable.
     pub(super) fn take_in_install(&mut self, install: Install<D>, is_done: bool) -> Chore {
         let Install {
             manifest,
-            unset,
+            mark,
             segments,
             ..
         } = install;
-        self.give_back(manifest, unset);
+        self.give_back(Some(manifest), mark.mark);
         let (true, Some(last)) = (is_done, segments.last()) else {
             return Chore::Installed;
         };

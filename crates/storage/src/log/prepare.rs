@@ -12,9 +12,7 @@ use crate::Error;
 use crate::disk::{Dir, File, Open, round_up};
 use crate::error::At;
 use crate::format::edit::{Add, Edit};
-use crate::format::mark::Slot;
 use crate::manifest::Manifest;
-use crate::mark::Mark;
 use crate::planted::{self, Bug};
 use crate::segment::Segment;
 use crate::steps;
@@ -23,6 +21,7 @@ use crate::store::Store;
 use super::Log;
 use super::birth::Birth;
 use super::chore::Kind;
+use super::mark::TakenMark;
 use super::space::{Extent, Filled, Hurry};
 
 /// A store to be made and added to the manifest.
@@ -38,9 +37,7 @@ pub(crate) struct NewStore<D: Dir> {
 pub(crate) struct Prepare<D: Dir> {
     pub(crate) dir: D,
     pub(crate) manifest: Option<Manifest<D>>,
-    pub(crate) mark: Option<Mark<D>>,
-    /// What the mark of a log that was clean until now is to say.
-    pub(crate) unset: Option<Slot>,
+    pub(crate) mark: TakenMark<D>,
     pub(crate) birth: Option<Birth>,
     pub(crate) new: Option<NewStore<D>>,
     pub(crate) store: Option<Rc<Store<D>>>,
@@ -86,10 +83,7 @@ impl<D: Dir> Prepare<D> {
 
     /// All but telling the manifest.
     async fn make_store(&mut self) -> Result<(), Error> {
-        // Before all else: a clean mark would vouch for an edit whose sync failed.
-        if let (Some(slot), Some(mark)) = (self.unset, &mut self.mark) {
-            mark.write_durably(slot).await?;
-        }
+        self.mark.say_first().await?;
         self.give_birth().await?;
         self.create().await?;
         self.extend().await
@@ -99,7 +93,7 @@ impl<D: Dir> Prepare<D> {
         let Some(birth) = &self.birth else {
             return Ok(());
         };
-        let (manifest, mark) = (&mut self.manifest, &mut self.mark);
+        let (manifest, mark) = (&mut self.manifest, &mut self.mark.mark);
         birth.make(&self.dir, manifest, mark).await?;
         self.birth = None;
         Ok(())
@@ -212,7 +206,11 @@ impl<D: Dir> Log<D> {
             let epoch = self.first_epoch();
             self.birth(epoch)
         });
-        let unset = self.unset_slot();
+        let first = self.unset_slot();
+        let mark = match birth.is_some() || first.is_some() {
+            true => self.mark.take(),
+            false => None,
+        };
         let segment = self.segment_at(base);
         let (start, name, store) = (segment.base, segment.store_name(), segment.store.clone());
         let is_bare = store.is_none();
@@ -228,11 +226,7 @@ impl<D: Dir> Log<D> {
         Prepare {
             dir: self.dir.clone(),
             manifest: if is_bare { self.manifest.take() } else { None },
-            mark: match birth.is_some() || unset.is_some() {
-                true => self.mark.take(),
-                false => None,
-            },
-            unset,
+            mark: TakenMark { mark, first },
             birth,
             new: is_bare.then_some(NewStore { add, name, next }),
             store,
@@ -254,8 +248,7 @@ impl<D: Dir> Log<D> {
             synced_bytes,
             ..
         } = prepare;
-        self.return_manifest(manifest);
-        self.return_mark(mark);
+        self.give_back(manifest, mark.mark);
         let is_added = new.is_none();
         if let Some(new) = new {
             // A store that exists but is not added yet is made again under its name: it waits

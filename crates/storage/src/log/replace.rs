@@ -153,11 +153,11 @@ impl<D: Dir> Log<D> {
         } = replace;
         let Install {
             manifest,
-            unset,
+            mark,
             segments,
             ..
         } = install;
-        self.give_back(manifest, unset);
+        self.give_back(Some(manifest), mark.mark);
         let ready = segments.into_iter().next();
         let mut replaced = Chore::Replaced {
             segment: self.log_start,

@@ -83,7 +83,7 @@ impl<D: Dir> Log<D> {
             return Err(Error::Busy);
         };
         let Some(mark) = self.mark.take() else {
-            self.return_manifest(Some(manifest));
+            self.give_back(Some(manifest), None);
             return Err(Error::Busy);
         };
         let suffix = Suffix {
@@ -132,8 +132,7 @@ impl<D: Dir> Log<D> {
             done,
             ..
         } = suffix;
-        self.return_manifest(Some(manifest));
-        self.return_mark(Some(mark));
+        self.give_back(Some(manifest), Some(mark));
         if let Some(Done { point, kept }) = done.filter(|_| is_done) {
             match cut {
                 Some(cut) => self.end_at(point, &cut, kept, (aim, way.time)),

@@ -8,6 +8,7 @@ use super::adopt::Adopt;
 use super::cut::Suffix;
 use super::epoch::NewEpoch;
 use super::install::Install;
+use super::mark::TakenMark;
 use super::next::Next;
 use super::prepare::Prepare;
 use super::replace::Replace;
@@ -37,7 +38,7 @@ pub(super) enum Work<D: Dir> {
     /// Give rolled segments their final files.
     Finish(Vec<Finishing<D>>),
     /// Append an edit to the manifest.
-    Edit(EditWork<D>),
+    Edit(Box<EditWork<D>>),
     /// Cut the end of the log.
     Suffix(Box<Suffix<D>>),
     /// Make the log an empty copy of another one.
@@ -107,10 +108,9 @@ pub(super) struct MarkWork<D: Dir> {
 
 impl<D: Dir> MarkWork<D> {
     async fn run(&mut self) -> Result<(), Error> {
-        self.mark.write(self.slot).await?;
         match self.is_synced {
-            true => self.mark.sync().await,
-            false => Ok(()),
+            true => self.mark.write_durably(self.slot).await,
+            false => self.mark.write(self.slot).await,
         }
     }
 }
@@ -121,27 +121,12 @@ pub(super) struct EditWork<D: Dir> {
     pub(super) edit: Edit,
     /// What the manifest does not name any more.
     pub(super) gone: Vec<state::Segment>,
-    /// The mark of a log that was clean until now, and what it is to say: a clean mark must not
-    /// vouch for an edit whose sync failed.
-    pub(super) unset: Option<Box<(Mark<D>, Slot)>>,
+    pub(super) mark: TakenMark<D>,
 }
 
 impl<D: Dir> EditWork<D> {
-    /// Appending `edit`, which no reader was promised to see again.
-    pub(super) fn new(manifest: Manifest<D>, edit: Edit) -> Self {
-        Self {
-            manifest,
-            edit,
-            gone: Vec::new(),
-            unset: None,
-        }
-    }
-
     async fn run(&mut self) -> Result<(), Error> {
-        if let Some(unset) = &mut self.unset {
-            let (mark, slot) = &mut **unset;
-            mark.write_durably(*slot).await?;
-        }
+        self.mark.say_first().await?;
         self.gone = self.manifest.append(&self.edit).await?;
         // Here nobody waits; the next edit may be one that a group waits for.
         self.manifest.make_room().await
