@@ -131,14 +131,15 @@ pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recove
         context,
         entries,
         manifest,
+        mark,
         slot: None,
         is_marked_clean: false,
         partial: None,
         findings: Findings::default(),
     };
-    recovery.take_slot(mark.as_ref());
+    recovery.take_slot();
     recovery.name_received().await?;
-    recovery.run(mark, seems_clean).await.map(Some)
+    recovery.run(seems_clean).await.map(Some)
 }
 
 /// A recovery under way.
@@ -146,6 +147,9 @@ struct Recovery<D: Dir> {
     context: Context<D>,
     entries: Vec<Entry>,
     manifest: Manifest<D>,
+    /// As it was found, whosever it is.
+    mark: Option<Mark<D>>,
+    /// What it says, if it is this copy's.
     slot: Option<Slot>,
     /// Whether that says that the log was closed in order, and no slot that is not given can say otherwise.
     is_marked_clean: bool,
@@ -164,27 +168,23 @@ struct OpenStore<D: Dir> {
 }
 
 impl<D: Dir> Recovery<D> {
-    async fn run(
-        mut self,
-        mut mark: Option<Mark<D>>,
-        seems_clean: bool,
-    ) -> Result<Recovered<D>, Error> {
+    async fn run(mut self, seems_clean: bool) -> Result<Recovered<D>, Error> {
         let mut segments = self.segments();
         let mut clean = match seems_clean {
             true => self.clean_end(&mut segments, false).await?,
             false => None,
         };
         if clean.is_none() {
-            self.outwait(&mut mark, seems_clean).await?;
+            self.outwait(seems_clean).await?;
             segments = self.segments();
             clean = self.clean_end(&mut segments, true).await?;
         }
         if clean.is_none() {
             self.check_edits()?;
             segments = self.segments();
-            self.unset(&mut mark).await?;
+            self.unset().await?;
         }
-        self.tidy(&mut mark).await?;
+        self.tidy().await?;
         let (durable, durable_segment) = match clean {
             Some(durable) => {
                 self.findings.is_clean = true;
@@ -201,7 +201,7 @@ impl<D: Dir> Recovery<D> {
             }
         };
         self.end_with_active(&mut segments, durable);
-        self.finish(mark, segments, durable, durable_segment).await
+        self.finish(segments, durable, durable_segment).await
     }
 
     /// The segments as the manifest names them, and what is known of their damage.
@@ -216,7 +216,8 @@ impl<D: Dir> Recovery<D> {
     }
 
     /// Believes the mark, if it is this copy's.
-    fn take_slot(&mut self, mark: Option<&Mark<D>>) {
+    fn take_slot(&mut self) {
+        let mark = self.mark.as_ref();
         let header = *self.manifest.header();
         self.context.identity.history = header.history;
         let is_ours = |slot: &Slot| slot.history == header.history && slot.copy == header.copy;
@@ -225,46 +226,34 @@ impl<D: Dir> Recovery<D> {
     }
 
     /// Takes back a clean mark that turned out to be none, before anything is changed.
-    async fn unset(&mut self, mark: &mut Option<Mark<D>>) -> Result<(), Error> {
-        let (Some(slot), Some(mark)) = (self.slot.filter(|slot| slot.is_clean), mark) else {
-            return Ok(());
-        };
-        let slot = Slot {
-            is_clean: false,
-            ..slot
-        };
-        self.write_mark(mark, slot, true).await
+    async fn unset(&mut self) -> Result<(), Error> {
+        if let Some(slot) = self.slot.as_mut().filter(|slot| slot.is_clean) {
+            slot.is_clean = false;
+            let slot = *slot;
+            self.mark = Some(self.write_mark(slot, true).await?);
+        }
+        Ok(())
     }
 
-    /// Writes the mark, as a new file if that fails in place: whatever the old one holds then, it is true, and each opening
-    /// would fail there.
-    async fn write_mark(
-        &self,
-        mark: &mut Mark<D>,
-        slot: Slot,
-        is_durable: bool,
-    ) -> Result<(), Error> {
-        let written = match is_durable {
-            true => mark.write_durably(slot).await,
-            false => mark.write(slot).await,
-        };
-        match written {
-            Err(Error::Io { .. }) => {
-                *mark = Mark::create(self.context.way.dir.clone(), slot).await?;
-                Ok(())
+    /// Writes the mark, as a new file if there is none or that fails in place: whatever the old one holds then, it is true,
+    /// and each opening would fail there.
+    async fn write_mark(&mut self, slot: Slot, is_durable: bool) -> Result<Mark<D>, Error> {
+        if let Some(mut mark) = self.mark.take() {
+            let written = match is_durable {
+                true => mark.write_durably(slot).await,
+                false => mark.write(slot).await,
+            };
+            if !matches!(written, Err(Error::Io { .. })) {
+                return written.map(|()| mark);
             }
-            written => written,
         }
+        Mark::create(self.context.way.dir.clone(), slot).await
     }
 
     /// Waits for what a killed process may have left on its way to the files, and looks again.
-    async fn outwait(
-        &mut self,
-        mark: &mut Option<Mark<D>>,
-        seems_clean: bool,
-    ) -> Result<(), Error> {
+    async fn outwait(&mut self, seems_clean: bool) -> Result<(), Error> {
         let dir = self.context.way.dir.clone();
-        if let Some(mark) = mark {
+        if let Some(mark) = &mut self.mark {
             mark.outwait().await?;
         }
         if seems_clean {
@@ -272,7 +261,7 @@ impl<D: Dir> Recovery<D> {
             self.manifest = Manifest::open_mending(dir.clone()).await?;
             tidy::check_identity(&self.context, &self.manifest)?;
         }
-        self.take_slot(mark.as_ref());
+        self.take_slot();
         self.entries = steps::list(&dir).await?;
         Ok(())
     }
@@ -280,7 +269,6 @@ impl<D: Dir> Recovery<D> {
     /// Begins an epoch, writes the mark, and hands all over.
     async fn finish(
         mut self,
-        mut mark: Option<Mark<D>>,
         mut segments: VecDeque<Segment<D>>,
         durable: Point,
         durable_segment: Offset,
@@ -291,7 +279,7 @@ impl<D: Dir> Recovery<D> {
         let is_follower = self.context.ownership == Ownership::Follower;
         if self.findings.is_clean && last.is_none() && !is_follower {
             // It followed another before it had an epoch of that.
-            self.unset(&mut mark).await?;
+            self.unset().await?;
             self.findings.is_clean = false;
         }
         let is_kept = self.findings.is_clean || self.findings.read_only_from.is_some();
@@ -323,17 +311,15 @@ impl<D: Dir> Recovery<D> {
             epoch,
             born: segment.and_then(|segment| segment.born),
         };
-        let mark = match mark {
-            Some(mark) if is_kept => mark,
-            Some(mut mark) => {
+        let kept = if is_kept { self.mark.take() } else { None };
+        let mark = match kept {
+            Some(mark) => mark,
+            None => {
                 // As long as the old one is true as well, either may survive.
-                let is_either = self
-                    .slot
-                    .is_some_and(|old| is_still_true(&old, &segments, durable));
-                self.write_mark(&mut mark, slot, !is_either).await?;
-                mark
+                let is_true = |old| is_still_true(&old, &segments, durable);
+                let is_either = self.slot.is_some_and(is_true);
+                self.write_mark(slot, !is_either).await?
             }
-            None => Mark::create(self.context.way.dir.clone(), slot).await?,
         };
         let partial = self
             .partial(segments.back(), durable_segment, durable)

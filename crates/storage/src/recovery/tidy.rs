@@ -17,7 +17,6 @@ use crate::format::quarantine::Reason;
 use crate::intake::partial;
 use crate::log::Event;
 use crate::manifest::Manifest;
-use crate::mark::Mark;
 use crate::planted::{self, Bug};
 use crate::segment::name;
 use crate::store::{Store, copy_range};
@@ -95,7 +94,7 @@ impl<D: Dir> Recovery<D> {
     }
 
     /// Leaves only files that the manifest names: finishes removals, quarantines the unknown.
-    pub(super) async fn tidy(&mut self, mark: &mut Option<Mark<D>>) -> Result<(), Error> {
+    pub(super) async fn tidy(&mut self) -> Result<(), Error> {
         if let Some(torn) = self.manifest.torn().cloned() {
             self.quarantine_edit(&torn).await?;
             self.manifest.cut_torn().await?;
@@ -115,7 +114,9 @@ impl<D: Dir> Recovery<D> {
             }
             let verdict = self.judge(&entry).await?;
             if name::is_store(&entry.name) && !matches!(verdict, Verdict::Keep) {
-                self.confirm(mark).await?;
+                // With a clean mark nobody would wait for a write of the manifest that a kill leaves on its way.
+                self.unset().await?;
+                self.manifest.confirm().await?;
             }
             match verdict {
                 Verdict::Keep => {}
@@ -142,16 +143,6 @@ impl<D: Dir> Recovery<D> {
             true => self.context.way.sync().await,
             false => Ok(()),
         }
-    }
-
-    /// Makes durable what the manifest says; with a clean mark nobody would wait for a write of it that a kill
-    /// leaves on its way.
-    async fn confirm(&mut self, mark: &mut Option<Mark<D>>) -> Result<(), Error> {
-        let last = mark.as_ref().and_then(Mark::last);
-        if last.is_some_and(|slot| slot.is_clean) {
-            self.unset(mark).await?;
-        }
-        self.manifest.confirm().await
     }
 
     /// What becomes of a file that the manifest does not name.
