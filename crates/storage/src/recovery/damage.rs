@@ -11,8 +11,8 @@ use crate::log::Event;
 use crate::store::Store;
 
 impl Findings {
-    /// Whether the log ends where it is not known to: it is read-only, and the disk did not give all of it.
-    pub(super) fn is_in_doubt(&self) -> bool {
+    /// Whether the log is read-only, and the disk did not give all of it.
+    pub(super) fn ends_before_unread(&self) -> bool {
         self.read_only_from.is_some() && !self.unread.is_empty()
     }
 }
@@ -25,6 +25,14 @@ impl<D: Dir> Recovery<D> {
         let is_apart = |known: &Damage| unread.contains(&found) || is_unread(known);
         if found.join(&mut self.findings.damage, is_apart) {
             self.findings.events.note(Event::Damage(found));
+        }
+    }
+
+    /// What was read; `None` if the disk did not give it, and somebody decided not to wait for that any longer.
+    pub(super) fn given<T>(&self, read: Result<T, Error>) -> Result<Option<T>, Error> {
+        match read {
+            Err(error) if self.context.ends_before_unread && error.is_unreadable() => Ok(None),
+            read => read.map(Some),
         }
     }
 

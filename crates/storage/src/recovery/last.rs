@@ -67,6 +67,9 @@ impl<D: Dir> Recovery<D> {
         loop {
             survey.run().await?;
             self.note_unread(&open.store, &survey);
+            if self.context.ends_before_unread && survey.unread().is_some() {
+                survey.doubt();
+            }
             let end = survey.point();
             segment.end = end;
             let position = end.position.get();
@@ -82,18 +85,18 @@ impl<D: Dir> Recovery<D> {
                     break;
                 }
                 let is_little = data_end - position <= UNSYNCED_BYTES_MAX as u64;
-                if is_little && !self.is_in_doubt(&survey) {
+                if is_little && !survey.is_in_doubt() {
                     // A batch may stand there that was acknowledged: the log stays closed until the disk gives it.
                     if let Some(unread) = survey.take_unread() {
                         return Err(unread.error);
                     }
                     let range = position..data_end;
                     let copied = self.quarantine_bytes(&open.store, range, Reason::Torn);
-                    match copied.await {
+                    let copied = copied.await;
+                    match self.given(copied)? {
                         // A batch may stand further on that was acknowledged.
-                        Err(error) if self.is_decided(&error) => survey.doubt(),
-                        copied => {
-                            copied?;
+                        None => survey.doubt(),
+                        Some(_) => {
                             torn = Some(Torn {
                                 segment: segment.base.offset,
                                 offset: end.offset,
@@ -105,9 +108,6 @@ impl<D: Dir> Recovery<D> {
                         }
                     }
                 }
-            }
-            if self.is_in_doubt(&survey) {
-                survey.doubt();
             }
             if !survey.resync().await? {
                 survey.damaged(end.offset, promised.max(end.offset.plus(1)));
@@ -156,18 +156,6 @@ impl<D: Dir> Recovery<D> {
         Ok(())
     }
 
-    /// Whether somebody decided not to wait any longer for what `error` says that the disk does not give.
-    fn is_decided(&self, error: &Error) -> bool {
-        self.context.ends_before_unread && error.is_unreadable()
-    }
-
-    /// Whether what is bad where `survey` stopped is neither torn nor known to be damaged: the disk did not give all up to
-    /// there, and somebody decided not to wait for that any longer.
-    fn is_in_doubt(&self, survey: &Survey<D>) -> bool {
-        let is_unread = survey.unread().is_some() || !survey.unread_damage().is_empty();
-        self.context.ends_before_unread && is_unread
-    }
-
     /// The bytes of the last, partial block of the active store.
     pub(super) async fn partial(
         &mut self,
@@ -196,7 +184,7 @@ impl<D: Dir> Recovery<D> {
 
     /// What a mark may tell of a log that ends at `durable`, in `segment`.
     pub(super) fn known(&self, segment: Option<&Segment<D>>, durable: Point) -> Point {
-        match segment.filter(|_| self.findings.is_in_doubt()) {
+        match segment.filter(|_| self.findings.ends_before_unread()) {
             // What was not written again is read again.
             Some(segment) => segment.base,
             // Behind damage that is not stepped over nothing is known but the offset.
@@ -228,7 +216,7 @@ impl<D: Dir> Recovery<D> {
         kept: Kept,
         bytes: u64,
     ) -> Result<(), Error> {
-        if self.findings.is_in_doubt() {
+        if self.findings.ends_before_unread() {
             // What the survey did not reach may have been acknowledged, and nothing tells whether a read of it is right.
             return settle::sync(store).await;
         }
