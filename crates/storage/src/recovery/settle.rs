@@ -18,6 +18,9 @@ use crate::store::Store;
 
 /// The end of the last byte of a store of `bytes` bytes that is not zero; 0 if there is none. Blocks that the disk does not
 /// give count as data where they follow on data, or begin the store, and as space behind zeros: no batch begins with these.
+///
+/// # Errors
+/// Any error of the disk, also for want of more than [`UNREAD_BLOCKS_MAX`] of them.
 pub(crate) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64, Error> {
     let file = store.file().await?;
     let (mut end, mut unread, mut unread_blocks) = (bytes, bytes..bytes, 0);
@@ -347,7 +350,8 @@ async fn read<D: Dir>(
 /// How often bytes are read at most that come out differently.
 const READS_MAX: usize = 4;
 
-/// So many blocks without an answer are bad sectors; more are a device that is failing.
+/// So many blocks without an answer are bad sectors; more are a device that is failing. Each is asked for twice, and a drive
+/// may take seconds until it gives up: as many as there are in a store would hold its opening up for days.
 const UNREAD_BLOCKS_MAX: usize = 64;
 
 /// How much is read at once; whole blocks.

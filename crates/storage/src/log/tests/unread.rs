@@ -402,6 +402,47 @@ fn a_disk_that_gives_nothing_of_many_blocks_is_failing_and_keeps_the_log_closed(
     assert_eq!(log.log_end(), offset(1));
 }
 
+/// Whoever had waited for so many was not served what precedes them either.
+#[test]
+fn a_log_that_is_opened_before_many_blocks_that_cannot_be_read_serves_what_precedes_them() {
+    let waiting = crate::log::Options {
+        segment_bytes_max: corelog_record::ByteSize::from_kib(600),
+        ..options()
+    };
+    let disk = disk();
+    let (mut log, _) = open(&disk, waiting.clone(), 9, at(100)).unwrap();
+    (0..2).for_each(|_| append(&mut log));
+    log.append(&batch(&[&[b'f'; 500_000]], at(0)), at(0))
+        .unwrap();
+    flush(&mut log, at(0)).unwrap();
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    drop(log);
+    let before = read(&disk, STORE);
+    disk.faults()
+        .set_unreadable(STORE, 2 * BATCH_BYTES..1 << 40);
+    assert_closed(&disk);
+    let decided = crate::log::Options {
+        ends_before_unread: true,
+        ..waiting.clone()
+    };
+    let (mut log, report) = open(&disk, decided, 9, at(100)).unwrap();
+    assert!(report.is_read_only && report.torn.is_none(), "{report:?}");
+    assert_eq!(log.read_only_from(), Some(offset(2)));
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all[..2]);
+    settle(&mut log, at(150)).unwrap();
+    block_on(log.close(at(200))).unwrap();
+    drop(log);
+    disk.faults().clear();
+    assert!(read(&disk, STORE) == before, "nothing was written");
+    let (log, report) = open(&disk, waiting, 9, at(300)).unwrap();
+    assert!(
+        report.torn.is_none() && report.damage.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(report.quarantined, [] as [String; 0]);
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+}
+
 #[test]
 fn a_slot_of_the_mark_that_cannot_be_read_is_passed_over() {
     let slot = SLOT_BYTES as u64;
