@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use corelog_record::Offset;
+use corelog_record::batch::HEADER_BYTES;
 
 use super::survey::is_of_its_epoch;
 use crate::Error;
@@ -94,7 +95,8 @@ pub(super) struct Kept {
 /// never synced them, and the next power cut brings those back behind what is served, or as a batch
 /// that nobody was shown.
 ///
-/// Blocks of `kept` that the disk does not give stay as they are. Returns whether there are none.
+/// Blocks of `kept` that the disk does not give, or of which nothing is sound, stay as they are. Returns whether it gave all
+/// that it was asked for.
 ///
 /// # Errors
 /// [`Error::Damaged`] if a batch that was sound is not any more: it is not written. Any error of the disk, also if
@@ -124,7 +126,7 @@ pub(super) async fn rewrite<D: Dir>(
         let at = scanner.point();
         let position = at.position.get();
         if let Some((_, behind)) = bad.next_if(|(from, _)| from.position <= at.position) {
-            rewriter.copy(position..behind.position.get()).await?;
+            rewriter.pass(position..behind.position.get()).await?;
             scanner.move_to(*behind);
             continue;
         }
@@ -174,7 +176,7 @@ struct Rewriter<'a, D: Dir> {
     /// Where the bytes begin that wait; a whole number of blocks. What lies before it is written, or left as it is.
     position: u64,
     bytes: Vec<u8>,
-    /// Whether the disk gave every block.
+    /// Whether the disk gave every block that it was asked for.
     is_whole: bool,
 }
 
@@ -199,6 +201,7 @@ impl<D: Dir> Rewriter<'_, D> {
             match read_surely(self.store, self.file, start..stop).await {
                 Err(error) if error.is_unreadable() && piece_bytes == BLOCK => {
                     start = round_up(start + 1);
+                    self.is_whole = false;
                     self.leave(start).await?;
                 }
                 Err(error) if error.is_unreadable() => piece_bytes = BLOCK,
@@ -211,11 +214,23 @@ impl<D: Dir> Rewriter<'_, D> {
         Ok(())
     }
 
-    /// Leaves the block that ends at `end` as it is, with what of it waits.
+    /// Goes on behind the bad bytes of `range`: with the header, which may lead over them, and what shares a block with sound
+    /// ones. The blocks between stay as they are: nothing vouches for a read of them, and the next one may be right.
+    async fn pass(&mut self, range: Range<u64>) -> Result<(), Error> {
+        let header_end = round_up(range.start + HEADER_BYTES as u64).min(range.end);
+        let shared = (range.end / BLOCK * BLOCK).max(header_end);
+        self.copy(range.start..header_end).await?;
+        if header_end < shared {
+            self.leave(shared).await?;
+        }
+        self.copy(shared..range.end).await
+    }
+
+    /// Leaves what lies before `end`, a whole number of blocks, as it is, with what of a block waits.
     async fn leave(&mut self, end: u64) -> Result<(), Error> {
         self.write().await?;
         self.bytes.clear();
-        (self.position, self.is_whole) = (end, false);
+        self.position = end;
         Ok(())
     }
 

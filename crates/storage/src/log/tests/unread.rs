@@ -169,6 +169,24 @@ fn a_log_that_ends_before_what_cannot_be_read_writes_nothing_to_its_store() {
     }
 }
 
+/// They were written back as two reads of them were, and the next read of all of the batch may have been right.
+#[test]
+fn blocks_of_a_batch_that_cannot_be_read_whole_are_not_written() {
+    let disk = disk();
+    drop(filled(&disk, 5));
+    lose(&disk, 3);
+    disk.inner().record();
+    drop(open_before_unread(&disk));
+    let trace = disk.inner().trace();
+    let steps = trace.steps().iter();
+    let writes = steps.filter(|step| step.operation() == Operation::Write && step.name() == STORE);
+    let written: Vec<_> = writes.map(ToString::to_string).collect();
+    let (header_end, behind) = (3 * BATCH_BYTES + BLOCK, 4 * BATCH_BYTES);
+    assert_eq!(written.len(), 2, "{written:?}");
+    assert!(written[0].ends_with(&format!("[0, {header_end})")));
+    assert!(written[1].contains(&format!("[{behind}, ")));
+}
+
 #[test]
 fn a_log_goes_on_behind_what_cannot_be_read_where_sound_batches_follow() {
     for lost in 0..4 {
