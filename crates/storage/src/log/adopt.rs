@@ -217,7 +217,7 @@ impl<D: Dir> Log<D> {
         self.tail.reset();
         // What reads of the old files still find says nothing about the new ones.
         self.found = Found::default();
-        self.damage.clear();
+        self.keep_damage(|_| false);
         self.is_damage_unwritten = false;
         self.read_only_from = None;
         self.marked.note_durable(point.ordinal, self.durable_total);

@@ -6,7 +6,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on};
 use crate::format::mark::SLOT_BYTES;
-use crate::log::{AppendError, Event, Log, OpenReport, ReadError};
+use crate::log::{AppendError, Event, Log, OpenReport, Ownership, ReadError};
 use crate::testing::{batch, flush, identity, open, read_all, settle};
 use crate::{Error, mark};
 use corelog_record::Offset;
@@ -302,6 +302,29 @@ fn a_log_that_nothing_unread_is_left_of_is_closed_in_order() {
     block_on(log.close(at(300))).unwrap();
     drop(log);
     assert!(reopen(&disk).1.is_clean);
+}
+
+/// It was marked as not closed in order for what it had given up.
+#[test]
+fn a_log_that_begins_anew_behind_what_was_unread_is_closed_in_order() {
+    let follower = crate::log::Options {
+        ownership: Ownership::Follower,
+        ..options()
+    };
+    let disk = disk();
+    drop(filled(&disk, 8));
+    lose(&disk, 1);
+    let (mut log, report) = open(&disk, follower.clone(), 9, at(100)).unwrap();
+    assert_eq!(report.damage.len(), 1, "{report:?}");
+    settle(&mut log, at(150)).unwrap();
+    let start = log.end_place();
+    let plan = log.plan_adopt(log.identity().history, start).unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(150)).unwrap();
+    settle(&mut log, at(200)).unwrap();
+    block_on(log.close(at(300))).unwrap();
+    drop(log);
+    assert!(open(&disk, follower, 9, at(400)).unwrap().1.is_clean);
 }
 
 /// A clean stop hid it, where the manifest knew of other damage of the store: nothing was read for what it does not know.
