@@ -28,7 +28,7 @@ impl Left {
             let Some((store, begun)) = partial::parse(&entry.name) else {
                 continue;
             };
-            if let Some(segment) = name::base(store).zip(name::generation(store)) {
+            if let Some(segment) = name::parse(store) {
                 let files = left.files.entry(segment).or_default();
                 files.push((begun, entry.name));
             }

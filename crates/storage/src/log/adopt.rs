@@ -78,8 +78,7 @@ impl<D: Dir> Adopt<D> {
 /// removed now an opening removes, and the log does without.
 async fn remove_received<D: Dir>(dir: &D, start: Offset) {
     for entry in dir.list().await.unwrap_or_default() {
-        let of = partial::parse(&entry.name).map(|(store, _)| store);
-        let of = of.and_then(|store| name::base(store).zip(name::generation(store)));
+        let of = partial::segment(&entry.name);
         let Some((base, generation)) = of.filter(|(base, _)| *base < start) else {
             continue;
         };
@@ -173,10 +172,7 @@ impl<D: Dir> Log<D> {
         let named = self.manifest.get().map(|manifest| manifest.state());
         let named = named.map_or(&[][..], |state| state.segments());
         let named = named.iter().filter(|named| !is_held(named.base));
-        let named = named.flat_map(|named| {
-            let (base, generation) = (named.base, named.generation);
-            [name::store(base, generation), name::index(base, generation)]
-        });
+        let named = named.flat_map(|named| name::files(named.base, named.generation));
         active
             .chain(named)
             .collect::<BTreeSet<_>>()

@@ -46,14 +46,11 @@ impl<D: Dir> Recovery<D> {
         let edit = End::at(end.place(), epoch);
         let gone = self.manifest.append(&Edit::TruncateSuffix(edit)).await?;
         segments.retain(|segment| gone.iter().all(|gone| gone.base != segment.base.offset));
-        for segment in &gone {
-            let name = name::store(segment.base, segment.generation);
-            steps::remove(&self.context.way.dir, &name).await?;
-            steps::remove(
-                &self.context.way.dir,
-                &name::index(segment.base, segment.generation),
-            )
-            .await?;
+        for file in gone
+            .iter()
+            .flat_map(|it| name::files(it.base, it.generation))
+        {
+            steps::remove(&self.context.way.dir, &file).await?;
         }
         Ok(())
     }

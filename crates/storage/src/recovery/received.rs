@@ -39,9 +39,7 @@ impl<D: Dir> Recovery<D> {
     /// Whether what the file `partial` holds of a segment may yet come into the log: in the place of one that it has, or behind
     /// all that it has. That is the source's of a log that follows, and of another one nobody's.
     pub(super) fn may_come_in(&self, partial: &str) -> bool {
-        let store = partial::parse(partial).map(|(store, _)| store);
-        let named = store.and_then(|store| name::base(store).zip(name::generation(store)));
-        let Some((base, generation)) = named else {
+        let Some((base, generation)) = partial::segment(partial) else {
             return false;
         };
         let segments = self.manifest.state().segments();
@@ -53,7 +51,7 @@ impl<D: Dir> Recovery<D> {
 
     /// Whether the manifest names `store`, with a seal of `bytes` bytes, and it is not there.
     fn is_awaited(&self, store: &str, bytes: u64) -> bool {
-        let Some((base, generation)) = name::base(store).zip(name::generation(store)) else {
+        let Some((base, generation)) = name::parse(store) else {
             return false;
         };
         let segments = self.manifest.state().segments();

@@ -104,8 +104,7 @@ impl<D: Dir> Recovery<D> {
         }
         let segments = self.manifest.state().segments().iter();
         let named: BTreeSet<String> = segments
-            .map(|segment| (segment.base, segment.generation))
-            .flat_map(|(base, number)| [name::store(base, number), name::index(base, number)])
+            .flat_map(|segment| name::files(segment.base, segment.generation))
             .collect();
         let mut is_moved = false;
         for entry in self.entries.clone() {
@@ -181,12 +180,13 @@ impl<D: Dir> Recovery<D> {
     /// Whether `name` is that of a store which was made to take the place of one that the log has, and did not: all that
     /// was promised is in that one.
     fn is_unfinished_copy(&self, name: &str) -> bool {
-        let segments = self.manifest.state().segments();
-        let base = name::base(name);
-        let named = segments.iter().find(|segment| Some(segment.base) == base);
-        named.is_some_and(|segment| {
-            let is_there = self.length(&name::store(segment.base, segment.generation));
-            is_there.is_some() && Some(segment.generation) < name::generation(name)
+        let Some((base, generation)) = name::parse(name) else {
+            return false;
+        };
+        let mut segments = self.manifest.state().segments().iter();
+        segments.any(|segment| {
+            let is_older = segment.base == base && segment.generation < generation;
+            is_older && self.length(&name::store(base, segment.generation)).is_some()
         })
     }
 

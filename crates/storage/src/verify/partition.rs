@@ -236,7 +236,9 @@ fn check_names(dir: &Path, of: &Of, entries: &[Entry], state: &state::State, sur
 fn is_named(file: &str, state: &state::State) -> bool {
     state.segments().iter().any(|segment| {
         let (base, generation) = (segment.base, segment.generation);
-        file == name::store(base, generation) || file == name::index(base, generation)
+        name::files(base, generation)
+            .iter()
+            .any(|name| name == file)
     })
 }
 
