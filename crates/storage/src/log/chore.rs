@@ -350,6 +350,19 @@ impl<D: Dir> Log<D> {
         self.sums.seal(bytes);
     }
 
+    /// Lets go of a segment whose file is away, and its name may come to mean another: only the handle is left, for those who
+    /// use it.
+    pub(super) fn retire(&mut self, segment: Segment<D>) {
+        if let Some(store) = segment.store {
+            store.retire();
+            self.garbage.push(Garbage {
+                store,
+                names: Vec::new(),
+                is_reusable: false,
+            });
+        }
+    }
+
     /// Leaves a segment's files to be removed later, when no read uses them any more. Their names do not
     /// come to mean other files meanwhile: a log that is cut goes on above its expired segments, and one
     /// that begins anew below them waits until they are gone.

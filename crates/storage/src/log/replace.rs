@@ -10,7 +10,7 @@ use super::damage::Found;
 use super::install::Install;
 use super::outcome::Chore;
 use super::sums::Sums;
-use super::work::{Garbage, Work};
+use super::work::Work;
 use super::{Event, Log};
 use crate::disk::{Dir, Entry};
 use crate::format::damage::place;
@@ -19,7 +19,7 @@ use crate::format::quarantine::{Name, Reason};
 use crate::intake::Ready;
 use crate::manifest::Manifest;
 use crate::quarantine::Way;
-use crate::segment::{self, Index, Segment, Stage};
+use crate::segment::{self, Index, Stage};
 use crate::steps;
 use crate::store::Store;
 use crate::{Error, Now};
@@ -190,19 +190,6 @@ impl<D: Dir> Log<D> {
             generation,
         });
         replaced
-    }
-
-    /// Lets go of a segment whose file is away: only the handle is left, for those who use it.
-    fn retire(&mut self, segment: Segment<D>) {
-        if let Some(store) = segment.store {
-            store.retire();
-            let names = Vec::new();
-            self.garbage.push(Garbage {
-                store,
-                names,
-                is_reusable: false,
-            });
-        }
     }
 
     /// What the manifest remembers of the damage of a segment, to be forgotten.
