@@ -20,12 +20,11 @@ pub(super) struct Found(Rc<RefCell<Vec<Damage>>>);
 
 impl Found {
     /// Notes damage, unless too much waits: who reads there again meets it again.
-    pub(super) fn note(&self, damage: Damage) -> Damage {
+    pub(super) fn note(&self, damage: Damage) {
         let mut found = self.0.borrow_mut();
         if found.len() < FOUND_MAX && !found.contains(&damage) {
             found.push(damage);
         }
-        damage
     }
 }
 
