@@ -98,6 +98,28 @@ impl<D: Dir> Store<D> {
         file.map_err(|source| self.at().io("open", source))
     }
 
+    /// Makes durable what was written to it.
+    ///
+    /// # Errors
+    /// Any error of the disk.
+    pub(crate) async fn sync(&self) -> Result<(), Error> {
+        let synced = self.file().await?.fdatasync().await;
+        synced.map_err(|e| self.at().io("sync", e))
+    }
+
+    /// Has the file be of so many bytes, durably.
+    ///
+    /// # Errors
+    /// Any error of the disk.
+    pub(crate) async fn cut(&self, bytes: u64) -> Result<(), Error> {
+        let (file, at) = (self.file().await?, || self.at());
+        if file.len().await.map_err(|e| at().io("measure", e))? != bytes {
+            let cut = file.set_len(bytes).await;
+            cut.map_err(|e| at().io("cut", e))?;
+        }
+        file.sync_all().await.map_err(|e| at().io("sync", e))
+    }
+
     /// Opens the file no more: it is gone, and its name may come to mean another one.
     pub(crate) fn retire(&self) {
         self.is_retired.set(true);

@@ -1,7 +1,7 @@
 //! Closing: all durable, all sealed that can be, the mark clean.
 
 use super::Log;
-use crate::disk::{Dir, File};
+use crate::disk::Dir;
 use crate::format::mark::Slot;
 use crate::index::Builder;
 use crate::segment::{Index, Segment, Stage};
@@ -97,13 +97,7 @@ impl<D: Dir> Log<D> {
             return Ok(());
         };
         let bytes = self.durable_bytes(segment);
-        let file = store.file().await?;
-        file.set_len(bytes)
-            .await
-            .map_err(|e| store.at().io("cut", e))?;
-        file.sync_all()
-            .await
-            .map_err(|e| store.at().io("sync", e))?;
+        store.cut(bytes).await?;
         // An index is a hint: where it takes reading a store, or speaks of what is not written, the
         // next opening does without.
         if bytes < segment.bytes() {

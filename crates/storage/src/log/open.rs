@@ -99,7 +99,7 @@ impl<D: Dir> Log<D> {
             ..Findings::default()
         };
         if let Some(recovered) = Box::pin(recover(context)).await? {
-            findings = log.adopt(recovered, now.time);
+            findings = log.take_over(recovered, now.time);
         }
         let report = OpenReport {
             log_start: log.log_start,
@@ -181,7 +181,7 @@ impl<D: Dir> Log<D> {
     }
 
     /// Takes over what recovery found.
-    fn adopt(&mut self, recovered: Recovered<D>, now: Timestamp) -> Findings {
+    fn take_over(&mut self, recovered: Recovered<D>, now: Timestamp) -> Findings {
         let Recovered {
             manifest,
             mark,

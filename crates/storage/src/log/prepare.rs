@@ -9,7 +9,7 @@ use std::rc::Rc;
 use corelog_record::Offset;
 
 use crate::Error;
-use crate::disk::{Dir, File, Open, round_up};
+use crate::disk::{Dir, Open, round_up};
 use crate::error::At;
 use crate::format::edit::{Add, Edit};
 use crate::manifest::Manifest;
@@ -116,7 +116,8 @@ impl<D: Dir> Prepare<D> {
                 if opened.is_err() && planted::is(Bug::UnnamedAdopted) {
                     opened = self.dir.open(&new.name, Open::Write).await;
                 }
-                let file = Rc::new(opened.map_err(|e| At::new(&self.dir, &new.name).space("create", e))?);
+                let file =
+                    Rc::new(opened.map_err(|e| At::new(&self.dir, &new.name).space("create", e))?);
                 Store::opened(&self.dir, new.name.clone(), file)
             }
         });
@@ -166,8 +167,7 @@ impl<D: Dir> Prepare<D> {
         let Some(store) = &self.store else {
             return Ok(());
         };
-        let synced = store.file().await?.fdatasync().await;
-        synced.map_err(|e| store.at().io("sync", e))?;
+        store.sync().await?;
         self.synced_bytes = self.space_bytes;
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::prepare::Prepare;
 use super::replace::Replace;
 use super::snapshot::Snapshot;
 use crate::Error;
-use crate::disk::{Dir, File};
+use crate::disk::Dir;
 use crate::format::edit::Edit;
 use crate::format::mark::Slot;
 use crate::format::state;
@@ -62,7 +62,7 @@ impl<D: Dir> Work<D> {
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         match self {
             Self::Prepare(_, prepare) => prepare.run_ahead().await,
-            Self::SpaceSync(sync) => sync.run().await,
+            Self::SpaceSync(sync) => sync.store.sync().await,
             Self::Next(next) => next.run().await,
             Self::Mark(mark) => mark.run().await,
             Self::Finish(all) => finish_all(all).await,
@@ -86,14 +86,6 @@ pub(super) struct SpaceSync<D: Dir> {
     pub(super) segment: Offset,
     /// How far its space reaches, in bytes.
     pub(super) bytes: u64,
-}
-
-impl<D: Dir> SpaceSync<D> {
-    async fn run(&self) -> Result<(), Error> {
-        let file = self.store.file().await?;
-        let synced = file.fdatasync().await;
-        synced.map_err(|e| self.store.at().io("sync", e))
-    }
 }
 
 /// Writing the mark.

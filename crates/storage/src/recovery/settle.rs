@@ -164,8 +164,7 @@ pub(super) async fn sync<D: Dir>(store: &Store<D>) -> Result<(), Error> {
     if planted::is(Bug::ServedBeforeSync) {
         return Ok(());
     }
-    let synced = store.file().await?.fdatasync().await;
-    synced.map_err(|e| store.at().io("sync", e))
+    store.sync().await
 }
 
 /// Writes a store's bytes over themselves, in order.
@@ -285,24 +284,10 @@ pub(super) async fn verify_copy<D: Dir>(
     copy: &Store<D>,
     bytes: u64,
 ) -> Result<(), Error> {
-    let (file, copied) = (store.file().await?, copy.file().await?);
-    let mut start = 0;
-    while start < bytes {
-        let range = start..bytes.min(start + PIECE_BYTES);
-        start = range.end;
-        // A byte may turn over on its way.
-        for attempt in 1.. {
-            let expected = read(store, &*file, range.clone()).await?;
-            let found = read(copy, &*copied, range.clone()).await?;
-            if expected.as_ref() == found.as_ref() {
-                break;
-            }
-            if attempt == READS_MAX {
-                return Err(copy.at().io("verify", ErrorKind::InvalidData.into()));
-            }
-        }
+    match is_copied(store, &(0..bytes), copy).await? {
+        true => Ok(()),
+        false => Err(copy.at().io("verify", ErrorKind::InvalidData.into())),
     }
-    Ok(())
 }
 
 /// Whether all of `copy` is what lies in `range` of `store`.
@@ -320,10 +305,16 @@ pub(super) async fn is_copied<D: Dir>(
         let piece = start..range.end.min(start + PIECE_BYTES);
         start = piece.end;
         let place = piece.start - range.start..piece.end - range.start;
-        let expected = read(store, &*file, piece).await?;
-        let found = read(copy, &*copied, place).await?;
-        if expected.as_ref() != found.as_ref() {
-            return Ok(false);
+        // A byte may turn over on its way.
+        for attempt in 1.. {
+            let expected = read(store, &*file, piece.clone()).await?;
+            let found = read(copy, &*copied, place.clone()).await?;
+            if expected.as_ref() == found.as_ref() {
+                break;
+            }
+            if attempt == READS_MAX {
+                return Ok(false);
+            }
         }
     }
     Ok(true)

@@ -186,7 +186,10 @@ impl<D: Dir> Recovery<D> {
         let mut segments = self.manifest.state().segments().iter();
         segments.any(|segment| {
             let is_older = segment.base == base && segment.generation < generation;
-            is_older && self.length(&name::store(base, segment.generation)).is_some()
+            is_older
+                && self
+                    .length(&name::store(base, segment.generation))
+                    .is_some()
         })
     }
 

@@ -9,7 +9,7 @@ use corelog_record::{HistoryId, Offset, Timestamp};
 
 use super::{Below, Point};
 use crate::Error;
-use crate::disk::{Dir, File};
+use crate::disk::Dir;
 use crate::format::edit::{Digest, Seal};
 use crate::index::Builder;
 use crate::steps;
@@ -39,14 +39,7 @@ impl<D: Dir> Finishing<D> {
 
     /// The bytes of its batches are durable already: the sync is for the length.
     async fn run(&mut self) -> Result<(), Error> {
-        let at = || self.store.at();
-        let file = self.store.file().await?;
-        if file.len().await.map_err(|e| at().io("measure", e))? != self.bytes {
-            let cut = file.set_len(self.bytes).await;
-            cut.map_err(|e| at().io("cut", e))?;
-        }
-        file.sync_all().await.map_err(|e| at().io("sync", e))?;
-        drop(file);
+        self.store.cut(self.bytes).await?;
         if let Some(below) = self.below.take() {
             match below.index.load().await {
                 Ok(lower) => self.rows = Builder::joined(lower.to_vec(), &self.rows),
