@@ -32,6 +32,7 @@ mod planted;
 mod recovery;
 mod scan;
 mod scrub;
+mod steps;
 mod store;
 
 pub use error::Error;

@@ -16,6 +16,7 @@ use crate::format::manifest::{self as format, Header};
 use crate::format::state::{Segment, State};
 use crate::format::{self as formats};
 use crate::open_files::Handle;
+use crate::steps;
 
 use self::image::{Image, put_in_place};
 
@@ -305,10 +306,7 @@ impl<D: Dir> Manifest<D> {
         let file = self.file.file().await.map_err(|e| at().io("open", e))?;
         // Before the edit: without a descriptor for it nothing is written that has to be written again.
         if !self.is_in_place {
-            self.dir
-                .sync()
-                .await
-                .map_err(|e| At::dir(&self.dir).io("sync", e))?;
+            steps::sync(&self.dir).await?;
             self.is_in_place = true;
         }
         // Set until the outcome is known, so that a dropped future leaves the doubt behind.

@@ -1,16 +1,19 @@
-//! The quarantine of a node: what is in it, and how much of it stays.
+//! The quarantine of a node: how files get there, what is in it, and how much of it stays.
 //!
 //! Torn bytes were never promised: they are kept for whoever wants to look at them, up to a bound,
 //! and the oldest go first. All else is never removed here; whoever runs the node sees it in the
 //! [`Usage`] and decides.
 
+mod way;
+
 use std::collections::BTreeMap;
-use std::io;
 
 use crate::Error;
-use crate::disk::{ASIDE_SUFFIX, Dir, Entry};
-use crate::error::At;
+use crate::disk::{ASIDE_SUFFIX, Dir};
 use crate::format::quarantine::{Name, Reason};
+use crate::steps;
+
+pub(crate) use self::way::{Way, free, same};
 
 /// The most torn bytes that a node keeps: the tails of 64 crashed partitions at their worst.
 pub const TORN_BYTES_MAX: u64 = 1 << 30;
@@ -72,7 +75,7 @@ async fn sift<D: Dir>(
     bytes_max: u64,
     is_torn: impl Fn(&Name) -> bool,
 ) -> Result<(Usage, Vec<Name>), Error> {
-    let entries = list(dir).await?;
+    let entries = steps::list(dir).await?;
     let mut usage = Usage::default();
     let mut removed = Vec::new();
     // Newest first: names begin with their time, and a listing is sorted.
@@ -83,7 +86,8 @@ async fn sift<D: Dir>(
         let is_torn = is_torn(&name);
         let is_too_much = usage.of(Reason::Torn).bytes + entry.bytes > bytes_max;
         if is_torn && (is_too_much || !removed.is_empty()) {
-            remove(dir, &entry.name).await?;
+            // Someone else may be faster.
+            steps::remove(dir, &entry.name).await?;
             removed.push(name);
         } else {
             let reason = if is_torn { Reason::Torn } else { name.reason };
@@ -94,53 +98,9 @@ async fn sift<D: Dir>(
     Ok((usage, removed))
 }
 
-async fn remove<D: Dir>(dir: &D, name: &str) -> Result<(), Error> {
-    match dir.remove(name).await {
-        // Someone else was faster.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(|e| At::new(dir, name).io("remove", e)),
-    }
-}
-
-/// What is in the quarantine `dir`, by name. One that does not exist is empty.
-///
-/// # Errors
-/// Any error of the disk.
-pub(crate) async fn list<D: Dir>(dir: &D) -> Result<Vec<Entry>, Error> {
-    match dir.list().await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other.map_err(|e| At::dir(dir).io("list", e)),
-    }
-}
-
 /// Whether a file was never finished: whoever wrote it was stopped before it got its name.
-pub(crate) fn is_unfinished(name: &Name) -> bool {
+fn is_unfinished(name: &Name) -> bool {
     name.file.ends_with(ASIDE_SUFFIX)
-}
-
-/// `name`, or the same at the next millisecond at which nothing is called so: what is there is never
-/// replaced.
-pub(crate) fn free(mut name: Name, taken: &[Entry]) -> Name {
-    while taken.iter().any(|entry| entry.name == name.to_string()) {
-        name.time = name.time.saturating_add_millis(1);
-    }
-    name
-}
-
-/// Those of the files in quarantine that may hold what `name` is to hold, `bytes` bytes of the same place.
-pub(crate) fn same<'a>(
-    name: &Name,
-    taken: &'a [Entry],
-    bytes: u64,
-) -> impl Iterator<Item = &'a str> {
-    let time = name.time;
-    let wanted = name.clone();
-    let is_of = move |entry: &&Entry| {
-        let found = entry.name.parse::<Name>().ok();
-        let found = found.map(|found| Name { time, ..found });
-        entry.bytes == bytes && found.as_ref() == Some(&wanted)
-    };
-    taken.iter().filter(is_of).map(|entry| entry.name.as_str())
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use crate::Error;
 use crate::disk::unread::read_twice;
 use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, Open, Space, padded, round_up};
 use crate::error::At;
-use crate::log::remove;
 use crate::open_files::Handle;
+use crate::steps;
 
 /// A store's file. Shared by the log and the plans that use it; removing the file leaves those that
 /// hold it open undisturbed.
@@ -98,6 +98,28 @@ impl<D: Dir> Store<D> {
         file.map_err(|source| self.at().io("open", source))
     }
 
+    /// Makes durable what was written to it.
+    ///
+    /// # Errors
+    /// Any error of the disk.
+    pub(crate) async fn sync(&self) -> Result<(), Error> {
+        let synced = self.file().await?.fdatasync().await;
+        synced.map_err(|e| self.at().io("sync", e))
+    }
+
+    /// Has the file be of so many bytes, durably.
+    ///
+    /// # Errors
+    /// Any error of the disk.
+    pub(crate) async fn cut(&self, bytes: u64) -> Result<(), Error> {
+        let (file, at) = (self.file().await?, || self.at());
+        if file.len().await.map_err(|e| at().io("measure", e))? != bytes {
+            let cut = file.set_len(bytes).await;
+            cut.map_err(|e| at().io("cut", e))?;
+        }
+        file.sync_all().await.map_err(|e| at().io("sync", e))
+    }
+
     /// Opens the file no more: it is gone, and its name may come to mean another one.
     pub(crate) fn retire(&self) {
         self.is_retired.set(true);
@@ -124,9 +146,9 @@ pub(crate) async fn copy<D: Dir>(
     bytes: u64,
 ) -> Result<Rc<Store<D>>, Error> {
     let target = written_or_removed(store, 0..bytes, dir, &name).await?;
-    if let Err(error) = dir.sync().await {
-        let _is_gone = remove(dir, &name).await;
-        return Err(At::dir(dir).io("sync", error));
+    if let Err(error) = steps::sync(dir).await {
+        let _is_gone = steps::remove(dir, &name).await;
+        return Err(error);
     }
     Ok(Store::opened(dir, name, target))
 }
@@ -142,12 +164,11 @@ pub(crate) async fn copy_range<D: Dir>(
     name: &str,
 ) -> Result<(), Error> {
     let aside = format!("{name}{ASIDE_SUFFIX}");
-    let at = || At::new(dir, name);
     let file = written_or_removed(store, range, dir, &aside).await?;
-    file.close().await.map_err(|e| at().io("close", e))?;
-    let renamed = dir.rename(&aside, dir, name).await;
-    renamed.map_err(|e| at().io("rename", e))?;
-    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))
+    let closed = file.close().await;
+    closed.map_err(|e| At::new(dir, name).io("close", e))?;
+    steps::rename(dir, &aside, name).await?;
+    steps::sync(dir).await
 }
 
 /// As [`write_range`]. A file that cannot be whole is removed: on a full disk it would keep the space that it got.
@@ -160,7 +181,7 @@ async fn written_or_removed<D: Dir>(
     let written = write_range(store, range, dir, name).await;
     if written.is_err() {
         // The first error is the one that matters.
-        let _is_gone = remove(dir, name).await;
+        let _is_gone = steps::remove(dir, name).await;
     }
     written
 }
@@ -172,7 +193,7 @@ async fn write_range<D: Dir>(
     dir: &D,
     name: &str,
 ) -> Result<Rc<D::File>, Error> {
-    remove(dir, name).await?;
+    steps::remove(dir, name).await?;
     let at = || At::new(dir, name);
     let source = store.file().await?;
     let opened = dir.open(name, Open::Create).await;

@@ -35,6 +35,7 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     show.fact("is_clean", mark.map(|slot| slot.is_clean));
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
     let mut torn = None;
+    let damage = manifest.state.damage();
     let mut log_end = manifest.state.log_start();
     for named in named(dir, &manifest, mark.as_ref())? {
         let segment = named.segment;
@@ -44,14 +45,14 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
         if found.is_missing && !names(dir, segment)? {
             continue;
         }
-        let remembered = manifest.state.damage_of(segment.base);
-        faults.extend(remembered.iter().map(|range| {
-            let (from, to) = (range.start, range.end);
-            format!(
-                "{}: offsets {from} to {to}, as the manifest remembers",
-                path.display()
-            )
-        }));
+        let mut is_remembered = false;
+        for damage in damage.iter().filter(|it| it.segment == segment.base) {
+            is_remembered = true;
+            let (path, from, to) = (path.display(), damage.from, damage.to);
+            faults.push(format!(
+                "{path}: offsets {from} to {to}, as the manifest remembers"
+            ));
+        }
         if let Some(position) = take_torn(named, &mut found, &path)? {
             torn = Some(position.get());
         }
@@ -66,7 +67,7 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
                 .map(|fault| format!("{}: {fault}", path.display())),
         );
         let state = match &segment.seal {
-            _ if found.fault.is_some() || !remembered.is_empty() => "damaged",
+            _ if found.fault.is_some() || is_remembered => "damaged",
             Some(_) => "sealed",
             None => "active",
         };

@@ -17,10 +17,11 @@ use crate::rt;
 /// How often a partition that found no room is tried again: soon enough for whoever made some, seldom
 /// enough for a log that is told each time.
 const OPEN_AGAIN_EVERY: Duration = Duration::from_secs(5);
-/// The longest that one waits which the disk did not give; each try doubles it.
+/// The longest that one waits which the disk did not give; each try doubles it. So often it is tried for ever: a path may
+/// come back, a volume get space.
 const OPEN_AGAIN_MAX: Duration = Duration::from_secs(60);
-/// How often one is tried that the disk does not give: for some five minutes, in which a cable is back in its place and a
-/// controller out of its reset. After that a person decides.
+/// How often that one is tried before its owner opens it with what the disk gives, and the log tells no more of it: for
+/// some five minutes, in which a cable is back in its place and a controller out of its reset.
 const OPEN_AGAIN_TRIES: u32 = 8;
 
 /// When a partition that the disk did not give is tried again by itself.
@@ -31,9 +32,14 @@ pub(super) struct Again {
 }
 
 impl Again {
-    /// Whether nothing comes behind the next try.
-    pub(super) fn is_last(&self) -> bool {
+    /// Whether the disk had its time before the next try.
+    pub(super) fn has_waited(&self) -> bool {
         OPEN_AGAIN_TRIES <= self.tries
+    }
+
+    /// Whether so many tries behind each other have failed that no more are told.
+    fn is_told(&self) -> bool {
+        OPEN_AGAIN_TRIES < self.tries
     }
 
     /// Notes that it could not be opened.
@@ -47,7 +53,7 @@ impl Again {
             return;
         }
         let wait = OPEN_AGAIN_EVERY * 2_u32.saturating_pow(self.tries.min(8));
-        self.at = (!self.is_last()).then(|| now + wait.min(OPEN_AGAIN_MAX));
+        self.at = Some(now + wait.min(OPEN_AGAIN_MAX));
         self.tries = self.tries.saturating_add(1);
     }
 }
@@ -76,7 +82,7 @@ impl Core {
                 && let Some((slot, key)) = self.next_unopened(last)
             {
                 last = slot;
-                if self.reopen_partition(key).await.is_err() && self.is_unopened(slot) {
+                if !self.opens_again(key).await && self.is_unopened(slot) {
                     break;
                 }
             }
@@ -84,11 +90,20 @@ impl Core {
                 && let Some(key) = self.next_unread(rt::now())
             {
                 // Where the disk gives one, others come as well; where it does not, they wait for their own time.
-                if self.reopen_partition(key).await.is_err() {
+                if !self.opens_again(key).await {
                     break;
                 }
             }
         }
+    }
+
+    /// Whether a partition that could not be opened now can be.
+    async fn opens_again(self: &Rc<Self>, key: PartitionKey) -> bool {
+        let is_open = self.reopen_partition(key).await.is_ok();
+        if is_open {
+            tracing::info!(partition = %key, "open again");
+        }
+        is_open
     }
 
     pub(super) fn set_state(&self, slot: SlotId, state: SlotState) {
@@ -107,10 +122,16 @@ impl Core {
 
     /// Whether a partition that the disk does not give is to be opened with what it gives: it was waited for, and is no copy.
     /// With its source's next batch that would give up all of its last segment.
-    pub(super) fn is_tried_last(&self, slot: SlotId) -> bool {
+    pub(super) fn ends_before_unread(&self, slot: SlotId) -> bool {
         let slots = self.slots.borrow();
         let found = slots.get(slot);
-        found.is_some_and(|it| it.again.is_last() && it.topic.is_owned(it.key.partition))
+        found.is_some_and(|it| it.again.has_waited() && it.topic.is_owned(it.key.partition))
+    }
+
+    /// Whether the log has told often enough that the disk does not give a partition.
+    pub(super) fn is_told_unread(&self, slot: SlotId) -> bool {
+        let slots = self.slots.borrow();
+        slots.get(slot).is_some_and(|it| it.again.is_told())
     }
 
     /// The partition that the disk did not give and that has waited longest for another try.
@@ -288,9 +309,10 @@ mod tests {
         });
     }
 
-    /// A read that failed once closed a partition until somebody came by.
+    /// A read that failed once closed a partition until somebody came by; later those of five minutes did, and a copy whose
+    /// disk came back after six stayed closed.
     #[test]
-    fn partitions_that_the_disk_did_not_give_are_tried_again_a_few_times() {
+    fn partitions_that_the_disk_did_not_give_are_tried_again_for_ever_and_told_a_few_times() {
         with_core(|core| async move {
             let [unread, rotten] = [1, 2].map(|number| {
                 let (topic, key) = topic(number);
@@ -301,17 +323,22 @@ mod tests {
             core.set_failed(unread.0, true);
             let begun = rt::now();
             let mut now = begun;
-            for _ in 0..OPEN_AGAIN_TRIES {
+            for tries in 0..10 * OPEN_AGAIN_TRIES {
+                let has_waited = OPEN_AGAIN_TRIES <= tries;
+                assert_eq!(core.is_told_unread(unread.0), has_waited);
                 let at = core.slots.borrow().get(unread.0).unwrap().again.at.unwrap();
                 assert_eq!(core.next_unread(at - Duration::from_millis(1)), None);
                 assert_eq!(core.next_unread(at), Some(unread.1));
+                assert!(at - now <= OPEN_AGAIN_MAX, "{tries}");
+                if has_waited {
+                    assert_eq!(at - now, OPEN_AGAIN_MAX);
+                    assert!(Duration::from_secs(300) < now - begun, "{tries}");
+                }
                 now = at;
                 fail_at(&core, unread.0, now);
             }
-            let waited = now - begun;
-            assert!(Duration::from_secs(300) < waited, "{waited:?}");
-            let later = begun + Duration::from_secs(3600);
-            assert_eq!(core.next_unread(later), None, "a person decides");
+            core.set_failed(unread.0, false);
+            assert!(!core.is_told_unread(unread.0), "it is another trouble");
         });
     }
 
@@ -324,7 +351,7 @@ mod tests {
     /// Has a partition that the disk does not give wait for as long as it is waited for.
     fn wait_in_vain(core: &Core, slot: SlotId) {
         core.set_failed(slot, true);
-        while !core.is_tried_last(slot) {
+        while !core.ends_before_unread(slot) {
             let at = core.slots.borrow().get(slot).unwrap().again.at;
             fail_at(core, slot, at.unwrap());
         }
@@ -341,11 +368,11 @@ mod tests {
                 for _ in 0..OPEN_AGAIN_TRIES {
                     core.set_failed(slot, is_unread);
                 }
-                assert!(!core.is_tried_last(slot), "{is_unread}");
+                assert!(!core.ends_before_unread(slot), "{is_unread}");
             }
             wait_in_vain(&core, slot);
             core.set_failed(slot, false);
-            assert!(!core.is_tried_last(slot), "what is refused was given");
+            assert!(!core.ends_before_unread(slot), "what is refused was given");
         });
     }
 
@@ -365,7 +392,7 @@ mod tests {
             };
             copy.replicas.insert(key.partition, replica);
             core.slots.borrow_mut().get_mut(slot).unwrap().topic = Arc::new(copy);
-            assert!(!core.is_tried_last(slot));
+            assert!(!core.ends_before_unread(slot));
         });
     }
 
@@ -387,7 +414,7 @@ mod tests {
                 core.reopen_partition(key).await.unwrap();
                 let read_only = core.check_not_read_only(key).unwrap_err();
                 assert!(read_only.is(ErrorCode::ReadOnly));
-                assert!(core.is_tried_last(slot));
+                assert!(core.ends_before_unread(slot));
             }
         });
     }

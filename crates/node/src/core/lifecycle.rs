@@ -237,7 +237,7 @@ impl Core {
         let quarantine = catalog::quarantine_dir(&self.root);
         let identity = Identity::new(key.topic, key.partition);
         let options = Options {
-            ends_before_unread: self.is_tried_last(slot),
+            ends_before_unread: self.ends_before_unread(slot),
             ..self.options_of(topic, key.partition)
         };
         let now = rt::clocks();
@@ -246,12 +246,14 @@ impl Core {
             Ok(opened) => opened,
             Err(error) => {
                 let reason = with_causes(&error);
-                tracing::error!(
-                    topic = %topic.name,
-                    partition = key.partition.get(),
-                    error = %reason,
-                    "cannot open the partition"
-                );
+                if !error.may_pass() || !self.is_told_unread(slot) {
+                    tracing::error!(
+                        topic = %topic.name,
+                        partition = key.partition.get(),
+                        error = %reason,
+                        "cannot open the partition"
+                    );
+                }
                 if !error.is_shortage() {
                     self.set_failed(slot, error.may_pass());
                     return Err(unopened(&reason));
@@ -283,7 +285,7 @@ impl Core {
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             found.state = SlotState::Open(Box::new(partition));
             // Whoever reopens one that ends before what the disk does not give has the disk asked once.
-            if !is_read_only || !found.again.is_last() {
+            if !is_read_only || !found.again.has_waited() {
                 found.again = Default::default();
             }
             // A board of its own: recovery may end below what an earlier opening had told.

@@ -62,7 +62,7 @@ pub(crate) enum SlotState {
     Open(Box<Partition<Disk>>),
     /// The log found no space, or no descriptor, to be opened with, as this says. It is tried again.
     Unopened(Refusal),
-    /// The log could not be opened. If that is because the disk did not give something, it is tried again for a while.
+    /// The log could not be opened. If that is because the disk did not give something, it is tried again.
     Failed,
 }
 

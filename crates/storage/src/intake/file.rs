@@ -10,8 +10,8 @@ use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
 use crate::error::At;
 use crate::format::edit::Seal;
 use crate::log::lineage::Began;
-use crate::log::remove;
 use crate::segment::{Point, name};
+use crate::steps;
 
 /// What is received, and into which log.
 #[derive(Debug, Clone)]
@@ -183,7 +183,7 @@ impl<D: Dir> Intake<D> {
             Err(_) => false,
         };
         if !is_of_use {
-            remove(&dir, &partial).await?;
+            steps::remove(&dir, &partial).await?;
         }
         kept?;
         Ok(closed.map_err(|e| at.io("close", e))?)
@@ -196,7 +196,7 @@ impl<D: Dir> Intake<D> {
     pub async fn discard(self) -> Result<(), Error> {
         let at = self.at();
         self.file.close().await.map_err(|e| at.io("close", e))?;
-        remove(&self.dir, &self.partial).await?;
+        steps::remove(&self.dir, &self.partial).await?;
         Ok(())
     }
 
@@ -228,19 +228,18 @@ impl<D: Dir> Intake<D> {
             ..
         } = self;
         let Ok((rows, epochs)) = verifier.finish() else {
-            remove(&dir, &partial).await?;
+            steps::remove(&dir, &partial).await?;
             return Err(Error::Unlike { segment: base });
         };
         if let Err(error) = settle(&*file, bytes).await {
             // A later sync that succeeds would prove nothing.
-            remove(&dir, &partial).await?;
+            steps::remove(&dir, &partial).await?;
             return Err(at.io("sync", error).into());
         }
         file.close().await.map_err(|e| at.io("close", e))?;
         let name = name::index(base, of.generation);
         let rows = rows.encode(of.history, &Point::starting(of.seal.digest.start()));
-        let written = dir.write_aside(&name, &rows).await;
-        written.map_err(|e| At::new(&dir, &name).space("write", e))?;
+        steps::write(&dir, &name, &rows).await?;
         Ok(Ready {
             seal: of.seal,
             generation: of.generation,

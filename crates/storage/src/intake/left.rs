@@ -6,9 +6,8 @@ use corelog_record::{Offset, Timestamp};
 
 use super::{Error, partial};
 use crate::disk::Dir;
-use crate::error::At;
-use crate::log::remove;
 use crate::segment::name;
+use crate::steps;
 
 /// What earlier intakes left, by the base and generation of the segment. A directory may hold the files of many
 /// segments: it is read once for all that are to come into it.
@@ -24,13 +23,12 @@ impl Left {
     /// # Errors
     /// [`Error::Storage`].
     pub async fn of<D: Dir>(dir: &D) -> Result<Self, Error> {
-        let entries = dir.list().await.map_err(|e| At::dir(dir).io("list", e))?;
         let mut left = Self::default();
-        for entry in entries {
+        for entry in steps::list(dir).await? {
             let Some((store, begun)) = partial::parse(&entry.name) else {
                 continue;
             };
-            if let Some(segment) = name::base(store).zip(name::generation(store)) {
+            if let Some(segment) = name::parse(store) {
                 let files = left.files.entry(segment).or_default();
                 files.push((begun, entry.name));
             }
@@ -61,9 +59,9 @@ impl Left {
     /// [`Error::Storage`].
     pub async fn remove<D: Dir>(self, dir: &D) -> Result<(), Error> {
         for ((base, generation), files) in self.files {
-            remove(dir, &name::index(base, generation)).await?;
+            steps::remove(dir, &name::index(base, generation)).await?;
             for (_, file) in files {
-                remove(dir, &file).await?;
+                steps::remove(dir, &file).await?;
             }
         }
         Ok(())
@@ -79,7 +77,7 @@ impl Left {
         files.sort();
         let newest = files.pop();
         for (_, older) in files {
-            remove(dir, &older).await?;
+            steps::remove(dir, &older).await?;
         }
         Ok(newest.map(|(_, name)| name))
     }

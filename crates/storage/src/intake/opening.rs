@@ -10,8 +10,8 @@ use super::verifier::Verifier;
 use super::{Error, Intake, Left, Of, partial};
 use crate::disk::{BLOCK_BYTES, Dir, File, Open, Space, round_up};
 use crate::error::At;
-use crate::log::remove;
 use crate::segment::name;
+use crate::steps;
 
 impl<D: Dir> Intake<D> {
     /// Begins to receive a segment into the directory of its log, or goes on where an earlier intake
@@ -58,7 +58,7 @@ impl<D: Dir> Intake<D> {
         };
         match resumed {
             Err(Error::Storage(error)) if !error.is_shortage() => {
-                remove(dir, &partial).await?;
+                steps::remove(dir, &partial).await?;
                 Ok(None)
             }
             other => other.map(Some),

@@ -5,7 +5,7 @@
 //! 00000000000000001234.2.log.1763628300123.partial
 //! ```
 
-use corelog_record::Timestamp;
+use corelog_record::{Offset, Timestamp};
 
 use crate::segment::name;
 
@@ -19,6 +19,11 @@ pub(crate) fn parse(file: &str) -> Option<(&str, Timestamp)> {
     let (store, begun) = file.strip_suffix(SUFFIX)?.rsplit_once('.')?;
     let begun = begun.parse().ok().map(Timestamp::from_millis)?;
     name::is_store(store).then_some((store, begun))
+}
+
+/// The base and generation of the segment that `file` was to become the store of; `None` as for [`parse`].
+pub(crate) fn segment(file: &str) -> Option<(Offset, u32)> {
+    parse(file).and_then(|(store, _)| name::parse(store))
 }
 
 /// Whether `file` is being received, or may be gone on with at `now`. One that was begun later than that a clock

@@ -11,9 +11,10 @@ use corelog_record::{HistoryId, Offset};
 use super::birth::Birth;
 use super::chore::ChorePlan;
 use super::damage::Found;
+use super::mark::TakenMark;
 use super::outcome::Chore;
 use super::sums::Sums;
-use super::work::{Garbage, Work, remove};
+use super::work::{Garbage, Work};
 use super::{Identity, Log};
 use crate::Error;
 use crate::disk::Dir;
@@ -21,8 +22,8 @@ use crate::format::edit::{self, Edit, End};
 use crate::format::mark::Slot;
 use crate::intake::partial;
 use crate::manifest::Manifest;
-use crate::mark::Mark;
 use crate::segment::{Point, Segment, name};
+use crate::steps;
 
 /// Making an empty copy of another log.
 pub(super) struct Adopt<D: Dir> {
@@ -30,10 +31,9 @@ pub(super) struct Adopt<D: Dir> {
     birth: Birth,
     start: edit::Point,
     manifest: Option<Manifest<D>>,
-    mark: Option<Mark<D>>,
-    /// What the mark is to say before anything is changed, if it is clean, or does not tell of all epochs that are
+    /// It is to say something first if it is clean, or does not tell of all epochs that are
     /// forgotten, or if the log begins anew below: of files whose names come again it says nothing.
-    before: Option<Slot>,
+    mark: TakenMark<D>,
     /// Files of empty segments: their names may come again.
     in_way: Vec<String>,
 }
@@ -41,9 +41,7 @@ pub(super) struct Adopt<D: Dir> {
 impl<D: Dir> Adopt<D> {
     /// Does what is left to do.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
-        if let (Some(slot), Some(mark)) = (self.before, &mut self.mark) {
-            mark.write_durably(slot).await?;
-        }
+        self.mark.say_first().await?;
         if let Some(manifest) = &mut self.manifest {
             // First, as the edits may need the space.
             remove_received(&self.dir, self.start.offset).await;
@@ -61,18 +59,18 @@ impl<D: Dir> Adopt<D> {
             }
         }
         // The old mark spoke of files that are given up. Where their names come again it was taken back.
-        if let Some(mark) = &mut self.mark {
+        if let Some(mark) = &mut self.mark.mark {
             let written = mark.write_durably(self.birth.slot).await;
             written.map_err(Error::for_good)?;
         }
         for name in &self.in_way {
-            let removed = remove(&self.dir, name).await;
+            let removed = steps::remove(&self.dir, name).await;
             removed.map_err(Error::for_good)?;
         }
         let Self {
             dir, birth, mark, ..
         } = self;
-        birth.make(dir, &mut self.manifest, mark).await
+        birth.make(dir, &mut self.manifest, &mut mark.mark).await
     }
 }
 
@@ -80,13 +78,12 @@ impl<D: Dir> Adopt<D> {
 /// removed now an opening removes, and the log does without.
 async fn remove_received<D: Dir>(dir: &D, start: Offset) {
     for entry in dir.list().await.unwrap_or_default() {
-        let of = partial::parse(&entry.name).map(|(store, _)| store);
-        let of = of.and_then(|store| name::base(store).zip(name::generation(store)));
+        let of = partial::segment(&entry.name);
         let Some((base, generation)) = of.filter(|(base, _)| *base < start) else {
             continue;
         };
         for file in [&entry.name, &name::index(base, generation)] {
-            let _ = remove(dir, file).await;
+            let _ = steps::remove(dir, file).await;
         }
     }
 }
@@ -151,12 +148,14 @@ impl<D: Dir> Log<D> {
             },
             start,
             in_way,
-            before: match start.offset < self.log_end() {
-                true => Some(slot),
-                false => self.unset_slot().or_else(|| self.used_slot()),
+            mark: TakenMark {
+                first: match start.offset < self.log_end() {
+                    true => Some(slot),
+                    false => self.unset_slot().or_else(|| self.used_slot()),
+                },
+                mark: self.mark.take(),
             },
             manifest: self.manifest.take(),
-            mark: self.mark.take(),
         };
         Ok(self.chore(Work::Adopt(Box::new(adopt))))
     }
@@ -173,10 +172,7 @@ impl<D: Dir> Log<D> {
         let named = self.manifest.get().map(|manifest| manifest.state());
         let named = named.map_or(&[][..], |state| state.segments());
         let named = named.iter().filter(|named| !is_held(named.base));
-        let named = named.flat_map(|named| {
-            let (base, generation) = (named.base, named.generation);
-            [name::store(base, generation), name::index(base, generation)]
-        });
+        let named = named.flat_map(|named| name::files(named.base, named.generation));
         active
             .chain(named)
             .collect::<BTreeSet<_>>()
@@ -193,14 +189,13 @@ impl<D: Dir> Log<D> {
             ..
         } = adopt;
         let offset = start.offset;
-        let is_without_mark = mark.is_none()
+        let is_without_mark = mark.mark.is_none()
             && manifest.as_ref().is_some_and(|manifest| {
                 let state = manifest.state();
                 let is_empty = state.segments().is_empty() && state.epochs().is_empty();
                 is_empty && state.end() == Some(start)
             });
-        self.return_manifest(manifest);
-        self.return_mark(mark);
+        self.give_back(manifest, mark.mark);
         if !is_done && !is_without_mark {
             return Chore::Adopted { start: offset };
         }
@@ -218,7 +213,7 @@ impl<D: Dir> Log<D> {
         self.tail.reset();
         // What reads of the old files still find says nothing about the new ones.
         self.found = Found::default();
-        self.damage.clear();
+        self.keep_damage(|_| false);
         self.is_damage_unwritten = false;
         self.read_only_from = None;
         self.marked.note_durable(point.ordinal, self.durable_total);

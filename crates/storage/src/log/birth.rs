@@ -5,12 +5,12 @@ use corelog_record::HistoryId;
 use super::{Identity, Log};
 use crate::Error;
 use crate::disk::Dir;
-use crate::error::At;
 use crate::format::edit::Edit;
 use crate::format::manifest::Header;
 use crate::format::mark::Slot;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
+use crate::steps;
 
 /// What the first files say.
 pub(crate) struct Birth {
@@ -32,8 +32,7 @@ impl Birth {
         mark: &mut Option<Mark<D>>,
     ) -> Result<(), Error> {
         if manifest.is_none() {
-            let created = dir.create().await;
-            created.map_err(|e| At::dir(dir).space("create", e))?;
+            steps::create(dir).await?;
             *manifest = Some(Manifest::create(dir.clone(), self.header, &self.edits).await?);
         }
         if mark.is_none() {

@@ -262,8 +262,8 @@ impl<D: Dir> Log<D> {
                 }
             }
             Work::Edit(work) => {
-                self.return_manifest(Some(work.manifest));
-                self.return_mark(work.unset.map(|unset| unset.0));
+                let work = *work;
+                self.give_back(Some(work.manifest), work.mark.mark);
                 self.take_in_edit(&work.edit, &work.gone, is_done)
             }
             Work::Suffix(suffix) => self.take_in_suffix(*suffix, is_done),
@@ -348,6 +348,19 @@ impl<D: Dir> Log<D> {
         segment.index_in_file(&dir, history, interval_bytes);
         let bytes = segment.bytes();
         self.sums.seal(bytes);
+    }
+
+    /// Lets go of a segment whose file is away, and its name may come to mean another: only the handle is left, for those who
+    /// use it.
+    pub(super) fn retire(&mut self, segment: Segment<D>) {
+        if let Some(store) = segment.store {
+            store.retire();
+            self.garbage.push(Garbage {
+                store,
+                names: Vec::new(),
+                is_reusable: false,
+            });
+        }
     }
 
     /// Leaves a segment's files to be removed later, when no read uses them any more. Their names do not

@@ -1,13 +1,11 @@
 //! Closing: all durable, all sealed that can be, the mark clean.
 
 use super::Log;
-use super::work::remove;
-use crate::disk::{Dir, File, is_full};
-use crate::error::At;
+use crate::disk::Dir;
 use crate::format::mark::Slot;
 use crate::index::Builder;
 use crate::segment::{Index, Segment, Stage};
-use crate::{Error, Now};
+use crate::{Error, Now, steps};
 
 impl<D: Dir> Log<D> {
     /// Flushes what is pending, seals what has rolled, cuts the active store to its exact length,
@@ -63,7 +61,7 @@ impl<D: Dir> Log<D> {
             }
         }
         if let Some((next, _)) = self.next.take() {
-            remove(&self.dir, next.name()).await?;
+            steps::remove(&self.dir, next.name()).await?;
         }
         if self.read_only_from.is_none() && !self.marked.is_clean {
             self.cut_unsealed().await?;
@@ -99,13 +97,7 @@ impl<D: Dir> Log<D> {
             return Ok(());
         };
         let bytes = self.durable_bytes(segment);
-        let file = store.file().await?;
-        file.set_len(bytes)
-            .await
-            .map_err(|e| store.at().io("cut", e))?;
-        file.sync_all()
-            .await
-            .map_err(|e| store.at().io("sync", e))?;
+        store.cut(bytes).await?;
         // An index is a hint: where it takes reading a store, or speaks of what is not written, the
         // next opening does without.
         if bytes < segment.bytes() {
@@ -123,11 +115,10 @@ impl<D: Dir> Log<D> {
         }
         let name = segment.index_name();
         let index = rows.encode(self.identity.history, &segment.base);
-        let written = self.dir.write_aside(&name, &index).await;
-        if written.as_ref().is_err_and(is_full) {
-            return Ok(());
+        match steps::write(&self.dir, &name, &index).await {
+            Err(Error::StorageFull { .. }) => Ok(()),
+            written => written,
         }
-        written.map_err(|e| At::new(&self.dir, &name).space("write", e))
     }
 
     async fn write_mark(&mut self, is_clean: bool) -> Result<(), Error> {
@@ -141,8 +132,7 @@ impl<D: Dir> Log<D> {
         let Some(mut mark) = self.mark.take() else {
             return Err(Error::Busy);
         };
-        mark.write(slot).await?;
-        mark.sync().await?;
+        mark.write_durably(slot).await?;
         self.mark.give_back(Some(mark));
         Ok(())
     }

@@ -4,34 +4,29 @@
 //! file and nothing behind. Whatever a crash leaves half done, opening finishes: files that the
 //! manifest does not name go to quarantine.
 
-use std::io::ErrorKind;
 use std::rc::Rc;
 
-use corelog_record::{LeaderEpoch, Lineage, Offset, Position, Timestamp};
+use corelog_record::{LeaderEpoch, Lineage, Offset, Position};
 
-use super::work::remove;
-use super::{Damage, Identity, Reader};
+use super::{Damage, Reader};
 use crate::Error;
 use crate::disk::{Dir, Entry};
-use crate::error::At;
 use crate::format::edit::{Edit, End, Epoch};
 use crate::format::mark::Slot;
-use crate::format::quarantine::{Name, Reason};
+use crate::format::quarantine::Reason;
 use crate::index::Builder;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
-use crate::quarantine;
+use crate::quarantine::Way;
 use crate::recovery::partial_block;
 use crate::scan::{Scanner, Step};
 use crate::segment::{Point, name};
+use crate::steps;
 use crate::store::{Store, copy};
 
 /// Cutting the log at the batch that holds an offset.
 pub(super) struct Suffix<D: Dir> {
-    pub(super) dir: D,
-    pub(super) quarantine: D,
-    pub(super) identity: Identity,
-    pub(super) now: Timestamp,
+    pub(super) way: Way<D>,
     pub(super) from: Offset,
     pub(super) aim: Aim,
     pub(super) manifest: Manifest<D>,
@@ -136,9 +131,7 @@ impl<D: Dir> Suffix<D> {
         if let Some(store) = kept {
             self.open.push(store.file().await?);
         }
-        let created = self.quarantine.create().await;
-        created.map_err(|e| At::dir(&self.quarantine).space("create", e))?;
-        let taken = quarantine::list(&self.quarantine).await?;
+        let taken = self.way.open().await?;
         let kept = self.keep(point, rows).await?;
         let generation = kept.as_ref().map(|kept| kept.generation);
         let epochs = self.manifest.state().epochs();
@@ -161,7 +154,7 @@ impl<D: Dir> Suffix<D> {
         if let Err(error) = edited {
             // If the edit is sure not to be there, nothing names what was to stay.
             if let Some(kept) = kept.filter(|_| error.is_shortage()) {
-                let _is_gone = remove(&self.dir, kept.store.name()).await;
+                let _is_gone = steps::remove(&self.way.dir, kept.store.name()).await;
             }
             return Err(error);
         }
@@ -271,7 +264,7 @@ impl<D: Dir> Suffix<D> {
         };
         let (base, generation) = (cut.base, cut.generation + 1);
         let (name, bytes) = (name::store(base.offset, generation), point.position.get());
-        let made = copy(&self.dir, &cut.store, name, bytes).await?;
+        let made = copy(&self.way.dir, &cut.store, name, bytes).await?;
         match verified(&made, base, point).await {
             Ok(partial) => Ok(Some(Kept {
                 store: made,
@@ -280,7 +273,7 @@ impl<D: Dir> Suffix<D> {
                 partial,
             })),
             Err(error) => {
-                let _is_gone = remove(&self.dir, made.name()).await;
+                let _is_gone = steps::remove(&self.way.dir, made.name()).await;
                 Err(error)
             }
         }
@@ -298,35 +291,17 @@ impl<D: Dir> Suffix<D> {
                     opened => self.open.push(opened?),
                 }
             }
-            let file = store.name();
-            remove(&self.dir, index).await?;
-            let reason = self.aim.reason().filter(|_| !behind.is_empty);
-            let Some(reason) = reason else {
-                remove(&self.dir, file).await?;
-                continue;
-            };
-            let name = Name {
-                time: self.now,
-                reason,
-                topic: self.identity.topic,
-                partition: self.identity.partition,
-                position: Position::ZERO,
-                file: file.to_owned(),
-            };
-            let name = quarantine::free(name, taken).to_string();
-            match self.dir.rename(file, &self.quarantine, &name).await {
-                // It was gone before.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                moved => {
-                    moved.map_err(|e| At::new(&self.dir, file).io("move to quarantine", e))?;
-                    self.quarantined.push(name);
-                }
+            steps::remove(&self.way.dir, index).await?;
+            match self.aim.reason().filter(|_| !behind.is_empty) {
+                Some(reason) => match self.way.take(store.name(), reason, taken).await {
+                    // It was gone before.
+                    Err(error) if error.is_missing() => {}
+                    moved => self.quarantined.push(moved?),
+                },
+                None => steps::remove(&self.way.dir, store.name()).await?,
             }
         }
-        for dir in [&self.quarantine, &self.dir] {
-            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
-        }
-        Ok(())
+        self.way.sync().await
     }
 }
 

@@ -11,9 +11,8 @@ use super::work::Work;
 use super::{Damage, Event, Log};
 use crate::Error;
 use crate::disk::Dir;
-use crate::format::damage;
+use crate::format::damage::{EDIT_MAX, place};
 use crate::format::edit::{Edit, Settings};
-use crate::recovery::{EDIT_DAMAGES_MAX, damage_key};
 
 /// Damage that reads have met and the log has not heard of yet; shared with the plans of reads.
 #[derive(Debug, Clone, Default)]
@@ -21,51 +20,17 @@ pub(super) struct Found(Rc<RefCell<Vec<Damage>>>);
 
 impl Found {
     /// Notes damage, unless too much waits: who reads there again meets it again.
-    pub(super) fn note(&self, damage: Damage) -> Damage {
+    pub(super) fn note(&self, damage: Damage) {
         let mut found = self.0.borrow_mut();
         if found.len() < FOUND_MAX && !found.contains(&damage) {
             found.push(damage);
         }
-        damage
     }
 }
 
 impl From<Damage> for Error {
     fn from(Damage { from, to, segment }: Damage) -> Self {
         Self::Damaged { from, to, segment }
-    }
-}
-
-impl Damage {
-    /// Whether all of `other` lies in it.
-    pub(crate) fn holds(&self, other: &Self) -> bool {
-        self.segment == other.segment && self.from <= other.from && other.to <= self.to
-    }
-
-    /// Whether the two are one range, or none is between them.
-    fn touches(&self, other: &Self) -> bool {
-        self.segment == other.segment && self.from <= other.to && other.from <= self.to
-    }
-
-    /// Adds it to known ranges, which are in order: as one with those of its segment that it touches and that are not kept
-    /// apart. A rotten segment that is read batch by batch is one range, not as many as it has batches. False if all of it
-    /// lies in one of them.
-    pub(crate) fn join(mut self, known: &mut Vec<Self>, is_apart: impl Fn(&Self) -> bool) -> bool {
-        if known.iter().any(|known| known.holds(&self)) {
-            return false;
-        }
-        let found = self;
-        known.retain(|known| {
-            let is_met = found.touches(known) && !is_apart(known);
-            if is_met {
-                self.from = self.from.min(known.from);
-                self.to = self.to.max(known.to);
-            }
-            !is_met
-        });
-        let at = known.partition_point(|known| known.from < self.from);
-        known.insert(at, self);
-        true
     }
 }
 
@@ -126,17 +91,15 @@ impl<D: Dir> Log<D> {
             return None;
         }
         let known = manifest.state().settings();
-        let to = |damage: &Damage| damage.to.to_string();
-        let is_new = |damage: &&Damage| {
-            known.get(&damage_key(damage)) != Some(&to(damage)) && !self.unread.contains(damage)
-        };
-        let new = self.damage.iter().filter(is_new);
-        let new = new.map(|damage| (damage_key(damage), Some(to(damage))));
+        let read = self.damage.iter().filter(|it| !self.unread.contains(it));
+        let settings = read.map(Damage::setting);
+        let new = settings.filter(|(key, to)| known.get(key) != Some(to));
+        let new = new.map(|(key, to)| (key, Some(to)));
         let is_known = |place| self.damage.iter().any(|d| (d.segment, d.from) == place);
-        let is_stale = |key: &&String| damage::parse(key).is_some_and(|place| !is_known(place));
+        let is_stale = |key: &&String| place(key).is_some_and(|place| !is_known(place));
         let stale = known.keys().filter(is_stale);
         let changes = new.chain(stale.map(|key| (key.clone(), None)));
-        let changes: BTreeMap<_, _> = changes.take(EDIT_DAMAGES_MAX).collect();
+        let changes: BTreeMap<_, _> = changes.take(EDIT_MAX).collect();
         if changes.is_empty() {
             self.is_damage_unwritten = false;
             return None;

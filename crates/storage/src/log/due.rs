@@ -140,20 +140,15 @@ impl<D: Dir> Log<D> {
         self.edit(Edit::Seals(Seals { seals }))
     }
 
-    /// Appending `edit` to the manifest, if nothing that it needs is with another plan. A clean mark
-    /// is unset before: as long as there is one, no store and no manifest is written to, so who finds it need not wait
-    /// for what a killed process may have left on its way.
+    /// Appending `edit` to the manifest, if nothing that it needs is with another plan.
     pub(super) fn edit(&mut self, edit: Edit) -> Option<Work<D>> {
-        let slot = self.unset_slot();
-        if slot.is_some() && !self.mark.is_here() {
-            return None;
-        }
-        let manifest = self.manifest.take()?;
-        let unset = slot.zip(slot.and_then(|_| self.mark.take()));
-        Some(Work::Edit(EditWork {
-            unset: unset.map(|(slot, mark)| Box::new((mark, slot))),
-            ..EditWork::new(manifest, edit)
-        }))
+        let (manifest, mark) = self.take_for_edit()?;
+        Some(Work::Edit(Box::new(EditWork {
+            manifest,
+            edit,
+            gone: Vec::new(),
+            mark,
+        })))
     }
 
     /// The oldest segments that are durable and wait in this stage, as many as one edit seals.

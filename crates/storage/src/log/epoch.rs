@@ -5,6 +5,7 @@ use corelog_record::{LeaderEpoch, Lineage};
 use super::birth::Birth;
 use super::chore::ChorePlan;
 use super::lineage::Began;
+use super::mark::TakenMark;
 use super::outcome::Chore;
 use super::work::Work;
 use super::{Log, options};
@@ -13,7 +14,6 @@ use crate::disk::Dir;
 use crate::format::edit::{Edit, Epoch, Point};
 use crate::format::mark::Slot;
 use crate::manifest::Manifest;
-use crate::mark::Mark;
 
 /// Beginning an epoch.
 pub(super) struct NewEpoch<D: Dir> {
@@ -22,20 +22,16 @@ pub(super) struct NewEpoch<D: Dir> {
     /// The first files of a log, as far as it has none.
     birth: Birth,
     manifest: Option<Manifest<D>>,
-    mark: Option<Mark<D>>,
-    /// What a mark that is clean is to say before anything is changed.
-    unset: Option<Slot>,
+    mark: TakenMark<D>,
 }
 
 impl<D: Dir> NewEpoch<D> {
     /// Makes it durable.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
-        if let (Some(slot), Some(mark)) = (self.unset, &mut self.mark) {
-            mark.write_durably(slot).await?;
-        }
+        self.mark.say_first().await?;
         let is_new = self.manifest.is_none();
         // A try before this one may have found no space for the mark.
-        let (manifest, mark) = (&mut self.manifest, &mut self.mark);
+        let (manifest, mark) = (&mut self.manifest, &mut self.mark.mark);
         self.birth.make(&self.dir, manifest, mark).await?;
         match &mut self.manifest {
             Some(manifest) if !is_new => {
@@ -101,18 +97,19 @@ impl<D: Dir> Log<D> {
         let begin = NewEpoch {
             dir: self.dir.clone(),
             birth: self.birth(epoch),
-            unset: self.unset_slot(),
             epoch,
             manifest: self.manifest.take(),
-            mark: self.mark.take(),
+            mark: TakenMark {
+                first: self.unset_slot(),
+                mark: self.mark.take(),
+            },
         };
         Ok(self.chore(Work::Begin(Box::new(begin))))
     }
 
     /// Takes in that an epoch has begun, or has not.
     pub(super) fn take_in_epoch(&mut self, begin: NewEpoch<D>) -> Chore {
-        self.return_manifest(begin.manifest);
-        self.return_mark(begin.mark);
+        self.give_back(begin.manifest, begin.mark.mark);
         let offset = begin.epoch.offset;
         Chore::EpochBegun { offset }
     }

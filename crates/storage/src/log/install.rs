@@ -8,26 +8,23 @@ use std::collections::BTreeMap;
 use super::Log;
 use super::chore::ChorePlan;
 use super::epoch::check_source_epoch;
+use super::mark::TakenMark;
 use super::outcome::Chore;
 use super::sums::Sums;
 use super::work::Work;
 use crate::disk::Dir;
-use crate::error::At;
 use crate::format::edit::{Add, Edit, Epoch, Generation};
-use crate::format::mark::Slot;
 use crate::intake::Ready;
 use crate::manifest::Manifest;
-use crate::mark::Mark;
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
-use crate::{Error, Now};
+use crate::{Error, Now, steps};
 
 /// Putting files in their places, and telling the manifest of them.
 pub(super) struct Install<D: Dir> {
     pub(super) dir: D,
     pub(super) manifest: Manifest<D>,
-    /// As for any edit: see [`EditWork`](super::work::EditWork).
-    pub(super) unset: Option<(Mark<D>, Slot)>,
+    pub(super) mark: TakenMark<D>,
     pub(super) edits: Vec<Edit>,
     pub(super) segments: Vec<Ready>,
 }
@@ -36,9 +33,7 @@ impl<D: Dir> Install<D> {
     /// Takes the segments in.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         self.find_files().await?;
-        if let Some((mark, slot)) = &mut self.unset {
-            mark.write_durably(*slot).await?;
-        }
+        self.mark.say_first().await?;
         self.manifest.append_all(&self.edits).await?;
         // The edit is durable: there is no way back to try again.
         self.name_files().await.map_err(Error::for_good)
@@ -69,11 +64,9 @@ impl<D: Dir> Install<D> {
     async fn name_files(&self) -> Result<(), Error> {
         for ready in &self.segments {
             let (partial, store) = (&ready.partial, ready.store());
-            let renamed = self.dir.rename(partial, &self.dir, &store).await;
-            renamed.map_err(|e| At::new(&self.dir, partial).io("rename", e))?;
+            steps::rename(&self.dir, partial, &store).await?;
         }
-        let synced = self.dir.sync().await;
-        synced.map_err(|e| At::dir(&self.dir).io("sync", e))
+        steps::sync(&self.dir).await
     }
 }
 
@@ -155,36 +148,25 @@ impl<D: Dir> Log<D> {
                 applied.map_err(|source| Error::Contradicts { segment, source })?;
             }
         }
-        let slot = self.unset_slot();
-        let Some(manifest) = self.manifest.take() else {
-            return Err(Error::Busy);
-        };
-        let unset = slot.and_then(|slot| Some((self.mark.take()?, slot)));
-        assert_eq!(slot.is_some(), unset.is_some(), "a clean mark is at hand");
+        let (manifest, mark) = self.take_for_edit().ok_or(Error::Busy)?;
         Ok(Install {
             dir: self.dir.clone(),
             manifest,
-            unset,
+            mark,
             edits,
             segments,
         })
-    }
-
-    /// Takes back what an install took along.
-    pub(super) fn give_back(&mut self, manifest: Manifest<D>, unset: Option<(Mark<D>, Slot)>) {
-        self.return_manifest(Some(manifest));
-        self.return_mark(unset.map(|(mark, _)| mark));
     }
 
     /// Takes segments in that are now durable.
     pub(super) fn take_in_install(&mut self, install: Install<D>, is_done: bool) -> Chore {
         let Install {
             manifest,
-            unset,
+            mark,
             segments,
             ..
         } = install;
-        self.give_back(manifest, unset);
+        self.give_back(Some(manifest), mark.mark);
         let (true, Some(last)) = (is_done, segments.last()) else {
             return Chore::Installed;
         };

@@ -4,8 +4,10 @@ use corelog_record::{LeaderEpoch, Ordinal, Timestamp};
 
 use super::Log;
 use super::work::MarkWork;
+use crate::Error;
 use crate::disk::Dir;
 use crate::format::mark::Slot;
+use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
 
@@ -50,6 +52,27 @@ impl Marked {
     }
 }
 
+/// The mark, as a plan takes it along that changes other files; none if it needs none.
+pub(crate) struct TakenMark<D: Dir> {
+    pub(crate) mark: Option<Mark<D>>,
+    /// What it is to say before anything is changed, if it says something else: a clean one would vouch for an edit whose
+    /// sync failed.
+    pub(crate) first: Option<Slot>,
+}
+
+impl<D: Dir> TakenMark<D> {
+    /// Has it say that.
+    ///
+    /// # Errors
+    /// As for [`Mark::write`].
+    pub(crate) async fn say_first(&mut self) -> Result<(), Error> {
+        match (&mut self.mark, self.first) {
+            (Some(mark), Some(slot)) => mark.write_durably(slot).await,
+            _ => Ok(()),
+        }
+    }
+}
+
 impl<D: Dir> Log<D> {
     /// What a clean mark is to say before anything is changed; `None` if it is not clean.
     pub(super) fn unset_slot(&self) -> Option<Slot> {
@@ -68,9 +91,22 @@ impl<D: Dir> Log<D> {
         })
     }
 
-    /// Takes the mark back from a plan that may have unset a clean one, or had it say less before a
-    /// change that did not come.
-    pub(super) fn return_mark(&mut self, mark: Option<Mark<D>>) {
+    /// Takes along what an edit of the manifest needs; `None` while another plan has something of it. A clean mark is unset
+    /// before: as long as there is one, no store and no manifest is written to, so who finds it need not wait for what a
+    /// killed process may have left on its way.
+    pub(super) fn take_for_edit(&mut self) -> Option<(Manifest<D>, TakenMark<D>)> {
+        let first = self.unset_slot();
+        let is_here = self.manifest.is_here() && (first.is_none() || self.mark.is_here());
+        if !is_here {
+            return None;
+        }
+        let mark = first.and_then(|_| self.mark.take());
+        Some((self.manifest.take()?, TakenMark { mark, first }))
+    }
+
+    /// Takes both back from a plan that may have unset a clean mark, or had it say less before a change that did not come.
+    pub(super) fn give_back(&mut self, manifest: Option<Manifest<D>>, mark: Option<Mark<D>>) {
+        self.return_manifest(manifest);
         if let Some(last) = mark.as_ref().and_then(Mark::last) {
             self.marked.is_clean &= last.is_clean;
             self.marked.ordinal = self.marked.ordinal.min(last.ordinal);

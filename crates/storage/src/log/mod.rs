@@ -85,6 +85,7 @@ use crate::disk::Dir;
 use crate::format::edit::Epoch;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
+use crate::quarantine::Way;
 use crate::segment::{Point, Segment};
 use crate::store::Store;
 
@@ -99,6 +100,7 @@ use self::sums::Sums;
 use self::tail::Tail;
 use self::work::Garbage;
 
+pub use crate::format::damage::Damage;
 pub use append::{AppendError, Appended};
 pub use chain::ChainPlan;
 pub use chore::{ChoreDone, ChorePlan};
@@ -121,18 +123,6 @@ pub use scrub::{ScrubDone, ScrubPlan, Scrubbed};
 pub use segments::SegmentInfo;
 
 pub(crate) use event::Events;
-pub(crate) use work::remove;
-
-/// Offsets that were promised and cannot be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Damage {
-    /// The first damaged offset.
-    pub from: Offset,
-    /// The first offset behind the damage, as far as is known.
-    pub to: Offset,
-    /// The base offset of the segment.
-    pub segment: Offset,
-}
 
 /// The log of one partition. See the [module](self).
 pub struct Log<D: Dir> {
@@ -313,6 +303,17 @@ impl<D: Dir> Log<D> {
     /// Whether the log has its manifest and its mark: without records it has none.
     pub fn has_files(&self) -> bool {
         !self.manifest.is_missing() && !self.mark.is_missing()
+    }
+
+    /// The way of the log's files to quarantine.
+    fn way(&self, time: Timestamp) -> Way<D> {
+        Way {
+            dir: self.dir.clone(),
+            quarantine: self.quarantine.clone(),
+            topic: self.identity.topic,
+            partition: self.identity.partition,
+            time,
+        }
     }
 
     /// Whether a chore changes the end of the log, or what stands there from then on.

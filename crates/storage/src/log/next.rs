@@ -10,13 +10,14 @@ use corelog_record::Timestamp;
 
 use super::Log;
 use super::space::{self, Extent, Hurry};
-use super::work::{Garbage, Remove, Work, remove};
+use super::work::{Garbage, Remove, Work};
 use crate::Error;
 use crate::disk::{Dir, Open};
 use crate::error::At;
 use crate::planted::{self, Bug};
 use crate::segment::Segment;
 use crate::segment::name::NEXT;
+use crate::steps;
 use crate::store::Store;
 
 /// Making the next store ahead.
@@ -37,7 +38,7 @@ impl<D: Dir> Next<D> {
         let made = self.make().await;
         if made.is_err() {
             // Half a store only takes space away from those that are written to, and the name from the next try.
-            remove(&self.dir, NEXT).await?;
+            steps::remove(&self.dir, NEXT).await?;
         }
         made
     }
@@ -71,7 +72,7 @@ impl<D: Dir> Next<D> {
             Err(_) => self.is_refused = true,
         }
         // A new one does as well.
-        remove(&self.dir, NEXT).await?;
+        steps::remove(&self.dir, NEXT).await?;
         Ok(false)
     }
 }
@@ -80,8 +81,7 @@ impl<D: Dir> Next<D> {
 /// one. Whichever a crash leaves means nothing to a log whose manifest has let the segment go.
 async fn taken_over<D: Dir>(dir: &D, used: &Garbage<D>) -> Result<(), Error> {
     used.store.close().await?;
-    let renamed = dir.rename(used.store.name(), dir, NEXT).await;
-    renamed.map_err(|e| used.store.at().io("rename", e))?;
+    steps::rename(dir, used.store.name(), NEXT).await?;
     if planted::is(Bug::ReusedUncleared) {
         return Ok(());
     }

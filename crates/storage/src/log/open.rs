@@ -84,23 +84,22 @@ impl<D: Dir> Log<D> {
         let (mut seed, now) = (seed, now.into());
         let copy = CopyId::from_bytes(draw(&mut seed, &identity));
         let lineage = Lineage::from_bytes(draw(&mut seed, &identity));
+        let mut log = Self::empty(dir, quarantine, identity, options, (seed, copy), now.time);
         let context = Context {
-            dir: dir.clone(),
-            quarantine: quarantine.clone(),
+            way: log.way(now.time),
             identity,
-            interval_bytes: options.index_interval_bytes,
+            interval_bytes: log.options.index_interval_bytes,
             now,
-            ownership: options.ownership,
-            ends_before_unread: options.ends_before_unread,
+            ownership: log.options.ownership,
+            ends_before_unread: log.options.ends_before_unread,
             lineage,
         };
-        let mut log = Self::empty(dir, quarantine, identity, options, (seed, copy), now.time);
         let mut findings = Findings {
             is_clean: true,
             ..Findings::default()
         };
         if let Some(recovered) = Box::pin(recover(context)).await? {
-            findings = log.adopt(recovered, now.time);
+            findings = log.take_over(recovered, now.time);
         }
         let report = OpenReport {
             log_start: log.log_start,
@@ -182,7 +181,7 @@ impl<D: Dir> Log<D> {
     }
 
     /// Takes over what recovery found.
-    fn adopt(&mut self, recovered: Recovered<D>, now: Timestamp) -> Findings {
+    fn take_over(&mut self, recovered: Recovered<D>, now: Timestamp) -> Findings {
         let Recovered {
             manifest,
             mark,

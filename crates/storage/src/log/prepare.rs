@@ -9,19 +9,19 @@ use std::rc::Rc;
 use corelog_record::Offset;
 
 use crate::Error;
-use crate::disk::{Dir, File, Open, round_up};
+use crate::disk::{Dir, Open, round_up};
 use crate::error::At;
 use crate::format::edit::{Add, Edit};
-use crate::format::mark::Slot;
 use crate::manifest::Manifest;
-use crate::mark::Mark;
 use crate::planted::{self, Bug};
 use crate::segment::Segment;
+use crate::steps;
 use crate::store::Store;
 
 use super::Log;
 use super::birth::Birth;
 use super::chore::Kind;
+use super::mark::TakenMark;
 use super::space::{Extent, Filled, Hurry};
 
 /// A store to be made and added to the manifest.
@@ -37,9 +37,7 @@ pub(crate) struct NewStore<D: Dir> {
 pub(crate) struct Prepare<D: Dir> {
     pub(crate) dir: D,
     pub(crate) manifest: Option<Manifest<D>>,
-    pub(crate) mark: Option<Mark<D>>,
-    /// What the mark of a log that was clean until now is to say.
-    pub(crate) unset: Option<Slot>,
+    pub(crate) mark: TakenMark<D>,
     pub(crate) birth: Option<Birth>,
     pub(crate) new: Option<NewStore<D>>,
     pub(crate) store: Option<Rc<Store<D>>>,
@@ -85,10 +83,7 @@ impl<D: Dir> Prepare<D> {
 
     /// All but telling the manifest.
     async fn make_store(&mut self) -> Result<(), Error> {
-        // Before all else: a clean mark would vouch for an edit whose sync failed.
-        if let (Some(slot), Some(mark)) = (self.unset, &mut self.mark) {
-            mark.write_durably(slot).await?;
-        }
+        self.mark.say_first().await?;
         self.give_birth().await?;
         self.create().await?;
         self.extend().await
@@ -98,7 +93,7 @@ impl<D: Dir> Prepare<D> {
         let Some(birth) = &self.birth else {
             return Ok(());
         };
-        let (manifest, mark) = (&mut self.manifest, &mut self.mark);
+        let (manifest, mark) = (&mut self.manifest, &mut self.mark.mark);
         birth.make(&self.dir, manifest, mark).await?;
         self.birth = None;
         Ok(())
@@ -109,12 +104,10 @@ impl<D: Dir> Prepare<D> {
         let (Some(new), None) = (&self.new, &self.store) else {
             return Ok(());
         };
-        let at = || At::new(&self.dir, &new.name);
         self.store = Some(match &new.next {
             Some((next, bytes)) => {
                 self.refuse_taken(next, &new.name).await?;
-                let renamed = self.dir.rename(next.name(), &self.dir, &new.name).await;
-                renamed.map_err(|e| at().space("rename", e))?;
+                steps::rename(&self.dir, next.name(), &new.name).await?;
                 self.space_bytes = *bytes;
                 next.renamed(new.name.clone())
             }
@@ -123,7 +116,8 @@ impl<D: Dir> Prepare<D> {
                 if opened.is_err() && planted::is(Bug::UnnamedAdopted) {
                     opened = self.dir.open(&new.name, Open::Write).await;
                 }
-                let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
+                let file =
+                    Rc::new(opened.map_err(|e| At::new(&self.dir, &new.name).space("create", e))?);
                 Store::opened(&self.dir, new.name.clone(), file)
             }
         });
@@ -147,10 +141,7 @@ impl<D: Dir> Prepare<D> {
         let Some(new) = &self.new else {
             return Ok(());
         };
-        self.dir
-            .sync()
-            .await
-            .map_err(|e| At::dir(&self.dir).io("sync", e))?;
+        steps::sync(&self.dir).await?;
         if let Some(manifest) = &mut self.manifest {
             manifest.append(&Edit::Add(new.add)).await?;
         }
@@ -176,8 +167,7 @@ impl<D: Dir> Prepare<D> {
         let Some(store) = &self.store else {
             return Ok(());
         };
-        let synced = store.file().await?.fdatasync().await;
-        synced.map_err(|e| store.at().io("sync", e))?;
+        store.sync().await?;
         self.synced_bytes = self.space_bytes;
         Ok(())
     }
@@ -216,7 +206,11 @@ impl<D: Dir> Log<D> {
             let epoch = self.first_epoch();
             self.birth(epoch)
         });
-        let unset = self.unset_slot();
+        let first = self.unset_slot();
+        let mark = match birth.is_some() || first.is_some() {
+            true => self.mark.take(),
+            false => None,
+        };
         let segment = self.segment_at(base);
         let (start, name, store) = (segment.base, segment.store_name(), segment.store.clone());
         let is_bare = store.is_none();
@@ -232,11 +226,7 @@ impl<D: Dir> Log<D> {
         Prepare {
             dir: self.dir.clone(),
             manifest: if is_bare { self.manifest.take() } else { None },
-            mark: match birth.is_some() || unset.is_some() {
-                true => self.mark.take(),
-                false => None,
-            },
-            unset,
+            mark: TakenMark { mark, first },
             birth,
             new: is_bare.then_some(NewStore { add, name, next }),
             store,
@@ -258,8 +248,7 @@ impl<D: Dir> Log<D> {
             synced_bytes,
             ..
         } = prepare;
-        self.return_manifest(manifest);
-        self.return_mark(mark);
+        self.give_back(manifest, mark.mark);
         let is_added = new.is_none();
         if let Some(new) = new {
             // A store that exists but is not added yet is made again under its name: it waits

@@ -275,8 +275,7 @@ impl<D: Dir> Log<D> {
 
     /// A read of what is durable of `segment`, from `from` on; `None` without a store.
     pub(super) fn disk_read(&self, segment: &Segment<D>, from: Offset) -> Option<DiskRead<D>> {
-        let is_here = |damage: &&Damage| damage.segment == segment.base.offset;
-        let known = self.damage.iter().filter(is_here).copied().collect();
+        let known = self.damage_of(segment.base.offset);
         let is_end_true = self.read_only_from.is_none();
         let (end, found) = (self.durable_end(segment), self.found.clone());
         let read = DiskRead::new(segment, end, from, is_end_true, found)?;

@@ -1,36 +1,33 @@
 //! Putting a segment that a peer sent in the place of one that is damaged.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::rc::Rc;
 
-use corelog_record::{Position, Timestamp};
+use corelog_record::Position;
 
 use super::chore::ChorePlan;
 use super::damage::Found;
 use super::install::Install;
 use super::outcome::Chore;
 use super::sums::Sums;
-use super::work::{Garbage, Work, remove};
-use super::{Event, Identity, Log};
+use super::work::Work;
+use super::{Event, Log};
 use crate::disk::{Dir, Entry};
-use crate::error::At;
-use crate::format::damage;
+use crate::format::damage::place;
 use crate::format::edit::{Edit, Generation, Settings};
 use crate::format::quarantine::{Name, Reason};
 use crate::intake::Ready;
 use crate::manifest::Manifest;
-use crate::quarantine;
-use crate::segment::{self, Index, Segment, Stage};
+use crate::quarantine::Way;
+use crate::segment::{self, Index, Stage};
+use crate::steps;
 use crate::store::Store;
 use crate::{Error, Now};
 
 /// Putting new files in the place of a segment's, and the old store into quarantine.
 pub(super) struct Replace<D: Dir> {
     install: Install<D>,
-    quarantine: D,
-    identity: Identity,
-    now: Timestamp,
+    way: Way<D>,
     old: Option<Old<D>>,
     /// What is read while it is moved away stays open until the log knows of it.
     open: Option<Rc<D::File>>,
@@ -68,34 +65,19 @@ impl<D: Dir> Replace<D> {
         if store.is_held_beside(*holders) {
             self.open = store.file().await.ok();
         }
-        remove(&self.install.dir, index).await?;
-        let created = self.quarantine.create().await;
-        created.map_err(|e| At::dir(&self.quarantine).space("create", e))?;
-        let taken = quarantine::list(&self.quarantine).await?;
-        let name = Name {
-            time: self.now,
-            reason: Reason::Damaged,
-            topic: self.identity.topic,
-            partition: self.identity.partition,
-            position: Position::ZERO,
-            file: store.name().to_owned(),
-        };
-        let dir = &self.install.dir;
+        let (dir, reason) = (&self.way.dir, Reason::Damaged);
+        steps::remove(dir, index).await?;
+        let taken = self.way.open().await?;
+        let name = self.way.named(reason, Position::ZERO, store.name());
         if has_one(&taken, &name, length(dir, store.name()).await?) {
             // All that was promised of it stands in the new one. On a disk that does not keep that there would be no end of them.
-            remove(dir, store.name()).await?;
-            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+            steps::remove(dir, store.name()).await?;
+            steps::sync(dir).await?;
             return Ok(None);
         }
-        let name = quarantine::free(name, &taken).to_string();
-        match dir.rename(store.name(), &self.quarantine, &name).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|e| store.at().io("move to quarantine", e))?,
-        }
-        for dir in [&self.quarantine, dir] {
-            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
-        }
-        Ok(Some(name))
+        let moved = self.way.take(store.name(), reason, &taken).await?;
+        self.way.sync().await?;
+        Ok(Some(moved))
     }
 }
 
@@ -154,9 +136,7 @@ impl<D: Dir> Log<D> {
         let install = self.install(vec![ready], edits)?;
         let replace = Replace {
             install,
-            quarantine: self.quarantine.clone(),
-            identity: self.identity,
-            now: now.time,
+            way: self.way(now.time),
             old,
             open: None,
             quarantined: None,
@@ -173,11 +153,11 @@ impl<D: Dir> Log<D> {
         } = replace;
         let Install {
             manifest,
-            unset,
+            mark,
             segments,
             ..
         } = install;
-        self.give_back(manifest, unset);
+        self.give_back(Some(manifest), mark.mark);
         let ready = segments.into_iter().next();
         let mut replaced = Chore::Replaced {
             segment: self.log_start,
@@ -212,24 +192,10 @@ impl<D: Dir> Log<D> {
         replaced
     }
 
-    /// Lets go of a segment whose file is away: only the handle is left, for those who use it.
-    fn retire(&mut self, segment: Segment<D>) {
-        if let Some(store) = segment.store {
-            store.retire();
-            let names = Vec::new();
-            self.garbage.push(Garbage {
-                store,
-                names,
-                is_reusable: false,
-            });
-        }
-    }
-
     /// What the manifest remembers of the damage of a segment, to be forgotten.
     fn forgetting(&self, ready: &Ready) -> Option<Edit> {
         let state = self.manifest.get().map(Manifest::state)?;
-        let is_of =
-            |key: &&String| damage::parse(key).is_some_and(|(base, _)| base == ready.base());
+        let is_of = |key: &&String| place(key).is_some_and(|(base, _)| base == ready.base());
         let keys = state.settings().keys().filter(is_of);
         let changes: BTreeMap<_, _> = keys.map(|key| (key.clone(), None)).collect();
         (!changes.is_empty()).then_some(Edit::Settings(Settings { changes }))
@@ -238,7 +204,7 @@ impl<D: Dir> Log<D> {
 
 /// The length of a store in bytes.
 async fn length<D: Dir>(dir: &D, store: &str) -> Result<u64, Error> {
-    let entries = dir.list().await.map_err(|e| At::dir(dir).io("list", e))?;
+    let entries = steps::list(dir).await?;
     let found = entries.iter().find(|entry| entry.name == store);
     Ok(found.map_or(0, |entry| entry.bytes))
 }

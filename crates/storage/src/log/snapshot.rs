@@ -20,11 +20,12 @@ use super::work::Work;
 use crate::Error;
 use crate::disk::Dir;
 use crate::error::At;
+use crate::format::damage;
 use crate::format::edit::{Edit, Point};
 use crate::format::manifest::Header;
 use crate::manifest::Manifest;
-use crate::recovery::damage_edits;
 use crate::segment::Stage;
+use crate::steps;
 
 /// Linking a log's sealed segments into another directory.
 pub(super) struct Snapshot<D: Dir> {
@@ -53,8 +54,7 @@ impl<D: Dir> Snapshot<D> {
         let Some((header, edits)) = &self.manifest else {
             return Ok(());
         };
-        let created = self.target.create().await;
-        created.map_err(|e| At::dir(&self.target).space("create", e))?;
+        steps::create(&self.target).await?;
         for files in &self.files {
             self.link(&files.store, files.is_damaged).await?;
             // An index is a hint: who needs it rebuilds it.
@@ -160,7 +160,7 @@ impl<D: Dir> Log<D> {
             .get()
             .map(|manifest| manifest.state().front(end.place()));
         let log_start = front.as_ref().map_or(end.offset, |front| front.log_start());
-        let edits = front.map(|front| [front.edits(), damage_edits(&damage)].concat());
+        let edits = front.map(|front| [front.edits(), damage::edits(&damage)].concat());
         Ok(Some(self.chore(Work::Snapshot(Box::new(Snapshot {
             dir: self.dir.clone(),
             target,

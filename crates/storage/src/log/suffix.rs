@@ -1,7 +1,5 @@
 //! The end of the log is cut off: what a plan takes along, and what its completion changes.
 
-use std::collections::VecDeque;
-
 use corelog_record::{Offset, Timestamp};
 
 use super::Log;
@@ -12,7 +10,7 @@ use super::outcome::Chore;
 use super::segments::back;
 use super::sums::Sums;
 use super::tail::Tail;
-use super::work::{Garbage, Work};
+use super::work::Work;
 use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::segment::{Index, Point, Segment, Stage, name};
@@ -65,17 +63,14 @@ impl<D: Dir> Log<D> {
             let segment = &self.segments[cut];
             let base = segment.base.offset;
             let is_bent = segment.stage == Stage::Damaged;
-            let damage = self.damage.iter().filter(|damage| damage.segment == base);
+            let first = self.damage_of(base).first().copied();
             Some(Cut {
                 store: segment.store.clone()?,
                 base: segment.base,
                 end: segment.end,
                 generation: segment.generation,
                 reader: self.judge_of(segment),
-                bent: damage
-                    .min_by_key(|damage| damage.from)
-                    .copied()
-                    .filter(|_| is_bent),
+                bent: first.filter(|_| is_bent),
             })
         });
         let slot = self.slot();
@@ -83,14 +78,11 @@ impl<D: Dir> Log<D> {
             return Err(Error::Busy);
         };
         let Some(mark) = self.mark.take() else {
-            self.return_manifest(Some(manifest));
+            self.give_back(Some(manifest), None);
             return Err(Error::Busy);
         };
         let suffix = Suffix {
-            dir: self.dir.clone(),
-            quarantine: self.quarantine.clone(),
-            identity: self.identity,
-            now,
+            way: self.way(now),
             from,
             aim,
             manifest,
@@ -126,7 +118,7 @@ impl<D: Dir> Log<D> {
     /// Takes a cut in that is now durable.
     pub(super) fn take_in_suffix(&mut self, suffix: Suffix<D>, is_done: bool) -> Chore {
         let Suffix {
-            now,
+            way,
             aim,
             manifest,
             mark,
@@ -135,11 +127,10 @@ impl<D: Dir> Log<D> {
             done,
             ..
         } = suffix;
-        self.return_manifest(Some(manifest));
-        self.return_mark(Some(mark));
+        self.give_back(Some(manifest), Some(mark));
         if let Some(Done { point, kept }) = done.filter(|_| is_done) {
             match cut {
-                Some(cut) => self.end_at(point, &cut, kept, (aim, now)),
+                Some(cut) => self.end_at(point, &cut, kept, (aim, way.time)),
                 None => self.forget_empty_store(),
             }
             self.marked
@@ -167,17 +158,10 @@ impl<D: Dir> Log<D> {
         let keep = self
             .segments
             .partition_point(|s| s.base.offset < cut.base.offset);
-        let gone: VecDeque<_> = self.segments.split_off(keep);
+        let gone = self.segments.split_off(keep);
         // Its first record stays.
         let born = gone.front().and_then(|cut| cut.born);
-        // Their files are away already, and the names may come back: only the handles are left.
-        let stores = gone.into_iter().filter_map(|segment| segment.store);
-        let stores = stores.inspect(|store| store.retire());
-        self.garbage.extend(stores.map(|store| Garbage {
-            store,
-            names: Vec::new(),
-            is_reusable: false,
-        }));
+        gone.into_iter().for_each(|segment| self.retire(segment));
         self.durable_segment = cut.base.offset;
         self.tail.reset();
         let goes_on = aim.goes_on() && kept.is_some();

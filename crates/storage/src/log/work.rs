@@ -1,6 +1,5 @@
 //! The background work of a log: each kind with what it takes along.
 
-use std::io;
 use std::rc::Rc;
 
 use corelog_record::Offset;
@@ -9,13 +8,13 @@ use super::adopt::Adopt;
 use super::cut::Suffix;
 use super::epoch::NewEpoch;
 use super::install::Install;
+use super::mark::TakenMark;
 use super::next::Next;
 use super::prepare::Prepare;
 use super::replace::Replace;
 use super::snapshot::Snapshot;
 use crate::Error;
-use crate::disk::{Dir, File};
-use crate::error::At;
+use crate::disk::Dir;
 use crate::format::edit::Edit;
 use crate::format::mark::Slot;
 use crate::format::state;
@@ -23,6 +22,7 @@ use crate::index::Sealed;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::segment::{Finishing, finish_all};
+use crate::steps;
 use crate::store::Store;
 
 /// One piece of background work.
@@ -38,7 +38,7 @@ pub(super) enum Work<D: Dir> {
     /// Give rolled segments their final files.
     Finish(Vec<Finishing<D>>),
     /// Append an edit to the manifest.
-    Edit(EditWork<D>),
+    Edit(Box<EditWork<D>>),
     /// Cut the end of the log.
     Suffix(Box<Suffix<D>>),
     /// Make the log an empty copy of another one.
@@ -62,7 +62,7 @@ impl<D: Dir> Work<D> {
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         match self {
             Self::Prepare(_, prepare) => prepare.run_ahead().await,
-            Self::SpaceSync(sync) => sync.run().await,
+            Self::SpaceSync(sync) => sync.store.sync().await,
             Self::Next(next) => next.run().await,
             Self::Mark(mark) => mark.run().await,
             Self::Finish(all) => finish_all(all).await,
@@ -88,14 +88,6 @@ pub(super) struct SpaceSync<D: Dir> {
     pub(super) bytes: u64,
 }
 
-impl<D: Dir> SpaceSync<D> {
-    async fn run(&self) -> Result<(), Error> {
-        let file = self.store.file().await?;
-        let synced = file.fdatasync().await;
-        synced.map_err(|e| self.store.at().io("sync", e))
-    }
-}
-
 /// Writing the mark.
 pub(super) struct MarkWork<D: Dir> {
     pub(super) mark: Mark<D>,
@@ -108,10 +100,9 @@ pub(super) struct MarkWork<D: Dir> {
 
 impl<D: Dir> MarkWork<D> {
     async fn run(&mut self) -> Result<(), Error> {
-        self.mark.write(self.slot).await?;
         match self.is_synced {
-            true => self.mark.sync().await,
-            false => Ok(()),
+            true => self.mark.write_durably(self.slot).await,
+            false => self.mark.write(self.slot).await,
         }
     }
 }
@@ -122,27 +113,12 @@ pub(super) struct EditWork<D: Dir> {
     pub(super) edit: Edit,
     /// What the manifest does not name any more.
     pub(super) gone: Vec<state::Segment>,
-    /// The mark of a log that was clean until now, and what it is to say: a clean mark must not
-    /// vouch for an edit whose sync failed.
-    pub(super) unset: Option<Box<(Mark<D>, Slot)>>,
+    pub(super) mark: TakenMark<D>,
 }
 
 impl<D: Dir> EditWork<D> {
-    /// Appending `edit`, which no reader was promised to see again.
-    pub(super) fn new(manifest: Manifest<D>, edit: Edit) -> Self {
-        Self {
-            manifest,
-            edit,
-            gone: Vec::new(),
-            unset: None,
-        }
-    }
-
     async fn run(&mut self) -> Result<(), Error> {
-        if let Some(unset) = &mut self.unset {
-            let (mark, slot) = &mut **unset;
-            mark.write_durably(*slot).await?;
-        }
+        self.mark.say_first().await?;
         self.gone = self.manifest.append(&self.edit).await?;
         // Here nobody waits; the next edit may be one that a group waits for.
         self.manifest.make_room().await
@@ -187,19 +163,9 @@ impl<D: Dir> Remove<D> {
 
     async fn remove(&mut self, garbage: &Garbage<D>) -> Result<(), Error> {
         for name in &garbage.names {
-            remove(&self.dir, name).await?;
+            steps::remove(&self.dir, name).await?;
         }
         garbage.store.close().await
-    }
-}
-
-/// Removes a file, if it is there.
-pub(crate) async fn remove<D: Dir>(dir: &D, name: &str) -> Result<(), Error> {
-    match dir.remove(name).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(At::new(dir, name).io("remove", error))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -213,8 +179,6 @@ pub(super) struct IndexWork<D: Dir> {
 
 impl<D: Dir> IndexWork<D> {
     async fn run(&mut self) -> Result<(), Error> {
-        let name = self.sealed.name();
-        let written = self.dir.write_aside(name, &self.bytes).await;
-        written.map_err(|e| At::new(&self.dir, name).space("write", e))
+        steps::write(&self.dir, self.sealed.name(), &self.bytes).await
     }
 }

@@ -10,6 +10,7 @@ use crate::format::edit::Edit;
 use crate::format::manifest::{self as format, Header};
 use crate::format::state::State;
 use crate::open_files::Handle;
+use crate::steps;
 
 /// A whole new file, in memory.
 pub(super) struct Image {
@@ -49,7 +50,7 @@ impl Image {
     pub(super) async fn stage<D: Dir>(&self, dir: &D) -> Result<D::File, Error> {
         let staged = self.write(dir).await;
         if staged.is_err() {
-            let _is_gone = dir.remove(&aside()).await;
+            let _is_gone = steps::remove(dir, &aside()).await;
         }
         staged
     }
@@ -57,12 +58,7 @@ impl Image {
     async fn write<D: Dir>(&self, dir: &D) -> Result<D::File, Error> {
         let aside = aside();
         let at = || At::new(dir, &aside);
-        match dir.remove(&aside).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(at().io("remove", error));
-            }
-            _ => {}
-        }
+        steps::remove(dir, &aside).await?;
         let file = dir
             .open(&aside, Open::Create)
             .await
@@ -114,9 +110,8 @@ fn file_bytes(end: usize) -> Option<usize> {
 
 /// Renames a staged file into place, durably.
 pub(super) async fn put_in_place<D: Dir>(dir: &D) -> Result<(), Error> {
-    let renamed = dir.rename(&aside(), dir, NAME).await;
-    renamed.map_err(|e| At::new(dir, NAME).io("rename", e))?;
-    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))
+    steps::rename(dir, &aside(), NAME).await?;
+    steps::sync(dir).await
 }
 
 pub(super) fn aside() -> String {

@@ -8,9 +8,10 @@ use corelog_record::{Chain, Offset, Position};
 use super::{BLOCK, OpenStore, Recovery, partial_block, settle};
 use crate::Error;
 use crate::disk::{Dir, File, round_up};
+use crate::format::damage::Damage;
 use crate::format::state;
 use crate::index::{Builder, Of, Sealed};
-use crate::log::{Damage, Event};
+use crate::log::Event;
 use crate::planted::{self, Bug};
 use crate::segment::{Below, Index, Point, Segment, Stage};
 use crate::store::Store;
@@ -21,7 +22,7 @@ impl<D: Dir> Recovery<D> {
         let mut segment = Segment::new(Point::starting(named.start()));
         segment.generation = named.generation;
         let name = segment.store_name();
-        let store = Store::closed(&self.context.dir, name.clone());
+        let store = Store::closed(&self.context.way.dir, name.clone());
         segment.store = Some(store.clone());
         let Some(seal) = &named.seal else {
             return segment;
@@ -68,7 +69,7 @@ impl<D: Dir> Recovery<D> {
             interval_bytes: self.context.interval_bytes,
             is_lower: segment.stage == Stage::Active,
         };
-        Sealed::new(&self.context.dir, segment.index_name(), of)
+        Sealed::new(&self.context.way.dir, segment.index_name(), of)
     }
 
     /// Leaves the rows below `end` of a segment to be loaded when they are used.
@@ -129,7 +130,7 @@ impl<D: Dir> Recovery<D> {
         let (store, is_exact) = match has_waited {
             // Nothing lies behind the end, and so there is nothing to look at.
             false => {
-                let store = Store::unopened(&self.context.dir, name);
+                let store = Store::unopened(&self.context.way.dir, name);
                 (store, bytes == Some(position))
             }
             true => {
@@ -174,7 +175,7 @@ impl<D: Dir> Recovery<D> {
             let Some(position) = bytes.filter(|_| self.is_damaged(segment)) else {
                 return false;
             };
-            let store = Store::closed(&self.context.dir, segment.store_name());
+            let store = Store::closed(&self.context.way.dir, segment.store_name());
             let index = self.index_of(segment, store.clone(), position.get(), None);
             let segment = &mut segments[number - 1];
             segment.stage = Stage::Damaged;
@@ -197,17 +198,23 @@ impl<D: Dir> Recovery<D> {
     pub(super) async fn open_store(&self, segment: &Segment<D>) -> Result<OpenStore<D>, Error> {
         let name = segment.store_name();
         let Some(bytes) = self.length(&name) else {
-            let store = Store::closed(&self.context.dir, name);
+            let store = Store::closed(&self.context.way.dir, name);
             return Ok(OpenStore {
                 store,
                 bytes: 0,
                 end: 0,
+                is_end_given: true,
             });
         };
-        let store = Store::unopened(&self.context.dir, name);
+        let store = Store::unopened(&self.context.way.dir, name);
         let waited = store.file().await?.outwait().await;
         waited.map_err(|e| store.at().space("outwait", e))?;
-        let end = settle::data_end(&store, bytes).await?;
-        Ok(OpenStore { store, bytes, end })
+        let end = self.given(settle::data_end(&store, bytes).await)?;
+        Ok(OpenStore {
+            store,
+            bytes,
+            end: end.unwrap_or(bytes),
+            is_end_given: end.is_some(),
+        })
     }
 }

@@ -6,8 +6,8 @@ use super::Recovery;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, End};
-use crate::log::remove;
 use crate::segment::{Point, Segment, name};
+use crate::steps;
 
 impl<D: Dir> Recovery<D> {
     /// Drops the empty stores behind the log's end, unless the next group belongs into them. To a
@@ -46,14 +46,11 @@ impl<D: Dir> Recovery<D> {
         let edit = End::at(end.place(), epoch);
         let gone = self.manifest.append(&Edit::TruncateSuffix(edit)).await?;
         segments.retain(|segment| gone.iter().all(|gone| gone.base != segment.base.offset));
-        for segment in &gone {
-            let name = name::store(segment.base, segment.generation);
-            remove(&self.context.dir, &name).await?;
-            remove(
-                &self.context.dir,
-                &name::index(segment.base, segment.generation),
-            )
-            .await?;
+        for file in gone
+            .iter()
+            .flat_map(|it| name::files(it.base, it.generation))
+        {
+            steps::remove(&self.context.way.dir, &file).await?;
         }
         Ok(())
     }

@@ -11,9 +11,10 @@ use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::format::edit::{Edit, Generation};
 use crate::format::quarantine::Reason;
-use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX, remove};
+use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX};
 use crate::planted::{self, Bug};
 use crate::segment::{Below, Point, Segment, Stage, name};
+use crate::steps;
 use crate::store::{Store, copy};
 
 impl<D: Dir> Recovery<D> {
@@ -60,12 +61,18 @@ impl<D: Dir> Recovery<D> {
         let known = mark.filter(|mark| start.position < mark.position);
         let of = self.survey_of(segment, open, start, known);
         let mut survey = Survey::new(of).await?;
+        if !open.is_end_given {
+            survey.doubt();
+        }
         segment.below = None;
         let mut torn = None;
         let mut data_end;
         loop {
             survey.run().await?;
             self.note_unread(&open.store, &survey);
+            if self.context.ends_before_unread && survey.unread().is_some() {
+                survey.doubt();
+            }
             let end = survey.point();
             segment.end = end;
             let position = end.position.get();
@@ -81,18 +88,18 @@ impl<D: Dir> Recovery<D> {
                     break;
                 }
                 let is_little = data_end - position <= UNSYNCED_BYTES_MAX as u64;
-                if is_little && !self.is_in_doubt(&survey) {
+                if is_little && !survey.is_in_doubt() {
                     // A batch may stand there that was acknowledged: the log stays closed until the disk gives it.
                     if let Some(unread) = survey.take_unread() {
                         return Err(unread.error);
                     }
                     let range = position..data_end;
                     let copied = self.quarantine_bytes(&open.store, range, Reason::Torn);
-                    match copied.await {
+                    let copied = copied.await;
+                    match self.given(copied)? {
                         // A batch may stand further on that was acknowledged.
-                        Err(error) if self.is_decided(&error) => survey.doubt(),
-                        copied => {
-                            copied?;
+                        None => survey.doubt(),
+                        Some(_) => {
                             torn = Some(Torn {
                                 segment: segment.base.offset,
                                 offset: end.offset,
@@ -104,9 +111,6 @@ impl<D: Dir> Recovery<D> {
                         }
                     }
                 }
-            }
-            if self.is_in_doubt(&survey) {
-                survey.doubt();
             }
             if !survey.resync().await? {
                 survey.damaged(end.offset, promised.max(end.offset.plus(1)));
@@ -155,18 +159,6 @@ impl<D: Dir> Recovery<D> {
         Ok(())
     }
 
-    /// Whether somebody decided not to wait any longer for what `error` says that the disk does not give.
-    fn is_decided(&self, error: &Error) -> bool {
-        self.context.ends_before_unread && error.is_unreadable()
-    }
-
-    /// Whether what is bad where `survey` stopped is neither torn nor known to be damaged: the disk did not give all up to
-    /// there, and somebody decided not to wait for that any longer.
-    fn is_in_doubt(&self, survey: &Survey<D>) -> bool {
-        let is_unread = survey.unread().is_some() || !survey.unread_damage().is_empty();
-        self.context.ends_before_unread && is_unread
-    }
-
     /// The bytes of the last, partial block of the active store.
     pub(super) async fn partial(
         &mut self,
@@ -195,7 +187,7 @@ impl<D: Dir> Recovery<D> {
 
     /// What a mark may tell of a log that ends at `durable`, in `segment`.
     pub(super) fn known(&self, segment: Option<&Segment<D>>, durable: Point) -> Point {
-        match segment.filter(|_| self.findings.is_in_doubt()) {
+        match segment.filter(|_| self.findings.ends_before_unread()) {
             // What was not written again is read again.
             Some(segment) => segment.base,
             // Behind damage that is not stepped over nothing is known but the offset.
@@ -227,7 +219,7 @@ impl<D: Dir> Recovery<D> {
         kept: Kept,
         bytes: u64,
     ) -> Result<(), Error> {
-        if self.findings.is_in_doubt() {
+        if self.findings.ends_before_unread() {
             // What the survey did not reach may have been acknowledged, and nothing tells whether a read of it is right.
             return settle::sync(store).await;
         }
@@ -246,7 +238,7 @@ impl<D: Dir> Recovery<D> {
         }
         let end = kept.end;
         let is_left = segment.stage == Stage::Damaged || self.findings.read_only_from.is_some();
-        match settle::rewrite(&self.context.dir, store, &kept, zeros_end).await {
+        match settle::rewrite(&self.context.way.dir, store, &kept, zeros_end).await {
             Ok(is_whole) if is_whole || is_left => {
                 // What lies behind is reserved at most: groups that are small want zeros there.
                 segment.space_bytes = segment.space_bytes.min(round_up(zeros_end));
@@ -272,10 +264,10 @@ impl<D: Dir> Recovery<D> {
     ) -> Result<(), Error> {
         let (base, generation) = (segment.base.offset, segment.generation + 1);
         let name = name::store(base, generation);
-        let made = copy(&self.context.dir, store, name.clone(), bytes).await?;
+        let made = copy(&self.context.way.dir, store, name.clone(), bytes).await?;
         if let Err(error) = settle::verify_copy(store, &made, bytes).await {
             made.close().await?;
-            remove(&self.context.dir, &name).await?;
+            steps::remove(&self.context.way.dir, &name).await?;
             return Err(error);
         }
         let edit = Edit::Generation(Generation { base, generation });
@@ -283,7 +275,7 @@ impl<D: Dir> Recovery<D> {
             if error.is_shortage() && !self.manifest.is_in_doubt() {
                 // The next opening moved it to quarantine, and on a disk with room for one copy found none for another.
                 made.close().await?;
-                remove(&self.context.dir, &name).await?;
+                steps::remove(&self.context.way.dir, &name).await?;
             }
             return Err(error);
         }
@@ -299,11 +291,11 @@ impl<D: Dir> Recovery<D> {
         match bytes {
             // Nothing of it is kept, and quarantine is never emptied: it would hold the space of a whole segment. If it
             // comes back, the next opening removes it.
-            0 => remove(&self.context.dir, store.name()).await?,
+            0 => steps::remove(&self.context.way.dir, store.name()).await?,
             _ => {
                 self.move_to_quarantine(store.name(), Reason::Unnamed)
                     .await?;
-                self.sync_moved().await?;
+                self.context.way.sync().await?;
             }
         }
         let segment = base;

@@ -43,32 +43,31 @@ mod stores;
 mod survey;
 mod tidy;
 
-pub(crate) use damage::{EDIT_DAMAGES_MAX, damage_edits, key as damage_key, known_damage};
 pub(crate) use settle::{data_end, partial_block};
 pub(crate) use survey::is_of_its_epoch;
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::rc::Rc;
 
 use corelog_record::{LeaderEpoch, Lineage, Offset};
 
 use crate::disk::{Dir, Entry};
-use crate::error::At;
+use crate::format::damage::Damage;
 use crate::format::edit::{Edit, Epoch};
 use crate::format::mark::Slot;
-use crate::log::{Damage, Event, Events, Identity, Ownership, Torn};
+use crate::log::{Event, Events, Identity, Ownership, Torn};
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
+use crate::quarantine::Way;
 use crate::segment::{Point, Segment};
 use crate::store::Store;
-use crate::{Error, Now};
+use crate::{Error, Now, steps};
 
 /// What recovery is told.
 pub(crate) struct Context<D: Dir> {
-    pub(crate) dir: D,
-    pub(crate) quarantine: D,
+    /// The directory of the log, and the way to quarantine from there.
+    pub(crate) way: Way<D>,
     pub(crate) identity: Identity,
     pub(crate) interval_bytes: u32,
     pub(crate) now: Now,
@@ -105,42 +104,42 @@ pub(crate) struct Findings {
     pub(crate) events: Events,
 }
 
-/// Recovers the log of `context.dir`; `None` if it has no files yet.
+/// Recovers the log of `context.way.dir`; `None` if it has no files yet.
 ///
 /// # Errors
 /// Any error of the disk; a manifest that is missing, damaged, another partition's, or of a later
 /// program.
 pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recovered<D>>, Error> {
-    let at = || At::dir(&context.dir);
-    let entries = match context.dir.list().await {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(|e| at().io("list", e))?,
-    };
+    let entries = steps::list(&context.way.dir).await?;
+    if entries.is_empty() {
+        return Ok(None);
+    }
     let is_manifest = |entry: &Entry| entry.name == crate::manifest::NAME;
     if !entries.iter().any(is_manifest) {
         tidy::unborn(&context, &entries).await?;
         return Ok(None);
     }
-    let mark = Mark::open(context.dir.clone()).await?;
+    let mark = Mark::open(context.way.dir.clone()).await?;
     // What a killed process left on its way may still change a manifest, unless the mark is clean.
     let seems_clean = mark.as_ref().is_some_and(Mark::is_clean);
     if !seems_clean {
-        tidy::outwait_manifest(&context.dir).await?;
+        tidy::outwait_manifest(&context.way.dir).await?;
     }
-    let manifest = Manifest::open_mending(context.dir.clone()).await?;
+    let manifest = Manifest::open_mending(context.way.dir.clone()).await?;
     tidy::check_identity(&context, &manifest)?;
     let mut recovery = Recovery {
         context,
         entries,
         manifest,
+        mark,
         slot: None,
         is_marked_clean: false,
         partial: None,
         findings: Findings::default(),
     };
-    recovery.take_slot(mark.as_ref());
+    recovery.take_slot();
     recovery.name_received().await?;
-    recovery.run(mark, seems_clean).await.map(Some)
+    recovery.run(seems_clean).await.map(Some)
 }
 
 /// A recovery under way.
@@ -148,6 +147,9 @@ struct Recovery<D: Dir> {
     context: Context<D>,
     entries: Vec<Entry>,
     manifest: Manifest<D>,
+    /// As it was found, whosever it is.
+    mark: Option<Mark<D>>,
+    /// What it says, if it is this copy's.
     slot: Option<Slot>,
     /// Whether that says that the log was closed in order, and no slot that is not given can say otherwise.
     is_marked_clean: bool,
@@ -163,30 +165,28 @@ struct OpenStore<D: Dir> {
     bytes: u64,
     /// The end of its last byte that is not zero.
     end: u64,
+    /// Whether the disk told that; if not, all of it may be data.
+    is_end_given: bool,
 }
 
 impl<D: Dir> Recovery<D> {
-    async fn run(
-        mut self,
-        mut mark: Option<Mark<D>>,
-        seems_clean: bool,
-    ) -> Result<Recovered<D>, Error> {
+    async fn run(mut self, seems_clean: bool) -> Result<Recovered<D>, Error> {
         let mut segments = self.segments();
         let mut clean = match seems_clean {
             true => self.clean_end(&mut segments, false).await?,
             false => None,
         };
         if clean.is_none() {
-            self.outwait(&mut mark, seems_clean).await?;
+            self.outwait(seems_clean).await?;
             segments = self.segments();
             clean = self.clean_end(&mut segments, true).await?;
         }
         if clean.is_none() {
             self.check_edits()?;
             segments = self.segments();
-            self.unset(&mut mark).await?;
+            self.unset().await?;
         }
-        self.tidy(&mut mark).await?;
+        self.tidy().await?;
         let (durable, durable_segment) = match clean {
             Some(durable) => {
                 self.findings.is_clean = true;
@@ -203,13 +203,13 @@ impl<D: Dir> Recovery<D> {
             }
         };
         self.end_with_active(&mut segments, durable);
-        self.finish(mark, segments, durable, durable_segment).await
+        self.finish(segments, durable, durable_segment).await
     }
 
     /// The segments as the manifest names them, and what is known of their damage.
     fn segments(&mut self) -> VecDeque<Segment<D>> {
         self.findings = Findings::default();
-        self.findings.damage = self.remembered();
+        self.findings.damage = self.manifest.state().damage();
         for damage in &self.findings.damage {
             self.findings.events.note(Event::DamageKnown(*damage));
         }
@@ -218,7 +218,8 @@ impl<D: Dir> Recovery<D> {
     }
 
     /// Believes the mark, if it is this copy's.
-    fn take_slot(&mut self, mark: Option<&Mark<D>>) {
+    fn take_slot(&mut self) {
+        let mark = self.mark.as_ref();
         let header = *self.manifest.header();
         self.context.identity.history = header.history;
         let is_ours = |slot: &Slot| slot.history == header.history && slot.copy == header.copy;
@@ -227,46 +228,34 @@ impl<D: Dir> Recovery<D> {
     }
 
     /// Takes back a clean mark that turned out to be none, before anything is changed.
-    async fn unset(&mut self, mark: &mut Option<Mark<D>>) -> Result<(), Error> {
-        let (Some(slot), Some(mark)) = (self.slot.filter(|slot| slot.is_clean), mark) else {
-            return Ok(());
-        };
-        let slot = Slot {
-            is_clean: false,
-            ..slot
-        };
-        self.write_mark(mark, slot, true).await
+    async fn unset(&mut self) -> Result<(), Error> {
+        if let Some(slot) = self.slot.as_mut().filter(|slot| slot.is_clean) {
+            slot.is_clean = false;
+            let slot = *slot;
+            self.mark = Some(self.write_mark(slot, true).await?);
+        }
+        Ok(())
     }
 
-    /// Writes the mark, as a new file if that fails in place: whatever the old one holds then, it is true, and each opening
-    /// would fail there.
-    async fn write_mark(
-        &self,
-        mark: &mut Mark<D>,
-        slot: Slot,
-        is_durable: bool,
-    ) -> Result<(), Error> {
-        let written = match is_durable {
-            true => mark.write_durably(slot).await,
-            false => mark.write(slot).await,
-        };
-        match written {
-            Err(Error::Io { .. }) => {
-                *mark = Mark::create(self.context.dir.clone(), slot).await?;
-                Ok(())
+    /// Writes the mark, as a new file if there is none or that fails in place: whatever the old one holds then, it is true,
+    /// and each opening would fail there.
+    async fn write_mark(&mut self, slot: Slot, is_durable: bool) -> Result<Mark<D>, Error> {
+        if let Some(mut mark) = self.mark.take() {
+            let written = match is_durable {
+                true => mark.write_durably(slot).await,
+                false => mark.write(slot).await,
+            };
+            if !matches!(written, Err(Error::Io { .. })) {
+                return written.map(|()| mark);
             }
-            written => written,
         }
+        Mark::create(self.context.way.dir.clone(), slot).await
     }
 
     /// Waits for what a killed process may have left on its way to the files, and looks again.
-    async fn outwait(
-        &mut self,
-        mark: &mut Option<Mark<D>>,
-        seems_clean: bool,
-    ) -> Result<(), Error> {
-        let dir = self.context.dir.clone();
-        if let Some(mark) = mark {
+    async fn outwait(&mut self, seems_clean: bool) -> Result<(), Error> {
+        let dir = self.context.way.dir.clone();
+        if let Some(mark) = &mut self.mark {
             mark.outwait().await?;
         }
         if seems_clean {
@@ -274,16 +263,14 @@ impl<D: Dir> Recovery<D> {
             self.manifest = Manifest::open_mending(dir.clone()).await?;
             tidy::check_identity(&self.context, &self.manifest)?;
         }
-        self.take_slot(mark.as_ref());
-        let entries = dir.list().await;
-        self.entries = entries.map_err(|e| At::dir(&dir).io("list", e))?;
+        self.take_slot();
+        self.entries = steps::list(&dir).await?;
         Ok(())
     }
 
     /// Begins an epoch, writes the mark, and hands all over.
     async fn finish(
         mut self,
-        mut mark: Option<Mark<D>>,
         mut segments: VecDeque<Segment<D>>,
         durable: Point,
         durable_segment: Offset,
@@ -294,7 +281,7 @@ impl<D: Dir> Recovery<D> {
         let is_follower = self.context.ownership == Ownership::Follower;
         if self.findings.is_clean && last.is_none() && !is_follower {
             // It followed another before it had an epoch of that.
-            self.unset(&mut mark).await?;
+            self.unset().await?;
             self.findings.is_clean = false;
         }
         let is_kept = self.findings.is_clean || self.findings.read_only_from.is_some();
@@ -326,17 +313,15 @@ impl<D: Dir> Recovery<D> {
             epoch,
             born: segment.and_then(|segment| segment.born),
         };
-        let mark = match mark {
-            Some(mark) if is_kept => mark,
-            Some(mut mark) => {
+        let kept = if is_kept { self.mark.take() } else { None };
+        let mark = match kept {
+            Some(mark) => mark,
+            None => {
                 // As long as the old one is true as well, either may survive.
-                let is_either = self
-                    .slot
-                    .is_some_and(|old| is_still_true(&old, &segments, durable));
-                self.write_mark(&mut mark, slot, !is_either).await?;
-                mark
+                let is_true = |old| is_still_true(&old, &segments, durable);
+                let is_either = self.slot.is_some_and(is_true);
+                self.write_mark(slot, !is_either).await?
             }
-            None => Mark::create(self.context.dir.clone(), slot).await?,
         };
         let partial = self
             .partial(segments.back(), durable_segment, durable)
@@ -363,7 +348,7 @@ impl<D: Dir> Recovery<D> {
     async fn begin_epoch(&mut self, last: Option<Epoch>, end: Point) -> Result<LeaderEpoch, Error> {
         let (mut offset, mut ordinal, mut epoch) = (end.offset, end.ordinal, LeaderEpoch::ZERO);
         if let Some(used) = self.epoch_used(last) {
-            let dir = || self.context.dir.describe();
+            let dir = || self.context.way.dir.describe();
             epoch = used
                 .checked_next()
                 .ok_or_else(|| Error::EpochsExhausted { dir: dir() })?;

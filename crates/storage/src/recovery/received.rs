@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::Recovery;
 use crate::Error;
 use crate::disk::Dir;
-use crate::error::At;
 use crate::intake::partial;
 use crate::log::Ownership;
 use crate::segment::name;
+use crate::steps;
 
 impl<D: Dir> Recovery<D> {
     /// Gives the files of segments that were being installed their names. The manifest names them, and
@@ -27,24 +27,19 @@ impl<D: Dir> Recovery<D> {
         if received.is_empty() {
             return Ok(());
         }
-        let dir = self.context.dir.clone();
+        let dir = self.context.way.dir.clone();
         for (store, partial) in &received {
-            let renamed = dir.rename(partial, &dir, store).await;
-            // A name may need a block of the directory.
-            renamed.map_err(|e| At::new(&dir, partial).space("rename", e))?;
+            steps::rename(&dir, partial, store).await?;
         }
-        dir.sync().await.map_err(|e| At::dir(&dir).io("sync", e))?;
-        let entries = dir.list().await;
-        self.entries = entries.map_err(|e| At::dir(&dir).io("list", e))?;
+        steps::sync(&dir).await?;
+        self.entries = steps::list(&dir).await?;
         Ok(())
     }
 
     /// Whether what the file `partial` holds of a segment may yet come into the log: in the place of one that it has, or behind
     /// all that it has. That is the source's of a log that follows, and of another one nobody's.
     pub(super) fn may_come_in(&self, partial: &str) -> bool {
-        let store = partial::parse(partial).map(|(store, _)| store);
-        let named = store.and_then(|store| name::base(store).zip(name::generation(store)));
-        let Some((base, generation)) = named else {
+        let Some((base, generation)) = partial::segment(partial) else {
             return false;
         };
         let segments = self.manifest.state().segments();
@@ -56,7 +51,7 @@ impl<D: Dir> Recovery<D> {
 
     /// Whether the manifest names `store`, with a seal of `bytes` bytes, and it is not there.
     fn is_awaited(&self, store: &str, bytes: u64) -> bool {
-        let Some((base, generation)) = name::base(store).zip(name::generation(store)) else {
+        let Some((base, generation)) = name::parse(store) else {
             return false;
         };
         let segments = self.manifest.state().segments();

@@ -29,7 +29,7 @@ impl<D: Dir> Recovery<D> {
         segments: &mut VecDeque<Segment<D>>,
         numbers: &[usize],
     ) -> Result<(), Error> {
-        let dir = self.context.dir.clone();
+        let dir = self.context.way.dir.clone();
         let (history, stamp) = (self.manifest.header().history, self.context.now.stamp);
         let parts = numbers
             .iter()

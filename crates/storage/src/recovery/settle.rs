@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use corelog_record::Offset;
+use corelog_record::batch::HEADER_BYTES;
 
 use super::survey::is_of_its_epoch;
 use crate::Error;
@@ -18,6 +19,9 @@ use crate::store::Store;
 
 /// The end of the last byte of a store of `bytes` bytes that is not zero; 0 if there is none. Blocks that the disk does not
 /// give count as data where they follow on data, or begin the store, and as space behind zeros: no batch begins with these.
+///
+/// # Errors
+/// Any error of the disk, also for want of more than [`UNREAD_BLOCKS_MAX`] of them.
 pub(crate) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64, Error> {
     let file = store.file().await?;
     let (mut end, mut unread, mut unread_blocks) = (bytes, bytes..bytes, 0);
@@ -91,7 +95,8 @@ pub(super) struct Kept {
 /// never synced them, and the next power cut brings those back behind what is served, or as a batch
 /// that nobody was shown.
 ///
-/// Blocks of `kept` that the disk does not give stay as they are. Returns whether there are none.
+/// Blocks of `kept` that the disk does not give, or of which nothing is sound, stay as they are. Returns whether it gave all
+/// that it was asked for.
 ///
 /// # Errors
 /// [`Error::Damaged`] if a batch that was sound is not any more: it is not written. Any error of the disk, also if
@@ -121,7 +126,7 @@ pub(super) async fn rewrite<D: Dir>(
         let at = scanner.point();
         let position = at.position.get();
         if let Some((_, behind)) = bad.next_if(|(from, _)| from.position <= at.position) {
-            rewriter.copy(position..behind.position.get()).await?;
+            rewriter.pass(position..behind.position.get()).await?;
             scanner.move_to(*behind);
             continue;
         }
@@ -159,8 +164,7 @@ pub(super) async fn sync<D: Dir>(store: &Store<D>) -> Result<(), Error> {
     if planted::is(Bug::ServedBeforeSync) {
         return Ok(());
     }
-    let synced = store.file().await?.fdatasync().await;
-    synced.map_err(|e| store.at().io("sync", e))
+    store.sync().await
 }
 
 /// Writes a store's bytes over themselves, in order.
@@ -171,7 +175,7 @@ struct Rewriter<'a, D: Dir> {
     /// Where the bytes begin that wait; a whole number of blocks. What lies before it is written, or left as it is.
     position: u64,
     bytes: Vec<u8>,
-    /// Whether the disk gave every block.
+    /// Whether the disk gave every block that it was asked for.
     is_whole: bool,
 }
 
@@ -196,6 +200,7 @@ impl<D: Dir> Rewriter<'_, D> {
             match read_surely(self.store, self.file, start..stop).await {
                 Err(error) if error.is_unreadable() && piece_bytes == BLOCK => {
                     start = round_up(start + 1);
+                    self.is_whole = false;
                     self.leave(start).await?;
                 }
                 Err(error) if error.is_unreadable() => piece_bytes = BLOCK,
@@ -208,11 +213,23 @@ impl<D: Dir> Rewriter<'_, D> {
         Ok(())
     }
 
-    /// Leaves the block that ends at `end` as it is, with what of it waits.
+    /// Goes on behind the bad bytes of `range`: with the header, which may lead over them, and what shares a block with sound
+    /// ones. The blocks between stay as they are: nothing vouches for a read of them, and the next one may be right.
+    async fn pass(&mut self, range: Range<u64>) -> Result<(), Error> {
+        let header_end = round_up(range.start + HEADER_BYTES as u64).min(range.end);
+        let shared = (range.end / BLOCK * BLOCK).max(header_end);
+        self.copy(range.start..header_end).await?;
+        if header_end < shared {
+            self.leave(shared).await?;
+        }
+        self.copy(shared..range.end).await
+    }
+
+    /// Leaves what lies before `end`, a whole number of blocks, as it is, with what of a block waits.
     async fn leave(&mut self, end: u64) -> Result<(), Error> {
         self.write().await?;
         self.bytes.clear();
-        (self.position, self.is_whole) = (end, false);
+        self.position = end;
         Ok(())
     }
 
@@ -267,24 +284,10 @@ pub(super) async fn verify_copy<D: Dir>(
     copy: &Store<D>,
     bytes: u64,
 ) -> Result<(), Error> {
-    let (file, copied) = (store.file().await?, copy.file().await?);
-    let mut start = 0;
-    while start < bytes {
-        let range = start..bytes.min(start + PIECE_BYTES);
-        start = range.end;
-        // A byte may turn over on its way.
-        for attempt in 1.. {
-            let expected = read(store, &*file, range.clone()).await?;
-            let found = read(copy, &*copied, range.clone()).await?;
-            if expected.as_ref() == found.as_ref() {
-                break;
-            }
-            if attempt == READS_MAX {
-                return Err(copy.at().io("verify", ErrorKind::InvalidData.into()));
-            }
-        }
+    match is_copied(store, &(0..bytes), copy).await? {
+        true => Ok(()),
+        false => Err(copy.at().io("verify", ErrorKind::InvalidData.into())),
     }
-    Ok(())
 }
 
 /// Whether all of `copy` is what lies in `range` of `store`.
@@ -302,10 +305,16 @@ pub(super) async fn is_copied<D: Dir>(
         let piece = start..range.end.min(start + PIECE_BYTES);
         start = piece.end;
         let place = piece.start - range.start..piece.end - range.start;
-        let expected = read(store, &*file, piece).await?;
-        let found = read(copy, &*copied, place).await?;
-        if expected.as_ref() != found.as_ref() {
-            return Ok(false);
+        // A byte may turn over on its way.
+        for attempt in 1.. {
+            let expected = read(store, &*file, piece.clone()).await?;
+            let found = read(copy, &*copied, place.clone()).await?;
+            if expected.as_ref() == found.as_ref() {
+                break;
+            }
+            if attempt == READS_MAX {
+                return Ok(false);
+            }
         }
     }
     Ok(true)
@@ -347,7 +356,8 @@ async fn read<D: Dir>(
 /// How often bytes are read at most that come out differently.
 const READS_MAX: usize = 4;
 
-/// So many blocks without an answer are bad sectors; more are a device that is failing.
+/// So many blocks without an answer are bad sectors; more are a device that is failing. Each is asked for twice, and a drive
+/// may take seconds until it gives up: as many as there are in a store would hold its opening up for days.
 const UNREAD_BLOCKS_MAX: usize = 64;
 
 /// How much is read at once; whole blocks.

@@ -8,8 +8,9 @@ use super::survey::{self, Survey};
 use super::{BLOCK, OpenStore, Recovery};
 use crate::Error;
 use crate::disk::{Dir, round_up};
+use crate::format::damage::Damage;
 use crate::format::quarantine::Reason;
-use crate::log::{Damage, Event, UNSYNCED_BYTES_MAX};
+use crate::log::{Event, UNSYNCED_BYTES_MAX};
 use crate::planted::{self, Bug};
 use crate::segment::{Index, Point, Segment, Stage};
 
@@ -177,14 +178,12 @@ impl<D: Dir> Recovery<D> {
         self.findings.unread.extend(survey.unread_damage());
         // What an opening before this one knew of it has copied.
         let base = segment.base.offset;
-        let known = self.findings.damage.iter().filter(|d| d.segment == base);
-        let known: Vec<_> = known.copied().collect();
-        let is_new = |(from, _): &(Point, Point)| {
-            let is_it = |known: &Damage| known.from <= from.offset && from.offset < known.to;
-            !known.iter().any(is_it)
-        };
         let mut new = survey.bad();
-        new.retain(is_new);
+        new.retain(|(from, _)| {
+            let is_it = |known: &Damage| known.from <= from.offset && from.offset < known.to;
+            let mut known = self.findings.damage.iter().filter(|d| d.segment == base);
+            !known.any(is_it)
+        });
         let (rows, damage) = survey.into_parts();
         for damage in damage {
             self.note_damage(damage);

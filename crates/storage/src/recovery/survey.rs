@@ -7,9 +7,9 @@ use corelog_record::batch::View;
 
 use crate::Error;
 use crate::disk::Dir;
+use crate::format::damage::Damage;
 use crate::format::edit::Epoch;
 use crate::index::{self, Builder, Sealed};
-use crate::log::Damage;
 use crate::scan::{Scanner, Step, Unread};
 use crate::segment::Point;
 use crate::store::Store;
@@ -40,7 +40,7 @@ pub(super) struct Survey<D: Dir> {
     damage: Vec<Damage>,
     /// Those of the damage that the disk did not give, or in doubt: it may be none the next time.
     unread_damage: Vec<Damage>,
-    /// Whether no damage is known to be any.
+    /// Whether nothing that is bad is known to be torn or damaged.
     is_in_doubt: bool,
     /// Where bytes were stepped over, and where that led to.
     bad: Vec<(Point, Point)>,
@@ -118,9 +118,14 @@ impl<D: Dir> Survey<D> {
         }
     }
 
-    /// Has what is noted as damage from here on be none, perhaps, once the disk gives all.
+    /// Has what is bad from here on be neither torn nor known to be damaged: it may be none once the disk gives all.
     pub(super) fn doubt(&mut self) {
         self.is_in_doubt = true;
+    }
+
+    /// Whether it is so.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
     }
 
     /// Has nothing from `end` on be of this store. Batches that say so are not those that were added.

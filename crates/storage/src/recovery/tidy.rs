@@ -13,15 +13,14 @@ use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open};
 use crate::error::At;
 use crate::format;
 use crate::format::mark::Slot;
-use crate::format::quarantine::{Name, Reason};
+use crate::format::quarantine::Reason;
 use crate::intake::partial;
-use crate::log::{Event, remove};
+use crate::log::Event;
 use crate::manifest::Manifest;
-use crate::mark::Mark;
 use crate::planted::{self, Bug};
 use crate::segment::name;
 use crate::store::{Store, copy_range};
-use crate::{manifest, mark, quarantine};
+use crate::{manifest, mark, quarantine, steps};
 
 /// A directory without a manifest: nothing was promised in it, unless a store says otherwise.
 pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> Result<(), Error> {
@@ -29,16 +28,16 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
         .iter()
         .filter(|entry| name::is_store(&entry.name) && entry.bytes > 0)
     {
-        let store = Store::closed(&context.dir, entry.name.clone());
+        let store = Store::closed(&context.way.dir, entry.name.clone());
         if settle::data_end(&store, entry.bytes).await? > 0 {
-            let (dir, file) = (context.dir.describe(), entry.name.clone());
+            let (dir, file) = (context.way.dir.describe(), entry.name.clone());
             return Err(Error::NoManifest { dir, file });
         }
     }
     for entry in entries.iter().filter(|entry| name::is_store(&entry.name)) {
-        remove(&context.dir, &entry.name).await?;
+        steps::remove(&context.way.dir, &entry.name).await?;
     }
-    remove(&context.dir, name::NEXT).await?;
+    steps::remove(&context.way.dir, name::NEXT).await?;
     Ok(())
 }
 
@@ -63,7 +62,7 @@ pub(super) fn check_identity<D: Dir>(
     match is_ours {
         true => Ok(()),
         false => Err(Error::Foreign {
-            dir: context.dir.describe(),
+            dir: context.way.dir.describe(),
             topic: header.topic,
             partition: header.partition,
             history: header.history,
@@ -88,14 +87,14 @@ impl<D: Dir> Recovery<D> {
             Some(Slot {
                 segment, offset, ..
             }) => {
-                let at = At::new(&self.context.dir, manifest::NAME);
+                let at = At::new(&self.context.way.dir, manifest::NAME);
                 Err(at.format(format::Error::LostEdits { segment, offset }))
             }
         }
     }
 
     /// Leaves only files that the manifest names: finishes removals, quarantines the unknown.
-    pub(super) async fn tidy(&mut self, mark: &mut Option<Mark<D>>) -> Result<(), Error> {
+    pub(super) async fn tidy(&mut self) -> Result<(), Error> {
         if let Some(torn) = self.manifest.torn().cloned() {
             self.quarantine_edit(&torn).await?;
             self.manifest.cut_torn().await?;
@@ -105,8 +104,7 @@ impl<D: Dir> Recovery<D> {
         }
         let segments = self.manifest.state().segments().iter();
         let named: BTreeSet<String> = segments
-            .map(|segment| (segment.base, segment.generation))
-            .flat_map(|(base, number)| [name::store(base, number), name::index(base, number)])
+            .flat_map(|segment| name::files(segment.base, segment.generation))
             .collect();
         let mut is_moved = false;
         for entry in self.entries.clone() {
@@ -115,12 +113,14 @@ impl<D: Dir> Recovery<D> {
             }
             let verdict = self.judge(&entry).await?;
             if name::is_store(&entry.name) && !matches!(verdict, Verdict::Keep) {
-                self.confirm(mark).await?;
+                // With a clean mark nobody would wait for a write of the manifest that a kill leaves on its way.
+                self.unset().await?;
+                self.manifest.confirm().await?;
             }
             match verdict {
                 Verdict::Keep => {}
                 Verdict::Remove => {
-                    remove(&self.context.dir, &entry.name).await?;
+                    steps::remove(&self.context.way.dir, &entry.name).await?;
                 }
                 Verdict::Quarantine(reason) => {
                     match self.move_to_quarantine(&entry.name, reason).await {
@@ -139,27 +139,9 @@ impl<D: Dir> Recovery<D> {
             }
         }
         match is_moved {
-            true => self.sync_moved().await,
+            true => self.context.way.sync().await,
             false => Ok(()),
         }
-    }
-
-    /// Makes durable that files are in quarantine.
-    pub(super) async fn sync_moved(&self) -> Result<(), Error> {
-        for dir in [&self.context.quarantine, &self.context.dir] {
-            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
-        }
-        Ok(())
-    }
-
-    /// Makes durable what the manifest says; with a clean mark nobody would wait for a write of it that a kill
-    /// leaves on its way.
-    async fn confirm(&mut self, mark: &mut Option<Mark<D>>) -> Result<(), Error> {
-        let last = mark.as_ref().and_then(Mark::last);
-        if last.is_some_and(|slot| slot.is_clean) {
-            self.unset(mark).await?;
-        }
-        self.manifest.confirm().await
     }
 
     /// What becomes of a file that the manifest does not name.
@@ -182,8 +164,9 @@ impl<D: Dir> Recovery<D> {
             if name::base(name).is_some_and(|base: Offset| base < start) {
                 return Ok(Verdict::Remove); // Expired; its removal was interrupted.
             }
-            let store = Store::closed(&self.context.dir, entry.name.clone());
-            if settle::data_end(&store, entry.bytes).await? == 0 {
+            let store = Store::closed(&self.context.way.dir, entry.name.clone());
+            let end = settle::data_end(&store, entry.bytes).await;
+            if self.given(end)? == Some(0) {
                 return Ok(Verdict::Remove);
             }
         }
@@ -197,12 +180,16 @@ impl<D: Dir> Recovery<D> {
     /// Whether `name` is that of a store which was made to take the place of one that the log has, and did not: all that
     /// was promised is in that one.
     fn is_unfinished_copy(&self, name: &str) -> bool {
-        let segments = self.manifest.state().segments();
-        let base = name::base(name);
-        let named = segments.iter().find(|segment| Some(segment.base) == base);
-        named.is_some_and(|segment| {
-            let is_there = self.length(&name::store(segment.base, segment.generation));
-            is_there.is_some() && Some(segment.generation) < name::generation(name)
+        let Some((base, generation)) = name::parse(name) else {
+            return false;
+        };
+        let mut segments = self.manifest.state().segments().iter();
+        segments.any(|segment| {
+            let is_older = segment.base == base && segment.generation < generation;
+            is_older
+                && self
+                    .length(&name::store(base, segment.generation))
+                    .is_some()
         })
     }
 
@@ -218,18 +205,17 @@ impl<D: Dir> Recovery<D> {
         if range.is_empty() {
             return Ok(true);
         }
-        self.create_quarantine().await?;
         let position = Position::new(range.start).unwrap_or(Position::MAX);
-        let taken = self.taken().await?;
-        let name = self.named(reason, position, store.name());
+        let taken = self.context.way.open().await?;
+        let name = self.context.way.named(reason, position, store.name());
         let bytes = range.end - range.start;
         for kept in quarantine::same(&name, &taken, bytes) {
             if self.is_copied(store, &range, kept).await {
                 return self.keep_copy(kept.to_owned()).await.map(|()| true);
             }
         }
-        let name = quarantine::free(name, &taken).to_string();
-        match copy_range(store, range, &self.context.quarantine, &name).await {
+        let name = quarantine::free(name, &taken);
+        match copy_range(store, range, &self.context.way.quarantine, &name).await {
             Ok(()) => {
                 self.findings.quarantined.push(name);
                 Ok(true)
@@ -244,7 +230,7 @@ impl<D: Dir> Recovery<D> {
     /// Whether the file `kept` in quarantine holds `range` of a store, as an opening before this one left it that came no
     /// further: tried again and again, it would fill the disk with copies.
     async fn is_copied(&self, store: &Store<D>, range: &Range<u64>, kept: &str) -> bool {
-        let kept = Store::closed(&self.context.quarantine, kept.to_owned());
+        let kept = Store::closed(&self.context.way.quarantine, kept.to_owned());
         let is_same = settle::is_copied(store, range, &kept).await;
         let closed = kept.close().await;
         closed.is_ok() && is_same.unwrap_or(false)
@@ -252,9 +238,7 @@ impl<D: Dir> Recovery<D> {
 
     /// Has a file in quarantine that is there already stand for what was to be copied.
     async fn keep_copy(&mut self, kept: String) -> Result<(), Error> {
-        let quarantine = &self.context.quarantine;
-        let synced = quarantine.sync().await;
-        synced.map_err(|e| At::dir(quarantine).io("sync", e))?;
+        steps::sync(&self.context.way.quarantine).await?;
         if !self.findings.quarantined.contains(&kept) {
             self.findings.quarantined.push(kept);
         }
@@ -263,24 +247,19 @@ impl<D: Dir> Recovery<D> {
 
     /// Copies what an interrupted write left of an edit.
     async fn quarantine_edit(&mut self, torn: &manifest::Torn) -> Result<(), Error> {
-        self.create_quarantine().await?;
-        let quarantine = self.context.quarantine.clone();
+        let way = &self.context.way;
         let position = Position::new(torn.position).unwrap_or(Position::MAX);
-        let taken = self.taken().await?;
-        let name = self.named(Reason::Torn, position, manifest::NAME);
+        let taken = way.open().await?;
+        let name = way.named(Reason::Torn, position, manifest::NAME);
         let bytes = torn.bytes.len() as u64;
         for kept in quarantine::same(&name, &taken, bytes) {
-            if quarantine
-                .read(kept, bytes)
-                .await
-                .is_ok_and(|kept| kept == torn.bytes)
-            {
+            let held = way.quarantine.read(kept, bytes).await;
+            if held.is_ok_and(|held| held == torn.bytes) {
                 return self.keep_copy(kept.to_owned()).await;
             }
         }
-        let name = quarantine::free(name, &taken).to_string();
-        let written = quarantine.write_aside(&name, &torn.bytes).await;
-        written.map_err(|e| At::new(&quarantine, &name).space("write", e))?;
+        let name = quarantine::free(name, &taken);
+        steps::write(&way.quarantine, &name, &torn.bytes).await?;
         self.findings.quarantined.push(name);
         Ok(())
     }
@@ -290,54 +269,14 @@ impl<D: Dir> Recovery<D> {
         file: &str,
         reason: Reason,
     ) -> Result<(), Error> {
-        self.create_quarantine().await?;
-        let taken = self.taken().await?;
-        let name = self.named(reason, Position::ZERO, file);
-        let name = quarantine::free(name, &taken).to_string();
-        let Context {
-            dir, quarantine, ..
-        } = &self.context;
-        let moved = dir.rename(file, quarantine, &name).await;
-        moved.map_err(|e| At::new(dir, file).space("move to quarantine", e))?;
+        let way = &self.context.way;
+        let taken = way.open().await?;
+        let name = way.take(file, reason, &taken).await?;
         self.findings.events.note(Event::Unnamed {
             file: file.to_owned(),
             quarantined: name.clone(),
         });
         self.findings.quarantined.push(name);
         Ok(())
-    }
-
-    async fn create_quarantine(&self) -> Result<(), Error> {
-        let quarantine = &self.context.quarantine;
-        let created = quarantine.create().await;
-        created.map_err(|e| At::dir(quarantine).space("create", e))
-    }
-
-    /// What is in quarantine. What an opening that was killed left there unfinished goes: the bytes are where they were.
-    async fn taken(&self) -> Result<Vec<Entry>, Error> {
-        let identity = &self.context.identity;
-        let taken = quarantine::list(&self.context.quarantine).await?;
-        for entry in &taken {
-            let name = entry.name.parse::<Name>().ok();
-            let is_of_this =
-                |name: &Name| (name.topic, name.partition) == (identity.topic, identity.partition);
-            if name.is_some_and(|name| quarantine::is_unfinished(&name) && is_of_this(&name)) {
-                remove(&self.context.quarantine, &entry.name).await?;
-            }
-        }
-        Ok(taken)
-    }
-
-    /// What bytes of `file` are called in quarantine, unless something is called so: what is there is never replaced.
-    fn named(&self, reason: Reason, position: Position, file: &str) -> Name {
-        let identity = &self.context.identity;
-        Name {
-            time: self.context.now.time,
-            reason,
-            topic: identity.topic,
-            partition: identity.partition,
-            position,
-            file: file.to_owned(),
-        }
     }
 }

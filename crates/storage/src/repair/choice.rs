@@ -89,9 +89,9 @@ fn bases(entries: &[Entry], evidence: &Evidence) -> BTreeMap<Offset, Vec<u32>> {
         .iter()
         .filter(|entry| !entry.is_dir && entry.bytes > 0)
     {
-        let (base, generation) = (name::base(&entry.name), name::generation(&entry.name));
-        let base = base.filter(|base| first.is_none_or(|first| first <= *base));
-        if let (Some(base), Some(generation)) = (base, generation) {
+        let named = name::parse(&entry.name);
+        let is_left = |(base, _): &(Offset, u32)| first.is_none_or(|first| first <= *base);
+        if let Some((base, generation)) = named.filter(is_left) {
             bases.entry(base).or_default().push(generation);
         }
     }

@@ -3,7 +3,7 @@
 use corelog_record::Offset;
 
 use super::walk::Walked;
-use crate::format::damage;
+use crate::format::damage::{Damage, place};
 use crate::format::state::State;
 
 /// The settings of the old manifest, without the damage of what was read and is sound: it was repaired or cut off by edits
@@ -11,18 +11,17 @@ use crate::format::state::State;
 pub(super) fn settings(chosen: &[Walked], old: Option<&State>) -> Vec<(String, String)> {
     let settings = old.into_iter().flat_map(State::settings);
     let still = settings.filter_map(|(key, value)| {
-        let Some((segment, from)) = damage::parse(key) else {
+        if place(key).is_none() {
             return Some((key.clone(), value.clone()));
-        };
-        let to = value.parse().ok().and_then(Offset::new)?;
-        let to = left(chosen, segment, from, to)?;
+        }
+        let to = left(chosen, Damage::of(key, value)?)?;
         Some((key.clone(), to.to_string()))
     });
     still.collect()
 }
 
-/// Where damage from `from` to `to` of a segment ends by now; `None` if nothing of it is left.
-fn left(chosen: &[Walked], segment: Offset, from: Offset, to: Offset) -> Option<Offset> {
+/// Where damage ends by now; `None` if nothing of it is left.
+fn left(chosen: &[Walked], Damage { from, to, segment }: Damage) -> Option<Offset> {
     let number = chosen.iter().position(|walked| walked.base == segment)?;
     let (walked, next) = (&chosen[number], chosen.get(number + 1));
     // Other bytes stand where the next store begins.

@@ -20,6 +20,7 @@ use crate::format::state::State;
 use crate::manifest::{self, Manifest};
 use crate::mark::{self, Mark};
 use crate::segment::{Point, name};
+use crate::steps;
 
 /// What is known beforehand.
 #[derive(Debug, Clone, Copy)]
@@ -283,8 +284,7 @@ impl<D: Dir> Plan<D> {
             if *is_there {
                 self.keep(name).await?;
             }
-            let written = self.dir.write_aside(name, bytes).await;
-            written.map_err(|e| At::new(&self.dir, name).io("write", e))?;
+            steps::write(&self.dir, name, bytes).await?;
         }
         if let Some(store) = &self.sealed {
             self.sync(store).await?;
@@ -297,8 +297,7 @@ impl<D: Dir> Plan<D> {
             Manifest::create(self.dir.clone(), self.header, &state.edits()).await?;
         }
         self.mark(self.marks.behind).await?;
-        let synced = self.dir.sync().await;
-        synced.map_err(|e| At::dir(&self.dir).io("sync", e))
+        steps::sync(&self.dir).await
     }
 
     /// Makes durable what a store holds, before the manifest says that it is.
@@ -337,15 +336,10 @@ impl<D: Dir> Plan<D> {
             if let Step::Displace { file, to, .. } = step
                 && file != mark::NAME
             {
-                self.rename(file, to).await?;
+                steps::rename(&self.dir, file, to).await?;
             }
         }
         Ok(())
-    }
-
-    async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        let renamed = self.dir.rename(from, &self.dir, to).await;
-        renamed.map_err(|e| At::new(&self.dir, from).io("rename", e))
     }
 
     fn displace(&mut self, file: &str, reason: &'static str) {

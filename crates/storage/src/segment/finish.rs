@@ -9,10 +9,10 @@ use corelog_record::{HistoryId, Offset, Timestamp};
 
 use super::{Below, Point};
 use crate::Error;
-use crate::disk::{Dir, File, is_full};
-use crate::error::At;
+use crate::disk::Dir;
 use crate::format::edit::{Digest, Seal};
 use crate::index::Builder;
+use crate::steps;
 use crate::store::Store;
 
 use super::Segment;
@@ -39,14 +39,7 @@ impl<D: Dir> Finishing<D> {
 
     /// The bytes of its batches are durable already: the sync is for the length.
     async fn run(&mut self) -> Result<(), Error> {
-        let at = || self.store.at();
-        let file = self.store.file().await?;
-        if file.len().await.map_err(|e| at().io("measure", e))? != self.bytes {
-            let cut = file.set_len(self.bytes).await;
-            cut.map_err(|e| at().io("cut", e))?;
-        }
-        file.sync_all().await.map_err(|e| at().io("sync", e))?;
-        drop(file);
+        self.store.cut(self.bytes).await?;
         if let Some(below) = self.below.take() {
             match below.index.load().await {
                 Ok(lower) => self.rows = Builder::joined(lower.to_vec(), &self.rows),
@@ -56,12 +49,12 @@ impl<D: Dir> Finishing<D> {
         }
         self.rows.end(self.bytes);
         let index = self.rows.encode(self.history, &self.base);
-        let written = self.dir.write_aside(&self.index_name, &index).await;
+        let written = steps::write(&self.dir, &self.index_name, &index).await;
         self.is_index_written = written.is_ok();
         match written {
             // An index is a hint, and sealing must go on when the disk is full.
-            Err(error) if is_full(&error) => Ok(()),
-            other => other.map_err(|e| At::new(&self.dir, &self.index_name).io("write", e)),
+            Err(Error::StorageFull { .. }) => Ok(()),
+            other => other,
         }
     }
 }

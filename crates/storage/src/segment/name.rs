@@ -22,6 +22,11 @@ pub(crate) fn index(base: Offset, generation: u32) -> String {
     file(base, generation, "index")
 }
 
+/// The names of both files of a segment.
+pub(crate) fn files(base: Offset, generation: u32) -> [String; 2] {
+    [store(base, generation), index(base, generation)]
+}
+
 /// Whether `name` is of the form that this program gives to stores.
 #[must_use]
 pub fn is_store(name: &str) -> bool {
@@ -39,13 +44,14 @@ pub(crate) fn base(name: &str) -> Option<Offset> {
     Offset::new(base.parse().ok()?)
 }
 
-/// The generation in the name of a store.
-pub(crate) fn generation(name: &str) -> Option<u32> {
-    let stem = name.strip_suffix(".log").filter(|_| is_store(name))?;
-    match stem.split_once('.') {
-        None => Some(0),
-        Some((_base, generation)) => generation.parse().ok().filter(|number| *number > 0),
-    }
+/// The base offset and the generation in the name of a store.
+pub(crate) fn parse(name: &str) -> Option<(Offset, u32)> {
+    let stem = name.strip_suffix(".log")?;
+    let generation = match stem.split_once('.') {
+        None => 0,
+        Some((_base, generation)) => generation.parse().ok().filter(|number| *number > 0)?,
+    };
+    Some((base(name)?, generation))
 }
 
 fn file(base: Offset, generation: u32, suffix: &str) -> String {

@@ -16,6 +16,7 @@ use crate::format::edit::Seal;
 use crate::intake::{Bad, Verifier};
 use crate::log;
 use crate::segment::{Point, name};
+use crate::steps;
 
 /// Where to a segment is copied, and whose it is.
 pub(super) struct Copy<'a, D: Dir> {
@@ -107,7 +108,7 @@ impl<D: Dir> Copy<'_, D> {
     pub(super) async fn as_it_is(&self, generation: u32, seal: &Seal) -> Result<(), Error> {
         self.forget(generation, seal).await?;
         let base = seal.digest.base;
-        for name in [name::store(base, generation), name::index(base, generation)] {
+        for name in name::files(base, generation) {
             let at = || At::new(self.source, &name);
             let file = match self.source.open(&name, Open::Scan).await {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -142,8 +143,8 @@ impl<D: Dir> Copy<'_, D> {
     /// Any error of the disk.
     pub(super) async fn forget(&self, generation: u32, seal: &Seal) -> Result<(), Error> {
         let base = seal.digest.base;
-        for name in [name::store(base, generation), name::index(base, generation)] {
-            log::remove(self.target, &name).await?;
+        for name in name::files(base, generation) {
+            steps::remove(self.target, &name).await?;
         }
         Ok(())
     }

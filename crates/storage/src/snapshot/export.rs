@@ -1,12 +1,13 @@
 //! Copying a snapshot elsewhere: to another file system, or off the machine.
 
 use super::copy::{Copy, Stores};
-use super::shelf::{commit, create, exists_empty, open, partition_dir};
+use super::shelf::{commit, exists_empty, open, partition_dir};
 use super::{NAME, Partition, Summary, Topic, origin};
 use crate::Error;
 use crate::disk::{ASIDE_SUFFIX, Dir};
 use crate::format::node::TOPICS;
 use crate::manifest::Manifest;
+use crate::steps;
 
 /// A snapshot that was copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +84,7 @@ async fn copy_partition<D: Dir>(
         return Ok((0, 0));
     };
     origin.refuse_damage(source)?;
-    create(target).await?;
+    steps::create(target).await?;
     let (header, mut bytes) = (origin.header, 0);
     let copy = Copy {
         source,

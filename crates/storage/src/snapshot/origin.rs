@@ -7,11 +7,10 @@ use corelog_record::{Position, TopicId};
 use super::Partition;
 use crate::Error;
 use crate::disk::Dir;
+use crate::format::damage::Damage;
 use crate::format::edit::{Point, Seal};
 use crate::format::manifest::Header;
 use crate::format::state::State;
-use crate::log::Damage;
-use crate::recovery::known_damage;
 use crate::{manifest, segment::name};
 
 /// What a partition of a snapshot says of itself.
@@ -62,7 +61,7 @@ pub(super) async fn read<D: Dir>(
             history: header.history,
         });
     }
-    let damage = known_damage(&state);
+    let damage = state.damage();
     let mut segments = Vec::new();
     for segment in state.segments() {
         match &segment.seal {

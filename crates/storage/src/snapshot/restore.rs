@@ -17,19 +17,18 @@ use corelog_record::{
 
 use super::copy::{Copy, Stores};
 use super::origin::Origin;
-use super::shelf::{create, exists_empty, remove_tree, sync};
+use super::shelf::{exists_empty, remove_tree};
 use super::{Partition, origin};
 use crate::Error;
 use crate::disk::Dir;
-use crate::error::At;
+use crate::format::damage::{self, Damage};
 use crate::format::edit::{Edit, Epoch};
 use crate::format::manifest::Header;
 use crate::format::mark::Slot;
-use crate::log::Damage;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
-use crate::recovery::damage_edits;
 use crate::segment::NO_TIMESTAMP;
+use crate::steps;
 
 /// What is restored, and as what.
 #[derive(Debug, Clone, Copy)]
@@ -100,18 +99,17 @@ pub async fn restore<D: Dir>(
     let target = topic.child(&aside);
     remove_tree(&target).await?;
     let mut restored = fill(source, &target, &origin, &restore, progress).await;
-    if restored.is_ok() {
-        let renamed = topic.rename(&aside, topic, &name).await;
-        if let Err(error) = renamed {
-            restored = Err(At::new(topic, &aside).io("rename", error));
-        }
+    if restored.is_ok()
+        && let Err(error) = steps::rename(topic, &aside, &name).await
+    {
+        restored = Err(error);
     }
     if restored.is_err() {
         // The error that came first is the one to tell; the next try removes it as well.
         let _ = target.remove_tree().await;
     }
     let restored = restored?;
-    sync(topic).await?;
+    steps::sync(topic).await?;
     Ok(Some(restored))
 }
 
@@ -144,7 +142,7 @@ async fn fill<D: Dir>(
     // What was exported may be changed by whoever has it.
     let segment = origin.end.offset;
     began.map_err(|source| Error::Contradicts { segment, source })?;
-    create(target).await?;
+    steps::create(target).await?;
     let copy = Copy {
         source,
         target,
@@ -178,7 +176,7 @@ async fn fill<D: Dir>(
         bytes += seal.digest.bytes;
     }
     let mut edits = state.edits();
-    edits.extend(damage_edits(&damage));
+    edits.extend(damage::edits(&damage));
     Mark::create(target.clone(), clean(origin, &header, epoch)).await?;
     Manifest::create(target.clone(), header, &edits).await?;
     Ok(Restored {

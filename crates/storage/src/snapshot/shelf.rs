@@ -11,6 +11,7 @@ use crate::disk::Dir;
 use crate::error::At;
 use crate::format::node::{TOPIC, TOPICS};
 use crate::format::snapshot::FILE_BYTES_MAX;
+use crate::steps;
 
 /// A snapshot on the shelf.
 #[derive(Debug)]
@@ -40,13 +41,13 @@ pub(super) fn topic_dir<D: Dir>(dir: &D, topic: &TopicName) -> D {
 pub async fn commit<D: Dir>(dir: &D, summary: &Summary) -> Result<(), Error> {
     let bytes = summary.encode();
     let bytes = bytes.map_err(|e| At::new(dir, NAME).format(e))?;
-    create(dir).await?;
+    steps::create(dir).await?;
     for topic in &summary.topics {
         let home = topic_dir(dir, &topic.name);
-        create(&home).await?;
-        write(&home, TOPIC, &topic.settings).await?;
+        steps::create(&home).await?;
+        steps::write(&home, TOPIC, &topic.settings).await?;
     }
-    write(dir, NAME, &bytes).await
+    steps::write(dir, NAME, &bytes).await
 }
 
 /// What the snapshot in `dir` holds. Only its summary is read.
@@ -118,9 +119,9 @@ pub async fn remove<D: Dir>(root: &D, name: &Name) -> Result<(), Error> {
         }
         other => other.map_err(|e| At::new(&dir, NAME).io("remove", e))?,
     }
-    sync(&dir).await?;
+    steps::sync(&dir).await?;
     remove_tree(&dir).await?;
-    sync(root).await
+    steps::sync(root).await
 }
 
 /// Removes what unfinished snapshots left in the directory `root`. None may be in the making: this
@@ -140,17 +141,14 @@ pub async fn sweep_unfinished<D: Dir>(root: &D) -> Result<Vec<Name>, Error> {
         }
     }
     if !swept.is_empty() {
-        all = all.and(sync(root).await);
+        all = all.and(steps::sync(root).await);
     }
     all.map(|()| swept)
 }
 
 /// The directories in `root` that can be snapshots.
 async fn names<D: Dir>(root: &D) -> Result<Vec<Name>, Error> {
-    let entries = match root.list().await {
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        other => other.map_err(|e| At::dir(root).io("list", e))?,
-    };
+    let entries = steps::list(root).await?;
     let dirs = entries.into_iter().filter(|entry| entry.is_dir);
     Ok(dirs.filter_map(|dir| Name::new(&dir.name).ok()).collect())
 }
@@ -160,30 +158,16 @@ async fn names<D: Dir>(root: &D) -> Result<Vec<Name>, Error> {
 /// # Errors
 /// [`Error::Occupied`] if it is not; any error of the disk.
 pub(super) async fn exists_empty<D: Dir>(dir: &D) -> Result<bool, Error> {
-    let at = || At::dir(dir);
-    let exists = dir.exists().await.map_err(|e| at().io("look at", e))?;
-    if exists && !dir.list().await.map_err(|e| at().io("list", e))?.is_empty() {
+    let exists = dir.exists().await;
+    let exists = exists.map_err(|e| At::dir(dir).io("look at", e))?;
+    if exists && !steps::list(dir).await?.is_empty() {
         let dir = dir.describe();
         return Err(Error::Occupied { dir });
     }
     Ok(exists)
 }
 
-pub(super) async fn create<D: Dir>(dir: &D) -> Result<(), Error> {
-    let created = dir.create().await;
-    created.map_err(|e| At::dir(dir).space("create", e))
-}
-
 pub(super) async fn remove_tree<D: Dir>(dir: &D) -> Result<(), Error> {
     let removed = dir.remove_tree().await;
     removed.map_err(|e| At::dir(dir).io("remove", e))
-}
-
-pub(super) async fn sync<D: Dir>(dir: &D) -> Result<(), Error> {
-    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))
-}
-
-async fn write<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> Result<(), Error> {
-    let written = dir.write_aside(name, bytes).await;
-    written.map_err(|e| At::new(dir, name).space("write", e))
 }

@@ -18,7 +18,6 @@ use crate::format::manifest::Manifest;
 use crate::format::mark::{SLOT_BYTES, Slot};
 use crate::format::state;
 use crate::intake::partial;
-use crate::recovery::known_damage;
 use crate::segment::{Point, name};
 use crate::{manifest, mark};
 
@@ -99,7 +98,7 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
         let finding = Finding::of(what, path.clone(), "zeros", found);
         survey.find(finding.at(torn.start as u64));
     }
-    for damage in known_damage(&manifest.state) {
+    for damage in manifest.state.damage() {
         let file = manifest
             .state
             .segments()
@@ -237,7 +236,9 @@ fn check_names(dir: &Path, of: &Of, entries: &[Entry], state: &state::State, sur
 fn is_named(file: &str, state: &state::State) -> bool {
     state.segments().iter().any(|segment| {
         let (base, generation) = (segment.base, segment.generation);
-        file == name::store(base, generation) || file == name::index(base, generation)
+        name::files(base, generation)
+            .iter()
+            .any(|name| name == file)
     })
 }
 

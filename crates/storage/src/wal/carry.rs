@@ -12,6 +12,7 @@ use super::{Error, Wal};
 use crate::disk::{Dir, block_on};
 use crate::error::At;
 use crate::format::carry::{Carry, FILE_BYTES_MAX};
+use crate::steps;
 
 impl<D: Dir> Wal<D> {
     /// Finishes a cut that a crash or a failure interrupted.
@@ -63,9 +64,7 @@ impl<D: Dir> Wal<D> {
     pub(super) fn put_carry(&mut self, carry: &Carry) -> Result<(), Error> {
         self.is_carry_gone = false;
         self.given_up = carry.log_start;
-        let written = block_on(self.dir.write_aside(NAME, &carry.encode()));
-        written.map_err(|e| At::new(&self.dir, NAME).space("write", e))?;
-        Ok(())
+        Ok(block_on(steps::write(&self.dir, NAME, &carry.encode()))?)
     }
 
     /// Appends again, durably, what was cut off with its batch.
@@ -91,7 +90,7 @@ impl<D: Dir> Wal<D> {
 
     /// Makes it durable that there is no `carry`.
     fn sync_carry_gone(&mut self) -> Result<(), Error> {
-        block_on(self.dir.sync()).map_err(|e| At::dir(&self.dir).io("sync", e))?;
+        block_on(steps::sync(&self.dir))?;
         self.is_carry_gone = true;
         Ok(())
     }

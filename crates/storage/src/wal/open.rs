@@ -17,8 +17,7 @@ use crate::error::At;
 use crate::format::manifest::Header;
 use crate::format::node::QUARANTINE;
 use crate::log::Identity;
-use crate::manifest;
-use crate::quarantine;
+use crate::{manifest, quarantine, steps};
 
 impl Wal<StdDir> {
     /// Opens the log in the directory `path`, and makes it if it is not there. The directory is
@@ -30,7 +29,7 @@ impl Wal<StdDir> {
     /// log's, are too damaged to be opened, or need a newer program.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<(Self, OpenReport), Error> {
         let dir = StdDir::new(path.as_ref());
-        block_on(dir.create()).map_err(|e| At::dir(&dir).space("create", e))?;
+        block_on(steps::create(&dir))?;
         let lock = dir.lock().map_err(|e| At::dir(&dir).io("lock", e))?;
         let Some(lock) = lock else {
             let dir = dir.describe();

@@ -3,18 +3,17 @@
 mod behind;
 mod broken;
 mod compact;
+mod damage;
 mod front;
 mod seals;
 mod segment;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use corelog_record::{Chain, HistoryId, Offset, Ordinal, Timestamp};
 
 pub use self::broken::Broken;
 pub use self::segment::Segment;
-use super::damage;
 use super::edit::{Add, Edit, End, Epoch, Generation, Point, Settings, Start};
 
 /// The segments of a log, its start, its epochs, its settings and its last scrub. Its laws:
@@ -75,19 +74,6 @@ impl State {
     #[must_use]
     pub fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings
-    }
-
-    /// The ranges of offsets that it remembers as damaged in the segment based at `base`, and has not let go of, lowest first.
-    #[must_use]
-    pub fn damage_of(&self, base: Offset) -> Vec<Range<Offset>> {
-        let known = self.settings.iter().filter_map(|(key, to)| {
-            let (_, from) = damage::parse(key).filter(|(segment, _)| *segment == base)?;
-            let to = to.parse().ok().and_then(Offset::new)?;
-            (self.log_start < to).then_some(from..to)
-        });
-        let mut known: Vec<_> = known.collect();
-        known.sort_by_key(|range| range.start);
-        known
     }
 
     /// When the last whole pass of the scrub ended.
@@ -207,16 +193,6 @@ impl State {
         Ok(gone)
     }
 
-    /// Forgets damage of segments that are gone.
-    fn forget_damage_of(&mut self, gone: &[Segment]) {
-        if gone.is_empty() {
-            return;
-        }
-        let is_gone = |base: Offset| gone.iter().any(|segment| segment.base == base);
-        let is_stale = |key: &str| damage::parse(key).is_some_and(|(base, _)| is_gone(base));
-        self.settings.retain(|key, _| !is_stale(key));
-    }
-
     fn cut(&mut self, cut: End) -> Result<Vec<Segment>, Broken> {
         let End {
             offset,
@@ -274,18 +250,6 @@ impl State {
         self.epochs.retain(|began| Some(began.epoch) <= epoch);
         self.cut_damage(offset);
         Ok(gone)
-    }
-
-    /// Forgets damage from `offset` on: other bytes will stand there.
-    fn cut_damage(&mut self, offset: Offset) {
-        let is_cut = |key: &str| damage::parse(key).is_some_and(|(_, from)| offset <= from);
-        self.settings.retain(|key, _| !is_cut(key));
-        for (key, to) in &mut self.settings {
-            let is_beyond = to.parse::<u64>().is_ok_and(|to| offset.get() < to);
-            if is_beyond && damage::parse(key).is_some() {
-                *to = offset.to_string();
-            }
-        }
     }
 
     fn restart(&mut self, point: Point) -> Result<Vec<Segment>, Broken> {

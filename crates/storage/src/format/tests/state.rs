@@ -3,6 +3,7 @@
 use corelog_record::{Chain, LeaderEpoch, Offset, Ordinal};
 
 use super::samples::{self, epoch, offset, ordinal, point, seal};
+use crate::format::damage::Damage;
 use crate::format::edit::{Edit, End, Generation, SEALS_MAX, Seals, Settings, Start};
 use crate::format::state::{Broken, State};
 
@@ -183,6 +184,13 @@ fn a_cut_within_a_segment_puts_it_in_another_generation() {
     assert_eq!((last.generation, &last.seal), (1, &None));
 }
 
+/// The setting that remembers damage.
+fn remembered(segment: u64, from: u64, to: u64) -> (String, Option<String>) {
+    let [from, to, segment] = [from, to, segment].map(offset);
+    let (key, to) = Damage { from, to, segment }.setting();
+    (key, Some(to))
+}
+
 #[test]
 fn a_cut_forgets_the_damage_of_what_it_cuts_off() {
     let mut state = three();
@@ -192,10 +200,7 @@ fn a_cut_forgets_the_damage_of_what_it_cuts_off() {
         (200, 250, 260),
         (300, 300, 310),
     ];
-    let changes = damage.map(|(segment, from, to)| {
-        let key = crate::format::damage::key(offset(segment), offset(from));
-        (key, Some(to.to_string()))
-    });
+    let changes = damage.map(|(segment, from, to)| remembered(segment, from, to));
     let changes = changes.into();
     state.apply(&Edit::Settings(Settings { changes })).unwrap();
     state.apply(&cut(250, Some(1))).unwrap();
@@ -211,10 +216,8 @@ fn a_cut_forgets_the_damage_of_what_it_cuts_off() {
 #[test]
 fn damage_of_a_segment_that_leaves_the_log_is_forgotten_with_it() {
     let mut state = three();
-    let changes = [(100, 150), (200, 210), (300, 310)].map(|(segment, from)| {
-        let key = crate::format::damage::key(offset(segment), offset(from));
-        (key, Some((from + 5).to_string()))
-    });
+    let changes = [(100, 150), (200, 210), (300, 310)]
+        .map(|(segment, from)| remembered(segment, from, from + 5));
     let changes = changes.into();
     state.apply(&Edit::Settings(Settings { changes })).unwrap();
     let start = offset(200);

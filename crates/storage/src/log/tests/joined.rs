@@ -6,9 +6,9 @@ use super::recovery::STORE;
 use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
+use crate::format::damage;
 use crate::log::{Damage, Log, Options, ReadError};
 use crate::manifest::{self, Manifest};
-use crate::recovery::damage_edits;
 use crate::testing::{batch, flush, open, settle};
 
 const BATCHES: u64 = 40;
@@ -135,7 +135,7 @@ fn ranges_that_a_manifest_has_apart_are_one_once_the_log_was_open() {
     apart.push(damage(2, 9));
     let all = damage(0, 16);
     let mut manifest = block_on(Manifest::open(root.child("p0"))).unwrap();
-    for edit in damage_edits(&apart) {
+    for edit in damage::edits(&apart) {
         block_on(manifest.append(&edit)).unwrap();
     }
     drop(manifest);

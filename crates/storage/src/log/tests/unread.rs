@@ -6,7 +6,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on};
 use crate::format::mark::SLOT_BYTES;
-use crate::log::{AppendError, Event, Log, OpenReport, ReadError};
+use crate::log::{AppendError, Event, Log, OpenReport, Ownership, ReadError};
 use crate::testing::{batch, flush, identity, open, read_all, settle};
 use crate::{Error, mark};
 use corelog_record::Offset;
@@ -169,6 +169,24 @@ fn a_log_that_ends_before_what_cannot_be_read_writes_nothing_to_its_store() {
     }
 }
 
+/// They were written back as two reads of them were, and the next read of all of the batch may have been right.
+#[test]
+fn blocks_of_a_batch_that_cannot_be_read_whole_are_not_written() {
+    let disk = disk();
+    drop(filled(&disk, 5));
+    lose(&disk, 3);
+    disk.inner().record();
+    drop(open_before_unread(&disk));
+    let trace = disk.inner().trace();
+    let steps = trace.steps().iter();
+    let writes = steps.filter(|step| step.operation() == Operation::Write && step.name() == STORE);
+    let written: Vec<_> = writes.map(ToString::to_string).collect();
+    let (header_end, behind) = (3 * BATCH_BYTES + BLOCK, 4 * BATCH_BYTES);
+    assert_eq!(written.len(), 2, "{written:?}");
+    assert!(written[0].ends_with(&format!("[0, {header_end})")));
+    assert!(written[1].contains(&format!("[{behind}, ")));
+}
+
 #[test]
 fn a_log_goes_on_behind_what_cannot_be_read_where_sound_batches_follow() {
     for lost in 0..4 {
@@ -286,6 +304,29 @@ fn a_log_that_nothing_unread_is_left_of_is_closed_in_order() {
     assert!(reopen(&disk).1.is_clean);
 }
 
+/// It was marked as not closed in order for what it had given up.
+#[test]
+fn a_log_that_begins_anew_behind_what_was_unread_is_closed_in_order() {
+    let follower = crate::log::Options {
+        ownership: Ownership::Follower,
+        ..options()
+    };
+    let disk = disk();
+    drop(filled(&disk, 8));
+    lose(&disk, 1);
+    let (mut log, report) = open(&disk, follower.clone(), 9, at(100)).unwrap();
+    assert_eq!(report.damage.len(), 1, "{report:?}");
+    settle(&mut log, at(150)).unwrap();
+    let start = log.end_place();
+    let plan = log.plan_adopt(log.identity().history, start).unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(150)).unwrap();
+    settle(&mut log, at(200)).unwrap();
+    block_on(log.close(at(300))).unwrap();
+    drop(log);
+    assert!(open(&disk, follower, 9, at(400)).unwrap().1.is_clean);
+}
+
 /// A clean stop hid it, where the manifest knew of other damage of the store: nothing was read for what it does not know.
 #[test]
 fn what_cannot_be_read_is_told_behind_a_clean_stop_too() {
@@ -400,6 +441,47 @@ fn a_disk_that_gives_nothing_of_many_blocks_is_failing_and_keeps_the_log_closed(
         "{report:?}"
     );
     assert_eq!(log.log_end(), offset(1));
+}
+
+/// Whoever had waited for so many was not served what precedes them either.
+#[test]
+fn a_log_that_is_opened_before_many_blocks_that_cannot_be_read_serves_what_precedes_them() {
+    let waiting = crate::log::Options {
+        segment_bytes_max: corelog_record::ByteSize::from_kib(600),
+        ..options()
+    };
+    let disk = disk();
+    let (mut log, _) = open(&disk, waiting.clone(), 9, at(100)).unwrap();
+    (0..2).for_each(|_| append(&mut log));
+    log.append(&batch(&[&[b'f'; 500_000]], at(0)), at(0))
+        .unwrap();
+    flush(&mut log, at(0)).unwrap();
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    drop(log);
+    let before = read(&disk, STORE);
+    disk.faults()
+        .set_unreadable(STORE, 2 * BATCH_BYTES..1 << 40);
+    assert_closed(&disk);
+    let decided = crate::log::Options {
+        ends_before_unread: true,
+        ..waiting.clone()
+    };
+    let (mut log, report) = open(&disk, decided, 9, at(100)).unwrap();
+    assert!(report.is_read_only && report.torn.is_none(), "{report:?}");
+    assert_eq!(log.read_only_from(), Some(offset(2)));
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all[..2]);
+    settle(&mut log, at(150)).unwrap();
+    block_on(log.close(at(200))).unwrap();
+    drop(log);
+    disk.faults().clear();
+    assert!(read(&disk, STORE) == before, "nothing was written");
+    let (log, report) = open(&disk, waiting, 9, at(300)).unwrap();
+    assert!(
+        report.torn.is_none() && report.damage.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(report.quarantined, [] as [String; 0]);
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
 }
 
 #[test]

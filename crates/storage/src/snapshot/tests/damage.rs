@@ -237,7 +237,7 @@ fn damage_that_was_known_is_linked_remembered_and_not_restored() {
     let linked = block_on(snapped(&root).list()).unwrap();
     assert!(linked.iter().any(|entry| entry.name == store));
     let (_, state) = block_on(crate::manifest::read(&snapped(&root))).unwrap();
-    assert_eq!(crate::recovery::known_damage(&state), damage);
+    assert_eq!(state.damage(), damage);
     assert_eq!(state.end(), None, "an empty segment says where it ends");
     assert_eq!(state.segments().last().unwrap().base, offset(12));
     let error = restore_all(&root, partition).unwrap_err();

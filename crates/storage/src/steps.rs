@@ -1,0 +1,48 @@
+//! Steps in a directory: what they fail with, told as an error of this crate.
+//!
+//! What takes a name or space may find a full disk, which is a state and no failure. Who cannot go back any more has
+//! it [for good](Error::for_good).
+
+use std::io::ErrorKind;
+
+use crate::disk::{Dir, Entry};
+use crate::error::{At, Error};
+
+/// Makes `dir`, unless it is there.
+pub(crate) async fn create<D: Dir>(dir: &D) -> Result<(), Error> {
+    let created = dir.create().await;
+    created.map_err(|e| At::dir(dir).space("create", e))
+}
+
+/// What is in `dir`, by name. One that does not exist is empty.
+pub(crate) async fn list<D: Dir>(dir: &D) -> Result<Vec<Entry>, Error> {
+    match dir.list().await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|e| At::dir(dir).io("list", e)),
+    }
+}
+
+/// Gives the file `from` of `dir` the name `to`.
+pub(crate) async fn rename<D: Dir>(dir: &D, from: &str, to: &str) -> Result<(), Error> {
+    let renamed = dir.rename(from, dir, to).await;
+    renamed.map_err(|e| At::new(dir, from).space("rename", e))
+}
+
+/// Writes the file `name` of `dir`, durably, in the place of any there is: it appears whole or not at all.
+pub(crate) async fn write<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let written = dir.write_aside(name, bytes).await;
+    written.map_err(|e| At::new(dir, name).space("write", e))
+}
+
+/// Removes the file `name` of `dir`, if it is there.
+pub(crate) async fn remove<D: Dir>(dir: &D, name: &str) -> Result<(), Error> {
+    match dir.remove(name).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|e| At::new(dir, name).io("remove", e)),
+    }
+}
+
+/// Makes durable which files `dir` has.
+pub(crate) async fn sync<D: Dir>(dir: &D) -> Result<(), Error> {
+    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))
+}
