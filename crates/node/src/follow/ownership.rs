@@ -106,13 +106,12 @@ pub(super) async fn chain_of(
     };
     let deadline = rt::now() + ASK_TIMEOUT;
     loop {
-        let left = deadline.saturating_duration_since(rt::now());
-        let error = match line.call(&ask, left).await {
+        let error = match line.call(&ask, ASK_TIMEOUT).await {
             Ok(reply) => return Ok(reply.head),
             Err(error) => error,
         };
         match busy_for(&error) {
-            Some(pause) if pause < left => rt::sleep(pause).await,
+            Some(pause) if rt::now() + pause < deadline => rt::sleep(pause).await,
             _ => return Err(error),
         }
     }
