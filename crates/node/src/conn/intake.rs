@@ -19,7 +19,7 @@ const TURN_GRACE: Duration = Duration::from_secs(2);
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Who sends less in that time is cut, unless that is as much as its room last grew for,
 const SENT_MIN: usize = 128 << 10;
-/// and so is who sends less than this part of the room that it holds: a frame of 16 MiB has two minutes.
+/// and so is who sends less than this part of the room that it holds for it: a frame of 16 MiB has two minutes.
 const SENT_PART: usize = 64;
 /// Bytes of the frames of requests that are kept; what was read of one may be some thirty times as large.
 const KEPT_BYTES_MAX: u64 = 2 << 20;
@@ -128,7 +128,8 @@ impl Pace {
         self.bytes += bytes;
     }
 
-    /// If the client, which holds so many bytes of room, sent too little since the last look, once it is time for another.
+    /// If the client, which holds so many bytes of room for its frame, sent too little since the last look, once it is time
+    /// for another.
     pub(super) fn is_too_slow(&mut self, now: Instant, held: usize) -> bool {
         if now.saturating_duration_since(self.looked) < LOOK_EVERY {
             return false;

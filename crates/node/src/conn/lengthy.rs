@@ -11,7 +11,7 @@ use corelog_protocol::message::{
 use corelog_record::{Offset, TopicName};
 
 use super::request::Asked;
-use super::tell::{self, TOLD_AT_ONCE};
+use super::tell;
 use super::untaken::{AnswerRoom, if_room, room_to_ask};
 use crate::catalog::Topic;
 use crate::core::Core;
@@ -132,9 +132,12 @@ fn metadata_bytes(core: &Core, names: Option<&[TopicName]>) -> usize {
     const PARTITION_BYTES: usize = size_of::<metadata::Partition>() + NAMES_BYTES;
     const ERROR_BYTES: usize = size_of::<metadata::TopicError>() + 2 * NAMES_BYTES;
     let routes = core.routes.borrow();
-    let of_topic = |topic: &Arc<Topic>| TOPIC_BYTES + topic.owners.len() * PARTITION_BYTES;
-    let of_name = |name| routes.topic(name).map_or(ERROR_BYTES, of_topic);
-    let of_each: Vec<usize> = match names {
+    let of_topic = |topic: &Arc<Topic>| {
+        let partitions = topic.owners.len();
+        (TOPIC_BYTES + partitions * PARTITION_BYTES, partitions)
+    };
+    let of_name = |name| routes.topic(name).map_or((ERROR_BYTES, 0), of_topic);
+    let of_each: Vec<(usize, usize)> = match names {
         None => routes.topics().map(of_topic).collect(),
         // Each once, as they are told.
         Some(names) => BTreeSet::from_iter(names)
@@ -142,9 +145,10 @@ fn metadata_bytes(core: &Core, names: Option<&[TopicName]>) -> usize {
             .map(of_name)
             .collect(),
     };
-    match of_each.len() <= TOLD_AT_ONCE {
+    let partitions = of_each.iter().map(|(_, partitions)| partitions).sum();
+    match tell::are_told_at_once(of_each.len(), partitions) {
         true => 0,
-        false => unless_few(of_each.into_iter().sum()),
+        false => unless_few(of_each.iter().map(|(bytes, _)| bytes).sum()),
     }
 }
 
@@ -195,6 +199,7 @@ mod tests {
     use super::super::link::tests::linked;
     use super::*;
     use crate::core::tests::{topic, with_core};
+    use crate::rt::tests::ways_given;
 
     /// Where one core had all of a topic, thousands of answers were put together at once, each a few rows at a time.
     #[test]
@@ -230,6 +235,33 @@ mod tests {
             let told = asked.metadata(metadata::Request { topics });
             assert!(poll_once(Box::pin(told)).await.is_some());
             assert_eq!(link.take_out().answers, 1);
+        });
+    }
+
+    /// Sixty-four that had all partitions which one may have were told in one go, without room: some fifteen MiB at once.
+    #[test]
+    fn few_topics_of_more_partitions_than_a_node_has_as_a_rule_have_their_room() {
+        with_core(|core| async move {
+            let large = |number| {
+                let mut large = Arc::unwrap_or_clone(topic(number).0);
+                large.owners = vec![core.id; 4_096];
+                large
+            };
+            let named = Vec::from_iter((1..=64).map(|number| large(number).name));
+            let bytes_of = |count| metadata_bytes(&core, Some(&named[..count]));
+            (1..=64).for_each(|number| core.routes.borrow_mut().put(Arc::new(large(number))));
+            assert_eq!([1, 2].map(bytes_of), [0, 0]);
+            let row = size_of::<metadata::Partition>();
+            for count in [3, 64] {
+                assert!(bytes_of(count) > count * 4_096 * row);
+            }
+            let topics = Some(named[..64].to_vec());
+            let told = tell::metadata_of(&core, metadata::Request { topics });
+            assert_eq!(
+                ways_given(told).await,
+                31,
+                "others have the core behind two"
+            );
         });
     }
 

@@ -192,7 +192,9 @@ impl Receive {
         }
         let now = now();
         let pace = self.pace.get_or_insert_with(|| Pace::new(now));
-        pace.is_too_slow(now, self.buffer.len()) && self.intake.is_short()
+        // Behind the frame it has room for others, too.
+        let held = self.buffer.len().min(self.needed);
+        pace.is_too_slow(now, held) && self.intake.is_short()
     }
 
     /// Where the next bytes go. Behind a large frame there is room for little of the next one, which is
@@ -489,6 +491,30 @@ mod tests {
         assert!(!slow.is_too_slow(after(2)));
         receive(&mut slow, &frame[held + more..][..1]);
         assert!(slow.is_too_slow(after(4)), "next to nothing");
+    }
+
+    /// A frame of 120 KiB that came at 25 KiB/s was cut: its buffer had grown to 256 KiB.
+    #[test]
+    fn who_sends_a_quarter_of_a_frame_in_a_while_is_not_too_slow_however_much_room_is_behind_it() {
+        let budget = Semaphore::new(72 << 20);
+        let mut slow = Receive::new(Intake::new(budget.clone()));
+        let start = Instant::now();
+        let after = |seconds| move || start + Duration::from_secs(seconds);
+        let _others = leave_little(&budget);
+        let frame = produce(120 << 10);
+        let (first, later) = frame.split_at(SMALL_BYTES + 1);
+        let mut parts = later.chunks(50 << 10);
+        receive(&mut slow, first);
+        assert!(!slow.is_too_slow(after(0)));
+        for seconds in [2, 4] {
+            receive(&mut slow, parts.next().unwrap());
+            assert!(!slow.is_too_slow(after(seconds)));
+        }
+        assert!(slow.buffer.len() >= BUSY_BYTES);
+        let last = parts.next().unwrap();
+        receive(&mut slow, &last[..1]);
+        assert!(slow.is_too_slow(after(6)), "next to nothing");
+        assert_eq!(receive(&mut slow, &last[1..]), [frame.len()]);
     }
 
     /// Thirteen that had sent a quarter of a frame of 16 MiB, and then 66 KiB/s, held all room for minutes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame;
-use corelog_protocol::limits::METADATA_TOPIC_COUNT_MAX;
+use corelog_protocol::limits::{METADATA_TOPIC_COUNT_MAX, NODE_PARTITION_COUNT_MAX};
 use corelog_protocol::message::{describe_topic, hello, metadata, replica_status, scrub_topic};
 use corelog_record::{CoreId, TopicName};
 
@@ -18,8 +18,10 @@ use crate::frame_id::FrameId;
 use crate::router::{self, Ask, Picked};
 use crate::rt;
 
-/// Topics that are told in one go.
-pub(super) const TOLD_AT_ONCE: usize = 64;
+/// Topics that are told in one go, if they have
+const TOPICS_AT_ONCE: usize = 64;
+/// no more partitions than this: a node has no more, unless its operator allows that.
+const PARTITIONS_AT_ONCE: usize = NODE_PARTITION_COUNT_MAX as usize;
 /// Topics that cannot be read, as they are told beside all others: each takes as much as several that can.
 const UNREADABLE_TOLD_MAX: usize = 64;
 
@@ -75,9 +77,12 @@ pub(super) async fn metadata_of(
     let (found, errors) = found(core, request.topics);
     let (shared, cores) = advertised(core);
     let mut topics = Vec::with_capacity(found.len());
-    for (index, topic) in found.iter().enumerate() {
-        if index > 0 && index % TOLD_AT_ONCE == 0 {
+    let (mut at_once, mut partitions) = (0, 0);
+    for topic in &found {
+        (at_once, partitions) = (at_once + 1, partitions + topic.owners.len());
+        if !are_told_at_once(at_once, partitions) {
             rt::yield_if_needed().await;
+            (at_once, partitions) = (1, topic.owners.len());
         }
         topics.push(told_topic(topic, &cores));
     }
@@ -88,6 +93,11 @@ pub(super) async fn metadata_of(
         topics,
         errors,
     })
+}
+
+/// If so many topics with so many partitions in all are told in one go.
+pub(super) fn are_told_at_once(topics: usize, partitions: usize) -> bool {
+    topics <= TOPICS_AT_ONCE && partitions <= PARTITIONS_AT_ONCE
 }
 
 /// The topics of these names, or all, and why others cannot be told of.

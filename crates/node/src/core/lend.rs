@@ -202,9 +202,48 @@ fn range(part: &Part, file_bytes: u64) -> Result<Range<u64>, Failure> {
 mod tests {
     use corelog_record::Position;
 
+    use futures_lite::future::poll_once;
+
+    use super::super::files::Turn;
     use super::super::slots::SlotState;
-    use super::super::tests::{topic, with_core};
+    use super::super::tests::{terms, topic, with_core};
     use super::*;
+    use crate::router::{Ask, told};
+    use crate::rt;
+
+    /// A client that searched and hung up, again and again, had the disk search for any number of clients that were gone.
+    #[test]
+    fn a_search_has_its_place_until_it_is_done_whether_anybody_waits_or_not() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let search = || {
+                let (at, frame) = (core.id, Some(terms().frame));
+                let ask = Ask::ChainAt {
+                    key,
+                    offset: Offset::ZERO,
+                };
+                told::<chain_at::Answer>(&core, at, ask, frame)
+            };
+            let mut turns = Vec::new();
+            while let Some(turn) = poll_once(core.files.turn(Turn::Read)).await {
+                turns.push(turn);
+            }
+            let mut given_up = 0;
+            let refused = loop {
+                match poll_once(Box::pin(search())).await {
+                    None => given_up += 1,
+                    Some(told) => break told.unwrap_err(),
+                }
+                assert!(given_up < 1_000, "nothing bounds them");
+            };
+            assert!(refused.is(ErrorCode::Busy), "{refused}");
+            turns.clear();
+            while Box::pin(search()).await.is_err() {
+                rt::next_turn().await;
+            }
+        });
+    }
 
     /// It was told as damage, which ends readers and brings operators.
     #[test]

@@ -31,15 +31,24 @@ use crate::transfer::Transfers;
 pub(crate) fn with_core<F: Future<Output = ()> + 'static>(
     test: impl FnOnce(Rc<Core>) -> F + Send + 'static,
 ) {
+    with_others(0, |core, _| test(core));
+}
+
+/// The same beside so many others, of which there are the ends of their lanes.
+pub(crate) fn with_others<F: Future<Output = ()> + 'static>(
+    others: u16,
+    test: impl FnOnce(Rc<Core>, Vec<router::LaneEnds>) -> F + Send + 'static,
+) {
     let dir = tempfile::tempdir().unwrap();
     let shared = shared(dir.path());
     on_core(move || {
         let counters = Arc::clone(&shared.counters[0]);
         let limits = &shared.limits;
-        let mut lanes = router::connect(1, limits, shared.budget.lanes);
-        let (lanes, _) = lanes.remove(0).open();
+        let mut lanes = router::connect(1 + others, limits, shared.budget.lanes);
+        let (own, _) = lanes.remove(0).open();
         let root = Disk::new(shared.data_dir.clone());
-        test(Core::new(CoreId::new(0), shared, counters, root, lanes, 1))
+        let core = Core::new(CoreId::new(0), shared, counters, root, own, 1);
+        test(core, lanes)
     });
 }
 

@@ -5,6 +5,7 @@
 //! change of a partition at a time has a hand on it, and what it read is still so when it writes.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{chain_at, replica_status, segments};
@@ -12,11 +13,13 @@ use corelog_record::{Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
+use super::handover::LEVEL_PAUSE;
 use super::line::Line;
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, deleted, failure, failure_with, said_by};
 use crate::router;
+use crate::rt;
 
 impl Core {
     /// What this node is to a partition of this core.
@@ -87,6 +90,8 @@ pub(crate) async fn segments_of(
     Ok(line.call(&ask, ASK_TIMEOUT).await?.head)
 }
 
+/// The chain of a partition at an offset, as the node at the other end of `line` holds it. One that is busy, as with
+/// what others search there, says nothing of its log with that: it is asked again.
 pub(super) async fn chain_of(
     line: &Line,
     topic: &TopicName,
@@ -99,7 +104,26 @@ pub(super) async fn chain_of(
         partition: key.partition,
         offset,
     };
-    Ok(line.call(&ask, ASK_TIMEOUT).await?.head)
+    let deadline = rt::now() + ASK_TIMEOUT;
+    loop {
+        let error = match line.call(&ask, ASK_TIMEOUT).await {
+            Ok(reply) => return Ok(reply.head),
+            Err(error) => error,
+        };
+        match busy_for(&error) {
+            Some(pause) if rt::now() + pause < deadline => rt::sleep(pause).await,
+            _ => return Err(error),
+        }
+    }
+}
+
+/// How long another node that is busy asks to be left alone, if it says so.
+fn busy_for(error: &Failure) -> Option<Duration> {
+    let retry_ms = error
+        .detail
+        .retry_ms
+        .filter(|_| error.is(ErrorCode::Busy))?;
+    Some(Duration::from_millis(retry_ms.into()).max(LEVEL_PAUSE))
 }
 
 /// A partition as the node at the other end holds it.
@@ -174,4 +198,71 @@ pub(super) fn owned_at(topic: &TopicName, key: PartitionKey, address: Option<Str
 pub(super) fn not_follower(topic: &TopicName, key: PartitionKey) -> Failure {
     let message = format!("{topic}/{} follows no other node here", key.partition);
     failure(ErrorCode::NotFollower, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use corelog_protocol::answer;
+    use corelog_protocol::message::Call;
+    use corelog_record::{Chain, Ordinal, PartitionId, TopicId};
+
+    use super::*;
+    use crate::failure::busy;
+    use crate::follow::line::tests::{connected, next, node};
+    use crate::rt::tests::on_core;
+
+    /// Where others searched in as many logs as may be searched at once, a replaced owner was not fenced, and a promotion
+    /// that loses nothing was refused as one that may.
+    #[test]
+    fn a_node_that_is_busy_is_asked_again_for_a_chain() {
+        let full = busy("too many searches are under way", 20);
+        when_refused_twice(full, |_, of| assert_eq!(of, Ok(told())));
+    }
+
+    #[test]
+    fn a_node_that_does_not_say_when_it_is_busy_no_more_is_not_asked_again() {
+        let moved = failure(ErrorCode::Busy, "the segment was moved away");
+        let damaged = failure(ErrorCode::Damaged, "it is damaged");
+        for refusal in [moved, damaged] {
+            when_refused_twice(refusal, |refusal, of| assert_eq!(of, Err(refusal)));
+        }
+    }
+
+    /// Checks what comes of asking a node for a chain that tells it only after two refusals.
+    fn when_refused_twice(refusal: Failure, check: fn(Failure, Result<chain_at::Answer, Failure>)) {
+        let refused = refusal.clone();
+        let address = node(move |mut stream, mut received| {
+            for is_refused in [true, true, false] {
+                let (mut out, asked) = (Vec::new(), next(&mut stream, &mut received));
+                let kind = chain_at::Request::KIND.number();
+                match is_refused {
+                    true => answer::encode_err(kind, asked, &refused, &mut out).unwrap(),
+                    false => {
+                        answer::encode_ok::<chain_at::Request>(asked, &told(), 0, &mut out)
+                            .unwrap();
+                    }
+                }
+                stream.write_all(&out).unwrap();
+            }
+        });
+        on_core(move || async move {
+            let (line, topic) = (connected(&address).await, TopicName::new("t").unwrap());
+            let key = PartitionKey {
+                topic: TopicId::from_bytes([1; 16]),
+                partition: PartitionId::new(0),
+            };
+            check(refusal, chain_of(&line, &topic, key, Offset::ZERO).await);
+        });
+    }
+
+    fn told() -> chain_at::Answer {
+        chain_at::Answer {
+            offset: Offset::ZERO,
+            ordinal: Ordinal::ZERO,
+            chain: Chain::from_raw(7),
+            epoch: None,
+        }
+    }
 }

@@ -193,7 +193,7 @@ async fn fetch_away(
     deadline: Instant,
 ) -> Result<(fetch::Answer, Batches, Room), Failure> {
     let lane = core.lanes.to(owner);
-    let (mut parked_answer, mut has_healed) = (None, false);
+    let (mut parked_answer, mut has_healed, mut pause) = (None, false, WOKEN_PAUSE);
     let mut is_small = request.appetite.bytes_min <= SMALL_BYTES as u64;
     loop {
         let (mut room, only_small) = match Room::at_once(core, asker.room) {
@@ -221,7 +221,8 @@ async fn fetch_away(
             (Err(error), Some(_)) if error.is(ErrorCode::Busy) && !wait.is_zero() => {
                 // Without room, which others need meanwhile.
                 drop(room);
-                rt::sleep(WOKEN_PAUSE).await;
+                rt::sleep(pause.min(wait)).await;
+                pause = (2 * pause).min(UNPARKED_PAUSE);
                 continue;
             }
             (Err(_), Some(answer)) => {
@@ -264,6 +265,7 @@ async fn fetch_away(
                 woken.or(core.stopping()).or(asker.patience.over()).await;
                 // Given up in whatever way, it is no longer parked over there.
                 drop(call);
+                pause = WOKEN_PAUSE;
                 request.route(core)?;
             }
             _ => unreachable!("a fetch was answered as something else"),
@@ -299,5 +301,80 @@ fn none() -> Batches {
 /// How long a long poll waits without a place to park.
 const UNPARKED_PAUSE: Duration = Duration::from_millis(50);
 
-/// Between two attempts of a long poll that woke while the lane is full.
+/// Before a long poll that woke while the lane is full tries again; then twice as long each time.
 const WOKEN_PAUSE: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use corelog_protocol::frame::CorrelationId;
+    use futures_lite::future::poll_once;
+
+    use super::super::message::{Ask, Reply};
+    use super::super::room::CONNECTION_BYTES_MAX;
+    use super::*;
+    use crate::core::tests::{topic, with_others};
+
+    /// It tried every millisecond: thousands that woke at once had the core do nothing else.
+    #[test]
+    fn who_wakes_while_the_lane_is_full_tries_again_less_and_less_often() {
+        with_others(1, |core, mut others| async move {
+            let (_, mut inboxes) = others.remove(0).open();
+            let requests = inboxes.remove(0).requests;
+            let (topic, key) = topic(1);
+            let mut away = Arc::unwrap_or_clone(topic);
+            away.owners = vec![CoreId::new(1)];
+            let name = away.name.clone();
+            core.routes.borrow_mut().put(Arc::new(away));
+            let asker = Asker {
+                room: &Semaphore::new(CONNECTION_BYTES_MAX),
+                patience: &Patience::default(),
+            };
+            let request = FetchFrom {
+                frame: FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1)),
+                topic: &name,
+                id: key.topic,
+                partition: key.partition,
+                from: Offset::ZERO,
+                appetite: Appetite {
+                    bytes_max: 1,
+                    bytes_min: 1,
+                    is_replica: false,
+                    last_epoch: None,
+                    may_park: true,
+                },
+                wait: Duration::from_millis(500),
+            };
+            let mut fetched = pin!(fetch(&core, asker, &request));
+            assert!(poll_once(fetched.as_mut()).await.is_none());
+            let lane = core.lanes.to(CoreId::new(1));
+            let id = requests.try_recv().unwrap().id;
+            let answered = |what| lane.take(Reply { id, what });
+            answered(Answered::Parked(fetch::Answer {
+                log_start: Offset::ZERO,
+                high_watermark: Offset::ZERO,
+                segment_base: Offset::ZERO,
+                next: Offset::ZERO,
+                epochs: vec![],
+                lag_bytes: 0,
+            }));
+            assert!(poll_once(fetched.as_mut()).await.is_none());
+            let ask = || {
+                let from = Offset::ZERO;
+                What::Ask(Box::new(Ask::Segments { key, from }))
+            };
+            while lane.call(ask(), None).is_ok() {}
+            answered(Answered::Woken);
+            let mut tries = 0;
+            let told = poll_fn(|context| {
+                tries += 1;
+                fetched.as_mut().poll(context)
+            });
+            assert!(told.await.is_ok(), "what it was told before holds");
+            assert!(tries < 60, "{tries} in half a second");
+        });
+    }
+}

@@ -35,7 +35,7 @@ pub(crate) struct Tag {
 pub(crate) struct Lanes {
     lanes: Vec<Option<Lane>>,
     /// As many as go over a lane.
-    pub(super) searches_here: SearchesHere,
+    pub(super) searches_here: Rc<SearchesHere>,
 }
 
 /// This core's end of the way to another core.
@@ -179,7 +179,7 @@ impl LaneEnds {
         let lanes = lanes
             .map(|(to, way)| way.map(|way| open(to, way)))
             .collect();
-        let searches_here = SearchesHere::new(searches_max(limits.requests_max));
+        let searches_here = Rc::new(SearchesHere::new(searches_max(limits.requests_max)));
         (
             Lanes {
                 lanes,

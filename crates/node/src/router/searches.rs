@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use super::lane::RETRY_MS;
 use super::message::Ask;
@@ -33,9 +34,9 @@ pub(super) struct SearchesHere {
     under_way: RefCell<Searches>,
 }
 
-/// One of them, for as long as somebody waits for it.
-pub(super) struct SearchHere<'a> {
-    of: &'a SearchesHere,
+/// One of them, for as long as this core is at it.
+pub(super) struct SearchHere {
+    of: Rc<SearchesHere>,
     by: Searcher,
 }
 
@@ -101,10 +102,10 @@ impl SearchesHere {
     /// # Errors
     /// `Busy` if who asks has as many under way as it may.
     pub(super) fn begin(
-        &self,
+        self: &Rc<Self>,
         ask: &Ask,
         frame: Option<FrameId>,
-    ) -> Result<Option<SearchHere<'_>>, Failure> {
+    ) -> Result<Option<SearchHere>, Failure> {
         let Some(by) = Searcher::of(ask, frame) else {
             return Ok(None);
         };
@@ -113,11 +114,12 @@ impl SearchesHere {
             return Err(busy("too many searches are under way", RETRY_MS));
         }
         under_way.begin(by);
-        Ok(Some(SearchHere { of: self, by }))
+        let of = Rc::clone(self);
+        Ok(Some(SearchHere { of, by }))
     }
 }
 
-impl Drop for SearchHere<'_> {
+impl Drop for SearchHere {
     fn drop(&mut self) {
         self.of.under_way.borrow_mut().end(self.by);
     }

@@ -1,6 +1,6 @@
 //! Who may take how many of a lane's places.
 
-use super::super::message::What;
+use super::super::message::{Ask, What};
 use super::super::searches::{Searcher, Searches};
 use crate::frame_id::FrameId;
 
@@ -11,6 +11,8 @@ pub(super) enum Class {
     Other,
     /// A client asks. That may wait for a disk, or for another node: Produces do not wait behind it.
     Question,
+    /// One for where a log begins or ends, which is told from memory: no search, but no more of them than of those.
+    End,
     /// One that searches: other questions do not wait behind it either.
     Search(Searcher),
 }
@@ -21,6 +23,8 @@ pub(super) struct Places {
     all: usize,
     /// Those of them that clients ask, Produces apart.
     questions: usize,
+    /// Of these those for an end of a log.
+    ends: usize,
     /// And of these the searches.
     searches: Searches,
 }
@@ -28,14 +32,13 @@ pub(super) struct Places {
 impl Class {
     /// Of a request that is answered to who calls, for a client if it has a frame.
     pub(super) fn of(what: &What, frame: Option<FrameId>) -> Self {
-        let by = match what {
-            What::Ask(ask) => Searcher::of(ask, frame),
-            _ => None,
+        let (What::Ask(ask), Some(_)) = (what, frame) else {
+            return frame.map_or(Self::Other, |_| Self::Question);
         };
-        match (by, frame) {
+        match (Searcher::of(ask, frame), &**ask) {
             (Some(by), _) => Self::Search(by),
-            (None, Some(_)) => Self::Question,
-            (None, None) => Self::Other,
+            (None, Ask::Find { .. }) => Self::End,
+            (None, _) => Self::Question,
         }
     }
 }
@@ -43,20 +46,19 @@ impl Class {
 impl Places {
     /// If there is no place for one more, of so many in all.
     pub(super) fn are_full(&self, class: Class, places: usize) -> bool {
+        let is_question = class != Class::Other;
         let are_full = match class {
-            Class::Other => false,
-            Class::Question => self.questions >= questions_max(places),
-            Class::Search(by) => {
-                self.questions >= questions_max(places)
-                    || self.searches.are_full_for(by, searches_max(places))
-            }
+            Class::Other | Class::Question => false,
+            Class::End => self.ends >= searches_max(places),
+            Class::Search(by) => self.searches.are_full_for(by, searches_max(places)),
         };
-        are_full || self.all >= places
+        are_full || (is_question && self.questions >= questions_max(places)) || self.all >= places
     }
 
     pub(super) fn take(&mut self, class: Class) {
         self.all += 1;
         self.questions += usize::from(class != Class::Other);
+        self.ends += usize::from(class == Class::End);
         if let Class::Search(by) = class {
             self.searches.begin(by);
         }
@@ -65,6 +67,7 @@ impl Places {
     pub(super) fn give_back(&mut self, class: Class) {
         self.all -= 1;
         self.questions -= usize::from(class != Class::Other);
+        self.ends -= usize::from(class == Class::End);
         if let Class::Search(by) = class {
             self.searches.end(by);
         }
@@ -76,7 +79,7 @@ const fn questions_max(places: usize) -> usize {
     places - places / 4
 }
 
-/// How many of them may be searches.
+/// How many of them may be searches, and how many ask for an end of a log.
 pub(super) const fn searches_max(places: usize) -> usize {
     questions_max(places).div_ceil(2)
 }

@@ -161,6 +161,25 @@ fn searches_leave_half_of_the_places_of_what_clients_ask_to_the_rest_of_it() {
     assert!(!has_room_for_search(lane, 10));
 }
 
+/// They are no searches, and took all places of what clients ask: every Fetch over that lane was refused.
+#[test]
+fn who_asks_where_a_log_ends_leaves_places_to_fetches_and_to_searches() {
+    let (lanes, inbox) = way();
+    let lane = lane(&lanes);
+    let has_room_for_end =
+        |seek| has_room_to_ask(lane, Ask::Find { key: key(), seek }, Some(frame()));
+    let ends = (0..9).take_while(|_| has_room_for_end(Seek::Latest));
+    assert_eq!(ends.count(), 3);
+    assert!(!has_room_for_end(Seek::Earliest));
+    assert!(has_room_for_question(lane, Some(frame())));
+    assert!(has_room_for_search(lane, 1));
+    let id = inbox.requests.try_recv().unwrap().id;
+    let what = Answered::Told(Err(full()));
+    lane.take(Reply { id, what });
+    assert!(has_room_for_end(Seek::Earliest), "one is done");
+    assert!(!has_room_for_end(Seek::Latest));
+}
+
 /// Others' searches were refused for as long as it went on.
 #[test]
 fn one_client_that_searches_on_and_on_leaves_places_to_others() {
@@ -205,7 +224,7 @@ fn leaves_places_to_others(mut has_room: impl FnMut(SocketAddr) -> bool) {
 
 /// They waited for a disk in any number, and every Fetch of a cold log of this core behind them.
 #[test]
-fn a_search_of_this_cores_own_logs_has_its_place_until_nobody_waits_for_it() {
+fn searches_of_this_cores_own_logs_are_bounded_and_give_their_places_back() {
     let (lanes, _inbox) = way();
     let here = &lanes.searches_here;
     let (ask, frame) = search(client(1, 1));
