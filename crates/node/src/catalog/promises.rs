@@ -18,8 +18,9 @@ use crate::rt;
 
 /// Partitions that are promised not to be taken over: more than a node hands over at once.
 const PROMISES_MAX: usize = 16_384;
-/// Where others need room, one of a partition that is not here goes after this: a request is no longer on its way, which
-/// TCP tries to bring for a quarter of that.
+/// Where others need room, one of a partition that is not here goes after this: TCP tries to bring a request for a quarter of
+/// that. One that something held for longer takes over nothing but what was cloned here again meanwhile from a copy that has
+/// no later epoch of its owner either.
 const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Up to which of its owner's epochs a partition is not taken over any more. Kept in memory only, and as

@@ -12,6 +12,7 @@ use super::serve::not_told;
 use super::slots::PartitionKey;
 use super::state::Core;
 use crate::failure::{Failure, failure};
+use crate::partition::{Partition, Status};
 use crate::rt;
 
 /// How long a log may take to have on disk what is in memory.
@@ -28,10 +29,10 @@ impl Core {
         let board = self.slots.borrow().board(slot).cloned();
         let board = board.ok_or_else(|| not_told(None))?;
         let seen = board.seen();
-        let is_fenced = self.look(key, |partition| partition.status().is_fenced)?;
-        // Whoever begins to wait after the fence was told would hear of nothing any more.
-        if is_fenced && board.outcome(upto, seen).is_none() {
-            return Err(not_durable());
+        let status = self.look(key, Partition::status)?;
+        // Whoever begins to wait after the one or the other was told would hear of nothing any more.
+        if board.outcome(upto, seen).is_none() {
+            not_held_up(&status)?;
         }
         match rt::timeout(DURABLE_WAIT_MAX, outcome_of(&board, upto, seen)).await {
             Some(Outcome::Durable) => Ok(()),
@@ -39,6 +40,17 @@ impl Core {
             Some(Outcome::Unknown(Void::Fenced | Void::Closed)) => Err(not_durable()),
             None => Err(timed_out()),
         }
+    }
+}
+
+/// That what is in memory is on its way to the disk.
+fn not_held_up(status: &Status) -> Result<(), Failure> {
+    match status {
+        Status {
+            is_fenced: true, ..
+        } => Err(not_durable()),
+        Status { is_full: true, .. } => Err(no_room()),
+        _ => Ok(()),
     }
 }
 
@@ -57,8 +69,9 @@ async fn outcome_of(board: &Rc<Board>, upto: Offset, seen: Seen) -> Outcome {
 }
 
 fn no_room() -> Failure {
-    let message =
-        "no space or no descriptor is left for what is in memory; it goes out when there is one";
+    // Unlike a producer's records, what waits for this does not go on by itself.
+    let message = "no space or no descriptor is left for what is in memory: give the server space, as by `corelog topic \
+                   delete` of another topic, then ask again";
     failure(ErrorCode::StorageFull, message)
 }
 
@@ -100,5 +113,24 @@ mod tests {
                 assert!(told.is(expected), "{told:?}");
             }
         });
+    }
+
+    /// It was told before, and is not told again.
+    #[test]
+    fn who_begins_to_wait_where_the_disk_is_full_is_told_at_once_and_what_to_do() {
+        let full = Status {
+            is_full: true,
+            ..Status::default()
+        };
+        let told = not_held_up(&full).unwrap_err();
+        assert!(told.is(ErrorCode::StorageFull), "{told:?}");
+        assert!(told.message.contains("then ask again"), "{told:?}");
+        let fenced = Status {
+            is_fenced: true,
+            ..full
+        };
+        let told = not_held_up(&fenced).unwrap_err();
+        assert!(told.is(ErrorCode::OutcomeUnknown), "{told:?}");
+        assert!(not_held_up(&Status::default()).is_ok());
     }
 }

@@ -95,7 +95,8 @@ impl Core {
         unasked.begin();
         while !self.is_stopping.get() {
             let is_follower = |key, copy| self.is_follower(key, copy);
-            self.followers.retain(is_follower);
+            self.followers
+                .retain(is_follower, |key, copy| self.is_remembered(key, copy));
             let contested = self.followers.contested.count(is_follower);
             self.give_up_asking();
             set(&self.counters.contested_partitions, contested as u64);
@@ -149,6 +150,12 @@ impl Core {
             outranked.any(|address| copy == copy_at(address))
                 || owned.followers.iter().any(|peer| peer.copy == copy)
         })
+    }
+
+    /// If a copy is remembered as a follower of a partition, whoever owns that.
+    fn is_remembered(&self, key: PartitionKey, copy: CopyId) -> bool {
+        self.replica(key)
+            .is_ok_and(|replica| replica.followers.iter().any(|peer| peer.copy == copy))
     }
 
     /// The followers of partitions that this core owns that are to be asked, and those that are to be told.

@@ -150,11 +150,16 @@ impl Followers {
             .is_some_and(|at| rt::now() < at + time && since.is_none_or(|since| since < at))
     }
 
-    /// Forgets what is awaited of those that are followers no more.
-    pub(super) fn retain(&self, is_follower: impl Fn(PartitionKey, CopyId) -> bool) {
-        self.unasked.retain(&is_follower);
+    /// Forgets what is awaited of those that are followers no more. The word of one that is remembered is awaited also while the
+    /// partition is another node's: it may come back.
+    pub(super) fn retain(
+        &self,
+        is_follower: impl Fn(PartitionKey, CopyId) -> bool,
+        is_remembered: impl Fn(PartitionKey, CopyId) -> bool,
+    ) {
+        self.unasked.retain(is_follower);
         let mut untold = self.untold.borrow_mut();
-        untold.retain(|(key, copy)| is_follower(*key, *copy));
+        untold.retain(|(key, copy)| is_remembered(*key, *copy));
     }
 
     /// A copy that was asked owns nothing.
@@ -367,7 +372,8 @@ mod tests {
 
     /// Each that was cloned anew left one behind, as long as the node ran.
     #[test]
-    fn of_a_copy_that_was_forgotten_no_word_is_awaited() {
+    fn of_a_copy_that_was_forgotten_no_word_is_awaited_and_of_one_that_took_the_partition_over_it_is()
+     {
         with_core(|_| async {
             let followers = Followers::new();
             let key = PartitionKey {
@@ -378,7 +384,7 @@ mod tests {
             for copy in copies {
                 followers.await_word(key, copy);
             }
-            followers.retain(|_, copy| copy == copies[1]);
+            followers.retain(|_, _| false, |_, copy| copy == copies[1]);
             let awaits = copies.map(|copy| followers.awaits_word(key, copy));
             assert_eq!(awaits, [false, true]);
         });

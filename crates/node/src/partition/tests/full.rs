@@ -49,6 +49,42 @@ fn what_was_accepted_and_finds_no_space_when_the_log_is_closed_is_counted_as_los
     }
 }
 
+/// Whoever begins to wait after that has to look: a handover waited until its time was over.
+#[test]
+fn that_there_is_no_space_is_told_once_and_seen_until_there_is() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, b"a");
+    bench.settle();
+    bench.faults().set_full(true);
+    let batches = corelog_storage::testing::batch(&[&[5; 4_000]], bench.now);
+    while !bench.partition.status().is_full {
+        let token = bench.token();
+        bench.step(Input::Produce {
+            token,
+            batches: &batches,
+            level: Some(Level::Durable),
+        });
+        bench.settle();
+    }
+    assert_eq!(bench.full_count, 1);
+    for _ in 0..10 {
+        bench.now = bench.now.saturating_add_millis(1_000);
+        bench.step(Input::Tick);
+        bench.settle();
+    }
+    assert_eq!(bench.full_count, 1);
+    assert!(bench.partition.status().is_full);
+    bench.faults().set_full(false);
+    for _ in 0..10 {
+        bench.now = bench.now.saturating_add_millis(1_000);
+        bench.step(Input::Tick);
+        bench.settle();
+    }
+    let status = bench.partition.status();
+    assert!(!status.is_full);
+    assert_eq!(bench.durable, status.log_end);
+}
+
 /// Each tick asks for space again, and finds none: retention once never had its turn.
 #[test]
 fn what_is_to_expire_goes_although_a_full_disk_is_asked_for_space_at_every_turn() {
