@@ -63,15 +63,15 @@ impl Producer {
         Ok(is_open.then_some((place, room, None)))
     }
 
-    /// Waits until the partition may hold as much, behind those who came before.
+    /// Waits until the partition may hold as much, behind those who came before; where a key goes to another one by then, until
+    /// that may.
     async fn admit_in_turn(
         &self,
         wanted: Wanted<'_>,
-        queue: Arc<Queue>,
+        mut queue: Arc<Queue>,
         bytes: u32,
     ) -> Result<Admitted, Error> {
-        let held = &queue.origin.held;
-        let turn = Arc::clone(held).turn().await;
+        let mut turn = Arc::clone(&queue.origin.held).turn().await;
         // A batch that lingers may be what holds the memory, of this partition or of another one.
         let tell = || {
             for queue in self.inner.queues() {
@@ -81,17 +81,29 @@ impl Producer {
             }
         };
         loop {
-            held.room(bytes as usize, tell).await;
-            // Anew: the topic may be another one by now, or the lane have ended.
-            let partition = Some(queue.origin.partition);
+            queue.origin.held.room(bytes as usize, tell).await;
+            // Anew: the topic may be another one by now, in which its key goes elsewhere, or the lane have ended.
+            let partition = (!wanted.goes_by_key()).then_some(queue.origin.partition);
             let wanted = Wanted {
                 partition,
                 ..wanted
             };
             let (place, room) = self.find(wanted, bytes).await?;
+            let held = &place.queue.origin.held;
+            let is_there = Arc::ptr_eq(&place.queue, &queue);
             // Others may have come first meanwhile.
-            if held.has_room(bytes as usize) {
+            let has_room = match is_there {
+                true => held.has_room(bytes as usize),
+                false => held.is_open(bytes as usize),
+            };
+            if has_room {
                 return Ok((place, room, Some(turn)));
+            }
+            if !is_there {
+                // Without the turn here: who has the one there may come to wait for it.
+                drop((turn, room));
+                queue = place.queue;
+                turn = Arc::clone(&queue.origin.held).turn().await;
             }
         }
     }
