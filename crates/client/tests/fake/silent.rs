@@ -1,11 +1,13 @@
 //! Several servers, of which one says nothing of a topic, or that it cannot read it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::request::Request;
 use corelog_client::{Client, ClientConfig, ProducerConfig};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::fewer::{Copied, PATIENCE, moved, place_among};
@@ -85,6 +87,45 @@ async fn a_silent_server_takes_no_time_from_the_one_that_has_the_topic() {
         .await
         .unwrap()
         .unwrap();
+}
+
+/// Whoever answered first decided: of two topics of one name it was now this one, now that.
+#[tokio::test]
+async fn of_servers_that_answer_the_first_that_has_the_topic_is_believed() {
+    let [without, first, second] = [
+        Server::start(1).await,
+        Server::start(1).await,
+        Server::start(1).await,
+    ];
+    let topic = first.topic("numbers", 1);
+    second.topic("numbers", 1);
+    let expected = first.state.lock().unwrap().topics[&topic].id;
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    first.script(move |seen| match seen.request {
+        Request::Metadata(_) => Act::Hold(Arc::clone(&held)),
+        _ => Act::Serve,
+    });
+    for round in 0..20 {
+        let servers = [&without, &first, &second].map(|server| server.shared.to_string());
+        let config = ClientConfig {
+            servers: servers.into(),
+            ..config(&without)
+        };
+        let client = Client::connect(config).await.unwrap();
+        let answered = async {
+            second
+                .until(|server| round < server.count(None, "Metadata"))
+                .await;
+            // Its answer is ahead.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            gate.notify_one();
+        };
+        let (told, ()) = tokio::join!(client.topic(&topic), answered);
+        assert_eq!(told.unwrap().id, expected);
+    }
 }
 
 /// It passed for one that does not answer.
