@@ -11,20 +11,20 @@ use std::time::Duration;
 use corelog_protocol::error::ErrorBody;
 use corelog_protocol::message::replica_status::{self, Role};
 use corelog_record::TopicName;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{Inner, TIMEOUT_MAX};
+use super::Inner;
 use crate::Error;
 use crate::metadata::Topic;
 use crate::retry::Deadline;
 
 impl Inner {
-    /// What is known about a topic, of which each of the servers was asked at least once.
+    /// What is known about a topic, of which each of the servers was asked at least once, if there was time.
     pub(crate) async fn topic_to_count(
         self: &Arc<Self>,
         name: &TopicName,
+        deadline: Deadline,
     ) -> Result<Arc<Topic>, Error> {
-        let deadline = self.deadline();
         if self.servers.len() == 1 || self.is_asked(name) {
             return self.topic_by(deadline, name).await;
         }
@@ -51,15 +51,16 @@ impl Inner {
         name: &TopicName,
         time: Duration,
     ) -> Result<Arc<Topic>, Error> {
-        let deadline = Deadline::within(time.min(TIMEOUT_MAX));
+        let deadline = Deadline::within(time);
         loop {
             // Before the look: what changes behind it is told.
             let settled = self.metadata.settled();
-            let topic = self.topic_to_count(name).await?;
+            let asking = deadline.no_later_than(Instant::now() + self.config.timeout);
+            let topic = self.topic_to_count(name, asking).await?;
             if topic.is_settled {
                 return Ok(topic);
             }
-            if !self.is_asked(name) {
+            if !self.is_asked(name) && !deadline.is_over() {
                 // It is another one than a moment ago, of which nobody was asked yet.
                 continue;
             }

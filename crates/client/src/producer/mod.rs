@@ -172,13 +172,17 @@ impl Producer {
     /// for long, and the topic be another one by the time that there is room.
     async fn find(&self, wanted: Wanted<'_>, bytes: u32) -> Result<(Place, Room), Error> {
         let begun = Instant::now();
+        let mut time = self.inner.patience();
         loop {
             let room = self.reserve(bytes).await?;
             if let Some(place) = self.inner.place(wanted, begun) {
                 return Ok((place, room));
             }
             drop(room);
-            self.inner.ask(wanted).await?;
+            // The wait for memory takes nothing of it.
+            let asked = Instant::now();
+            self.inner.ask(wanted, time).await?;
+            time = time.saturating_sub(asked.elapsed());
         }
     }
 

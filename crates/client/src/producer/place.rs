@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corelog_record::batch::Rules;
 use corelog_record::{PartitionId, TopicId, TopicName};
@@ -12,7 +13,9 @@ use super::partitioner::Partitioner;
 use super::queue::Queue;
 use super::{Inner, RECORD_BYTES, State, Target};
 use crate::Error;
+use crate::client::TIMEOUT_MAX;
 use crate::metadata::Topic;
+use crate::retry::Deadline;
 
 /// What a place is looked for: a record's, or a batch's.
 #[derive(Clone, Copy)]
@@ -49,7 +52,7 @@ impl Inner {
     pub(super) async fn find(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
         match self.place(wanted, Instant::now()) {
             Some(place) => Ok(place),
-            None => self.ask(wanted).await,
+            None => self.ask(wanted, self.patience()).await,
         }
     }
 
@@ -132,17 +135,26 @@ impl Inner {
         Ok(queue)
     }
 
-    /// Asks for the topic, then finds the place.
-    pub(super) async fn ask(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
-        let name = wanted.topic;
+    /// How long a key waits until it is known where it goes.
+    pub(super) fn patience(&self) -> Duration {
         let time = self.config.delivery_timeout.max(ATTEMPT_MIN);
+        time.min(TIMEOUT_MAX)
+    }
+
+    /// Asks for the topic, then finds the place. What goes by its key has so much time for that.
+    pub(super) async fn ask(&self, wanted: Wanted<'_>, mut time: Duration) -> Result<Place, Error> {
+        let name = wanted.topic;
+        let deadline = Deadline::within(time);
         let mut missing = Error::NoServer;
         for _ in 0..ASK_COUNT_MAX {
             // Before the topic: what changes from here on is news.
             let generation = self.client.metadata.generation();
             let topic = match wanted.goes_by_key() {
                 true => self.client.topic_for_keys(name, time).await?,
-                false => self.client.topic_to_count(name).await?,
+                false => {
+                    let deadline = self.client.deadline();
+                    self.client.topic_to_count(name, deadline).await?
+                }
             };
             let rules = self.rules(name).await?;
             let mut state = self.lock();
@@ -156,6 +168,7 @@ impl Inner {
             }
             drop(state);
             self.client.metadata.doubt(name);
+            time = deadline.left();
         }
         Err(missing)
     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::request::Request;
-use corelog_client::{Client, ClientConfig, ProducerConfig};
+use corelog_client::{Client, ClientConfig, Error, ProducerConfig};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::fewer::{Copied, PATIENCE, moved, place_among};
 use crate::server::{Act, Server};
-use crate::{config, record};
+use crate::{config, error, record};
 
 /// Each topic of the name left a task behind that asked on for the next ones as well.
 #[tokio::test]
@@ -126,6 +126,33 @@ async fn of_servers_that_answer_the_first_that_has_the_topic_is_believed() {
         let (told, ()) = tokio::join!(client.topic(&topic), answered);
         assert_eq!(told.unwrap().id, expected);
     }
+}
+
+/// It waited as long for each of the servers as the client does.
+#[tokio::test]
+async fn a_key_waits_no_longer_than_its_delivery_may_take_where_servers_say_nothing() {
+    let copied = Copied::start().await;
+    let silent = silent().await;
+    let config = ClientConfig {
+        servers: [&copied.copy, &silent]
+            .map(|server| server.shared.to_string())
+            .into(),
+        connect_timeout: PATIENCE,
+        ..config(&copied.copy)
+    };
+    copied.copy.script(|seen| match seen.request {
+        Request::Metadata(_) if 0 < seen.nth => Act::Ignore,
+        Request::ReplicaStatus(_) => Act::Refuse(error(ErrorCode::NotOwner)),
+        _ => Act::Serve,
+    });
+    let client = Client::connect(config).await.unwrap();
+    let producer = client.producer(ProducerConfig {
+        delivery_timeout: Duration::ZERO,
+        ..ProducerConfig::default()
+    });
+    let given_up = producer.send(&copied.topic, None, moved());
+    let given_up = timeout(PATIENCE / 2, given_up).await.unwrap().unwrap_err();
+    assert!(matches!(given_up, Error::Uncounted { .. }), "{given_up}");
 }
 
 /// It passed for one that does not answer.
