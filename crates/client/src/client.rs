@@ -118,7 +118,8 @@ impl Client {
     }
 
     /// The servers that may have partitions of a topic which [`Client::topic_anew`] has not told of: since it is asked for they
-    /// have not said what they have of it, and those that have do not own all of it between them.
+    /// have not said what they have of it, and those that have do not own all of it between them. Those that cannot read it are
+    /// the first.
     pub async fn untold(&self, name: &TopicName) -> Vec<Untold> {
         self.inner.untold(name).await
     }

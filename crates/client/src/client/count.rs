@@ -75,26 +75,28 @@ impl Inner {
     /// Why it is not known where keys go: what the first of the servers says that may have more of the topic, or that it says
     /// nothing.
     fn uncounted(&self, name: &TopicName, after: Duration) -> Error {
-        let uncounted = self.metadata.counted(name).1;
-        let server = uncounted.first().copied().unwrap_or_default();
+        let untold = self.uncounted_servers(name).into_iter().next();
+        let (server, damage) = match untold {
+            Some(untold) => (untold.server.into(), untold.damage),
+            None => (Arc::clone(&self.servers[0]), None),
+        };
         let topic = name.clone();
-        let address = Arc::clone(&self.servers[server]);
-        match self.metadata.damage(name, server) {
+        match damage.map(Box::new) {
             Some(body) => Error::Unreadable {
                 topic,
-                server: address,
-                body: Box::new(body),
+                server,
+                body,
             },
             None => Error::Uncounted {
                 topic,
-                server: address,
+                server,
                 after,
             },
         }
     }
 
     /// The servers that may have more of a topic than is known: they have not said what they have of it, and those that have
-    /// do not own all of it between them.
+    /// do not own all of it between them. Those that cannot read it are the first: the others may be there in a moment.
     pub(crate) async fn untold(self: &Arc<Self>, name: &TopicName) -> Vec<Untold> {
         if let Some(topic) = self.metadata.known(name) {
             self.settle_if_owned(&topic).await;
@@ -103,12 +105,18 @@ impl Inner {
         if known.is_some_and(|topic| topic.is_settled) {
             return Vec::new();
         }
+        self.uncounted_servers(name)
+    }
+
+    fn uncounted_servers(&self, name: &TopicName) -> Vec<Untold> {
         let uncounted = self.metadata.counted(name).1.into_iter();
         let untold = |server| Untold {
             server: self.address(server).to_owned(),
             damage: self.metadata.damage(name, server),
         };
-        uncounted.map(untold).collect()
+        let mut untold: Vec<_> = uncounted.map(untold).collect();
+        untold.sort_by_key(|one| one.damage.is_none());
+        untold
     }
 
     /// If each of the servers has said what it has of a topic, or is asked on by somebody else.

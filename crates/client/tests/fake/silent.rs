@@ -193,6 +193,34 @@ async fn a_server_that_cannot_read_the_topic_is_told_from_one_that_says_nothing(
     assert!(client.untold(&copied.topic).await.is_empty());
 }
 
+/// The first of them was told of, which may be there in a moment.
+#[tokio::test]
+async fn a_server_that_cannot_read_the_topic_is_told_before_one_that_says_nothing() {
+    let (copied, silent) = (Copied::start().await, silent().await);
+    copied.follow();
+    let unreadable = vec![copied.topic.clone()];
+    copied.whole.state.lock().unwrap().unreadable = unreadable;
+    let servers = [&copied.copy, &silent, &copied.whole].map(|server| server.shared.to_string());
+    let [_, silent, damaged] = servers.clone();
+    let config = ClientConfig {
+        servers: servers.into(),
+        connect_timeout: Duration::from_millis(50),
+        ..config(&copied.copy)
+    };
+    let client = Client::connect(config).await.unwrap();
+    client.topic_anew(&copied.topic).await.unwrap();
+    let untold = client.untold(&copied.topic).await.into_iter();
+    let untold: Vec<_> = untold.map(|one| one.server).collect();
+    assert_eq!(untold, [damaged, silent]);
+    let producer = client.producer(ProducerConfig {
+        delivery_timeout: Duration::ZERO,
+        ..ProducerConfig::default()
+    });
+    let given_up = producer.send(&copied.topic, None, moved()).await;
+    let error = given_up.unwrap_err();
+    assert!(error.refusal().unwrap().is(ErrorCode::Damaged), "{error}");
+}
+
 /// A server that connects, and tells of no topic.
 async fn silent() -> Server {
     let silent = Server::start(1).await;
