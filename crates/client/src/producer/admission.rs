@@ -3,6 +3,8 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::place::{Place, Wanted};
 use super::queue::Queue;
 use super::share::Turn;
@@ -33,7 +35,7 @@ impl Producer {
         loop {
             // Before the look: what changes behind it is told.
             let told = self.inner.share.told();
-            if let Some(place) = self.find_open(wanted, bytes).await? {
+            if let Some(place) = self.open_place(wanted, bytes) {
                 // What it was given while it waited elsewhere, or is about to be, would be waited for here.
                 in_turn.set(self.admit_in_turn(wanted, Arc::clone(&queue), bytes));
                 if let Some(admitted) = self.admit_past(place, bytes).await? {
@@ -49,10 +51,11 @@ impl Producer {
         }
     }
 
-    /// Finds a partition where what has no key need not wait for others, if there is one.
-    async fn find_open(&self, wanted: Wanted<'_>, bytes: u32) -> Result<Option<Place>, Error> {
-        let place = self.inner.find(wanted).await?;
-        Ok(Some(place).filter(|place| place.queue.origin.held.is_open(bytes as usize)))
+    /// A partition where what has no key need not wait for others, if there is one that is known. It asks nobody: what it was
+    /// given where it waits would lie idle meanwhile.
+    fn open_place(&self, wanted: Wanted<'_>, bytes: u32) -> Option<Place> {
+        let place = self.inner.place(wanted)?;
+        Some(place).filter(|place| place.queue.origin.held.is_open(bytes as usize))
     }
 
     /// Waits for memory for what need not wait for its partition, if that is so still behind it.
@@ -86,6 +89,7 @@ impl Producer {
             let partition = (!wanted.goes_by_key()).then_some(queue.origin.partition);
             let wanted = Wanted {
                 partition,
+                begun: Instant::now(),
                 ..wanted
             };
             let (place, room) = self.find(wanted, bytes).await?;

@@ -149,6 +149,7 @@ impl Producer {
             partition,
             key,
             bytes,
+            begun: Instant::now(),
         };
         let (place, room) = self.find(wanted, memory_bytes).await?;
         let bytes_max = place.rules.record_bytes_max;
@@ -171,11 +172,10 @@ impl Producer {
     /// Where something goes, and its room in memory. Who has to ask for that holds none meanwhile: a server may be silent
     /// for long, and the topic be another one by the time that there is room.
     async fn find(&self, wanted: Wanted<'_>, bytes: u32) -> Result<(Place, Room), Error> {
-        let begun = Instant::now();
         let mut time = self.inner.patience();
         loop {
             let room = self.reserve(bytes).await?;
-            if let Some(place) = self.inner.place(wanted, begun) {
+            if let Some(place) = self.inner.place(wanted) {
                 return Ok((place, room));
             }
             drop(room);
@@ -213,6 +213,7 @@ impl Producer {
             partition: Some(partition),
             key: None,
             bytes,
+            begun: Instant::now(),
         };
         let (place, room) = self.find(wanted, memory_bytes).await?;
         let rules = &place.rules;

@@ -24,6 +24,8 @@ pub(super) struct Wanted<'a> {
     pub(super) partition: Option<PartitionId>,
     pub(super) key: Option<&'a [u8]>,
     pub(super) bytes: usize,
+    /// Since when: what was asked for since is not old.
+    pub(super) begun: Instant,
 }
 
 impl Wanted<'_> {
@@ -48,17 +50,8 @@ impl Inner {
         target.map(|target| Arc::clone(&target.keyless))
     }
 
-    /// Finds where something goes, asking for the topic if need be.
-    pub(super) async fn find(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
-        match self.place(wanted, Instant::now()) {
-            Some(place) => Ok(place),
-            None => self.ask(wanted, self.patience()).await,
-        }
-    }
-
-    /// Where something goes, by what is known; `None` if that has to be asked for first. What was asked for since `begun` is
-    /// not old.
-    pub(super) fn place(&self, wanted: Wanted<'_>, begun: Instant) -> Option<Place> {
+    /// Where something goes, by what is known; `None` if that has to be asked for first.
+    pub(super) fn place(&self, wanted: Wanted<'_>) -> Option<Place> {
         let name = wanted.topic;
         let mut state = self.lock();
         let target = state.topics.get_mut(name)?;
@@ -72,7 +65,7 @@ impl Inner {
                 target.topic = topic;
             }
         }
-        let age = begun.saturating_duration_since(target.asked);
+        let age = wanted.begun.saturating_duration_since(target.asked);
         let is_old = self.client.config.metadata_age_max < age;
         if is_old || (wanted.goes_by_key() && !target.topic.is_settled) {
             return None;
@@ -141,8 +134,8 @@ impl Inner {
         time.min(TIMEOUT_MAX)
     }
 
-    /// Asks for the topic, then finds the place. What goes by its key has so much time for that.
-    pub(super) async fn ask(&self, wanted: Wanted<'_>, mut time: Duration) -> Result<Place, Error> {
+    /// Asks for the topic, in which there is a place then. What goes by its key has so much time for that.
+    pub(super) async fn ask(&self, wanted: Wanted<'_>, mut time: Duration) -> Result<(), Error> {
         let name = wanted.topic;
         let deadline = Deadline::within(time);
         let mut missing = Error::NoServer;
@@ -162,7 +155,7 @@ impl Inner {
             while state.lanes.try_join_next().is_some() {}
             self.learn(&mut state, topic, rules, generation);
             match self.choose(&mut state, wanted) {
-                Ok(place) => return Ok(place),
+                Ok(_) => return Ok(()),
                 // It may have been added since; a topic without partitions is none yet.
                 Err(error) => missing = error,
             }
