@@ -13,6 +13,7 @@
 //! - **Order.** Within a partition records are in the log in the order of their `send`s, as far as
 //!   they are in it at all. A batch that was not sent in time is not sent behind a later one that was:
 //!   it fails as not applied, with the error that says so.
+//!   Sends that are under way at once have no order among each other: the one may have to ask a server first, the other not.
 //! - **Nothing twice.** A batch is sent again only if it was certainly not applied. An *unknown*
 //!   outcome goes to the caller; what was queued behind it fails as not applied
 //!   ([`Error::BehindUnknown`]), so that the caller, not this crate, decides whether the log goes
@@ -124,7 +125,8 @@ impl Producer {
     /// record's key decides, as Kafka's default partitioner would, or without a key the producer.
     ///
     /// Returns once the record is accepted; the [`Delivery`] resolves once its outcome is settled.
-    /// Dropped before it returns, it accepted nothing.
+    /// Dropped before it returns, it accepted nothing. Who wants records in order awaits each `send`, not its delivery, before the
+    /// next one begins: of several at once, as with `join_all`, any may come first, as where the topic has to be asked for.
     ///
     /// The record's timestamp is the caller's, and nobody changes it: look-ups by time go by it, retention by age does not.
     /// [`now`](crate::now) is the time of this machine.
