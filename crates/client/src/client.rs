@@ -97,8 +97,9 @@ impl Client {
         Consumer::new(Arc::clone(&self.inner), config)
     }
 
-    /// What is known about a topic; asks the servers, one behind the other, if nothing is, or it is old. What was known
-    /// of it stays true while one of them does not answer, and the others have no such topic.
+    /// What is known about a topic; asks a server if nothing is, or it is old. Where that has none, all others are asked at
+    /// once, and the first that has one is believed, as they are configured. What was known of it stays true while one of them
+    /// does not answer, and the others have no such topic.
     ///
     /// # Errors
     /// [`Error::Refused`] with the code `UnknownTopic` if no server has it, or why one that may could not be asked.
@@ -117,7 +118,8 @@ impl Client {
     }
 
     /// The servers that may have partitions of a topic which [`Client::topic_anew`] has not told of: since it is asked for they
-    /// have not said what they have of it, and those that have do not own all of it between them.
+    /// have not said what they have of it, and those that have do not own all of it between them. Those that cannot read it are
+    /// the first.
     pub async fn untold(&self, name: &TopicName) -> Vec<Untold> {
         self.inner.untold(name).await
     }

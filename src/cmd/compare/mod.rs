@@ -29,7 +29,9 @@ use crate::{cli, quantity, session};
         Ends with 3 if a partition differs, is missing or could not be opened, with 4 if it is not open \
         yet, or no answer comes from the core that has it, with 1 if one begins behind the other's end, so that there is \
         nothing to compare. 3 goes before the others. One that cannot be compared keeps none of the others from it, \
-        but where no answer came, no more is asked of what the same two cores have; which these are is told.",
+        but where no answer came, no more is asked of what the same two cores have; which these are is told, and each of them \
+        is compared with --partition where it is its disk that hangs, not the core. Both servers describe the topic first, which \
+        takes an answer of all of their cores: without that nothing is compared.",
     after_long_help = "EXAMPLES\n  \
         corelog compare events --with log2:7400\n  \
         corelog compare events --server log1:7400 --with log2:7400 --partition 3\n  \
@@ -55,10 +57,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let (topic, with) = (&args.topic, slice::from_ref(&args.with));
-    let mine = Side::of(&args.client.server, topic, &client).await?;
-    let other = session::connect(&args.client, with.to_vec()).await?;
-    let sides = [mine, Side::of(with, topic, &other).await?];
+    let topic = &args.topic;
+    let sides = sides(args, &client).await;
+    let sides = sides.map_err(|error| match is_away(&error) {
+        true => error.context("nothing was compared"),
+        false => error,
+    })?;
     if sides[0].is_same_server(&sides[1]) {
         let [here, with] = sides.each_ref().map(|side| &side.server);
         let message = format!(
@@ -86,6 +90,14 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let failures = failures.into_values().map(Err);
     let verdicts = rows.values().map(|verdict| Ok(exit_of(verdict)));
     Ok(exit::after_all(failures.chain(verdicts).chain([printed])))
+}
+
+/// The topic as both servers describe it, for which each of them asks all of its cores.
+async fn sides(args: &Args, client: &Client) -> anyhow::Result<[Side; 2]> {
+    let (topic, with) = (&args.topic, slice::from_ref(&args.with));
+    let mine = Side::of(&args.client.server, topic, client).await?;
+    let other = session::connect(&args.client, with.to_vec()).await?;
+    Ok([mine, Side::of(with, topic, &other).await?])
 }
 
 /// What the comparison of several partitions came to, each by its number.

@@ -133,6 +133,24 @@ fn a_server_that_answers_no_more_is_not_asked_about_each_partition() {
     assert!(said.contains(&with) && !said.contains("t/1"), "{said}");
 }
 
+/// That a question was not answered was all that was said.
+#[test]
+fn where_a_server_does_not_describe_the_topic_it_is_said_that_nothing_was_compared() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run(["topic", "create", "t"]).done();
+    pair.clone(&[]);
+    let proxy = Proxy::listen(2, Odds::default(), fastrand::Rng::new());
+    let ready = &pair.other.ready;
+    proxy.lead_to([&[ready.listen][..], &ready.cores].concat());
+    (0..2).for_each(|port| proxy.hold(port, Kind::DescribeTopic));
+    let with = proxy.address.to_string();
+    let compare = ["compare", "t", "--with", &with, "--timeout", "900ms"];
+    let said = here.run(compare).failed(4);
+    assert!(said.contains("nothing was compared: "), "{said}");
+    assert!(said.contains(&with), "{said}");
+}
+
 #[test]
 fn what_cannot_be_compared_is_told_apart_from_what_differs() {
     let pair = Pair::start();

@@ -11,20 +11,20 @@ use std::time::Duration;
 use corelog_protocol::error::ErrorBody;
 use corelog_protocol::message::replica_status::{self, Role};
 use corelog_record::TopicName;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{Inner, TIMEOUT_MAX};
+use super::Inner;
 use crate::Error;
 use crate::metadata::Topic;
 use crate::retry::Deadline;
 
 impl Inner {
-    /// What is known about a topic, of which each of the servers was asked at least once.
+    /// What is known about a topic, of which each of the servers was asked at least once, if there was time.
     pub(crate) async fn topic_to_count(
         self: &Arc<Self>,
         name: &TopicName,
+        deadline: Deadline,
     ) -> Result<Arc<Topic>, Error> {
-        let deadline = self.deadline();
         if self.servers.len() == 1 || self.is_asked(name) {
             return self.topic_by(deadline, name).await;
         }
@@ -51,15 +51,16 @@ impl Inner {
         name: &TopicName,
         time: Duration,
     ) -> Result<Arc<Topic>, Error> {
-        let deadline = Deadline::within(time.min(TIMEOUT_MAX));
+        let deadline = Deadline::within(time);
         loop {
             // Before the look: what changes behind it is told.
             let settled = self.metadata.settled();
-            let topic = self.topic_to_count(name).await?;
+            let asking = deadline.no_later_than(Instant::now() + self.config.timeout);
+            let topic = self.topic_to_count(name, asking).await?;
             if topic.is_settled {
                 return Ok(topic);
             }
-            if !self.is_asked(name) {
+            if !self.is_asked(name) && !deadline.is_over() {
                 // It is another one than a moment ago, of which nobody was asked yet.
                 continue;
             }
@@ -74,26 +75,28 @@ impl Inner {
     /// Why it is not known where keys go: what the first of the servers says that may have more of the topic, or that it says
     /// nothing.
     fn uncounted(&self, name: &TopicName, after: Duration) -> Error {
-        let uncounted = self.metadata.counted(name).1;
-        let server = uncounted.first().copied().unwrap_or_default();
+        let untold = self.uncounted_servers(name).into_iter().next();
+        let (server, damage) = match untold {
+            Some(untold) => (untold.server.into(), untold.damage),
+            None => (Arc::clone(&self.servers[0]), None),
+        };
         let topic = name.clone();
-        let address = Arc::clone(&self.servers[server]);
-        match self.metadata.damage(name, server) {
+        match damage.map(Box::new) {
             Some(body) => Error::Unreadable {
                 topic,
-                server: address,
-                body: Box::new(body),
+                server,
+                body,
             },
             None => Error::Uncounted {
                 topic,
-                server: address,
+                server,
                 after,
             },
         }
     }
 
     /// The servers that may have more of a topic than is known: they have not said what they have of it, and those that have
-    /// do not own all of it between them.
+    /// do not own all of it between them. Those that cannot read it are the first: the others may be there in a moment.
     pub(crate) async fn untold(self: &Arc<Self>, name: &TopicName) -> Vec<Untold> {
         if let Some(topic) = self.metadata.known(name) {
             self.settle_if_owned(&topic).await;
@@ -102,12 +105,18 @@ impl Inner {
         if known.is_some_and(|topic| topic.is_settled) {
             return Vec::new();
         }
+        self.uncounted_servers(name)
+    }
+
+    fn uncounted_servers(&self, name: &TopicName) -> Vec<Untold> {
         let uncounted = self.metadata.counted(name).1.into_iter();
         let untold = |server| Untold {
             server: self.address(server).to_owned(),
             damage: self.metadata.damage(name, server),
         };
-        uncounted.map(untold).collect()
+        let mut untold: Vec<_> = uncounted.map(untold).collect();
+        untold.sort_by_key(|one| one.damage.is_none());
+        untold
     }
 
     /// If each of the servers has said what it has of a topic, or is asked on by somebody else.

@@ -1,5 +1,6 @@
 //! What is known about a topic, and which server is asked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::{Call, metadata};
 use corelog_record::TopicName;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Inner;
 use crate::Error;
@@ -179,11 +180,7 @@ impl Inner {
     ) -> Result<Arc<Topic>, Error> {
         let teller = self.metadata.teller(name);
         let mut is_gone = silent.is_none() && teller == Some(server);
-        let others = (0..self.servers.len()).filter(|other| *other != server);
-        let mut asked = self.ask_each(others, request, deadline);
-        while let Some(told) = asked.join_next().await {
-            // It is cancelled with the runtime alone.
-            let (other, answer) = told.unwrap_or((server, Err(Error::Closed)));
+        for (other, answer) in self.ask_in_order(name, request, server, deadline).await {
             match answer.and_then(|answer| self.take_in(name, other, answer)) {
                 Ok(Told::Topic(topic)) => {
                     self.server.store(other, Ordering::Relaxed);
@@ -219,6 +216,51 @@ impl Inner {
                 Err(unknown_topic(name))
             }
         }
+    }
+
+    /// Asks all but `server`: what they say, in the order in which they are configured, until each has said something, or one
+    /// has the topic. Those before that one have a moment more, so that it is not chance whose topic it is.
+    async fn ask_in_order(
+        self: &Arc<Self>,
+        name: &TopicName,
+        request: &metadata::Request,
+        server: usize,
+        deadline: Deadline,
+    ) -> Vec<(usize, Result<metadata::Answer, Error>)> {
+        let others = (0..self.servers.len()).filter(|other| *other != server);
+        let mut asked = self.ask_each(others.clone(), request, deadline);
+        let (mut answers, mut until) = (BTreeMap::new(), None);
+        loop {
+            let next = match until {
+                Some(until) => timeout_at(until, asked.join_next()).await.ok().flatten(),
+                None => asked.join_next().await,
+            };
+            let Some(told) = next else {
+                break;
+            };
+            // It is cancelled with the runtime alone.
+            let Ok((other, answer)) = told else {
+                continue;
+            };
+            answers.insert(other, answer);
+            let tells = |(other, answer): (&usize, &Result<_, _>)| {
+                let answer = answer.as_ref().ok()?;
+                self.tells(name, *other, answer).then_some(*other)
+            };
+            let Some(first) = answers.iter().find_map(tells) else {
+                continue;
+            };
+            if others
+                .clone()
+                .take_while(|other| *other < first)
+                .all(|other| answers.contains_key(&other))
+            {
+                break;
+            }
+            until.get_or_insert_with(|| Instant::now() + ORDER_PATIENCE);
+        }
+        let said = |other| (other, answers.remove(&other).unwrap_or(Err(Error::Closed)));
+        others.map(said).collect()
     }
 
     /// Asks servers, each for no longer than a connection to it may take: another one has answered. All at once: one that
@@ -261,16 +303,25 @@ impl Inner {
             shared: answer.shared.into(),
         };
         if let Some(topic) = answer.topics.into_iter().find(|topic| topic.name == *name) {
-            let known = self.metadata.known(name);
-            let is_another =
-                known.is_some_and(|known| known.id != topic.id && known.teller.server != server);
-            return Ok(match is_another {
+            return Ok(match self.is_another(&topic, server) {
                 true => Told::Another(topic, teller),
                 false => Told::Topic(self.metadata.learn(topic, teller)),
             });
         }
         let told = answer.errors.into_iter().find(|told| told.name == *name);
         Err(told.map_or_else(|| unknown_topic(name), |told| Error::refused(told.error)))
+    }
+
+    /// If what a server said tells of the topic, which is learned then.
+    fn tells(&self, name: &TopicName, server: usize, answer: &metadata::Answer) -> bool {
+        let mut topics = answer.topics.iter();
+        topics.any(|topic| topic.name == *name && !self.is_another(topic, server))
+    }
+
+    /// If it is another topic than the one that is known from another server.
+    fn is_another(&self, topic: &metadata::Topic, server: usize) -> bool {
+        let known = self.metadata.known(&topic.name);
+        known.is_some_and(|known| known.id != topic.id && known.teller.server != server)
     }
 }
 
@@ -280,6 +331,9 @@ enum Told {
     /// One with another id than is known.
     Another(metadata::Topic, Teller),
 }
+
+/// How long servers are waited for where one that is configured behind them has the topic: far more than a healthy one takes.
+const ORDER_PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long the server that told of a topic is waited for while another one has another topic of that name.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(120);

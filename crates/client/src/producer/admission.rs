@@ -3,6 +3,8 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::place::{Place, Wanted};
 use super::queue::Queue;
 use super::share::Turn;
@@ -33,7 +35,7 @@ impl Producer {
         loop {
             // Before the look: what changes behind it is told.
             let told = self.inner.share.told();
-            if let Some(place) = self.find_open(wanted, bytes).await? {
+            if let Some(place) = self.open_place(wanted, bytes) {
                 // What it was given while it waited elsewhere, or is about to be, would be waited for here.
                 in_turn.set(self.admit_in_turn(wanted, Arc::clone(&queue), bytes));
                 if let Some(admitted) = self.admit_past(place, bytes).await? {
@@ -49,10 +51,11 @@ impl Producer {
         }
     }
 
-    /// Finds a partition where what has no key need not wait for others, if there is one.
-    async fn find_open(&self, wanted: Wanted<'_>, bytes: u32) -> Result<Option<Place>, Error> {
-        let place = self.inner.find(wanted).await?;
-        Ok(Some(place).filter(|place| place.queue.origin.held.is_open(bytes as usize)))
+    /// A partition where what has no key need not wait for others, if there is one that is known. It asks nobody: what it was
+    /// given where it waits would lie idle meanwhile.
+    fn open_place(&self, wanted: Wanted<'_>, bytes: u32) -> Option<Place> {
+        let place = self.inner.place(wanted)?;
+        Some(place).filter(|place| place.queue.origin.held.is_open(bytes as usize))
     }
 
     /// Waits for memory for what need not wait for its partition, if that is so still behind it.
@@ -63,15 +66,15 @@ impl Producer {
         Ok(is_open.then_some((place, room, None)))
     }
 
-    /// Waits until the partition may hold as much, behind those who came before.
+    /// Waits until the partition may hold as much, behind those who came before; where a key goes to another one by then, until
+    /// that may.
     async fn admit_in_turn(
         &self,
         wanted: Wanted<'_>,
-        queue: Arc<Queue>,
+        mut queue: Arc<Queue>,
         bytes: u32,
     ) -> Result<Admitted, Error> {
-        let held = &queue.origin.held;
-        let turn = Arc::clone(held).turn().await;
+        let mut turn = Arc::clone(&queue.origin.held).turn().await;
         // A batch that lingers may be what holds the memory, of this partition or of another one.
         let tell = || {
             for queue in self.inner.queues() {
@@ -81,17 +84,30 @@ impl Producer {
             }
         };
         loop {
-            held.room(bytes as usize, tell).await;
-            // Anew: the topic may be another one by now, or the lane have ended.
-            let partition = Some(queue.origin.partition);
+            queue.origin.held.room(bytes as usize, tell).await;
+            // Anew: the topic may be another one by now, in which its key goes elsewhere, or the lane have ended.
+            let partition = (!wanted.goes_by_key()).then_some(queue.origin.partition);
             let wanted = Wanted {
                 partition,
+                begun: Instant::now(),
                 ..wanted
             };
             let (place, room) = self.find(wanted, bytes).await?;
+            let held = &place.queue.origin.held;
+            let is_there = Arc::ptr_eq(&place.queue, &queue);
             // Others may have come first meanwhile.
-            if held.has_room(bytes as usize) {
+            let has_room = match is_there {
+                true => held.has_room(bytes as usize),
+                false => held.is_open(bytes as usize),
+            };
+            if has_room {
                 return Ok((place, room, Some(turn)));
+            }
+            if !is_there {
+                // Without the turn here: who has the one there may come to wait for it.
+                drop((turn, room));
+                queue = place.queue;
+                turn = Arc::clone(&queue.origin.held).turn().await;
             }
         }
     }

@@ -13,6 +13,7 @@
 //! - **Order.** Within a partition records are in the log in the order of their `send`s, as far as
 //!   they are in it at all. A batch that was not sent in time is not sent behind a later one that was:
 //!   it fails as not applied, with the error that says so.
+//!   Sends that are under way at once have no order among each other: the one may have to ask a server first, the other not.
 //! - **Nothing twice.** A batch is sent again only if it was certainly not applied. An *unknown*
 //!   outcome goes to the caller; what was queued behind it fails as not applied
 //!   ([`Error::BehindUnknown`]), so that the caller, not this crate, decides whether the log goes
@@ -124,7 +125,8 @@ impl Producer {
     /// record's key decides, as Kafka's default partitioner would, or without a key the producer.
     ///
     /// Returns once the record is accepted; the [`Delivery`] resolves once its outcome is settled.
-    /// Dropped before it returns, it accepted nothing.
+    /// Dropped before it returns, it accepted nothing. Who wants records in order awaits each `send`, not its delivery, before the
+    /// next one begins: of several at once, as with `join_all`, any may come first, as where the topic has to be asked for.
     ///
     /// The record's timestamp is the caller's, and nobody changes it: look-ups by time go by it, retention by age does not.
     /// [`now`](crate::now) is the time of this machine.
@@ -149,6 +151,7 @@ impl Producer {
             partition,
             key,
             bytes,
+            begun: Instant::now(),
         };
         let (place, room) = self.find(wanted, memory_bytes).await?;
         let bytes_max = place.rules.record_bytes_max;
@@ -171,14 +174,17 @@ impl Producer {
     /// Where something goes, and its room in memory. Who has to ask for that holds none meanwhile: a server may be silent
     /// for long, and the topic be another one by the time that there is room.
     async fn find(&self, wanted: Wanted<'_>, bytes: u32) -> Result<(Place, Room), Error> {
-        let begun = Instant::now();
+        let mut time = self.inner.patience();
         loop {
             let room = self.reserve(bytes).await?;
-            if let Some(place) = self.inner.place(wanted, begun) {
+            if let Some(place) = self.inner.place(wanted) {
                 return Ok((place, room));
             }
             drop(room);
-            self.inner.ask(wanted).await?;
+            // The wait for memory takes nothing of it.
+            let asked = Instant::now();
+            self.inner.ask(wanted, time).await?;
+            time = time.saturating_sub(asked.elapsed());
         }
     }
 
@@ -209,6 +215,7 @@ impl Producer {
             partition: Some(partition),
             key: None,
             bytes,
+            begun: Instant::now(),
         };
         let (place, room) = self.find(wanted, memory_bytes).await?;
         let rules = &place.rules;

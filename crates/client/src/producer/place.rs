@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corelog_record::batch::Rules;
 use corelog_record::{PartitionId, TopicId, TopicName};
@@ -12,7 +13,9 @@ use super::partitioner::Partitioner;
 use super::queue::Queue;
 use super::{Inner, RECORD_BYTES, State, Target};
 use crate::Error;
+use crate::client::TIMEOUT_MAX;
 use crate::metadata::Topic;
+use crate::retry::Deadline;
 
 /// What a place is looked for: a record's, or a batch's.
 #[derive(Clone, Copy)]
@@ -21,6 +24,8 @@ pub(super) struct Wanted<'a> {
     pub(super) partition: Option<PartitionId>,
     pub(super) key: Option<&'a [u8]>,
     pub(super) bytes: usize,
+    /// Since when: what was asked for since is not old.
+    pub(super) begun: Instant,
 }
 
 impl Wanted<'_> {
@@ -45,17 +50,8 @@ impl Inner {
         target.map(|target| Arc::clone(&target.keyless))
     }
 
-    /// Finds where something goes, asking for the topic if need be.
-    pub(super) async fn find(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
-        match self.place(wanted, Instant::now()) {
-            Some(place) => Ok(place),
-            None => self.ask(wanted).await,
-        }
-    }
-
-    /// Where something goes, by what is known; `None` if that has to be asked for first. What was asked for since `begun` is
-    /// not old.
-    pub(super) fn place(&self, wanted: Wanted<'_>, begun: Instant) -> Option<Place> {
+    /// Where something goes, by what is known; `None` if that has to be asked for first.
+    pub(super) fn place(&self, wanted: Wanted<'_>) -> Option<Place> {
         let name = wanted.topic;
         let mut state = self.lock();
         let target = state.topics.get_mut(name)?;
@@ -69,7 +65,7 @@ impl Inner {
                 target.topic = topic;
             }
         }
-        let age = begun.saturating_duration_since(target.asked);
+        let age = wanted.begun.saturating_duration_since(target.asked);
         let is_old = self.client.config.metadata_age_max < age;
         if is_old || (wanted.goes_by_key() && !target.topic.is_settled) {
             return None;
@@ -132,17 +128,26 @@ impl Inner {
         Ok(queue)
     }
 
-    /// Asks for the topic, then finds the place.
-    pub(super) async fn ask(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
-        let name = wanted.topic;
+    /// How long a key waits until it is known where it goes.
+    pub(super) fn patience(&self) -> Duration {
         let time = self.config.delivery_timeout.max(ATTEMPT_MIN);
+        time.min(TIMEOUT_MAX)
+    }
+
+    /// Asks for the topic, in which there is a place then. What goes by its key has so much time for that.
+    pub(super) async fn ask(&self, wanted: Wanted<'_>, mut time: Duration) -> Result<(), Error> {
+        let name = wanted.topic;
+        let deadline = Deadline::within(time);
         let mut missing = Error::NoServer;
         for _ in 0..ASK_COUNT_MAX {
             // Before the topic: what changes from here on is news.
             let generation = self.client.metadata.generation();
             let topic = match wanted.goes_by_key() {
                 true => self.client.topic_for_keys(name, time).await?,
-                false => self.client.topic_to_count(name).await?,
+                false => {
+                    let deadline = self.client.deadline();
+                    self.client.topic_to_count(name, deadline).await?
+                }
             };
             let rules = self.rules(name).await?;
             let mut state = self.lock();
@@ -150,12 +155,13 @@ impl Inner {
             while state.lanes.try_join_next().is_some() {}
             self.learn(&mut state, topic, rules, generation);
             match self.choose(&mut state, wanted) {
-                Ok(place) => return Ok(place),
+                Ok(_) => return Ok(()),
                 // It may have been added since; a topic without partitions is none yet.
                 Err(error) => missing = error,
             }
             drop(state);
             self.client.metadata.doubt(name);
+            time = deadline.left();
         }
         Err(missing)
     }

@@ -11,6 +11,7 @@
 
 mod abandoned;
 mod admin;
+mod admission;
 mod connecting;
 mod consuming;
 mod delivery;

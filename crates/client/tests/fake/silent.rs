@@ -1,16 +1,18 @@
 //! Several servers, of which one says nothing of a topic, or that it cannot read it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::request::Request;
-use corelog_client::{Client, ClientConfig, ProducerConfig};
+use corelog_client::{Client, ClientConfig, Error, ProducerConfig};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::fewer::{Copied, PATIENCE, moved, place_among};
 use crate::server::{Act, Server};
-use crate::{config, record};
+use crate::{config, error, record};
 
 /// Each topic of the name left a task behind that asked on for the next ones as well.
 #[tokio::test]
@@ -87,6 +89,72 @@ async fn a_silent_server_takes_no_time_from_the_one_that_has_the_topic() {
         .unwrap();
 }
 
+/// Whoever answered first decided: of two topics of one name it was now this one, now that.
+#[tokio::test]
+async fn of_servers_that_answer_the_first_that_has_the_topic_is_believed() {
+    let [without, first, second] = [
+        Server::start(1).await,
+        Server::start(1).await,
+        Server::start(1).await,
+    ];
+    let topic = first.topic("numbers", 1);
+    second.topic("numbers", 1);
+    let expected = first.state.lock().unwrap().topics[&topic].id;
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    first.script(move |seen| match seen.request {
+        Request::Metadata(_) => Act::Hold(Arc::clone(&held)),
+        _ => Act::Serve,
+    });
+    for round in 0..20 {
+        let servers = [&without, &first, &second].map(|server| server.shared.to_string());
+        let config = ClientConfig {
+            servers: servers.into(),
+            ..config(&without)
+        };
+        let client = Client::connect(config).await.unwrap();
+        let answered = async {
+            second
+                .until(|server| round < server.count(None, "Metadata"))
+                .await;
+            // Its answer is ahead.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            gate.notify_one();
+        };
+        let (told, ()) = tokio::join!(client.topic(&topic), answered);
+        assert_eq!(told.unwrap().id, expected);
+    }
+}
+
+/// It waited as long for each of the servers as the client does.
+#[tokio::test]
+async fn a_key_waits_no_longer_than_its_delivery_may_take_where_servers_say_nothing() {
+    let copied = Copied::start().await;
+    let silent = silent().await;
+    let config = ClientConfig {
+        servers: [&copied.copy, &silent]
+            .map(|server| server.shared.to_string())
+            .into(),
+        connect_timeout: PATIENCE,
+        ..config(&copied.copy)
+    };
+    copied.copy.script(|seen| match seen.request {
+        Request::Metadata(_) if 0 < seen.nth => Act::Ignore,
+        Request::ReplicaStatus(_) => Act::Refuse(error(ErrorCode::NotOwner)),
+        _ => Act::Serve,
+    });
+    let client = Client::connect(config).await.unwrap();
+    let producer = client.producer(ProducerConfig {
+        delivery_timeout: Duration::ZERO,
+        ..ProducerConfig::default()
+    });
+    let given_up = producer.send(&copied.topic, None, moved());
+    let given_up = timeout(PATIENCE / 2, given_up).await.unwrap().unwrap_err();
+    assert!(matches!(given_up, Error::Uncounted { .. }), "{given_up}");
+}
+
 /// It passed for one that does not answer.
 #[tokio::test]
 async fn a_server_that_cannot_read_the_topic_is_told_from_one_that_says_nothing() {
@@ -123,6 +191,34 @@ async fn a_server_that_cannot_read_the_topic_is_told_from_one_that_says_nothing(
     };
     assert_eq!(sent.partition, place_among(4));
     assert!(client.untold(&copied.topic).await.is_empty());
+}
+
+/// The first of them was told of, which may be there in a moment.
+#[tokio::test]
+async fn a_server_that_cannot_read_the_topic_is_told_before_one_that_says_nothing() {
+    let (copied, silent) = (Copied::start().await, silent().await);
+    copied.follow();
+    let unreadable = vec![copied.topic.clone()];
+    copied.whole.state.lock().unwrap().unreadable = unreadable;
+    let servers = [&copied.copy, &silent, &copied.whole].map(|server| server.shared.to_string());
+    let [_, silent, damaged] = servers.clone();
+    let config = ClientConfig {
+        servers: servers.into(),
+        connect_timeout: Duration::from_millis(50),
+        ..config(&copied.copy)
+    };
+    let client = Client::connect(config).await.unwrap();
+    client.topic_anew(&copied.topic).await.unwrap();
+    let untold = client.untold(&copied.topic).await.into_iter();
+    let untold: Vec<_> = untold.map(|one| one.server).collect();
+    assert_eq!(untold, [damaged, silent]);
+    let producer = client.producer(ProducerConfig {
+        delivery_timeout: Duration::ZERO,
+        ..ProducerConfig::default()
+    });
+    let given_up = producer.send(&copied.topic, None, moved()).await;
+    let error = given_up.unwrap_err();
+    assert!(error.refusal().unwrap().is(ErrorCode::Damaged), "{error}");
 }
 
 /// A server that connects, and tells of no topic.

@@ -1,0 +1,89 @@
+//! Records that wait for a partition in trouble, of which something changes meanwhile.
+
+use std::time::Duration;
+
+use corelog_client::protocol::error::ErrorCode;
+use corelog_client::protocol::request::Request;
+use corelog_client::record::Record;
+use corelog_client::{Client, ClientConfig};
+use tokio::time::timeout;
+
+use crate::fewer::{PATIENCE, moved, place_among};
+use crate::memory::{
+    MEMORY_BYTES, P1, assert_waits, begin_trouble, fill_share, refuse, send, small,
+};
+use crate::producing::{on_produce, outcomes};
+use crate::server::{Act, Server};
+use crate::{config, connect, error};
+
+/// It stayed with the partition that it had waited for: of the other topic that was not where its key goes.
+#[tokio::test]
+async fn a_key_that_waits_for_a_partition_goes_by_the_topic_that_there_is_when_it_has_room() {
+    // Of one that has fewer there may be no such partition at all.
+    for [count, count_anew] in [[2, 4], [4, 2]] {
+        let server = Server::start(1).await;
+        let topic = server.topic("numbers", count);
+        server.script(on_produce(|_| Act::Refuse(error(ErrorCode::StorageFull))));
+        let producer = connect(&server).await.producer(small());
+        let first = producer.send(&topic, None, half()).await.unwrap();
+        server
+            .until(|server| server.state.lock().unwrap().count_all("Produce") >= 2)
+            .await;
+        let mut waiting = Box::pin(producer.send(&topic, None, moved()));
+        assert_waits(&mut waiting).await;
+        server.topic("numbers", count_anew);
+        server.script(|_| Act::Serve);
+        first.await.unwrap_err();
+        let sent = timeout(PATIENCE, waiting).await.unwrap().unwrap();
+        let expected = place_among(count_anew.try_into().unwrap());
+        assert_eq!(sent.await.unwrap().partition, expected);
+    }
+}
+
+/// It asked for the topic each time that something had changed, and what it had been given where it waited lay idle until a
+/// server answered.
+#[tokio::test]
+async fn a_record_without_a_key_asks_nobody_before_it_goes_where_it_need_not_wait_any_more() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    refuse(&server, &[0, 1]);
+    let config = ClientConfig {
+        metadata_age_max: Duration::ZERO,
+        ..config(&server)
+    };
+    let client = Client::connect(config).await.unwrap();
+    let producer = client.producer(small());
+    let mut deliveries = vec![begin_trouble(&server, &producer, &topic).await];
+    let other = send(&producer, &topic, P1, 0).await.unwrap();
+    let seen = server.state.lock().unwrap().count_all("Produce");
+    server
+        .until(|server| server.state.lock().unwrap().count_all("Produce") >= seen + 20)
+        .await;
+    deliveries.extend(fill_share(&producer, &topic).await);
+    let mut waiting = Box::pin(send(&producer, &topic, None, 9_000));
+    let asked = server.count(None, "Metadata");
+    tokio::select! {
+        _ = &mut waiting => panic!("it is to wait"),
+        () = server.until(|server| asked < server.count(None, "Metadata")) => {}
+    }
+    for _ in 0..100 {
+        assert_waits(&mut waiting).await;
+        tokio::task::yield_now().await;
+    }
+    server.script(|seen| match seen.request {
+        Request::Metadata(_) => Act::Ignore,
+        _ => Act::Serve,
+    });
+    let sent = timeout(PATIENCE / 3, waiting).await.unwrap();
+    sent.unwrap().await.unwrap();
+    other.await.unwrap();
+    assert!(outcomes(deliveries).await.iter().all(Result::is_ok));
+}
+
+/// A record of that key with which a partition in trouble holds what it may.
+fn half() -> Record {
+    Record {
+        value: Some(vec![b'v'; MEMORY_BYTES / 2]),
+        ..moved()
+    }
+}
