@@ -34,6 +34,8 @@ const CONTROL_QUEUE_MAX: usize = 64;
 pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(10);
 /// How long after draining a core may take to flush and close its partitions.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long, once the cores have ended, a thread that receives may take to see that it is to end: it may be connecting.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The threads of a node's cores and the ways to tell them.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub(super) struct Cores {
     threads: Vec<CoreThread<()>>,
     controls: Vec<Sender<Control>>,
     /// Files that are being received.
-    pub(super) receiving: Arc<Claims>,
+    receiving: Arc<Claims>,
 }
 
 pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
@@ -282,8 +284,22 @@ impl Cores {
         Ok(report)
     }
 
-    /// Ends in order: every core drains before any closes, since they answer each other.
+    /// Ends in order: the cores, and then what is received for them. The files are those of whoever starts the node again
+    /// in this process.
     pub(super) fn stop(self, timeout: Duration) -> Result<(), StopError> {
+        let deadline = rt::now() + timeout.saturating_add(DRAIN_GRACE + CLOSE_TIMEOUT);
+        let receiving = Arc::clone(&self.receiving);
+        let stopped = self.end(timeout);
+        receiving.close();
+        let left = deadline.saturating_duration_since(rt::now());
+        if !receiving.wait_until_free(left.min(RECEIVE_TIMEOUT)) {
+            tracing::warn!("a segment is being received still");
+        }
+        stopped
+    }
+
+    /// Every core drains before any closes, since they answer each other.
+    fn end(self, timeout: Duration) -> Result<(), StopError> {
         let drained = self.tell_all(timeout + DRAIN_GRACE, |reply| Control::Drain {
             timeout,
             reply,
@@ -433,5 +449,32 @@ mod tests {
         assert!(matches!(end, Err(StopError::TimedOut { core: late, .. }) if late == core));
         turning.join().unwrap();
         drop(kept);
+    }
+
+    /// What had begun to be received was not waited for where the start failed behind that.
+    #[test]
+    fn whatever_ends_the_cores_nothing_is_received_behind_that() {
+        for ends in [
+            |cores: Cores| drop(cores.stop(Duration::ZERO)),
+            |cores: Cores| {
+                let source = io::Error::other("a test");
+                drop(cores.give_up(StartError::Random { source }));
+            },
+        ] {
+            let receiving: Arc<Claims> = Arc::default();
+            let claim = receiving.hold("one").unwrap();
+            let cores = Cores {
+                threads: Vec::new(),
+                controls: Vec::new(),
+                receiving: Arc::clone(&receiving),
+            };
+            let ending = thread::spawn(move || ends(cores));
+            while receiving.hold("another").is_some() && !ending.is_finished() {
+                thread::yield_now();
+            }
+            assert!(!ending.is_finished());
+            drop(claim);
+            ending.join().unwrap();
+        }
     }
 }
