@@ -116,7 +116,8 @@ impl Job<'_> {
 
     /// Whether more is received now, also of a segment that has begun.
     pub(super) fn goes_on(&self) -> bool {
-        !self.progress.stop.is_set() && !(self.has_had_its_turn() && (self.makes_way)())
+        let makes_way = || self.has_had_its_turn() && (self.makes_way)();
+        !(self.progress.stop.is_set() || makes_way())
     }
 
     /// Why it does not go on.
