@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use corelog_record::{CoreId, NodeId};
 use corelog_storage::format::node as node_file;
-use flume::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use flume::{RecvTimeoutError, Sender, TrySendError};
 
-use super::control::{self, Control, Parts, Recovered};
+use super::control::{self, Control, Parts, Recovered, ask};
 use super::descriptors::Share;
 use super::ports::{self, Ports};
 use super::{Handle, Inner, Node, StartReport};
@@ -34,8 +34,6 @@ const CONTROL_QUEUE_MAX: usize = 64;
 pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(10);
 /// How long after draining a core may take to flush and close its partitions.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long, once the cores have ended, a thread that receives may take to see that it is to end: it may be connecting.
-const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The threads of a node's cores and the ways to tell them.
 #[derive(Debug)]
@@ -290,11 +288,7 @@ impl Cores {
         let deadline = rt::now() + timeout.saturating_add(DRAIN_GRACE + CLOSE_TIMEOUT);
         let receiving = Arc::clone(&self.receiving);
         let stopped = self.end(timeout);
-        receiving.close();
-        let left = deadline.saturating_duration_since(rt::now());
-        if !receiving.wait_until_free(left.min(RECEIVE_TIMEOUT)) {
-            tracing::warn!("a segment is being received still");
-        }
+        receiving.end(deadline);
         stopped
     }
 
@@ -395,13 +389,6 @@ fn identify(config: &NodeConfig, lock: &mut NodeFile) -> Result<NodeId, StartErr
     };
     lock.write(&node.encode()).map_err(failed)?;
     Ok(node.id)
-}
-
-/// Tells a core something and waits for its answer.
-fn ask<T>(control: &Sender<Control>, told: Control, answer: &Receiver<T>) -> Result<T, io::Error> {
-    let gone = || io::Error::other("the core has ended");
-    control.send(told).map_err(|_gone| gone())?;
-    answer.recv().map_err(|_gone| gone())
 }
 
 impl From<sys::Error> for StartError {

@@ -7,12 +7,13 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_record::Offset;
 
 use super::Order;
 use super::paces::Paces;
+use crate::rt;
 
 /// The segments that a node's threads are receiving, by the file that each of them comes into.
 #[derive(Debug, Default)]
@@ -69,13 +70,18 @@ impl Claims {
         self.claim((dir.into(), Offset::ZERO, 0))
     }
 
-    /// Gives no file to anybody any more. What waits in a queue would begin as soon as another ends.
-    pub(crate) fn close(&self) {
+    /// Gives no file to anybody any more, and waits until none is written, not beyond `deadline`. Those that wait in a queue
+    /// would begin as soon as another ends.
+    pub(crate) fn end(&self, deadline: Instant) {
         self.taken().is_closed = true;
+        let left = deadline.saturating_duration_since(rt::now());
+        if !self.wait_until_free(left.min(END_TIMEOUT)) {
+            tracing::warn!("a segment is being received still");
+        }
     }
 
     /// Waits until no file is written any more, so long at most; false if one still is.
-    pub(crate) fn wait_until_free(&self, at_most: Duration) -> bool {
+    pub(super) fn wait_until_free(&self, at_most: Duration) -> bool {
         let is_any = |taken: &mut Taken| !taken.places.is_empty();
         let waited = self
             .given_back
@@ -95,3 +101,6 @@ impl Drop for Claim {
         self.claims.given_back.notify_all();
     }
 }
+
+/// How long a thread may take to see that it is to end: it may be connecting.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
