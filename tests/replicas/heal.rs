@@ -441,6 +441,42 @@ fn who_reads_what_is_sound_waits_for_nobody() -> bool {
     is_in_time
 }
 
+/// A stop waited ten seconds for threads that nobody had told, and they went on beside those of the next start.
+#[test]
+fn repairs_end_when_their_node_stops() {
+    const PARTITIONS: u32 = 3;
+    let folder = Folder::new();
+    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", PARTITIONS);
+    for partition in 0..PARTITIONS {
+        a.fill(&topic, partition, 60);
+    }
+    b.follow(&topic, &[&a]);
+    for partition in 0..PARTITIONS {
+        wait_until_level(&a, &b, &topic, partition);
+    }
+    let data = b.server().ready.data.clone();
+    b.stop();
+    for partition in 0..PARTITIONS {
+        let store = format!("topics/t/{partition}/00000000000000000000.log");
+        stores::flip(&data.join(store), 5_000);
+    }
+    b.up();
+    for partition in 0..PARTITIONS {
+        b.wait_until_served(&topic, partition);
+    }
+    // It takes connections, and says nothing: two are repaired, and one waits for that.
+    a.server().signal(Signal::SIGSTOP);
+    for partition in 0..PARTITIONS {
+        let fetched = b.ask(&topic.fetch(partition, Offset::ZERO));
+        assert!(fetched.unwrap_err().is(ErrorCode::Damaged));
+    }
+    let log = b.log_at_stop();
+    a.server().signal(Signal::SIGCONT);
+    assert!(!log.contains("is being received still"), "{log}");
+    assert!(!log.contains("being received already"), "{log}");
+}
+
 /// Where a partition's first store lies on the disk.
 pub(super) fn first_store(data: &Path) -> PathBuf {
     data.join("topics/t/0/00000000000000000000.log")

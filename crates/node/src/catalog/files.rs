@@ -212,10 +212,15 @@ pub(super) async fn rewrite<D: Dir>(
     written.map_err(io_error("write the topic file", &dir))
 }
 
-/// Writes a topic's file, durably, creating its directory if need be.
+/// Makes the directory of a topic, durably, if it is not there.
+pub(super) async fn create<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {
+    let dir = topic_dir(root, &topic.name);
+    dir.create().await.map_err(io_error("create", &dir))
+}
+
+/// Writes a topic's file into its directory, durably.
 pub(super) async fn write<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {
     let dir = topic_dir(root, &topic.name);
-    dir.create().await.map_err(io_error("create", &dir))?;
     let bytes = encoded(topic, &dir)?;
     dir.write_aside(TOPIC, &bytes)
         .await
@@ -404,6 +409,12 @@ mod tests {
             owners: vec![CoreId::new(0); 3],
             replicas: Default::default(),
         }
+    }
+
+    /// Writes a topic that is new.
+    async fn write<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {
+        create(root, topic).await?;
+        super::write(root, topic).await
     }
 
     fn loaded<D: Dir>(root: &D) -> (Vec<String>, usize) {

@@ -57,6 +57,8 @@ impl<D: Dir> Ledger<D> {
         before: Option<&Topic>,
         topic: &Topic,
     ) -> Result<(), CatalogError> {
+        // What fails here is certain, whatever it left: a directory without a file is no topic.
+        files::create(&self.root, topic).await?;
         let written = files::write(&self.root, topic).await;
         self.end(written, before, topic).await
     }
@@ -432,6 +434,21 @@ mod tests {
         block_on(ledger.settle(None, &topic)).unwrap_err();
         assert!(ledger.is_doubted(topic.id) && !root.faults().is_pending());
         block_on(ledger.settle(None, &topic)).unwrap();
+        assert_found(&root, &[]);
+    }
+
+    /// Without a descriptor the directory was made and neither synced nor looked at: whoever created the topic was told that
+    /// the outcome is unknown.
+    #[test]
+    fn a_directory_that_was_made_for_a_topic_leaves_nothing_in_doubt() {
+        let root = FaultyDir::new(MemoryDir::new());
+        block_on(root.child(TOPICS).create()).unwrap();
+        let ledger = Ledger::new(root.clone(), Notify::new());
+        let faults = root.faults();
+        faults.fail(Operation::CreateDir, 1, Fault::FailAfter(ErrorKind::Other));
+        faults.fail(Operation::List, 1, Fault::OutOfFiles);
+        block_on(ledger.write(None, &topic(Role::Owner))).unwrap_err();
+        assert!(!ledger.is_doubted(topic(Role::Owner).id));
         assert_found(&root, &[]);
     }
 

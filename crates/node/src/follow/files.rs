@@ -24,6 +24,7 @@ use crate::core::{Core, PartitionKey, with_causes};
 use crate::failure::{Failure, failure, failure_with};
 use crate::metrics::add;
 use crate::partition::{Change, Place};
+use crate::rt;
 use crate::transfer::{Met, Order, Progress, ReceiveError, Received, Wanted};
 
 /// So many bytes of segments are received before they are taken in: what was received and is not in
@@ -162,8 +163,14 @@ impl Following {
                 generation: generation.map_err(Trouble::Again)?,
             });
         }
+        let now = rt::now();
+        let failed = sources
+            .iter()
+            .filter(|one| self.failed.found(one, now).is_some());
+        let failed = failed.cloned().collect();
         let order = core.order(self.key, &self.topic, sources, wanted);
         Ok(Order {
+            failed,
             epochs: heard(&origin.epochs),
             rate: self.replica.rate.unwrap_or_default(),
             // What else was received so far is for the next order.
@@ -183,6 +190,9 @@ impl Following {
             let (topic, partition) = (&self.topic, self.key.partition.get());
             let (segment, error) = (segment.get(), with_causes(fault));
             tracing::warn!(%topic, partition, source, segment, error, "a source failed");
+            if !fault.is_for_good() {
+                self.failed.note(source.clone(), (), rt::now());
+            }
             let code = match fault.is_deceit() {
                 true => ErrorCode::BadSource,
                 false => ErrorCode::SourceUnavailable,
@@ -204,6 +214,7 @@ impl Core {
         let dir = catalog::partition_dir(&self.root, topic, key.partition);
         Ok(Order {
             sources,
+            failed: Vec::new(),
             client: self.name(),
             topic: topic.clone(),
             id: key.topic,

@@ -15,6 +15,7 @@ use futures_lite::FutureExt;
 
 use super::address::is_beside;
 use super::followed::Followed;
+use super::lately::Lately;
 use super::line::Line;
 use super::lineage::{check_told, kept};
 use super::ownership::segments_of;
@@ -27,6 +28,9 @@ use crate::rt::{self, Notify};
 /// The pause after no source answered, and the longest, which each failure doubles it to.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// For so long others are asked for segments before a source that failed: who says nothing is waited for longer than an order
+/// may take.
+const FAILED_FOR: Duration = Duration::from_secs(60);
 
 /// One partition that follows.
 pub(crate) struct Following {
@@ -39,6 +43,8 @@ pub(crate) struct Following {
     pub(super) is_installing: Cell<bool>,
     /// Whether of the segments that were last received the first was not among those that came.
     pub(super) misses_first: Cell<bool>,
+    /// The sources that failed while segments were received from them.
+    pub(super) failed: Lately<String>,
     /// The newest epoch that began here as it had at a source, since this began.
     pub(super) copied: Cell<Option<LeaderEpoch>>,
     /// Sources in a row that have no epoch so late.
@@ -76,6 +82,7 @@ impl Following {
             is_stopped: Cell::new(false),
             is_installing: Cell::new(false),
             misses_first: Cell::new(false),
+            failed: Lately::new(FAILED_FOR),
             copied: Cell::new(None),
             earlier: Cell::new(0),
             stood_in_since: Cell::new(None),

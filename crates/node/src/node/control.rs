@@ -255,3 +255,14 @@ async fn close(core: &Rc<Core>) -> usize {
     let closed = closed.await;
     closed.iter().filter(|is_clean| !**is_clean).count()
 }
+
+/// Tells a core something and waits for its answer.
+pub(super) fn ask<T>(
+    control: &Sender<Control>,
+    told: Control,
+    answer: &Receiver<T>,
+) -> Result<T, io::Error> {
+    let gone = || io::Error::other("the core has ended");
+    control.send(told).map_err(|_gone| gone())?;
+    answer.recv().map_err(|_gone| gone())
+}

@@ -34,9 +34,6 @@ use crate::rate::Rates;
 use crate::rt;
 use crate::sys::NodeFile;
 
-/// How long, once the cores have ended, a thread that receives may take to see that it is to end: it may be connecting.
-const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A running node. `stop` ends it in order; one that is dropped instead is recovered at the next
 /// start.
 #[derive(Debug)]
@@ -156,7 +153,6 @@ impl Node {
     /// # Errors
     /// `StopError` if a core did not end or a partition was not marked clean.
     pub fn stop(self) -> Result<(), StopError> {
-        let deadline = rt::now() + self.stops_within();
         let Self {
             cores,
             stop_timeout,
@@ -164,13 +160,6 @@ impl Node {
             ..
         } = self;
         drop(watchdog);
-        let receiving = Arc::clone(&cores.receiving);
-        let stopped = cores.stop(stop_timeout);
-        // The files are those of whoever starts the node again in this process.
-        let left = deadline.saturating_duration_since(rt::now());
-        if !receiving.wait_until_free(left.min(RECEIVE_TIMEOUT)) {
-            tracing::warn!("a segment is being received still");
-        }
-        stopped
+        cores.stop(stop_timeout)
     }
 }

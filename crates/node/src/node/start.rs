@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use corelog_record::{CoreId, NodeId};
 use corelog_storage::format::node as node_file;
-use flume::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use flume::{RecvTimeoutError, Sender, TrySendError};
 
-use super::control::{self, Control, Parts, Recovered};
+use super::control::{self, Control, Parts, Recovered, ask};
 use super::descriptors::Share;
 use super::ports::{self, Ports};
 use super::{Handle, Inner, Node, StartReport};
@@ -41,7 +41,7 @@ pub(super) struct Cores {
     threads: Vec<CoreThread<()>>,
     controls: Vec<Sender<Control>>,
     /// Files that are being received.
-    pub(super) receiving: Arc<Claims>,
+    receiving: Arc<Claims>,
 }
 
 pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
@@ -282,8 +282,18 @@ impl Cores {
         Ok(report)
     }
 
-    /// Ends in order: every core drains before any closes, since they answer each other.
+    /// Ends in order: the cores, and then what is received for them. The files are those of whoever starts the node again
+    /// in this process.
     pub(super) fn stop(self, timeout: Duration) -> Result<(), StopError> {
+        let deadline = rt::now() + timeout.saturating_add(DRAIN_GRACE + CLOSE_TIMEOUT);
+        let receiving = Arc::clone(&self.receiving);
+        let stopped = self.end(timeout);
+        receiving.end(deadline);
+        stopped
+    }
+
+    /// Every core drains before any closes, since they answer each other.
+    fn end(self, timeout: Duration) -> Result<(), StopError> {
         let drained = self.tell_all(timeout + DRAIN_GRACE, |reply| Control::Drain {
             timeout,
             reply,
@@ -381,13 +391,6 @@ fn identify(config: &NodeConfig, lock: &mut NodeFile) -> Result<NodeId, StartErr
     Ok(node.id)
 }
 
-/// Tells a core something and waits for its answer.
-fn ask<T>(control: &Sender<Control>, told: Control, answer: &Receiver<T>) -> Result<T, io::Error> {
-    let gone = || io::Error::other("the core has ended");
-    control.send(told).map_err(|_gone| gone())?;
-    answer.recv().map_err(|_gone| gone())
-}
-
 impl From<sys::Error> for StartError {
     fn from(source: sys::Error) -> Self {
         Self::System { source }
@@ -433,5 +436,32 @@ mod tests {
         assert!(matches!(end, Err(StopError::TimedOut { core: late, .. }) if late == core));
         turning.join().unwrap();
         drop(kept);
+    }
+
+    /// What had begun to be received was not waited for where the start failed behind that.
+    #[test]
+    fn whatever_ends_the_cores_nothing_is_received_behind_that() {
+        for ends in [
+            |cores: Cores| drop(cores.stop(Duration::ZERO)),
+            |cores: Cores| {
+                let source = io::Error::other("a test");
+                drop(cores.give_up(StartError::Random { source }));
+            },
+        ] {
+            let receiving: Arc<Claims> = Arc::default();
+            let claim = receiving.hold("one").unwrap();
+            let cores = Cores {
+                threads: Vec::new(),
+                controls: Vec::new(),
+                receiving: Arc::clone(&receiving),
+            };
+            let ending = thread::spawn(move || ends(cores));
+            while receiving.hold("another").is_some() && !ending.is_finished() {
+                thread::yield_now();
+            }
+            assert!(!ending.is_finished());
+            drop(claim);
+            ending.join().unwrap();
+        }
     }
 }

@@ -138,13 +138,16 @@ impl<'a> Peer<'a> {
     }
 
     /// The next piece of segments that were asked for; its bytes are to be read behind it. Before each of them the
-    /// other node may wait for its turn to send it.
+    /// other node may wait for its turn to send it, as long as this one `goes_on`.
     ///
     /// # Errors
     /// [`PeerError`].
-    pub(crate) fn piece(&mut self) -> Result<copy_segments::Answer, PeerError> {
+    pub(crate) fn piece(
+        &mut self,
+        goes_on: impl Fn() -> bool,
+    ) -> Result<copy_segments::Answer, PeerError> {
         let patience = self.patience + PLACE_WAIT_MAX;
-        let (answer, body_bytes) = self.head::<copy_segments::Request>(patience)?;
+        let (answer, body_bytes) = self.head::<copy_segments::Request>(patience, &goes_on)?;
         match answer.bytes as usize == body_bytes {
             true => Ok(answer),
             false => Err(PeerError::Astray),
@@ -159,11 +162,16 @@ impl<'a> Peer<'a> {
     /// Reads some of the bytes that come, at least one.
     ///
     /// # Errors
-    /// [`PeerError::Cut`], [`PeerError::Stalled`] at the deadline, [`PeerError::Stopped`].
-    pub(crate) fn read(&mut self, into: &mut [u8], deadline: Deadline) -> Result<usize, PeerError> {
+    /// [`PeerError::Cut`], [`PeerError::Stalled`] at the deadline, [`PeerError::Stopped`] once it does not go on.
+    pub(crate) fn read(
+        &mut self,
+        into: &mut [u8],
+        deadline: Deadline,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<usize, PeerError> {
         loop {
             // Before each read: who sends a byte now and then is not waited for longer than who sends none.
-            if self.stop.is_set() {
+            if !goes_on() {
                 return Err(PeerError::Stopped);
             }
             if deadline.at <= rt::now() {
@@ -184,20 +192,25 @@ impl<'a> Peer<'a> {
     }
 
     fn answer<R: Call>(&mut self) -> Result<R::Answer, PeerError> {
-        match self.head::<R>(self.patience)? {
+        let stop = self.stop;
+        match self.head::<R>(self.patience, &|| !stop.is_set())? {
             (answer, 0) => Ok(answer),
             _ => Err(PeerError::Astray),
         }
     }
 
     /// The head of the next frame, and how many bytes come behind it.
-    fn head<R: Call>(&mut self, patience: Duration) -> Result<(R::Answer, usize), PeerError> {
+    fn head<R: Call>(
+        &mut self,
+        patience: Duration,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<(R::Answer, usize), PeerError> {
         let deadline = Deadline::of(patience);
         let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
         self.head.clear();
         let mut needed = PREFIX_BYTES;
         loop {
-            self.read_up_to(needed, deadline)?;
+            self.read_up_to(needed, deadline, goes_on)?;
             match decoder.peek_head(&self.head)? {
                 Peek::Need(bytes) => needed = bytes,
                 Peek::Frame(frame) => return self.taken::<R>(&frame),
@@ -215,12 +228,17 @@ impl<'a> Peer<'a> {
     }
 
     /// Reads until the head has so many bytes: never more, what is behind belongs elsewhere.
-    fn read_up_to(&mut self, bytes: usize, deadline: Deadline) -> Result<(), PeerError> {
+    fn read_up_to(
+        &mut self,
+        bytes: usize,
+        deadline: Deadline,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<(), PeerError> {
         let mut head = std::mem::take(&mut self.head);
         let mut there = head.len();
         head.resize(bytes, 0);
         while there < bytes {
-            there += self.read(&mut head[there..], deadline)?;
+            there += self.read(&mut head[there..], deadline, goes_on)?;
         }
         self.head = head;
         Ok(())

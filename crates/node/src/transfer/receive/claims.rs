@@ -7,21 +7,29 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_record::Offset;
 
 use super::Order;
 use super::paces::Paces;
+use crate::rt;
 
 /// The segments that a node's threads are receiving, by the file that each of them comes into.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    taken: Mutex<HashSet<Place>>,
+    taken: Mutex<Taken>,
     /// Notified when one is given back.
     given_back: Condvar,
     /// How fast those of one topic may come.
     pub(super) paces: Paces,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    places: HashSet<Place>,
+    /// None of them is given any more.
+    is_closed: bool,
 }
 
 /// The directory of a log, and the base and generation of a segment in it.
@@ -35,14 +43,20 @@ pub(super) struct Claim {
 }
 
 impl Claims {
-    /// The file of a segment of that base and generation, unless another thread writes it.
+    /// The file of a segment of that base and generation, unless another thread writes it or none is to be written.
     pub(super) fn take(
         self: &Arc<Self>,
         order: &Order,
         (base, generation): (Offset, u32),
     ) -> Option<Claim> {
-        let place = (order.dir.path().to_owned(), base, generation);
-        let is_free = self.taken().insert(place.clone());
+        self.claim((order.dir.path().to_owned(), base, generation))
+    }
+
+    fn claim(self: &Arc<Self>, place: Place) -> Option<Claim> {
+        let is_free = {
+            let mut taken = self.taken();
+            !taken.is_closed && taken.places.insert(place.clone())
+        };
         // Made for nothing, it would end that of whoever has the file.
         is_free.then(|| Claim {
             claims: Arc::clone(self),
@@ -50,24 +64,43 @@ impl Claims {
         })
     }
 
+    /// The first file of a log of that directory, for tests of who waits for it.
+    #[cfg(test)]
+    pub(crate) fn hold(self: &Arc<Self>, dir: &str) -> Option<impl Drop + use<>> {
+        self.claim((dir.into(), Offset::ZERO, 0))
+    }
+
+    /// Gives no file to anybody any more, and waits until none is written, not beyond `deadline`. Those that wait in a queue
+    /// would begin as soon as another ends.
+    pub(crate) fn end(&self, deadline: Instant) {
+        self.taken().is_closed = true;
+        let left = deadline.saturating_duration_since(rt::now());
+        if !self.wait_until_free(left.min(END_TIMEOUT)) {
+            tracing::warn!("a segment is being received still");
+        }
+    }
+
     /// Waits until no file is written any more, so long at most; false if one still is.
-    pub(crate) fn wait_until_free(&self, at_most: Duration) -> bool {
-        let is_any = |taken: &mut HashSet<Place>| !taken.is_empty();
+    pub(super) fn wait_until_free(&self, at_most: Duration) -> bool {
+        let is_any = |taken: &mut Taken| !taken.places.is_empty();
         let waited = self
             .given_back
             .wait_timeout_while(self.taken(), at_most, is_any);
         let (taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        taken.is_empty()
+        taken.places.is_empty()
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashSet<Place>> {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.claims.taken().remove(&self.place);
+        self.claims.taken().places.remove(&self.place);
         self.claims.given_back.notify_all();
     }
 }
+
+/// How long a thread may take to see that it is to end: it may be connecting.
+const END_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! Who receives which segment, and what came of all of them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use corelog_storage::intake::Ready;
 use super::claims::Claims;
 use super::files::Files;
 use super::sources::Sources;
-use super::{Order, Progress, ReceiveError, Received, worker};
+use super::{Met, Order, Progress, ReceiveError, Received, worker};
 use crate::rt;
 use crate::transfer::budget::Budget;
 
@@ -22,7 +22,8 @@ pub(super) struct Job<'a> {
     pub(super) files: Files,
     pub(super) budget: Arc<Budget>,
     pub(super) sources: Sources,
-    begun: Instant,
+    /// When a source was asked first: what is done before that, on the disk, is no delay of the sources'.
+    begun: OnceLock<Instant>,
     /// Whether it makes way once it has had its turn.
     makes_way: &'a MakesWay<'a>,
     /// The segment that is to be received next.
@@ -40,9 +41,10 @@ struct Outcome {
 }
 
 /// Receives all of `order`, on this thread and some more, or as much as there is time for in its turn; what others are
-/// receiving is left to them.
+/// receiving is left to them. What went wrong `before`, in turns that it has had, is not tried again, and told of as well.
 pub(super) fn run(
     order: &Order,
+    before: Vec<Met>,
     progress: &Progress,
     claims: &Arc<Claims>,
     makes_way: &MakesWay<'_>,
@@ -56,8 +58,8 @@ pub(super) fn run(
         Ok(files) => files,
         Err(error) => {
             return Received {
-                error: Some(error),
-                ..Received::default()
+                faults: before,
+                ..error.into()
             };
         }
     };
@@ -67,8 +69,8 @@ pub(super) fn run(
         claims,
         files,
         budget: claims.paces.of(order),
-        sources: Sources::new(&order.sources),
-        begun: rt::now(),
+        sources: Sources::new(order, before),
+        begun: OnceLock::new(),
         makes_way,
         next: AtomicUsize::new(0),
         outcome: Mutex::default(),
@@ -107,20 +109,38 @@ impl Job<'_> {
         (number < self.order.segments.len() && !has_ended).then_some(number)
     }
 
+    /// A source is asked: the turn begins, if it has not.
+    pub(super) fn begin(&self) {
+        self.begun.get_or_init(rt::now);
+    }
+
+    /// Whether more is received now, also of a segment that has begun.
+    pub(super) fn goes_on(&self) -> bool {
+        let makes_way = || self.has_had_its_turn() && (self.makes_way)();
+        !(self.progress.stop.is_set() || makes_way())
+    }
+
+    /// Why it does not go on.
+    pub(super) fn why_not_on(&self) -> ReceiveError {
+        match self.progress.stop.is_set() {
+            true => ReceiveError::Stopped,
+            false => ReceiveError::MadeWay,
+        }
+    }
+
     /// # Errors
     /// Why nothing more is received now, also of a segment that has begun.
     pub(super) fn check_goes_on(&self) -> Result<(), ReceiveError> {
-        if self.progress.stop.is_set() {
-            return Err(ReceiveError::Stopped);
-        }
-        match self.has_had_its_turn() && (self.makes_way)() {
-            true => Err(ReceiveError::MadeWay),
-            false => Ok(()),
+        match self.goes_on() {
+            true => Ok(()),
+            false => Err(self.why_not_on()),
         }
     }
 
     fn has_had_its_turn(&self) -> bool {
-        self.order.turn <= rt::now().saturating_duration_since(self.begun)
+        let lasts = |begun: &Instant| rt::now().saturating_duration_since(*begun);
+        let begun = self.begun.get();
+        begun.is_some_and(|begun| self.order.turn <= lasts(begun))
     }
 
     /// Notes what came of a segment; the first error is the one to tell.

@@ -51,6 +51,8 @@ pub(crate) use threads::{RECEIVERS, Receivers};
 pub(crate) struct Order {
     /// The addresses of the nodes that may have it, `host:port`; those to be asked first come first.
     pub(crate) sources: Vec<String>,
+    /// Those of them that failed a moment ago: others are asked first.
+    pub(crate) failed: Vec<String>,
     /// How this node calls itself in their log lines.
     pub(crate) client: String,
     /// The topic, which has the same name and id here and there.
@@ -103,6 +105,15 @@ pub(crate) struct Received {
     pub(crate) faults: Vec<Met>,
     /// Why not all of it is there, if it is not. What came in of the rest is gone on with next time.
     pub(crate) error: Option<ReceiveError>,
+}
+
+impl From<ReceiveError> for Received {
+    fn from(error: ReceiveError) -> Self {
+        Self {
+            error: Some(error),
+            ..Self::default()
+        }
+    }
 }
 
 /// What went wrong with a source.

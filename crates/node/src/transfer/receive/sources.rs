@@ -4,12 +4,14 @@ use std::sync::{Mutex, PoisonError};
 
 use corelog_record::Offset;
 
-use super::{Fault, Met};
+use super::{Fault, Met, Order};
 
 /// The sources of an order, whichever thread asks them.
 #[derive(Debug)]
 pub(super) struct Sources {
     addresses: Vec<String>,
+    /// Those that failed before: others are asked first.
+    has_failed: Vec<bool>,
     state: Mutex<State>,
 }
 
@@ -30,21 +32,31 @@ pub(super) struct Tries {
 }
 
 impl Sources {
-    pub(super) fn new(addresses: &[String]) -> Self {
-        let state = State {
-            is_dropped: vec![false; addresses.len()],
-            faults: Vec::new(),
+    /// Those of an order, and what went wrong with them `before`.
+    pub(super) fn new(order: &Order, before: Vec<Met>) -> Self {
+        let addresses = order.sources.clone();
+        let is_any = |address: &String, is_it: fn(&Fault) -> bool| {
+            let mut its = before.iter().filter(|met| met.source == *address);
+            its.any(|met| is_it(&met.fault))
+        };
+        let deceived = |address| is_any(address, Fault::is_deceit);
+        let has_failed = |address| {
+            order.failed.contains(address) || is_any(address, |fault| !fault.is_for_good())
         };
         Self {
-            addresses: addresses.to_vec(),
-            state: Mutex::new(state),
+            has_failed: addresses.iter().map(has_failed).collect(),
+            state: Mutex::new(State {
+                is_dropped: addresses.iter().map(deceived).collect(),
+                faults: before,
+            }),
+            addresses,
         }
     }
 
     /// What a worker that begins with a segment knows.
     pub(super) fn tries(&self) -> Tries {
         Tries {
-            failed: vec![0; self.addresses.len()],
+            failed: self.has_failed.iter().copied().map(u32::from).collect(),
             lacks: vec![false; self.addresses.len()],
         }
     }

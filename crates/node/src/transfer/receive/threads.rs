@@ -4,19 +4,17 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use flume::{Receiver, Sender};
+use flume::{Receiver, Selector, Sender};
 
 use super::claims::Claims;
-use super::{Order, Progress, ReceiveError, Received, job};
+use super::{Met, Order, Progress, ReceiveError, Received, job};
 use crate::sys::priority;
-use crate::transfer::places::{Place, Places};
 
 /// Threads for receiving, and who waits for them. They end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Receivers {
-    orders: Sender<Ordered>,
-    /// For orders that keep a rate, or whose sources do: each holds its thread for as long as that asks, and mostly sleeps.
-    slow: Arc<Places>,
+    fast: Sender<Ordered>,
+    slow: Sender<Ordered>,
     claims: Arc<Claims>,
 }
 
@@ -24,10 +22,27 @@ pub(crate) struct Receivers {
 #[derive(Debug)]
 struct Ordered {
     order: Order,
+    /// It keeps a rate, or has had a turn in which no segment came: it mostly sleeps, for as long as that asks.
+    is_slow: bool,
+    /// What went wrong in the turns that it has had.
+    before: Vec<Met>,
     progress: Arc<Progress>,
-    /// Held until it has ended, if it is slow. One that has none makes way for others.
-    place: Option<Place>,
     done: Sender<Received>,
+}
+
+/// The orders that wait for a thread.
+#[derive(Debug, Clone)]
+struct Queues {
+    fast: Receiver<Ordered>,
+    slow: Receiver<Ordered>,
+}
+
+/// Which orders a thread takes first; the others only while none of those wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    Fast,
+    /// And it has each of them until it ends.
+    Slow,
 }
 
 /// Says that nobody wants an order any more.
@@ -48,15 +63,24 @@ impl Receivers {
     }
 
     fn threads(name: &str, count: usize, claims: &Arc<Claims>) -> io::Result<Self> {
-        let (orders, queue) = flume::bounded::<Ordered>(WAITING_MAX);
+        let (fast, fast_queue) = flume::bounded(WAITING_MAX);
+        let (slow, slow_queue) = flume::bounded(WAITING_MAX);
+        let queues = Queues {
+            fast: fast_queue,
+            slow: slow_queue,
+        };
         for index in 0..count {
-            let (queue, claims) = (queue.clone(), Arc::clone(claims));
+            let (queues, claims) = (queues.clone(), Arc::clone(claims));
+            let first = match index < count / 2 {
+                true => First::Slow,
+                false => First::Fast,
+            };
             let thread = thread::Builder::new().name(format!("{name}-{index}"));
-            thread.spawn(move || run(&queue, &claims))?;
+            thread.spawn(move || run(first, &queues, &claims))?;
         }
         Ok(Self {
-            orders,
-            slow: Places::new(count / 2),
+            fast,
+            slow,
             claims: Arc::clone(claims),
         })
     }
@@ -66,52 +90,36 @@ impl Receivers {
         &self.claims
     }
 
-    /// Receives all of `order`, or what comes of it in its turn, behind others if there are many. Those that keep a rate hold
-    /// half of the threads at most, and so do those that got no segment in a turn while others waited: what comes fast
-    /// does not wait for them. Dropped, it stops.
+    /// Receives all of `order`, or what comes of it in its turn, behind others if there are many. One that is slow waits for
+    /// those that are not on half of the threads, and goes on where it was. Dropped, it stops.
     pub(crate) async fn receive(&self, order: Order, progress: Arc<Progress>) -> Received {
         let _stops = Stops(Arc::clone(&progress));
-        let mut before = Vec::new();
-        if order.rate == 0 {
-            let received = self.take(order.clone(), &progress, None).await;
-            let has_made_way = matches!(received.error, Some(ReceiveError::MadeWay));
-            if !has_made_way {
-                return received;
+        let (mut is_slow, mut before) = (order.rate != 0, Vec::new());
+        loop {
+            let (done, received) = flume::bounded(1);
+            let ordered = Ordered {
+                order: order.clone(),
+                is_slow,
+                before,
+                progress: Arc::clone(&progress),
+                done,
+            };
+            let queue = if is_slow { &self.slow } else { &self.fast };
+            // It fails only if the threads have ended, and then nobody answers either.
+            let _ = queue.send_async(ordered).await;
+            let received = received.recv_async().await;
+            let received = received.unwrap_or_else(|_gone| ReceiveError::Stopped.into());
+            match received.error {
+                Some(ReceiveError::MadeWay) if received.ready.is_empty() => {}
+                Some(ReceiveError::MadeWay) => {
+                    return Received {
+                        error: None,
+                        ..received
+                    };
+                }
+                _ => return received,
             }
-            if !received.ready.is_empty() {
-                return Received {
-                    error: None,
-                    ..received
-                };
-            }
-            before = received.faults;
-        }
-        let place = self.slow.next().await;
-        let mut received = self.take(order, &progress, Some(place)).await;
-        received.faults.splice(0..0, before);
-        received
-    }
-
-    /// Has a thread receive it.
-    async fn take(&self, order: Order, progress: &Arc<Progress>, place: Option<Place>) -> Received {
-        let (done, received) = flume::bounded(1);
-        let progress = Arc::clone(progress);
-        let ordered = Ordered {
-            order,
-            progress,
-            place,
-            done,
-        };
-        let stopped = || Received {
-            error: Some(ReceiveError::Stopped),
-            ..Received::default()
-        };
-        match self.orders.send_async(ordered).await {
-            Ok(()) => received
-                .recv_async()
-                .await
-                .unwrap_or_else(|_gone| stopped()),
-            Err(_gone) => stopped(),
+            (is_slow, before) = (true, received.faults);
         }
     }
 }
@@ -122,20 +130,44 @@ impl Drop for Stops {
     }
 }
 
-fn run(queue: &Receiver<Ordered>, claims: &Arc<Claims>) {
+impl Queues {
+    /// Waits for an order; `None` once nobody gives any more.
+    fn next(&self, first: First) -> Option<Ordered> {
+        let preferred = match first {
+            First::Fast => &self.fast,
+            First::Slow => &self.slow,
+        };
+        let any = || {
+            let any = Selector::new().recv(&self.fast, Result::ok);
+            any.recv(&self.slow, Result::ok).wait()
+        };
+        preferred.try_recv().ok().or_else(any)
+    }
+
+    /// Whether others come before an order that has had its turn.
+    fn come_before(&self, is_slow: bool, first: First) -> bool {
+        match (is_slow, first) {
+            (true, First::Slow) => false,
+            (true, First::Fast) => !self.fast.is_empty(),
+            (false, _) => !self.fast.is_empty() || !self.slow.is_empty(),
+        }
+    }
+}
+
+fn run(first: First, queues: &Queues, claims: &Arc<Claims>) {
     if let Err(error) = priority::step_back() {
         tracing::debug!(%error, "segments are received with the priority of a core");
     }
-    while let Ok(Ordered {
-        order,
-        progress,
-        place,
-        done,
-    }) = queue.recv()
-    {
-        let makes_way = || place.is_none() && !queue.is_empty();
-        let received = job::run(&order, &progress, claims, &makes_way);
-        drop(place);
+    while let Some(ordered) = queues.next(first) {
+        let Ordered {
+            order,
+            is_slow,
+            before,
+            progress,
+            done,
+        } = ordered;
+        let makes_way = || queues.come_before(is_slow, first);
+        let received = job::run(&order, before, &progress, claims, &makes_way);
         // Whoever waited may have gone; what came in stays in its files.
         let _ = done.send(received);
     }
@@ -150,5 +182,5 @@ const COPIES_MAX: usize = 4;
 /// … and so many for repairs, …
 const REPAIRS_MAX: usize = 2;
 
-/// … so many wait in the queue of either, and all others before it.
+/// … so many wait in each queue of either, and all others before it.
 const WAITING_MAX: usize = 16;

@@ -42,6 +42,8 @@ enum Trouble {
     Source(Fault),
     /// This node.
     Here(ReceiveError),
+    /// The order does not go on.
+    Over,
 }
 
 /// Why not all of a segment came in.
@@ -170,6 +172,7 @@ impl<'a> Worker<'a> {
             match pulled {
                 Ok(()) => {}
                 Err(Trouble::Here(error)) => return Err(error.into()),
+                Err(Trouble::Over) => return Err(self.job.why_not_on().into()),
                 Err(Trouble::Source(Fault::Wrong(_))) if !givers.are_none_but(source) => {
                     return Err(Unfilled::Disputed { by: source });
                 }
@@ -188,6 +191,7 @@ impl<'a> Worker<'a> {
         number: usize,
     ) -> Result<(), Trouble> {
         let job = self.job;
+        job.begin();
         let line = self.line(source)?;
         let digest = &job.order.segments[number].seal.digest;
         let sealed = line.sealed.get(&digest.base);
@@ -210,7 +214,7 @@ impl<'a> Worker<'a> {
             piece_bytes_max: piece_bytes_max(&job.budget),
         })?;
         while intake.position() < intake.bytes() {
-            let piece = line.peer.piece()?;
+            let piece = line.peer.piece(|| job.goes_on())?;
             let left = intake.bytes() - intake.position();
             let is_asked_for = (piece.segment, piece.generation) == (digest.base, generation)
                 && piece.position.get() == intake.position()
@@ -273,14 +277,13 @@ fn take_in(
     let mut deadline = peer.deadline(bytes.into());
     let mut left = bytes as usize;
     while 0 < left {
-        job.check_goes_on().map_err(Trouble::Here)?;
         let space = intake.space();
         let portion = usize::try_from(job.budget.portion()).unwrap_or(usize::MAX);
         let wanted = left.min(space.len()).min(portion);
-        let read = peer.read(&mut space[..wanted], deadline)?;
+        let read = peer.read(&mut space[..wanted], deadline, &|| job.goes_on())?;
         let came = rt::now();
-        if !job.budget.wait(read as u64, || job.progress.stop.is_set()) {
-            return Err(PeerError::Stopped.into());
+        if !job.budget.wait(read as u64, || !job.goes_on()) {
+            return Err(Trouble::Over);
         }
         match block_on(intake.fill(read)) {
             Err(error @ intake::Error::Wrong { .. }) => return Err(Fault::Wrong(error).into()),
@@ -331,7 +334,7 @@ impl From<Fault> for Trouble {
 impl From<PeerError> for Trouble {
     fn from(error: PeerError) -> Self {
         match error {
-            PeerError::Stopped => Self::Here(ReceiveError::Stopped),
+            PeerError::Stopped => Self::Over,
             PeerError::Refused(body) => Self::Source(Fault::Refused(body)),
             other => Self::Source(Fault::Peer(other)),
         }

@@ -148,6 +148,7 @@ impl Copied {
                 .iter()
                 .map(|source| source.address.clone())
                 .collect(),
+            failed: Vec::new(),
             client: "a test".to_owned(),
             topic: TopicName::new("orders").unwrap(),
             id: identity.topic,

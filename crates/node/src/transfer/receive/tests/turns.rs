@@ -10,9 +10,11 @@ use futures_lite::future::{block_on, poll_once};
 use super::source::{Deed, Source};
 use super::{Copied, directory};
 use crate::rate::Rate;
+use crate::rt;
 use crate::transfer::Transfers;
 use crate::transfer::receive::paces::Paces;
 use crate::transfer::receive::{Order, Progress, ReceiveError, Receivers, job};
+use crate::transfer::send::PLACE_WAIT_MAX;
 
 /// Has so many copies begin that keep a rate of a byte a second, and then a segment received by others.
 fn received_beside_slow_copies(count: usize, by: fn(&Transfers) -> &Receivers) {
@@ -25,6 +27,7 @@ fn received_beside_slow_copies(count: usize, by: fn(&Transfers) -> &Receivers) {
         .map(|(_, dir)| {
             let order = Order {
                 rate: 1,
+                turn: Duration::from_millis(100),
                 ..copied.order(1..2, &[&silent], dir)
             };
             let progress = Arc::new(Progress::new(&order));
@@ -108,8 +111,18 @@ fn orders_of_one_topic_keep_its_rate_together() {
 /// Four whose sources gave little took all threads for hours, though nobody had asked for a rate.
 #[test]
 fn a_copy_does_not_wait_for_those_whose_sources_are_slow() {
+    received_beside_copies_from_one_that(Deed::Trickle(60_000));
+}
+
+/// They were waited for as long as a source may wait for its turn to send.
+#[test]
+fn a_copy_does_not_wait_for_those_whose_sources_say_nothing() {
+    received_beside_copies_from_one_that(Deed::Wait(60_000));
+}
+
+fn received_beside_copies_from_one_that(deed: Deed) {
     let copied = Copied::new();
-    let trickling = Source::new(&copied, &[Deed::Trickle(60_000); 12]);
+    let trickling = Source::new(&copied, &[deed; 12]);
     let source = Source::new(&copied, &[]);
     let transfers = Transfers::start(Rate::default()).unwrap();
     let dirs = [(); 4].map(|()| directory());
@@ -126,12 +139,108 @@ fn a_copy_does_not_wait_for_those_whose_sources_are_slow() {
     }
     let (_dir, dir) = directory();
     let order = copied.order(1..2, &[&source], &dir);
-    let progress = Arc::new(Progress::new(&order));
+    let (begun, progress) = (rt::now(), Arc::new(Progress::new(&order)));
     let received = block_on(transfers.copies().receive(order, progress));
     copied.assert_ready(&received, 1..2, &dir);
+    assert!(rt::now() < begun + PLACE_WAIT_MAX, "it was waited for");
     for copy in &mut copies {
         assert!(block_on(poll_once(copy)).is_none(), "it goes on");
     }
+}
+
+/// They waited behind the others, which may take days, while there were threads that had nothing to do.
+#[test]
+fn copies_that_made_way_go_on_when_nobody_waits_whatever_rate_others_keep() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let slow = [(); 3].map(|()| Source::new(&copied, &[Deed::Wait(60_000)]));
+    let transfers = Transfers::start(Rate::default()).unwrap();
+    let dirs = [(); 5].map(|()| directory());
+    let received = |source, rate, (_, dir): &(_, _)| {
+        let order = Order {
+            rate,
+            turn: Duration::from_millis(50),
+            ..copied.order(1..2, &[source], dir)
+        };
+        let progress = Arc::new(Progress::new(&order));
+        Box::pin(transfers.copies().receive(order, progress))
+    };
+    let mut rated = [0, 1].map(|number| received(&source, 1, &dirs[number]));
+    let mut copies = [2, 3, 4].map(|number| received(&slow[number - 2], 0, &dirs[number]));
+    for copy in rated.iter_mut().chain(&mut copies) {
+        assert!(block_on(poll_once(copy)).is_none(), "it has begun");
+    }
+    // The last one makes way to nobody.
+    let [first, second, _third] = copies;
+    for (copy, (_, dir)) in [first, second].into_iter().zip(&dirs[2..]) {
+        copied.assert_ready(&block_on(copy), 1..2, dir);
+    }
+    for copy in &mut rated {
+        assert!(block_on(poll_once(copy)).is_none(), "it goes on");
+    }
+}
+
+/// Its wrong bytes were asked for again, and the good ones that were there given up for them.
+#[test]
+fn who_deceived_in_a_turn_is_asked_no_more_in_the_next_one() {
+    let copied = Copied::new();
+    let deceiver = Source::new(&copied, &[Deed::Flip(0); 8]);
+    let honest = Source::new(&copied, &[Deed::Stall(500_000)]);
+    let (_dir, dir) = directory();
+    let order = Order {
+        turn: Duration::ZERO,
+        ..copied.order(1..2, &[&deceiver, &honest], &dir)
+    };
+    let (progress, claims) = (Progress::new(&order), Arc::default());
+    let is_half_there = || !honest.asked().is_empty() && 400_000 < progress.done().bytes;
+    let received = job::run(&order, Vec::new(), &progress, &claims, &is_half_there);
+    assert!(matches!(received.error, Some(ReceiveError::MadeWay)));
+    let received = job::run(&order, received.faults, &progress, &claims, &|| false);
+    copied.assert_ready(&received, 1..2, &dir);
+    let asked = honest.asked();
+    assert!(asked.len() == 2 && 0 < asked[1].1, "{asked:?}");
+    assert_eq!(deceiver.asked().len(), 1);
+    assert_eq!(received.faults.len(), 1, "{:?}", received.faults);
+}
+
+/// Each order began with a source that said nothing, and waited for it.
+#[test]
+fn who_failed_a_moment_ago_is_asked_behind_all_others() {
+    let copied = Copied::new();
+    let silent = Source::new(&copied, &[Deed::Wait(60_000); 8]);
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let order = Order {
+        failed: vec![silent.address.clone()],
+        ..copied.order(0..4, &[&silent, &source], &dir)
+    };
+    let progress = Progress::new(&order);
+    let received = job::run(&order, Vec::new(), &progress, &Arc::default(), &|| false);
+    copied.assert_ready(&received, 0..4, &dir);
+    assert_eq!(silent.asked(), []);
+}
+
+/// What was there of a large segment was read for longer than a turn, and nobody asked for the rest.
+#[test]
+fn a_turn_begins_when_a_source_is_asked() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[Deed::Cut(500_000)]);
+    let (_dir, dir) = directory();
+    let order = Order {
+        turn: Duration::ZERO,
+        ..copied.order(1..2, &[&source], &dir)
+    };
+    let (progress, claims) = (Progress::new(&order), Arc::default());
+    let is_asked = || !source.asked().is_empty();
+    let received = job::run(&order, Vec::new(), &progress, &claims, &is_asked);
+    assert!(matches!(received.error, Some(ReceiveError::MadeWay)));
+    let received = job::run(&order, received.faults, &progress, &claims, &|| true);
+    assert!(matches!(received.error, Some(ReceiveError::MadeWay)));
+    let is_asked_again = (0..1_000).any(|_| {
+        thread::park_timeout(Duration::from_millis(10));
+        1 < source.asked().len()
+    });
+    assert!(is_asked_again);
 }
 
 /// A node that was started again in one process wrote to the file that a thread of the one before still had, which then cut it.
@@ -158,7 +267,9 @@ fn who_waits_until_nothing_is_received_any_more_has_all_files_to_itself() {
     drop(copy);
     assert!(claims.wait_until_free(Duration::from_secs(60)));
     let claims = Arc::default();
-    let received = job::run(&order, &Progress::new(&order), &claims, &|| false);
+    let received = job::run(&order, Vec::new(), &Progress::new(&order), &claims, &|| {
+        false
+    });
     copied.assert_ready(&received, 1..2, &dir);
 }
 
@@ -174,12 +285,14 @@ fn an_order_ends_with_what_is_there_when_its_turn_is_over() {
         ..copied.order(0..count, &[&source], &dir)
     };
     let progress = Progress::new(&order);
-    let received = job::run(&order, &progress, &Arc::default(), &|| false);
+    let received = job::run(&order, Vec::new(), &progress, &Arc::default(), &|| false);
     assert!(received.error.is_none(), "{received:?}");
     assert!((1..=job::WORKERS_MAX).contains(&received.ready.len()));
     assert_eq!(source.asked().len(), received.ready.len());
     // Where others wait it makes way.
-    let received = job::run(&order, &progress, &Arc::default(), &|| true);
+    let (_dir, dir) = directory();
+    let order = Order { dir, ..order };
+    let received = job::run(&order, Vec::new(), &progress, &Arc::default(), &|| true);
     let has_made_way = matches!(received.error, Some(ReceiveError::MadeWay));
     assert!(has_made_way && received.ready.is_empty(), "{received:?}");
 }
