@@ -38,6 +38,23 @@ fn forgetting(topic: &Target, gone: &Node) -> forget_follower::Request {
     }
 }
 
+/// It was the last of those that were told if the one named before it was gone, and left out where there is no room for all.
+#[test]
+fn a_promoted_copy_tells_first_whom_it_followed_last() {
+    let folder = Folder::new();
+    let (a, b, topic) = level_pair(&folder, 20);
+    let c = Node::start(&folder, "c");
+    c.follow(&topic, &[&a, &b]);
+    wait_until_level(&a, &c, &topic, 0);
+    a.disconnect();
+    promote(&b, &topic);
+    b.fill(&topic, 0, 5);
+    wait_until_level(&b, &c, &topic, 0);
+    b.disconnect();
+    promote(&c, &topic);
+    assert_eq!(outranked(&c, &topic), [b.address(), a.address()]);
+}
+
 /// It was told of for two seconds, and never again: there were two owners for good.
 #[test]
 fn an_owner_that_was_out_of_reach_for_a_while_is_fenced_by_a_copy_of_its_copy() {
