@@ -75,7 +75,7 @@ impl Core {
                 let claimant = Peer {
                     node: rival.node(),
                     copy,
-                    address: rival.address.clone(),
+                    address: rival.address().to_owned(),
                 };
                 self.heed(topic.clone(), key, rival, &claimant).await
             }
@@ -156,7 +156,7 @@ impl Core {
             if there.role.owns() {
                 return Ok(match is_behind {
                     true => Above::Owner(address),
-                    false => Above::Rival(Rival { address, line }, newest),
+                    false => Above::Rival(Rival { line }, newest),
                 });
             }
             meant = there.target;
