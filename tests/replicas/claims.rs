@@ -11,7 +11,7 @@ use corelog_protocol::message::{fetch, handover, produce, replica_status};
 use corelog_record::batch::Codec;
 use nix::sys::signal::Signal;
 
-use super::copies::{chain_at, status};
+use super::copies::{chain_at, peers, status};
 use super::fence::{
     STOOD_STILL, assert_unheard, assert_waits_or_fenced, copy_of, pair, produced, until_fenced,
     until_it_says_who_owns,
@@ -149,7 +149,7 @@ fn what_waited_in_a_socket_while_an_owner_stood_still_does_not_speak_for_its_fol
     let topic = a.topic("t", 1);
     let end = a.fill(&topic, 0, 20);
     let b = follower(&folder, &a, "b", &topic);
-    let peer = a.topic_file(&topic).replicas[0].followers[0].clone();
+    let peer = peers(&a, &topic).remove(0);
     let here = chain_at(&a, &topic, 0, end);
     let stale = fetch::Request {
         follower: Some(fetch::Follower {

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::replica_status::{self, State};
-use corelog_protocol::message::{chain_at, segments};
+use corelog_protocol::message::{chain_at, forget_follower, segments};
 use corelog_record::batch::{Batches, View};
 use corelog_record::{Offset, PartitionId};
+use corelog_storage::format::replica::Peer;
 
 use super::node::Node;
 use crate::support::deadline::until;
@@ -54,10 +55,26 @@ pub(crate) fn chain_at(
     .unwrap()
 }
 
-/// How many followers the topic's file names, of all partitions.
+/// How many followers are remembered, of all partitions.
 pub(crate) fn remembered(node: &Node, topic: &Target) -> usize {
+    peers(node, topic).len()
+}
+
+/// Those that the topic's file names, by which its cores go: they are told of them once the file is durable, and a node that is
+/// stopped before that asks none of them.
+pub(super) fn peers(node: &Node, topic: &Target) -> Vec<Peer> {
     let replicas = node.topic_file(topic).replicas;
-    replicas.iter().map(|replica| replica.followers.len()).sum()
+    // A change that changes nothing waits for the one before.
+    let nobody = forget_follower::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        address: "nobody:1".to_owned(),
+    };
+    let refused = node.ask(&nobody).unwrap_err();
+    assert!(refused.is(ErrorCode::UnknownFollower), "{refused:?}");
+    let each = replicas.into_iter();
+    each.flat_map(|replica| replica.followers).collect()
 }
 
 /// Two nodes of which the second follows a topic of so many batches of the first, and has them all.

@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::{Role, State};
-use corelog_protocol::message::settings::SettingsChange;
 use corelog_protocol::message::{clone_topic, handover, take_over};
 use corelog_record::{Offset, PartitionId};
 
@@ -32,8 +31,6 @@ fn a_handover_is_not_taken_back_before_the_target_s_disk_does_not_say_that_it_wa
     until("the owner remembers its follower", || {
         remembered(&a, &topic) == 1
     });
-    // It is written down before the cores hear of it, and the next change comes after that.
-    a.alter(&topic, None, SettingsChange::default());
 
     // Names come and go in it, but it cannot be opened to be synced.
     set_mode(&b, &topic, 0o333);

@@ -14,7 +14,7 @@ use corelog_storage::format::replica::Peer;
 use corelog_storage::format::topic as file;
 use nix::sys::signal::Signal;
 
-use super::copies::{chain_at, level_pair, remembered, segments, status, wait_until_level};
+use super::copies::{chain_at, level_pair, peers, remembered, segments, status, wait_until_level};
 use super::handover::handing;
 use super::node::{Node, cloning};
 use super::promote::{promote, promoting, rejoin};
@@ -35,9 +35,7 @@ pub(super) fn pair(folder: &Folder) -> ([Node; 2], Target) {
 
 /// If a node remembers such a follower.
 fn remembers(node: &Node, topic: &Target, is_it: impl Fn(&Peer) -> bool) -> bool {
-    let replicas = node.topic_file(topic).replicas;
-    let mut known = replicas.iter().flat_map(|replica| &replica.followers);
-    known.any(is_it)
+    peers(node, topic).iter().any(is_it)
 }
 
 /// Has a new owner let go of all that it shares with the one before, its epochs too.

@@ -8,7 +8,7 @@ use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange}
 use corelog_protocol::message::{forget_follower, replica_status};
 use corelog_record::{Offset, PartitionId};
 
-use super::copies::{remembered, segments, status, wait_until_level};
+use super::copies::{peers, remembered, segments, status, wait_until_level};
 use super::node::Node;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -117,8 +117,7 @@ fn a_follower_that_is_started_again_before_its_first_record_is_one_follower() {
     a.alter(&topic, None, held);
     b.follow(&topic, &[&a]);
     let copy = |node: &Node| {
-        let replicas = node.topic_file(&topic).replicas;
-        let copies = replicas.iter().flat_map(|one| &one.followers);
+        let copies = peers(node, &topic).into_iter();
         copies.map(|peer| peer.copy).collect::<Vec<_>>()
     };
     until("it is written down", || copy(&a).len() == 1);

@@ -38,6 +38,26 @@ fn forgetting(topic: &Target, gone: &Node) -> forget_follower::Request {
     }
 }
 
+/// It was the last of those that were told if the one named before it was gone, and left out where there is no room for all.
+#[test]
+fn a_promoted_copy_tells_first_whom_it_followed_last() {
+    let folder = Folder::new();
+    let (a, b, topic) = level_pair(&folder, 20);
+    let c = Node::start(&folder, "c");
+    c.follow(&topic, &[&a, &b]);
+    wait_until_level(&a, &c, &topic, 0);
+    a.disconnect();
+    // Amid its promotion it is nothing that is followed for more than what it lends.
+    b.disconnect();
+    promote(&b, &topic);
+    b.fill(&topic, 0, 5);
+    b.connect();
+    wait_until_level(&b, &c, &topic, 0);
+    b.disconnect();
+    promote(&c, &topic);
+    assert_eq!(outranked(&c, &topic), [b.address(), a.address()]);
+}
+
 /// It was told of for two seconds, and never again: there were two owners for good.
 #[test]
 fn an_owner_that_was_out_of_reach_for_a_while_is_fenced_by_a_copy_of_its_copy() {
@@ -180,6 +200,35 @@ fn an_owner_is_fenced_by_whom_a_copy_of_its_copy_handed_the_partition_to() {
     assert_eq!(status(&a, &topic, 0).source, Some(d.address()));
     until("all have heard", || outranked(&c, &topic).is_empty());
     wait_until_level(&d, &c, &topic, 0);
+}
+
+/// It asked only if the owner that it met is whom it follows itself, which was a copy by then: it was to be told for ever.
+#[test]
+fn whom_a_copy_followed_is_told_no_more_also_once_the_next_owner_has_handed_the_partition_on() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    let c = copy_of(&folder, &b, &topic);
+    a.disconnect();
+    promote(&c, &topic);
+    let d = follower(&folder, &c, "d", &topic);
+    c.ask(&handing(&topic)).unwrap();
+    until("it is followed by the one before", || {
+        remembered(&d, &topic) == 1
+    });
+    let e = follower(&folder, &d, "e", &topic);
+    let giving = handover::Request {
+        to: Some(e.address()),
+        ..handing(&topic)
+    };
+    d.ask(&giving).unwrap();
+    e.fill(&topic, 0, 5);
+    wait_until_level(&e, &c, &topic, 0);
+    assert_eq!(status(&c, &topic, 0).source, Some(d.address()));
+    assert_eq!(outranked(&c, &topic), [b.address()]);
+    a.connect();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(e.address()));
+    until("all have heard", || outranked(&c, &topic).is_empty());
 }
 
 /// It said that it ends where its last epoch begins, that of a restart, which was refused as that of another log each time.

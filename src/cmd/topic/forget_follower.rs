@@ -25,7 +25,9 @@ use crate::{cli, quantity, session};
         A copy that was promoted tells those that it followed, for as long as it takes, that they own \
         the partition no more. That ends here, too, for a server that is gone for good: should it come \
         back, it is not told by this one, and may take records beside the owner until another one tells \
-        it, or somebody has it `corelog rejoin` the owner.\n\n\
+        it, or somebody has it `corelog rejoin` the owner. If it runs still, and owns what another owns, both do from \
+        then on, and the alert on that (CorelogPartitionContested) ends here: have one of them `corelog rejoin` \
+        the other instead.\n\n\
         Asks first on a terminal and needs --yes elsewhere.",
     after_long_help = "EXAMPLES\n  \
         corelog topic forget-follower events log3:7400 --dry-run\n  \
@@ -128,7 +130,8 @@ fn unsaid(args: &Args, server: &str, untold: &[PartitionId]) -> Option<String> {
         format!(
             "what {server} has yet to tell {follower}: that {count} partitions of {name}, which were copied from there, \
              have another owner (should that node come back, {server} does not tell it that it owns them no more, \
-             and it may take records beside the owner)"
+             and it may take records beside the owner; if it runs still, both own them on, and the alert on that ends here: have \
+             one rejoin the other instead)"
         )
     })
 }

@@ -95,6 +95,8 @@ fn whom_a_promoted_copy_has_yet_to_tell_is_listed_and_forgotten_with_consent() {
         other.address()
     );
     assert!(would.contains(&means), "{would}");
+    let owned_on = "if it runs still, both own them on, and the alert on that ends here: have one rejoin the other instead";
+    assert!(would.contains(owned_on), "{would}");
     assert!(!would.contains("follower"), "{would}");
     let said = forget(&[]).failed(6);
     assert!(said.contains("--yes") && said.contains(&means), "{said}");

@@ -40,10 +40,11 @@ const FOLLOWERS_BYTES_MIN: usize = 32 << 10;
 /// Bytes of the topic's file that followers leave to each partition for what else is known of it, with two of the longest
 /// addresses: where it is copied from, or went, and whom a promoted copy followed last.
 const PARTITION_BYTES: usize = 96 + 2 * (ADDRESS_BYTES_MAX as usize + 4);
-/// Bytes of that file.
-const FILE_BYTES: usize = 4 << 20;
-const _: () = assert!(FILE_BYTES as u64 <= FILE_BYTES_MAX);
-const _: () = assert!(PARTITION_BYTES * (TOPIC_PARTITION_COUNT_MAX as usize) < FILE_BYTES);
+const _: () = assert!(
+    ((PARTITION_BYTES + PARTITION_FOLLOWERS_BYTES) * TOPIC_PARTITION_COUNT_MAX as usize) as u64
+        + FOLLOWERS_BYTES_MIN as u64
+        <= FILE_BYTES_MAX
+);
 
 /// A follower that is to be written down.
 #[derive(Debug, Clone)]
@@ -252,11 +253,9 @@ fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
     refused
 }
 
-/// Room for the followers of a topic in its file, which has to hold what else is known of each partition.
+/// Room for the followers of a topic in its file.
 fn bytes_max(topic: &Topic) -> usize {
-    let count = topic.owners.len();
-    let room = FILE_BYTES.saturating_sub(count * PARTITION_BYTES);
-    room.min(FOLLOWERS_BYTES_MIN.max(count * PARTITION_FOLLOWERS_BYTES))
+    FOLLOWERS_BYTES_MIN.max(topic.owners.len() * PARTITION_FOLLOWERS_BYTES)
 }
 
 /// What followers, and those that a promoted copy has yet to tell, take in the file of the room for them: whom it followed
@@ -407,7 +406,7 @@ mod tests {
     /// Followers with the longest addresses there are filled the file of a topic, and no owner of it could be changed any more.
     #[test]
     fn followers_leave_room_in_the_file_of_their_topic() {
-        let count = 3_000;
+        let count = TOPIC_PARTITION_COUNT_MAX;
         let mut topic = topic_of(count);
         assert_eq!(come(&mut topic, 0, "log1.example:7400"), 0);
         let long = longest("h");

@@ -28,7 +28,6 @@ const BELOW_MAX: usize = 1 + 2 * FOLLOWERS_MAX;
 
 /// Another node that says that it owns a partition.
 pub(super) struct Rival {
-    pub(super) address: String,
     pub(super) line: Rc<Line>,
 }
 
@@ -60,6 +59,10 @@ impl Rival {
     pub(super) fn node(&self) -> NodeId {
         self.line.node()
     }
+
+    pub(super) fn address(&self) -> &str {
+        self.line.address()
+    }
 }
 
 impl Core {
@@ -89,7 +92,7 @@ impl Core {
         rival: &Rival,
         claimant: &Peer,
     ) -> Result<Claim, Failure> {
-        let (line, owner) = (&rival.line, &rival.address);
+        let (line, owner) = (&rival.line, rival.address());
         let there = segments_of(line, topic, key, Offset::MAX).await?;
         let newest = self.epoch(key)?;
         let partition = key.partition.get();
@@ -110,7 +113,7 @@ impl Core {
         let epoch = began.epoch;
         let claim = (&there, began, claimant.copy);
         let is_shown = self.goes_on(line, topic, key, claim).await?
-            || *owner != claimant.address
+            || owner != claimant.address
                 && self.is_vouched_for(topic, key, &there, claimant).await?;
         if !is_shown {
             tracing::error!(
@@ -185,7 +188,7 @@ impl Core {
             }
             let there = partition_at(&line, topic, key).await?;
             if there.role == replica_status::Role::Owner {
-                return Ok(Told::Rival(Rival { address, line }));
+                return Ok(Told::Rival(Rival { line }));
             }
             // Whoever owned it since this node did, or follows one who does, has a later epoch.
             let told = segments_of(&line, topic, key, Offset::MAX).await?;
@@ -193,7 +196,7 @@ impl Core {
             let is_later = self.epoch(key)? < newest;
             // Nobody else owns what it gives away, and may not for hours.
             if is_later && there.role == replica_status::Role::HandingOver {
-                return Ok(Told::Rival(Rival { address, line }));
+                return Ok(Told::Rival(Rival { line }));
             }
             match there.source {
                 Some(source) if is_later && is_address(&source) => address = source,
@@ -354,7 +357,7 @@ impl Core {
             };
             if !self.is_given_to(replica, &rival).await {
                 self.claim_of(topic, key, &rival, other).await?;
-                return Err(owned_at(topic, key, Some(rival.address)));
+                return Err(owned_at(topic, key, Some(rival.address().to_owned())));
             }
         }
         Ok(())
@@ -376,7 +379,7 @@ impl Core {
         };
         match replica.target {
             Some(node) => node == rival.node(),
-            None => *to == rival.address || is_its_own.await,
+            None => to == rival.address() || is_its_own.await,
         }
     }
 }

@@ -328,7 +328,7 @@ impl Core {
         self.followers.unasked.hold(key, claimant.copy);
         let owner = Target {
             node: rival.node(),
-            address: rival.address,
+            address: rival.address().to_owned(),
         };
         self.give_up(topic, key, (owner, claim)).await
     }

@@ -133,7 +133,7 @@ impl Core {
         // Should this node ever own it again, its epoch is above that one.
         self.hear_epoch(key, began.epoch);
         let node = rival.node();
-        let (owner, before) = (rival.address, before.clone());
+        let (owner, before) = (rival.address().to_owned(), before.clone());
         // A log that damage made read-only may have acknowledged more than it ends with.
         if began.start == end && self.check_not_read_only(key).is_ok() {
             let taken = (owner, began.epoch, end);

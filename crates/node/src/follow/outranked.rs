@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::{fetch, replica_status};
 use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::Peer;
@@ -21,15 +22,15 @@ use crate::failure::{Failure, failure};
 use crate::{router, rt};
 
 /// A node, what it is to a partition, and the newest epoch that it has of it.
-type Status = (Rc<Line>, replica_status::Partition, Option<LeaderEpoch>);
+type Status = (Rc<Line>, replica_status::Partition, Option<Epoch>);
 
 /// Who owns a partition of those that were followed, and those above them.
 enum Above {
     Nobody,
     /// One that was told, and where it is.
     Owner(String),
-    /// One whose epoch is no earlier.
-    Rival(Rival),
+    /// One whose epoch is no earlier, and that.
+    Rival(Rival, Option<Epoch>),
 }
 
 impl Core {
@@ -62,18 +63,19 @@ impl Core {
         }
         let told = match self.have_hear(&topic, key, address.to_owned()).await {
             Ok(Above::Nobody) => self.forget_outranked(&topic, key, address).await,
-            Ok(Above::Rival(rival)) if !replica.role.owns() => {
+            Ok(Above::Rival(rival, newest)) if !replica.role.owns() => {
                 // Whom it was handed on to, or who took it from there; any other one may be told yet.
-                match self.is_source(&replica, &rival).await {
+                let is_next = self.is_newest(key, newest.as_ref());
+                match is_next || self.is_source(&replica, &rival).await {
                     true => self.forget_outranked(&topic, key, address).await,
                     false => Ok(()),
                 }
             }
-            Ok(Above::Rival(rival)) => {
+            Ok(Above::Rival(rival, _)) => {
                 let claimant = Peer {
                     node: rival.node(),
                     copy,
-                    address: rival.address.clone(),
+                    address: rival.address().to_owned(),
                 };
                 self.heed(topic.clone(), key, rival, &claimant).await
             }
@@ -143,17 +145,18 @@ impl Core {
             let Some((line, there, newest)) = found? else {
                 return Ok(Above::Nobody);
             };
-            let is_behind = newest < self.epoch(key)?;
+            let newest_there = newest.as_ref().map(|newest| newest.epoch);
+            let is_behind = newest_there < self.epoch(key)?;
             let is_copy = there.role == replica_status::Role::Follower;
             // A copy above the one that was followed hears of it from that one, and would remember this one as its follower.
             if is_behind && (there.role.owns() || is_copy && hop == 0) {
-                let claiming = self.claim_at(&line, topic, key, newest);
+                let claiming = self.claim_at(&line, topic, key, newest_there);
                 let _ = rt::timeout(GONE_TIMEOUT, claiming).await;
             }
             if there.role.owns() {
                 return Ok(match is_behind {
                     true => Above::Owner(address),
-                    false => Above::Rival(Rival { address, line }),
+                    false => Above::Rival(Rival { line }, newest),
                 });
             }
             meant = there.target;
@@ -183,8 +186,14 @@ impl Core {
         }
         let there = partition_at(&line, topic, key).await?;
         let told = segments_of(&line, topic, key, Offset::MAX).await?;
-        let newest = told.epochs.first().map(|newest| newest.epoch);
-        Ok(Some((line, there, newest)))
+        Ok(Some((line, there, told.epochs.into_iter().next())))
+    }
+
+    /// If the newest epoch of another node is the newest here, by its owner too: a copy has it from that one, by whomever.
+    fn is_newest(&self, key: PartitionKey, there: Option<&Epoch>) -> bool {
+        let newest = self.epochs(key).ok().and_then(|mine| mine.last().copied());
+        let named = newest.map(|mine| (mine.epoch, mine.lineage));
+        named.is_some() && named == there.map(|there| (there.epoch, there.lineage))
     }
 
     /// Tells the source that a copy follows of a later epoch that one `by` which it is followed has: the owner knows nothing

@@ -104,6 +104,8 @@ impl Core {
         given_at: Option<LeaderEpoch>,
     ) -> Result<(LeaderEpoch, Lineage, Offset), Failure> {
         let before = self.replica(key)?;
+        let following = self.followings.of(key);
+        let followed = following.and_then(|following| following.progress.followed.borrow().clone());
         self.halt(key).await;
         // What its following asked of the log may not have been done yet: the end could be another one then.
         self.unchanging(key).await?;
@@ -119,6 +121,8 @@ impl Core {
             check_same(&before, &replica)?;
             replica.role = Role::Owner;
             let mut outranked = mem::take(&mut replica.sources);
+            // It may own the partition still: it comes before those that were named before it.
+            outranked.sort_by_key(|one| followed.as_ref() != Some(one));
             // Who gave it takes no appends.
             if !is_given {
                 outranked.retain(|one| !replica.outranked.contains(one));

@@ -176,7 +176,7 @@ impl Core {
                 return Ok(());
             }
         }
-        Err(owned_at(topic, key, Some(rival.address)))
+        Err(owned_at(topic, key, Some(rival.address().to_owned())))
     }
 
     /// Begins an epoch and takes appends again, as an owner that handed over.

@@ -7,7 +7,7 @@ use super::replica::Replica;
 use super::{Error, FEATURE_REPLICAS, envelope};
 
 /// The longest body: 4,096 partitions, each with a few addresses.
-const BODY_BYTES_MAX: usize = 4 << 20;
+const BODY_BYTES_MAX: usize = 6 << 20;
 
 /// The longest `topic` file, in bytes.
 pub const FILE_BYTES_MAX: u64 = envelope::file_bytes(BODY_BYTES_MAX);
