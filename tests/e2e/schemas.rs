@@ -210,7 +210,8 @@ fn replicas(schemas: &Schemas, here: &Server, there: &Server) {
     check(&there, "rejoin", &["t", "--to", &source]);
     let forget = ["topic", "forget-follower", "t", &other, "--dry-run"];
     until("the follower is known", || {
-        here.run(forget).parts().1.contains("would remove follower")
+        let (planned, ..) = here.run(forget).parts();
+        String::from_utf8_lossy(&planned).contains("would remove follower")
     });
     check(&here, "topic forget-follower", &["t", &other, "--dry-run"]);
     check(&here, "topic forget-follower", &["t", &other, "--yes"]);
