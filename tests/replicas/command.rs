@@ -1,5 +1,6 @@
 //! `corelog promote` and `corelog rejoin`, of logs that part.
 
+use corelog_protocol::kind::Kind;
 use serde_json::Value;
 
 use super::copies::wait_until_level;
@@ -110,4 +111,21 @@ fn who_does_not_wait_for_a_handover_is_told_how_to_go_on_and_how_to_call_it_off(
     let said = a.corelog().run(handover).failed(5);
     assert!(said.contains("the same command again"), "{said}");
     assert!(said.contains("--abort"), "{said}");
+}
+
+/// It was told how to go on with the handover that it wanted called off.
+#[test]
+fn who_does_not_wait_for_the_end_of_an_abort_is_told_how_to_go_on_with_that() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder, 1);
+    a.disconnect();
+    a.fill(&topic, 0, 1);
+    let to = b.address();
+    let begun = ["handover", "t", "--to", &to, "--timeout", "1s"];
+    a.corelog().run(begun).failed(5);
+    b.proxy.hold(0, Kind::TakeOver);
+    let abort = ["handover", "t", "--abort", "--timeout", "1s"];
+    let said = a.corelog().run(abort).failed(5);
+    assert!(said.contains("again calls it off"), "{said}");
+    assert!(!said.contains("goes on with it"), "{said}");
 }
