@@ -178,10 +178,14 @@ fn of_client(error: &corelog_client::Error) -> Option<Exit> {
         Error::Version { .. } => return Some(Exit::Unreachable),
         _ => {}
     }
-    of_code(error.refusal()?.known_code()?)
+    match error.refusal()?.known_code()? {
+        // It was asked again for as long as --timeout says.
+        ErrorCode::Busy | ErrorCode::Stopping => Some(Exit::Unreachable),
+        code => of_code(code),
+    }
 }
 
-/// The exit code of what a server refused.
+/// The exit code of what a server tells of something that it did, or did not come to do: nobody asked again.
 pub(crate) fn of_body(body: &ErrorBody) -> Exit {
     let code = body.known_code().and_then(of_code);
     code.unwrap_or(Exit::Failed)
@@ -195,8 +199,6 @@ const fn of_code(code: ErrorCode) -> Option<Exit> {
         ErrorCode::TimedOut | ErrorCode::SourceUnavailable | ErrorCode::UnsupportedVersion => {
             Some(Exit::Unreachable)
         }
-        // It was asked again for as long as --timeout says.
-        ErrorCode::Busy | ErrorCode::Stopping => Some(Exit::Unreachable),
         ErrorCode::OutcomeUnknown => Some(Exit::Unknown),
         ErrorCode::LossPossible => Some(Exit::Denied),
         _ => None,
@@ -354,8 +356,17 @@ mod tests {
     #[test]
     fn a_server_that_did_nothing_in_time_ends_as_one_that_did_not_answer() {
         for code in [ErrorCode::Busy, ErrorCode::Stopping, ErrorCode::TimedOut] {
-            let body = ErrorBody::new(code, "not now");
-            assert_eq!(of_body(&body), Exit::Unreachable, "{code}");
+            let body = Box::new(ErrorBody::new(code, "not now"));
+            let refused = anyhow::Error::new(corelog_client::Error::Refused { body });
+            assert_eq!(of(&refused), Exit::Unreachable, "{code}");
+        }
+    }
+
+    /// A restore that failed since the server was busy with something ended as if it had not been reached.
+    #[test]
+    fn what_a_server_tells_that_it_did_not_do_was_not_asked_again() {
+        for code in [ErrorCode::Busy, ErrorCode::Stopping] {
+            assert_eq!(of_body(&ErrorBody::new(code, "not now")), Exit::Failed);
         }
     }
 

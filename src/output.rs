@@ -133,16 +133,19 @@ impl Out {
 
     /// Hands everything written so far to whoever reads stdout.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
-        let ends_with_reader = self.ends_with_reader;
-        let flushed = self.reader().and_then(|stdout| {
-            let is_idle = ends_with_reader && stdout.buffer().is_empty();
-            // Where nothing is written, nothing tells that the reader has left.
-            match is_idle && is_hung_up(stdout.get_ref(), PollTimeout::ZERO) == Ok(true) {
-                true => Err(io::ErrorKind::BrokenPipe.into()),
-                false => stdout.flush(),
-            }
-        });
+        let flushed = self.reader().and_then(Write::flush);
         self.written(flushed)
+    }
+
+    /// Looks if somebody reads still, where nothing is written that would tell.
+    ///
+    /// # Errors
+    /// As what is written then.
+    pub(crate) fn while_idle(&mut self) -> anyhow::Result<()> {
+        match is_hung_up(self.stdout.get_ref(), PollTimeout::ZERO) {
+            Ok(true) => self.written(Err(io::ErrorKind::BrokenPipe.into())),
+            _ => Ok(()),
+        }
     }
 
     /// The same; where stdout is a file, it has all of it on the disk.

@@ -16,6 +16,9 @@ const TIMEOUT: &str = "75s";
 const UNKNOWN: &str = "as long as it has not ended the owner takes no writes; the same command again goes on with it, --abort \
                        calls it off";
 
+/// The same where it was to be called off.
+const ABORT_UNKNOWN: &str = "as long as it is not called off the owner takes no writes; the same command again calls it off";
+
 /// Give partitions to a follower without losing a record.
 #[derive(clap::Args, Debug)]
 #[command(
@@ -78,7 +81,11 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
     };
     let owns = |known: &describe_topic::Partition| known.role.owns().into();
     let each = partitions::each(&client.admin(), topic, args.partition, owns, ask).await?;
-    each.end(topic, UNKNOWN, |server, done| print(args, server, done))?;
+    let unknown = match args.abort {
+        true => ABORT_UNKNOWN,
+        false => UNKNOWN,
+    };
+    each.end(topic, unknown, |server, done| print(args, server, done))?;
     Ok(Exit::Done)
 }
 

@@ -20,8 +20,11 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 const CONNECTIONS_MAX: usize = 16;
 /// How long a connection that has asked keeps its place whoever waits: longer than a core has to answer, and less than probes wait.
 const PLACE_MIN: Duration = Duration::from_secs(3);
-/// How long one does that has not: its request comes right behind it, and hundreds that send nothing pass in a second.
-const SILENCE_MIN: Duration = Duration::from_millis(20);
+/// How long one does that has not: its request comes right behind it, or a little later through a tunnel, and more than a
+/// hundred that send nothing pass in a second.
+const SILENCE_MIN: Duration = Duration::from_millis(100);
+/// What is there already is read in that time, where this thread was held up until now.
+const READ_PAUSE: Duration = Duration::from_millis(1);
 /// How long a request may take to come: clients send it at once, and others wait behind who sends nothing.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may take in all, with an answer that its client is slow to read.
@@ -85,6 +88,9 @@ impl Places {
                 return;
             };
             let ended = timeout_at(first.until(), self.serving.join_next()).await;
+            if ended.is_err() {
+                sleep(READ_PAUSE).await;
+            }
             // It may have asked meanwhile.
             if ended.is_err() && first.until() <= Instant::now() {
                 first.served.abort();
@@ -145,6 +151,54 @@ mod tests {
         assert!(begun.elapsed() < HEAD_TIMEOUT * 5, "{:?}", begun.elapsed());
         drop(silent);
         server.abort();
+    }
+
+    /// The thread had been busy with another answer until the time of all was over: who had asked meanwhile was cut.
+    #[tokio::test]
+    async fn who_has_asked_while_the_thread_was_held_up_is_answered() {
+        use std::io::{Read as _, Write as _};
+        use std::sync::Barrier;
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let held = Arc::new(Barrier::new(2));
+        let route = Arc::clone(&held);
+        let hold = async move || {
+            route.wait();
+            route.wait();
+            "ok\n"
+        };
+        let routes = Router::new()
+            .route("/livez", get(async || "ok\n"))
+            .route("/hold", get(hold));
+        let asking = tokio::task::spawn_blocking(move || {
+            let connect = || std::net::TcpStream::connect(address).unwrap();
+            let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: corelog\r\n\r\n");
+            let mut asks = connect();
+            let silent: Vec<_> = (2..CONNECTIONS_MAX).map(|_| connect()).collect();
+            let mut holds = connect();
+            holds.write_all(request("/hold").as_bytes()).unwrap();
+            held.wait();
+            // Two more wait for a place: one gets that of who holds the thread up.
+            let waits = [connect(), connect()];
+            asks.write_all(request("/livez").as_bytes()).unwrap();
+            let begun = std::time::Instant::now();
+            while begun.elapsed() < SILENCE_MIN * 2 {
+                std::thread::yield_now();
+            }
+            held.wait();
+            let mut answer = String::new();
+            let read = asks.read_to_string(&mut answer);
+            drop((silent, holds, waits));
+            read.map(|_| answer)
+        });
+        // As in its thread: it is looked at before what it has spawned.
+        let answer = tokio::select! {
+            biased;
+            () = serve(listener, routes) => unreachable!("it serves for ever"),
+            answer = asking => answer.unwrap().unwrap(),
+        };
+        assert!(answer.ends_with("ok\n"), "{answer}");
     }
 
     /// Sixteen of them kept probes waiting for half a minute, and a server that was well was taken for a dead one.

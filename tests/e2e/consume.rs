@@ -221,6 +221,29 @@ fn a_state_file_is_not_ahead_of_a_reader_who_leaves() {
     assert!(4_010 - 64 - 10 <= lines, "{lines}");
 }
 
+/// Whoever took the last record and left at once got it again: larger than what is buffered, it was written already, and then
+/// nobody was there.
+#[test]
+fn a_state_file_knows_of_the_last_record_of_a_reader_who_leaves_behind_it() {
+    let folder = Folder::new();
+    let server = Server::start(&folder.path().join("data"));
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    let large = "x".repeat(300 << 10);
+    corelog.feed(["produce", "t"], large.as_bytes()).done();
+    for round in 0..20 {
+        let state = folder.path().join(format!("state {round}"));
+        let args = ["consume", "t", "--state", state.to_str().unwrap()];
+        let mut left = corelog.command(args).spawn().unwrap();
+        let mut reader = left.stdout.take().unwrap();
+        reader.read_exact(&mut vec![0; large.len() + 1]).unwrap();
+        drop(reader);
+        output_of(left, "consume without a reader");
+        let again = corelog.run(args).done();
+        assert!(again.is_empty(), "{round}: {} bytes", again.len());
+    }
+}
+
 #[test]
 fn follow_prints_what_comes_until_it_is_interrupted() {
     let (_folder, _server, corelog) = with_ten();

@@ -1,5 +1,6 @@
 //! `corelog promote` and `corelog rejoin`, of logs that part.
 
+use corelog_protocol::kind::Kind;
 use serde_json::Value;
 
 use super::copies::wait_until_level;
@@ -110,4 +111,66 @@ fn who_does_not_wait_for_a_handover_is_told_how_to_go_on_and_how_to_call_it_off(
     let said = a.corelog().run(handover).failed(5);
     assert!(said.contains("the same command again"), "{said}");
     assert!(said.contains("--abort"), "{said}");
+}
+
+/// It was told how to go on with the handover that it wanted called off.
+#[test]
+fn who_does_not_wait_for_the_end_of_an_abort_is_told_how_to_go_on_with_that() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder, 1);
+    a.disconnect();
+    a.fill(&topic, 0, 1);
+    let to = b.address();
+    let begun = ["handover", "t", "--to", &to, "--timeout", "1s"];
+    a.corelog().run(begun).failed(5);
+    b.proxy.hold(0, Kind::TakeOver);
+    let abort = ["handover", "t", "--abort", "--timeout", "1s"];
+    let said = a.corelog().run(abort).failed(5);
+    assert!(said.contains("again calls it off"), "{said}");
+    assert!(!said.contains("goes on with it"), "{said}");
+}
+
+/// How a clone of `t` at a node ends, planned and done, and what the plan says.
+fn clone(at: &Node, from: &Node, more: &[&str]) -> ([Option<i32>; 2], String) {
+    let from = from.server().address();
+    let clone = [&["clone", "t", "--from", &from][..], more].concat();
+    let dry = [&clone[..], &["--dry-run"]].concat();
+    let (_, planned, dry) = at.corelog().run(dry).parts();
+    let (_, said, code) = at.corelog().run(clone).parts();
+    println!("{dry:?} {planned}\n{code:?} {said}");
+    ([dry, code], planned)
+}
+
+/// It ended with 1 where the clone ended with 3, and refused what the clone does, also where that gives up all that is here.
+#[test]
+fn the_dry_run_of_a_clone_ends_as_the_clone_where_the_source_is_not_further() {
+    let folder = Folder::new();
+    let ([a, b], topic) = parting(&folder);
+    produce(&a.corelog(), b"old\nold\nold\n");
+    let c = Node::start(&folder, "c");
+    assert_eq!(clone(&c, &a, &[]).0, [Some(0); 2]);
+    // The source only lags.
+    let (codes, planned) = clone(&c, &b, &[]);
+    assert_eq!(codes, [Some(0); 2]);
+    assert!(planned.contains("ends before what is here"), "{planned}");
+    assert!(!planned.contains("refused"), "{planned}");
+    // It has let go of what comes next.
+    let end = a.fill(&topic, 0, 60);
+    a.truncate(&topic, end);
+    let (codes, planned) = clone(&c, &a, &[]);
+    assert_eq!(codes, [Some(0); 2]);
+    assert!(planned.contains("all that is here goes"), "{planned}");
+    assert!(!planned.contains("refused"), "{planned}");
+
+    let folder = Folder::new();
+    let ([a, b], _) = parting(&folder);
+    produce(&a.corelog(), b"old\nold\nold\n");
+    let c = Node::start(&folder, "c");
+    assert_eq!(clone(&c, &a, &[]).0, [Some(0); 2]);
+    let promote = ["promote", "t", "--accept-loss"];
+    b.corelog().run(promote).done();
+    produce(&b.corelog(), b"new\n");
+    let (codes, planned) = clone(&c, &b, &["--follow"]);
+    assert_eq!(codes, [Some(3); 2]);
+    assert!(planned.contains("differs"), "{planned}");
 }

@@ -30,7 +30,8 @@ use crate::{cli, quantity, session};
         and the chain over them, and fetches the rest; the topic has the same id, settings and \
         offsets there. Several sources lend segments at once; one that sends wrong bytes is named \
         and dropped. Nothing is overwritten: what is there already has to be the beginning of what \
-        the source has.\n\n\
+        the source has. Only where that ends before all that the owner still has, it goes, and the copy begins \
+        anew; --dry-run says so.\n\n\
         Without --follow it ends where the source ended when it began. With it the replica goes on \
         to follow, and the command ends when it has come that far. The servers do it by \
         themselves: interrupting this command, or either server, stops nothing for good, and what \

@@ -27,17 +27,30 @@ struct Plan {
     segments: Vec<segments::Sealed>,
     /// Records that would be fetched besides.
     tail_records: u64,
-    refusal: Option<Refusal>,
+    remark: Option<Remark>,
 }
 
-/// Why nothing of it would be done, and how the clone would end.
+/// What becomes of what is here already, if that is not the beginning of what comes, and how the clone would end.
 #[derive(Debug)]
-struct Refusal {
+struct Remark {
     why: String,
     exit: Exit,
 }
 
-impl Refusal {
+impl Remark {
+    /// Nothing of it would be done.
+    fn is_refusal(&self) -> bool {
+        self.exit != Exit::Done
+    }
+
+    /// It is done, if not as one would expect.
+    fn done(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            exit: Exit::Done,
+        }
+    }
+
     /// As it cannot be asked for.
     fn failed(why: impl Into<String>) -> Self {
         Self {
@@ -82,8 +95,8 @@ pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
         plans.push(plan(args, &sides, partition).await?);
     }
     print(args, &plans)?;
-    let refusals = plans.iter().filter_map(|plan| plan.refusal.as_ref());
-    Ok(Exit::of_all(refusals.map(|refusal| refusal.exit)))
+    let remarks = plans.iter().filter_map(|plan| plan.remark.as_ref());
+    Ok(Exit::of_all(remarks.map(|remark| remark.exit)))
 }
 
 async fn plan(
@@ -92,9 +105,9 @@ async fn plan(
     partition: PartitionId,
 ) -> anyhow::Result<Plan> {
     source.check_open(partition)?;
-    let (mut here_end, mut refusal) = (None, None);
+    let (mut here_end, mut remark) = (None, None);
     if let Some(here) = here {
-        refusal = refused(here, source, partition).await?;
+        remark = remark_on(args, [here, source], partition).await?;
         let records = here
             .partition(partition)
             .filter(|p| p.log_start < p.log_end);
@@ -115,24 +128,24 @@ async fn plan(
             .map_or(Offset::ZERO, |p| p.high_watermark),
         segments,
         tail_records,
-        refusal,
+        remark,
     })
 }
 
-/// Why the destination would refuse what the source has; `None` if it would not.
-async fn refused(
-    here: &Side,
-    source: &Side,
+/// What the destination would say to what the source has; `None` if what is here is the beginning of that.
+async fn remark_on(
+    args: &Args,
+    [here, source]: [&Side; 2],
     partition: PartitionId,
-) -> anyhow::Result<Option<Refusal>> {
+) -> anyhow::Result<Option<Remark>> {
     if here.id != source.id {
-        return Ok(Some(Refusal::failed("another topic has this name here")));
+        return Ok(Some(Remark::failed("another topic has this name here")));
     }
     let counts = [here, source].map(|side| side.partitions.len());
     if counts[1] < counts[0] {
         let [here, source] = counts;
         let message = format!("the topic has {here} partitions here, {source} there");
-        return Ok(Some(Refusal::failed(message)));
+        return Ok(Some(Remark::failed(message)));
     }
     let owned = here
         .partition(partition)
@@ -140,13 +153,11 @@ async fn refused(
     if let Some(owned) = owned {
         let role = word(&owned.role).replace('_', " ");
         let message = format!("this server does not follow it ({role}): see `corelog rejoin`");
-        return Ok(Some(Refusal::failed(message)));
+        return Ok(Some(Remark::failed(message)));
     }
     here.check_open(partition)?;
     let ends = [here, source].map(|side| side.partition(partition).map(|p| p.high_watermark));
-    if ends[1] < ends[0] {
-        return Ok(Some(Refusal::failed("what is here ends behind the source")));
-    }
+    let is_behind = ends[1] < ends[0];
     let is_empty = here
         .partition(partition)
         .is_none_or(|p| p.log_start == p.log_end);
@@ -155,18 +166,25 @@ async fn refused(
         false => search::compare([here, source], partition).await?,
     };
     Ok(match verdict {
+        Verdict::Equal | Verdict::Apart if is_behind => Some(Remark::done(
+            "the source ends before what is here; whatever is to follow it waits until it has as much",
+        )),
         Verdict::Equal => None,
         Verdict::Differs(first) => {
             let offset = first.offset;
             let why = format!("what is here differs from the source at offset {offset}");
-            Some(Refusal::differs(why))
+            Some(Remark::differs(why))
         }
         Verdict::DiffersBefore | Verdict::OtherHistory => {
-            Some(Refusal::differs("what is here is not of the source's log"))
+            Some(Remark::differs("what is here is not of the source's log"))
         }
-        Verdict::Apart | Verdict::Missing => Some(Refusal::failed(
-            "what is here ends before the source begins",
+        Verdict::Apart if args.segments.is_empty() => Some(Remark::done(
+            "what is here ends before the source begins: if its owner has let go of what comes between, all that is here \
+             goes, and it begins anew",
         )),
+        Verdict::Apart | Verdict::Missing => {
+            Some(Remark::failed("what is here ends before the source begins"))
+        }
     })
 }
 
@@ -248,9 +266,13 @@ fn print(args: &Args, plans: &[Plan]) -> anyhow::Result<()> {
     }
     out.flush()?;
     for plan in plans {
-        if let Some(refusal) = &plan.refusal {
+        if let Some(remark) = &plan.remark {
             let place = format!("{}/{}", args.topic, plan.partition);
-            say(&format!("{place} would be refused: {}", refusal.why));
+            let refused = match remark.is_refusal() {
+                true => " would be refused",
+                false => "",
+            };
+            say(&format!("{place}{refused}: {}", remark.why));
         }
     }
     Ok(())
@@ -267,6 +289,7 @@ impl Plan {
     }
 
     fn in_json(&self) -> Value {
+        let refusal = self.remark.as_ref().filter(|remark| remark.is_refusal());
         let segments = self
             .segments
             .iter()
@@ -278,7 +301,7 @@ impl Plan {
             "segments": segments.collect::<Vec<_>>(),
             "bytes": self.bytes(),
             "tail_records": self.tail_records,
-            "refusal": self.refusal.as_ref().map(|refusal| &refusal.why),
+            "refusal": refusal.map(|refusal| &refusal.why),
         })
     }
 }

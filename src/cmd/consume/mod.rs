@@ -261,7 +261,10 @@ impl Printing<'_> {
                     }
                     tokio::select! {
                         next = self.consumer.next() => next,
-                        () = sleep(SAVE_INTERVAL) => continue,
+                        () = sleep(SAVE_INTERVAL) => {
+                            self.out.while_idle()?;
+                            continue;
+                        }
                         Ok(_) = asked.wait_for(|asked| *asked) => return Ok(Ended::BySignal),
                     }
                 }

@@ -224,7 +224,7 @@ fn listing(args: &Args) -> Option<Listing> {
     })
 }
 
-/// What was found on the way, and whether all of it was printed.
+/// What was found on the way, and whether all of it was listed and printed.
 fn list(
     kind: What,
     path: &Path,
@@ -240,7 +240,8 @@ fn list(
     };
     let mut out = Out::while_read();
     let mut lines = Lines::new(listing, &mut out);
-    let found = list(path, &mut lines)?;
-    let printed = lines.end();
-    Ok((found, printed.and_then(|()| out.flush())))
+    let mut faults = Vec::new();
+    let listed = list(path, &mut lines, &mut faults);
+    let printed = lines.end().and_then(|()| out.flush());
+    Ok((Verdict::of(faults), listed.and(printed)))
 }

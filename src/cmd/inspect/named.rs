@@ -24,6 +24,18 @@ pub(super) struct Named<'a> {
     pub(super) is_last: bool,
 }
 
+impl<'a> Named<'a> {
+    /// The same of what the manifest names in its place by now; its store is another one if it was replaced.
+    pub(super) fn replaced(self, now: &'a Segment) -> Self {
+        let is_same = now.generation == self.segment.generation;
+        Self {
+            segment: now,
+            marked: self.marked.filter(|_| is_same),
+            ..self
+        }
+    }
+}
+
 /// The segments of the partition in `dir`, as far as its manifest and its mark, if it is this log's, know that
 /// they are durable.
 ///

@@ -1,7 +1,7 @@
 //! A partition's directory, and single stores.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use corelog_record::batch::View;
@@ -20,6 +20,7 @@ use super::named::{Named, named};
 use super::show::Show;
 use super::torn::{self, Edge};
 use super::walk::{Found, Walk};
+use crate::exit::{Exit, stop};
 use crate::quantity::rfc3339;
 
 /// What the manifest, the mark and the directory say; sealed stores by their length, the active one
@@ -38,13 +39,16 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     let damage = manifest.state.damage();
     let mut log_end = manifest.state.log_start();
     for named in named(dir, &manifest, mark.as_ref())? {
-        let segment = named.segment;
-        let name = name::store(segment.base, segment.generation);
-        let path = dir.join(&name);
+        let now;
+        let (mut named, mut path) = (named, store(dir, named.segment));
         let mut found = look(named, &path)?;
-        if found.is_missing && !names(dir, segment)? {
-            continue;
+        if found.is_missing {
+            now = named_now(dir, named.segment)?;
+            let Some(now) = &now else { continue };
+            (named, path) = (named.replaced(now), store(dir, now));
+            found = look(named, &path)?;
         }
+        let segment = named.segment;
         let mut is_remembered = false;
         for damage in damage.iter().filter(|it| it.segment == segment.base) {
             is_remembered = true;
@@ -72,7 +76,7 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
             None => "active",
         };
         rows.push(vec![
-            name.into(),
+            name::store(segment.base, segment.generation).into(),
             state.into(),
             segment.base.get().into(),
             found.next.get().into(),
@@ -98,12 +102,19 @@ fn manifest_and_mark(dir: &Path) -> anyhow::Result<(Manifest, Option<Slot>)> {
     Ok((read_manifest(&dir.join("manifest"))?, mark))
 }
 
-/// If the manifest names a segment still: a server may have let go of it meanwhile.
-fn names(dir: &Path, segment: &Segment) -> anyhow::Result<bool> {
+/// A segment whose store is not there, as the manifest names it by now: a server may have let go of it meanwhile, or replaced it.
+fn named_now(dir: &Path, segment: &Segment) -> anyhow::Result<Option<Segment>> {
+    if !dir.try_exists()? {
+        let message = format!("{} is gone meanwhile", dir.display());
+        return Err(stop(Exit::Failed, message));
+    }
     let manifest = read_manifest(&dir.join("manifest"))?;
-    let file = |one: &Segment| (one.base, one.generation);
     let mut named = manifest.state.segments().iter();
-    Ok(named.any(|one| file(one) == file(segment)))
+    Ok(named.find(|one| one.base == segment.base).cloned())
+}
+
+fn store(dir: &Path, segment: &Segment) -> PathBuf {
+    dir.join(name::store(segment.base, segment.generation))
 }
 
 /// What a segment holds.
@@ -196,18 +207,26 @@ pub(super) fn summarize_store(path: &Path) -> anyhow::Result<(Show, Verdict)> {
     Ok((show, Verdict::of(faults.collect())))
 }
 
-/// Lists what a store holds.
-pub(super) fn list_store(path: &Path, lines: &mut Lines<'_>) -> anyhow::Result<Verdict> {
+/// Lists what a store holds, and adds a sentence for each fault in it.
+pub(super) fn list_store(
+    path: &Path,
+    lines: &mut Lines<'_>,
+    faults: &mut Vec<String>,
+) -> anyhow::Result<()> {
     lines.begin(Offset::ZERO);
     let walked = walk(path, None, Some(lines))?;
-    Ok(Verdict::of(walked.into_faults(path)))
+    faults.extend(walked.into_faults(path));
+    Ok(())
 }
 
-/// Lists what the segments of a partition hold, in order.
-pub(super) fn list(dir: &Path, lines: &mut Lines<'_>) -> anyhow::Result<Verdict> {
+/// Lists what the segments of a partition hold, in order, and adds a sentence for each fault in them.
+pub(super) fn list(
+    dir: &Path,
+    lines: &mut Lines<'_>,
+    faults: &mut Vec<String>,
+) -> anyhow::Result<()> {
     let (manifest, mark) = manifest_and_mark(dir)?;
     let from = lines.begin(manifest.state.log_start());
-    let mut faults = Vec::new();
     for named in named(dir, &manifest, mark.as_ref())? {
         let segment = named.segment;
         let is_before = segment
@@ -220,15 +239,19 @@ pub(super) fn list(dir: &Path, lines: &mut Lines<'_>) -> anyhow::Result<Verdict>
         if lines.is_full() {
             break;
         }
-        let path = dir.join(name::store(segment.base, segment.generation));
+        let now;
+        let (mut named, mut path) = (named, store(dir, segment));
         let mut walked = walk(&path, Some(named), Some(lines))?;
-        if walked.held.is_missing && !names(dir, segment)? {
-            continue;
+        if walked.held.is_missing {
+            now = named_now(dir, segment)?;
+            let Some(now) = &now else { continue };
+            (named, path) = (named.replaced(now), store(dir, now));
+            walked = walk(&path, Some(named), Some(lines))?;
         }
         take_torn(named, &mut walked.held, &path)?;
         faults.extend(walked.into_faults(&path));
     }
-    Ok(Verdict::of(faults))
+    Ok(())
 }
 
 #[derive(Default)]

@@ -65,6 +65,10 @@ async fn alter(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let checked = owner::check_all(&args.name, &topic.partitions);
         checked.map_err(|error| session::by(server, error))?;
     }
+    if args.consent.dry_run {
+        let checked = owner::check_copy(&args.name, &topic.partitions);
+        checked.map_err(|error| session::by(server, error))?;
+    }
     if let Some(loss) = loss
         && consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave
     {

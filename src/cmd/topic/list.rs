@@ -15,7 +15,7 @@ use crate::{cli, session};
     Ends with 3 if one is there that cannot be read; JSON says of it why.",
     after_long_help = "EXAMPLES\n  \
     corelog topic list\n  \
-    corelog topic list --output json | jq -r .name"
+    corelog topic list --output json | jq -r 'select(.error == null) | .name'"
 )]
 pub(super) struct Args {
     #[command(flatten)]

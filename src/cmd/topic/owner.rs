@@ -6,6 +6,8 @@ use corelog_protocol::message::describe_topic::Partition;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_record::TopicName;
 
+use crate::exit::say;
+
 /// Looks if a partition is the server's that tells of it, and stays so.
 ///
 /// # Errors
@@ -17,20 +19,41 @@ pub(crate) fn check(topic: &TopicName, partition: &Partition) -> Result<(), Erro
     }
 }
 
-/// Looks if a topic may be altered at the server that tells of its partitions. What was copied, and follows no more, is its own.
+/// Looks if a topic may be altered at the server that tells of its partitions: what is handed over, or went, may not be.
 ///
 /// # Errors
 /// As the server refuses it, with the address of the owner.
 pub(super) fn check_all(topic: &TopicName, partitions: &[Partition]) -> Result<(), Error> {
-    let follows = |one: &Partition| one.role == Role::Follower && one.copying != State::Done;
-    let is_owned = |one: &Partition| one.role == Role::Owner;
-    let is_one_s = partitions.iter().any(is_owned) || partitions.iter().all(follows);
-    let is_given = |one: &&Partition| match one.role {
-        Role::HandingOver | Role::Fenced => true,
-        _ => is_one_s && follows(one),
-    };
+    let is_given =
+        |one: &&Partition| matches!(one.role, Role::HandingOver | Role::Fenced | Role::Unknown);
     let given = partitions.iter().find(is_given);
     given.map_or(Ok(()), |one| Err(not_owner(topic, one)))
+}
+
+/// A copy that the server lets nobody alter if it is to follow: that, it does not tell. What was copied to its end is its own.
+fn copy(partitions: &[Partition]) -> Option<&Partition> {
+    let is_copied = |one: &Partition| one.role == Role::Follower && one.copying != State::Done;
+    let is_owned = |one: &Partition| one.role == Role::Owner;
+    let is_one_s = partitions.iter().any(is_owned) || partitions.iter().all(is_copied);
+    partitions.iter().find(|one| is_one_s && is_copied(one))
+}
+
+/// Looks if what a dry run would alter goes on to follow another node's, as far as one can tell; says so where one cannot.
+///
+/// # Errors
+/// As the server refuses it, with the address of the owner.
+pub(super) fn check_copy(topic: &TopicName, partitions: &[Partition]) -> Result<(), Error> {
+    match copy(partitions) {
+        None => Ok(()),
+        Some(one) if one.copying == State::Following => Err(not_owner(topic, one)),
+        Some(one) => {
+            let place = format!("{topic}/{}", one.id);
+            say(&format!(
+                "{place} is being copied: if it is to follow its source, this is refused"
+            ));
+            Ok(())
+        }
+    }
 }
 
 fn not_owner(topic: &TopicName, partition: &Partition) -> Error {
@@ -58,29 +81,48 @@ mod tests {
     use super::super::closed::tests::partition;
     use super::*;
 
+    fn partitions(roles: &[(Role, State)]) -> Vec<Partition> {
+        let of = |&(role, copying): &(Role, State)| Partition {
+            role,
+            copying,
+            source: Some("log1:7400".to_owned()),
+            ..partition(0, describe_topic::State::Ok, Some(1))
+        };
+        roles.iter().map(of).collect()
+    }
+
+    /// A copy with an end, which its server lets one alter, was refused while it was under way.
+    #[test]
+    fn only_what_a_server_refuses_for_certain_is_refused_before_it_is_asked() {
+        let refused = |roles: &[(Role, State)]| {
+            check_all(&TopicName::new("t").unwrap(), &partitions(roles)).is_err()
+        };
+        use Role::{Fenced, Follower, HandingOver, Owner, Unknown};
+        let (own, copied) = ((Owner, State::Idle), (Follower, State::Done));
+        assert!(!refused(&[own, own]));
+        for state in [State::Copying, State::Waiting, State::Stopped] {
+            assert!(!refused(&[(Follower, state)]), "{state:?}");
+        }
+        assert!(refused(&[own, (HandingOver, State::Idle)]));
+        assert!(refused(&[copied, (Fenced, State::Idle)]));
+        assert!(refused(&[own, (Unknown, State::Idle)]));
+    }
+
     /// A dry run approved at a copy what its server refuses.
     #[test]
-    fn a_topic_is_altered_where_its_server_would_and_nowhere_else() {
+    fn a_dry_run_refuses_what_follows_and_no_copy_that_may_have_an_end() {
         let refused = |roles: &[(Role, State)]| {
-            let of = |&(role, copying): &(Role, State)| Partition {
-                role,
-                copying,
-                source: Some("log1:7400".to_owned()),
-                ..partition(0, describe_topic::State::Ok, Some(1))
-            };
-            let all: Vec<_> = roles.iter().map(of).collect();
-            check_all(&TopicName::new("t").unwrap(), &all).is_err()
+            check_copy(&TopicName::new("t").unwrap(), &partitions(roles)).is_err()
         };
-        use Role::{Fenced, Follower, HandingOver, Owner};
-        let (own, copied) = ((Owner, State::Done), (Follower, State::Done));
+        use Role::{Follower, Owner};
+        let (own, copied) = ((Owner, State::Idle), (Follower, State::Done));
         let follows = (Follower, State::Following);
         assert!(!refused(&[own, own]));
         assert!(!refused(&[copied, own]));
         assert!(!refused(&[copied, follows]));
         assert!(refused(&[follows, follows]));
         assert!(refused(&[own, follows]));
-        assert!(refused(&[own, (HandingOver, State::Done)]));
-        assert!(refused(&[copied, (Fenced, State::Done)]));
+        assert!(!refused(&[(Follower, State::Waiting)]));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `corelog handover`, and what the wrong server is asked for.
 
-use super::{Pair, consume, produce};
+use std::io::{BufRead as _, BufReader};
+
+use super::{Pair, consume, lines, produce};
 
 #[test]
 fn a_handover_changes_the_owner_and_loses_nothing() {
@@ -121,4 +123,30 @@ fn who_owns_what_cannot_be_changed_where_it_makes_no_sense() {
     // Nothing of it took the partition from its owner.
     produce(&here, "0", b"b\n");
     assert_eq!(consume(&here, "0"), b"a\nb\n");
+}
+
+/// What a full disk asks for was refused while the copy was under way, or waited for a source that is gone.
+#[test]
+fn the_retention_of_a_copy_with_an_end_is_lowered_while_it_is_under_way() {
+    let pair = Pair::start();
+    let (here, there) = (pair.at_source(), pair.at_other());
+    here.run(["topic", "create", "t", "--segment-bytes", "1MiB"])
+        .done();
+    produce(&here, "0", &lines("line", 3 << 20));
+    let source = pair.source.address();
+    let slow = ["clone", "t", "--from", &source, "--limit-rate", "64KiB"];
+    let mut cloning = there.command(slow).spawn().unwrap();
+    let mut line = String::new();
+    let mut said = BufReader::new(cloning.stderr.take().unwrap());
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("bytes_done"), "{line}");
+    cloning.kill().unwrap();
+    cloning.wait().unwrap();
+    pair.source.kill();
+    let alter = ["topic", "alter", "t", "--retention-bytes", "64MiB"];
+    let (out, said, code) = there.run([&alter[..], &["--dry-run"]].concat()).parts();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(String::from_utf8_lossy(&out).contains("would remove"));
+    assert!(said.contains("t/0 is being copied"), "{said}");
+    there.run([&alter[..], &["--yes"]].concat()).done();
 }

@@ -1,8 +1,11 @@
 //! `corelog repair TOPIC`: damage mended by another server's bytes.
 
+use std::io::{BufRead as _, BufReader, Read as _};
+
 use super::{Pair, consume};
 use crate::kept::records::{produce, until_sealed};
 use crate::support::corelog::Corelog;
+use crate::support::deadline;
 use crate::support::server::Server;
 use crate::support::stores;
 use crate::support::wire::Wire;
@@ -77,4 +80,41 @@ fn a_repair_by_nobody_and_of_nothing_is_refused() {
     here.run(["repair"]).failed(2);
     here.run(["repair", "t", "--dir", "x"]).failed(2);
     here.run(["repair", "t", "--from", "nowhere"]).failed(2);
+}
+
+/// Its records were left out of the list, with 0: what a server had let go of was forgiven, and so was that.
+#[test]
+fn a_segment_that_is_replaced_before_a_list_comes_to_it_is_listed() {
+    let pair = Pair::start();
+    let mut wire = Wire::open(pair.source.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 200);
+    let all = consume(&pair.at_source(), "0");
+    pair.clone(&[]);
+    let mut wire = Wire::open(pair.other.ready.listen).unwrap();
+    until_sealed(&mut wire, &topic, 0, 2);
+    let partition = pair.other.ready.data.join("topics/t/0");
+    let store = stores::of(partition.parent().unwrap(), 0).remove(1);
+    let list = ["inspect", partition.to_str().unwrap(), "--records"];
+    let whole = Corelog::offline().run(list).text();
+    let mut listing = Corelog::offline().command(list).spawn().unwrap();
+    let mut listed = BufReader::new(listing.stdout.take().unwrap());
+    let mut text = String::new();
+    // The first segment is more than a pipe holds: the list waits in it.
+    listed.read_line(&mut text).unwrap();
+    stores::flip(&store, 300_000);
+    let there = pair.at_other();
+    there.run(["scrub", "t", "--wait"]).parts();
+    let from = pair.source.address();
+    there.run(["repair", "t", "--from", &from]).parts();
+    deadline::until("the damaged store is gone", || !store.exists());
+    let reader = std::thread::spawn(move || {
+        listed.read_to_string(&mut text).unwrap();
+        text
+    });
+    let ended = deadline::output_of(listing, "the list");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    assert!(reader.join().unwrap() == whole, "all is listed");
+    assert_eq!(consume(&there, "0"), all);
 }
