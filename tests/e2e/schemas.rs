@@ -210,7 +210,10 @@ fn replicas(schemas: &Schemas, here: &Server, there: &Server) {
     check(&there, "rejoin", &["t", "--to", &source]);
     let forget = ["topic", "forget-follower", "t", &other, "--dry-run"];
     until("the follower is known", || {
-        here.run(forget).parts().0.starts_with(b"would remove follower")
+        here.run(forget)
+            .parts()
+            .0
+            .starts_with(b"would remove follower")
     });
     check(&here, "topic forget-follower", &["t", &other, "--dry-run"]);
     check(&here, "topic forget-follower", &["t", &other, "--yes"]);
