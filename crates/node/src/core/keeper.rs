@@ -3,15 +3,19 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use corelog_storage::Error;
 use corelog_storage::log::{ChorePlan, FlushPlan};
 
 use super::Disk;
 use super::files::Turn;
+use super::refusal::{error_of, with_causes};
+use super::serve::unopened;
 use super::slots::{PartitionKey, Slot, SlotId, SlotState};
 use super::slowest::Flushing;
 use super::state::Core;
+use crate::failure::Failure;
 use crate::metrics::add;
-use crate::partition::{Input, Pace, Tick};
+use crate::partition::{Input, Pace, Tick, refusal_of};
 use crate::rt;
 
 /// How often a partition that found no room is tried again: soon enough for whoever made some, seldom
@@ -106,14 +110,50 @@ impl Core {
         is_open
     }
 
-    pub(super) fn set_state(&self, slot: SlotId, state: SlotState) {
+    /// Notes why a partition could not be opened, and tells it.
+    pub(super) fn set_unopened(&self, slot: SlotId, error: Error) -> Failure {
+        let reason = with_causes(&error);
+        if !error.may_pass() || !self.is_told_unread(slot) {
+            self.tell_unopened(slot, &reason);
+        }
+        if !error.is_shortage() {
+            self.set_failed(slot, error.may_pass());
+            return unopened(&reason);
+        }
+        if matches!(error, Error::StorageFull { .. }) {
+            self.make_room();
+        }
+        let refusal = refusal_of(error);
+        let failure = error_of(&refusal);
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
-            found.state = state;
+            found.state = SlotState::Unopened(refusal);
+        }
+        failure
+    }
+
+    /// Notes that a partition that was here has no files any more, nor has its topic.
+    pub(super) fn set_away(&self, slot: SlotId) -> Failure {
+        let reason = "its files are not there, nor is that of its topic: is the volume mounted?";
+        if !self.is_told_unread(slot) {
+            self.tell_unopened(slot, reason);
+        }
+        self.set_failed(slot, true);
+        unopened(reason)
+    }
+
+    fn tell_unopened(&self, slot: SlotId, reason: &str) {
+        if let Some(found) = self.slots.borrow().get(slot) {
+            tracing::error!(
+                topic = %found.topic.name,
+                partition = found.key.partition.get(),
+                error = %reason,
+                "cannot open the partition"
+            );
         }
     }
 
     /// Notes that a partition could not be opened: if the disk did not give something of it, it may the next time.
-    pub(super) fn set_failed(&self, slot: SlotId, is_unread: bool) {
+    fn set_failed(&self, slot: SlotId, is_unread: bool) {
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             found.state = SlotState::Failed;
             found.again.failed(is_unread, rt::now());
@@ -129,7 +169,7 @@ impl Core {
     }
 
     /// Whether the log has told often enough that the disk does not give a partition.
-    pub(super) fn is_told_unread(&self, slot: SlotId) -> bool {
+    fn is_told_unread(&self, slot: SlotId) -> bool {
         let slots = self.slots.borrow();
         slots.get(slot).is_some_and(|it| it.again.is_told())
     }
@@ -286,7 +326,7 @@ mod tests {
     use corelog_protocol::error::ErrorCode;
     use corelog_storage::format::replica::{Replica, Role};
 
-    use super::super::tests::{batches, first_store, produce, topic, with_core};
+    use super::super::tests::{batches, first_store, flush, produce, topic, with_core};
     use super::*;
     use crate::partition::Refusal;
 
@@ -419,12 +459,42 @@ mod tests {
         });
     }
 
+    /// The tries that never end came upon the bare mount point of a volume that somebody repaired, took the partition for
+    /// a new one, and gave its offsets a second time.
+    #[test]
+    fn a_partition_whose_volume_is_not_mounted_is_not_opened_as_a_new_one() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let slot = core.slot_of(key).unwrap();
+            produce(&core, key, &batches(10_000)).await;
+            flush(&core, key).await;
+            let end = core.place(key).unwrap().log_end;
+            core.take_log(slot).await.unwrap();
+            core.set_failed(slot, true);
+            let here = core.shared.data_dir.clone();
+            let away = here.with_extension("away");
+            std::fs::rename(&here, &away).unwrap();
+            for _ in 0..2 {
+                assert!(!core.opens_again(key).await);
+                let due = rt::now() + OPEN_AGAIN_MAX;
+                assert_eq!(core.next_unread(due), Some(key), "it may come back");
+                assert!(!here.exists(), "nothing is made where a volume is missing");
+            }
+            std::fs::rename(&away, &here).unwrap();
+            assert!(core.opens_again(key).await);
+            assert_eq!(core.place(key).unwrap().log_end, end);
+        });
+    }
+
     #[test]
     fn a_partition_that_opens_begins_to_count_anew() {
         with_core(|core| async move {
             let (topic, key) = topic(1);
             assert!(core.open_partition(&topic, key).await);
             let slot = core.slot_of(key).unwrap();
+            produce(&core, key, &batches(10_000)).await;
+            flush(&core, key).await;
             core.set_failed(slot, true);
             let due = rt::now() + OPEN_AGAIN_EVERY;
             assert_eq!(core.next_unread(due), Some(key));
