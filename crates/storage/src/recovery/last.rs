@@ -61,9 +61,6 @@ impl<D: Dir> Recovery<D> {
         let known = mark.filter(|mark| start.position < mark.position);
         let of = self.survey_of(segment, open, start, known);
         let mut survey = Survey::new(of).await?;
-        if !open.is_end_given {
-            survey.doubt();
-        }
         segment.below = None;
         let mut torn = None;
         let mut data_end;
