@@ -262,7 +262,7 @@ impl<D: Dir> Recovery<D> {
             tidy::check_identity(&self.context, &self.manifest)?;
         }
         self.take_slot();
-        self.entries = steps::list(&dir).await?;
+        self.entries = steps::list_known(&dir).await?;
         Ok(())
     }
 
