@@ -531,7 +531,8 @@ mod tests {
             }
             let late = rt::now() + Duration::from_secs(3_600);
             let latest = add(51);
-            core.set_failed(latest.0, true);
+            core.set_failed(latest.0, false);
+            fail_at(&core, latest.0, late - Duration::from_secs(60));
             assert_eq!(core.next_unread(late), Some(latest));
             core.set_failed(latest.0, false);
             assert!(core.next_unread(late).is_some());
