@@ -16,10 +16,16 @@ pub(crate) async fn create<D: Dir>(dir: &D) -> Result<(), Error> {
 
 /// What is in `dir`, by name. One that does not exist is empty.
 pub(crate) async fn list<D: Dir>(dir: &D) -> Result<Vec<Entry>, Error> {
-    match dir.list().await {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        listed => listed.map_err(|e| At::dir(dir).io("list", e)),
+    match list_known(dir).await {
+        Err(error) if error.is_missing() => Ok(Vec::new()),
+        listed => listed,
     }
+}
+
+/// What is in `dir`, of which a file was read before: if it is gone, so is not what was in it.
+pub(crate) async fn list_known<D: Dir>(dir: &D) -> Result<Vec<Entry>, Error> {
+    let listed = dir.list().await;
+    listed.map_err(|e| At::dir(dir).io("list", e))
 }
 
 /// Gives the file `from` of `dir` the name `to`.

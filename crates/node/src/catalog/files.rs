@@ -261,6 +261,12 @@ pub(super) async fn is_gone<D: Dir>(root: &D, topic: &Topic) -> bool {
     !topic_dir(root, &topic.name).exists().await.unwrap_or(false)
 }
 
+/// If the file of a topic is there, whatever else it says, as far as can be told.
+pub(crate) async fn is_there<D: Dir>(root: &D, topic: &Topic) -> bool {
+    let kept = read(root, &topic.name).await;
+    kept.is_ok_and(|kept| kept.is_some_and(|kept| kept.id == topic.id))
+}
+
 /// If a topic's file says what is known of it, as far as can be told.
 pub(super) async fn is_as<D: Dir>(root: &D, topic: &Topic) -> bool {
     let kept = read(root, &topic.name).await;

@@ -3,15 +3,19 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use corelog_storage::Error;
 use corelog_storage::log::{ChorePlan, FlushPlan};
 
 use super::Disk;
 use super::files::Turn;
+use super::refusal::{error_of, with_causes};
+use super::serve::unopened;
 use super::slots::{PartitionKey, Slot, SlotId, SlotState};
 use super::slowest::Flushing;
 use super::state::Core;
+use crate::failure::Failure;
 use crate::metrics::add;
-use crate::partition::{Input, Pace, Tick};
+use crate::partition::{Input, Pace, Tick, refusal_of};
 use crate::rt;
 
 /// How often a partition that found no room is tried again: soon enough for whoever made some, seldom
@@ -23,6 +27,9 @@ const OPEN_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// How often that one is tried before its owner opens it with what the disk gives, and the log tells no more of it: for
 /// some five minutes, in which a cable is back in its place and a controller out of its reset.
 const OPEN_AGAIN_TRIES: u32 = 8;
+
+/// How many times as long as a try took the next one waits.
+const OPEN_AGAIN_RESTS: u32 = 4;
 
 /// When a partition that the disk did not give is tried again by itself.
 #[derive(Debug, Default)]
@@ -56,6 +63,13 @@ impl Again {
         self.at = Some(now + wait.min(OPEN_AGAIN_MAX));
         self.tries = self.tries.saturating_add(1);
     }
+
+    /// Puts the next try off behind one that took long: a disk that answers late is asked for a part of the time only.
+    fn rest(&mut self, began: Instant, now: Instant) {
+        if let Some(at) = &mut self.at {
+            *at = (*at).max(now + (now - began) * OPEN_AGAIN_RESTS);
+        }
+    }
 }
 
 impl Core {
@@ -69,11 +83,12 @@ impl Core {
         rt::spawn(Rc::clone(self).keep_sweeping()).detach();
         rt::spawn(Rc::clone(self).keep_scrubbing()).detach();
         rt::spawn(Rc::clone(self).keep_opening()).detach();
+        rt::spawn(Rc::clone(self).keep_opening_unread()).detach();
         rt::spawn(Rc::clone(self).keep_healing()).detach();
     }
 
     /// Tries again to open the partitions that found no room: one at a time, and the others only once
-    /// there is some. So it does with one that the disk did not give, whatever becomes of others.
+    /// there is some.
     pub(super) async fn keep_opening(self: Rc<Self>) {
         let mut last = SlotId::LAST;
         loop {
@@ -86,14 +101,31 @@ impl Core {
                     break;
                 }
             }
+        }
+    }
+
+    /// Tries again to open those that the disk did not give, as one at a time. One that waits for such a disk is nobody
+    /// else's delay.
+    async fn keep_opening_unread(self: Rc<Self>) {
+        loop {
+            rt::sleep(OPEN_AGAIN_EVERY).await;
             while !self.is_stopping.get()
-                && let Some(key) = self.next_unread(rt::now())
+                && let Some((slot, key)) = self.next_unread(rt::now())
             {
+                let began = rt::now();
                 // Where the disk gives one, others come as well; where it does not, they wait for their own time.
                 if !self.opens_again(key).await {
+                    self.rest(slot, began);
                     break;
                 }
             }
+        }
+    }
+
+    /// Has one that could not be opened wait several times as long as the try took that `began` then.
+    fn rest(&self, slot: SlotId, began: Instant) {
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            found.again.rest(began, rt::now());
         }
     }
 
@@ -106,14 +138,50 @@ impl Core {
         is_open
     }
 
-    pub(super) fn set_state(&self, slot: SlotId, state: SlotState) {
+    /// Notes why a partition could not be opened, and tells it.
+    pub(super) fn set_unopened(&self, slot: SlotId, error: Error) -> Failure {
+        let reason = with_causes(&error);
+        if !error.may_pass() || !self.is_told_unread(slot) {
+            self.tell_unopened(slot, &reason);
+        }
+        if !error.is_shortage() {
+            self.set_failed(slot, error.may_pass());
+            return unopened(&reason);
+        }
+        if matches!(error, Error::StorageFull { .. }) {
+            self.make_room();
+        }
+        let refusal = refusal_of(error);
+        let failure = error_of(&refusal);
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
-            found.state = state;
+            found.state = SlotState::Unopened(refusal);
+        }
+        failure
+    }
+
+    /// Notes that a partition that was here has no files any more, nor has its topic.
+    pub(super) fn set_away(&self, slot: SlotId) -> Failure {
+        let reason = "its files are not there, nor is that of its topic: is the volume mounted?";
+        if !self.is_told_unread(slot) {
+            self.tell_unopened(slot, reason);
+        }
+        self.set_failed(slot, true);
+        unopened(reason)
+    }
+
+    fn tell_unopened(&self, slot: SlotId, reason: &str) {
+        if let Some(found) = self.slots.borrow().get(slot) {
+            tracing::error!(
+                topic = %found.topic.name,
+                partition = found.key.partition.get(),
+                error = %reason,
+                "cannot open the partition"
+            );
         }
     }
 
     /// Notes that a partition could not be opened: if the disk did not give something of it, it may the next time.
-    pub(super) fn set_failed(&self, slot: SlotId, is_unread: bool) {
+    fn set_failed(&self, slot: SlotId, is_unread: bool) {
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             found.state = SlotState::Failed;
             found.again.failed(is_unread, rt::now());
@@ -129,20 +197,22 @@ impl Core {
     }
 
     /// Whether the log has told often enough that the disk does not give a partition.
-    pub(super) fn is_told_unread(&self, slot: SlotId) -> bool {
+    fn is_told_unread(&self, slot: SlotId) -> bool {
         let slots = self.slots.borrow();
         slots.get(slot).is_some_and(|it| it.again.is_told())
     }
 
-    /// The partition that the disk did not give and that has waited longest for another try.
-    fn next_unread(&self, now: Instant) -> Option<PartitionKey> {
+    /// The partition that the disk did not give and that has waited longest for another try: first of those whose disk
+    /// has its time still, for what that never gives is tried for ever.
+    fn next_unread(&self, now: Instant) -> Option<(SlotId, PartitionKey)> {
         let slots = self.slots.borrow();
         let failed = slots
             .iter()
             .filter(|(_, slot)| matches!(slot.state, SlotState::Failed));
-        let due = failed.filter_map(|(_, slot)| Some((slot.again.at?, slot.key)));
-        let due = due.filter(|(at, _)| *at <= now);
-        due.min_by_key(|(at, _)| *at).map(|(_, key)| key)
+        let is_due = |slot: &Slot| slot.again.at.is_some_and(|at| at <= now);
+        let due = failed.filter(|(_, slot)| is_due(slot));
+        let first = due.min_by_key(|(_, slot)| (slot.again.has_waited(), slot.again.at));
+        first.map(|(id, slot)| (id, slot.key))
     }
 
     /// The first behind `last` that found no room to be opened in.
@@ -286,7 +356,7 @@ mod tests {
     use corelog_protocol::error::ErrorCode;
     use corelog_storage::format::replica::{Replica, Role};
 
-    use super::super::tests::{batches, first_store, produce, topic, with_core};
+    use super::super::tests::{batches, first_store, flush, produce, topic, with_core};
     use super::*;
     use crate::partition::Refusal;
 
@@ -328,7 +398,7 @@ mod tests {
                 assert_eq!(core.is_told_unread(unread.0), has_waited);
                 let at = core.slots.borrow().get(unread.0).unwrap().again.at.unwrap();
                 assert_eq!(core.next_unread(at - Duration::from_millis(1)), None);
-                assert_eq!(core.next_unread(at), Some(unread.1));
+                assert_eq!(core.next_unread(at), Some(unread));
                 assert!(at - now <= OPEN_AGAIN_MAX, "{tries}");
                 if has_waited {
                     assert_eq!(at - now, OPEN_AGAIN_MAX);
@@ -419,15 +489,78 @@ mod tests {
         });
     }
 
+    /// The tries that never end came upon the bare mount point of a volume that somebody repaired, took the partition for
+    /// a new one, and gave its offsets a second time.
+    #[test]
+    fn a_partition_whose_volume_is_not_mounted_is_not_opened_as_a_new_one() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let slot = core.slot_of(key).unwrap();
+            produce(&core, key, &batches(10_000)).await;
+            flush(&core, key).await;
+            let end = core.place(key).unwrap().log_end;
+            core.take_log(slot).await.unwrap();
+            core.set_failed(slot, true);
+            let here = core.shared.data_dir.clone();
+            let away = here.with_extension("away");
+            std::fs::rename(&here, &away).unwrap();
+            for _ in 0..2 {
+                assert!(!core.opens_again(key).await);
+                let due = rt::now() + OPEN_AGAIN_MAX;
+                assert_eq!(core.next_unread(due), Some((slot, key)), "it may come back");
+                assert!(!here.exists(), "nothing is made where a volume is missing");
+            }
+            std::fs::rename(&away, &here).unwrap();
+            assert!(core.opens_again(key).await);
+            assert_eq!(core.place(key).unwrap().log_end, end);
+        });
+    }
+
+    /// Two hundred that never opened had one that failed a moment ago wait for a quarter of an hour.
+    #[test]
+    fn a_partition_that_failed_a_moment_ago_is_tried_before_those_that_fail_for_ever() {
+        with_core(|core| async move {
+            let add = |number| {
+                let (topic, key) = topic(number);
+                let slot = core.slots.borrow_mut().add(key, topic).unwrap();
+                (slot, key)
+            };
+            for number in 1..=50 {
+                wait_in_vain(&core, add(number).0);
+            }
+            let late = rt::now() + Duration::from_secs(3_600);
+            let latest = add(51);
+            core.set_failed(latest.0, false);
+            fail_at(&core, latest.0, late - Duration::from_secs(60));
+            assert_eq!(core.next_unread(late), Some(latest));
+            core.set_failed(latest.0, false);
+            assert!(core.next_unread(late).is_some());
+        });
+    }
+
+    #[test]
+    fn a_partition_whose_try_took_long_rests_for_several_times_as_long() {
+        let (mut again, now) = (Again::default(), rt::now());
+        again.rest(now, now);
+        assert!(again.at.is_none(), "it is not to be tried");
+        let took = Duration::from_secs(60);
+        again.failed(true, now + took);
+        again.rest(now, now + took);
+        assert_eq!(again.at, Some(now + took + took * OPEN_AGAIN_RESTS));
+    }
+
     #[test]
     fn a_partition_that_opens_begins_to_count_anew() {
         with_core(|core| async move {
             let (topic, key) = topic(1);
             assert!(core.open_partition(&topic, key).await);
             let slot = core.slot_of(key).unwrap();
+            produce(&core, key, &batches(10_000)).await;
+            flush(&core, key).await;
             core.set_failed(slot, true);
             let due = rt::now() + OPEN_AGAIN_EVERY;
-            assert_eq!(core.next_unread(due), Some(key));
+            assert_eq!(core.next_unread(due), Some((slot, key)));
             core.reopen_partition(key).await.unwrap();
             assert_eq!(core.next_unread(due), None);
             assert_eq!(core.slots.borrow().get(slot).unwrap().again.tries, 0);

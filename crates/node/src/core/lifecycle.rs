@@ -1,26 +1,22 @@
-//! Opening, closing and reopening partitions.
+//! Opening and closing partitions.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::settings::RetentionHold;
-use corelog_protocol::message::{describe_topic, reopen_partition};
 use corelog_record::{ByteSize, PartitionId};
 use corelog_storage::Error;
 use corelog_storage::log::{Identity, Log, OpenReport, Options, Ownership};
 
 use super::board::{Board, Void};
 use super::claim::Claim;
-use super::files::Turn;
-use super::refusal::{error_of, with_causes};
-use super::serve::unopened;
+use super::refusal::with_causes;
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
 use crate::catalog::{self, Topic};
-use crate::failure::{Failure, deleted, failure};
+use crate::failure::Failure;
 use crate::metrics::{add, sub};
-use crate::partition::{Accepted, Held, Input, Partition, Policy, Replication, refusal_of};
+use crate::partition::{Accepted, Held, Input, Partition, Policy, Replication};
 use crate::rt;
 
 impl Core {
@@ -119,7 +115,7 @@ impl Core {
     }
 
     /// Closes a log unless it is fenced, and tells all who wait what came of it.
-    async fn close_log(
+    pub(super) async fn close_log(
         &self,
         slot: SlotId,
         mut log: Log<super::Disk>,
@@ -176,63 +172,22 @@ impl Core {
         }
     }
 
-    /// Recovers a partition anew, which lifts its fence.
-    ///
-    /// # Errors
-    /// `Busy` while it is opened or closed already, `Stopping`; why it cannot be opened: `StorageFull` or `Busy` where
-    /// something is missing, for which it is tried again, else `Damaged` with the reason.
-    pub(crate) async fn reopen_partition(
-        self: &Rc<Self>,
-        key: PartitionKey,
-    ) -> Result<reopen_partition::Answer, Failure> {
-        let slot = self.slots.borrow().find(key).ok_or_else(deleted)?;
-        let Some(claim) = self.claim(slot) else {
-            let message = "the partition is being opened or closed already";
-            return Err(failure(ErrorCode::Busy, message));
-        };
-        let core = Rc::clone(self);
-        // Whoever asked may go away: what was begun is brought to its end.
-        rt::run_on(async move {
-            let reopened = core.reopen_claimed(claim.slot(), key).await;
-            drop(claim);
-            reopened
-        })
-        .await
-    }
-
-    async fn reopen_claimed(
-        self: &Rc<Self>,
-        slot: SlotId,
-        key: PartitionKey,
-    ) -> Result<reopen_partition::Answer, Failure> {
-        // Until then it serves, and its owner may change.
-        let _turn = self.files.turn(Turn::Open).await;
-        if self.is_stopping.get() {
-            return Err(failure(ErrorCode::Stopping, "the node is stopping"));
-        }
-        if let Some((log, accepted)) = self.take_log(slot).await {
-            if log.is_fenced() {
-                sub(&self.counters.fenced_partitions, 1);
-            }
-            if let Err(error) = self.close_log(slot, log, accepted).await {
-                tracing::warn!(error = %with_causes(&error), "not closed cleanly before reopening");
-            }
-        }
-        let topic = self.slots.borrow().get(slot).map(|it| it.topic.clone());
-        let topic = topic.ok_or_else(deleted)?;
-        let report = self.open_log(slot, key, &topic).await?;
-        if report.torn.is_some() {
-            self.trim_quarantine();
-        }
-        Ok(answer_of(&report))
-    }
-
-    async fn open_log(
+    pub(super) async fn open_log(
         self: &Rc<Self>,
         slot: SlotId,
         key: PartitionKey,
         topic: &Arc<Topic>,
     ) -> Result<OpenReport, Failure> {
+        let opened = self.open_files(slot, key, topic).await;
+        self.take_opened(slot, key, opened)
+    }
+
+    pub(super) async fn open_files(
+        &self,
+        slot: SlotId,
+        key: PartitionKey,
+        topic: &Topic,
+    ) -> Result<(Log<super::Disk>, OpenReport), Error> {
         let dir = catalog::partition_dir(&self.root, &topic.name, key.partition);
         let quarantine = catalog::quarantine_dir(&self.root);
         let identity = Identity::new(key.topic, key.partition);
@@ -240,33 +195,25 @@ impl Core {
             ends_before_unread: self.ends_before_unread(slot),
             ..self.options_of(topic, key.partition)
         };
-        let now = rt::clocks();
-        let opened = Log::open(dir, quarantine, identity, options, self.seed(), now).await;
-        let (log, report) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                let reason = with_causes(&error);
-                if !error.may_pass() || !self.is_told_unread(slot) {
-                    tracing::error!(
-                        topic = %topic.name,
-                        partition = key.partition.get(),
-                        error = %reason,
-                        "cannot open the partition"
-                    );
-                }
-                if !error.is_shortage() {
-                    self.set_failed(slot, error.may_pass());
-                    return Err(unopened(&reason));
-                }
-                if matches!(error, Error::StorageFull { .. }) {
-                    self.make_room();
-                }
-                let refusal = refusal_of(error);
-                let failure = error_of(&refusal);
-                self.set_state(slot, SlotState::Unopened(refusal));
-                return Err(failure);
-            }
-        };
+        Log::open(
+            dir,
+            quarantine,
+            identity,
+            options,
+            self.seed(),
+            rt::clocks(),
+        )
+        .await
+    }
+
+    /// Takes a log that was opened, or notes why it was not.
+    pub(super) fn take_opened(
+        self: &Rc<Self>,
+        slot: SlotId,
+        key: PartitionKey,
+        opened: Result<(Log<super::Disk>, OpenReport), Error>,
+    ) -> Result<OpenReport, Failure> {
+        let (log, report) = opened.map_err(|error| self.set_unopened(slot, error))?;
         self.install(slot, key, log);
         Ok(report)
     }
@@ -299,7 +246,10 @@ impl Core {
 
     /// Ends a partition's requests, waits until its disk is quiet and takes its log, with what was accepted
     /// and is not durable yet.
-    async fn take_log(self: &Rc<Self>, slot: SlotId) -> Option<(Log<super::Disk>, Accepted)> {
+    pub(super) async fn take_log(
+        self: &Rc<Self>,
+        slot: SlotId,
+    ) -> Option<(Log<super::Disk>, Accepted)> {
         self.step(slot, Input::Close);
         self.quiet(|| {
             let slots = self.slots.borrow();
@@ -359,27 +309,6 @@ fn policy_of(topic: &Topic, partition: PartitionId) -> Policy {
         },
         hold_bytes: settings.retention_hold_bytes,
         ..here
-    }
-}
-
-fn answer_of(report: &OpenReport) -> reopen_partition::Answer {
-    let is_damaged = report.is_read_only || !report.damage.is_empty();
-    let message = match (is_damaged, &report.torn) {
-        (true, _) => "recovered with damage; what precedes it is served",
-        (false, Some(_)) => "recovered; torn bytes were quarantined and cut",
-        (false, None) => "recovered; nothing was torn or damaged",
-    };
-    reopen_partition::Answer {
-        log_start: report.log_start,
-        log_end: report.log_end,
-        epoch: report.epoch,
-        state: if is_damaged {
-            describe_topic::State::Damaged
-        } else {
-            describe_topic::State::Ok
-        },
-        torn_bytes: report.torn.as_ref().map_or(0, |torn| torn.bytes),
-        message: message.to_owned(),
     }
 }
 

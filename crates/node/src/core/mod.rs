@@ -4,7 +4,8 @@
 //! state      what a core holds, and the step that decides and performs
 //! slots      its partitions by slot and by key
 //! claim      who opens or closes a partition, one at a time
-//! lifecycle  opening, closing and reopening partitions
+//! lifecycle  opening and closing partitions
+//! reopen     reopening them: what was here before is no new one
 //! torn       what openings put into the quarantine, and how long it stays
 //! snapshot   its part of a snapshot, and where the last ones of its partitions end
 //! scrub      reading sealed segments in the background
@@ -62,6 +63,7 @@ mod memory;
 mod owner;
 mod queue;
 mod refusal;
+mod reopen;
 mod replica;
 mod scrub;
 mod serve;

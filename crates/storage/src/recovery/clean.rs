@@ -203,18 +203,12 @@ impl<D: Dir> Recovery<D> {
                 store,
                 bytes: 0,
                 end: 0,
-                is_end_given: true,
             });
         };
         let store = Store::unopened(&self.context.way.dir, name);
         let waited = store.file().await?.outwait().await;
         waited.map_err(|e| store.at().space("outwait", e))?;
-        let end = self.given(settle::data_end(&store, bytes).await)?;
-        Ok(OpenStore {
-            store,
-            bytes,
-            end: end.unwrap_or(bytes),
-            is_end_given: end.is_some(),
-        })
+        let end = settle::data_end(&store, bytes).await?;
+        Ok(OpenStore { store, bytes, end })
     }
 }

@@ -2,6 +2,8 @@
 
 use std::error::Error as _;
 
+use corelog_record::Offset;
+
 use super::survey::Survey;
 use super::{Findings, Recovery};
 use crate::Error;
@@ -14,6 +16,16 @@ impl Findings {
     /// Whether the log is read-only, and the disk did not give all of it.
     pub(super) fn ends_before_unread(&self) -> bool {
         self.read_only_from.is_some() && !self.unread.is_empty()
+    }
+
+    /// Forgets damage from `offset` on: other bytes will stand there.
+    pub(super) fn cut_damage(&mut self, offset: Offset) {
+        for damage in [&mut self.damage, &mut self.unread] {
+            damage.retain(|damage| damage.from < offset);
+            for damage in damage {
+                damage.to = damage.to.min(offset);
+            }
+        }
     }
 }
 

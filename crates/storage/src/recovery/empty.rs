@@ -10,7 +10,8 @@ use crate::segment::{Point, Segment, name};
 use crate::steps;
 
 impl<D: Dir> Recovery<D> {
-    /// Drops the empty stores behind the log's end, unless the next group belongs into them. To a
+    /// Drops the empty stores behind the log's end, and what is remembered of damage there, unless the next group belongs
+    /// into them. To a
     /// read-only log nothing is appended: its last store is the one that holds bytes.
     pub(super) async fn drop_empty(
         &mut self,
@@ -31,10 +32,13 @@ impl<D: Dir> Recovery<D> {
             segments.truncate(first);
             return Ok(());
         }
-        if is_right {
+        // An opening that was not given what follows may have remembered some.
+        let known = self.manifest.state().damage();
+        let is_damaged_behind = known.iter().any(|damage| end.offset < damage.to);
+        if is_right && !is_damaged_behind {
             return self.settle_empty(&mut segments[first]).await;
         }
-        if segments.len() <= first {
+        if segments.len() <= first && !is_damaged_behind {
             return Ok(());
         }
         let epoch = self
@@ -45,6 +49,7 @@ impl<D: Dir> Recovery<D> {
             .map(|began| began.epoch);
         let edit = End::at(end.place(), epoch);
         let gone = self.manifest.append(&Edit::TruncateSuffix(edit)).await?;
+        self.findings.cut_damage(end.offset);
         segments.retain(|segment| gone.iter().all(|gone| gone.base != segment.base.offset));
         for file in gone
             .iter()

@@ -61,9 +61,6 @@ impl<D: Dir> Recovery<D> {
         let known = mark.filter(|mark| start.position < mark.position);
         let of = self.survey_of(segment, open, start, known);
         let mut survey = Survey::new(of).await?;
-        if !open.is_end_given {
-            survey.doubt();
-        }
         segment.below = None;
         let mut torn = None;
         let mut data_end;
@@ -130,9 +127,12 @@ impl<D: Dir> Recovery<D> {
                 ..next
             };
         }
+        let is_read_only = self.findings.read_only_from.is_some();
+        if !is_read_only {
+            self.findings.cut_damage(segment.end.offset);
+        }
         // What an opening before this one stepped over lies below the mark.
         let is_sound = survey.damage().is_empty() && !self.is_damaged(segment);
-        let is_read_only = self.findings.read_only_from.is_some();
         segment.stage = match is_sound || is_read_only {
             true => Stage::Active,
             false => Stage::Damaged,

@@ -165,8 +165,6 @@ struct OpenStore<D: Dir> {
     bytes: u64,
     /// The end of its last byte that is not zero.
     end: u64,
-    /// Whether the disk told that; if not, all of it may be data.
-    is_end_given: bool,
 }
 
 impl<D: Dir> Recovery<D> {
@@ -264,7 +262,7 @@ impl<D: Dir> Recovery<D> {
             tidy::check_identity(&self.context, &self.manifest)?;
         }
         self.take_slot();
-        self.entries = steps::list(&dir).await?;
+        self.entries = steps::list_known(&dir).await?;
         Ok(())
     }
 

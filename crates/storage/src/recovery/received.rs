@@ -32,7 +32,7 @@ impl<D: Dir> Recovery<D> {
             steps::rename(&dir, partial, store).await?;
         }
         steps::sync(&dir).await?;
-        self.entries = steps::list(&dir).await?;
+        self.entries = steps::list_known(&dir).await?;
         Ok(())
     }
 

@@ -165,8 +165,7 @@ impl<D: Dir> Recovery<D> {
                 return Ok(Verdict::Remove); // Expired; its removal was interrupted.
             }
             let store = Store::closed(&self.context.way.dir, entry.name.clone());
-            let end = settle::data_end(&store, entry.bytes).await;
-            if self.given(end)? == Some(0) {
+            if settle::data_end(&store, entry.bytes).await? == 0 {
                 return Ok(Verdict::Remove);
             }
         }
