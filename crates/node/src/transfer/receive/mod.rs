@@ -24,6 +24,7 @@ mod givers;
 mod job;
 mod paces;
 mod progress;
+mod queues;
 mod sources;
 mod threads;
 mod worker;

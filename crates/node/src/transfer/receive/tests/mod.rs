@@ -187,6 +187,15 @@ impl Copied {
     }
 }
 
+/// An order of nobody's segments.
+pub(super) fn order_at(rate: u64) -> Order {
+    let (_dir, dir) = directory();
+    Order {
+        rate,
+        ..Copied::new().order(1..2, &[], &dir)
+    }
+}
+
 fn directory() -> (tempfile::TempDir, StdDir) {
     let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     let std = StdDir::new(dir.path());

@@ -27,7 +27,6 @@ fn received_beside_slow_copies(count: usize, by: fn(&Transfers) -> &Receivers) {
         .map(|(_, dir)| {
             let order = Order {
                 rate: 1,
-                turn: Duration::from_millis(100),
                 ..copied.order(1..2, &[&silent], dir)
             };
             let progress = Arc::new(Progress::new(&order));
