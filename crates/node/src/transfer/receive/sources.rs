@@ -1,6 +1,6 @@
 //! Which sources may still be asked.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use corelog_record::Offset;
 
@@ -10,8 +10,6 @@ use super::{Fault, Met, Order};
 #[derive(Debug)]
 pub(super) struct Sources {
     addresses: Vec<String>,
-    /// Those that failed before: others are asked first.
-    has_failed: Vec<bool>,
     state: Mutex<State>,
 }
 
@@ -19,6 +17,8 @@ pub(super) struct Sources {
 struct State {
     /// Those that deceived are asked no more.
     is_dropped: Vec<bool>,
+    /// Those that gave nothing since they failed: others are asked first.
+    has_failed: Vec<bool>,
     faults: Vec<Met>,
 }
 
@@ -44,9 +44,9 @@ impl Sources {
             order.failed.contains(address) || is_any(address, |fault| !fault.is_for_good())
         };
         Self {
-            has_failed: addresses.iter().map(has_failed).collect(),
             state: Mutex::new(State {
                 is_dropped: addresses.iter().map(deceived).collect(),
+                has_failed: addresses.iter().map(has_failed).collect(),
                 faults: before,
             }),
             addresses,
@@ -55,8 +55,9 @@ impl Sources {
 
     /// What a worker that begins with a segment knows.
     pub(super) fn tries(&self) -> Tries {
+        let has_failed = &self.lock().has_failed;
         Tries {
-            failed: self.has_failed.iter().copied().map(u32::from).collect(),
+            failed: has_failed.iter().copied().map(u32::from).collect(),
             lacks: vec![false; self.addresses.len()],
         }
     }
@@ -68,7 +69,7 @@ impl Sources {
     /// The source to ask next: of those that failed least the first one behind `after`; `None` if none
     /// is left.
     pub(super) fn pick(&self, tries: &Tries, after: usize) -> Option<usize> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
         let count = self.addresses.len();
         let all = (0..count).map(|step| (after + step) % count);
         let may_be_asked = |source: &usize| {
@@ -80,11 +81,14 @@ impl Sources {
 
     /// Notes what went wrong with a source.
     pub(super) fn met(&self, tries: &mut Tries, source: usize, segment: Offset, fault: Fault) {
+        let mut state = self.lock();
         match fault.is_for_good() {
             true => tries.lacks[source] = true,
-            false => tries.failed[source] += 1,
+            false => {
+                tries.failed[source] += 1;
+                state.has_failed[source] = true;
+            }
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if fault.is_deceit() {
             state.is_dropped[source] = true;
         }
@@ -98,6 +102,16 @@ impl Sources {
         }
     }
 
+    /// Notes that a source gave something.
+    pub(super) fn gave(&self, tries: &mut Tries, source: usize) {
+        tries.failed[source] = 0;
+        self.lock().has_failed[source] = false;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What went wrong with all of them.
     pub(super) fn into_faults(self) -> Vec<Met> {
         let state = self.state.into_inner();
@@ -106,11 +120,6 @@ impl Sources {
 }
 
 impl Tries {
-    /// Notes that a source gave something.
-    pub(super) fn gave(&mut self, source: usize) {
-        self.failed[source] = 0;
-    }
-
     /// How often a source failed since.
     pub(super) fn failed(&self, source: usize) -> u32 {
         self.failed[source]
@@ -122,3 +131,30 @@ const TRIES_MAX: u32 = 5;
 
 /// So many faults are told of, besides deceit, of which each source has one.
 const FAULTS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::order_at;
+    use super::*;
+    use crate::transfer::peer::PeerError;
+
+    /// For as long as its order lasted each segment began with the others, though they had nothing of it.
+    #[test]
+    fn a_source_that_gives_again_is_asked_in_its_place_for_the_segments_that_follow() {
+        let order = Order {
+            sources: ["a", "b"].map(str::to_owned).to_vec(),
+            failed: vec!["a".to_owned()],
+            ..order_at(0)
+        };
+        let sources = Sources::new(&order, Vec::new());
+        let mut tries = sources.tries();
+        assert_eq!(sources.pick(&tries, 0), Some(1));
+        sources.gave(&mut tries, 0);
+        assert_eq!(sources.pick(&sources.tries(), 0), Some(0));
+        let fault = Fault::Peer(PeerError::Stalled {
+            patience: std::time::Duration::ZERO,
+        });
+        sources.met(&mut tries, 0, Offset::ZERO, fault);
+        assert_eq!(sources.pick(&sources.tries(), 0), Some(1));
+    }
+}

@@ -166,7 +166,7 @@ impl<'a> Worker<'a> {
                 block_on(intake.rewind()).map_err(ReceiveError::from)?;
             }
             if from < intake.position() {
-                tries.gave(source);
+                self.job.sources.gave(tries, source);
                 givers.note(source);
             }
             match pulled {
