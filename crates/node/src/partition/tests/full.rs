@@ -2,6 +2,21 @@
 
 use super::*;
 
+/// Takes the disk's space, and appends until that is seen.
+fn fill(bench: &mut Bench) {
+    bench.faults().set_full(true);
+    let batches = corelog_storage::testing::batch(&[&[5; 4_000]], bench.now);
+    while !bench.partition.status().is_full {
+        let token = bench.token();
+        bench.step(Input::Produce {
+            token,
+            batches: &batches,
+            level: Some(Level::Durable),
+        });
+        bench.settle();
+    }
+}
+
 /// It waits for a chore that holds what it needs; the chore finds no space.
 #[test]
 fn a_group_held_by_a_chore_that_finds_no_space_is_told_or_goes_out() {
@@ -55,17 +70,7 @@ fn that_there_is_no_space_is_told_once_and_seen_until_there_is() {
     let mut bench = Bench::new(1);
     durable(&mut bench, b"a");
     bench.settle();
-    bench.faults().set_full(true);
-    let batches = corelog_storage::testing::batch(&[&[5; 4_000]], bench.now);
-    while !bench.partition.status().is_full {
-        let token = bench.token();
-        bench.step(Input::Produce {
-            token,
-            batches: &batches,
-            level: Some(Level::Durable),
-        });
-        bench.settle();
-    }
+    fill(&mut bench);
     assert_eq!(bench.full_count, 1);
     for _ in 0..10 {
         bench.now = bench.now.saturating_add_millis(1_000);
@@ -93,17 +98,7 @@ fn what_is_to_expire_goes_although_a_full_disk_is_asked_for_space_at_every_turn(
         durable(&mut bench, &[5; 4_000]);
         bench.settle();
     }
-    bench.faults().set_full(true);
-    let batches = corelog_storage::testing::batch(&[&[5; 4_000]], bench.now);
-    while !bench.partition.status().is_full {
-        let token = bench.token();
-        bench.step(Input::Produce {
-            token,
-            batches: &batches,
-            level: Some(Level::Durable),
-        });
-        bench.settle();
-    }
+    fill(&mut bench);
     let before = bench.partition.status().segment_count;
     let policy = Policy {
         retention_bytes: Some(1),
