@@ -77,14 +77,19 @@ impl Core {
         topic: &Arc<Topic>,
     ) -> Result<OpenReport, Failure> {
         let opened = self.open_files(slot, key, topic).await;
-        if opened.as_ref().is_ok_and(|(log, _)| !log.has_files()) {
-            if !catalog::is_there(&self.root, topic).await {
-                return Err(self.set_away(slot));
-            }
-            // The volume may have come back between the two looks.
-            return self.open_log(slot, key, topic).await;
+        // It may also go while its log is opened.
+        let has_files = match &opened {
+            Ok((log, _)) => log.has_files(),
+            Err(error) => !error.is_missing(),
+        };
+        if has_files {
+            return self.take_opened(slot, key, opened);
         }
-        self.take_opened(slot, key, opened)
+        if !catalog::is_there(&self.root, topic).await {
+            return Err(self.set_away(slot));
+        }
+        // The volume may have come back between the two looks.
+        self.open_log(slot, key, topic).await
     }
 }
 
