@@ -181,16 +181,22 @@ fn an_owner_whose_rejoin_was_cut_off_and_that_takes_the_partition_back_outranks_
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
 }
 
+/// An owner that is out of reach, a copy of it and one of that, which was promoted and handed the topic on.
+fn handed_on(folder: &Folder) -> ([Node; 4], Target) {
+    let ([a, b], topic) = pair(folder);
+    let c = copy_of(folder, &b, &topic);
+    a.disconnect();
+    promote(&c, &topic);
+    let d = follower(folder, &c, "d", &topic);
+    c.ask(&handing(&topic)).unwrap();
+    ([a, b, c, d], topic)
+}
+
 /// Whom it was handed on to had never followed who was to be told, and the copy that had was no owner any more.
 #[test]
 fn an_owner_is_fenced_by_whom_a_copy_of_its_copy_handed_the_partition_to() {
     let folder = Folder::new();
-    let ([a, b], topic) = pair(&folder);
-    let c = copy_of(&folder, &b, &topic);
-    a.disconnect();
-    promote(&c, &topic);
-    let d = follower(&folder, &c, "d", &topic);
-    c.ask(&handing(&topic)).unwrap();
+    let ([a, b, c, d], topic) = handed_on(&folder);
     assert_eq!(status(&d, &topic, 0).role, Role::Owner);
     // It follows it already, and forgot whom it has yet to tell when it was asked to once more.
     c.follow(&topic, &[&d]);
@@ -206,12 +212,7 @@ fn an_owner_is_fenced_by_whom_a_copy_of_its_copy_handed_the_partition_to() {
 #[test]
 fn whom_a_copy_followed_is_told_no_more_also_once_the_next_owner_has_handed_the_partition_on() {
     let folder = Folder::new();
-    let ([a, b], topic) = pair(&folder);
-    let c = copy_of(&folder, &b, &topic);
-    a.disconnect();
-    promote(&c, &topic);
-    let d = follower(&folder, &c, "d", &topic);
-    c.ask(&handing(&topic)).unwrap();
+    let ([a, b, c, d], topic) = handed_on(&folder);
     until("it is followed by the one before", || {
         remembered(&d, &topic) == 1
     });

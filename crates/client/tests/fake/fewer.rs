@@ -294,6 +294,14 @@ async fn a_copy_that_owns_more_by_now_than_it_told_of_is_asked_again() {
     assert_eq!(sent.await.unwrap().partition, place_among(4));
 }
 
+/// Memory for one large record.
+fn small() -> ProducerConfig {
+    ProducerConfig {
+        memory_bytes_max: 1 << 20,
+        ..ProducerConfig::default()
+    }
+}
+
 /// Whoever had nothing to do with that server waited for the memory.
 #[tokio::test]
 async fn keys_that_wait_for_a_server_leave_the_memory_to_others() {
@@ -301,10 +309,7 @@ async fn keys_that_wait_for_a_server_leave_the_memory_to_others() {
     let client = copied
         .connect_to_copy_first(Duration::from_millis(50))
         .await;
-    let producer = client.producer(ProducerConfig {
-        memory_bytes_max: 1 << 20,
-        ..ProducerConfig::default()
-    });
+    let producer = client.producer(small());
     copied.set_away(true);
     copied.follow();
     let keyed = Record {
@@ -333,10 +338,7 @@ async fn a_key_holds_no_memory_where_its_topic_is_made_anew_while_it_waits_for_s
     let client = copied
         .connect_to_copy_first(Duration::from_millis(50))
         .await;
-    let producer = client.producer(ProducerConfig {
-        memory_bytes_max: 1 << 20,
-        ..ProducerConfig::default()
-    });
+    let producer = client.producer(small());
     copied.set_away(true);
     let gate = Arc::new(Notify::new());
     let held = Arc::clone(&gate);
@@ -385,10 +387,7 @@ async fn what_waits_for_the_word_of_a_server_leaves_the_memory_to_others() {
     let other = copied.whole.topic("others", 1);
     copied.copy.copy(&copied.whole);
     let client = copied.connect_to_copy_first(PATIENCE).await;
-    let producer = client.producer(ProducerConfig {
-        memory_bytes_max: 1 << 20,
-        ..ProducerConfig::default()
-    });
+    let producer = client.producer(small());
     let sent = producer.send(&other, None, record("value")).await;
     sent.unwrap().await.unwrap();
     copied.whole.script(|_| Act::Ignore);

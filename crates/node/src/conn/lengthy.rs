@@ -201,13 +201,18 @@ mod tests {
     use crate::core::tests::{topic, with_core};
     use crate::rt::tests::ways_given;
 
+    /// A topic of as many partitions as one may have, all of this core.
+    fn large(core: &Core, number: u8) -> Topic {
+        let mut large = Arc::unwrap_or_clone(topic(number).0);
+        large.owners = vec![core.id; 4_096];
+        large
+    }
+
     /// Where one core had all of a topic, thousands of answers were put together at once, each a few rows at a time.
     #[test]
     fn also_what_this_core_alone_tells_has_its_room() {
         with_core(|core| async move {
-            let (topic, _) = topic(1);
-            let mut topic = Arc::unwrap_or_clone(topic);
-            topic.owners = vec![core.id; 4_096];
+            let topic = large(&core, 1);
             let name = topic.name.clone();
             assert_eq!(bytes_of::<describe_topic::Partition>(&core, &name), 0);
             core.routes.borrow_mut().put(Arc::new(topic));
@@ -220,8 +225,7 @@ mod tests {
     #[test]
     fn metadata_of_one_topic_however_many_partitions_it_has_is_told_at_once() {
         with_core(|core| async move {
-            let mut large = Arc::unwrap_or_clone(topic(1).0);
-            large.owners = vec![core.id; 4_096];
+            let large = large(&core, 1);
             let topics = Some(vec![large.name.clone()]);
             core.routes.borrow_mut().put(Arc::new(large));
             let _others = core.asked_budget.try_acquire(core.asked_budget.available());
@@ -242,11 +246,7 @@ mod tests {
     #[test]
     fn few_topics_of_more_partitions_than_a_node_has_as_a_rule_have_their_room() {
         with_core(|core| async move {
-            let large = |number| {
-                let mut large = Arc::unwrap_or_clone(topic(number).0);
-                large.owners = vec![core.id; 4_096];
-                large
-            };
+            let large = |number| large(&core, number);
             let named = Vec::from_iter((1..=64).map(|number| large(number).name));
             let bytes_of = |count| metadata_bytes(&core, Some(&named[..count]));
             (1..=64).for_each(|number| core.routes.borrow_mut().put(Arc::new(large(number))));
@@ -279,9 +279,7 @@ mod tests {
             let unknown = |number| TopicName::new(&format!("unknown-{number}")).unwrap();
             let unknown: Vec<_> = (0..501).map(unknown).collect();
             assert!(bytes_of(Some(&unknown)) > 0, "each has an error");
-            let mut large = Arc::unwrap_or_clone(topic(2).0);
-            large.owners = vec![core.id; 4_096];
-            put(large);
+            put(large(&core, 2));
             let more = (3..=65).map(|number| Arc::unwrap_or_clone(topic(number).0));
             more.for_each(put);
             let named = Vec::from_iter((1..=65).map(|number| topic(number).0.name.clone()));
