@@ -234,11 +234,9 @@ async fn run(core: Rc<Core>, number: u64, copying: Copying, kept: file::Topic) {
 /// Why a topic was not copied. A file that a snapshot names and has not is damage, as are bytes that are not what they were:
 /// nothing came of it, which is known.
 fn uncopied(source: &Path, error: &Error) -> Failure {
-    match error {
-        Error::Io { source: why, .. } if why.kind() == io::ErrorKind::NotFound => {
-            failure(ErrorCode::Damaged, with_causes(error))
-        }
-        error => refused(&source.display().to_string(), error),
+    match error.is_missing() {
+        true => failure(ErrorCode::Damaged, with_causes(error)),
+        false => refused(&source.display().to_string(), error),
     }
 }
 

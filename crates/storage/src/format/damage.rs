@@ -24,10 +24,10 @@ impl Damage {
         Some(Self { from, to, segment })
     }
 
-    /// The setting that remembers it.
-    pub(crate) fn setting(&self) -> (String, String) {
+    /// The change of the settings that remembers it.
+    pub(crate) fn setting(&self) -> (String, Option<String>) {
         let Self { from, to, segment } = self;
-        (format!("{PREFIX}{segment}.{from}"), to.to_string())
+        (format!("{PREFIX}{segment}.{from}"), Some(to.to_string()))
     }
 
     /// Whether all of `other` lies in it.
@@ -75,8 +75,7 @@ fn offset(text: &str) -> Option<Offset> {
 /// The edits by which a manifest remembers `damage`.
 pub(crate) fn edits(damage: &[Damage]) -> Vec<Edit> {
     let edit = |damage: &[Damage]| {
-        let settings = damage.iter().map(Damage::setting);
-        let changes = settings.map(|(key, to)| (key, Some(to))).collect();
+        let changes = damage.iter().map(Damage::setting).collect();
         Edit::Settings(Settings { changes })
     };
     damage.chunks(EDIT_MAX).map(edit).collect()

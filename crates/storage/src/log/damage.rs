@@ -93,8 +93,7 @@ impl<D: Dir> Log<D> {
         let known = manifest.state().settings();
         let read = self.damage.iter().filter(|it| !self.unread.contains(it));
         let settings = read.map(Damage::setting);
-        let new = settings.filter(|(key, to)| known.get(key) != Some(to));
-        let new = new.map(|(key, to)| (key, Some(to)));
+        let new = settings.filter(|(key, to)| known.get(key) != to.as_ref());
         let is_known = |place| self.damage.iter().any(|d| (d.segment, d.from) == place);
         let is_stale = |key: &&String| place(key).is_some_and(|place| !is_known(place));
         let stale = known.keys().filter(is_stale);

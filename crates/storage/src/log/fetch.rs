@@ -1,6 +1,5 @@
 //! Reading batches from a store: a stride after the other, each batch verified before it leaves.
 
-use std::io;
 use std::rc::Rc;
 
 use corelog_record::Offset;
@@ -355,9 +354,7 @@ impl<D: Dir> Loaded<D> {
 /// A failed read of `segment`: a file that is gone was removed on purpose.
 pub(super) fn read_error(segment: Offset, source: Error) -> ReadError {
     match source {
-        Error::Io { ref source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            ReadError::Removed { segment }
-        }
+        source if source.is_missing() => ReadError::Removed { segment },
         Error::Damaged { from, to, segment } => ReadError::Damaged { from, to, segment },
         source => ReadError::Disk { segment, source },
     }

@@ -40,14 +40,6 @@ impl<D: Dir> Recovery<D> {
         }
     }
 
-    /// What was read; `None` if the disk did not give it, and somebody decided not to wait for that any longer.
-    pub(super) fn given<T>(&self, read: Result<T, Error>) -> Result<Option<T>, Error> {
-        match read {
-            Err(error) if self.context.ends_before_unread && error.is_unreadable() => Ok(None),
-            read => read.map(Some),
-        }
-    }
-
     /// Tells what the disk did not give where `survey` stopped, if that is why it did.
     pub(super) fn note_unread(&mut self, store: &Store<D>, survey: &Survey<D>) {
         if let Some(unread) = survey.unread() {

@@ -92,11 +92,13 @@ impl<D: Dir> Recovery<D> {
                     }
                     let range = position..data_end;
                     let copied = self.quarantine_bytes(&open.store, range, Reason::Torn);
-                    let copied = copied.await;
-                    match self.given(copied)? {
+                    match copied.await {
                         // A batch may stand further on that was acknowledged.
-                        None => survey.doubt(),
-                        Some(_) => {
+                        Err(error) if self.context.ends_before_unread && error.is_unreadable() => {
+                            survey.doubt();
+                        }
+                        copied => {
+                            copied?;
                             torn = Some(Torn {
                                 segment: segment.base.offset,
                                 offset: end.offset,

@@ -1,7 +1,5 @@
 //! A partition in a snapshot: its manifest, checked against what the summary promises.
 
-use std::io::ErrorKind;
-
 use corelog_record::{Position, TopicId};
 
 use super::Partition;
@@ -46,11 +44,7 @@ pub(super) async fn read<D: Dir>(
     promised: &Partition,
 ) -> Result<Option<Origin>, Error> {
     let (header, state) = match manifest::read(dir).await {
-        Err(Error::Io { source, .. })
-            if promised.is_unborn() && source.kind() == ErrorKind::NotFound =>
-        {
-            return Ok(None);
-        }
+        Err(error) if promised.is_unborn() && error.is_missing() => return Ok(None),
         other => other?,
     };
     if header.topic != topic || header.partition != promised.partition {

@@ -8,7 +8,6 @@ use super::finding::{Finding, What};
 use super::node::topics;
 use super::subject::Subject;
 use super::survey::{Survey, Told, list, read};
-use crate::Error;
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, block_on};
 use crate::format::node::{TOPIC, TOPICS};
@@ -103,15 +102,13 @@ fn check_topic(dir: &Path, topic: &Topic, survey: &mut Survey) -> io::Result<()>
         let path = dir.join(promised.partition.to_string());
         let found = match block_on(manifest::read(&StdDir::new(&path))) {
             Ok((_header, state)) => held(&state, promised),
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                match promised.is_unborn() {
-                    true => *promised,
-                    false => {
-                        differs(path, text(promised), "nothing", survey);
-                        continue;
-                    }
+            Err(error) if error.is_missing() => match promised.is_unborn() {
+                true => *promised,
+                false => {
+                    differs(path, text(promised), "nothing", survey);
+                    continue;
                 }
-            }
+            },
             // Told by whoever looks at the partition.
             Err(_) => continue,
         };

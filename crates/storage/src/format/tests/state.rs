@@ -187,8 +187,7 @@ fn a_cut_within_a_segment_puts_it_in_another_generation() {
 /// The setting that remembers damage.
 fn remembered(segment: u64, from: u64, to: u64) -> (String, Option<String>) {
     let [from, to, segment] = [from, to, segment].map(offset);
-    let (key, to) = Damage { from, to, segment }.setting();
-    (key, Some(to))
+    Damage { from, to, segment }.setting()
 }
 
 #[test]
