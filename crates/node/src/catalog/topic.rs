@@ -9,6 +9,8 @@ use corelog_record::{CoreId, PartitionId, Timestamp, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::format::topic as file;
 
+use crate::core::PartitionKey;
+
 /// So many bits of a partition's number tell where its segments roll.
 const TURN_BITS: u32 = 4;
 
@@ -114,6 +116,15 @@ impl Topic {
     /// Its partitions and their owners, by number.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = (PartitionId, CoreId)> {
         (0..).map(PartitionId::new).zip(self.owners.iter().copied())
+    }
+
+    /// Those that live on a core, by number.
+    pub(crate) fn keys_on(&self, core: CoreId) -> impl Iterator<Item = PartitionKey> {
+        let mine = self.partitions().filter(move |(_, owner)| *owner == core);
+        mine.map(|(partition, _)| PartitionKey {
+            topic: self.id,
+            partition,
+        })
     }
 
     /// The owner of a partition.

@@ -3,7 +3,7 @@
 use corelog_protocol::message::describe_topic::{self, Damage, LastSnapshot};
 use corelog_record::TopicId;
 
-use super::slots::{PartitionKey, Slot, SlotId, SlotState};
+use super::slots::{Slot, SlotId, SlotState};
 use super::state::Core;
 use super::{Disk, scrub};
 use crate::metrics::{
@@ -30,10 +30,8 @@ impl Core {
     pub(super) fn slots_of(&self, topic: TopicId) -> Vec<SlotId> {
         let (routes, slots) = (self.routes.borrow(), self.slots.borrow());
         let known = routes.topic_by_id(topic);
-        let partitions = known.into_iter().flat_map(|topic| topic.partitions());
-        let mine = partitions.filter(|(_, owner)| *owner == self.id);
-        mine.filter_map(|(partition, _)| slots.find(PartitionKey { topic, partition }))
-            .collect()
+        let keys = known.into_iter().flat_map(|topic| topic.keys_on(self.id));
+        keys.filter_map(|key| slots.find(key)).collect()
     }
 
     /// What there is to tell of these partitions of the core, of which there may be thousands: others have the core
@@ -204,6 +202,7 @@ mod tests {
 
     use super::super::tests::{topic, with_core};
     use super::*;
+    use crate::core::PartitionKey;
     use crate::rt::tests::ways_given;
 
     /// A full disk was not told, nor did it wake anybody, where a byte had rotted weeks before.

@@ -89,7 +89,7 @@ impl Core {
 
     /// Tries again to open the partitions that found no room: one at a time, and the others only once
     /// there is some.
-    pub(super) async fn keep_opening(self: Rc<Self>) {
+    async fn keep_opening(self: Rc<Self>) {
         let mut last = SlotId::LAST;
         loop {
             rt::sleep(OPEN_AGAIN_EVERY).await;
@@ -104,7 +104,7 @@ impl Core {
         }
     }
 
-    /// Tries again to open those that the disk did not give, as one at a time. One that waits for such a disk is nobody
+    /// Tries again to open those that the disk did not give, also one at a time. One that waits for such a disk is nobody
     /// else's delay.
     async fn keep_opening_unread(self: Rc<Self>) {
         loop {
@@ -141,13 +141,10 @@ impl Core {
     /// Notes why a partition could not be opened, and tells it.
     pub(super) fn set_unopened(&self, slot: SlotId, error: Error) -> Failure {
         let reason = with_causes(&error);
-        if !error.may_pass() || !self.is_told_unread(slot) {
-            self.tell_unopened(slot, &reason);
-        }
         if !error.is_shortage() {
-            self.set_failed(slot, error.may_pass());
-            return unopened(&reason);
+            return self.set_closed(slot, &reason, error.may_pass());
         }
+        self.tell_unopened(slot, &reason);
         if matches!(error, Error::StorageFull { .. }) {
             self.make_room();
         }
@@ -162,10 +159,15 @@ impl Core {
     /// Notes that a partition that was here has no files any more, nor has its topic.
     pub(super) fn set_away(&self, slot: SlotId) -> Failure {
         let reason = "its files are not there, nor is that of its topic: is the volume mounted?";
-        if !self.is_told_unread(slot) {
+        self.set_closed(slot, reason, true)
+    }
+
+    /// Notes that a partition stays closed, and tells why unless that was told often enough.
+    fn set_closed(&self, slot: SlotId, reason: &str, is_unread: bool) -> Failure {
+        if !is_unread || !self.is_told_unread(slot) {
             self.tell_unopened(slot, reason);
         }
-        self.set_failed(slot, true);
+        self.set_failed(slot, is_unread);
         unopened(reason)
     }
 
@@ -466,6 +468,15 @@ mod tests {
         });
     }
 
+    /// A partition that has something on disk.
+    async fn kept(core: &Rc<Core>) -> (SlotId, PartitionKey) {
+        let (topic, key) = topic(1);
+        assert!(core.open_partition(&topic, key).await);
+        produce(core, key, &batches(10_000)).await;
+        flush(core, key).await;
+        (core.slot_of(key).unwrap(), key)
+    }
+
     /// A bad sector at the end kept all that precedes it from readers until somebody copied the disk.
     #[test]
     fn the_last_try_of_a_partition_takes_what_the_disk_gives_of_it() {
@@ -494,11 +505,7 @@ mod tests {
     #[test]
     fn a_partition_whose_volume_is_not_mounted_is_not_opened_as_a_new_one() {
         with_core(|core| async move {
-            let (topic, key) = topic(1);
-            assert!(core.open_partition(&topic, key).await);
-            let slot = core.slot_of(key).unwrap();
-            produce(&core, key, &batches(10_000)).await;
-            flush(&core, key).await;
+            let (slot, key) = kept(&core).await;
             let end = core.place(key).unwrap().log_end;
             core.take_log(slot).await.unwrap();
             core.set_failed(slot, true);
@@ -553,11 +560,7 @@ mod tests {
     #[test]
     fn a_partition_that_opens_begins_to_count_anew() {
         with_core(|core| async move {
-            let (topic, key) = topic(1);
-            assert!(core.open_partition(&topic, key).await);
-            let slot = core.slot_of(key).unwrap();
-            produce(&core, key, &batches(10_000)).await;
-            flush(&core, key).await;
+            let (slot, key) = kept(&core).await;
             core.set_failed(slot, true);
             let due = rt::now() + OPEN_AGAIN_EVERY;
             assert_eq!(core.next_unread(due), Some((slot, key)));

@@ -39,30 +39,15 @@ impl Core {
 
     /// Opens all partitions of a topic that are this core's.
     pub(crate) async fn open_topic(self: &Rc<Self>, topic: &Arc<Topic>) {
-        for (partition, owner) in topic.partitions() {
-            if owner == self.id {
-                self.open_partition(
-                    topic,
-                    PartitionKey {
-                        topic: topic.id,
-                        partition,
-                    },
-                )
-                .await;
-            }
+        for key in topic.keys_on(self.id) {
+            self.open_partition(topic, key).await;
         }
     }
 
     /// Closes all partitions of a topic that is being deleted.
     pub(crate) async fn drop_topic(self: &Rc<Self>, topic: &Arc<Topic>) {
-        for (partition, owner) in topic.partitions() {
-            if owner == self.id {
-                self.drop_partition(PartitionKey {
-                    topic: topic.id,
-                    partition,
-                })
-                .await;
-            }
+        for key in topic.keys_on(self.id) {
+            self.drop_partition(key).await;
         }
     }
 
@@ -172,16 +157,18 @@ impl Core {
         }
     }
 
+    /// Opens the log of a partition, or notes why it cannot be opened.
     pub(super) async fn open_log(
         self: &Rc<Self>,
         slot: SlotId,
         key: PartitionKey,
-        topic: &Arc<Topic>,
+        topic: &Topic,
     ) -> Result<OpenReport, Failure> {
         let opened = self.open_files(slot, key, topic).await;
         self.take_opened(slot, key, opened)
     }
 
+    /// Opens the files of a log; nothing is noted yet.
     pub(super) async fn open_files(
         &self,
         slot: SlotId,
@@ -195,15 +182,8 @@ impl Core {
             ends_before_unread: self.ends_before_unread(slot),
             ..self.options_of(topic, key.partition)
         };
-        Log::open(
-            dir,
-            quarantine,
-            identity,
-            options,
-            self.seed(),
-            rt::clocks(),
-        )
-        .await
+        let now = rt::clocks();
+        Log::open(dir, quarantine, identity, options, self.seed(), now).await
     }
 
     /// Takes a log that was opened, or notes why it was not.

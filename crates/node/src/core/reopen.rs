@@ -1,7 +1,6 @@
 //! Reopening partitions.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{describe_topic, reopen_partition};
@@ -74,7 +73,7 @@ impl Core {
         self: &Rc<Self>,
         slot: SlotId,
         key: PartitionKey,
-        topic: &Arc<Topic>,
+        topic: &Topic,
     ) -> Result<OpenReport, Failure> {
         let opened = self.open_files(slot, key, topic).await;
         // It may also go while its log is opened.

@@ -41,22 +41,18 @@ impl Core {
         let home = catalog::snapshot_dir(&self.root, name);
         let has_failed = Rc::<Cell<bool>>::default();
         let mine = topics.iter().flat_map(|topic| {
-            let mine = topic.partitions().filter(|(_, owner)| *owner == self.id);
-            mine.map(move |(partition, _)| (Arc::clone(topic), partition))
+            let keys = topic.keys_on(self.id);
+            keys.map(move |key| (Arc::clone(topic), key))
         });
         // Those that were begun are waited for as well: nothing is linked behind an error.
         let until_failed = mine.take_while(|_| !has_failed.get());
-        let taken = rt::at_once(AT_ONCE, until_failed, |(topic, partition)| {
+        let taken = rt::at_once(AT_ONCE, until_failed, |(topic, key)| {
             let (core, has_failed) = (Rc::clone(self), Rc::clone(&has_failed));
-            let target = snapshot::partition_dir(&home, &topic.name, partition);
-            let key = PartitionKey {
-                topic: topic.id,
-                partition,
-            };
+            let target = snapshot::partition_dir(&home, &topic.name, key.partition);
             async move {
                 core.take_partition(key, target).await.map_err(|mut error| {
                     has_failed.set(true);
-                    error.message = told(&topic.name, partition.get(), &error);
+                    error.message = told(&topic.name, key.partition.get(), &error);
                     error
                 })
             }

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_record::{CoreId, NodeId};
+use futures_lite::FutureExt as _;
 
 use super::Disk;
 use super::aborted::AbortedCount;
@@ -361,6 +362,21 @@ impl Core {
     /// Ready when the core is to take no more requests.
     pub(crate) async fn stopping(&self) {
         self.stop.until(|| self.is_stopping.get()).await;
+    }
+
+    /// What comes of something, unless the core is to take no more requests before.
+    ///
+    /// # Errors
+    /// `Stopping`.
+    pub(crate) async fn unless_stopping<T>(
+        &self,
+        what: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let stop = async {
+            self.stopping().await;
+            Err(failure(ErrorCode::Stopping, "the node is stopping"))
+        };
+        stop.or(async { Ok(what.await) }).await
     }
 
     /// Ends connections that do not end by themselves.

@@ -27,9 +27,7 @@ pub(super) const HOPS_MAX: usize = 8;
 const BELOW_MAX: usize = 1 + 2 * FOLLOWERS_MAX;
 
 /// Another node that says that it owns a partition.
-pub(super) struct Rival {
-    pub(super) line: Rc<Line>,
-}
+pub(super) type Rival = Rc<Line>;
 
 /// By what another node took a partition over from this one.
 pub(super) struct Claim {
@@ -53,16 +51,6 @@ pub(super) struct Found {
     pub(super) rival: Option<Rival>,
     /// If all that are known of told what they are.
     pub(super) is_all: bool,
-}
-
-impl Rival {
-    pub(super) fn node(&self) -> NodeId {
-        self.line.node()
-    }
-
-    pub(super) fn address(&self) -> &str {
-        self.line.address()
-    }
 }
 
 impl Core {
@@ -92,7 +80,7 @@ impl Core {
         rival: &Rival,
         claimant: &Peer,
     ) -> Result<Claim, Failure> {
-        let (line, owner) = (&rival.line, rival.address());
+        let (line, owner) = (rival, rival.address());
         let there = segments_of(line, topic, key, Offset::MAX).await?;
         let newest = self.epoch(key)?;
         let partition = key.partition.get();
@@ -188,7 +176,7 @@ impl Core {
             }
             let there = partition_at(&line, topic, key).await?;
             if there.role == replica_status::Role::Owner {
-                return Ok(Told::Rival(Rival { line }));
+                return Ok(Told::Rival(line));
             }
             // Whoever owned it since this node did, or follows one who does, has a later epoch.
             let told = segments_of(&line, topic, key, Offset::MAX).await?;
@@ -196,7 +184,7 @@ impl Core {
             let is_later = self.epoch(key)? < newest;
             // Nobody else owns what it gives away, and may not for hours.
             if is_later && there.role == replica_status::Role::HandingOver {
-                return Ok(Told::Rival(Rival { line }));
+                return Ok(Told::Rival(line));
             }
             match there.source {
                 Some(source) if is_later && is_address(&source) => address = source,
@@ -223,16 +211,12 @@ impl Core {
             let Some(address) = address.filter(|_| asked.insert(follower.node)) else {
                 continue;
             };
-            let Some(node) = follower.node else {
+            let (Some(node), true) = (follower.node, asked.len() <= BELOW_MAX) else {
                 is_all = false;
                 continue;
             };
             let asking = self.told_at(topic, key, &address, node);
-            let told = match asked.len() <= BELOW_MAX {
-                true => self.answered(&address, asking).await,
-                false => None,
-            };
-            let Some(told) = told else {
+            let Some(told) = self.answered(&address, asking).await else {
                 is_all = false;
                 continue;
             };

@@ -12,7 +12,6 @@ use corelog_record::{Offset, TopicName};
 use corelog_storage::format::edit::{Point, Seal};
 use corelog_storage::intake::Ready;
 use corelog_storage::log::Chore;
-use futures_lite::FutureExt;
 
 use super::address::check_addresses;
 use super::files::{seal_of, why_not};
@@ -253,23 +252,12 @@ impl Core {
         };
         let progress = Arc::new(Progress::new(&order));
         // A node that stops waits for nobody who has not heard of it; and what ends then is not begun anew.
-        let stop = async {
-            self.stopping().await;
-            Err(failure(ErrorCode::Stopping, "the node is stopping"))
-        };
-        let receive = async {
-            Ok(self
-                .shared
-                .transfers
-                .repairs()
-                .receive(order, progress)
-                .await)
-        };
+        let received = self.shared.transfers.repairs().receive(order, progress);
         let Received {
             mut ready,
             faults,
             error,
-        } = stop.or(receive).await?;
+        } = self.unless_stopping(received).await?;
         match (ready.pop(), error) {
             (Some(ready), _) => {
                 let failed = |source: &&String| faults.iter().any(|met| met.source == **source);

@@ -156,7 +156,7 @@ impl Core {
             if there.role.owns() {
                 return Ok(match is_behind {
                     true => Above::Owner(address),
-                    false => Above::Rival(Rival { line }, newest),
+                    false => Above::Rival(line, newest),
                 });
             }
             meant = there.target;

@@ -68,8 +68,8 @@ impl Core {
             return told.into_iter().collect();
         }
         let mut told = Vec::new();
-        for (partition, _) in topic.partitions().filter(|(_, owner)| *owner == self.id) {
-            told.push(self.told_replica(&topic, partition));
+        for key in topic.keys_on(self.id) {
+            told.push(self.told_replica(&topic, key.partition));
             rt::yield_if_needed().await;
         }
         told
@@ -81,12 +81,8 @@ impl Core {
         let mut told = Vec::new();
         for topic in &topics {
             rt::yield_if_needed().await;
-            for (partition, _) in topic.partitions().filter(|(_, owner)| *owner == self.id) {
-                let key = PartitionKey {
-                    topic: topic.id,
-                    partition,
-                };
-                let replica = topic.replica(partition);
+            for key in topic.keys_on(self.id) {
+                let replica = topic.replica(key.partition);
                 // Who is not known yet as a follower is heard all the same.
                 if replica.is_none() && self.followers.of(key).is_empty() {
                     continue;
@@ -98,7 +94,7 @@ impl Core {
                     until: replica.and_then(|replica| replica.until),
                     rate: replica.and_then(|replica| replica.rate),
                     is_open: self.place(key).is_ok(),
-                    status: self.told_replica(topic, partition),
+                    status: self.told_replica(topic, key.partition),
                 });
                 rt::yield_if_needed().await;
             }

@@ -13,7 +13,7 @@ use flume::{Receiver, Sender};
 use super::Addresses;
 use crate::catalog::{self, Admin, CatalogError, LastSnapshots, Topic};
 use crate::conn::{self, Connections, PerAddress};
-use crate::core::{Core, Disk, PartitionKey, Shared};
+use crate::core::{Core, Disk, Shared};
 use crate::follow;
 use crate::metrics::{
     ConnectionSnapshot, Counters, PartitionSnapshot, PulseSnapshot, ReplicaSnapshot, SlowAcks,
@@ -186,15 +186,8 @@ async fn load(core: &Core) -> Result<Catalog, CatalogError> {
 async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {
     let mut mine = Vec::new();
     for topic in topics {
-        for (partition, owner) in topic.partitions() {
-            if owner == core.id {
-                let key = PartitionKey {
-                    topic: topic.id,
-                    partition,
-                };
-                mine.push((Arc::clone(&topic), key));
-            }
-        }
+        let keys = topic.keys_on(core.id);
+        mine.extend(keys.map(|key| (Arc::clone(&topic), key)));
         core.routes.borrow_mut().put(topic);
     }
     let opened = rt::at_once(core.at_once(), mine, |(topic, key)| {

@@ -4,11 +4,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog_protocol::error::ErrorCode;
 use corelog_protocol::limits;
 use corelog_protocol::message::copy_segments::{Part, Request};
 use corelog_record::{CoreId, Position};
-use futures_lite::FutureExt;
 
 use super::turn::{Over, Turn};
 use crate::core::{Core, Lent, PartitionKey, damaged, of_segment, with_causes};
@@ -59,13 +57,10 @@ async fn send_part(
     (request, mut part): (&Request, Part),
 ) -> Stopped {
     loop {
-        let stop = async {
-            core.stopping().await;
-            Err(failure(ErrorCode::Stopping, "the node is stopping"))
-        };
         let place = rt::timeout(PLACE_WAIT_MAX, core.shared.transfers.place());
-        let place = async { place.await.ok_or_else(too_many) };
-        let place = stop.or(place).await.map_err(|error| named(error, &part))?;
+        let place = core.unless_stopping(place).await;
+        let place = place.and_then(|place| place.ok_or_else(too_many));
+        let place = place.map_err(|error| named(error, &part))?;
         let (owner, key) = route(core, request).map_err(|error| named(error, &part))?;
         let lent = lend(core, (owner, key), request, &part, frame).await;
         let Lent {
@@ -166,6 +161,7 @@ const RETRY_MS: u32 = 1_000;
 
 #[cfg(test)]
 mod tests {
+    use corelog_protocol::error::ErrorCode;
     use corelog_record::Offset;
     use nix::errno::Errno;
 
