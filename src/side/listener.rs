@@ -122,12 +122,21 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use axum::body::Bytes;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
     use super::*;
+
+    async fn ask(address: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: corelog\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
 
     /// Each kept its place for a second: ninety that came again and again kept every probe waiting until it gave up.
     #[tokio::test]
@@ -141,9 +150,7 @@ mod tests {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
         let begun = Instant::now();
-        let mut probe = TcpStream::connect(address).await.unwrap();
-        let request = "GET /livez HTTP/1.1\r\nHost: corelog\r\n\r\n";
-        probe.write_all(request.as_bytes()).await.unwrap();
+        let mut probe = ask(address, "/livez").await;
         let mut answer = String::new();
         probe.read_to_string(&mut answer).await.unwrap();
         assert!(answer.ends_with("ok\n"), "{answer}");
@@ -212,21 +219,15 @@ mod tests {
             .route("/large", get(async || large))
             .route("/livez", get(async || "ok\n"));
         let server = tokio::spawn(serve(listener, routes));
-        let ask = async |path: &str| {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            let request = format!("GET {path} HTTP/1.1\r\nHost: corelog\r\n\r\n");
-            stream.write_all(request.as_bytes()).await.unwrap();
-            stream
-        };
         let mut deaf = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
-            let mut stream = ask("/large").await;
+            let mut stream = ask(address, "/large").await;
             stream.read_exact(&mut [0; 1]).await.unwrap();
             deaf.push(stream);
         }
         let begun = Instant::now();
         let mut answer = String::new();
-        let mut probe = ask("/livez").await;
+        let mut probe = ask(address, "/livez").await;
         probe.read_to_string(&mut answer).await.unwrap();
         assert!(answer.ends_with("ok\n"), "{answer}");
         assert!(begun.elapsed() < CONNECTION_TIMEOUT / 2);

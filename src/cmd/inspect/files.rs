@@ -13,7 +13,6 @@ use corelog_storage::format::topic::Topic;
 use corelog_storage::segment::name;
 use serde_json::Value;
 
-use super::Verdict;
 use super::show::Show;
 use crate::advice;
 use crate::exit::{Exit, stop};
@@ -35,19 +34,19 @@ pub(super) fn damaged(path: &Path, error: &corelog_storage::format::Error) -> an
     stop(Exit::Damage, format!("{}: {error}", path.display()))
 }
 
-pub(super) fn node(path: &Path) -> anyhow::Result<(Show, Verdict)> {
+pub(super) fn node(path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     let node = Node::decode(&read(path)?).map_err(|error| damaged(path, &error))?;
     let mut show = Show::default();
     show.fact("node", node.id.to_string())
         .fact("created", rfc3339(node.created));
-    Ok((show, Verdict::Sound))
+    Ok((show, Vec::new()))
 }
 
-pub(super) fn topic(path: &Path) -> anyhow::Result<(Show, Verdict)> {
+pub(super) fn topic(path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     let topic = read_topic(path)?;
     let mut show = Show::default();
     topic_facts(&topic, &mut show)?;
-    Ok((show, Verdict::Sound))
+    Ok((show, Vec::new()))
 }
 
 pub(super) fn read_topic(path: &Path) -> anyhow::Result<Topic> {
@@ -111,7 +110,7 @@ pub(super) fn holds_stores(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-pub(super) fn manifest(path: &Path) -> anyhow::Result<(Show, Verdict)> {
+pub(super) fn manifest(path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     let manifest = read_manifest(path)?;
     let mut show = Show::default();
     manifest_facts(&manifest, &mut show);
@@ -121,7 +120,7 @@ pub(super) fn manifest(path: &Path) -> anyhow::Result<(Show, Verdict)> {
     };
     let edits = manifest.edits.iter().enumerate().map(edit).collect();
     show.list("edits", &["sequence", "kind", "says"], edits);
-    Ok((show, Verdict::Sound))
+    Ok((show, Vec::new()))
 }
 
 pub(super) fn manifest_facts(manifest: &Manifest, show: &mut Show) {
@@ -179,7 +178,7 @@ fn words(edit: &Edit) -> (&'static str, String) {
     }
 }
 
-pub(super) fn mark(path: &Path) -> anyhow::Result<(Show, Verdict)> {
+pub(super) fn mark(path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     const COLUMNS: [&str; 9] = [
         "slot",
         "sequence",
@@ -218,7 +217,7 @@ pub(super) fn mark(path: &Path) -> anyhow::Result<(Show, Verdict)> {
     // One unreadable slot is what an interrupted write leaves; none readable is a lost mark.
     let is_lost = slots.iter().all(Result::is_err);
     let faults = is_lost.then(|| format!("{}: no slot can be read", path.display()));
-    Ok((show, Verdict::of(faults.into_iter().collect())))
+    Ok((show, faults.into_iter().collect()))
 }
 
 /// Every slot of a mark, sound or not.
@@ -243,7 +242,7 @@ pub(super) fn last_slot(path: &Path) -> anyhow::Result<Option<Slot>> {
         .max_by_key(|slot| slot.sequence))
 }
 
-pub(super) fn index(path: &Path) -> anyhow::Result<(Show, Verdict)> {
+pub(super) fn index(path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     const COLUMNS: [&str; 6] = ["row", "offset", "position", "ordinal", "max_time", "chain"];
     let bytes = read(path)?;
     let header = index::Header::decode(&bytes).map_err(|error| damaged(path, &error))?;
@@ -268,5 +267,5 @@ pub(super) fn index(path: &Path) -> anyhow::Result<(Show, Verdict)> {
         }
     }
     show.list("rows", &COLUMNS, rows);
-    Ok((show, Verdict::of(faults)))
+    Ok((show, faults))
 }

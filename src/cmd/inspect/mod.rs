@@ -71,16 +71,15 @@ pub(crate) struct Args {
 /// Prints what PATH holds.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let kind = what(&args.path)?;
-    let (found, printed) = match listing(args) {
+    let (faults, printed) = match listing(args) {
         Some(listing) => list(kind, &args.path, listing)?,
         None => {
-            let (show, found) = summarize(&kind, &args.path)?;
+            let (show, faults) = summarize(&kind, &args.path)?;
             let mut out = Out::new();
             let printed = show.print(args.output, &mut out);
-            (found, printed.and_then(|()| out.flush()))
+            (faults, printed.and_then(|()| out.flush()))
         }
     };
-    let faults = found.into_faults();
     for fault in &faults {
         say(&format!("damaged: {fault}"));
     }
@@ -93,8 +92,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 /// # Errors
 /// If it is none, or cannot be read.
 pub(crate) fn facts(path: &Path) -> anyhow::Result<(Value, Vec<String>)> {
-    let (show, found) = summarize(&what(path)?, path)?;
-    Ok((show.to_json(), found.into_faults()))
+    let (show, faults) = summarize(&what(path)?, path)?;
+    Ok((show.to_json(), faults))
 }
 
 /// The headers of the last batches of a partition, as far as they are found until `deadline`; no record
@@ -108,31 +107,6 @@ pub(crate) fn tail(
     deadline: Instant,
 ) -> anyhow::Result<Value> {
     tail::tail(partition, batches_max, deadline)
-}
-
-/// What a look at something came to.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Sound,
-    /// With a sentence for each fault.
-    Damaged(Vec<String>),
-}
-
-impl Verdict {
-    fn of(faults: Vec<String>) -> Self {
-        if faults.is_empty() {
-            Self::Sound
-        } else {
-            Self::Damaged(faults)
-        }
-    }
-
-    fn into_faults(self) -> Vec<String> {
-        match self {
-            Self::Sound => Vec::new(),
-            Self::Damaged(faults) => faults,
-        }
-    }
 }
 
 /// What a path is, by its name and what lies in it.
@@ -194,7 +168,7 @@ fn unknown(path: &Path) -> anyhow::Error {
     )
 }
 
-fn summarize(kind: &What, path: &Path) -> anyhow::Result<(Show, Verdict)> {
+fn summarize(kind: &What, path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     match kind {
         What::Node => node::node(path),
         What::Topic => node::topic(path),
@@ -229,7 +203,7 @@ fn list(
     kind: What,
     path: &Path,
     listing: Listing,
-) -> anyhow::Result<(Verdict, anyhow::Result<()>)> {
+) -> anyhow::Result<(Vec<String>, anyhow::Result<()>)> {
     let list = match kind {
         What::Partition => partition::list,
         What::Store => partition::list_store,
@@ -243,5 +217,5 @@ fn list(
     let mut faults = Vec::new();
     let listed = list(path, &mut lines, &mut faults);
     let printed = lines.end().and_then(|()| out.flush());
-    Ok((Verdict::of(faults), listed.and(printed)))
+    Ok((faults, listed.and(printed)))
 }

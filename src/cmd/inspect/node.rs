@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use corelog_storage::format::node::{NODE, Node, QUARANTINE, TOPIC, TOPICS};
 use serde_json::Value;
 
-use super::Verdict;
 use super::files::{
     damaged, holds_stores, is_there, lost_manifest, read, read_manifest, read_topic, topic_facts,
 };
@@ -14,7 +13,7 @@ use super::show::Show;
 use crate::quantity::rfc3339;
 
 /// The node, its topics, and what lies in quarantine.
-pub(super) fn node(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
+pub(super) fn node(dir: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     const COLUMNS: [&str; 4] = ["topic", "partitions", "bytes", "id"];
     let mut show = Show::default();
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
@@ -55,11 +54,11 @@ pub(super) fn node(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     });
     let rows = rows.collect();
     show.list("quarantine", &["file", "bytes"], rows);
-    Ok((show, Verdict::of(faults)))
+    Ok((show, faults))
 }
 
 /// The topic's settings and a row per partition that has files.
-pub(super) fn topic(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
+pub(super) fn topic(dir: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     const COLUMNS: [&str; 5] = ["partition", "log_start", "segments", "bytes", "epoch"];
     let topic = read_topic(&dir.join(TOPIC))?;
     let mut show = Show::default();
@@ -92,7 +91,7 @@ pub(super) fn topic(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     }
     rows.sort_by_key(|row| row[0].as_u64());
     show.list("partition_list", &COLUMNS, rows);
-    Ok((show, Verdict::of(faults)))
+    Ok((show, faults))
 }
 
 fn directories(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {

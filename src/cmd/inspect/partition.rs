@@ -13,7 +13,6 @@ use corelog_storage::format::state::Segment;
 use corelog_storage::segment::name;
 use serde_json::Value;
 
-use super::Verdict;
 use super::files::{last_slot, manifest_facts, read_manifest};
 use super::listing::Lines;
 use super::named::{Named, named};
@@ -25,7 +24,7 @@ use crate::quantity::rfc3339;
 
 /// What the manifest, the mark and the directory say; sealed stores by their length, the active one
 /// batch by batch.
-pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
+pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     const COLUMNS: [&str; 8] = [
         "file", "state", "base", "next", "batches", "bytes", "max_time", "sealed",
     ];
@@ -93,7 +92,7 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     show.fact("log_end", log_end.get());
     show.fact("torn_at", torn);
     show.list("segments", &COLUMNS, rows);
-    Ok((show, Verdict::of(faults)))
+    Ok((show, faults))
 }
 
 /// The mark is read first: what it says of a running server's log, a manifest read later knows of.
@@ -183,7 +182,7 @@ fn is_missing<T>(found: &io::Result<T>) -> bool {
 }
 
 /// A single store, read batch by batch.
-pub(super) fn summarize_store(path: &Path) -> anyhow::Result<(Show, Verdict)> {
+pub(super) fn summarize_store(path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     let walked = walk(path, None, None)?;
     let held = walked.held;
     let mut show = Show::default();
@@ -204,7 +203,7 @@ pub(super) fn summarize_store(path: &Path) -> anyhow::Result<(Show, Verdict)> {
         .fault
         .into_iter()
         .map(|fault| format!("{}: {fault}", path.display()));
-    Ok((show, Verdict::of(faults.collect())))
+    Ok((show, faults.collect()))
 }
 
 /// Lists what a store holds, and adds a sentence for each fault in it.

@@ -60,14 +60,13 @@ async fn alter(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let after = change.apply(&topic.settings);
     let server = session::server(&admin);
     let loss = loss(&args.name, &topic, &after).map(|loss| format!("{loss} at {server}"));
+    let by_server = |error| session::by(server, error);
     // Where nothing is said before, the server says it itself.
     if loss.is_some() || args.consent.dry_run {
-        let checked = owner::check_all(&args.name, &topic.partitions);
-        checked.map_err(|error| session::by(server, error))?;
+        owner::check_all(&args.name, &topic.partitions).map_err(by_server)?;
     }
     if args.consent.dry_run {
-        let checked = owner::check_copy(&args.name, &topic.partitions);
-        checked.map_err(|error| session::by(server, error))?;
+        owner::check_copy(&args.name, &topic.partitions).map_err(by_server)?;
     }
     if let Some(loss) = loss
         && consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave

@@ -102,7 +102,8 @@ struct Target {
 }
 
 impl Producer {
-    pub(crate) fn new(client: Arc<client::Inner>, config: ProducerConfig) -> Self {
+    pub(crate) fn new(client: Arc<client::Inner>, mut config: ProducerConfig) -> Self {
+        config.delivery_timeout = config.delivery_timeout.min(client::TIMEOUT_MAX);
         let user = client.new_user();
         let memory_bytes_max = config.memory_bytes_max.min(Semaphore::MAX_PERMITS);
         let memory = Arc::new(Semaphore::new(memory_bytes_max));
@@ -306,7 +307,7 @@ impl Inner {
             user: self.user,
             level: config.level,
             in_flight_max: config.in_flight_max.max(1),
-            delivery_timeout: config.delivery_timeout.min(client::TIMEOUT_MAX),
+            delivery_timeout: config.delivery_timeout,
         };
         while lanes.try_join_next().is_some() {}
         let lane = Lane::new(Arc::clone(&self.client), Arc::clone(queue), options);

@@ -13,7 +13,6 @@ use super::partitioner::Partitioner;
 use super::queue::Queue;
 use super::{Inner, RECORD_BYTES, State, Target};
 use crate::Error;
-use crate::client::TIMEOUT_MAX;
 use crate::metadata::Topic;
 use crate::retry::Deadline;
 
@@ -130,8 +129,7 @@ impl Inner {
 
     /// How long a key waits until it is known where it goes.
     pub(super) fn patience(&self) -> Duration {
-        let time = self.config.delivery_timeout.max(ATTEMPT_MIN);
-        time.min(TIMEOUT_MAX)
+        self.config.delivery_timeout.max(ATTEMPT_MIN)
     }
 
     /// Asks for the topic, in which there is a place then. What goes by its key has so much time for that.
