@@ -6,6 +6,7 @@
 //! claim      who opens or closes a partition, one at a time
 //! lifecycle  opening and closing partitions
 //! reopen     reopening them: what was here before is no new one
+//! stop       taking no more requests, then ending connections
 //! torn       what openings put into the quarantine, and how long it stays
 //! snapshot   its part of a snapshot, and where the last ones of its partitions end
 //! scrub      reading sealed segments in the background
@@ -72,6 +73,7 @@ mod slots;
 mod slowest;
 mod snapshot;
 mod state;
+mod stop;
 mod sweep;
 mod terms;
 mod tickets;

@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_record::{CoreId, NodeId};
-use futures_lite::FutureExt as _;
 
 use super::Disk;
 use super::aborted::AbortedCount;
@@ -91,7 +90,7 @@ pub(crate) struct Core {
     /// Notified when the core is to take no more requests.
     pub(crate) stop: Notify,
     pub(crate) is_stopping: Cell<bool>,
-    is_cutting: Cell<bool>,
+    pub(super) is_cutting: Cell<bool>,
     /// Places of long polls that wait a little without being parked.
     pub(crate) paced: Semaphore,
     /// Turns for connections that are told why they are refused.
@@ -351,49 +350,6 @@ impl Core {
     /// A number for whatever wants to be random but repeatable.
     pub(super) fn seed(&self) -> u64 {
         self.random.borrow_mut().u64(..)
-    }
-
-    /// Ends the taking of requests: connections answer what they have and close.
-    pub(crate) fn begin_stop(&self) {
-        self.is_stopping.set(true);
-        self.stop.notify();
-    }
-
-    /// Ready when the core is to take no more requests.
-    pub(crate) async fn stopping(&self) {
-        self.stop.until(|| self.is_stopping.get()).await;
-    }
-
-    /// What comes of something, unless the core is to take no more requests before.
-    ///
-    /// # Errors
-    /// `Stopping`.
-    pub(crate) async fn unless_stopping<T>(
-        &self,
-        what: impl Future<Output = T>,
-    ) -> Result<T, Failure> {
-        let stop = async {
-            self.stopping().await;
-            Err(failure(ErrorCode::Stopping, "the node is stopping"))
-        };
-        stop.or(async { Ok(what.await) }).await
-    }
-
-    /// Ends connections that do not end by themselves.
-    pub(crate) fn cut_connections(&self) {
-        self.is_cutting.set(true);
-        self.stop.notify();
-    }
-
-    /// Ready when connections are to end at once.
-    pub(crate) async fn cutting(&self) {
-        self.stop.until(|| self.is_cutting.get()).await;
-    }
-
-    /// Waits until no connection is open.
-    pub(crate) async fn no_connections(&self) {
-        let is_over = || self.connection_count.get() == 0;
-        self.connection_ended.until(is_over).await;
     }
 
     /// Waits for `condition`, looked at whenever a flush or a chore was handed back.
