@@ -9,7 +9,7 @@ use corelog_protocol::message::{handover, promote};
 use corelog_record::Offset;
 
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
-use super::fence::until_fenced;
+use super::fence::{hand_on, pair, until_fenced};
 use super::handover::handing;
 use super::node::Node;
 use super::promote::{promote, promoting, takes_nothing_also_after_a_kill};
@@ -161,6 +161,28 @@ fn another_node_at_the_new_owner_s_address_is_not_promoted_as_that_one() {
     until_fenced(&a, &topic);
     put_in_place_of(&b, &c);
     assert_is_another_s(&c, &b, &topic);
+}
+
+/// It had handed the partition on, and followed the old owner again when it did not reach the new one: of what that had taken since
+/// nothing was said to be missing.
+#[test]
+fn an_owner_that_was_replaced_does_not_speak_for_what_came_after_it() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    promote(&b, &topic);
+    until_fenced(&a, &topic);
+    let c = hand_on(&folder, &b, &topic);
+    c.disconnect();
+    c.fill(&topic, 0, 5);
+    b.follow(&topic, &[&a]);
+    until("it has asked the old owner", || {
+        status(&b, &topic, 0).source == Some(a.address())
+    });
+    for _ in 0..3 {
+        let refused = b.ask(&promoting(&topic, false)).unwrap_err();
+        assert!(refused.is(ErrorCode::LossPossible), "{refused:?}");
+    }
+    assert_eq!(status(&b, &topic, 0).role, Role::Follower);
 }
 
 /// Checks that a follower is not promoted without a loss, since its source gave the partition to another node.

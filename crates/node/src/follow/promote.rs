@@ -176,6 +176,10 @@ impl Core {
             let next = there.source.filter(|_| is_given)?;
             let is_here = match there.target {
                 Some(node) => node == self.shared.node,
+            // What this node took since it owned the partition, which fenced that one, it has given on, or left behind.
+            if there.role == replica_status::Role::Fenced {
+                return None;
+            }
                 // A version that did not write it down gave it.
                 None if may_ask(&next) => self.is_me(&next).await,
                 None => return None,
