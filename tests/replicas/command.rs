@@ -163,13 +163,23 @@ fn the_dry_run_of_a_clone_ends_as_the_clone_where_the_source_is_not_further() {
     assert!(!planned.contains("refused"), "{planned}");
 
     let folder = Folder::new();
-    let ([a, b], _) = parting(&folder);
+    let ([a, b], topic) = parting(&folder);
     produce(&a.corelog(), b"old\nold\nold\n");
     let c = Node::start(&folder, "c");
     assert_eq!(clone(&c, &a, &[]).0, [Some(0); 2]);
     let promote = ["promote", "t", "--accept-loss"];
     b.corelog().run(promote).done();
     produce(&b.corelog(), b"new\n");
+    // With all that it would have, it ended with 0, and followed nobody from then on.
+    let follow = [Some(0); 2];
+    assert_eq!(clone(&c, &a, &["--follow"]).0, follow);
+    let before = c.topic_file(&topic).replicas;
+    for more in [&[][..], &["--partition", "0"]] {
+        let (codes, planned) = clone(&c, &b, more);
+        assert_eq!(codes, [Some(3); 2]);
+        assert!(planned.contains("differs"), "{planned}");
+    }
+    assert_eq!(c.topic_file(&topic).replicas, before);
     let (codes, planned) = clone(&c, &b, &["--follow"]);
     assert_eq!(codes, [Some(3); 2]);
     assert!(planned.contains("differs"), "{planned}");

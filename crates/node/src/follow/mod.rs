@@ -18,6 +18,7 @@
 //! pause     a node that stood still asks them again
 //! unasked   which of those have yet to be asked, since it was opened or time stood still, if they own it by now
 //! lineage   the epochs of two logs on the wire, and where the logs part
+//! parted    a log that has parted from one that is to be its source
 //! ownership who owns a partition, changing: its laws, and what the next ones share
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
@@ -65,6 +66,7 @@ mod lineage;
 mod lines;
 mod outranked;
 mod ownership;
+mod parted;
 mod pause;
 mod places;
 mod progress;
