@@ -38,9 +38,9 @@ fn forgetting(topic: &Target, gone: &Node) -> forget_follower::Request {
     }
 }
 
-/// It was the last of those that were told if the one named before it was gone, and left out where there is no room for all.
+/// The last of them was left out where there was no room for all, though it was the one that owned the partition.
 #[test]
-fn a_promoted_copy_tells_first_whom_it_followed_last() {
+fn a_promoted_copy_tells_all_of_its_sources_whichever_it_followed() {
     let folder = Folder::new();
     let (a, b, topic) = level_pair(&folder, 20);
     let c = Node::start(&folder, "c");
@@ -55,7 +55,7 @@ fn a_promoted_copy_tells_first_whom_it_followed_last() {
     wait_until_level(&b, &c, &topic, 0);
     b.disconnect();
     promote(&c, &topic);
-    assert_eq!(outranked(&c, &topic), [b.address(), a.address()]);
+    assert_eq!(outranked(&c, &topic), [a.address(), b.address()]);
 }
 
 /// It was told of for two seconds, and never again: there were two owners for good.

@@ -268,9 +268,11 @@ fn bytes_of(replica: &Replica) -> usize {
     followers + outranked
 }
 
-/// Has a partition that was promoted tell as many of those that it followed as there is room for in the file of its topic,
-/// those that it followed last, and the very last one in any case: it may own the partition still.
-pub(super) fn leave_room(topic: &mut Topic, partition: PartitionId) {
+/// Has a partition that was promoted tell as many of those that it followed as there is room for in the file of its topic. Of
+/// what it was `before` they had room: as many as its sources, any of which may own the partition still, are told in any case.
+pub(super) fn leave_room(topic: &mut Topic, before: &Replica) {
+    let partition = before.partition;
+    let kept = before.sources.len().max(before.outranked.len());
     let all = topic.replicas.values();
     let bytes: usize = all.map(bytes_of).sum();
     let mut over = bytes.saturating_sub(bytes_max(topic));
@@ -279,7 +281,7 @@ pub(super) fn leave_room(topic: &mut Topic, partition: PartitionId) {
         return;
     };
     while 0 < over
-        && 1 < replica.outranked.len()
+        && kept < replica.outranked.len()
         && let Some(untold) = replica.outranked.pop()
     {
         over = over.saturating_sub(ADDRESS_BYTES + untold.len());
@@ -381,15 +383,12 @@ mod tests {
         remember_all(topic, each)
     }
 
-    /// Promotes the copy of each partition that followed those, the last one first, and hands it on to another one.
+    /// Promotes the copy of each partition, which followed the first of those, and the others before its last promotions, and hands
+    /// it on to another one.
     fn promote_and_hand_on(topic: &mut Topic, followed: &[String], next: &str) {
         for number in 0..topic.partition_count() {
             let partition = PartitionId::new(number);
-            topic.change_replica(partition, |replica| Replica {
-                outranked: followed.to_vec(),
-                ..replica
-            });
-            leave_room(topic, partition);
+            promote(topic, (partition, followed), 1);
             topic.change_replica(partition, |replica| Replica {
                 role: Role::HandingOver,
                 target: Some(peer(9).node),
@@ -397,6 +396,20 @@ mod tests {
                 ..replica
             });
         }
+    }
+
+    /// Promotes a copy that has those to tell, of which so many are its sources.
+    fn promote(topic: &mut Topic, (partition, followed): (PartitionId, &[String]), sources: usize) {
+        let before = Replica {
+            role: Role::Follower,
+            sources: followed[..sources].to_vec(),
+            ..Replica::owner(partition)
+        };
+        topic.change_replica(partition, |replica| Replica {
+            outranked: followed.to_vec(),
+            ..replica
+        });
+        leave_room(topic, &before);
     }
 
     fn longest(letter: &str) -> String {
@@ -454,6 +467,26 @@ mod tests {
         promote_and_hand_on(&mut full, &followed, &longest("n"));
         let outranked = &full.replicas[&PartitionId::new(0)].outranked;
         assert_eq!(*outranked, followed[..1]);
+    }
+
+    /// One was told, which a copy that was started again, and heard none of them, did not know to be the one that it had followed: the
+    /// others had room in the file as its sources, too.
+    #[test]
+    fn each_source_of_a_promoted_copy_is_told_whoever_follows() {
+        let (partition, stranger) = (PartitionId::new(0), peer(0));
+        let mut full = topic_of(1);
+        full.change_replica(partition, |replica| Replica {
+            followers: vec![stranger; FOLLOWERS_BYTES_MIN / PEER_BYTES],
+            ..replica
+        });
+        let followed = ["l", "k", "g"].map(longest);
+        promote(&mut full, (partition, &followed), 2);
+        let told = |topic: &Topic| topic.replicas[&partition].outranked.clone();
+        assert_eq!(told(&full), followed[..2]);
+        // Whatever else is written down of it later.
+        let before = full.replicas[&partition].clone();
+        leave_room(&mut full, &before);
+        assert_eq!(told(&full), followed[..2]);
     }
 
     /// A follower that was started again before its first record had another copy then, and the one before

@@ -32,8 +32,9 @@ impl Admin {
                 self.check_promise(PartitionKey { topic, partition }, epoch)?;
             }
             let before = topic.replica(partition).cloned();
-            topic.set_replica(change(before.unwrap_or(Replica::owner(partition)))?);
-            leave_room(topic, partition);
+            let before = before.unwrap_or(Replica::owner(partition));
+            topic.set_replica(change(before.clone())?);
+            leave_room(topic, &before);
             Ok(())
         })
         .await
