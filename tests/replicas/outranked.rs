@@ -23,6 +23,9 @@ use crate::support::wire::Target;
 /// Longer than a promotion tells those that it knows to have been followed, at once.
 const TOLD_AT_ONCE: Duration = Duration::from_secs(3);
 
+/// An owner asks who was not heard for so long of itself.
+const SILENT_AFTER: Duration = Duration::from_secs(20);
+
 /// Whom an owner has yet to tell.
 fn outranked(node: &Node, topic: &Target) -> Vec<String> {
     let mut replicas = node.topic_file(topic).replicas.into_iter();
@@ -56,6 +59,26 @@ fn a_promoted_copy_tells_all_of_its_sources_whichever_it_followed() {
     b.disconnect();
     promote(&c, &topic);
     assert_eq!(outranked(&c, &topic), [a.address(), b.address()]);
+}
+
+/// The owner remembered nobody, and wrote down only who it was that told: it asked that one when it was told again, or had not heard
+/// it for long, and served until then.
+#[test]
+fn an_owner_that_remembers_nobody_asks_who_tells_it_once() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    a.disconnect();
+    promote(&b, &topic);
+    a.ask(&forgetting(&topic, &b)).unwrap();
+    a.connect();
+    until("it is told", || remembered(&a, &topic) == 1);
+    let told = Instant::now();
+    a.disconnect();
+    until_fenced(&a, &topic);
+    assert!(
+        told.elapsed() < SILENT_AFTER,
+        "it was asked when it had been silent"
+    );
 }
 
 /// It was told of for two seconds, and never again: there were two owners for good.

@@ -25,7 +25,7 @@ use crate::rt;
 const ASK_PAUSE_MIN: Duration = Duration::from_secs(1);
 const ASK_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A follower asks every two seconds: one that was not heard for so long may follow no more.
-const SILENT_AFTER: Duration = Duration::from_secs(20);
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(20);
 /// Partitions of one node's that are asked for at the same time: half of what shares a connection.
 const ASKED_AT_ONCE: usize = 16;
 
@@ -249,7 +249,7 @@ impl Core {
         }
     }
 
-    fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
+    pub(super) fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let core = Rc::clone(self);
         rt::spawn_background(async move { core.tell_claim(topic, key, claimant).await }).detach();
     }

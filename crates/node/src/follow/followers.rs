@@ -150,6 +150,13 @@ impl Followers {
             .is_some_and(|at| rt::now() < at + time && since.is_none_or(|since| since < at))
     }
 
+    /// If all that was heard of a copy may have been said before this node stood still: also what came within `time` behind that.
+    pub(super) fn is_doubted(&self, key: PartitionKey, copy: CopyId, time: Duration) -> bool {
+        let heard = self.heard_at(key, copy).unwrap_or_else(rt::now);
+        let since = self.doubted.get();
+        since.is_some_and(|since| heard < since + time)
+    }
+
     /// Forgets what is awaited of those that are followers no more. The word of one that is remembered is awaited also while the
     /// partition is another node's: it may come back.
     pub(super) fn retain(
@@ -275,6 +282,10 @@ impl Core {
             let mut known = known.filter(|known| is_in_place_of(&peer, known));
             let is_remembered = known.next() == Some(&peer) && known.next().is_none();
             if !is_remembered && self.followers.may_remember(key) {
+                // It is asked who owns the partition once it is.
+                if is_claiming {
+                    self.followers.await_word(key, copy);
+                }
                 self.remember(key, peer);
             }
         }
@@ -365,10 +376,75 @@ fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use corelog_protocol::error::ErrorCode;
     use corelog_record::{PartitionId, TopicId};
 
+    use super::super::fence::SILENT_AFTER;
     use super::*;
-    use crate::core::tests::with_core;
+    use crate::catalog::Change;
+    use crate::core::tests::{topic, with_core};
+
+    /// Nobody asked it behind the standstill: its owner served for half a minute beside it.
+    #[test]
+    fn a_follower_that_was_heard_before_a_standstill_and_is_remembered_behind_it_is_asked_first() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            let known = |numbers: &[u8]| {
+                let (mut topic, partition) = ((*topic).clone(), key.partition);
+                let replica = Replica {
+                    followers: numbers.iter().copied().map(peer).collect(),
+                    ..Replica::owner(partition)
+                };
+                topic.replicas.insert(partition, replica);
+                Change::Publish(Arc::new(topic))
+            };
+            let hear = |number| core.followers.note(key, heard(&peer(number)));
+            hear(1);
+            core.apply(known(&[1])).await;
+            core.check_asked(key).unwrap();
+
+            hear(2);
+            core.followers.doubt_all();
+            core.apply(known(&[1, 2])).await;
+            let waits = core.check_asked(key).unwrap_err();
+            assert!(waits.is(ErrorCode::Busy), "{waits:?}");
+            assert!(core.followers.unasked.is_deaf_to(key, peer(2).copy));
+            core.followers.settle(key, peer(2).copy);
+            core.check_asked(key).unwrap();
+
+            // What it said may have waited in a socket.
+            hear(3);
+            core.apply(known(&[1, 2, 3])).await;
+            core.check_asked(key).unwrap_err();
+            core.followers.settle(key, peer(3).copy);
+            let long_ago = rt::now().checked_sub(SILENT_AFTER);
+            core.followers.doubted.set(long_ago);
+            hear(4);
+            core.apply(known(&[1, 2, 3, 4])).await;
+            core.check_asked(key).unwrap();
+        });
+    }
+
+    fn peer(number: u8) -> Peer {
+        Peer {
+            node: NodeId::from_bytes([number; 16]),
+            copy: CopyId::from_bytes([number; 16]),
+            address: "127.0.0.1:1".to_owned(),
+        }
+    }
+
+    /// As a follower that has nothing yet.
+    fn heard(peer: &Peer) -> Follower {
+        Follower {
+            copy: peer.copy,
+            node: Some(peer.node),
+            address: Some(peer.address.clone()),
+            end: Offset::ZERO,
+            at: rt::now(),
+        }
+    }
 
     /// Each that was cloned anew left one behind, as long as the node ran.
     #[test]

@@ -15,6 +15,7 @@
 //! copying   what came from a source goes into the log
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
+//! newcomers those that come to be remembered, and may own it by then
 //! pause     a node that stood still asks them again
 //! unasked   which of those have yet to be asked, since it was opened or time stood still, if they own it by now
 //! lineage   the epochs of two logs on the wire, and where the logs part
@@ -64,6 +65,7 @@ mod lately;
 mod line;
 mod lineage;
 mod lines;
+mod newcomers;
 mod outranked;
 mod ownership;
 mod parted;

@@ -59,6 +59,14 @@ impl Unasked {
         self.added.notify();
     }
 
+    /// The same of one that has to be asked: what it says itself may have waited in a socket.
+    pub(super) fn add_deaf(&self, key: PartitionKey, copy: CopyId) {
+        self.add(key, copy);
+        if let Some(known) = self.waiting.borrow_mut().get_mut(&key) {
+            known.is_deaf = true;
+        }
+    }
+
     /// Waits for a copy that has shown that it owns the partition, until it says that it does not.
     pub(super) fn hold(&self, key: PartitionKey, copy: CopyId) {
         self.add(key, copy);
