@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::Role;
-use corelog_protocol::message::{clone_topic, delete_topic, forget_follower, handover, promote};
-use corelog_record::PartitionId;
+use corelog_protocol::message::{
+    clone_topic, delete_topic, fetch, forget_follower, handover, promote,
+};
+use corelog_record::{CopyId, NodeId, PartitionId};
 
-use super::copies::{level_pair, remembered, segments, status, wait_until_level};
+use super::copies::{level_pair, peers, remembered, segments, status, wait_until_level};
 use super::fence::{copy_of, pair, until_fenced};
 use super::handover::handing;
 use super::lossless::follower;
 use super::node::{Node, cloning};
-use super::promote::{promote, promoting, rejoin, rejoining};
+use super::promote::{first_fetch, promote, promoting, rejoin, rejoining};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
@@ -74,6 +76,45 @@ fn an_owner_that_remembers_nobody_asks_who_tells_it_once() {
     until("it is told", || remembered(&a, &topic) == 1);
     let told = Instant::now();
     a.disconnect();
+    until_fenced(&a, &topic);
+    assert!(
+        told.elapsed() < SILENT_AFTER,
+        "it was asked when it had been silent"
+    );
+}
+
+/// Whoever came within a fifth of a second of another one was passed over, and who claims the partition need not come again.
+#[test]
+fn an_owner_asks_who_claims_the_partition_right_behind_another_newcomer() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    let peer = peers(&a, &topic).remove(0);
+    a.disconnect();
+    promote(&b, &topic);
+    a.ask(&forgetting(&topic, &b)).unwrap();
+    let claim = first_fetch(&b, &topic);
+    let claims = claim.follower.unwrap();
+    let claims = fetch::Follower {
+        node: Some(peer.node),
+        address: Some(peer.address),
+        ..claims
+    };
+    let newcomer = fetch::Follower {
+        copy: CopyId::from_bytes([9; 16]),
+        node: Some(NodeId::from_bytes([9; 16])),
+        address: Some("127.0.0.1:1".to_owned()),
+        epochs: Vec::new(),
+        ..claims.clone()
+    };
+    let told = Instant::now();
+    for follower in [newcomer, claims] {
+        let fetch = fetch::Request {
+            follower: Some(follower),
+            max_wait_ms: 0,
+            ..topic.fetch(0, claim.offset)
+        };
+        a.ask(&fetch).unwrap();
+    }
     until_fenced(&a, &topic);
     assert!(
         told.elapsed() < SILENT_AFTER,

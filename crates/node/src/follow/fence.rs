@@ -94,6 +94,7 @@ impl Core {
         let mut pause = ASK_PAUSE_MIN;
         unasked.begin();
         while !self.is_stopping.get() {
+            let is_called = unasked.take_call();
             let is_follower = |key, copy| self.is_follower(key, copy);
             self.followers
                 .retain(is_follower, |key, copy| self.is_remembered(key, copy));
@@ -112,7 +113,11 @@ impl Core {
                 })
                 .detach();
             }
-            if unasked.is_empty() {
+            if is_called {
+                // Its node may be asked for others just now: it is soon asked again.
+                pause = ASK_PAUSE_MIN;
+            }
+            if unasked.is_empty() && !is_called {
                 let until = rt::sleep(pause).or(unasked.any());
                 until.or(self.stopping()).await;
                 pause = (pause * 2).min(ASK_PAUSE_MAX);

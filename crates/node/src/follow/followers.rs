@@ -64,6 +64,8 @@ pub(crate) struct Follower {
     /// Its end, durable there.
     pub(crate) end: Offset,
     pub(crate) at: Instant,
+    /// It has told of an epoch that this log has not, and nothing else since: it is asked once it is remembered.
+    pub(super) is_claiming: bool,
 }
 
 /// What a follower is told beside what it fetches.
@@ -131,6 +133,16 @@ impl Followers {
     /// A copy may know of one of its own that owns the partition by now.
     pub(super) fn await_word(&self, key: PartitionKey, copy: CopyId) {
         self.untold.borrow_mut().insert((key, copy));
+    }
+
+    /// If one claims the partition, or told that another copy does.
+    pub(super) fn is_claiming(&self, key: PartitionKey, copy: CopyId) -> bool {
+        let heard = self.heard.borrow();
+        let mut followers = heard
+            .get(&key)
+            .into_iter()
+            .flat_map(|heard| &heard.followers);
+        followers.any(|known| known.copy == copy && known.is_claiming)
     }
 
     /// It has answered who owns the partition, as far as it knows.
@@ -254,6 +266,8 @@ impl Core {
             hearing.epochs = told(&mine);
         }
         if !self.followers.unasked.is_deaf_to(key, follower.copy) {
+            let is_untold =
+                follower.epochs.is_empty() && self.followers.is_claiming(key, follower.copy);
             self.followers.note(
                 key,
                 Follower {
@@ -263,6 +277,7 @@ impl Core {
                     // What it may have beyond this log is not this log's.
                     end: follower.end.min(place.durable.offset),
                     at: rt::now(),
+                    is_claiming: is_claiming || is_untold,
                 },
             );
             if !is_claiming {
@@ -272,20 +287,16 @@ impl Core {
         let replica = self.replica(key)?;
         self.tell_replicated(key, &replica);
         if let (Some(node), Some(address)) = (follower.node, follower.address) {
-            let copy = follower.copy;
             let peer = Peer {
                 node,
-                copy,
+                copy: follower.copy,
                 address,
             };
             let known = replica.followers.iter();
             let mut known = known.filter(|known| is_in_place_of(&peer, known));
             let is_remembered = known.next() == Some(&peer) && known.next().is_none();
-            if !is_remembered && self.followers.may_remember(key) {
-                // It is asked who owns the partition once it is.
-                if is_claiming {
-                    self.followers.await_word(key, copy);
-                }
+            // Who claims the partition need not come again.
+            if !is_remembered && (is_claiming || self.followers.may_remember(key)) {
                 self.remember(key, peer);
             }
         }
@@ -427,6 +438,41 @@ mod tests {
         });
     }
 
+    /// What it had claimed was forgotten before it was written down who it was, as it followed nobody until then, and another one had
+    /// just been asked: the owner served beside it until it said so again, or had been silent for long.
+    #[test]
+    fn who_claims_a_partition_is_asked_once_it_is_remembered_however_late_that_is() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            core.apply(Change::Publish(Arc::clone(&topic))).await;
+            core.followers.note(
+                key,
+                Follower {
+                    is_claiming: true,
+                    ..heard(&peer(1))
+                },
+            );
+            core.followers.note(key, heard(&peer(2)));
+            assert!(core.followers.may_check_claim(key));
+            // As whoever asks them does each time.
+            core.followers.retain(|_, _| false, |_, _| false);
+            assert!(!core.followers.unasked.take_call());
+            let mut known = (*topic).clone();
+            let replica = Replica {
+                followers: [1, 2].map(peer).to_vec(),
+                ..Replica::owner(key.partition)
+            };
+            known.replicas.insert(key.partition, replica);
+            core.apply(Change::Publish(Arc::new(known))).await;
+            let awaits = [1, 2].map(|number| core.followers.awaits_word(key, peer(number).copy));
+            assert_eq!(awaits, [true, false]);
+            rt::timeout(SILENT_AFTER, core.followers.unasked.any())
+                .await
+                .expect("they are asked at once");
+            assert!(core.followers.unasked.take_call());
+        });
+    }
+
     fn peer(number: u8) -> Peer {
         Peer {
             node: NodeId::from_bytes([number; 16]),
@@ -443,6 +489,7 @@ mod tests {
             address: Some(peer.address.clone()),
             end: Offset::ZERO,
             at: rt::now(),
+            is_claiming: false,
         }
     }
 

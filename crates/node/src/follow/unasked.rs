@@ -21,6 +21,8 @@ pub(crate) struct Unasked {
     waiting: RefCell<HashMap<PartitionKey, Waiting>>,
     /// When one last answered, or could be asked.
     at: Cell<Instant>,
+    /// A copy is due for which no partition waits.
+    is_called: Cell<bool>,
     added: Notify,
 }
 
@@ -40,6 +42,7 @@ impl Unasked {
         Self {
             waiting: RefCell::default(),
             at: Cell::new(rt::now()),
+            is_called: Cell::new(false),
             added: Notify::new(),
         }
     }
@@ -75,9 +78,21 @@ impl Unasked {
         }
     }
 
-    /// Waits until there is one.
+    /// Has those asked that are due, though no partition waits for them.
+    pub(super) fn call(&self) {
+        self.is_called.set(true);
+        self.added.notify();
+    }
+
+    /// If that was asked for since this was.
+    pub(super) fn take_call(&self) -> bool {
+        self.is_called.take()
+    }
+
+    /// Waits until there is one, or they are to be asked.
     pub(super) async fn any(&self) {
-        self.added.until(|| !self.is_empty()).await;
+        let is_any = || !self.is_empty() || self.is_called.get();
+        self.added.until(is_any).await;
     }
 
     /// From now on they can be asked.
