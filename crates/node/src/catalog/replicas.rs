@@ -7,7 +7,7 @@ use corelog_record::{LeaderEpoch, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::Replica;
 
 use super::admin::Admin;
-use super::peers::leave_room;
+use super::room::{check_room, leave_room};
 use super::topic::Topic;
 use crate::core::PartitionKey;
 use crate::failure::Failure;
@@ -59,11 +59,16 @@ impl Admin {
         }
     }
 
+    /// Writes down what a topic became, and has each core act on that.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if that leaves no room in its file; what the disk does.
     pub(super) async fn write_and_put(
         &self,
         before: Option<&Topic>,
         topic: Topic,
     ) -> Result<(), Failure> {
+        check_room(before, &topic)?;
         match before.filter(|before| are_roles_changed(before, &topic)) {
             // On a full disk, too: who owns a partition, and takes records for it, must not hang on that.
             Some(before) => self.rewrite(before, &topic).await?,
