@@ -2,8 +2,10 @@
 //! that is no such promotion.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{handover, promote};
 use corelog_record::Offset;
@@ -16,6 +18,9 @@ use super::promote::{promote, promoting, takes_nothing_also_after_a_kill};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::wire::Target;
+
+/// How long a promotion waits for what a source says.
+const WAITED_FOR: Duration = Duration::from_secs(1);
 
 /// An owner's follower, level and remembered there.
 pub(super) fn follower(folder: &Folder, a: &Node, name: &str, topic: &Target) -> Node {
@@ -175,14 +180,20 @@ fn an_owner_that_was_replaced_does_not_speak_for_what_came_after_it() {
     c.disconnect();
     c.fill(&topic, 0, 5);
     b.follow(&topic, &[&a]);
-    until("it has asked the old owner", || {
-        status(&b, &topic, 0).source == Some(a.address())
-    });
-    for _ in 0..3 {
-        let refused = b.ask(&promoting(&topic, false)).unwrap_err();
+    assert_loss_possible(&b, &a, &topic);
+}
+
+/// Checks that a follower is not promoted without a loss, whatever its source says: that has been asked by then, and its
+/// word was there in time.
+fn assert_loss_possible(follower: &Node, source: &Node, topic: &Target) {
+    until("its word was there in time", || {
+        let asked = source.proxy.asked(Kind::ReplicaStatus);
+        let begun = Instant::now();
+        let refused = follower.ask(&promoting(topic, false)).unwrap_err();
         assert!(refused.is(ErrorCode::LossPossible), "{refused:?}");
-    }
-    assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+        asked < source.proxy.asked(Kind::ReplicaStatus) && begun.elapsed() < WAITED_FOR
+    });
+    assert_eq!(status(follower, topic, 0).role, Role::Follower);
 }
 
 /// Checks that a follower is not promoted without a loss, since its source gave the partition to another node.

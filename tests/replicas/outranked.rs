@@ -43,12 +43,12 @@ fn forgetting(topic: &Target, gone: &Node) -> forget_follower::Request {
     }
 }
 
-/// The last of them was left out where there was no room for all, though it was the one that owned the partition.
+/// Which of them it had followed, and so may own the partition, it did not know any more once it was started again.
 #[test]
 fn a_promoted_copy_tells_all_of_its_sources_whichever_it_followed() {
     let folder = Folder::new();
     let (a, b, topic) = level_pair(&folder, 20);
-    let c = Node::start(&folder, "c");
+    let mut c = Node::start(&folder, "c");
     c.follow(&topic, &[&a, &b]);
     wait_until_level(&a, &c, &topic, 0);
     a.disconnect();
@@ -59,6 +59,8 @@ fn a_promoted_copy_tells_all_of_its_sources_whichever_it_followed() {
     b.connect();
     wait_until_level(&b, &c, &topic, 0);
     b.disconnect();
+    c.kill();
+    c.up();
     promote(&c, &topic);
     assert_eq!(outranked(&c, &topic), [a.address(), b.address()]);
 }

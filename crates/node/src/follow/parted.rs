@@ -7,7 +7,7 @@ use corelog_protocol::message::{chain_at, segments};
 use corelog_record::{Offset, TopicName};
 
 use super::line::Line;
-use super::ownership::chain_of;
+use super::ownership::{chain_of, has_none};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::router::{self, Ask};
@@ -34,14 +34,15 @@ impl Core {
             key,
             from: Offset::MAX,
         };
-        // What is not open is compared once it is, if anything is to come.
-        let here = router::told::<segments::Answer>(self, core, ask, None).await;
-        let has_all = |here: &segments::Answer| {
-            here.log_start < here.high_watermark && until <= here.high_watermark
+        let here = match router::told::<segments::Answer>(self, core, ask, None).await {
+            // It was deleted meanwhile.
+            Err(error) if has_none(&error) => return Ok(()),
+            // What cannot be compared now is not taken for nothing: it is not compared later, either.
+            here => here?,
         };
-        let Some(here) = here.ok().filter(has_all) else {
+        if here.high_watermark <= here.log_start || here.high_watermark < until {
             return Ok(());
-        };
+        }
         let end = here.high_watermark.min(there.high_watermark);
         let is_same = match here.history == there.history {
             true if end < here.log_start.max(there.log_start) => true,
