@@ -52,10 +52,12 @@ impl Admin {
             .place(count - known.partition_count());
         let mut topic = known.grown(&added, |partition| waiting(partition, &request.from));
         for replica in replicas {
-            // Those who follow it go on, and those that it has yet to tell are told.
+            // Those who follow it go on, those that it has yet to tell are told, and what it let go of it does not get from who had
+            // it before.
             topic.change_replica(replica.partition, |before| Replica {
                 followers: before.followers,
                 outranked: before.outranked,
+                let_go: before.let_go,
                 ..replica
             });
         }

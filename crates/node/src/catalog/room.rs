@@ -20,7 +20,7 @@ const PARTITION_FOLLOWERS_BYTES: usize = 640;
 const FOLLOWERS_BYTES_MIN: usize = 32 << 10;
 /// Bytes of the topic's file that are left to each partition for what else is known of it, with two of the longest
 /// addresses: its first source, or where it went, and the first that a promoted copy has yet to tell.
-const PARTITION_BYTES: usize = 96 + 2 * (ADDRESS_BYTES_MAX as usize + 4);
+const PARTITION_BYTES: usize = 112 + 2 * (ADDRESS_BYTES_MAX as usize + 4);
 /// Bytes of the file for all partitions; the others are its settings'.
 const PARTITIONS_BYTES_MAX: u64 = FILE_BYTES_MAX - (32 << 10);
 const _: () = assert!(
@@ -109,7 +109,7 @@ mod tests {
 
     use corelog_protocol::error::ErrorCode;
     use corelog_protocol::limits::SOURCE_COUNT_MAX;
-    use corelog_record::{CopyId, CoreId, NodeId, PartitionId, TopicId, TopicName};
+    use corelog_record::{CopyId, CoreId, LeaderEpoch, NodeId, PartitionId, TopicId, TopicName};
     use corelog_storage::format::replica::{Peer, Role};
 
     use super::super::peers::{Newcomer, remember_all};
@@ -219,6 +219,7 @@ mod tests {
             role: Role::HandingOver,
             target: Some(peer(9).node),
             sources: vec![next.to_owned()],
+            let_go: LeaderEpoch::new(i32::MAX),
             ..replica
         });
     }

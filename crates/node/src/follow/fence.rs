@@ -359,7 +359,13 @@ impl Core {
         // Should this node ever own it again, its epoch is above that one.
         self.hear_epoch(key, began.epoch);
         let (partition, epoch) = (key.partition.get(), began.epoch.get());
-        let written = self.write_role(topic.clone(), key, before, Role::Fenced, Some(to));
+        let written = self.write_role(
+            topic.clone(),
+            key,
+            before,
+            Role::Fenced,
+            (Some(to), Some(began.epoch)),
+        );
         let written = written.await;
         match &written {
             Ok(()) => {

@@ -14,7 +14,8 @@ use corelog_storage::log::Begin;
 
 use super::GONE_TIMEOUT;
 use super::hands::Hand;
-use super::ownership::{chain_of, check_same, not_follower, not_owner, partition_at};
+use super::line::Line;
+use super::ownership::{chain_of, check_same, not_follower, not_owner, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
 use crate::partition::Change;
@@ -123,7 +124,7 @@ impl Core {
             if !is_given {
                 replica.outranked = outranked(followed, mem::take(&mut replica.outranked));
             }
-            replica.target = None;
+            (replica.target, replica.let_go) = (None, None);
             (replica.until, replica.rate) = (None, None);
             replica.segments.clear();
             Ok(replica)
@@ -180,6 +181,9 @@ impl Core {
             if there.role == replica_status::Role::Fenced {
                 return None;
             }
+            if self.is_before(&line, topic, key, replica).await? {
+                return None;
+            }
             // The source may be about to own it again: this node promised to refuse at the epochs of the
             // source, above which this copy may have one of its own that it began and never owned.
             let at = at.ok()?;
@@ -194,6 +198,23 @@ impl Core {
             silent.note(address, (), rt::now());
         }
         told.flatten().unwrap_or(Source::Unsure)
+    }
+
+    /// If the source owned the partition before this node did, which let it go since to one that the source knows nothing of;
+    /// nothing if that is not told.
+    async fn is_before(
+        &self,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+        replica: &Replica,
+    ) -> Option<bool> {
+        if replica.let_go.is_none() {
+            return Some(false);
+        }
+        let there = segments_of(line, topic, key, Offset::MAX).await.ok()?;
+        let newest = there.epochs.first().map(|newest| newest.epoch);
+        Some(newest < replica.let_go)
     }
 
     /// If this node is reached at an address.
