@@ -163,14 +163,55 @@ fn the_dry_run_of_a_clone_ends_as_the_clone_where_the_source_is_not_further() {
     assert!(!planned.contains("refused"), "{planned}");
 
     let folder = Folder::new();
-    let ([a, b], _) = parting(&folder);
+    let ([a, b], topic) = parting(&folder);
     produce(&a.corelog(), b"old\nold\nold\n");
     let c = Node::start(&folder, "c");
     assert_eq!(clone(&c, &a, &[]).0, [Some(0); 2]);
     let promote = ["promote", "t", "--accept-loss"];
     b.corelog().run(promote).done();
     produce(&b.corelog(), b"new\n");
+    // With all that it would have, it ended with 0, and followed nobody from then on.
+    let follow = [Some(0); 2];
+    assert_eq!(clone(&c, &a, &["--follow"]).0, follow);
+    let before = c.topic_file(&topic).replicas;
+    for more in [&[][..], &["--partition", "0"]] {
+        let (codes, planned) = clone(&c, &b, more);
+        assert_eq!(codes, [Some(3); 2]);
+        assert!(planned.contains("differs"), "{planned}");
+    }
+    assert_eq!(c.topic_file(&topic).replicas, before);
     let (codes, planned) = clone(&c, &b, &["--follow"]);
     assert_eq!(codes, [Some(3); 2]);
     assert!(planned.contains("differs"), "{planned}");
+}
+
+/// It could not be read just then, and was taken for nothing: the clone ended with 0, and the copy followed nobody any more.
+#[test]
+fn a_clone_of_what_is_here_and_cannot_be_read_is_refused() {
+    let folder = Folder::new();
+    let ([a, b], topic) = parting(&folder);
+    produce(&a.corelog(), b"old\nold\nold\n");
+    let mut c = Node::start(&folder, "c");
+    assert_eq!(clone(&c, &a, &[]).0, [Some(0); 2]);
+    b.corelog().run(["promote", "t", "--accept-loss"]).done();
+    produce(&b.corelog(), b"new\n");
+    let before = c.topic_file(&topic).replicas;
+    c.stop();
+    let manifest = c.topic_dir(&topic).join("0/manifest");
+    let aside = folder.path().join("manifest");
+    std::fs::rename(&manifest, &aside).unwrap();
+    std::fs::create_dir(&manifest).unwrap();
+    c.up();
+    let from = b.server().address();
+    let cloning = ["clone", "t", "--from", &from];
+    let (_, said, code) = c.corelog().run(cloning).parts();
+    assert_ne!(code, Some(0), "{said}");
+    assert_eq!(c.topic_file(&topic).replicas, before);
+
+    c.stop();
+    std::fs::remove_dir(&manifest).unwrap();
+    std::fs::rename(&aside, &manifest).unwrap();
+    c.up();
+    c.corelog().run(cloning).failed(3);
+    assert_eq!(c.topic_file(&topic).replicas, before);
 }

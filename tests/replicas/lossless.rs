@@ -2,20 +2,25 @@
 //! that is no such promotion.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{handover, promote};
 use corelog_record::Offset;
 
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
-use super::fence::until_fenced;
-use super::handover::handing;
+use super::fence::{hand_on, pair, until_fenced};
+use super::handover::{behind, handing, pair as owner_and_target, taking_over};
 use super::node::Node;
 use super::promote::{promote, promoting, takes_nothing_also_after_a_kill};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::wire::Target;
+
+/// How long a promotion waits for what a source says.
+const WAITED_FOR: Duration = Duration::from_secs(1);
 
 /// An owner's follower, level and remembered there.
 pub(super) fn follower(folder: &Folder, a: &Node, name: &str, topic: &Target) -> Node {
@@ -161,6 +166,83 @@ fn another_node_at_the_new_owner_s_address_is_not_promoted_as_that_one() {
     until_fenced(&a, &topic);
     put_in_place_of(&b, &c);
     assert_is_another_s(&c, &b, &topic);
+}
+
+/// It had handed the partition on, and followed the old owner again when it did not reach the new one: of what that had taken since
+/// nothing was said to be missing.
+#[test]
+fn an_owner_that_was_replaced_does_not_speak_for_what_came_after_it() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    promote(&b, &topic);
+    until_fenced(&a, &topic);
+    let c = hand_on(&folder, &b, &topic);
+    c.disconnect();
+    c.fill(&topic, 0, 5);
+    b.follow(&topic, &[&a]);
+    assert_loss_possible(&b, &a, &topic);
+}
+
+/// A target had taken over, which its owner did not hear, handed the partition on, and followed the owner again when it did not reach
+/// the next one: it owned it once more, beside that one, by a promotion or when the handover was asked for again.
+#[test]
+fn an_owner_that_did_not_hear_that_its_handover_was_done_does_not_give_the_partition_away_again() {
+    let folder = Folder::new();
+    let ([a, mut b], topic) = owner_and_target(&folder, 1);
+    let running = behind(&a, &topic);
+    b.kill();
+    running.join().unwrap().unwrap_err();
+    a.connect();
+    b.up();
+    wait_until_level(&a, &b, &topic, 0);
+    b.ask(&taking_over(&a, &topic, 0)).unwrap();
+    let c = hand_on(&folder, &b, &topic);
+    c.disconnect();
+    c.fill(&topic, 0, 5);
+    b.follow(&topic, &[&a]);
+    until("it has forgotten what it began itself", || {
+        segments(&b, &topic, 0).epochs == segments(&a, &topic, 0).epochs
+    });
+    for _ in 0..2 {
+        assert_loss_possible(&b, &a, &topic);
+        let refused = a.ask(&handing(&topic)).unwrap_err();
+        assert!(refused.is(ErrorCode::InvalidRequest), "{refused:?}");
+        let abort = handover::Request {
+            abort: true,
+            accept_loss: true,
+            ..handing(&topic)
+        };
+        let refused = a.ask(&abort).unwrap_err();
+        assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+        assert_eq!(status(&a, &topic, 0).role, Role::HandingOver);
+        assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+        b.kill();
+        b.up();
+        wait_until_level(&a, &b, &topic, 0);
+    }
+    // Whoever had it last may give it back.
+    c.connect();
+    b.follow(&topic, &[&c]);
+    wait_until_level(&c, &b, &topic, 0);
+    let end = left_handing_over(&c, &b, &topic);
+    c.connect();
+    b.connect();
+    wait_until_level(&c, &b, &topic, 0);
+    let promoted = judged(&b, &topic).unwrap();
+    assert_eq!((promoted.is_lossless, promoted.end), (true, end));
+}
+
+/// Checks that a follower is not promoted without a loss, whatever its source says: that has been asked by then, and its
+/// word was there in time.
+fn assert_loss_possible(follower: &Node, source: &Node, topic: &Target) {
+    until("its word was there in time", || {
+        let asked = source.proxy.asked(Kind::ReplicaStatus);
+        let begun = Instant::now();
+        let refused = follower.ask(&promoting(topic, false)).unwrap_err();
+        assert!(refused.is(ErrorCode::LossPossible), "{refused:?}");
+        asked < source.proxy.asked(Kind::ReplicaStatus) && begun.elapsed() < WAITED_FOR
+    });
+    assert_eq!(status(follower, topic, 0).role, Role::Follower);
 }
 
 /// Checks that a follower is not promoted without a loss, since its source gave the partition to another node.

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::Role;
-use corelog_protocol::message::{clone_topic, delete_topic, forget_follower, handover, promote};
-use corelog_record::PartitionId;
+use corelog_protocol::message::{
+    clone_topic, delete_topic, fetch, forget_follower, handover, promote,
+};
+use corelog_record::{CopyId, NodeId, PartitionId};
 
-use super::copies::{level_pair, remembered, segments, status, wait_until_level};
+use super::copies::{level_pair, peers, remembered, segments, status, wait_until_level};
 use super::fence::{copy_of, pair, until_fenced};
 use super::handover::handing;
 use super::lossless::follower;
 use super::node::{Node, cloning};
-use super::promote::{promote, promoting, rejoin, rejoining};
+use super::promote::{first_fetch, promote, promoting, rejoin, rejoining};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
@@ -22,6 +24,9 @@ use crate::support::wire::Target;
 
 /// Longer than a promotion tells those that it knows to have been followed, at once.
 const TOLD_AT_ONCE: Duration = Duration::from_secs(3);
+
+/// An owner asks who was not heard for so long of itself.
+const SILENT_AFTER: Duration = Duration::from_secs(20);
 
 /// Whom an owner has yet to tell.
 fn outranked(node: &Node, topic: &Target) -> Vec<String> {
@@ -38,12 +43,12 @@ fn forgetting(topic: &Target, gone: &Node) -> forget_follower::Request {
     }
 }
 
-/// It was the last of those that were told if the one named before it was gone, and left out where there is no room for all.
+/// Which of them it had followed, and so may own the partition, it did not know any more once it was started again.
 #[test]
-fn a_promoted_copy_tells_first_whom_it_followed_last() {
+fn a_promoted_copy_tells_all_of_its_sources_whichever_it_followed() {
     let folder = Folder::new();
     let (a, b, topic) = level_pair(&folder, 20);
-    let c = Node::start(&folder, "c");
+    let mut c = Node::start(&folder, "c");
     c.follow(&topic, &[&a, &b]);
     wait_until_level(&a, &c, &topic, 0);
     a.disconnect();
@@ -54,8 +59,69 @@ fn a_promoted_copy_tells_first_whom_it_followed_last() {
     b.connect();
     wait_until_level(&b, &c, &topic, 0);
     b.disconnect();
+    c.kill();
+    c.up();
     promote(&c, &topic);
-    assert_eq!(outranked(&c, &topic), [b.address(), a.address()]);
+    assert_eq!(outranked(&c, &topic), [a.address(), b.address()]);
+}
+
+/// The owner remembered nobody, and wrote down only who it was that told: it asked that one when it was told again, or had not heard
+/// it for long, and served until then.
+#[test]
+fn an_owner_that_remembers_nobody_asks_who_tells_it_once() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    a.disconnect();
+    promote(&b, &topic);
+    a.ask(&forgetting(&topic, &b)).unwrap();
+    a.connect();
+    until("it is told", || remembered(&a, &topic) == 1);
+    let told = Instant::now();
+    a.disconnect();
+    until_fenced(&a, &topic);
+    assert!(
+        told.elapsed() < SILENT_AFTER,
+        "it was asked when it had been silent"
+    );
+}
+
+/// Whoever came within a fifth of a second of another one was passed over, and who claims the partition need not come again.
+#[test]
+fn an_owner_asks_who_claims_the_partition_right_behind_another_newcomer() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    let peer = peers(&a, &topic).remove(0);
+    a.disconnect();
+    promote(&b, &topic);
+    a.ask(&forgetting(&topic, &b)).unwrap();
+    let claim = first_fetch(&b, &topic);
+    let claims = claim.follower.unwrap();
+    let claims = fetch::Follower {
+        node: Some(peer.node),
+        address: Some(peer.address),
+        ..claims
+    };
+    let newcomer = fetch::Follower {
+        copy: CopyId::from_bytes([9; 16]),
+        node: Some(NodeId::from_bytes([9; 16])),
+        address: Some("127.0.0.1:1".to_owned()),
+        epochs: Vec::new(),
+        ..claims.clone()
+    };
+    let told = Instant::now();
+    for follower in [newcomer, claims] {
+        let fetch = fetch::Request {
+            follower: Some(follower),
+            max_wait_ms: 0,
+            ..topic.fetch(0, claim.offset)
+        };
+        a.ask(&fetch).unwrap();
+    }
+    until_fenced(&a, &topic);
+    assert!(
+        told.elapsed() < SILENT_AFTER,
+        "it was asked when it had been silent"
+    );
 }
 
 /// It was told of for two seconds, and never again: there were two owners for good.

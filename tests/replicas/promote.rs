@@ -387,7 +387,7 @@ fn a_fetch_behind_a_batch_that_was_lost_is_told_where_the_logs_part() {
 }
 
 /// What a node would ask first as a follower of `topic`, by what it says of its own log.
-fn first_fetch(node: &Node, topic: &Target) -> fetch::Request {
+pub(super) fn first_fetch(node: &Node, topic: &Target) -> fetch::Request {
     let own = segments(node, topic, 0);
     let end = own.high_watermark;
     fetch::Request {

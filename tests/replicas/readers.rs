@@ -8,10 +8,10 @@ use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::limits::FETCH_WAIT_MS_MAX;
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::replica_status::State;
-use corelog_protocol::message::{clone_topic, fetch};
+use corelog_protocol::message::{clone_topic, delete_topic, fetch};
 use corelog_record::{PartitionId, TopicName};
 
-use super::copies::{level_pair, status, wait_until_level};
+use super::copies::{level_pair, segments, status, wait_until_level};
 use super::fence::until_fenced;
 use super::node::{Node, cloning};
 use super::promote::{cut_off, promote, rejoin};
@@ -19,6 +19,7 @@ use crate::support::deadline::{DEADLINE, until};
 use crate::support::folder::Folder;
 use crate::support::http::{json, metric_if_any};
 use crate::support::load::connect;
+use crate::support::wire::Target;
 
 /// Its log ended below what had been read of the owner's, which was no place to read on: reading ended for good.
 #[test]
@@ -134,6 +135,51 @@ fn a_reader_that_waits_at_an_owner_that_is_replaced_is_told_so_at_once() {
     let refused = wire.receive().unwrap().error().unwrap();
     assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
     assert_eq!(refused.detail.address, Some(b.address()));
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
+/// It was told when its wait was over, a minute later.
+#[test]
+fn a_reader_that_waits_at_a_copy_is_told_at_once_that_it_gets_no_more() {
+    let folder = Folder::new();
+    let (a, b, topic) = level_pair(&folder, 1);
+    is_told_at_once(&b, &topic, &a, || {
+        let once = clone_topic::Request {
+            follow: false,
+            ..cloning(&topic, &[&a])
+        };
+        b.ask(&once).unwrap();
+    });
+    b.follow(&topic, &[&a]);
+    until("it follows again", || {
+        status(&b, &topic, 0).state == State::Following
+    });
+    is_told_at_once(&b, &topic, &a, || {
+        let delete = delete_topic::Request {
+            name: topic.name.clone(),
+            id: topic.id,
+        };
+        a.ask(&delete).unwrap();
+        // Another one, which is never copied over this one.
+        a.topic("t", 1);
+    });
+}
+
+/// Checks that a reader who waits at the end of a copy is sent to its source when the copy is `ended`.
+fn is_told_at_once(copy: &Node, topic: &Target, source: &Node, ended: impl FnOnce()) {
+    let end = segments(copy, topic, 0).high_watermark;
+    let mut wire = copy.wire();
+    let poll = fetch::Request {
+        max_wait_ms: FETCH_WAIT_MS_MAX,
+        ..topic.fetch(0, end)
+    };
+    wire.send(&poll, &[]).unwrap();
+    wait_until_parked(copy);
+    let begun = Instant::now();
+    ended();
+    let refused = wire.receive().unwrap().error().unwrap();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert_eq!(refused.detail.address, Some(source.address()));
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
 

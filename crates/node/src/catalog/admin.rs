@@ -297,7 +297,9 @@ impl Core {
                 self.open_topic(&topic).await;
             }
             Change::Publish(topic) => {
+                let before = self.routes.borrow().topic_by_id(topic.id).cloned();
                 self.routes.borrow_mut().put(Arc::clone(&topic));
+                self.meet_newcomers(before.as_deref(), &topic);
                 self.follow(&topic);
             }
             Change::Withdraw(topic) => self.routes.borrow_mut().remove(&topic),

@@ -52,10 +52,12 @@ impl Admin {
             .place(count - known.partition_count());
         let mut topic = known.grown(&added, |partition| waiting(partition, &request.from));
         for replica in replicas {
-            // Those who follow it go on, and those that it has yet to tell are told.
+            // Those who follow it go on, those that it has yet to tell are told, and what it let go of it does not get from who had
+            // it before.
             topic.change_replica(replica.partition, |before| Replica {
                 followers: before.followers,
                 outranked: before.outranked,
+                let_go: before.let_go,
                 ..replica
             });
         }
@@ -98,7 +100,10 @@ impl Admin {
         for partition in wanted {
             let until = match request.follow {
                 true => None,
-                false => Some(end_of(&line, &origin, partition, &request.segments).await?),
+                false => Some(
+                    self.end_of(&line, &origin, partition, &request.segments)
+                        .await?,
+                ),
             };
             replicas.push(Replica {
                 role: Role::Follower,
@@ -110,6 +115,30 @@ impl Admin {
             });
         }
         Ok((origin, replicas))
+    }
+
+    /// Where a source's partition ends now, or the last of its segments that are `named`, if any are.
+    ///
+    /// # Errors
+    /// `Diverged` if all that is here already, and no part of the source's.
+    async fn end_of(
+        &self,
+        line: &Line,
+        origin: &metadata::Topic,
+        partition: PartitionId,
+        named: &[Offset],
+    ) -> Result<Offset, Failure> {
+        let topic = origin.id;
+        let key = PartitionKey { topic, partition };
+        let from = named.iter().min().copied().unwrap_or(Offset::MAX);
+        let told = segments_of(line, &origin.name, key, from).await?;
+        let end = match named {
+            [] => told.high_watermark,
+            named => end_of_named(&told.sealed, named)?,
+        };
+        let place = (&origin.name, key);
+        let checked = self.core.check_not_parted(line, place, (&told, end));
+        checked.await.map(|()| end)
     }
 
     /// The topic as the first source that answers has it.
@@ -222,25 +251,6 @@ fn waiting(partition: PartitionId, sources: &[String]) -> Replica {
 fn named(segments: &[Offset]) -> Vec<Offset> {
     let in_order = BTreeSet::from_iter(segments);
     in_order.into_iter().copied().collect()
-}
-
-/// Where a source's partition ends now, or the last of its segments that are `named`, if any are.
-async fn end_of(
-    line: &Line,
-    origin: &metadata::Topic,
-    partition: PartitionId,
-    named: &[Offset],
-) -> Result<Offset, Failure> {
-    let key = PartitionKey {
-        topic: origin.id,
-        partition,
-    };
-    let from = named.iter().min().copied().unwrap_or(Offset::MAX);
-    let told = segments_of(line, &origin.name, key, from).await?;
-    match named {
-        [] => Ok(told.high_watermark),
-        named => end_of_named(&told.sealed, named),
-    }
 }
 
 /// Where the last of the segments ends that begin at the offsets `named`.

@@ -14,6 +14,7 @@
 //! replicas   what the node is to partitions that are not its alone
 //! promises   what the node promised not to take over
 //! peers      who follows the node's partitions, written down and forgotten
+//! room       room in the file of a topic for all of that
 //! origins    topics that follow as a whole, kept as their sources are
 //! restore    making a topic of one in a snapshot
 //! ```
@@ -35,6 +36,7 @@ mod placement;
 mod promises;
 mod replicas;
 mod restore;
+mod room;
 mod routes;
 mod snapshots;
 mod spare;

@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::limits::{ADDRESS_BYTES_MAX, TOPIC_PARTITION_COUNT_MAX};
 use corelog_protocol::message::forget_follower;
 use corelog_record::{CopyId, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::{Peer, Replica};
-use corelog_storage::format::topic::FILE_BYTES_MAX;
 
 use super::admin::{Admin, Change};
+use super::room::{bytes_max, bytes_of};
 use super::topic::Topic;
 use crate::failure::{Failure, failure};
 use crate::follow::{FOLLOWERS_MAX, check_addresses};
@@ -27,24 +26,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The pause after they could not be: a disk that is full stays so for a while, and those that follow come again.
 const PAUSE_FAILED: Duration = Duration::from_secs(10);
-
-/// Bytes of a follower in the topic's file beside its address.
-const PEER_BYTES: usize = 60;
-/// Bytes in it beside the address of one that has yet to be told of a promotion.
-const ADDRESS_BYTES: usize = 12;
-/// Bytes of followers for each partition of a topic: as many as are remembered, with addresses of numbers. All that may be
-/// with the longest addresses would not fit in a file, and anybody may follow.
-const PARTITION_FOLLOWERS_BYTES: usize = 640;
-/// Bytes of the followers of a topic with few partitions: half of the blocks that are kept for a full disk.
-const FOLLOWERS_BYTES_MIN: usize = 32 << 10;
-/// Bytes of the topic's file that followers leave to each partition for what else is known of it, with two of the longest
-/// addresses: where it is copied from, or went, and whom a promoted copy followed last.
-const PARTITION_BYTES: usize = 96 + 2 * (ADDRESS_BYTES_MAX as usize + 4);
-const _: () = assert!(
-    ((PARTITION_BYTES + PARTITION_FOLLOWERS_BYTES) * TOPIC_PARTITION_COUNT_MAX as usize) as u64
-        + FOLLOWERS_BYTES_MIN as u64
-        <= FILE_BYTES_MAX
-);
 
 /// A follower that is to be written down.
 #[derive(Debug, Clone)]
@@ -227,7 +208,7 @@ fn pause_after(is_written: bool, before: Duration) -> Duration {
 
 /// Remembers those of a topic who come, as far as there is room in its file; gives how many of them there was none for. None that
 /// is remembered makes room: one that was promoted is silent, and only here it is known whom to ask.
-fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
+pub(super) fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
     let bytes_max = bytes_max(topic);
     let all = topic.replicas.values();
     let mut bytes: usize = all.map(bytes_of).sum();
@@ -251,44 +232,6 @@ fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
         }
     }
     refused
-}
-
-/// Room for the followers of a topic in its file.
-fn bytes_max(topic: &Topic) -> usize {
-    FOLLOWERS_BYTES_MIN.max(topic.owners.len() * PARTITION_FOLLOWERS_BYTES)
-}
-
-/// What followers, and those that a promoted copy has yet to tell, take in the file of the room for them: whom it followed
-/// last has room of its own.
-fn bytes_of(replica: &Replica) -> usize {
-    let followers = replica.followers.iter();
-    let followers: usize = followers.map(|peer| PEER_BYTES + peer.address.len()).sum();
-    let outranked = replica.outranked.iter().skip(1);
-    let outranked: usize = outranked.map(|one| ADDRESS_BYTES + one.len()).sum();
-    followers + outranked
-}
-
-/// Has a partition that was promoted tell as many of those that it followed as there is room for in the file of its topic,
-/// those that it followed last, and the very last one in any case: it may own the partition still.
-pub(super) fn leave_room(topic: &mut Topic, partition: PartitionId) {
-    let all = topic.replicas.values();
-    let bytes: usize = all.map(bytes_of).sum();
-    let mut over = bytes.saturating_sub(bytes_max(topic));
-    let replica = topic.replica(partition).filter(|_| 0 < over).cloned();
-    let Some(mut replica) = replica else {
-        return;
-    };
-    while 0 < over
-        && 1 < replica.outranked.len()
-        && let Some(untold) = replica.outranked.pop()
-    {
-        over = over.saturating_sub(ADDRESS_BYTES + untold.len());
-        tracing::warn!(
-            topic = %topic.name, partition = partition.get(), untold,
-            "it is not told of the promotion: there is no room to write it down"
-        );
-    }
-    topic.set_replica(replica);
 }
 
 /// The same with another follower, in the place of what its node had before: that has one copy of a
@@ -324,8 +267,7 @@ fn unknown(topic: &TopicName, address: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::{CoreId, NodeId};
-    use corelog_storage::format::replica::Role;
+    use corelog_record::NodeId;
 
     use super::*;
 
@@ -355,105 +297,6 @@ mod tests {
         assert!(!replica.followers.contains(&peer(3)));
         assert!(replica.followers.contains(&peer(0)));
         assert_eq!(replica.followers.last(), Some(&peer(count)));
-    }
-
-    /// A topic of so many partitions, with nothing to say of any.
-    fn topic_of(count: u32) -> Topic {
-        Topic {
-            name: TopicName::new("t").unwrap(),
-            id: TopicId::from_bytes([7; 16]),
-            created: rt::wall_clock(),
-            settings: Default::default(),
-            owners: vec![CoreId::new(0); count as usize],
-            replicas: BTreeMap::new(),
-        }
-    }
-
-    /// Has a follower at an address come to each partition; gives how many of them do not remember it.
-    fn come(topic: &mut Topic, number: u8, address: &str) -> usize {
-        let peer = Peer {
-            address: address.to_owned(),
-            ..peer(number)
-        };
-        let all = topic.partitions();
-        let each = all.map(|(partition, _)| (partition, vec![coming(peer.clone())]));
-        let each = each.collect();
-        remember_all(topic, each)
-    }
-
-    /// Promotes the copy of each partition that followed those, the last one first, and hands it on to another one.
-    fn promote_and_hand_on(topic: &mut Topic, followed: &[String], next: &str) {
-        for number in 0..topic.partition_count() {
-            let partition = PartitionId::new(number);
-            topic.change_replica(partition, |replica| Replica {
-                outranked: followed.to_vec(),
-                ..replica
-            });
-            leave_room(topic, partition);
-            topic.change_replica(partition, |replica| Replica {
-                role: Role::HandingOver,
-                target: Some(peer(9).node),
-                sources: vec![next.to_owned()],
-                ..replica
-            });
-        }
-    }
-
-    fn longest(letter: &str) -> String {
-        format!("{}:1", letter.repeat(ADDRESS_BYTES_MAX as usize - 2))
-    }
-
-    /// Followers with the longest addresses there are filled the file of a topic, and no owner of it could be changed any more.
-    #[test]
-    fn followers_leave_room_in_the_file_of_their_topic() {
-        let count = TOPIC_PARTITION_COUNT_MAX;
-        let mut topic = topic_of(count);
-        assert_eq!(come(&mut topic, 0, "log1.example:7400"), 0);
-        let long = longest("h");
-        let refused: Vec<_> = (1..FOLLOWERS_MAX)
-            .map(|number| come(&mut topic, u8::try_from(number).unwrap(), &long))
-            .collect();
-        assert_eq!(refused[0], 0);
-        assert_eq!(*refused.last().unwrap(), count as usize);
-        // Whoever is known may take less.
-        assert_eq!(come(&mut topic, 1, "127.0.0.1:1"), 0);
-        let near = "log1.example:7400".to_owned();
-        // As many as there can be, of which the last ones go.
-        let followed = [vec![near], vec![long; 15]].concat();
-        promote_and_hand_on(&mut topic, &followed, "the-next-owner.of-all.example:7400");
-        topic.to_file().encode().unwrap();
-    }
-
-    /// Strangers that had followed filled the file, and whom a copy had followed when it was promoted was told nothing: it may
-    /// own the partition to this day.
-    #[test]
-    fn whom_a_promoted_copy_followed_last_is_told_whoever_follows() {
-        let count = TOPIC_PARTITION_COUNT_MAX;
-        let mut topic = topic_of(count);
-        for number in 0..FOLLOWERS_MAX {
-            come(&mut topic, u8::try_from(number).unwrap(), &longest("h"));
-        }
-        // Where little is left, too.
-        come(&mut topic, 100, "a:1");
-        let followed = [longest("l"), longest("k")];
-        promote_and_hand_on(&mut topic, &followed, &longest("n"));
-        let told = |replica: &Replica| replica.outranked.first() == Some(&followed[0]);
-        assert!(topic.replicas.values().all(told));
-        assert_eq!(topic.replicas.len(), count as usize);
-        topic.to_file().encode().unwrap();
-        // An earlier version remembered more of them.
-        let mut full = topic_of(1);
-        let stranger = Peer {
-            address: longest("h"),
-            ..peer(0)
-        };
-        full.change_replica(PartitionId::new(0), |replica| Replica {
-            followers: vec![stranger; FOLLOWERS_BYTES_MIN / PEER_BYTES],
-            ..replica
-        });
-        promote_and_hand_on(&mut full, &followed, &longest("n"));
-        let outranked = &full.replicas[&PartitionId::new(0)].outranked;
-        assert_eq!(*outranked, followed[..1]);
     }
 
     /// A follower that was started again before its first record had another copy then, and the one before

@@ -101,8 +101,11 @@ impl Admin {
     ) -> Result<(), Failure> {
         let _turn = self.turn.acquire(1).await;
         if let Some(topic) = self.topic_with(key) {
-            let role = topic.replica(key.partition).map(|replica| replica.role);
-            if role != Some(Role::Follower) {
+            let replica = topic.replica(key.partition);
+            let is_free = replica.is_some_and(|replica| {
+                replica.role == Role::Follower && replica.let_go <= Some(epoch)
+            });
+            if !is_free {
                 let message = "this node owns the partition already, or did";
                 return Err(failure(ErrorCode::NotFollower, message));
             }

@@ -7,7 +7,7 @@ use corelog_record::{LeaderEpoch, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::Replica;
 
 use super::admin::Admin;
-use super::peers::leave_room;
+use super::room::{check_room, leave_room};
 use super::topic::Topic;
 use crate::core::PartitionKey;
 use crate::failure::Failure;
@@ -32,8 +32,9 @@ impl Admin {
                 self.check_promise(PartitionKey { topic, partition }, epoch)?;
             }
             let before = topic.replica(partition).cloned();
-            topic.set_replica(change(before.unwrap_or(Replica::owner(partition)))?);
-            leave_room(topic, partition);
+            let before = before.unwrap_or(Replica::owner(partition));
+            topic.set_replica(change(before.clone())?);
+            leave_room(topic, &before);
             Ok(())
         })
         .await
@@ -58,11 +59,16 @@ impl Admin {
         }
     }
 
+    /// Writes down what a topic became, and has each core act on that.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if that leaves no room in its file; what the disk does.
     pub(super) async fn write_and_put(
         &self,
         before: Option<&Topic>,
         topic: Topic,
     ) -> Result<(), Failure> {
+        check_room(before, &topic)?;
         match before.filter(|before| are_roles_changed(before, &topic)) {
             // On a full disk, too: who owns a partition, and takes records for it, must not hang on that.
             Some(before) => self.rewrite(before, &topic).await?,

@@ -1,5 +1,7 @@
 //! Whether this node is whom to ask: who owns a partition of this core, if it does not.
 
+use std::rc::Rc;
+
 use corelog_protocol::message::replica_status::{self, State};
 use corelog_record::Offset;
 use corelog_storage::format::replica::{Replica, Role};
@@ -8,7 +10,7 @@ use super::refusal::{RETRY_MS, being_handed_over, error_of};
 use super::slots::{PartitionKey, SlotId};
 use super::state::Core;
 use crate::failure::{Failure, busy};
-use crate::partition::{Appetite, Refusal};
+use crate::partition::{Appetite, Input, Refusal};
 
 impl Core {
     /// Checks that this node owns a partition of this core.
@@ -74,6 +76,13 @@ impl Core {
                 State::Done => asked.may_park,
                 _ => false,
             }
+    }
+
+    /// Has those look again who wait for more of a partition of this core, as its copy gets no more.
+    pub(crate) fn wake_readers(self: &Rc<Self>, key: PartitionKey) {
+        if let Ok(slot) = self.slot_of(key) {
+            self.step(slot, Input::LookAgain);
+        }
     }
 
     /// What such a reader is told: `NotOwner`, with the address of the source.

@@ -7,8 +7,8 @@ use corelog_record::CopyId;
 
 use crate::core::PartitionKey;
 
-/// An owner that was told so often that it is outranked does not yield: the first time it writes down who tells, the second
-/// one it asks that one.
+/// An owner that was told so often that it is outranked does not yield: the first time it may have had to write down who tells
+/// before it could ask that one.
 const TOLD_MAX: u32 = 2;
 
 /// Each with the copy that tells so.

@@ -25,7 +25,7 @@ use crate::rt;
 const ASK_PAUSE_MIN: Duration = Duration::from_secs(1);
 const ASK_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A follower asks every two seconds: one that was not heard for so long may follow no more.
-const SILENT_AFTER: Duration = Duration::from_secs(20);
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(20);
 /// Partitions of one node's that are asked for at the same time: half of what shares a connection.
 const ASKED_AT_ONCE: usize = 16;
 
@@ -94,6 +94,7 @@ impl Core {
         let mut pause = ASK_PAUSE_MIN;
         unasked.begin();
         while !self.is_stopping.get() {
+            let is_called = unasked.take_call();
             let is_follower = |key, copy| self.is_follower(key, copy);
             self.followers
                 .retain(is_follower, |key, copy| self.is_remembered(key, copy));
@@ -112,7 +113,11 @@ impl Core {
                 })
                 .detach();
             }
-            if unasked.is_empty() {
+            if is_called {
+                // Its node may be asked for others just now: it is soon asked again.
+                pause = ASK_PAUSE_MIN;
+            }
+            if unasked.is_empty() && !is_called {
                 let until = rt::sleep(pause).or(unasked.any());
                 until.or(self.stopping()).await;
                 pause = (pause * 2).min(ASK_PAUSE_MAX);
@@ -249,7 +254,7 @@ impl Core {
         }
     }
 
-    fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
+    pub(super) fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let core = Rc::clone(self);
         rt::spawn_background(async move { core.tell_claim(topic, key, claimant).await }).detach();
     }
@@ -354,7 +359,13 @@ impl Core {
         // Should this node ever own it again, its epoch is above that one.
         self.hear_epoch(key, began.epoch);
         let (partition, epoch) = (key.partition.get(), began.epoch.get());
-        let written = self.write_role(topic.clone(), key, before, Role::Fenced, Some(to));
+        let written = self.write_role(
+            topic.clone(),
+            key,
+            before,
+            Role::Fenced,
+            (Some(to), Some(began.epoch)),
+        );
         let written = written.await;
         match &written {
             Ok(()) => {

@@ -123,7 +123,6 @@ impl Following {
         match standing {
             Standing::Owner | Standing::Follower(_) => {
                 followed.note(self.key, address.clone(), asked);
-                *self.progress.followed.borrow_mut() = Some(address.clone());
             }
             Standing::Lender(_) | Standing::Replaced => followed.forget(&self.key, address),
         }

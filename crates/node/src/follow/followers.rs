@@ -64,6 +64,8 @@ pub(crate) struct Follower {
     /// Its end, durable there.
     pub(crate) end: Offset,
     pub(crate) at: Instant,
+    /// It has told of an epoch that this log has not, and nothing else since: it is asked once it is remembered.
+    pub(super) is_claiming: bool,
 }
 
 /// What a follower is told beside what it fetches.
@@ -133,6 +135,16 @@ impl Followers {
         self.untold.borrow_mut().insert((key, copy));
     }
 
+    /// If one claims the partition, or told that another copy does.
+    pub(super) fn is_claiming(&self, key: PartitionKey, copy: CopyId) -> bool {
+        let heard = self.heard.borrow();
+        let mut followers = heard
+            .get(&key)
+            .into_iter()
+            .flat_map(|heard| &heard.followers);
+        followers.any(|known| known.copy == copy && known.is_claiming)
+    }
+
     /// It has answered who owns the partition, as far as it knows.
     pub(super) fn note_word(&self, key: PartitionKey, copy: CopyId) {
         self.untold.borrow_mut().remove(&(key, copy));
@@ -148,6 +160,13 @@ impl Followers {
         let since = self.doubted.get();
         self.heard_at(key, copy)
             .is_some_and(|at| rt::now() < at + time && since.is_none_or(|since| since < at))
+    }
+
+    /// If all that was heard of a copy may have been said before this node stood still: also what came within `time` behind that.
+    pub(super) fn is_doubted(&self, key: PartitionKey, copy: CopyId, time: Duration) -> bool {
+        let heard = self.heard_at(key, copy).unwrap_or_else(rt::now);
+        let since = self.doubted.get();
+        since.is_some_and(|since| heard < since + time)
     }
 
     /// Forgets what is awaited of those that are followers no more. The word of one that is remembered is awaited also while the
@@ -247,6 +266,8 @@ impl Core {
             hearing.epochs = told(&mine);
         }
         if !self.followers.unasked.is_deaf_to(key, follower.copy) {
+            let is_untold =
+                follower.epochs.is_empty() && self.followers.is_claiming(key, follower.copy);
             self.followers.note(
                 key,
                 Follower {
@@ -256,6 +277,7 @@ impl Core {
                     // What it may have beyond this log is not this log's.
                     end: follower.end.min(place.durable.offset),
                     at: rt::now(),
+                    is_claiming: is_claiming || is_untold,
                 },
             );
             if !is_claiming {
@@ -265,16 +287,16 @@ impl Core {
         let replica = self.replica(key)?;
         self.tell_replicated(key, &replica);
         if let (Some(node), Some(address)) = (follower.node, follower.address) {
-            let copy = follower.copy;
             let peer = Peer {
                 node,
-                copy,
+                copy: follower.copy,
                 address,
             };
             let known = replica.followers.iter();
             let mut known = known.filter(|known| is_in_place_of(&peer, known));
             let is_remembered = known.next() == Some(&peer) && known.next().is_none();
-            if !is_remembered && self.followers.may_remember(key) {
+            // Who claims the partition need not come again.
+            if !is_remembered && (is_claiming || self.followers.may_remember(key)) {
                 self.remember(key, peer);
             }
         }
@@ -365,10 +387,111 @@ fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use corelog_protocol::error::ErrorCode;
     use corelog_record::{PartitionId, TopicId};
 
+    use super::super::fence::SILENT_AFTER;
     use super::*;
-    use crate::core::tests::with_core;
+    use crate::catalog::Change;
+    use crate::core::tests::{topic, with_core};
+
+    /// Nobody asked it behind the standstill: its owner served for half a minute beside it.
+    #[test]
+    fn a_follower_that_was_heard_before_a_standstill_and_is_remembered_behind_it_is_asked_first() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            let known = |numbers: &[u8]| {
+                let (mut topic, partition) = ((*topic).clone(), key.partition);
+                let replica = Replica {
+                    followers: numbers.iter().copied().map(peer).collect(),
+                    ..Replica::owner(partition)
+                };
+                topic.replicas.insert(partition, replica);
+                Change::Publish(Arc::new(topic))
+            };
+            let hear = |number| core.followers.note(key, heard(&peer(number)));
+            hear(1);
+            core.apply(known(&[1])).await;
+            core.check_asked(key).unwrap();
+
+            hear(2);
+            core.followers.doubt_all();
+            core.apply(known(&[1, 2])).await;
+            let waits = core.check_asked(key).unwrap_err();
+            assert!(waits.is(ErrorCode::Busy), "{waits:?}");
+            assert!(core.followers.unasked.is_deaf_to(key, peer(2).copy));
+            core.followers.settle(key, peer(2).copy);
+            core.check_asked(key).unwrap();
+
+            // What it said may have waited in a socket.
+            hear(3);
+            core.apply(known(&[1, 2, 3])).await;
+            core.check_asked(key).unwrap_err();
+            core.followers.settle(key, peer(3).copy);
+            let long_ago = rt::now().checked_sub(SILENT_AFTER);
+            core.followers.doubted.set(long_ago);
+            hear(4);
+            core.apply(known(&[1, 2, 3, 4])).await;
+            core.check_asked(key).unwrap();
+        });
+    }
+
+    /// What it had claimed was forgotten before it was written down who it was, as it followed nobody until then, and another one had
+    /// just been asked: the owner served beside it until it said so again, or had been silent for long.
+    #[test]
+    fn who_claims_a_partition_is_asked_once_it_is_remembered_however_late_that_is() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            core.apply(Change::Publish(Arc::clone(&topic))).await;
+            core.followers.note(
+                key,
+                Follower {
+                    is_claiming: true,
+                    ..heard(&peer(1))
+                },
+            );
+            core.followers.note(key, heard(&peer(2)));
+            assert!(core.followers.may_check_claim(key));
+            // As whoever asks them does each time.
+            core.followers.retain(|_, _| false, |_, _| false);
+            assert!(!core.followers.unasked.take_call());
+            let mut known = (*topic).clone();
+            let replica = Replica {
+                followers: [1, 2].map(peer).to_vec(),
+                ..Replica::owner(key.partition)
+            };
+            known.replicas.insert(key.partition, replica);
+            core.apply(Change::Publish(Arc::new(known))).await;
+            let awaits = [1, 2].map(|number| core.followers.awaits_word(key, peer(number).copy));
+            assert_eq!(awaits, [true, false]);
+            rt::timeout(SILENT_AFTER, core.followers.unasked.any())
+                .await
+                .expect("they are asked at once");
+            assert!(core.followers.unasked.take_call());
+        });
+    }
+
+    fn peer(number: u8) -> Peer {
+        Peer {
+            node: NodeId::from_bytes([number; 16]),
+            copy: CopyId::from_bytes([number; 16]),
+            address: "127.0.0.1:1".to_owned(),
+        }
+    }
+
+    /// As a follower that has nothing yet.
+    fn heard(peer: &Peer) -> Follower {
+        Follower {
+            copy: peer.copy,
+            node: Some(peer.node),
+            address: Some(peer.address.clone()),
+            end: Offset::ZERO,
+            at: rt::now(),
+            is_claiming: false,
+        }
+    }
 
     /// Each that was cloned anew left one behind, as long as the node ran.
     #[test]

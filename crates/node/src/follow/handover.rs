@@ -70,7 +70,7 @@ impl Core {
             ..before.clone()
         };
         let given = Some(to.clone());
-        self.write_role(topic.clone(), key, before, handing.role, given)
+        self.write_role(topic.clone(), key, before, handing.role, (given, None))
             .await?;
         // Until this was written down the topic could be altered.
         self.until_alike(&hand, &topic, key, &to).await?;
@@ -94,7 +94,7 @@ impl Core {
         let source = owner.clone();
         router::change_replica(self, topic, key, move |replica| {
             check_same(&before, &replica)?;
-            Ok(follower_of(replica, source))
+            Ok(follower_of(replica, source, Some(epoch)))
         })
         .await?;
         tracing::info!(
@@ -142,8 +142,14 @@ impl Core {
         }
         let address = owner.clone();
         let to = Some(Target { node, address });
-        self.write_role(topic.clone(), key, before, Role::Fenced, to)
-            .await?;
+        self.write_role(
+            topic.clone(),
+            key,
+            before,
+            Role::Fenced,
+            (to, Some(began.epoch)),
+        )
+        .await?;
         tracing::error!(
             %topic, partition = key.partition.get(), epoch = began.epoch.get(), owner,
             common = common.map(Offset::get), end = end.get(),

@@ -15,9 +15,11 @@
 //! copying   what came from a source goes into the log
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
+//! newcomers those that come to be remembered, and may own it by then
 //! pause     a node that stood still asks them again
 //! unasked   which of those have yet to be asked, since it was opened or time stood still, if they own it by now
 //! lineage   the epochs of two logs on the wire, and where the logs part
+//! parted    a log that has parted from one that is to be its source
 //! ownership who owns a partition, changing: its laws, and what the next ones share
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
@@ -63,8 +65,10 @@ mod lately;
 mod line;
 mod lineage;
 mod lines;
+mod newcomers;
 mod outranked;
 mod ownership;
+mod parted;
 mod pause;
 mod places;
 mod progress;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{chain_at, replica_status, segments};
-use corelog_record::{Offset, TopicName};
+use corelog_record::{LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
@@ -30,7 +30,7 @@ impl Core {
         Ok(replica.cloned().unwrap_or(Replica::owner(key.partition)))
     }
 
-    /// Writes down that this node is `role` to a partition, and who owns it instead, or is about to.
+    /// Writes down that this node is `role` to a partition, and who owns it instead, by an epoch if that has begun, or is about to.
     ///
     /// # Errors
     /// `Busy` if it is another role than `before`, or of other sources, by now; else as [`router::change_replica`].
@@ -40,7 +40,7 @@ impl Core {
         key: PartitionKey,
         before: Replica,
         role: Role,
-        to: Option<Target>,
+        (to, let_go): (Option<Target>, Option<LeaderEpoch>),
     ) -> impl Future<Output = Result<(), Failure>> {
         router::change_replica(self, topic, key, move |replica| {
             check_same(&before, &replica)?;
@@ -48,6 +48,7 @@ impl Core {
                 role,
                 target: to.as_ref().map(|to| to.node),
                 sources: to.into_iter().map(|to| to.address).collect(),
+                let_go,
                 ..replica
             })
         })
@@ -59,7 +60,11 @@ impl Core {
     }
 }
 
-pub(super) fn follower_of(replica: Replica, source: String) -> Replica {
+pub(super) fn follower_of(
+    replica: Replica,
+    source: String,
+    let_go: Option<LeaderEpoch>,
+) -> Replica {
     Replica {
         role: Role::Follower,
         sources: vec![source],
@@ -67,6 +72,7 @@ pub(super) fn follower_of(replica: Replica, source: String) -> Replica {
         until: None,
         rate: None,
         segments: Vec::new(),
+        let_go,
         ..replica
     }
 }

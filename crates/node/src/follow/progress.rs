@@ -21,8 +21,6 @@ pub(crate) struct Progress {
     pub(super) state: Cell<State>,
     /// The source that is asked now, or was last.
     pub(super) source: RefCell<Option<String>>,
-    /// The last one that owned the partition, or knew its owner.
-    pub(super) followed: RefCell<Option<String>>,
     /// Why it stopped, or waits.
     pub(super) trouble: RefCell<Option<Failure>>,
     pub(super) heard: Cell<Option<Heard>>,
@@ -66,7 +64,6 @@ impl Progress {
         Self {
             state: Cell::new(State::Waiting),
             source: RefCell::default(),
-            followed: RefCell::default(),
             trouble: RefCell::default(),
             heard: Cell::new(None),
             alive_at: Cell::new(rt::now()),

@@ -14,7 +14,8 @@ use corelog_storage::log::Begin;
 
 use super::GONE_TIMEOUT;
 use super::hands::Hand;
-use super::ownership::{chain_of, check_same, not_follower, not_owner, partition_at};
+use super::line::Line;
+use super::ownership::{chain_of, check_same, not_follower, not_owner, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
 use crate::partition::Change;
@@ -104,8 +105,6 @@ impl Core {
         given_at: Option<LeaderEpoch>,
     ) -> Result<(LeaderEpoch, Lineage, Offset), Failure> {
         let before = self.replica(key)?;
-        let following = self.followings.of(key);
-        let followed = following.and_then(|following| following.progress.followed.borrow().clone());
         self.halt(key).await;
         // What its following asked of the log may not have been done yet: the end could be another one then.
         self.unchanging(key).await?;
@@ -120,17 +119,12 @@ impl Core {
         router::take_over_replica(self, topic, key, given_at, move |mut replica| {
             check_same(&before, &replica)?;
             replica.role = Role::Owner;
-            let mut outranked = mem::take(&mut replica.sources);
-            // It may own the partition still: it comes before those that were named before it.
-            outranked.sort_by_key(|one| followed.as_ref() != Some(one));
+            let followed = mem::take(&mut replica.sources);
             // Who gave it takes no appends.
             if !is_given {
-                outranked.retain(|one| !replica.outranked.contains(one));
-                outranked.append(&mut replica.outranked);
-                outranked.truncate(limits::SOURCE_COUNT_MAX as usize);
-                replica.outranked = outranked;
+                replica.outranked = outranked(followed, mem::take(&mut replica.outranked));
             }
-            replica.target = None;
+            (replica.target, replica.let_go) = (None, None);
             (replica.until, replica.rate) = (None, None);
             replica.segments.clear();
             Ok(replica)
@@ -183,6 +177,13 @@ impl Core {
             if !is_here {
                 return Some(Source::Elsewhere(next));
             }
+            // What this node took since it owned the partition, which fenced that one, it has given on, or left behind.
+            if there.role == replica_status::Role::Fenced {
+                return None;
+            }
+            if self.is_before(&line, topic, key, replica).await? {
+                return None;
+            }
             // The source may be about to own it again: this node promised to refuse at the epochs of the
             // source, above which this copy may have one of its own that it began and never owned.
             let at = at.ok()?;
@@ -199,6 +200,23 @@ impl Core {
         told.flatten().unwrap_or(Source::Unsure)
     }
 
+    /// If the source owned the partition before this node did, which let it go since to one that the source knows nothing of;
+    /// nothing if that is not told.
+    async fn is_before(
+        &self,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+        replica: &Replica,
+    ) -> Option<bool> {
+        if replica.let_go.is_none() {
+            return Some(false);
+        }
+        let there = segments_of(line, topic, key, Offset::MAX).await.ok()?;
+        let newest = there.epochs.first().map(|newest| newest.epoch);
+        Some(newest < replica.let_go)
+    }
+
     /// If this node is reached at an address.
     async fn is_me(&self, address: &str) -> bool {
         let mine = self.shared.addresses.get();
@@ -208,6 +226,16 @@ impl Core {
         let line = self.line_to(address).await;
         line.is_ok_and(|line| line.node() == self.shared.node)
     }
+}
+
+/// Whom one that is promoted has yet to tell: those that it followed, any of which may own the partition, then as many as may be of
+/// those that it did not come to tell of what it was promoted to before.
+fn outranked(followed: Vec<String>, mut untold: Vec<String>) -> Vec<String> {
+    untold.retain(|one| !followed.contains(one));
+    let mut all = followed;
+    all.append(&mut untold);
+    all.truncate(limits::SOURCE_COUNT_MAX as usize);
+    all
 }
 
 fn loss_possible(end: Offset, source_end: Option<Offset>, heard_ms: Option<u64>) -> Failure {
@@ -225,4 +253,22 @@ fn loss_possible(end: Offset, source_end: Option<Offset>, heard_ms: Option<u64>)
         ..Detail::default()
     };
     failure_with(ErrorCode::LossPossible, message, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that it had followed before its last promotion, too, came behind those that it had not followed since, of which
+    /// the last ones are told nothing where there is no room.
+    #[test]
+    fn whom_a_copy_followed_comes_before_those_that_it_followed_once() {
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let all: Vec<String> = outranked(named(&["a:1", "b:1"]), named(&["gone:1", "b:1"]));
+        assert_eq!(all, ["a:1", "b:1", "gone:1"]);
+        let many = vec!["gone:1"; limits::SOURCE_COUNT_MAX as usize];
+        let all = outranked(named(&["a:1"]), named(&many));
+        assert_eq!(all.len(), many.len());
+        assert_eq!(all[0], "a:1");
+    }
 }

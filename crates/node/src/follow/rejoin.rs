@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::rejoin;
-use corelog_record::{Offset, TopicName};
+use corelog_record::{LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::node::QUARANTINE;
 use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::log::Chore;
@@ -42,7 +42,7 @@ impl Core {
         let _hand = self.take_hand(key)?;
         let before = self.replica(key)?;
         self.check_not_read_only(key)?;
-        let (shared, began) = self.shared_with(&line, &topic, key).await?;
+        let (shared, began, newest) = self.shared_with(&line, &topic, key).await?;
         self.confirmed(&line, &topic, key, (shared, began)).await?;
         let fenced = Replica {
             role: Role::Fenced,
@@ -53,8 +53,14 @@ impl Core {
             node: line.node(),
             address: to.clone(),
         };
-        self.write_role(topic.clone(), key, before, fenced.role, Some(owner))
-            .await?;
+        self.write_role(
+            topic.clone(),
+            key,
+            before,
+            fenced.role,
+            (Some(owner), newest),
+        )
+        .await?;
         self.halt(key).await;
         // What a following asked of the log may not have been done yet.
         self.unchanging(key).await?;
@@ -63,7 +69,7 @@ impl Core {
         check_owner_at(&line, &topic, key, &to).await?;
         let place = self.place(key)?;
         self.durable(key, place.log_end).await?;
-        let (shared, began) = self.shared_with(&line, &topic, key).await?;
+        let (shared, began, newest) = self.shared_with(&line, &topic, key).await?;
         let mut common = self.confirmed(&line, &topic, key, (shared, began)).await?;
         let held = self.bytes_behind(key, Offset::ZERO);
         let mut cut = self.change(key, Change::Rejoin(common)).await;
@@ -85,7 +91,7 @@ impl Core {
         }
         router::change_replica(self, topic, key, move |replica| {
             check_same(&fenced, &replica)?;
-            Ok(follower_of(replica, to))
+            Ok(follower_of(replica, to, newest))
         })
         .await?;
         Ok(rejoin::Partition {
@@ -103,13 +109,14 @@ impl Core {
         })
     }
 
-    /// Up to where this log and another node's are the same, by their epochs, and where the other one begins.
+    /// Up to where this log and another node's are the same, by their epochs, where the other one begins, and the newest epoch
+    /// there.
     async fn shared_with(
         self: &Rc<Self>,
         line: &Line,
         topic: &TopicName,
         key: PartitionKey,
-    ) -> Result<(Common, Offset), Failure> {
+    ) -> Result<(Common, Offset, Option<LeaderEpoch>), Failure> {
         let there = segments_of(line, topic, key, Offset::MAX).await;
         let there = there.map_err(|why| said_by(line.address(), why))?;
         // Looked at behind that: a following may have changed it meanwhile.
@@ -118,19 +125,21 @@ impl Core {
             return Err(diverged(Offset::ZERO));
         }
         // Should this node ever own it again, its epoch is above that one.
-        if let Some(newest) = there.epochs.first() {
-            self.hear_epoch(key, newest.epoch);
+        let newest = there.epochs.first().map(|newest| newest.epoch);
+        if let Some(newest) = newest {
+            self.hear_epoch(key, newest);
         }
         if !place.has_files {
             let nothing = Common {
                 offset: place.log_end,
                 epoch: None,
             };
-            return Ok((nothing, there.log_start));
+            return Ok((nothing, there.log_start, newest));
         }
         let mine = self.epochs(key)?;
         let theirs = (there.epochs.as_slice(), there.high_watermark);
-        Ok((shared((&mine, place.log_end), theirs), there.log_start))
+        let common = shared((&mine, place.log_end), theirs);
+        Ok((common, there.log_start, newest))
     }
 
     /// Holds the chains of both logs against each other at the end of what they share; the other one begins at

@@ -80,7 +80,7 @@ impl Core {
                 sources: Vec::new(),
                 ..before
             };
-            self.write_role(topic.clone(), key, nobody, role, to?)
+            self.write_role(topic.clone(), key, nobody, role, (to?, None))
                 .await?;
             return Err(error);
         }
@@ -119,8 +119,11 @@ impl Core {
             return Ok(());
         };
         match self.ask_to_refuse(topic, key, &to).await {
+            // It owns it, or did: who does by now is told, if it can be found.
             Err(error) if error.is(ErrorCode::NotFollower) => {
-                return Err(owned_at(topic, key, Some(to.address)));
+                let given_on = self.check_not_given_on(topic, key, &to).await.err();
+                let owned = given_on.filter(|error| error.is(ErrorCode::NotOwner));
+                return Err(owned.unwrap_or_else(|| owned_at(topic, key, Some(to.address))));
             }
             refused => refused?,
         }
@@ -201,6 +204,7 @@ impl Core {
         }
         // Another than the target may have been promoted meanwhile.
         self.doubt_of(key, &before);
-        self.write_role(topic, key, before, Role::Owner, None).await
+        self.write_role(topic, key, before, Role::Owner, (None, None))
+            .await
     }
 }

@@ -20,7 +20,8 @@ impl Core {
     ///
     /// # Errors
     /// `NotEqual` while this log is not the owner's up to its end, and once it is promised not to be
-    /// taken over; `NotFollower`, `Diverged`; `InvalidRequest` at an epoch that was taken back, or that no owner has; `Busy` while its owner is changed otherwise.
+    /// taken over; `NotFollower`, `Diverged`; `InvalidRequest` at an epoch that was taken back, that
+    /// precedes what this node let go of, or that no owner has; `Busy` while its owner is changed otherwise.
     pub(crate) async fn take_over(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -38,7 +39,8 @@ impl Core {
             let end = place.map_or(Offset::ZERO, |place| place.durable.offset);
             return Err(not_equal(end, request.end));
         }
-        match self.replica(key)?.role {
+        let replica = self.replica(key)?;
+        match replica.role {
             Role::Follower => {}
             Role::Owner => return self.taken_over(key, &request).await,
             _ => return Err(not_follower(&request.topic, key)),
@@ -52,6 +54,9 @@ impl Core {
         let place = self.place(key)?;
         let here = (place.durable.offset, place.durable.chain);
         router::check_promise(self, key, request.epoch).await?;
+        if Some(request.epoch) < replica.let_go {
+            return Err(given_on(request.epoch));
+        }
         if place.history != request.history {
             return Err(diverged(Offset::ZERO));
         }
@@ -95,6 +100,14 @@ impl Core {
             false => Err(other()),
         }
     }
+}
+
+/// What it asks for was done before: this node owned the partition, and another one does.
+fn given_on(epoch: LeaderEpoch) -> Failure {
+    let message = format!(
+        "this node has owned the partition since epoch {epoch}, and let it go to another one"
+    );
+    failure(ErrorCode::InvalidRequest, message)
 }
 
 fn outdated(epoch: LeaderEpoch) -> Failure {

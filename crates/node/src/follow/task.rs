@@ -93,7 +93,11 @@ impl Following {
 
     /// Lives until it has all, is stopped, or the node stops.
     pub(super) async fn run(&self, core: &Rc<Core>) {
-        let life = self.live(core);
+        let life = async {
+            self.live(core).await;
+            // Who waits for more than there is by now waits in vain.
+            core.wake_readers(self.key);
+        };
         life.or(self.stopped()).or(core.stopping()).await;
         self.has_ended.set(true);
         self.changed.notify();

@@ -18,20 +18,22 @@ const PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// Those of a core's partitions that have yet to be asked.
 #[derive(Debug)]
 pub(crate) struct Unasked {
-    waiting: RefCell<HashMap<PartitionKey, Waiting>>,
+    waiting: RefCell<HashMap<PartitionKey, Vec<Waiting>>>,
     /// When one last answered, or could be asked.
     at: Cell<Instant>,
+    /// A copy is due for which no partition waits.
+    is_called: Cell<bool>,
     added: Notify,
 }
 
-/// A partition that waits for some.
+/// A copy that a partition waits for.
 #[derive(Debug)]
 struct Waiting {
+    copy: CopyId,
     since: Instant,
-    copies: Vec<CopyId>,
-    /// The one that has shown that it owns the partition.
-    shown: Option<CopyId>,
-    /// What they ask themselves tells nothing: it may have waited in a socket while this node stood still.
+    /// It has shown that it owns the partition.
+    has_shown: bool,
+    /// What it asks itself tells nothing: it may have waited in a socket while this node stood still.
     is_deaf: bool,
 }
 
@@ -40,44 +42,70 @@ impl Unasked {
         Self {
             waiting: RefCell::default(),
             at: Cell::new(rt::now()),
+            is_called: Cell::new(false),
             added: Notify::new(),
         }
     }
 
     pub(super) fn add(&self, key: PartitionKey, copy: CopyId) {
-        let mut waiting = self.waiting.borrow_mut();
-        let since = rt::now();
-        let known = waiting.entry(key).or_insert(Waiting {
-            since,
-            copies: Vec::new(),
-            shown: None,
-            is_deaf: false,
-        });
-        if !known.copies.contains(&copy) {
-            known.copies.push(copy);
-        }
-        self.added.notify();
+        self.change(key, copy, |_| {});
+    }
+
+    /// The same of one that has to be asked: what it says itself may have waited in a socket.
+    pub(super) fn add_deaf(&self, key: PartitionKey, copy: CopyId) {
+        self.change(key, copy, |known| known.is_deaf = true);
     }
 
     /// Waits for a copy that has shown that it owns the partition, until it says that it does not.
     pub(super) fn hold(&self, key: PartitionKey, copy: CopyId) {
-        self.add(key, copy);
-        if let Some(known) = self.waiting.borrow_mut().get_mut(&key) {
-            known.shown = Some(copy);
-        }
+        self.change(key, copy, |known| known.has_shown = true);
     }
 
-    /// Waits until there is one.
+    /// Waits for a copy, from now on if it did not yet.
+    fn change(&self, key: PartitionKey, copy: CopyId, change: impl Fn(&mut Waiting)) {
+        let mut waiting = self.waiting.borrow_mut();
+        let known = waiting.entry(key).or_default();
+        if known.iter().all(|known| known.copy != copy) {
+            known.push(Waiting {
+                copy,
+                since: rt::now(),
+                has_shown: false,
+                is_deaf: false,
+            });
+        }
+        known
+            .iter_mut()
+            .filter(|known| known.copy == copy)
+            .for_each(change);
+        self.added.notify();
+    }
+
+    /// Has those asked that are due, though no partition waits for them.
+    pub(super) fn call(&self) {
+        self.is_called.set(true);
+        self.added.notify();
+    }
+
+    /// If that was asked for since this was.
+    pub(super) fn take_call(&self) -> bool {
+        self.is_called.take()
+    }
+
+    /// Waits until there is one, or they are to be asked.
     pub(super) async fn any(&self) {
-        self.added.until(|| !self.is_empty()).await;
+        let is_any = || !self.is_empty() || self.is_called.get();
+        self.added.until(is_any).await;
     }
 
     /// From now on they can be asked.
     pub(super) fn begin(&self) {
         self.at.set(rt::now());
-        for waiting in self.waiting.borrow_mut().values_mut() {
-            waiting.since = self.at.get();
-        }
+        self.each(|known| known.since = self.at.get());
+    }
+
+    fn each(&self, change: impl Fn(&mut Waiting)) {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.values_mut().flatten().for_each(change);
     }
 
     /// It has answered, or follows.
@@ -86,45 +114,43 @@ impl Unasked {
         let Some(known) = waiting.get_mut(&key) else {
             return;
         };
-        let before = known.copies.len();
-        known.copies.retain(|unasked| *unasked != copy);
-        known.shown.take_if(|shown| *shown == copy);
-        if known.copies.len() < before {
+        if known.extract_if(.., |known| known.copy == copy).count() > 0 {
             self.at.set(rt::now());
         }
-        if known.copies.is_empty() {
+        if known.is_empty() {
             waiting.remove(&key);
         }
     }
 
     /// If there is one of a partition that `is_it`.
     pub(crate) fn is_any(&self, key: PartitionKey, is_it: impl Fn(CopyId) -> bool) -> bool {
-        let waiting = self.waiting.borrow();
-        let known = waiting.get(&key);
-        known.is_some_and(|known| known.copies.iter().any(|copy| is_it(*copy)))
+        self.is_one(key, |known| is_it(known.copy))
     }
 
-    /// The same, if they have to be asked.
+    /// The same, if it has to be asked.
     pub(super) fn is_deaf_to(&self, key: PartitionKey, copy: CopyId) -> bool {
+        self.is_one(key, |known| known.is_deaf && known.copy == copy)
+    }
+
+    fn is_one(&self, key: PartitionKey, is_it: impl Fn(&Waiting) -> bool) -> bool {
         let waiting = self.waiting.borrow();
-        let known = waiting.get(&key).filter(|known| known.is_deaf);
-        known.is_some_and(|known| known.copies.contains(&copy))
+        waiting
+            .get(&key)
+            .is_some_and(|known| known.iter().any(is_it))
     }
 
     /// This node stood still: those that are waited for have to be asked, from now on.
     pub(super) fn stood_still(&self) {
         self.begin();
-        let mut waiting = self.waiting.borrow_mut();
-        waiting.values_mut().for_each(|known| known.is_deaf = true);
+        self.each(|known| known.is_deaf = true);
     }
 
     /// Forgets those that are followers no more.
     pub(super) fn retain(&self, is_follower: impl Fn(PartitionKey, CopyId) -> bool) {
         let mut waiting = self.waiting.borrow_mut();
         waiting.retain(|key, known| {
-            known.copies.retain(|copy| is_follower(*key, *copy));
-            known.shown.take_if(|shown| !is_follower(*key, *shown));
-            !known.copies.is_empty()
+            known.retain(|one| is_follower(*key, one.copy));
+            !known.is_empty()
         });
     }
 
@@ -137,17 +163,18 @@ impl Unasked {
         self.waiting.borrow_mut().remove(&key);
     }
 
-    /// Takes those that were waited for for long enough.
+    /// Takes those of partitions that waited for each of them for long enough.
     pub(super) fn give_up(&self) -> Vec<(PartitionKey, Vec<CopyId>)> {
         let now = rt::now();
         let is_silent = self.at.get() + PATIENCE <= now;
+        let is_late = |known: &Waiting| {
+            let patience = if is_silent { PATIENCE } else { PATIENCE_MAX };
+            known.since + patience <= now && !known.has_shown
+        };
         let mut waiting = self.waiting.borrow_mut();
-        let given_up = waiting.extract_if(|_, known| {
-            let is_late =
-                known.since + PATIENCE_MAX <= now || is_silent && known.since + PATIENCE <= now;
-            is_late && known.shown.is_none()
-        });
-        given_up.map(|(key, known)| (key, known.copies)).collect()
+        let given_up = waiting.extract_if(|_, known| known.iter().all(is_late));
+        let copies = |known: Vec<Waiting>| known.iter().map(|known| known.copy).collect();
+        given_up.map(|(key, known)| (key, copies(known))).collect()
     }
 }
 
@@ -183,11 +210,16 @@ mod tests {
             let one = CopyId::from_bytes([1; 16]);
             unasked.hold(key(0), one);
             let ago = rt::now().checked_sub(PATIENCE_MAX).unwrap();
-            unasked.at.set(ago);
-            unasked.waiting.borrow_mut().get_mut(&key(0)).unwrap().since = ago;
+            let long_ago = || {
+                unasked.at.set(ago);
+                unasked.each(|known| known.since = ago);
+            };
+            long_ago();
             assert!(unasked.give_up().is_empty());
             let gone = CopyId::from_bytes([2; 16]);
             unasked.add(key(0), gone);
+            long_ago();
+            assert!(unasked.give_up().is_empty(), "the partition waits");
             unasked.settle(key(0), one);
             assert!(!unasked.is_empty());
             assert_eq!(
@@ -199,8 +231,7 @@ mod tests {
             unasked.hold(key(0), one);
             unasked.add(key(0), gone);
             unasked.retain(|_, copy| copy == gone);
-            unasked.at.set(ago);
-            unasked.waiting.borrow_mut().get_mut(&key(0)).unwrap().since = ago;
+            long_ago();
             assert_eq!(unasked.give_up().len(), 1, "it was forgotten");
         });
     }
@@ -227,10 +258,7 @@ mod tests {
             let unasked = Unasked::new();
             let [one, other] = [1, 2].map(|id| CopyId::from_bytes([id; 16]));
             let ago = |time| rt::now().checked_sub(time).unwrap();
-            let since = |time| {
-                let mut waiting = unasked.waiting.borrow_mut();
-                waiting.get_mut(&key(0)).unwrap().since = ago(time);
-            };
+            let since = |time| unasked.each(|known| known.since = ago(time));
             unasked.add(key(0), one);
             unasked.add(key(1), other);
             unasked.at.set(ago(PATIENCE));
@@ -246,6 +274,28 @@ mod tests {
             unasked.at.set(rt::now());
             assert_eq!(unasked.give_up(), [(key(0), vec![one])]);
             assert!(unasked.is_empty());
+        });
+    }
+
+    /// One that came to be remembered while another was waited for was given up with that, before anybody had asked it, and what
+    /// the other one asked itself told nothing any more.
+    #[test]
+    fn a_copy_is_waited_for_from_when_it_came_whoever_was_waited_for_before() {
+        with_core(|_| async {
+            let unasked = Unasked::new();
+            let [one, other] = [1, 2].map(|id| CopyId::from_bytes([id; 16]));
+            unasked.add(key(0), one);
+            let ago = rt::now().checked_sub(PATIENCE).unwrap();
+            unasked.at.set(ago);
+            unasked.each(|known| known.since = ago);
+            unasked.add_deaf(key(0), other);
+            unasked.add(key(0), one);
+            assert!(!unasked.is_deaf_to(key(0), one));
+            assert!(unasked.is_deaf_to(key(0), other));
+            assert!(unasked.give_up().is_empty(), "the other has just come");
+            unasked.settle(key(0), other);
+            unasked.at.set(ago);
+            assert_eq!(unasked.give_up(), [(key(0), vec![one])]);
         });
     }
 

@@ -104,6 +104,8 @@ pub(crate) enum Input<'a, D: Dir> {
     },
     /// The parked request no longer waits.
     Unpark { token: Token },
+    /// Whoever is parked is to look again: what it waits for may not come here any more.
+    LookAgain,
     /// Tell an offset.
     Find { token: Token, seek: Seek },
     /// Move the log start up.

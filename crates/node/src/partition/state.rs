@@ -92,6 +92,7 @@ impl<D: Dir> Partition<D> {
                 appetite,
             } => self.fetch(token, from, appetite, effects),
             Input::Unpark { token } => self.waiters.unpark(token),
+            Input::LookAgain => self.wake_all(effects),
             Input::Find { token, seek } => self.find(token, seek, effects),
             Input::Truncate { token, lowest } => self.truncate(token, lowest, now, effects),
             Input::Commit => self.commit(effects),

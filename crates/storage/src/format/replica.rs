@@ -1,6 +1,6 @@
 //! What a `topic` file says of a partition that is not this node's alone.
 
-use corelog_record::{CopyId, NodeId, Offset, PartitionId};
+use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, PartitionId};
 use serde::{Deserialize, Serialize};
 
 /// One partition that follows, is followed, or changes hands.
@@ -34,6 +34,10 @@ pub struct Replica {
     /// more, also once another owns it in its place. Each `host:port`. Key `outranked`; absent for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outranked: Vec<String>,
+    /// The epoch by which another node owns a partition that this one owned before: who owned it by an earlier one does not give it
+    /// back. Key `let_go`; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub let_go: Option<LeaderEpoch>,
     /// The nodes that follow this one. Key `followers`; absent for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub followers: Vec<Peer>,
@@ -89,6 +93,7 @@ impl Replica {
             rate: None,
             segments: Vec::new(),
             outranked: Vec::new(),
+            let_go: None,
             followers: Vec::new(),
         }
     }
