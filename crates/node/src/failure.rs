@@ -54,6 +54,18 @@ pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Failure {
     failure_with(ErrorCode::InvalidRequest, message, detail)
 }
 
+/// So much as a request has in `field` cannot be: `found`, where `limit` is the bound.
+pub(crate) fn beyond(
+    field: &str,
+    message: impl Into<String>,
+    (found, limit): (usize, usize),
+) -> Failure {
+    let mut refused = invalid(field, message);
+    refused.detail.found = Some(found as u64);
+    refused.detail.limit = Some(limit as u64);
+    refused
+}
+
 /// A failure with facts for programs.
 pub(crate) fn failure_with(code: ErrorCode, message: impl Into<String>, detail: Detail) -> Failure {
     Box::new(ErrorBody::new(code, message).with_detail(detail))

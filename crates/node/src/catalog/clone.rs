@@ -16,7 +16,7 @@ use super::admin::Admin;
 use super::routes::Routes;
 use super::topic::{Topic, partition_count};
 use crate::core::PartitionKey;
-use crate::failure::{Failure, failure, failure_with, invalid, said_by};
+use crate::failure::{Failure, beyond, failure, failure_with, invalid, said_by};
 use crate::follow::{ASK_TIMEOUT, Line, check_addresses, segments_of, topic_at};
 use crate::rt;
 
@@ -133,7 +133,7 @@ impl Admin {
             let told = told.map_err(|error| said_by(address, error))?;
             if line.node() == self.core.shared.node {
                 let message = format!("{address} is this node");
-                return Err(failure(ErrorCode::InvalidRequest, message));
+                return Err(invalid("from", message));
             }
             if let Some(topic) = told {
                 check_name(&topic, &request.topic, address)?;
@@ -277,10 +277,13 @@ fn check_sources(request: &clone_topic::Request) -> Result<(), Failure> {
         let message = "segments are of one partition, which is not followed";
         return Err(invalid("segments", message));
     }
-    let count_max = limits::CLONE_SEGMENT_COUNT_MAX as usize;
-    if request.segments.len() > count_max {
+    let (count, count_max) = (
+        request.segments.len(),
+        limits::CLONE_SEGMENT_COUNT_MAX as usize,
+    );
+    if count > count_max {
         let message = format!("{count_max} segments at most, please");
-        return Err(invalid("segments", message));
+        return Err(beyond("segments", message, (count, count_max)));
     }
     if request.rate_bytes == Some(0) {
         return Err(invalid("rate_bytes", "nothing comes at a rate of 0"));

@@ -26,7 +26,7 @@ use super::files;
 use super::last::LastSnapshots;
 use super::topic::Topic;
 use crate::core::{Taken, with_causes};
-use crate::failure::{Failure, disk_code, failure, failure_with, invalid};
+use crate::failure::{Failure, beyond, disk_code, failure, failure_with, invalid};
 use crate::metrics::add;
 use crate::{router, rt};
 
@@ -200,12 +200,7 @@ impl Admin {
             return Ok(());
         }
         let message = format!("{named} topics are named, the node has {max} at most");
-        let detail = Detail {
-            field: Some("topics".to_owned()),
-            limit: Some(max as u64),
-            ..Detail::default()
-        };
-        Err(failure_with(ErrorCode::InvalidRequest, message, detail))
+        Err(beyond("topics", message, (named, max)))
     }
 
     /// Checks that a snapshot of all topics would hold all of them.

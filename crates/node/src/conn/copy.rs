@@ -2,12 +2,11 @@
 
 use std::io;
 
-use corelog_protocol::error::ErrorCode;
 use corelog_protocol::limits;
 use corelog_protocol::message::copy_segments;
 
 use super::request::{Asked, Next};
-use crate::failure::{Failure, failure};
+use crate::failure::{Failure, beyond};
 use crate::metrics::{add, sub};
 use crate::transfer::{self, Ended};
 
@@ -58,13 +57,14 @@ fn check(request: &copy_segments::Request) -> Result<(), Failure> {
     let parts = request.parts.len();
     if parts == 0 || parts > parts_max {
         let message = format!("{parts} parts are asked for, not 1 to {parts_max}");
-        return Err(failure(ErrorCode::InvalidRequest, message));
+        return Err(beyond("parts", message, (parts, parts_max)));
     }
     let (bytes, bytes_min) = (request.piece_bytes_max, limits::COPY_PIECE_BYTES_MIN);
     if bytes < bytes_min {
         // The heads of crumbs cost a sender more than the bytes, and no rate counts them.
         let message = format!("pieces of {bytes} bytes are asked for, not of {bytes_min} at least");
-        return Err(failure(ErrorCode::InvalidRequest, message));
+        let sizes = (bytes as usize, bytes_min as usize);
+        return Err(beyond("piece_bytes_max", message, sizes));
     }
     Ok(())
 }
