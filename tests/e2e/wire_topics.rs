@@ -159,7 +159,7 @@ fn assert_refused_everywhere(wire: &mut Wire, stale: &Target, now: TopicId, part
 }
 
 /// What every request is answered with that names a topic by its id.
-fn refused_everywhere(wire: &mut Wire, target: &Target, partition: u32) -> Vec<Box<ErrorBody>> {
+fn refused_everywhere(wire: &mut Wire, target: &Target, partition: u32) -> Vec<ErrorBody> {
     let (topic, id) = (target.name.clone(), target.id);
     let number = PartitionId::new(partition);
     let mut all = vec![
@@ -184,7 +184,7 @@ fn refused_everywhere(wire: &mut Wire, target: &Target, partition: u32) -> Vec<B
     all.push(refused(wire, &request, &[]));
     all.push(alter(wire, target, Some(9), SettingsChange::default()).unwrap_err());
     all.push(delete(wire, target).unwrap_err());
-    all
+    all.into_iter().map(|error| *error).collect()
 }
 
 /// Who read and wrote it, and knew its id, was told that there was no such topic, and took it for deleted.
