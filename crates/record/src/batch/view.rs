@@ -157,21 +157,14 @@ fn base_offset(header: &Header) -> Result<Offset, Error> {
         min: 0,
         max: i32::MAX.unsigned_abs(),
     })?;
-    let span = u32::try_from(i64::from(last_offset_delta) + 1)
+    let span = u32::try_from(last_offset_delta)
         .ok()
+        .map(|delta| delta + 1)
         .filter(|span| count <= *span)
         .ok_or(Error::LastOffsetDelta {
             found: last_offset_delta,
             count,
         })?;
-    // A batch may have lost its records, not its offsets.
-    if span == 0 {
-        return Err(Error::Count {
-            found: header.count,
-            min: 1,
-            max: i32::MAX.unsigned_abs(),
-        });
-    }
     u64::try_from(header.base_offset)
         .ok()
         .and_then(Offset::new)

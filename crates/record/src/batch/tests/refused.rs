@@ -120,8 +120,14 @@ fn a_count_out_of_range_is_refused() {
         batch::check(&bytes, &Rules::default()).unwrap_err()
     };
     assert!(matches!(count(0, 0), Error::Count { found: 0, .. }));
-    // The two go together: it is the count that no batch has.
-    assert!(matches!(count(0, -1), Error::Count { found: 0, .. }));
+    // A batch may have lost its records, not its offsets.
+    assert!(matches!(
+        count(0, -1),
+        Error::LastOffsetDelta {
+            found: -1,
+            count: 0
+        }
+    ));
     assert!(matches!(count(-1, 0), Error::Count { found: -1, .. }));
     assert!(matches!(
         count(1_000_001, 1_000_000),
@@ -147,6 +153,25 @@ fn a_count_out_of_range_is_refused() {
             fault: RecordFault::Cut
         }
     ));
+}
+
+/// What no reader takes is found first, as the page says: the offsets before the flags and the producer.
+#[test]
+fn a_negative_last_offset_is_refused_before_what_a_server_alone_refuses() {
+    for (at, field) in [(21, &[0, 16][..]), (43, &5_i64.to_be_bytes())] {
+        let mut bytes = tampered(at, field);
+        let alone = batch::check(&bytes, &Rules::default()).unwrap_err();
+        assert!(matches!(
+            alone,
+            Error::Transactional | Error::Producer { .. }
+        ));
+        bytes[57..61].copy_from_slice(&0_i32.to_be_bytes());
+        bytes[23..27].copy_from_slice(&(-1_i32).to_be_bytes());
+        reseal(&mut bytes);
+        let refused = batch::check(&bytes, &Rules::default()).unwrap_err();
+        let is_first = matches!(refused, Error::LastOffsetDelta { found: -1, .. });
+        assert!(is_first, "{refused:?}");
+    }
 }
 
 /// Compaction removes records and keeps the span of offsets.
