@@ -159,7 +159,11 @@ fn assert_refused_everywhere(wire: &mut Wire, stale: &Target, now: TopicId, part
 }
 
 /// What every request is answered with that names a topic by its id.
-fn refused_everywhere(wire: &mut Wire, target: &Target, partition: u32) -> Vec<ErrorBody> {
+pub(crate) fn refused_everywhere(
+    wire: &mut Wire,
+    target: &Target,
+    partition: u32,
+) -> Vec<ErrorBody> {
     let (topic, id) = (target.name.clone(), target.id);
     let number = PartitionId::new(partition);
     let mut all = vec![
@@ -185,33 +189,6 @@ fn refused_everywhere(wire: &mut Wire, target: &Target, partition: u32) -> Vec<E
     all.push(alter(wire, target, Some(9), SettingsChange::default()).unwrap_err());
     all.push(delete(wire, target).unwrap_err());
     all.into_iter().map(|error| *error).collect()
-}
-
-/// Who read and wrote it, and knew its id, was told that there was no such topic, and took it for deleted.
-#[test]
-fn a_topic_whose_file_is_rotten_is_damaged_to_every_request_and_stays() {
-    let folder = Folder::new();
-    let server = two_cores(&folder);
-    let mut wire = Wire::open(server.ready.listen).unwrap();
-    let topic = wire.topic("rotten", 2, 1 << 20);
-    drop(wire);
-    let dir = server.ready.data.join("topics/rotten");
-    server.stop();
-    std::fs::write(dir.join("topic"), b"rotten").unwrap();
-    let server = two_cores(&folder);
-    let doors = [server.ready.listen];
-    for door in doors.iter().chain(&server.ready.cores) {
-        let mut wire = Wire::open(*door).unwrap();
-        for partition in [0, 1] {
-            let refused = refused_everywhere(&mut wire, &topic, partition);
-            for (index, error) in refused.iter().enumerate() {
-                assert!(error.is(ErrorCode::Damaged), "{index}: {error:?}");
-                // No part of it can be read on.
-                assert_eq!(error.detail.next, None, "{index}: {error:?}");
-            }
-        }
-    }
-    assert_eq!(std::fs::read(dir.join("topic")).unwrap(), b"rotten");
 }
 
 /// A key was named that the request does not have, or none.
@@ -268,19 +245,39 @@ fn what_is_wrong_in_a_request_is_named_by_its_own_key() {
         id,
         partition: PartitionId::new(0),
         history: HistoryId::of(id, PartitionId::new(0)),
-        parts: vec![part],
+        parts: vec![part.clone()],
         piece_bytes_max: 1,
     };
+    let crowd = clone_topic::Request {
+        from: vec![own.clone(); 17],
+        ..clone.clone()
+    };
+    let parts = |count| copy_segments::Request {
+        parts: vec![part.clone(); count],
+        ..copy.clone()
+    };
     let all = [
-        ("to", refused(&mut wire, &handover(None), &[])),
-        ("to", refused(&mut wire, &handover(Some(own)), &[])),
-        ("to", refused(&mut wire, &rejoin, &[])),
-        ("from", refused(&mut wire, &clone, &[])),
-        ("piece_bytes_max", refused(&mut wire, &copy, &[])),
+        ("to", None, refused(&mut wire, &handover(None), &[])),
+        ("to", None, refused(&mut wire, &handover(Some(own)), &[])),
+        ("to", None, refused(&mut wire, &rejoin, &[])),
+        ("from", None, refused(&mut wire, &clone, &[])),
+        ("from", Some((17, 16)), refused(&mut wire, &crowd, &[])),
+        ("piece_bytes_max", None, refused(&mut wire, &copy, &[])),
+        ("parts", None, refused(&mut wire, &parts(0), &[])),
+        (
+            "parts",
+            Some((1_025, 1_024)),
+            refused(&mut wire, &parts(1_025), &[]),
+        ),
     ];
-    for (key, error) in all {
+    for (key, too_many, error) in all {
         assert!(error.is(ErrorCode::InvalidRequest), "{key}: {error:?}");
-        assert_eq!(error.detail.field.as_deref(), Some(key), "{error:?}");
+        let detail = &error.detail;
+        assert_eq!(detail.field.as_deref(), Some(key), "{error:?}");
+        // A limit is told where it was exceeded, and with what exceeded it.
+        assert_eq!(detail.found.zip(detail.limit), too_many, "{error:?}");
+        assert_eq!(detail.found.is_some(), too_many.is_some(), "{error:?}");
+        assert_eq!(detail.limit.is_some(), too_many.is_some(), "{error:?}");
     }
 }
 
@@ -433,7 +430,7 @@ fn what_cannot_be_a_topic_is_refused_and_leaves_nothing() {
     assert!(is_empty, "a refused topic left something");
 }
 
-fn refused<R: Call>(wire: &mut Wire, request: &R, body: &[u8]) -> Box<ErrorBody> {
+pub(crate) fn refused<R: Call>(wire: &mut Wire, request: &R, body: &[u8]) -> Box<ErrorBody> {
     let answer = wire.call(request, body).unwrap();
     match answer {
         Ok(_) => panic!("{} was not refused", R::KIND),
@@ -471,7 +468,7 @@ fn describe(wire: &mut Wire, name: &TopicName) -> Result<describe_topic::Answer,
     answer.map(|(answer, _)| answer)
 }
 
-fn two_cores(folder: &Folder) -> Server {
+pub(crate) fn two_cores(folder: &Folder) -> Server {
     Start::on(&folder.path().join("data")).cores(2).start()
 }
 

@@ -13,7 +13,7 @@ use corelog_record::{CoreId, TopicName};
 use super::link::Link;
 use crate::catalog::Topic;
 use crate::core::Core;
-use crate::failure::{Failure, beyond, failure_with};
+use crate::failure::{Amount, Failure, failure_with};
 use crate::frame_id::FrameId;
 use crate::router::{self, Ask, Picked};
 use crate::rt;
@@ -63,12 +63,11 @@ pub(super) async fn metadata_of(
     core: &Core,
     request: metadata::Request,
 ) -> Result<metadata::Answer, Failure> {
-    let count = request.topics.as_ref().map_or(0, Vec::len);
-    let count_max = METADATA_TOPIC_COUNT_MAX as usize;
-    if count > count_max {
-        let message = format!("{count_max} topics at most, please, or all");
-        return Err(beyond("topics", message, (count, count_max)));
-    }
+    let named = Amount {
+        found: request.topics.as_ref().map_or(0, Vec::len) as u64,
+        limit: METADATA_TOPIC_COUNT_MAX.into(),
+    };
+    named.check("topics", "topics")?;
     let (found, errors) = found(core, request.topics);
     let (shared, cores) = advertised(core);
     let mut topics = Vec::with_capacity(found.len());
@@ -211,10 +210,10 @@ pub(super) async fn replicas(
     let (id, owners) = {
         let routes = core.routes.borrow();
         // Of one that could not be read nobody knows what this node is to it: it may own it.
-        let mut known = routes.topic(&request.topic)?;
-        if let Some(id) = request.id {
-            known = routes.topic_of(&request.topic, id)?;
-        }
+        let known = match request.id {
+            Some(id) => routes.topic_of(&request.topic, id)?,
+            None => routes.topic(&request.topic)?,
+        };
         let owners = match request.partition {
             Some(partition) => vec![routes.owner(&request.topic, known.id, partition)?],
             None => known.owners.clone(),
