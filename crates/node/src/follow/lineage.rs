@@ -8,7 +8,7 @@ use corelog_record::Offset;
 use corelog_storage::format::edit;
 use corelog_storage::log::lineage::{Began, Common, Line, common};
 
-use crate::failure::{Failure, beyond, failure_with};
+use crate::failure::{Amount, Failure, failure_with};
 
 /// Epochs as they travel: newest first, as many as may. If that is not all, those own no batches in
 /// whose place the next one began, and are left out: an owner that is killed again and again begins one
@@ -74,12 +74,11 @@ pub(crate) fn heard(epochs: &[Epoch]) -> Vec<Began> {
 /// # Errors
 /// `InvalidRequest` if they are too many.
 pub(super) fn check_epochs(epochs: &[Epoch]) -> Result<(), Failure> {
-    let (count, count_max) = (epochs.len(), EPOCH_COUNT_MAX as usize);
-    if count <= count_max {
-        return Ok(());
-    }
-    let message = format!("{count_max} epochs at most, please: the newest");
-    Err(beyond("follower.epochs", message, (count, count_max)))
+    let told = Amount {
+        found: epochs.len() as u64,
+        limit: EPOCH_COUNT_MAX.into(),
+    };
+    told.check("follower.epochs", "epochs")
 }
 
 /// Up to where this log and another one are the same, by their epochs and ends.
