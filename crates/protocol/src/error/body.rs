@@ -28,7 +28,7 @@ impl ErrorBody {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code: code.number(),
-            message: cut(printable(message.into())),
+            message: short(message.into()),
             detail: Detail::default(),
         }
     }
@@ -36,7 +36,7 @@ impl ErrorBody {
     /// The same error with this in front of its message, which is cut as in [`Self::new`].
     #[must_use]
     pub fn of(mut self, what: impl fmt::Display) -> Self {
-        self.message = cut(printable(format!("{what}: {}", self.message)));
+        self.message = short(format!("{what}: {}", self.message));
         self
     }
 
@@ -192,6 +192,11 @@ fn cut_versions<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D
         versions.shrink_to_fit();
     }
     Ok(versions)
+}
+
+/// A message as it is sent. It is cut first as well: what is escaped of one as long as a frame would be longer than that.
+fn short(message: String) -> String {
+    cut(printable(cut(message)))
 }
 
 /// A text that may hold what a client or another node sent: a newline of theirs begins no line of a log, nor of what a
