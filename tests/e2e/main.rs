@@ -47,3 +47,4 @@ mod verify;
 mod wire_retention;
 mod wire_time;
 mod wire_topics;
+mod wire_unreadable;

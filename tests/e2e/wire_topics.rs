@@ -8,11 +8,11 @@ use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
 use corelog_protocol::message::{
-    Call, alter_topic, create_topic, delete_topic, describe_topic, metadata, ping, produce,
-    reopen_partition, truncate,
+    Call, alter_topic, clone_topic, copy_segments, create_topic, delete_topic, describe_topic,
+    handover, metadata, ping, produce, rejoin, reopen_partition, restore_topic, truncate,
 };
 use corelog_record::batch::{Codec, View};
-use corelog_record::{Offset, TopicId, TopicName};
+use corelog_record::{HistoryId, Offset, Position, TopicId, TopicName};
 
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -149,14 +149,29 @@ fn a_stale_id_is_refused_by_every_request_and_harms_nothing() {
 }
 
 fn assert_refused_everywhere(wire: &mut Wire, stale: &Target, now: TopicId, partition: u32) {
-    let (topic, id) = (stale.name.clone(), stale.id);
+    for (index, error) in refused_everywhere(wire, stale, partition)
+        .iter()
+        .enumerate()
+    {
+        assert!(error.is(ErrorCode::TopicChanged), "{index}: {error:?}");
+        assert_eq!(error.detail.topic_id, Some(now), "{index}: {error:?}");
+    }
+}
+
+/// What every request is answered with that names a topic by its id.
+pub(crate) fn refused_everywhere(
+    wire: &mut Wire,
+    target: &Target,
+    partition: u32,
+) -> Vec<ErrorBody> {
+    let (topic, id) = (target.name.clone(), target.id);
     let number = PartitionId::new(partition);
     let mut all = vec![
-        refused(wire, &stale.produce(partition), &batch(Codec::None, ["x"])),
-        refused(wire, &stale.fetch(partition, Offset::ZERO), &[]),
+        refused(wire, &target.produce(partition), &batch(Codec::None, ["x"])),
+        refused(wire, &target.fetch(partition, Offset::ZERO), &[]),
     ];
     for at in [At::Earliest, At::Latest, At::Time(Default::default())] {
-        all.push(refused(wire, &stale.list_offsets(partition, at), &[]));
+        all.push(refused(wire, &target.list_offsets(partition, at), &[]));
     }
     let request = truncate::Request {
         topic: topic.clone(),
@@ -171,12 +186,119 @@ fn assert_refused_everywhere(wire: &mut Wire, stale: &Target, now: TopicId, part
         partition: number,
     };
     all.push(refused(wire, &request, &[]));
-    all.push(alter(wire, stale, Some(9), SettingsChange::default()).unwrap_err());
-    all.push(delete(wire, stale).unwrap_err());
-    for (index, error) in all.iter().enumerate() {
-        assert!(error.is(ErrorCode::TopicChanged), "{index}: {error:?}");
-        assert_eq!(error.detail.topic_id, Some(now), "{index}: {error:?}");
+    all.push(alter(wire, target, Some(9), SettingsChange::default()).unwrap_err());
+    all.push(delete(wire, target).unwrap_err());
+    all.into_iter().map(|error| *error).collect()
+}
+
+/// A key was named that the request does not have, or none.
+#[test]
+fn what_is_wrong_in_a_request_is_named_by_its_own_key() {
+    let folder = Folder::new();
+    let server = two_cores(&folder);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    let (name, id) = (topic.name.clone(), topic.id);
+    for source in ["..", ".", "", "s p", "a/b", "\u{1b}[2J\n"] {
+        let request = restore_topic::Request {
+            source: source.to_owned(),
+            source_topic: None,
+            topic: TopicName::new("new").unwrap(),
+            with_damage: false,
+        };
+        let error = refused(&mut wire, &request, &[]);
+        assert!(error.is(ErrorCode::InvalidRequest), "{error:?}");
+        assert_eq!(error.detail.field.as_deref(), Some("source"), "{error:?}");
+        assert!(!error.message.contains(char::is_control), "{error:?}");
     }
+    let own = server.ready.listen.to_string();
+    let handover = |to| handover::Request {
+        topic: name.clone(),
+        id,
+        partition: None,
+        to,
+        abort: false,
+        accept_loss: false,
+    };
+    let rejoin = rejoin::Request {
+        topic: name.clone(),
+        id,
+        partition: None,
+        to: own.clone(),
+    };
+    let clone = clone_topic::Request {
+        topic: name.clone(),
+        partition: None,
+        from: vec![own.clone()],
+        segments: Vec::new(),
+        follow: true,
+        rate_bytes: None,
+    };
+    let part = copy_segments::Part {
+        segment: Offset::ZERO,
+        generation: 0,
+        position: Position::ZERO,
+        bytes: None,
+    };
+    let copy = copy_segments::Request {
+        topic: name.clone(),
+        id,
+        partition: PartitionId::new(0),
+        history: HistoryId::of(id, PartitionId::new(0)),
+        parts: vec![part.clone()],
+        piece_bytes_max: 1,
+    };
+    let crowd = clone_topic::Request {
+        from: vec![own.clone(); 17],
+        ..clone.clone()
+    };
+    let parts = |count| copy_segments::Request {
+        parts: vec![part.clone(); count],
+        ..copy.clone()
+    };
+    let all = [
+        ("to", None, refused(&mut wire, &handover(None), &[])),
+        ("to", None, refused(&mut wire, &handover(Some(own)), &[])),
+        ("to", None, refused(&mut wire, &rejoin, &[])),
+        ("from", None, refused(&mut wire, &clone, &[])),
+        ("from", Some((17, 16)), refused(&mut wire, &crowd, &[])),
+        ("piece_bytes_max", None, refused(&mut wire, &copy, &[])),
+        ("parts", None, refused(&mut wire, &parts(0), &[])),
+        (
+            "parts",
+            Some((1_025, 1_024)),
+            refused(&mut wire, &parts(1_025), &[]),
+        ),
+    ];
+    for (key, too_many, error) in all {
+        assert!(error.is(ErrorCode::InvalidRequest), "{key}: {error:?}");
+        let detail = &error.detail;
+        assert_eq!(detail.field.as_deref(), Some(key), "{error:?}");
+        // A limit is told where it was exceeded, and with what exceeded it.
+        assert_eq!(detail.found.zip(detail.limit), too_many, "{error:?}");
+        assert_eq!(detail.found.is_some(), too_many.is_some(), "{error:?}");
+        assert_eq!(detail.limit.is_some(), too_many.is_some(), "{error:?}");
+    }
+}
+
+/// Settings that no topic can have were taken without a word where there was one of the name.
+#[test]
+fn settings_that_cannot_be_are_refused_of_a_topic_that_is_there_as_well() {
+    let folder = Folder::new();
+    let server = two_cores(&folder);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    let request = create_topic::Request {
+        name: topic.name,
+        partitions: 1,
+        settings: TopicSettings {
+            segment_bytes: 1,
+            ..TopicSettings::default()
+        },
+        if_not_exists: true,
+    };
+    let error = refused(&mut wire, &request, &[]);
+    assert!(error.is(ErrorCode::InvalidSettings), "{error:?}");
 }
 
 /// A deleted topic is unknown at once and after a kill, its files go, and a new one of its name
@@ -308,7 +430,7 @@ fn what_cannot_be_a_topic_is_refused_and_leaves_nothing() {
     assert!(is_empty, "a refused topic left something");
 }
 
-fn refused<R: Call>(wire: &mut Wire, request: &R, body: &[u8]) -> Box<ErrorBody> {
+pub(crate) fn refused<R: Call>(wire: &mut Wire, request: &R, body: &[u8]) -> Box<ErrorBody> {
     let answer = wire.call(request, body).unwrap();
     match answer {
         Ok(_) => panic!("{} was not refused", R::KIND),
@@ -346,7 +468,7 @@ fn describe(wire: &mut Wire, name: &TopicName) -> Result<describe_topic::Answer,
     answer.map(|(answer, _)| answer)
 }
 
-fn two_cores(folder: &Folder) -> Server {
+pub(crate) fn two_cores(folder: &Folder) -> Server {
     Start::on(&folder.path().join("data")).cores(2).start()
 }
 

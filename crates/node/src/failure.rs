@@ -54,6 +54,31 @@ pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Failure {
     failure_with(ErrorCode::InvalidRequest, message, detail)
 }
 
+/// How much a request has of something, and the most that it may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Amount {
+    pub(crate) found: u64,
+    pub(crate) limit: u64,
+}
+
+impl Amount {
+    /// Checks it of `what` a request has in `field`.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if it is too much.
+    pub(crate) fn check(self, field: &str, what: &str) -> Result<(), Failure> {
+        let Self { found, limit } = self;
+        if found <= limit {
+            return Ok(());
+        }
+        let message = format!("{found} {what} are too many: {limit} at most");
+        let mut refused = invalid(field, message);
+        refused.detail.found = Some(found);
+        refused.detail.limit = Some(limit);
+        Err(refused)
+    }
+}
+
 /// A failure with facts for programs.
 pub(crate) fn failure_with(code: ErrorCode, message: impl Into<String>, detail: Detail) -> Failure {
     Box::new(ErrorBody::new(code, message).with_detail(detail))

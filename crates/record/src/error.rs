@@ -122,6 +122,14 @@ pub enum Error {
         /// The latest allowed.
         max: i64,
     },
+    /// A max timestamp below the base timestamp.
+    #[error("batch max timestamp {claimed} is below its base timestamp {base}")]
+    MaxBelowBase {
+        /// The field.
+        claimed: i64,
+        /// The base timestamp.
+        base: i64,
+    },
     /// A max timestamp that is not the highest of the records' times.
     #[error("batch max timestamp is {claimed}, the highest of its records is {found}")]
     MaxTimestamp {
@@ -135,8 +143,7 @@ pub enum Error {
     Record {
         /// Which record, from 0.
         index: u32,
-        /// What is wrong with it.
-        #[source]
+        /// What is wrong with it: the message says it, so it is no source, or whoever tells of causes says it twice.
         fault: RecordFault,
     },
     /// A record larger than the rules allow.
@@ -226,6 +233,14 @@ pub enum RecordFault {
         found: i32,
         /// The delta that fits, or the least that would.
         expected: u32,
+    },
+    /// A time before 1970 or beyond the bound of the rules.
+    #[error("its time {found} ms is outside 0..={max}")]
+    Timestamp {
+        /// Milliseconds since the Unix epoch.
+        found: i64,
+        /// The latest allowed.
+        max: i64,
     },
     /// A time beyond what 64 bits hold.
     #[error("its timestamp delta {found} leads beyond 64 bits")]

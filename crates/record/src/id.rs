@@ -78,9 +78,9 @@ macro_rules! id {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 if deserializer.is_human_readable() {
-                    deserializer.deserialize_str(Visitor).map(Self)
+                    deserializer.deserialize_str(Hex).map(Self)
                 } else {
-                    deserializer.deserialize_bytes(Visitor).map(Self)
+                    deserializer.deserialize_bytes(Bytes).map(Self)
                 }
             }
         }
@@ -134,13 +134,29 @@ fn from_hex(text: &str) -> Result<[u8; 16], IdError> {
     Ok(id)
 }
 
-struct Visitor;
+/// An id as people see it.
+struct Hex;
 
-impl<'de> de::Visitor<'de> for Visitor {
+impl de::Visitor<'_> for Hex {
     type Value = [u8; 16];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an id: 16 bytes, or 32 hex digits")
+        f.write_str("an id: 32 hex digits")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<[u8; 16], E> {
+        from_hex(text).map_err(E::custom)
+    }
+}
+
+/// An id in a binary format.
+struct Bytes;
+
+impl<'de> de::Visitor<'de> for Bytes {
+    type Value = [u8; 16];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an id: a binary of 16 bytes")
     }
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<[u8; 16], E> {
@@ -148,10 +164,6 @@ impl<'de> de::Visitor<'de> for Visitor {
             .try_into()
             .ok()
             .ok_or_else(|| E::custom(IdError::Length { found: bytes.len() }))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<[u8; 16], E> {
-        from_hex(text).map_err(E::custom)
     }
 
     /// Formats without a byte type write bytes as a sequence of numbers.

@@ -159,6 +159,11 @@ impl Inner {
                     self.metadata.doubt(name);
                     true
                 }
+                // No part of it can be read there: another may have a copy, which owns it by now.
+                Some(ErrorCode::Damaged) if body.detail.next.is_none() => {
+                    self.metadata.doubt(name);
+                    true
+                }
                 _ => false,
             },
             _ => false,

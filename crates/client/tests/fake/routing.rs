@@ -162,7 +162,7 @@ async fn a_partition_that_moved_is_followed() {
 }
 
 /// What a server says whose partitions are another one's.
-fn owned_at(address: SocketAddr) -> ErrorBody {
+pub(crate) fn owned_at(address: SocketAddr) -> ErrorBody {
     let detail = Detail {
         address: Some(address.to_string()),
         ..Detail::default()

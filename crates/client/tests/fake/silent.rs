@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::fewer::{Copied, PATIENCE, moved, place_among};
+use crate::routing::{connect_to, owned_at};
 use crate::server::{Act, Server};
 use crate::{config, error, record};
 
@@ -219,6 +220,34 @@ async fn a_server_that_cannot_read_the_topic_is_told_before_one_that_says_nothin
     let given_up = producer.send(&copied.topic, None, moved()).await;
     let error = given_up.unwrap_err();
     assert!(error.refusal().unwrap().is(ErrorCode::Damaged), "{error}");
+}
+
+/// It stayed there for as long as the connection lasted, also once the copy had been promoted.
+#[tokio::test]
+async fn a_producer_leaves_the_server_that_cannot_read_its_topic() {
+    let (home, copy) = (Server::start(1).await, Server::start(1).await);
+    let topic = home.topic("numbers", 1);
+    copy.copy(&home);
+    home.state.lock().unwrap().unreadable.push(topic.clone());
+    home.script(|seen| match seen.request {
+        Request::Produce(_) => Act::Refuse(error(ErrorCode::Damaged)),
+        _ => Act::Serve,
+    });
+    // It follows, and knows whom; then it owns.
+    let owned = owned_at(home.shared);
+    copy.script(move |seen| match seen.request {
+        Request::Produce(_) if seen.nth == 0 => Act::Refuse(owned.clone()),
+        _ => Act::Serve,
+    });
+    let producer = connect_to([&home, &copy])
+        .await
+        .producer(ProducerConfig::default());
+    let sent = producer.send(&topic, None, record("lost")).await.unwrap();
+    let failed = sent.await.unwrap_err().error;
+    assert!(failed.refusal().unwrap().is(ErrorCode::Damaged), "{failed}");
+    let sent = producer.send(&topic, None, record("value")).await.unwrap();
+    sent.await.unwrap();
+    assert_eq!(copy.log(&topic, 0, |log| log.values()), [b"value"]);
 }
 
 /// A server that connects, and tells of no topic.

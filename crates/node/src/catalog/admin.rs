@@ -101,12 +101,12 @@ impl Admin {
         &self,
         request: create_topic::Request,
     ) -> Result<create_topic::Answer, Failure> {
+        request.settings.check()?;
         let _turn = self.turn_of_shape().await;
         let known = self.core.routes.borrow().topic(&request.name).cloned();
         if let (Ok(topic), true) = (known, request.if_not_exists) {
             return Ok(created(&topic, false));
         }
-        request.settings.check()?;
         self.check_free(&request.name).await?;
         self.check_count(0, request.partitions)?;
         let id = TopicId::from_bytes(random_bytes()?);

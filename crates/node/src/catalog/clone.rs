@@ -16,7 +16,7 @@ use super::admin::Admin;
 use super::routes::Routes;
 use super::topic::{Topic, partition_count};
 use crate::core::PartitionKey;
-use crate::failure::{Failure, failure, failure_with, invalid, said_by};
+use crate::failure::{Amount, Failure, failure, failure_with, invalid, said_by};
 use crate::follow::{ASK_TIMEOUT, Line, check_addresses, segments_of, topic_at};
 use crate::rt;
 
@@ -162,7 +162,7 @@ impl Admin {
             let told = told.map_err(|error| said_by(address, error))?;
             if line.node() == self.core.shared.node {
                 let message = format!("{address} is this node");
-                return Err(failure(ErrorCode::InvalidRequest, message));
+                return Err(invalid("from", message));
             }
             if let Some(topic) = told {
                 check_name(&topic, &request.topic, address)?;
@@ -287,11 +287,11 @@ fn check_sources(request: &clone_topic::Request) -> Result<(), Failure> {
         let message = "segments are of one partition, which is not followed";
         return Err(invalid("segments", message));
     }
-    let count_max = limits::CLONE_SEGMENT_COUNT_MAX as usize;
-    if request.segments.len() > count_max {
-        let message = format!("{count_max} segments at most, please");
-        return Err(invalid("segments", message));
-    }
+    let named = Amount {
+        found: request.segments.len() as u64,
+        limit: limits::CLONE_SEGMENT_COUNT_MAX.into(),
+    };
+    named.check("segments", "segments")?;
     if request.rate_bytes == Some(0) {
         return Err(invalid("rate_bytes", "nothing comes at a rate of 0"));
     }
@@ -419,6 +419,8 @@ mod tests {
         check_sources(&naming(limits::CLONE_SEGMENT_COUNT_MAX)).unwrap();
         let refused = check_sources(&naming(limits::CLONE_SEGMENT_COUNT_MAX + 1)).unwrap_err();
         assert_eq!(refused.detail.field.as_deref(), Some("segments"));
+        assert_eq!(refused.detail.found, Some(1_025));
+        assert_eq!(refused.detail.limit, Some(1_024));
         let [a, b, c] = [10, 20, 30].map(offset);
         assert_eq!(named(&[c, a, c, b, a]), [a, b, c]);
     }

@@ -13,7 +13,7 @@ use corelog_storage::format::replica::Role;
 use super::admin::Admin;
 use super::topic::Topic;
 use crate::core::PartitionKey;
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, failure, failure_with, invalid};
 use crate::rt;
 
 /// Partitions that are promised not to be taken over: more than a node hands over at once.
@@ -80,7 +80,7 @@ impl Promises {
         match promised.get(&key).is_some_and(|one| epoch <= one.upto) {
             true => {
                 let message = "its owner took this handover back";
-                Err(failure(ErrorCode::InvalidRequest, message))
+                Err(invalid("epoch", message))
             }
             false => Ok(()),
         }
@@ -158,7 +158,8 @@ mod tests {
         let promises = Promises::default();
         add(&promises, (0, 7), rt::now()).unwrap();
         add(&promises, (0, 5), rt::now()).unwrap();
-        assert!(promises.check(key(0), epoch(7)).is_err());
+        let refused = promises.check(key(0), epoch(7)).unwrap_err();
+        assert_eq!(refused.detail.field.as_deref(), Some("epoch"));
         assert!(promises.check(key(0), epoch(8)).is_ok());
         assert!(promises.check(key(1), epoch(7)).is_ok());
     }

@@ -32,7 +32,7 @@ pub(super) use self::jobs::Restores;
 use self::jobs::{Done, Job};
 use self::source::{invalid_source, kept_of, pick, unopened};
 use super::admin::{Admin, random, random_bytes};
-use super::snapshots::{name_of, refused, snapshot_dir};
+use super::snapshots::{refused, snapshot_dir};
 use super::topic::Topic;
 use crate::core::{Core, with_causes};
 use crate::failure::{Failure, failure};
@@ -179,7 +179,7 @@ impl Admin {
                 "a source is a snapshot's name, or an absolute path on the node's machine";
             return Err(invalid_source(message));
         }
-        let name = name_of(source)?;
+        let name = Name::new(source).map_err(|error| invalid_source(with_causes(&error)))?;
         let home = snapshot_dir(&StdDir::new(self.core.shared.data_dir.clone()), &name);
         Ok((PathBuf::from(home.describe()), Some(name)))
     }

@@ -23,21 +23,15 @@ impl Routes {
     /// The topic of this name.
     ///
     /// # Errors
-    /// `UnknownTopic`.
+    /// `UnknownTopic`, or `Damaged` of one that could not be read: it is there, and to be gone is something else.
     pub(crate) fn topic(&self, name: &TopicName) -> Result<&Arc<Topic>, Failure> {
-        self.topics
-            .get(name)
-            .ok_or_else(|| failure(ErrorCode::UnknownTopic, format!("there is no topic {name}")))
-    }
-
-    /// The same for whoever asks which topics there are, or whose they are: one that could not be read is there.
-    ///
-    /// # Errors
-    /// `UnknownTopic`, or `Damaged` of one that could not be read.
-    pub(crate) fn topic_there(&self, name: &TopicName) -> Result<&Arc<Topic>, Failure> {
-        match self.unreadable.contains(name) {
-            true => Err(unreadable(name)),
-            false => self.topic(name),
+        match self.topics.get(name) {
+            Some(topic) => Ok(topic),
+            None if self.unreadable.contains(name) => Err(unreadable(name)),
+            None => Err(failure(
+                ErrorCode::UnknownTopic,
+                format!("there is no topic {name}"),
+            )),
         }
     }
 
@@ -54,7 +48,7 @@ impl Routes {
     /// The topic of this name and id.
     ///
     /// # Errors
-    /// `UnknownTopic`, or `TopicChanged` if the id is of an earlier topic of the name.
+    /// As [`Routes::topic`], or `TopicChanged` if the id is of an earlier topic of the name.
     pub(crate) fn topic_of(&self, name: &TopicName, id: TopicId) -> Result<&Arc<Topic>, Failure> {
         let topic = self.topic(name)?;
         if topic.id != id {
@@ -76,7 +70,7 @@ impl Routes {
     /// The core that owns a partition.
     ///
     /// # Errors
-    /// `UnknownTopic`, `TopicChanged` or `UnknownPartition`.
+    /// As [`Routes::topic_of`], or `UnknownPartition`.
     pub(crate) fn owner(
         &self,
         name: &TopicName,
@@ -148,9 +142,12 @@ mod tests {
 
     #[test]
     fn a_topic_that_could_not_be_read_is_there_until_another_has_its_name() {
-        let name = topic(1).name.clone();
+        let (name, id) = (topic(1).name.clone(), topic(1).id);
         let mut routes = Routes::default();
-        let code = |routes: &Routes| routes.topic_there(&name).err().map(|error| error.code);
+        let code = |routes: &Routes| {
+            let owner = routes.owner(&name, id, PartitionId::new(0));
+            owner.err().map(|error| error.code)
+        };
         assert_eq!(code(&routes), Some(ErrorCode::UnknownTopic.number()));
         routes.set_unreadable([name.clone()].into());
         assert_eq!(code(&routes), Some(ErrorCode::Damaged.number()));

@@ -26,7 +26,7 @@ use super::files;
 use super::last::LastSnapshots;
 use super::topic::Topic;
 use crate::core::{Taken, with_causes};
-use crate::failure::{Failure, disk_code, failure, failure_with, invalid};
+use crate::failure::{Amount, Failure, disk_code, failure, failure_with, invalid};
 use crate::metrics::add;
 use crate::{router, rt};
 
@@ -195,17 +195,11 @@ impl Admin {
 
     /// Checks that no more topics are named than there can be: all of them wait for their turn.
     fn check_named(&self, topics: &[TopicName]) -> Result<(), Failure> {
-        let (named, max) = (topics.len(), self.core.shared.limits.partitions_max);
-        if named <= max {
-            return Ok(());
-        }
-        let message = format!("{named} topics are named, the node has {max} at most");
-        let detail = Detail {
-            field: Some("topics".to_owned()),
-            limit: Some(max as u64),
-            ..Detail::default()
+        let named = Amount {
+            found: topics.len() as u64,
+            limit: self.core.shared.limits.partitions_max as u64,
         };
-        Err(failure_with(ErrorCode::InvalidRequest, message, detail))
+        named.check("topics", "topics")
     }
 
     /// Checks that a snapshot of all topics would hold all of them.

@@ -2,12 +2,11 @@
 
 use std::io;
 
-use corelog_protocol::error::ErrorCode;
 use corelog_protocol::limits;
 use corelog_protocol::message::copy_segments;
 
 use super::request::{Asked, Next};
-use crate::failure::{Failure, failure};
+use crate::failure::{Amount, Failure, invalid};
 use crate::metrics::{add, sub};
 use crate::transfer::{self, Ended};
 
@@ -54,17 +53,19 @@ pub(super) async fn copy(asked: Asked, request: copy_segments::Request) -> Next 
 }
 
 fn check(request: &copy_segments::Request) -> Result<(), Failure> {
-    let parts_max = limits::COPY_PART_COUNT_MAX as usize;
-    let parts = request.parts.len();
-    if parts == 0 || parts > parts_max {
-        let message = format!("{parts} parts are asked for, not 1 to {parts_max}");
-        return Err(failure(ErrorCode::InvalidRequest, message));
+    if request.parts.is_empty() {
+        return Err(invalid("parts", "one part at least, please"));
     }
+    let parts = Amount {
+        found: request.parts.len() as u64,
+        limit: limits::COPY_PART_COUNT_MAX.into(),
+    };
+    parts.check("parts", "parts")?;
     let (bytes, bytes_min) = (request.piece_bytes_max, limits::COPY_PIECE_BYTES_MIN);
     if bytes < bytes_min {
         // The heads of crumbs cost a sender more than the bytes, and no rate counts them.
         let message = format!("pieces of {bytes} bytes are asked for, not of {bytes_min} at least");
-        return Err(failure(ErrorCode::InvalidRequest, message));
+        return Err(invalid("piece_bytes_max", message));
     }
     Ok(())
 }

@@ -222,8 +222,10 @@ impl Asked {
     /// Has the core of a partition take it over; what is not here may come before that which is promised against.
     fn take_over(self, request: take_over::Request) {
         let (topic, partition) = (request.id, request.partition);
-        let is_here = router::route(&self.link.core, &request.topic, topic, partition).is_ok();
-        if request.end == Offset::MAX && !is_here {
+        let routed = router::route(&self.link.core, &request.topic, topic, partition);
+        // Of a topic that cannot be read nobody knows what this node is to it: it may own it, and promises nothing.
+        let is_elsewhere = routed.is_err_and(|error| !error.is(ErrorCode::Damaged));
+        if request.end == Offset::MAX && is_elsewhere {
             let key = PartitionKey { topic, partition };
             return self.by_catalog::<take_over::Request>(Ask::TakeOver { key, request });
         }

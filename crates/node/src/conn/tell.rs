@@ -13,7 +13,7 @@ use corelog_record::{CoreId, TopicName};
 use super::link::Link;
 use crate::catalog::Topic;
 use crate::core::Core;
-use crate::failure::{Failure, failure_with};
+use crate::failure::{Amount, Failure, failure_with};
 use crate::frame_id::FrameId;
 use crate::router::{self, Ask, Picked};
 use crate::rt;
@@ -63,17 +63,11 @@ pub(super) async fn metadata_of(
     core: &Core,
     request: metadata::Request,
 ) -> Result<metadata::Answer, Failure> {
-    let count = request.topics.as_ref().map_or(0, Vec::len);
-    if count > METADATA_TOPIC_COUNT_MAX as usize {
-        let message = format!("{METADATA_TOPIC_COUNT_MAX} topics at most, please, or all");
-        let detail = Detail {
-            field: Some("topics".to_owned()),
-            limit: Some(METADATA_TOPIC_COUNT_MAX.into()),
-            found: Some(count as u64),
-            ..Detail::default()
-        };
-        return Err(failure_with(ErrorCode::InvalidRequest, message, detail));
-    }
+    let named = Amount {
+        found: request.topics.as_ref().map_or(0, Vec::len) as u64,
+        limit: METADATA_TOPIC_COUNT_MAX.into(),
+    };
+    named.check("topics", "topics")?;
     let (found, errors) = found(core, request.topics);
     let (shared, cores) = advertised(core);
     let mut topics = Vec::with_capacity(found.len());
@@ -107,7 +101,7 @@ fn found(
 ) -> (Vec<Arc<Topic>>, Vec<metadata::TopicError>) {
     let routes = core.routes.borrow();
     let (mut topics, mut errors) = (Vec::new(), Vec::new());
-    let mut find = |name: &TopicName| match routes.topic_there(name) {
+    let mut find = |name: &TopicName| match routes.topic(name) {
         Ok(topic) => topics.push(Arc::clone(topic)),
         Err(error) => errors.push(told_error(name, error)),
     };
@@ -165,7 +159,7 @@ pub(super) async fn describe(
     name: &TopicName,
     frame: FrameId,
 ) -> Result<describe_topic::Answer, Failure> {
-    let topic = Arc::clone(core.routes.borrow().topic_there(name)?);
+    let topic = Arc::clone(core.routes.borrow().topic(name)?);
     let ask = || Ask::Describe { topic: topic.id };
     let asked = topic.owners.clone();
     let mut partitions: Vec<describe_topic::Partition> = gather((core, frame), asked, ask).await?;
@@ -216,10 +210,10 @@ pub(super) async fn replicas(
     let (id, owners) = {
         let routes = core.routes.borrow();
         // Of one that could not be read nobody knows what this node is to it: it may own it.
-        let mut known = routes.topic_there(&request.topic)?;
-        if let Some(id) = request.id {
-            known = routes.topic_of(&request.topic, id)?;
-        }
+        let known = match request.id {
+            Some(id) => routes.topic_of(&request.topic, id)?,
+            None => routes.topic(&request.topic)?,
+        };
         let owners = match request.partition {
             Some(partition) => vec![routes.owner(&request.topic, known.id, partition)?],
             None => known.owners.clone(),

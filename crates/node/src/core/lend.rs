@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
-use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::copy_segments::Part;
 use corelog_protocol::message::{chain_at, segments};
 use corelog_record::{HistoryId, Offset};
@@ -14,7 +14,7 @@ use super::serve::not_told;
 use super::slots::PartitionKey;
 use super::state::Core;
 use crate::catalog;
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Amount, Failure, failure};
 use crate::follow;
 use crate::partition::{NotLent, Partition, Refusal};
 
@@ -181,21 +181,16 @@ fn not_lent(why: NotLent) -> Failure {
 fn range(part: &Part, file_bytes: u64) -> Result<Range<u64>, Failure> {
     let start = part.position.get();
     let end = match part.bytes {
-        Some(bytes) => start.checked_add(bytes),
-        None => Some(file_bytes.max(start)),
+        Some(bytes) => start.saturating_add(bytes),
+        None => file_bytes.max(start),
     };
-    match end.filter(|end| *end <= file_bytes) {
-        Some(end) => Ok(start..end),
-        None => Err(failure_with(
-            ErrorCode::InvalidRequest,
-            format!("the segment's file has {file_bytes} bytes, more are asked for"),
-            Detail {
-                limit: Some(file_bytes),
-                segment: Some(part.segment),
-                ..Detail::default()
-            },
-        )),
-    }
+    let asked = Amount {
+        found: end,
+        limit: file_bytes,
+    };
+    let checked = asked.check("parts", "bytes of the segment's file");
+    checked.map_err(|error| of_segment(error, part))?;
+    Ok(start..end)
 }
 
 #[cfg(test)]
@@ -243,6 +238,30 @@ mod tests {
                 rt::next_turn().await;
             }
         });
+    }
+
+    #[test]
+    fn a_part_beyond_its_file_is_named_with_what_was_found_and_the_limit() {
+        let part = |position, bytes| Part {
+            segment: Offset::ZERO.plus(7),
+            generation: 0,
+            position: Position::new(position).unwrap(),
+            bytes,
+        };
+        assert_eq!(range(&part(40, None), 100).unwrap(), 40..100);
+        assert_eq!(range(&part(40, Some(60)), 100).unwrap(), 40..100);
+        for (position, bytes, found) in [
+            (40, Some(61), 101),
+            (101, None, 101),
+            (1, Some(u64::MAX), u64::MAX),
+        ] {
+            let refused = range(&part(position, bytes), 100).unwrap_err();
+            assert!(refused.is(ErrorCode::InvalidRequest), "{refused}");
+            let detail = refused.detail;
+            assert_eq!(detail.field.as_deref(), Some("parts"));
+            assert_eq!((detail.found, detail.limit), (Some(found), Some(100)));
+            assert_eq!(detail.segment, Some(part(0, None).segment));
+        }
     }
 
     /// It was told as damage, which ends readers and brings operators.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use corelog_protocol::limits;
 
-use crate::failure::{Failure, invalid};
+use crate::failure::{Amount, Failure, invalid};
 use crate::names::host_of;
 
 /// Checks the addresses of nodes that a request names in `field`, as many as may be.
@@ -12,10 +12,11 @@ use crate::names::host_of;
 /// # Errors
 /// `InvalidRequest` if they are too many, or one is no `host:port`.
 pub(crate) fn check_addresses(field: &str, addresses: &[String]) -> Result<(), Failure> {
-    let count_max = limits::SOURCE_COUNT_MAX as usize;
-    if addresses.len() > count_max {
-        return Err(invalid(field, format!("{count_max} nodes at most, please")));
-    }
+    let named = Amount {
+        found: addresses.len() as u64,
+        limit: limits::SOURCE_COUNT_MAX.into(),
+    };
+    named.check(field, "nodes")?;
     match addresses.iter().find(|address| !is_address(address)) {
         Some(bad) => Err(invalid(field, format!("{bad:?} is no host:port"))),
         None => Ok(()),

@@ -8,7 +8,7 @@ use corelog_record::Offset;
 use corelog_storage::format::edit;
 use corelog_storage::log::lineage::{Began, Common, Line, common};
 
-use crate::failure::{Failure, failure_with};
+use crate::failure::{Amount, Failure, failure_with};
 
 /// Epochs as they travel: newest first, as many as may. If that is not all, those own no batches in
 /// whose place the next one began, and are left out: an owner that is killed again and again begins one
@@ -74,16 +74,11 @@ pub(crate) fn heard(epochs: &[Epoch]) -> Vec<Began> {
 /// # Errors
 /// `InvalidRequest` if they are too many.
 pub(super) fn check_epochs(epochs: &[Epoch]) -> Result<(), Failure> {
-    if epochs.len() <= EPOCH_COUNT_MAX as usize {
-        return Ok(());
-    }
-    let detail = Detail {
-        field: Some("follower.epochs".to_owned()),
-        limit: Some(EPOCH_COUNT_MAX.into()),
-        ..Detail::default()
+    let told = Amount {
+        found: epochs.len() as u64,
+        limit: EPOCH_COUNT_MAX.into(),
     };
-    let message = format!("{EPOCH_COUNT_MAX} epochs at most, please: the newest");
-    Err(failure_with(ErrorCode::InvalidRequest, message, detail))
+    told.check("follower.epochs", "epochs")
 }
 
 /// Up to where this log and another one are the same, by their epochs and ends.

@@ -15,7 +15,7 @@ use super::lineage::{diverged, shared};
 use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure, failure_with, said_by};
+use crate::failure::{Failure, failure_with, invalid, said_by};
 use crate::partition::Change;
 use crate::router;
 
@@ -35,7 +35,7 @@ impl Core {
         let line = self.line_to_named(&to).await?;
         if line.node() == self.shared.node {
             let message = format!("{to} is this node");
-            return Err(failure(ErrorCode::InvalidRequest, message));
+            return Err(invalid("to", message));
         }
         // Looked at before anything is changed: whoever names the wrong node loses nothing by it.
         check_owner_at(&line, &topic, key, &to).await?;

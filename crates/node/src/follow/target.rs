@@ -16,7 +16,7 @@ use super::line::Line;
 use super::lineage::diverged;
 use super::ownership::{has_none, not_owner, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure, failure_with, said_by};
+use crate::failure::{Failure, failure, failure_with, invalid, said_by};
 use crate::rt;
 
 /// A target that misses more is far behind: it need not have that before the handover gives up waiting for it,
@@ -145,8 +145,7 @@ impl Core {
         to: &str,
     ) -> Result<Offset, Failure> {
         if line.node() == self.shared.node {
-            let message = format!("{to} is this node");
-            return Err(failure(ErrorCode::InvalidRequest, message));
+            return Err(invalid("to", format!("{to} is this node")));
         }
         let end = match partition_at(line, topic, key).await {
             Ok(there) if follows(&there) => there.end,
@@ -259,13 +258,13 @@ pub(super) fn target_of(
         (Role::HandingOver, to) if to.is_none() || to.as_ref() == before => {
             let none = || {
                 let message = "it is being taken back: finish that by aborting it again";
-                failure(ErrorCode::InvalidRequest, message)
+                invalid("abort", message)
             };
             before.cloned().ok_or_else(none)
         }
         (Role::HandingOver, _) => {
             let message = "it is being handed over to another node: finish or abort that";
-            Err(failure(ErrorCode::InvalidRequest, message))
+            Err(invalid("to", message))
         }
         _ => Err(not_owner(topic, key, replica)),
     }
@@ -279,7 +278,7 @@ fn only_follower(replica: &Replica) -> Result<String, Failure> {
                 "{} nodes follow it: name the one to hand it to",
                 several.len()
             );
-            Err(failure(ErrorCode::InvalidRequest, message))
+            Err(invalid("to", message))
         }
     }
 }

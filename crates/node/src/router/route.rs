@@ -55,7 +55,7 @@ pub(crate) struct Away<'a> {
 /// Where the partition that a request names is served.
 ///
 /// # Errors
-/// `UnknownTopic`, `TopicChanged` or `UnknownPartition`.
+/// What [`Routes::owner`](crate::catalog::Routes::owner) refuses.
 pub(crate) fn route(
     core: &Core,
     name: &TopicName,

@@ -89,6 +89,7 @@ fn a_snapshot_names_no_more_topics_than_there_can_be() {
     };
     let error = client.ask(&request).expect_err("too many names");
     assert!(error.is(ErrorCode::InvalidRequest), "{error}");
+    assert_eq!(error.detail.found, Some(4));
     assert_eq!(error.detail.limit, Some(3));
     node.stop().expect("a clean stop");
 }

@@ -104,6 +104,7 @@ fn a_request_names_as_many_topics_as_a_node_can_have() {
     assert_eq!(answer.errors.len(), most as usize);
     let refused = client.ask(&named(most + 1)).expect_err("too many");
     assert!(refused.is(ErrorCode::InvalidRequest), "{refused}");
+    assert_eq!(refused.detail.found, Some(u64::from(most) + 1));
     assert_eq!(refused.detail.limit, Some(most.into()));
     client.ask(&ping::Request {}).expect("still served");
     node.stop().expect("a clean stop");

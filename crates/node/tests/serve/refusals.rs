@@ -456,6 +456,7 @@ fn a_follower_that_tells_more_epochs_than_there_may_be_is_refused() {
     };
     let error = tell(1_001).expect_err("too many");
     assert_eq!(code(&error), ErrorCode::InvalidRequest, "{error}");
+    assert_eq!(error.detail.found, Some(1_001));
     assert_eq!(error.detail.limit, Some(1_000));
     if let Err(error) = tell(1_000) {
         assert_ne!(code(&error), ErrorCode::InvalidRequest, "{error}");

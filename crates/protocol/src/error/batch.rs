@@ -1,6 +1,6 @@
 //! What a refused batch is answered with: one place that ties the format's rules to codes.
 
-use corelog_record::Error;
+use corelog_record::{Error, RecordFault};
 
 use super::{Detail, ErrorBody, ErrorCode};
 
@@ -60,8 +60,12 @@ const fn field(why: &Error) -> &'static str {
         Error::Producer { .. } => "producer",
         Error::Count { .. } => "record_count",
         Error::LastOffsetDelta { .. } => "last_offset_delta",
-        Error::Timestamp { .. } => "timestamp",
-        Error::MaxTimestamp { .. } => "max_timestamp",
+        Error::Timestamp { .. }
+        | Error::Record {
+            fault: RecordFault::Timestamp { .. } | RecordFault::TimestampDelta { .. },
+            ..
+        } => "timestamp",
+        Error::MaxBelowBase { .. } | Error::MaxTimestamp { .. } => "max_timestamp",
         _ => "records",
     }
 }
@@ -91,9 +95,24 @@ mod tests {
             (Some(1), Some(3), Some(20), Some(10))
         );
 
+        let fault = RecordFault::Timestamp { found: -7, max: 9 };
+        let body = ErrorBody::of_batch(0, &Error::Record { index: 2, fault });
+        assert_eq!(
+            (body.detail.record, body.detail.field.as_deref()),
+            (Some(2), Some("timestamp"))
+        );
+
         let body = ErrorBody::of_batch(0, &Error::Magic { found: 1 });
         assert!(body.is(ErrorCode::InvalidBatch));
         assert_eq!(body.detail.field.as_deref(), Some("magic"));
         assert!(ErrorBody::of_batch(0, &Error::Transactional).is(ErrorCode::NotSupported));
+    }
+
+    /// `record 0 of the batch: it is cut: it is cut`
+    #[test]
+    fn a_refused_record_has_its_reason_once() {
+        let fault = RecordFault::Cut;
+        let body = ErrorBody::of_batch(0, &Error::Record { index: 0, fault });
+        assert_eq!(body.message, "record 0 of the batch: it is cut");
     }
 }

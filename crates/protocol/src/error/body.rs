@@ -1,6 +1,6 @@
 //! What an error answer's head holds under its key `error`.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use corelog_record::{Offset, TopicId};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -22,12 +22,13 @@ pub struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// An error without detail. A message beyond its limit is cut at a character's boundary.
+    /// An error without detail. What is no character to print is escaped, and a message beyond its limit is cut at a
+    /// character's boundary.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code: code.number(),
-            message: cut(message.into()),
+            message: short(message.into()),
             detail: Detail::default(),
         }
     }
@@ -35,7 +36,7 @@ impl ErrorBody {
     /// The same error with this in front of its message, which is cut as in [`Self::new`].
     #[must_use]
     pub fn of(mut self, what: impl fmt::Display) -> Self {
-        self.message = cut(format!("{what}: {}", self.message));
+        self.message = short(format!("{what}: {}", self.message));
         self
     }
 
@@ -87,11 +88,8 @@ impl fmt::Display for ErrorBody {
             Some(code) => write!(f, "{code}: ")?,
             None => write!(f, "error code {}: ", self.code)?,
         }
-        // It may hold what a client or another node sent: a newline of theirs begins no line of a log.
-        self.message.chars().try_for_each(|c| match c.is_control() {
-            true => write!(f, "{}", c.escape_default()),
-            false => f.write_char(c),
-        })
+        // It may have come from elsewhere as it is.
+        write_printable(&self.message, f)
     }
 }
 
@@ -196,6 +194,31 @@ fn cut_versions<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D
     Ok(versions)
 }
 
+/// A message as it is sent. It is cut first as well: what is escaped of one as long as a frame would be longer than that.
+fn short(message: String) -> String {
+    cut(printable(cut(message)))
+}
+
+/// A text that may hold what a client or another node sent: a newline of theirs begins no line of a log, nor of what a
+/// program prints.
+fn printable(text: String) -> String {
+    match text.chars().any(char::is_control) {
+        true => {
+            let mut printable = String::with_capacity(text.len());
+            write_printable(&text, &mut printable).unwrap_or_default();
+            printable
+        }
+        false => text,
+    }
+}
+
+fn write_printable(text: &str, to: &mut impl fmt::Write) -> fmt::Result {
+    text.chars().try_for_each(|c| match c.is_control() {
+        true => write!(to, "{}", c.escape_default()),
+        false => to.write_char(c),
+    })
+}
+
 /// At most [`limits::ERROR_MESSAGE_BYTES_MAX`] bytes of a text, whole characters.
 fn cut(mut text: String) -> String {
     let bytes_max = limits::ERROR_MESSAGE_BYTES_MAX as usize;
@@ -219,5 +242,13 @@ mod tests {
         let error = ErrorBody::new(ErrorCode::InvalidRequest, "no a\nERROR \u{1b}[2J größer");
         let said = error.to_string();
         assert!(said.ends_with(r"no a\nERROR \u{1b}[2J größer"), "{said}");
+    }
+
+    /// A client that prints the message of an error printed what another one had sent.
+    #[test]
+    fn a_message_is_sent_in_characters_to_print() {
+        let error = ErrorBody::new(ErrorCode::InvalidRequest, "no a\n\u{1b}[2J größer");
+        assert_eq!(error.message, r"no a\n\u{1b}[2J größer");
+        assert_eq!(error.of("h\tx").message, r"h\tx: no a\n\u{1b}[2J größer");
     }
 }

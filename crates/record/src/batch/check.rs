@@ -98,11 +98,15 @@ fn check_header(header: &Header, rules: &Rules) -> Result<(), Error> {
             count,
         });
     }
-    check_time(header.base_timestamp)?;
-    check_time(header.max_timestamp)?;
+    let max = TIMESTAMP_MAX.millis();
+    for found in [header.base_timestamp, header.max_timestamp] {
+        if !is_in_time(found) {
+            return Err(Error::Timestamp { found, max });
+        }
+    }
     if header.max_timestamp < header.base_timestamp {
-        let (claimed, found) = (header.max_timestamp, header.base_timestamp);
-        return Err(Error::MaxTimestamp { claimed, found });
+        let (claimed, base) = (header.max_timestamp, header.base_timestamp);
+        return Err(Error::MaxBelowBase { claimed, base });
     }
     Ok(())
 }
@@ -131,7 +135,12 @@ fn check_records(batch: &View<'_>, rules: &Rules) -> Result<(), Error> {
         };
         let time = header.base_timestamp.checked_add(raw.timestamp_delta);
         let time = time.ok_or_else(|| at(overflow))?;
-        check_time(time)?;
+        if !is_in_time(time) {
+            return Err(at(RecordFault::Timestamp {
+                found: time,
+                max: TIMESTAMP_MAX.millis(),
+            }));
+        }
         highest = highest.max(time);
         let (bytes, max) = (raw.payload_bytes(), rules.record_bytes_max);
         if bytes > max {
@@ -153,11 +162,6 @@ fn check_records(batch: &View<'_>, rules: &Rules) -> Result<(), Error> {
 }
 
 #[inline]
-fn check_time(found: i64) -> Result<(), Error> {
-    let max = TIMESTAMP_MAX.millis();
-    if (0..=max).contains(&found) {
-        Ok(())
-    } else {
-        Err(Error::Timestamp { found, max })
-    }
+fn is_in_time(time: i64) -> bool {
+    (0..=TIMESTAMP_MAX.millis()).contains(&time)
 }

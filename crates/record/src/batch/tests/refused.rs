@@ -120,6 +120,14 @@ fn a_count_out_of_range_is_refused() {
         batch::check(&bytes, &Rules::default()).unwrap_err()
     };
     assert!(matches!(count(0, 0), Error::Count { found: 0, .. }));
+    // A batch may have lost its records, not its offsets.
+    assert!(matches!(
+        count(0, -1),
+        Error::LastOffsetDelta {
+            found: -1,
+            count: 0
+        }
+    ));
     assert!(matches!(count(-1, 0), Error::Count { found: -1, .. }));
     assert!(matches!(
         count(1_000_001, 1_000_000),
@@ -147,6 +155,25 @@ fn a_count_out_of_range_is_refused() {
     ));
 }
 
+/// What no reader takes is found first, as the page says: the offsets before the flags and the producer.
+#[test]
+fn a_negative_last_offset_is_refused_before_what_a_server_alone_refuses() {
+    for (at, field) in [(21, &[0, 16][..]), (43, &5_i64.to_be_bytes())] {
+        let mut bytes = tampered(at, field);
+        let alone = batch::check(&bytes, &Rules::default()).unwrap_err();
+        assert!(matches!(
+            alone,
+            Error::Transactional | Error::Producer { .. }
+        ));
+        bytes[57..61].copy_from_slice(&0_i32.to_be_bytes());
+        bytes[23..27].copy_from_slice(&(-1_i32).to_be_bytes());
+        reseal(&mut bytes);
+        let refused = batch::check(&bytes, &Rules::default()).unwrap_err();
+        let is_first = matches!(refused, Error::LastOffsetDelta { found: -1, .. });
+        assert!(is_first, "{refused:?}");
+    }
+}
+
 /// Compaction removes records and keeps the span of offsets.
 #[test]
 fn a_last_offset_beyond_the_count_is_refused_and_read() {
@@ -171,6 +198,58 @@ fn times_out_of_range_are_refused() {
             matches!(refusal(35, &found.to_be_bytes()), Error::Timestamp { found: f, .. } if f == found)
         );
     }
+}
+
+/// A producer of ten thousand records was not told which one to leave out.
+#[test]
+fn a_record_with_a_time_out_of_range_is_named() {
+    let late = TIMESTAMP_MAX.millis() + 1;
+    for time in [-7, late] {
+        // Base and greatest time are sound.
+        let times = [1_700_000_000_000, time, 1_700_000_000_900];
+        let mut bytes = build(Codec::None, &times.map(|_| record(0, None, None)));
+        bytes.truncate(batch::HEADER_BYTES);
+        for (delta, time) in times.into_iter().enumerate() {
+            push_record(&mut bytes, time - times[0], delta);
+        }
+        bytes[27..35].copy_from_slice(&times[0].to_be_bytes());
+        bytes[35..43].copy_from_slice(&times[2].to_be_bytes());
+        reseal(&mut bytes);
+        let refusal = batch::check(&bytes, &Rules::default()).unwrap_err();
+        let Error::Record { index: 1, fault } = refusal else {
+            panic!("{refusal:?}");
+        };
+        let max = TIMESTAMP_MAX.millis();
+        assert_eq!(fault, RecordFault::Timestamp { found: time, max });
+    }
+}
+
+/// A record without key, value and headers.
+fn push_record(bytes: &mut Vec<u8>, timestamp_delta: i64, offset_delta: usize) {
+    let mut body = vec![0];
+    let mut zigzag = ((timestamp_delta << 1) ^ (timestamp_delta >> 63)).cast_unsigned();
+    while zigzag >= 0x80 {
+        body.push(zigzag.to_le_bytes()[0] | 0x80);
+        zigzag >>= 7;
+    }
+    body.extend([
+        zigzag.to_le_bytes()[0],
+        u8::try_from(offset_delta).unwrap() << 1,
+    ]);
+    body.extend([1, 1, 0]);
+    bytes.push(u8::try_from(body.len()).unwrap() << 1);
+    bytes.extend(body);
+}
+
+/// It was said that its base timestamp was the highest of its records.
+#[test]
+fn a_max_timestamp_below_the_base_is_refused_as_that() {
+    let claimed = 1_699_999_999_999_i64;
+    let refusal = refusal(35, &claimed.to_be_bytes());
+    assert!(
+        matches!(refusal, Error::MaxBelowBase { claimed: c, base: 1_700_000_000_500 } if c == claimed),
+        "{refusal:?}"
+    );
 }
 
 #[test]
