@@ -14,18 +14,16 @@ use tokio::time::timeout;
 use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::producing::eager;
 use crate::server::{Act, Server};
-use crate::{config, connect, record};
+use crate::{config, config_of, connect, record};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The configuration of a client of both, the first one first.
-fn config_of(servers: [&Server; 2]) -> ClientConfig {
-    let addresses = servers.map(|server| server.shared.to_string());
+/// The configuration of a client that does not wait for long.
+fn hasty<const N: usize>(servers: [&Server; N]) -> ClientConfig {
     ClientConfig {
-        servers: addresses.into(),
         connect_timeout: Duration::from_millis(200),
-        ..config(servers[0])
+        ..config_of(servers)
     }
 }
 
@@ -39,7 +37,7 @@ async fn a_topic_is_looked_up_at_another_server_where_the_first_one_hangs() {
         Request::Metadata(_) => Act::Ignore,
         _ => Act::Serve,
     });
-    let client = Client::connect(config_of([&hung, &other])).await.unwrap();
+    let client = Client::connect(hasty([&hung, &other])).await.unwrap();
     let found = timeout(PATIENCE, client.topic(&topic)).await.unwrap();
     assert_eq!(found.unwrap().partition_count(), 1);
     assert_eq!(other.count(None, "Metadata"), 1);
@@ -57,7 +55,7 @@ async fn what_any_server_can_tell_another_one_does_where_the_first_one_hangs() {
     });
     let config = ClientConfig {
         timeout: Duration::from_secs(6),
-        ..config_of([&hung, &other])
+        ..hasty([&hung, &other])
     };
     // Each has to find out anew.
     let connect = || async { Client::connect(config.clone()).await.unwrap() };
@@ -82,11 +80,9 @@ async fn a_third_server_is_tried_by_the_next_call_where_two_take_all_the_time_of
         Server::start(1).await,
         Server::start(1).await,
     ];
-    let addresses = servers.each_ref().map(|server| server.shared.to_string());
     let client = ClientConfig {
-        servers: addresses.into(),
         timeout: Duration::from_millis(300),
-        ..config_of([&servers[0], &servers[1]])
+        ..hasty(servers.each_ref())
     };
     let client = Client::connect(client).await.unwrap();
     for hung in &servers[..2] {
@@ -111,7 +107,7 @@ async fn a_server_that_was_never_asked_is_not_passed_over() {
     let [first, other] = &servers;
     let client = ClientConfig {
         timeout: Duration::ZERO,
-        ..config_of([first, other])
+        ..hasty([first, other])
     };
     let client = Client::connect(client).await.unwrap();
     client.metadata(None).await.unwrap_err();
@@ -135,7 +131,7 @@ async fn a_consumer_whose_server_hangs_reads_on_at_another_one() {
     let time = Duration::from_secs(4);
     let client = ClientConfig {
         timeout: time,
-        ..config_of([&hung, &other])
+        ..hasty([&hung, &other])
     };
     let config = ConsumerConfig {
         wait: Duration::from_millis(10),
