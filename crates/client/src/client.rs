@@ -29,7 +29,7 @@ pub struct ClientConfig {
     pub servers: Vec<String>,
     /// How long a request may take, retries and the look-up of its topic included; a long poll takes its wait on top, and one
     /// attempt to connect that began in time is let end. Where this program was held up itself, answers that came meanwhile are looked at first.
-    /// Of what any server can tell, each of several has its share of the time. Where the server asked does not reach another one
+    /// Of what any server can tell, each of several has its share of the time, or half of what is left of a short one. Where the server asked does not reach another one
     /// that it needs (`SourceUnavailable`), it is asked again for 5 s from when it first says so.
     pub timeout: Duration,
     /// How long one attempt to connect may take, which the addresses of a name share, and where there are several servers, one
@@ -310,8 +310,8 @@ impl Inner {
             .await
     }
 
-    /// Asks one of the servers, which leaves the others their share of the time. It is more than to connect takes: what is
-    /// asked may be read from a slow disk, and another server may not have it.
+    /// Asks one of the servers, which leaves the others their share of the time, or half of a short one. It is more than to
+    /// connect takes: what is asked may be read from a slow disk, and another server may not have it.
     pub(crate) async fn ask_in_turn<R: Call>(
         &self,
         server: usize,
@@ -321,7 +321,7 @@ impl Inner {
     ) -> Result<R::Answer, Error> {
         let count = u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
         let left = deadline.left();
-        let time = (left / count).max(self.config.connect_timeout).min(left);
+        let time = (left / count).max(self.turn(deadline));
         self.ask_or_pass_over(server, connection, request, time)
             .await
     }

@@ -144,10 +144,16 @@ impl Inner {
         let (server, connection) = self.next_server(deadline).await?;
         let time = match self.servers.len() {
             1 => deadline.left(),
-            _ => deadline.left().min(self.config.connect_timeout),
+            _ => self.turn(deadline),
         };
         let answer = self.ask_or_pass_over(server, &connection, request, time);
         Ok((server, answer.await?))
+    }
+
+    /// How long one of several servers is asked at least: as long as a connection to it may take, where that leaves the next
+    /// one as much.
+    pub(super) fn turn(&self, deadline: Deadline) -> Duration {
+        deadline.half().left().min(self.config.connect_timeout)
     }
 
     /// Asks one of the servers for what changes nothing, and any may answer: one that does not in time is passed over, unless

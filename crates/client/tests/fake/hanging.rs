@@ -27,6 +27,29 @@ fn hasty<const N: usize>(servers: [&Server; N]) -> ClientConfig {
     }
 }
 
+/// It had all of a time that is no longer than a connection may take, for each look-up and each question anew.
+#[tokio::test]
+async fn a_short_time_is_long_enough_for_the_second_server_where_the_first_one_hangs() {
+    let (hung, other) = (Server::start(1).await, Server::start(1).await);
+    let topic = other.topic("numbers", 1);
+    hung.script(|seen| match seen.request {
+        Request::Hello(_) => Act::Serve,
+        _ => Act::Ignore,
+    });
+    let connect = || async {
+        let config = ClientConfig {
+            timeout: Duration::from_secs(2),
+            connect_timeout: PATIENCE,
+            ..config_of([&hung, &other])
+        };
+        Client::connect(config).await.unwrap()
+    };
+    connect().await.topic(&topic).await.unwrap();
+    let admin = connect().await.admin();
+    admin.describe_topic(&topic).await.unwrap();
+    connect().await.metadata(None).await.unwrap();
+}
+
 /// The first attempt had all the time there was.
 #[tokio::test]
 async fn a_topic_is_looked_up_at_another_server_where_the_first_one_hangs() {
