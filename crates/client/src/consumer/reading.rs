@@ -136,6 +136,10 @@ impl Reading {
             };
             self.ready.clear();
             let end = cursor.end.map_or(batch.next, |end| batch.next.min(end));
+            if end <= cursor.next {
+                // All of it was handed out, which the end of its records was to tell.
+                continue;
+            }
             let epoch = batch.epoch;
             let whole = ReceivedBatch {
                 topic: Arc::clone(&self.topic),
