@@ -222,6 +222,35 @@ fn leaves_places_to_others(mut has_room: impl FnMut(SocketAddr) -> bool) {
     assert!(has_room(client(3, 2)), "the same machine's");
 }
 
+/// Each of them has at most three times what it leaves free: a hundred and twenty-eight left nothing.
+#[test]
+fn many_machines_that_search_on_and_on_leave_places_to_another() {
+    let (lanes, _inbox) = way_within(&NodeLimits::default());
+    let mut held = Vec::new();
+    leave_places_to_another(|peer| {
+        let (ask, frame) = search(peer);
+        let place = lanes.searches_here.begin(&ask, frame);
+        place.map(|place| held.push(place)).is_ok()
+    });
+    leave_places_to_another(|peer| {
+        let (ask, frame) = search(peer);
+        has_room_to_ask(lane(&lanes), ask, frame)
+    });
+}
+
+fn leave_places_to_another(mut has_room: impl FnMut(SocketAddr) -> bool) {
+    let mut served = |port| {
+        let machines = (1..=200).filter(|machine| has_room(client(*machine, port)));
+        machines.count()
+    };
+    // Each finds one, and some another.
+    assert_eq!([1, 2, 3].map(&mut served), [200, 160, 0]);
+    for machine in 201..=224 {
+        assert!(has_room(client(machine, 1)), "{machine}");
+    }
+    assert!(!has_room(client(1, 4)));
+}
+
 /// They waited for a disk in any number, and every Fetch of a cold log of this core behind them.
 #[test]
 fn searches_of_this_cores_own_logs_are_bounded_and_give_their_places_back() {
