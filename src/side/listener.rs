@@ -2,27 +2,23 @@
 //! a descriptor that clients and logs may need. Who does not take its answer keeps no probe waiting for long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::answers::Answers;
+use super::stream::{Stream, Term};
+
 /// Connections at once; one more waits for a place, those beyond in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16;
-/// How long a connection that has asked keeps its place whoever waits: longer than a core has to answer, and less than probes wait.
-const PLACE_MIN: Duration = Duration::from_secs(3);
-/// How long one does that has not: its request comes right behind it, or a little later through a tunnel, and more than a
-/// hundred that send nothing pass in a second.
-const SILENCE_MIN: Duration = Duration::from_millis(100);
 /// What is there already is read in that time, where this thread was held up until now.
 const READ_PAUSE: Duration = Duration::from_millis(1);
 /// How long a request may take to come: clients send it at once, and others wait behind who sends nothing.
@@ -35,7 +31,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// Answers requests for ever.
 pub(super) async fn serve(listener: TcpListener, routes: Router) {
     let mut places = Places::default();
-    let service = TowerToHyperService::new(routes);
+    let answers = Answers::new(routes);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -50,14 +46,15 @@ pub(super) async fn serve(listener: TcpListener, routes: Router) {
             }
         };
         places.make_room().await;
-        let (asked, service) = (Arc::<AtomicBool>::default(), service.clone());
-        let has_asked = Arc::clone(&asked);
+        let (term, answers) = (Arc::new(Term::from(Instant::now())), answers.clone());
+        let (asked, stream) = (Arc::clone(&term), Stream::new(stream, Arc::clone(&term)));
         let answer = service_fn(move |request: Request<Incoming>| {
-            asked.store(true, Ordering::Relaxed);
-            service.call(request)
+            asked.asked();
+            let answers = answers.clone();
+            async move { answers.answer(request).await }
         });
-        let served = http.serve_connection(TokioIo::new(stream), answer);
-        places.take(has_asked, async move {
+        let served = http.serve_connection(stream, answer);
+        places.take(term, async move {
             // Whoever sends nonsense, or goes away, has no answer.
             let _ = timeout(CONNECTION_TIMEOUT, served).await;
         });
@@ -73,8 +70,7 @@ struct Places {
 }
 
 struct Place {
-    since: Instant,
-    has_asked: Arc<AtomicBool>,
+    term: Arc<Term>,
     served: AbortHandle,
 }
 
@@ -84,51 +80,41 @@ impl Places {
         while self.serving.try_join_next().is_some() {}
         self.taken.retain(|place| !place.served.is_finished());
         while self.serving.len() >= CONNECTIONS_MAX {
-            let Some(first) = self.taken.iter().min_by_key(|place| place.until()) else {
+            let Some(first) = self.taken.iter().min_by_key(|place| place.term.until()) else {
                 return;
             };
-            let ended = timeout_at(first.until(), self.serving.join_next()).await;
+            let ended = timeout_at(first.term.until(), self.serving.join_next()).await;
             if ended.is_err() {
                 sleep(READ_PAUSE).await;
             }
-            // It may have asked meanwhile.
-            if ended.is_err() && first.until() <= Instant::now() {
+            // It may have asked meanwhile, or taken something.
+            if ended.is_err() && first.term.until() <= Instant::now() {
                 first.served.abort();
                 self.serving.join_next().await;
             }
         }
     }
 
-    fn take(
-        &mut self,
-        has_asked: Arc<AtomicBool>,
-        served: impl Future<Output = ()> + Send + 'static,
-    ) {
+    fn take(&mut self, term: Arc<Term>, served: impl Future<Output = ()> + Send + 'static) {
         self.taken.push(Place {
-            since: Instant::now(),
-            has_asked,
+            term,
             served: self.serving.spawn(served),
         });
-    }
-}
-
-impl Place {
-    /// Until when it is kept whoever waits.
-    fn until(&self) -> Instant {
-        let has_asked = self.has_asked.load(Ordering::Relaxed);
-        self.since + if has_asked { PLACE_MIN } else { SILENCE_MIN }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::body::Bytes;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
+    use tokio::sync::Notify;
 
+    use super::super::stream::SILENCE_MIN;
     use super::*;
 
     async fn ask(address: SocketAddr, path: &str) -> TcpStream {
@@ -208,7 +194,8 @@ mod tests {
         assert!(answer.ends_with("ok\n"), "{answer}");
     }
 
-    /// Sixteen of them kept probes waiting for half a minute, and a server that was well was taken for a dead one.
+    /// Sixteen of them kept probes waiting for half a minute, and ninety yet for a quarter of one: a server that was well was
+    /// taken for a dead one.
     #[tokio::test]
     async fn who_does_not_take_its_answer_makes_room_for_who_waits() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -225,13 +212,58 @@ mod tests {
             stream.read_exact(&mut [0; 1]).await.unwrap();
             deaf.push(stream);
         }
+        // And those that would take their places.
+        for _ in 0..74 {
+            deaf.push(ask(address, "/large").await);
+        }
         let begun = Instant::now();
         let mut answer = String::new();
         let mut probe = ask(address, "/livez").await;
         probe.read_to_string(&mut answer).await.unwrap();
         assert!(answer.ends_with("ok\n"), "{answer}");
-        assert!(begun.elapsed() < CONNECTION_TIMEOUT / 2);
+        // At three seconds each they would have taken 15.
+        assert!(begun.elapsed() < HEAD_TIMEOUT * 5, "{:?}", begun.elapsed());
         drop(deaf);
+        server.abort();
+    }
+
+    /// Ninety who asked for one page had ninety made, and probes waited for all of them.
+    #[tokio::test]
+    async fn what_many_ask_for_at_once_is_made_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (count, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (counted, held) = (Arc::clone(&count), Arc::clone(&gate));
+        let make = async move || {
+            let number = counted.fetch_add(1, Ordering::Relaxed);
+            held.notified().await;
+            number.to_string()
+        };
+        let routes = Router::new()
+            .route("/page", get(make))
+            .route("/livez", get(async || "ok\n"));
+        let server = tokio::spawn(serve(listener, routes));
+        let mut asking = Vec::new();
+        for _ in 1..CONNECTIONS_MAX {
+            asking.push(ask(address, "/page").await);
+        }
+        // All were taken once a probe that came behind them is answered.
+        let mut answer = String::new();
+        let mut probe = ask(address, "/livez").await;
+        probe.read_to_string(&mut answer).await.unwrap();
+        gate.notify_one();
+        for mut one in asking {
+            answer.clear();
+            one.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.ends_with("\r\n0"), "{answer}");
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        // What is asked for later is made anew.
+        gate.notify_one();
+        answer.clear();
+        let mut later = ask(address, "/page").await;
+        later.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("\r\n1"), "{answer}");
         server.abort();
     }
 }
