@@ -117,38 +117,49 @@ fn a_partition_that_cannot_be_compared_hides_none_that_differs() {
 
 #[test]
 fn a_server_that_answers_no_more_is_not_asked_about_each_partition() {
-    let pair = Pair::start();
-    let here = pair.at_source();
-    here.run(["topic", "create", "t", "--partitions", "4"])
-        .done();
-    pair.clone(&[]);
-    let proxy = Proxy::listen(2, Odds::default(), fastrand::Rng::new());
-    let ready = &pair.other.ready;
-    proxy.lead_to([&[ready.listen][..], &ready.cores].concat());
+    let (pair, proxy) = behind_a_proxy(&["--partitions", "4"]);
     (0..2).for_each(|port| proxy.hold(port, Kind::Segments));
     let with = proxy.address.to_string();
-    let compare = ["compare", "t", "--with", &with, "--timeout", "900ms"];
-    let said = here.run(compare).failed(4);
+    let said = pair.at_source().run(hasty(&with)).failed(4);
     assert!(said.contains("t/0, and those behind it, are not"), "{said}");
     assert!(said.contains(&with) && !said.contains("t/1"), "{said}");
 }
 
+/// Both servers described the topic first, with the answers of all of their cores: nothing was compared without.
+#[test]
+fn a_core_that_says_nothing_from_the_start_on_keeps_nothing_of_others_from_being_compared() {
+    let (pair, proxy) = behind_a_proxy(&["--partitions", "2"]);
+    (0..2).for_each(|port| proxy.hold(port, Kind::DescribeTopic));
+    let with = proxy.address.to_string();
+    pair.at_source().run(hasty(&with)).done();
+}
+
 /// That a question was not answered was all that was said.
 #[test]
-fn where_a_server_does_not_describe_the_topic_it_is_said_that_nothing_was_compared() {
+fn where_a_server_tells_nothing_of_the_topic_it_is_said_that_nothing_was_compared() {
+    let (pair, proxy) = behind_a_proxy(&[]);
+    (0..2).for_each(|port| proxy.hold(port, Kind::Metadata));
+    let with = proxy.address.to_string();
+    let said = pair.at_source().run(hasty(&with)).failed(4);
+    assert!(said.contains("nothing was compared: "), "{said}");
+    assert!(said.contains(&with), "{said}");
+}
+
+/// A topic `t` and its copy, and a proxy before that.
+fn behind_a_proxy(create: &[&str]) -> (Pair, Proxy) {
     let pair = Pair::start();
-    let here = pair.at_source();
-    here.run(["topic", "create", "t"]).done();
+    let args = [&["topic", "create", "t"], create].concat();
+    pair.at_source().run(args).done();
     pair.clone(&[]);
     let proxy = Proxy::listen(2, Odds::default(), fastrand::Rng::new());
     let ready = &pair.other.ready;
     proxy.lead_to([&[ready.listen][..], &ready.cores].concat());
-    (0..2).for_each(|port| proxy.hold(port, Kind::DescribeTopic));
-    let with = proxy.address.to_string();
-    let compare = ["compare", "t", "--with", &with, "--timeout", "900ms"];
-    let said = here.run(compare).failed(4);
-    assert!(said.contains("nothing was compared: "), "{said}");
-    assert!(said.contains(&with), "{said}");
+    (pair, proxy)
+}
+
+/// A comparison with that one, which waits for a short time.
+fn hasty(with: &str) -> [&str; 6] {
+    ["compare", "t", "--with", with, "--timeout", "900ms"]
 }
 
 #[test]
