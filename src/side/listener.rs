@@ -8,14 +8,14 @@ use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioTimer;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::answers::Answers;
-use super::stream::{Stream, Term};
+use super::stream::{SILENCE_MIN, Stream, Term};
 
 /// Connections at once; one more waits for a place, those beyond in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16;
@@ -31,7 +31,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// Answers requests for ever.
 pub(super) async fn serve(listener: TcpListener, routes: Router) {
     let mut places = Places::default();
-    let answers = Answers::new(routes);
+    let service = TowerToHyperService::new(routes);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -46,12 +46,11 @@ pub(super) async fn serve(listener: TcpListener, routes: Router) {
             }
         };
         places.make_room().await;
-        let (term, answers) = (Arc::new(Term::from(Instant::now())), answers.clone());
+        let (term, service) = (Arc::new(Term::from(Instant::now())), service.clone());
         let (asked, stream) = (Arc::clone(&term), Stream::new(stream, Arc::clone(&term)));
         let answer = service_fn(move |request: Request<Incoming>| {
             asked.asked();
-            let answers = answers.clone();
-            async move { answers.answer(request).await }
+            service.call(request)
         });
         let served = http.serve_connection(stream, answer);
         places.take(term, async move {
@@ -83,7 +82,9 @@ impl Places {
             let Some(first) = self.taken.iter().min_by_key(|place| place.term.until()) else {
                 return;
             };
-            let ended = timeout_at(first.term.until(), self.serving.join_next()).await;
+            // The time of any may become shorter meanwhile: once it is given its answer.
+            let until = first.term.until().min(Instant::now() + SILENCE_MIN);
+            let ended = timeout_at(until, self.serving.join_next()).await;
             if ended.is_err() {
                 sleep(READ_PAUSE).await;
             }
@@ -106,15 +107,13 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::body::Bytes;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
-    use tokio::sync::Notify;
 
-    use super::super::stream::SILENCE_MIN;
+    use super::super::stream::PLACE_MIN;
     use super::*;
 
     async fn ask(address: SocketAddr, path: &str) -> TcpStream {
@@ -227,43 +226,59 @@ mod tests {
         server.abort();
     }
 
-    /// Ninety who asked for one page had ninety made, and probes waited for all of them.
+    /// A look at the places slept until the first of their times as it had been, when all waited for their pages.
     #[tokio::test]
-    async fn what_many_ask_for_at_once_is_made_once() {
+    async fn who_does_not_take_what_it_waited_for_makes_room_as_soon() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (count, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-        let (counted, held) = (Arc::clone(&count), Arc::clone(&gate));
-        let make = async move || {
-            let number = counted.fetch_add(1, Ordering::Relaxed);
-            held.notified().await;
-            number.to_string()
-        };
-        let routes = Router::new()
-            .route("/page", get(make))
-            .route("/livez", get(async || "ok\n"));
+        let large = Bytes::from(vec![b'x'; 32 << 20]);
+        let routes = Router::new().route("/livez", get(async || "ok\n")).route(
+            "/large",
+            get(async || {
+                sleep(SILENCE_MIN * 3).await;
+                large
+            }),
+        );
         let server = tokio::spawn(serve(listener, routes));
-        let mut asking = Vec::new();
-        for _ in 1..CONNECTIONS_MAX {
-            asking.push(ask(address, "/page").await);
+        let mut deaf = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            deaf.push(ask(address, "/large").await);
         }
-        // All were taken once a probe that came behind them is answered.
+        let begun = Instant::now();
         let mut answer = String::new();
         let mut probe = ask(address, "/livez").await;
         probe.read_to_string(&mut answer).await.unwrap();
-        gate.notify_one();
-        for mut one in asking {
-            answer.clear();
-            one.read_to_string(&mut answer).await.unwrap();
-            assert!(answer.ends_with("\r\n0"), "{answer}");
+        assert!(answer.ends_with("ok\n"), "{answer}");
+        assert!(begun.elapsed() < PLACE_MIN / 2, "{:?}", begun.elapsed());
+        drop(deaf);
+        server.abort();
+    }
+
+    /// What the system takes of a page is not what its reader takes: one who is steady, and slow, was cut in the middle.
+    #[tokio::test]
+    async fn who_takes_some_of_its_answer_now_and_then_keeps_its_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let large = Bytes::from(vec![b'x'; 64 << 20]);
+        let routes = Router::new().route("/large", get(async || large));
+        let server = tokio::spawn(serve(listener, routes));
+        let begun = Instant::now();
+        let mut slow = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut stream = ask(address, "/large").await;
+            stream.read_exact(&mut [0; 1]).await.unwrap();
+            slow.push(stream);
         }
-        assert_eq!(count.load(Ordering::Relaxed), 1);
-        // What is asked for later is made anew.
-        gate.notify_one();
-        answer.clear();
-        let mut later = ask(address, "/page").await;
-        later.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.ends_with("\r\n1"), "{answer}");
+        let waits = ask(address, "/large").await;
+        let mut buffer = vec![0; 2 << 20];
+        while begun.elapsed() < PLACE_MIN / 2 {
+            sleep(SILENCE_MIN * 2).await;
+            for stream in &slow {
+                let count = stream.try_read(&mut buffer);
+                assert!(!matches!(count, Ok(0)), "it was cut");
+            }
+        }
+        drop((slow, waits));
         server.abort();
     }
 }

@@ -4,7 +4,6 @@
 //! ```text
 //! listener    taking connections, few at once
 //! stream      a connection, and until when it keeps its place
-//! answers     each made once for all who wait for it
 //! health      is the process there, does every core answer; how cores are asked
 //! metrics/    numbers for Prometheus
 //! exposition  the formats that Prometheus reads
@@ -16,7 +15,6 @@
 //! else is asked by message and answered or refused at once. Its law: whatever happens here, no
 //! request of a client waits for it.
 
-mod answers;
 mod exposition;
 mod health;
 mod listener;

@@ -12,10 +12,13 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// How long a connection that has asked keeps its place at most: longer than a core has to answer, and less than probes wait.
-const PLACE_MIN: Duration = Duration::from_secs(3);
-/// How long one does whose client does nothing: its request comes right behind it, or a little later through a tunnel, and
-/// what it takes of the answer it takes at once. More than a hundred of them pass in a second.
+pub(super) const PLACE_MIN: Duration = Duration::from_secs(3);
+/// How long one does whose client has not asked: its request comes right behind it, or a little later through a tunnel. More
+/// than a hundred of them pass in a second.
 pub(super) const SILENCE_MIN: Duration = Duration::from_millis(100);
+/// How long one does that could be given no more of its answer. The system tells of room only when a good part of what it
+/// holds has arrived: with a reader that is far away, or slow, not at once.
+const TAKEN_WITHIN: Duration = Duration::from_millis(500);
 
 /// Until when a connection keeps its place.
 pub(super) struct Term {
@@ -49,7 +52,7 @@ impl Term {
 
     /// Its client takes the answer: it could be given more of it.
     fn took(&self, now: Instant) {
-        self.set((now + SILENCE_MIN).min(self.since + PLACE_MIN));
+        self.set((now + TAKEN_WITHIN).min(self.since + PLACE_MIN));
     }
 
     fn set(&self, until: Instant) {
@@ -126,7 +129,7 @@ mod tests {
         assert_eq!(term.until(), begun + PLACE_MIN);
         for took in [begun, begun + PLACE_MIN / 2] {
             term.took(took);
-            assert_eq!(term.until(), took + SILENCE_MIN);
+            assert_eq!(term.until(), took + TAKEN_WITHIN);
         }
         term.took(begun + PLACE_MIN);
         assert_eq!(term.until(), begun + PLACE_MIN, "by and by is no way out");
