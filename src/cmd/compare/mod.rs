@@ -9,7 +9,8 @@ use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
 
-use corelog_client::Client;
+use corelog_client::{Client, Error};
+use corelog_protocol::error::{ErrorBody, Retry};
 use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, TopicName};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -92,7 +93,7 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
     Ok(exit::after_all(failures.chain(verdicts).chain([printed])))
 }
 
-/// The topic as both servers tell it, for which neither asks its cores.
+/// The topic as both servers tell it, for which no core has to answer.
 async fn sides(args: &Args, client: &Client) -> anyhow::Result<[Side; 2]> {
     let (topic, with) = (&args.topic, slice::from_ref(&args.with));
     let mine = Side::of(&args.client.server, topic, client).await?;
@@ -182,9 +183,13 @@ fn not_compared(topic: &TopicName, first: PartitionId, behind: &[PartitionId]) -
     }
 }
 
-/// If a server does not answer, whatever it is asked, or goes on being busy: that took all of the time.
+/// If a server does not answer, whatever it is asked, or goes on saying that it will later: that took all of the time.
 fn is_away(error: &anyhow::Error) -> bool {
-    exit::of(error) == Exit::Unreachable
+    let Some(error) = error.downcast_ref::<Error>() else {
+        return false;
+    };
+    let is_for_later = |body: &ErrorBody| body.retry() == Retry::Later;
+    error.is_unreachable() || error.refusal().is_some_and(is_for_later)
 }
 
 /// Those asked for of all that either server has.
@@ -312,7 +317,6 @@ fn in_json(sides: &[Side; 2], partition: PartitionId, found: &Found) -> Value {
 mod tests {
     use std::sync::Mutex;
 
-    use corelog_client::Error;
     use corelog_protocol::kind::Kind;
 
     use super::*;

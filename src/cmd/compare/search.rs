@@ -6,12 +6,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use corelog_client::{Admin, Client, Error, Topic};
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{chain_at, hello, segments};
+use corelog_protocol::message::{chain_at, describe_topic, hello, segments};
 use corelog_record::{LeaderEpoch, Offset, Ordinal, PartitionId, TopicName};
+use tokio::time::timeout;
 
 use crate::cmd::topic::closed;
 use crate::exit::{Exit, stop};
@@ -26,6 +28,8 @@ pub(in crate::cmd) struct Side {
     pub(in crate::cmd) admin: Admin,
     /// As the server tells it, whichever of its cores answer.
     pub(in crate::cmd) topic: Arc<Topic>,
+    /// Those of which it tells that their logs are not open. It would be asked in vain for them, as long as it may take.
+    closed: Vec<describe_topic::Partition>,
 }
 
 /// What the comparison of one partition came to.
@@ -132,11 +136,17 @@ impl Side {
         let told = client.topic(topic).await;
         let topic = told.map_err(|error| session::by(&all, error))?;
         let (admin, hello) = client.admin().of_teller(&topic).of_one().await?;
+        // All of its cores have to answer that: where one does not, it is not known.
+        let described = timeout(DESCRIBED_WITHIN, admin.describe_topic(&topic.name)).await;
+        let described = described.ok().and_then(Result::ok);
+        let mut closed = described.map_or_else(Vec::new, |told| told.partitions);
+        closed.retain(|partition| partition.closed);
         Ok(Self {
             server: session::server(&admin).to_owned(),
             hello,
             admin,
             topic,
+            closed,
         })
     }
 
@@ -154,13 +164,15 @@ impl Side {
     /// What the server tells of a partition's log, and of its segments from an offset on.
     ///
     /// # Errors
-    /// What it refuses, with its name; exit code 3 if the log could not be opened.
+    /// What it refuses, with its name; as [`closed::check`] if the log is not open.
     pub(in crate::cmd) async fn segments(
         &self,
         partition: PartitionId,
         from: Offset,
     ) -> anyhow::Result<segments::Answer> {
         let (topic, id) = (&self.topic.name, self.topic.id);
+        let closed = self.closed.iter().filter(|one| one.id == partition);
+        closed::check(topic, closed).with_context(|| self.server.clone())?;
         let asked = self.admin.segments(topic, id, partition, from).await;
         asked.map_err(|error| match error.refusal() {
             Some(body) if body.is(ErrorCode::Damaged) => {
@@ -194,6 +206,9 @@ impl Side {
         session::by(&self.server, error)
     }
 }
+
+/// How long a server has to describe a topic: one whose cores all answer takes moments.
+const DESCRIBED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The boundaries at an offset, if they differ.
 async fn part_at(
