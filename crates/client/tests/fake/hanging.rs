@@ -9,7 +9,8 @@ use corelog_client::protocol::request::Request;
 use corelog_client::record::PartitionId;
 use corelog_client::record::batch::Codec;
 use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Outcome, Start};
-use tokio::time::timeout;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::producing::eager;
@@ -48,6 +49,48 @@ async fn a_short_time_is_long_enough_for_the_second_server_where_the_first_one_h
     let admin = connect().await.admin();
     admin.describe_topic(&topic).await.unwrap();
     connect().await.metadata(None).await.unwrap();
+}
+
+/// Each attempt left half of the time to servers behind it, also where there was none.
+#[tokio::test]
+async fn the_last_server_has_what_is_left_of_a_short_time() {
+    let (hung, slow) = (Server::start(1).await, Server::start(1).await);
+    let topic = slow.topic("numbers", 1);
+    hung.script(|seen| match seen.request {
+        Request::Hello(_) => Act::Serve,
+        _ => Act::Ignore,
+    });
+    slow.script(|seen| match seen.request {
+        Request::Hello(_) => Act::Serve,
+        _ => {
+            // More than half of what is left of the time, and less than all.
+            let due = Arc::new(Notify::new());
+            let told = Arc::clone(&due);
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(1_300)).await;
+                told.notify_one();
+            });
+            Act::Hold(due)
+        }
+    });
+    let connect = || async {
+        let config = ClientConfig {
+            timeout: Duration::from_secs(4),
+            connect_timeout: Duration::from_secs(3),
+            ..config_of([&hung, &slow])
+        };
+        Client::connect(config).await.unwrap()
+    };
+    let (looks, describes, lists) = (connect().await, connect().await, connect().await);
+    let describes = describes.admin();
+    let (found, described, listed) = tokio::join!(
+        looks.topic(&topic),
+        describes.describe_topic(&topic),
+        lists.metadata(None),
+    );
+    found.unwrap();
+    described.unwrap();
+    listed.unwrap();
 }
 
 /// The first attempt had all the time there was.
