@@ -16,9 +16,6 @@ use crate::partition::Seek;
 /// A machine has at most so many times what it leaves free.
 const MACHINE_PARTS: usize = 3;
 
-/// One place of so many only a machine takes that has none: however many machines go on searching, another finds one.
-const SPARE_PARTS: usize = 16;
-
 /// Who searches: a connection, by its other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Searcher {
@@ -64,19 +61,17 @@ impl Searcher {
 
 impl Searches {
     /// If one may not have another, of so many in all ("Dynamic Queue Length Thresholds", Choudhury and Hahne, 1998): a
-    /// machine leaves a third as many places free as it has, and the last ones to those that have none; and of what it may
-    /// have yet a connection leaves as many to the others as it has. So who comes behind one that floods finds a place, on
-    /// the same machine or another.
+    /// machine leaves a third as many places free as it has, and of what it may have yet a connection leaves as many to
+    /// the others as it has. So who comes behind one that floods finds a place, on the same machine or another.
     pub(super) fn are_full_for(&self, by: Searcher, count_max: usize) -> bool {
         let free = count_max.saturating_sub(self.0.values().sum());
         let of_machine = self
             .0
             .iter()
             .filter(|(other, _)| other.machine == by.machine);
-        let held_there: usize = of_machine.map(|(_, held)| held).sum();
-        let is_spare = free <= count_max / SPARE_PARTS && 0 < held_there;
+        let held_there = of_machine.map(|(_, held)| held).sum();
         let left_there = (MACHINE_PARTS * free).saturating_sub(held_there);
-        is_spare || left_there <= self.0.get(&by).copied().unwrap_or(0)
+        left_there <= self.0.get(&by).copied().unwrap_or(0)
     }
 
     pub(super) fn begin(&mut self, by: Searcher) {
