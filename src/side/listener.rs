@@ -107,11 +107,13 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::body::Bytes;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
+    use tokio::sync::Semaphore;
 
     use super::super::stream::PLACE_MIN;
     use super::*;
@@ -251,6 +253,39 @@ mod tests {
         assert!(answer.ends_with("ok\n"), "{answer}");
         assert!(begun.elapsed() < PLACE_MIN / 2, "{:?}", begun.elapsed());
         drop(deaf);
+        server.abort();
+    }
+
+    /// Who asked while the same was made for another was given that: a node that was told to stop meanwhile was ready.
+    #[tokio::test]
+    async fn whoever_asks_is_told_what_is_so_by_then() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stage, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let (now, held) = (Arc::clone(&stage), Arc::clone(&gate));
+        let ready = async move || {
+            let now = now.load(Ordering::Relaxed);
+            let _ = held.acquire().await.unwrap();
+            now.to_string()
+        };
+        let routes = Router::new()
+            .route("/readyz", get(ready))
+            .route("/livez", get(async || "ok\n"));
+        let server = tokio::spawn(serve(listener, routes));
+        let mut asking = Vec::new();
+        for number in 0..2 {
+            stage.store(number, Ordering::Relaxed);
+            asking.push(ask(address, "/readyz").await);
+            // It was taken once a probe that came behind it is answered.
+            let mut probe = ask(address, "/livez").await;
+            probe.read_to_string(&mut String::new()).await.unwrap();
+        }
+        gate.add_permits(2);
+        for (number, mut one) in asking.into_iter().enumerate() {
+            let mut answer = String::new();
+            one.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.ends_with(&format!("\r\n{number}")), "{answer}");
+        }
         server.abort();
     }
 
