@@ -81,6 +81,10 @@ pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
         Error::TimedOut { .. } => "look at the server's log, or wait longer with --timeout",
         Error::Connect { source, .. } | Error::Lost { source, .. } => of_fault(source),
         Error::LookUp { source } | Error::Untold { source, .. } => return of_client(source),
+        Error::GivenUp { source, .. } => return of_client(source),
+        Error::BehindUnknown => {
+            "see with `corelog consume` if that one is there, and send these again"
+        }
         error if has_no_offsets(error) => {
             "choose another partition, or a new topic: it takes nothing more, and gives all that it has"
         }
@@ -248,6 +252,23 @@ mod tests {
         });
         let next = after(&error, "it follows").unwrap();
         assert!(next.ends_with("--server log1:7400"), "{next}");
+    }
+
+    /// Who gave up was told nothing.
+    #[test]
+    fn who_gave_up_on_a_server_is_told_what_one_is_who_met_it_once() {
+        let away = || Error::Connect {
+            address: "log1:7400".into(),
+            source: Fault::Closed.into(),
+        };
+        let given_up = Error::GivenUp {
+            after: std::time::Duration::from_secs(1),
+            source: away().into(),
+        };
+        let next = of_client(&given_up);
+        assert!(next.is_some());
+        assert_eq!(next, of_client(&away()));
+        assert!(of_client(&Error::BehindUnknown).is_some());
     }
 
     /// Who read on at the next offset met the same batch again.

@@ -2,7 +2,6 @@
 //! a descriptor that clients and logs may need. Who does not take its answer keeps no probe waiting for long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,19 +9,16 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::stream::{SILENCE_MIN, Stream, Term};
+
 /// Connections at once; one more waits for a place, those beyond in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16;
-/// How long a connection that has asked keeps its place whoever waits: longer than a core has to answer, and less than probes wait.
-const PLACE_MIN: Duration = Duration::from_secs(3);
-/// How long one does that has not: its request comes right behind it, or a little later through a tunnel, and more than a
-/// hundred that send nothing pass in a second.
-const SILENCE_MIN: Duration = Duration::from_millis(100);
 /// What is there already is read in that time, where this thread was held up until now.
 const READ_PAUSE: Duration = Duration::from_millis(1);
 /// How long a request may take to come: clients send it at once, and others wait behind who sends nothing.
@@ -50,14 +46,14 @@ pub(super) async fn serve(listener: TcpListener, routes: Router) {
             }
         };
         places.make_room().await;
-        let (asked, service) = (Arc::<AtomicBool>::default(), service.clone());
-        let has_asked = Arc::clone(&asked);
+        let (term, service) = (Arc::new(Term::from(Instant::now())), service.clone());
+        let (asked, stream) = (Arc::clone(&term), Stream::new(stream, Arc::clone(&term)));
         let answer = service_fn(move |request: Request<Incoming>| {
-            asked.store(true, Ordering::Relaxed);
+            asked.asked();
             service.call(request)
         });
-        let served = http.serve_connection(TokioIo::new(stream), answer);
-        places.take(has_asked, async move {
+        let served = http.serve_connection(stream, answer);
+        places.take(term, async move {
             // Whoever sends nonsense, or goes away, has no answer.
             let _ = timeout(CONNECTION_TIMEOUT, served).await;
         });
@@ -73,8 +69,7 @@ struct Places {
 }
 
 struct Place {
-    since: Instant,
-    has_asked: Arc<AtomicBool>,
+    term: Arc<Term>,
     served: AbortHandle,
 }
 
@@ -84,51 +79,43 @@ impl Places {
         while self.serving.try_join_next().is_some() {}
         self.taken.retain(|place| !place.served.is_finished());
         while self.serving.len() >= CONNECTIONS_MAX {
-            let Some(first) = self.taken.iter().min_by_key(|place| place.until()) else {
+            let Some(first) = self.taken.iter().min_by_key(|place| place.term.until()) else {
                 return;
             };
-            let ended = timeout_at(first.until(), self.serving.join_next()).await;
+            // The time of any may become shorter meanwhile: once it is given its answer.
+            let until = first.term.until().min(Instant::now() + SILENCE_MIN);
+            let ended = timeout_at(until, self.serving.join_next()).await;
             if ended.is_err() {
                 sleep(READ_PAUSE).await;
             }
-            // It may have asked meanwhile.
-            if ended.is_err() && first.until() <= Instant::now() {
+            // It may have asked meanwhile, or taken something.
+            if ended.is_err() && first.term.until() <= Instant::now() {
                 first.served.abort();
                 self.serving.join_next().await;
             }
         }
     }
 
-    fn take(
-        &mut self,
-        has_asked: Arc<AtomicBool>,
-        served: impl Future<Output = ()> + Send + 'static,
-    ) {
+    fn take(&mut self, term: Arc<Term>, served: impl Future<Output = ()> + Send + 'static) {
         self.taken.push(Place {
-            since: Instant::now(),
-            has_asked,
+            term,
             served: self.serving.spawn(served),
         });
-    }
-}
-
-impl Place {
-    /// Until when it is kept whoever waits.
-    fn until(&self) -> Instant {
-        let has_asked = self.has_asked.load(Ordering::Relaxed);
-        self.since + if has_asked { PLACE_MIN } else { SILENCE_MIN }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::body::Bytes;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
+    use tokio::sync::Semaphore;
 
+    use super::super::stream::PLACE_MIN;
     use super::*;
 
     async fn ask(address: SocketAddr, path: &str) -> TcpStream {
@@ -208,7 +195,8 @@ mod tests {
         assert!(answer.ends_with("ok\n"), "{answer}");
     }
 
-    /// Sixteen of them kept probes waiting for half a minute, and a server that was well was taken for a dead one.
+    /// Sixteen of them kept probes waiting for half a minute, and ninety yet for a quarter of one: a server that was well was
+    /// taken for a dead one.
     #[tokio::test]
     async fn who_does_not_take_its_answer_makes_room_for_who_waits() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -225,13 +213,107 @@ mod tests {
             stream.read_exact(&mut [0; 1]).await.unwrap();
             deaf.push(stream);
         }
+        // And those that would take their places.
+        for _ in 0..74 {
+            deaf.push(ask(address, "/large").await);
+        }
         let begun = Instant::now();
         let mut answer = String::new();
         let mut probe = ask(address, "/livez").await;
         probe.read_to_string(&mut answer).await.unwrap();
         assert!(answer.ends_with("ok\n"), "{answer}");
-        assert!(begun.elapsed() < CONNECTION_TIMEOUT / 2);
+        // At three seconds each they would have taken 15.
+        assert!(begun.elapsed() < HEAD_TIMEOUT * 5, "{:?}", begun.elapsed());
         drop(deaf);
+        server.abort();
+    }
+
+    /// A look at the places slept until the first of their times as it had been, when all waited for their pages.
+    #[tokio::test]
+    async fn who_does_not_take_what_it_waited_for_makes_room_as_soon() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let large = Bytes::from(vec![b'x'; 32 << 20]);
+        let routes = Router::new().route("/livez", get(async || "ok\n")).route(
+            "/large",
+            get(async || {
+                sleep(SILENCE_MIN * 3).await;
+                large
+            }),
+        );
+        let server = tokio::spawn(serve(listener, routes));
+        let mut deaf = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            deaf.push(ask(address, "/large").await);
+        }
+        let begun = Instant::now();
+        let mut answer = String::new();
+        let mut probe = ask(address, "/livez").await;
+        probe.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("ok\n"), "{answer}");
+        assert!(begun.elapsed() < PLACE_MIN / 2, "{:?}", begun.elapsed());
+        drop(deaf);
+        server.abort();
+    }
+
+    /// Who asked while the same was made for another was given that: a node that was told to stop meanwhile was ready.
+    #[tokio::test]
+    async fn whoever_asks_is_told_what_is_so_by_then() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stage, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let (now, held) = (Arc::clone(&stage), Arc::clone(&gate));
+        let ready = async move || {
+            let now = now.load(Ordering::Relaxed);
+            let _ = held.acquire().await.unwrap();
+            now.to_string()
+        };
+        let routes = Router::new()
+            .route("/readyz", get(ready))
+            .route("/livez", get(async || "ok\n"));
+        let server = tokio::spawn(serve(listener, routes));
+        let mut asking = Vec::new();
+        for number in 0..2 {
+            stage.store(number, Ordering::Relaxed);
+            asking.push(ask(address, "/readyz").await);
+            // It was taken once a probe that came behind it is answered.
+            let mut probe = ask(address, "/livez").await;
+            probe.read_to_string(&mut String::new()).await.unwrap();
+        }
+        gate.add_permits(2);
+        for (number, mut one) in asking.into_iter().enumerate() {
+            let mut answer = String::new();
+            one.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.ends_with(&format!("\r\n{number}")), "{answer}");
+        }
+        server.abort();
+    }
+
+    /// What the system takes of a page is not what its reader takes: one who is steady, and slow, was cut in the middle.
+    #[tokio::test]
+    async fn who_takes_some_of_its_answer_now_and_then_keeps_its_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let large = Bytes::from(vec![b'x'; 64 << 20]);
+        let routes = Router::new().route("/large", get(async || large));
+        let server = tokio::spawn(serve(listener, routes));
+        let begun = Instant::now();
+        let mut slow = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut stream = ask(address, "/large").await;
+            stream.read_exact(&mut [0; 1]).await.unwrap();
+            slow.push(stream);
+        }
+        let waits = ask(address, "/large").await;
+        let mut buffer = vec![0; 2 << 20];
+        while begun.elapsed() < PLACE_MIN / 2 {
+            sleep(SILENCE_MIN * 2).await;
+            for stream in &slow {
+                let count = stream.try_read(&mut buffer);
+                assert!(!matches!(count, Ok(0)), "it was cut");
+            }
+        }
+        drop((slow, waits));
         server.abort();
     }
 }

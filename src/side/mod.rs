@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! listener    taking connections, few at once
+//! stream      a connection, and until when it keeps its place
 //! health      is the process there, does every core answer; how cores are asked
 //! metrics/    numbers for Prometheus
 //! exposition  the formats that Prometheus reads
@@ -18,6 +19,7 @@ mod exposition;
 mod health;
 mod listener;
 mod metrics;
+mod stream;
 mod v1;
 mod watchdog;
 

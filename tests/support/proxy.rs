@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_protocol::frame::{CorrelationId, Decoder, Frame, Peek};
 use corelog_protocol::kind::Kind;
+use corelog_protocol::message::describe_topic;
 use corelog_protocol::{answer, limits, request};
+use corelog_record::PartitionId;
 
 /// How often things go wrong; one in so many frames, or never if 0.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +55,8 @@ struct State {
     links: Mutex<Vec<Weak<Link>>>,
     /// Ports, and the kinds of requests whose answers do not come back by them.
     held: Mutex<BTreeSet<(usize, Kind)>>,
+    /// Partitions whose logs tell nothing, or refuse, and with what.
+    logs: Mutex<BTreeMap<PartitionId, Option<ErrorCode>>>,
     /// How many requests of each kind were sent on.
     asked: Mutex<BTreeMap<u16, u64>>,
     counts: Mutex<Counts>,
@@ -96,6 +100,7 @@ impl Proxy {
             words: Mutex::default(),
             links: Mutex::default(),
             held: Mutex::default(),
+            logs: Mutex::default(),
             asked: Mutex::default(),
             counts: Mutex::default(),
             faults: Mutex::default(),
@@ -142,6 +147,19 @@ impl Proxy {
     /// They come back again, those that were held among them.
     pub(crate) fn release(&self, port: usize, kind: Kind) {
         self.state.held.lock().unwrap().remove(&(port, kind));
+    }
+
+    /// From now on what is asked of this partition's segments and chains is not sent on, nor answered; nor what all cores of
+    /// a server have to answer.
+    pub(crate) fn silence(&self, partition: u32) {
+        let mut logs = self.state.logs.lock().unwrap();
+        logs.insert(PartitionId::new(partition), None);
+    }
+
+    /// From now on that is refused with this, as by a server which tells that the log is not open.
+    pub(crate) fn close(&self, partition: u32, why: ErrorCode) {
+        let mut logs = self.state.logs.lock().unwrap();
+        logs.insert(PartitionId::new(partition), Some(why));
     }
 
     /// How many requests of this kind were sent on so far.
@@ -353,8 +371,16 @@ impl Link {
             .entry(frame.header.kind)
             .or_default() += 1;
         let decoded = request::Request::decode(frame).map_err(io::Error::other)?;
-        let request::Request::Produce(produce) = decoded else {
-            return server.write_all(bytes);
+        let produce = match decoded {
+            request::Request::Produce(produce) => produce,
+            request::Request::Segments(asked) if self.is_told_here(frame, asked.partition)? => {
+                return Ok(());
+            }
+            request::Request::ChainAt(asked) if self.is_told_here(frame, asked.partition)? => {
+                return Ok(());
+            }
+            request::Request::DescribeTopic(_) if self.is_any_silent() => return Ok(()),
+            _ => return server.write_all(bytes),
         };
         let mut lanes = self.lanes.lock().unwrap();
         let lane = lanes.entry(produce.partition.get()).or_default();
@@ -377,16 +403,54 @@ impl Link {
             return server.write_all(bytes);
         };
         lane.open
-            .push_back(Open::Here(refusal(correlation, &error)));
+            .push_back(Open::Here(refusal(Kind::Produce, correlation, &error)));
         self.answer_what_is_due(lane)
+    }
+
+    /// If what is asked of a partition's log is not sent on; what there is to say to it is said.
+    fn is_told_here(&self, frame: &Frame<'_>, partition: PartitionId) -> io::Result<bool> {
+        let said = self.state.logs.lock().unwrap().get(&partition).copied();
+        if let Some(Some(why)) = said {
+            let kind = Kind::from_number(frame.header.kind).unwrap();
+            let error = ErrorBody::new(why, "as if it were so");
+            let mut client = &self.client;
+            let _lanes = self.lanes.lock().unwrap();
+            client.write_all(&refusal(kind, frame.header.correlation, &error))?;
+        }
+        Ok(said.is_some())
+    }
+
+    fn is_any_silent(&self) -> bool {
+        let logs = self.state.logs.lock().unwrap();
+        logs.values().any(Option::is_none)
+    }
+
+    /// What a server tells of a topic, in which the logs are closed that refuse.
+    fn closed(&self, frame: &Frame<'_>) -> Option<Vec<u8>> {
+        let told = answer::decode::<describe_topic::Request>(frame).ok()?;
+        let mut told = told.ok()?;
+        let logs = self.state.logs.lock().unwrap();
+        for partition in &mut told.partitions {
+            let why = logs.get(&partition.id).copied().flatten();
+            partition.closed |= why.is_some();
+            partition.state = match why {
+                Some(ErrorCode::StorageFull) => describe_topic::State::Full,
+                Some(_) => describe_topic::State::Opening,
+                None => partition.state,
+            };
+        }
+        let (mut bytes, correlation) = (Vec::new(), frame.header.correlation);
+        answer::encode_ok::<describe_topic::Request>(correlation, &told, 0, &mut bytes).unwrap();
+        Some(bytes)
     }
 
     /// Sends an answer on, and those of ours that waited for it.
     fn answer(&self, frame: &Frame<'_>, bytes: &[u8]) -> io::Result<()> {
         let correlation = frame.header.correlation.get();
         let mut client = &self.client;
+        let closed = self.closed(frame);
         let mut lanes = self.lanes.lock().unwrap();
-        client.write_all(bytes)?;
+        client.write_all(closed.as_deref().unwrap_or(bytes))?;
         let is_its = |lane: &&mut Lane| match lane.open.front() {
             Some(Open::There(first)) => *first == correlation,
             _ => false,
@@ -422,9 +486,9 @@ fn tell(mut client: TcpStream, words: &[u8]) {
     let _ = told.and_then(|()| client.read_to_end(&mut Vec::new()));
 }
 
-fn refusal(correlation: CorrelationId, error: &ErrorBody) -> Vec<u8> {
+fn refusal(kind: Kind, correlation: CorrelationId, error: &ErrorBody) -> Vec<u8> {
     let mut bytes = Vec::new();
-    answer::encode_err(Kind::Produce.number(), correlation, error, &mut bytes).unwrap();
+    answer::encode_err(kind.number(), correlation, error, &mut bytes).unwrap();
     bytes
 }
 

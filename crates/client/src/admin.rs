@@ -17,13 +17,14 @@ use corelog_record::{Offset, PartitionId, TopicId, TopicName};
 use crate::Error;
 use crate::client::Inner;
 use crate::connection::Connection;
+use crate::metadata::Topic;
 use crate::retry::{Deadline, Repeat};
 
 /// Administration. Requests that change something are sent again only if they were certainly not
 /// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look. What concerns one
 /// partition's log (`list_offsets`, `reopen_partition`) is asked of its owner; all else, `truncate` too, of the first server
 /// that answers, or of the first that has the topic, whose `NotOwner` is not followed. Where that is to be one server from
-/// the look to the change, [`Admin::of`] and [`Admin::of_one`] give one for it.
+/// the look to the change, [`Admin::of`], [`Admin::of_teller`] and [`Admin::of_one`] give one for it.
 #[derive(Clone, Debug)]
 pub struct Admin {
     client: Arc<Inner>,
@@ -82,6 +83,13 @@ impl Admin {
     ) -> Result<(Self, describe_topic::Answer), Error> {
         let (server, told) = self.describe(deadline, topic).await?;
         Ok((self.at(server), told))
+    }
+
+    /// For the server that told of a topic, as [`Client::topic`](crate::Client::topic) gives it: which none of its cores is
+    /// asked for.
+    #[must_use]
+    pub fn of_teller(&self, topic: &Topic) -> Self {
+        self.at(topic.teller.server)
     }
 
     /// For one server, the first that answers, and what it says of itself: for what a node does by itself, and is asked

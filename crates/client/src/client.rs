@@ -202,6 +202,11 @@ impl Inner {
         Deadline::within(self.config.timeout)
     }
 
+    /// The server that a call begins with.
+    pub(crate) fn first_server(&self) -> usize {
+        self.server.load(Ordering::Relaxed)
+    }
+
     /// A connection to any of the configured servers, beginning with the last good one.
     pub(crate) async fn any_server(&self) -> Result<Connection, Error> {
         // Each of them is tried.
@@ -215,7 +220,7 @@ impl Inner {
         &self,
         deadline: Deadline,
     ) -> Result<(usize, Connection), Error> {
-        let first = self.server.load(Ordering::Relaxed);
+        let first = self.first_server();
         let mut last = Error::NoServer;
         for step in 0..self.servers.len() {
             let index = (first + step) % self.servers.len();
@@ -301,27 +306,26 @@ impl Inner {
         deadline: Deadline,
         request: &R,
     ) -> Result<(usize, R::Answer), Error> {
+        let first = self.first_server();
         Retry::until(deadline, Repeat::Always, &self.config)
             .run(|deadline| async move {
                 let (server, connection) = self.next_server(deadline).await?;
-                let answer = self.ask_in_turn(server, &connection, request, deadline);
+                let answer = self.ask_in_turn([first, server], &connection, request, deadline);
                 Ok((server, answer.await?))
             })
             .await
     }
 
-    /// Asks one of the servers, which leaves the others their share of the time. It is more than to connect takes: what is
-    /// asked may be read from a slow disk, and another server may not have it.
+    /// Asks a server of a call that began with `first`, and leaves those behind it their share of the time. That may be more
+    /// than to connect takes: what is asked may be read from a slow disk, and another server may not have it.
     pub(crate) async fn ask_in_turn<R: Call>(
         &self,
-        server: usize,
+        [first, server]: [usize; 2],
         connection: &Connection,
         request: &R,
         deadline: Deadline,
     ) -> Result<R::Answer, Error> {
-        let count = u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
-        let left = deadline.left();
-        let time = (left / count).max(self.config.connect_timeout).min(left);
+        let time = self.share([first, server], deadline);
         self.ask_or_pass_over(server, connection, request, time)
             .await
     }

@@ -4,12 +4,13 @@
 use anyhow::Context as _;
 use corelog_client::{Client, Error};
 use corelog_protocol::message::replica_status::Role;
-use corelog_protocol::message::segments;
+use corelog_protocol::message::{describe_topic, segments};
 use corelog_record::{Offset, PartitionId};
 use serde_json::{Value, json};
 
 use super::Args;
 use crate::cmd::compare::search::{self, Side, Verdict};
+use crate::cmd::topic::closed;
 use crate::cmd::topic::policy::word;
 use crate::exit::{Exit, say, stop};
 use crate::output::{Format, Out, cell};
@@ -28,6 +29,13 @@ struct Plan {
     /// Records that would be fetched besides.
     tail_records: u64,
     remark: Option<Remark>,
+}
+
+/// What there is of the topic here.
+#[derive(Debug)]
+struct Here {
+    side: Side,
+    told: describe_topic::Answer,
 }
 
 /// What becomes of what is here already, if that is not the beginning of what comes, and how the clone would end.
@@ -77,13 +85,12 @@ pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
         |error: &anyhow::Error| error.downcast_ref().is_some_and(Error::is_unknown_topic);
     let here = match here {
         Err(error) if is_unknown(&error) => None,
-        here => Some(here?),
+        here => Some(Here::of(here?).await?),
     };
-    let sides = (here, source);
-    let mut numbers: Vec<PartitionId> = sides.1.partitions.iter().map(|p| p.id).collect();
+    let mut numbers: Vec<PartitionId> = source.topic.partitions.iter().map(|p| p.id).collect();
     numbers.retain(|id| args.partition.is_none_or(|asked| id.get() == asked));
     if numbers.is_empty() {
-        let (topic, source) = (&args.topic, &sides.1.server);
+        let (topic, source) = (&args.topic, &source.server);
         let message = format!(
             "{source} has no such partition of {topic}; `corelog topic describe {topic} --server {source}` shows those that \
              there are"
@@ -92,7 +99,7 @@ pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
     }
     let mut plans = Vec::new();
     for partition in numbers {
-        plans.push(plan(args, &sides, partition).await?);
+        plans.push(plan(args, (here.as_ref(), &source), partition).await?);
     }
     print(args, &plans)?;
     let remarks = plans.iter().filter_map(|plan| plan.remark.as_ref());
@@ -101,69 +108,75 @@ pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
 
 async fn plan(
     args: &Args,
-    (here, source): &(Option<Side>, Side),
+    (here, source): (Option<&Here>, &Side),
     partition: PartitionId,
 ) -> anyhow::Result<Plan> {
-    source.check_open(partition)?;
+    let told = source.segments(partition, Offset::ZERO).await?;
+    let source_end = told.high_watermark;
     let (mut here_end, mut remark) = (None, None);
     if let Some(here) = here {
-        remark = remark_on(args, [here, source], partition).await?;
+        remark = remark_on(args, (here, source), partition, source_end).await?;
         let records = here
             .partition(partition)
             .filter(|p| p.log_start < p.log_end);
         here_end = records.map(|p| p.log_end);
     }
-    let asked = source
-        .admin
-        .segments(&args.topic, source.id, partition, Offset::ZERO);
-    let answer = asked.await;
-    let answer = answer.map_err(|error| source.failed(error))?;
-    let (segments, tail_records) = to_move(answer, here_end, &args.segments)
+    let (segments, tail_records) = to_move(told, here_end, &args.segments)
         .with_context(|| format!("{}/{partition} of {}", args.topic, source.server))?;
     Ok(Plan {
         partition,
         here_end,
-        source_end: source
-            .partition(partition)
-            .map_or(Offset::ZERO, |p| p.high_watermark),
+        source_end,
         segments,
         tail_records,
         remark,
     })
 }
 
-/// What the destination would say to what the source has; `None` if what is here is the beginning of that.
+impl Here {
+    /// As the server describes it, with the answers of all of its cores.
+    async fn of(side: Side) -> anyhow::Result<Self> {
+        let described = side.admin.describe_topic(&side.topic.name).await;
+        let told = described.map_err(|error| session::by(&side.server, error))?;
+        Ok(Self { side, told })
+    }
+
+    fn partition(&self, id: PartitionId) -> Option<&describe_topic::Partition> {
+        self.told.partitions.iter().find(|one| one.id == id)
+    }
+}
+
+/// What the destination would say to what the source has, which ends there; `None` if what is here is the beginning of that.
 async fn remark_on(
     args: &Args,
-    [here, source]: [&Side; 2],
+    (here, source): (&Here, &Side),
     partition: PartitionId,
+    source_end: Offset,
 ) -> anyhow::Result<Option<Remark>> {
-    if here.id != source.id {
+    if here.told.id != source.topic.id {
         return Ok(Some(Remark::failed("another topic has this name here")));
     }
-    let counts = [here, source].map(|side| side.partitions.len());
-    if counts[1] < counts[0] {
-        let [here, source] = counts;
+    let counts = (here.told.partitions.len(), source.topic.partitions.len());
+    if counts.1 < counts.0 {
+        let (here, source) = counts;
         let message = format!("the topic has {here} partitions here, {source} there");
         return Ok(Some(Remark::failed(message)));
     }
-    let owned = here
-        .partition(partition)
-        .filter(|p| p.role != Role::Follower);
-    if let Some(owned) = owned {
+    let copy = here.partition(partition);
+    if let Some(owned) = copy.filter(|p| p.role != Role::Follower) {
         let role = word(&owned.role).replace('_', " ");
         let message = format!("this server does not follow it ({role}): see `corelog rejoin`");
         return Ok(Some(Remark::failed(message)));
     }
-    here.check_open(partition)?;
-    let ends = [here, source].map(|side| side.partition(partition).map(|p| p.high_watermark));
-    let is_behind = ends[1] < ends[0];
-    let is_empty = here
-        .partition(partition)
-        .is_none_or(|p| p.log_start == p.log_end);
-    let verdict = match is_empty {
+    closed::check(&args.topic, copy).with_context(|| here.side.server.clone())?;
+    let is_behind = copy.is_some_and(|p| source_end < p.high_watermark);
+    let verdict = match copy.is_none_or(|p| p.log_start == p.log_end) {
         true => Verdict::Equal,
-        false => search::compare([here, source], partition).await?,
+        false => {
+            search::compare([&here.side, source], partition)
+                .await?
+                .verdict
+        }
     };
     Ok(match verdict {
         Verdict::Equal | Verdict::Apart if is_behind => Some(Remark::done(

@@ -5,17 +5,19 @@
 pub(in crate::cmd) mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::ops::Range;
 use std::slice;
+use std::sync::Arc;
 
 use corelog_client::{Client, Error};
-use corelog_record::{CoreId, LeaderEpoch, PartitionId, TopicName};
+use corelog_protocol::error::{ErrorBody, Retry};
+use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, TopicName};
 use serde_json::{Value, json};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 
-use self::search::{Side, Verdict};
+use self::search::{Found, Side, Verdict};
 use crate::exit::{self, Exit, say, stop};
-use crate::output::{Format, Out};
+use crate::output::{Format, Out, cell};
 use crate::{cli, quantity, session};
 
 /// Compare a topic's copies on two servers by their chains.
@@ -30,8 +32,7 @@ use crate::{cli, quantity, session};
         yet, or no answer comes from the core that has it, with 1 if one begins behind the other's end, so that there is \
         nothing to compare. 3 goes before the others. One that cannot be compared keeps none of the others from it, \
         but where no answer came, no more is asked of what the same two cores have; which these are is told, and each of them \
-        is compared with --partition where it is its disk that hangs, not the core. Both servers describe the topic first, which \
-        takes an answer of all of their cores: without that nothing is compared.",
+        is compared with --partition where it is its disk that hangs, not the core.",
     after_long_help = "EXAMPLES\n  \
         corelog compare events --with log2:7400\n  \
         corelog compare events --server log1:7400 --with log2:7400 --partition 3\n  \
@@ -78,21 +79,21 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
         return Err(stop(Exit::Failed, message));
     }
     let groups = by_cores(&sides, partitions);
-    let sides = Rc::new(sides);
-    let both = Rc::clone(&sides);
+    let sides = Arc::new(sides);
+    let both = Arc::clone(&sides);
     let compared = compared(topic, groups, move |partition| {
-        let both = Rc::clone(&both);
+        let both = Arc::clone(&both);
         async move { search::compare(both.each_ref(), partition).await }
     });
     let Compared { rows, failures } = compared.await;
     // What was found counts also where nobody can be told of it.
     let printed = print(args.client.output, &sides, &rows).map(|()| Exit::Done);
     let failures = failures.into_values().map(Err);
-    let verdicts = rows.values().map(|verdict| Ok(exit_of(verdict)));
+    let verdicts = rows.values().map(|found| Ok(exit_of(&found.verdict)));
     Ok(exit::after_all(failures.chain(verdicts).chain([printed])))
 }
 
-/// The topic as both servers describe it, for which each of them asks all of its cores.
+/// The topic as both servers tell it, for which no core has to answer.
 async fn sides(args: &Args, client: &Client) -> anyhow::Result<[Side; 2]> {
     let (topic, with) = (&args.topic, slice::from_ref(&args.with));
     let mine = Side::of(&args.client.server, topic, client).await?;
@@ -103,7 +104,7 @@ async fn sides(args: &Args, client: &Client) -> anyhow::Result<[Side; 2]> {
 /// What the comparison of several partitions came to, each by its number.
 #[derive(Debug, Default)]
 struct Compared {
-    rows: BTreeMap<PartitionId, Verdict>,
+    rows: BTreeMap<PartitionId, Found>,
     failures: BTreeMap<PartitionId, anyhow::Error>,
 }
 
@@ -113,7 +114,7 @@ type Groups = BTreeMap<[Option<CoreId>; 2], Vec<PartitionId>>;
 fn by_cores(sides: &[Side; 2], partitions: BTreeSet<PartitionId>) -> Groups {
     let mut groups = Groups::new();
     for partition in partitions {
-        let core = |side: &Side| side.partition(partition).map(|one| one.core);
+        let core = |side: &Side| side.topic.partition(partition).ok().map(|one| one.core);
         let cores = sides.each_ref().map(core);
         groups.entry(cores).or_default().push(partition);
     }
@@ -125,20 +126,18 @@ fn by_cores(sides: &[Side; 2], partitions: BTreeSet<PartitionId>) -> Groups {
 async fn compared<F>(
     topic: &TopicName,
     groups: Groups,
-    compare: impl Fn(PartitionId) -> F + Clone + 'static,
+    compare: impl Fn(PartitionId) -> F + Clone + Send + Sync + 'static,
 ) -> Compared
 where
-    F: Future<Output = anyhow::Result<Verdict>> + 'static,
+    F: Future<Output = anyhow::Result<Found>> + Send + 'static,
 {
-    let local = LocalSet::new();
     let mut comparing = JoinSet::new();
     for partitions in groups.into_values() {
         let (topic, compare) = (topic.clone(), compare.clone());
-        let group = async move { compared_in_turn(&topic, &partitions, compare).await };
-        comparing.spawn_local_on(group, &local);
+        comparing.spawn(async move { compared_in_turn(&topic, &partitions, compare).await });
     }
     let mut all = Compared::default();
-    for group in local.run_until(comparing.join_all()).await {
+    for group in comparing.join_all().await {
         all.rows.extend(group.rows);
         all.failures.extend(group.failures);
     }
@@ -151,13 +150,13 @@ async fn compared_in_turn<F>(
     compare: impl Fn(PartitionId) -> F,
 ) -> Compared
 where
-    F: Future<Output = anyhow::Result<Verdict>>,
+    F: Future<Output = anyhow::Result<Found>>,
 {
     let mut all = Compared::default();
     for (index, &partition) in partitions.iter().enumerate() {
         let error = match compare(partition).await {
-            Ok(verdict) => {
-                all.rows.insert(partition, verdict);
+            Ok(found) => {
+                all.rows.insert(partition, found);
                 continue;
             }
             Err(error) => error,
@@ -184,16 +183,18 @@ fn not_compared(topic: &TopicName, first: PartitionId, behind: &[PartitionId]) -
     }
 }
 
-/// If a server does not answer, whatever it is asked.
+/// If a server does not answer, whatever it is asked, or goes on saying that it will later: that took all of the time.
 fn is_away(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<Error>()
-        .is_some_and(Error::is_unreachable)
+    let Some(error) = error.downcast_ref::<Error>() else {
+        return false;
+    };
+    let is_for_later = |body: &ErrorBody| body.retry() == Retry::Later;
+    error.is_unreachable() || error.refusal().is_some_and(is_for_later)
 }
 
 /// Those asked for of all that either server has.
 fn partitions(args: &Args, sides: &[Side; 2]) -> BTreeSet<PartitionId> {
-    let all = sides.iter().flat_map(|side| &side.partitions);
+    let all = sides.iter().flat_map(|side| &side.topic.partitions);
     let is_asked = |id: &PartitionId| args.partition.is_none_or(|asked| id.get() == asked);
     all.map(|partition| partition.id).filter(is_asked).collect()
 }
@@ -211,34 +212,32 @@ const fn exit_of(verdict: &Verdict) -> Exit {
 fn print(
     format: Format,
     sides: &[Side; 2],
-    rows: &BTreeMap<PartitionId, Verdict>,
+    rows: &BTreeMap<PartitionId, Found>,
 ) -> anyhow::Result<()> {
     let mut out = Out::new();
     match format {
         Format::Table if rows.is_empty() => {}
         Format::Table => {
             const HEADERS: [&str; 4] = ["PARTITION", "VERDICT", "HERE", "THERE"];
-            let row = |(partition, verdict): (&PartitionId, &Verdict)| {
-                let range = |side: &Side| match side.partition(*partition) {
-                    Some(p) => format!("{}..{}", p.log_start, p.high_watermark),
-                    None => "-".to_owned(),
-                };
-                let word = word(verdict).to_owned();
-                let [here, there] = sides.each_ref().map(range);
+            let row = |(partition, found): (&PartitionId, &Found)| {
+                let range = |log: &Range<Offset>| format!("{}..{}", log.start, log.end);
+                let word = word(&found.verdict).to_owned();
+                let ranges = found.readable.each_ref();
+                let [here, there] = ranges.map(|log| cell(log.as_ref().map(range)));
                 vec![partition.to_string(), word, here, there]
             };
             out.table(&HEADERS, rows.iter().map(row))?;
         }
         Format::Json => {
-            for (partition, verdict) in rows {
-                out.json(&in_json(sides, *partition, verdict))?;
+            for (partition, found) in rows {
+                out.json(&in_json(sides, *partition, found))?;
             }
         }
     }
     out.flush()?;
     if format == Format::Table {
-        let lines = rows.iter().filter_map(|(partition, verdict)| {
-            told(verdict).map(|told| format!("{}/{partition}: {told}", sides[0].topic))
+        let lines = rows.iter().filter_map(|(partition, found)| {
+            told(&found.verdict).map(|told| format!("{}/{partition}: {told}", sides[0].topic.name))
         });
         lines.for_each(|line| say(&line));
     }
@@ -286,16 +285,16 @@ fn epoch(epoch: Option<LeaderEpoch>) -> String {
     epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string())
 }
 
-fn in_json(sides: &[Side; 2], partition: PartitionId, verdict: &Verdict) -> Value {
-    let range = |side: &Side| {
-        let partition = side.partition(partition)?;
+fn in_json(sides: &[Side; 2], partition: PartitionId, found: &Found) -> Value {
+    let range = |side: usize| {
+        let log = found.readable[side].as_ref()?;
         Some(json!({
-            "server": side.server,
-            "log_start": partition.log_start.get(),
-            "high_watermark": partition.high_watermark.get(),
+            "server": sides[side].server,
+            "log_start": log.start.get(),
+            "high_watermark": log.end.get(),
         }))
     };
-    let first = match verdict {
+    let first = match &found.verdict {
         Verdict::Differs(first) => Some(json!({
             "offset": first.offset.get(),
             "ordinal": first.ordinal.get(),
@@ -305,18 +304,18 @@ fn in_json(sides: &[Side; 2], partition: PartitionId, verdict: &Verdict) -> Valu
         _ => None,
     };
     json!({
-        "topic": sides[0].topic.as_str(),
+        "topic": sides[0].topic.name.as_str(),
         "partition": partition.get(),
-        "verdict": word(verdict).replace(' ', "_"),
-        "here": range(&sides[0]),
-        "there": range(&sides[1]),
+        "verdict": word(&found.verdict).replace(' ', "_"),
+        "here": range(0),
+        "there": range(1),
         "first_difference": first,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::sync::Mutex;
 
     use corelog_protocol::kind::Kind;
 
@@ -328,11 +327,11 @@ mod tests {
         let all = |numbers: [u32; 3]| numbers.map(PartitionId::new).to_vec();
         let cores = |core| [Some(CoreId::new(0)), Some(CoreId::new(core))];
         let groups = [(cores(0), all([0, 2, 4])), (cores(1), all([1, 3, 5]))];
-        let asked = Rc::new(RefCell::new(BTreeSet::new()));
-        let asking = Rc::clone(&asked);
+        let asked = Arc::new(Mutex::new(BTreeSet::new()));
+        let asking = Arc::clone(&asked);
         let compare = move |partition: PartitionId| {
-            asking.borrow_mut().insert(partition.get());
-            let told = match partition.get() {
+            asking.lock().unwrap().insert(partition.get());
+            let verdict = match partition.get() {
                 0 => Err(anyhow::Error::new(Error::TimedOut {
                     address: "log2:7400".into(),
                     kind: Kind::Segments,
@@ -342,6 +341,8 @@ mod tests {
                 3 => Ok(Verdict::DiffersBefore),
                 _ => Ok(Verdict::Equal),
             };
+            let readable = [None, None];
+            let told = verdict.map(|verdict| Found { verdict, readable });
             async move { told }
         };
         let topic = TopicName::new("t").unwrap();
@@ -349,7 +350,7 @@ mod tests {
         let compared: Vec<_> = rows.keys().map(|partition| partition.get()).collect();
         assert_eq!(compared, [1, 3, 5]);
         assert_eq!(
-            *asked.borrow(),
+            *asked.lock().unwrap(),
             [0, 1, 3, 5].into(),
             "once in vain is enough"
         );

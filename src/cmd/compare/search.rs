@@ -4,10 +4,16 @@
 //! at every offset below the end of the first batch in which they differ, and at none from there on:
 //! one halves the range between the two.
 
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::Context as _;
-use corelog_client::{Admin, Client, Error};
-use corelog_protocol::message::{chain_at, describe_topic, hello};
-use corelog_record::{HistoryId, LeaderEpoch, Offset, Ordinal, PartitionId, TopicId, TopicName};
+use corelog_client::{Admin, Client, Error, Topic};
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::{chain_at, describe_topic, hello, segments};
+use corelog_record::{LeaderEpoch, Offset, Ordinal, PartitionId, TopicName};
+use tokio::time::timeout;
 
 use crate::cmd::topic::closed;
 use crate::exit::{Exit, stop};
@@ -20,9 +26,18 @@ pub(in crate::cmd) struct Side {
     /// What the server says of itself.
     hello: hello::Answer,
     pub(in crate::cmd) admin: Admin,
-    pub(in crate::cmd) topic: TopicName,
-    pub(in crate::cmd) id: TopicId,
-    pub(in crate::cmd) partitions: Vec<describe_topic::Partition>,
+    /// As the server tells it, whichever of its cores answer.
+    pub(in crate::cmd) topic: Arc<Topic>,
+    /// Those of which it tells that their logs are not open. It would be asked in vain for them, as long as it may take.
+    closed: Vec<describe_topic::Partition>,
+}
+
+/// What the comparison of one partition came to.
+#[derive(Debug)]
+pub(in crate::cmd) struct Found {
+    pub(in crate::cmd) verdict: Verdict,
+    /// What can be read on either side, if that has it.
+    pub(in crate::cmd) readable: [Option<Range<Offset>>; 2],
 }
 
 /// What a comparison came to.
@@ -60,15 +75,24 @@ pub(in crate::cmd) struct Difference {
 pub(in crate::cmd) async fn compare(
     sides: [&Side; 2],
     partition: PartitionId,
-) -> anyhow::Result<Verdict> {
-    let readable = sides.map(|side| side.partition(partition));
-    let [Some(here), Some(there)] = readable else {
-        return Ok(Verdict::Missing);
+) -> anyhow::Result<Found> {
+    let [here, there] = sides.map(|side| side.log(partition));
+    let (here, there) = tokio::try_join!(here, there)?;
+    let readable = [&here, &there].map(|log| log.as_ref().map(readable));
+    let verdict = match (here, there) {
+        (Some(here), Some(there)) => verdict(sides, partition, [here, there]).await?,
+        _ => Verdict::Missing,
     };
-    for side in sides {
-        side.check_open(partition)?;
-    }
-    if history(sides[0], partition).await? != history(sides[1], partition).await? {
+    Ok(Found { verdict, readable })
+}
+
+async fn verdict(
+    sides: [&Side; 2],
+    partition: PartitionId,
+    logs: [segments::Answer; 2],
+) -> anyhow::Result<Verdict> {
+    let [here, there] = logs;
+    if here.history != there.history {
         return Ok(Verdict::OtherHistory);
     }
     let low = here.log_start.max(there.log_start);
@@ -109,16 +133,20 @@ impl Side {
         client: &Client,
     ) -> anyhow::Result<Self> {
         let all = servers.join(",");
-        let told = client.admin().of(topic).await;
-        let (admin, told) = told.map_err(|error| session::by(&all, error))?;
-        let (admin, hello) = admin.of_one().await?;
+        let told = client.topic(topic).await;
+        let topic = told.map_err(|error| session::by(&all, error))?;
+        let (admin, hello) = client.admin().of_teller(&topic).of_one().await?;
+        // All of its cores have to answer that: where one does not, it is not known.
+        let described = timeout(DESCRIBED_WITHIN, admin.describe_topic(&topic.name)).await;
+        let described = described.ok().and_then(Result::ok);
+        let mut closed = described.map_or_else(Vec::new, |told| told.partitions);
+        closed.retain(|partition| partition.closed);
         Ok(Self {
             server: session::server(&admin).to_owned(),
             hello,
             admin,
-            topic: topic.clone(),
-            id: told.id,
-            partitions: told.partitions,
+            topic,
+            closed,
         })
     }
 
@@ -128,25 +156,59 @@ impl Side {
         place(self) == place(other)
     }
 
-    /// Looks if the log of a partition is open there.
-    ///
-    /// # Errors
-    /// As [`closed::check`], with the server's name.
-    pub(in crate::cmd) fn check_open(&self, partition: PartitionId) -> anyhow::Result<()> {
-        let looked = closed::check(&self.topic, self.partition(partition));
-        looked.with_context(|| self.server.clone())
+    /// If it has a partition.
+    pub(in crate::cmd) fn has(&self, partition: PartitionId) -> bool {
+        self.topic.partition(partition).is_ok()
     }
 
-    /// The partition as its server describes it, if it has it.
-    pub(in crate::cmd) fn partition(&self, id: PartitionId) -> Option<&describe_topic::Partition> {
-        self.partitions.iter().find(|partition| partition.id == id)
+    /// What the server tells of a partition's log, and of its segments from an offset on.
+    ///
+    /// # Errors
+    /// What it refuses, with its name; as [`closed::check`] if the log is not open.
+    pub(in crate::cmd) async fn segments(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+    ) -> anyhow::Result<segments::Answer> {
+        let (topic, id) = (&self.topic.name, self.topic.id);
+        let closed = self.closed.iter().filter(|one| one.id == partition);
+        closed::check(topic, closed).with_context(|| self.server.clone())?;
+        let asked = self.admin.segments(topic, id, partition, from).await;
+        asked.map_err(|error| match error.refusal() {
+            Some(body) if body.is(ErrorCode::Damaged) => {
+                closed::failed(topic, partition).context(self.server.clone())
+            }
+            _ => self.failed(error),
+        })
+    }
+
+    /// The same of its log alone, if it has the partition.
+    async fn log(&self, partition: PartitionId) -> anyhow::Result<Option<segments::Answer>> {
+        if !self.has(partition) {
+            return Ok(None);
+        }
+        // Behind all records: no sealed segment has to be told of.
+        self.segments(partition, Offset::MAX).await.map(Some)
+    }
+
+    async fn chain_at(
+        &self,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> anyhow::Result<chain_at::Answer> {
+        let (topic, id) = (&self.topic.name, self.topic.id);
+        let asked = self.admin.chain_at(topic, id, partition, offset).await;
+        asked.map_err(|error| self.failed(error))
     }
 
     /// An error of this side's server, with its name.
-    pub(in crate::cmd) fn failed(&self, error: Error) -> anyhow::Error {
+    fn failed(&self, error: Error) -> anyhow::Error {
         session::by(&self.server, error)
     }
 }
+
+/// How long a server has to describe a topic: one whose cores all answer takes moments.
+const DESCRIBED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The boundaries at an offset, if they differ.
 async fn part_at(
@@ -164,21 +226,13 @@ async fn both(
     partition: PartitionId,
     offset: Offset,
 ) -> anyhow::Result<[chain_at::Answer; 2]> {
-    let ask = async |side: &Side| {
-        let asked = side.admin.chain_at(&side.topic, side.id, partition, offset);
-        asked.await.map_err(|error| side.failed(error))
-    };
-    let (here, there) = tokio::try_join!(ask(here), ask(there))?;
+    let [here, there] = [here, there].map(|side| side.chain_at(partition, offset));
+    let (here, there) = tokio::try_join!(here, there)?;
     Ok([here, there])
 }
 
-async fn history(side: &Side, partition: PartitionId) -> anyhow::Result<HistoryId> {
-    // Behind all records: no sealed segment has to be told of.
-    let asked = side
-        .admin
-        .segments(&side.topic, side.id, partition, Offset::MAX);
-    let answer = asked.await.map_err(|error| side.failed(error))?;
-    Ok(answer.history)
+fn readable(log: &segments::Answer) -> Range<Offset> {
+    log.log_start..log.high_watermark
 }
 
 /// Halves the range in which two copies part.

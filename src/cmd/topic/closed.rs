@@ -1,7 +1,7 @@
 //! Partitions whose log is not open: the server tells of them, and not what they hold.
 
 use corelog_protocol::message::describe_topic::{Partition, State};
-use corelog_record::TopicName;
+use corelog_record::{PartitionId, TopicName};
 
 use crate::exit::{Exit, stop};
 use crate::output;
@@ -30,7 +30,22 @@ pub(crate) fn check<'a>(
     let Some(one) = closed.iter().find(is_failed).or(closed.first()) else {
         return Ok(());
     };
-    let (exit, is_closed, next) = match is_failed(&one) {
+    Err(not_open(topic, one.id, is_failed(&one), closed.len()))
+}
+
+/// That the log of a partition could not be opened, with exit code 3.
+pub(crate) fn failed(topic: &TopicName, partition: PartitionId) -> anyhow::Error {
+    not_open(topic, partition, true, 1)
+}
+
+/// The same, or that it is not open yet, of one of so many.
+fn not_open(
+    topic: &TopicName,
+    partition: PartitionId,
+    is_failed: bool,
+    count: usize,
+) -> anyhow::Error {
+    let (exit, is_closed, next) = match is_failed {
         true => (
             Exit::Damage,
             "could not be opened",
@@ -38,16 +53,15 @@ pub(crate) fn check<'a>(
         ),
         false => (Exit::Unreachable, "is not open yet", "ask again"),
     };
-    let what = match closed.len() - 1 {
+    let what = match count - 1 {
         0 => ": what it holds".to_owned(),
-        count => format!(", and {count} others are not open either: what they hold"),
+        others => format!(", and {others} others are not open either: what they hold"),
     };
     let message = format!(
-        "{topic}/{} {is_closed}{what} is not known; {next}, \
-         `corelog topic describe {topic}` says its state",
-        one.id
+        "{topic}/{partition} {is_closed}{what} is not known; {next}, \
+         `corelog topic describe {topic}` says its state"
     );
-    Err(stop(exit, message))
+    stop(exit, message)
 }
 
 /// Looks if none of these partitions could not be opened; one that is not open yet will be.
@@ -78,7 +92,7 @@ pub(crate) fn held(partitions: &[Partition]) -> String {
 pub(crate) mod tests {
     use std::slice::from_ref;
 
-    use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId};
+    use corelog_record::{CoreId, LeaderEpoch, Offset};
 
     use super::*;
     use crate::exit;

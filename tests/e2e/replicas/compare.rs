@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::kind::Kind;
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use super::{Pair, compare, lines, produce};
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
 use crate::support::proxy::{Odds, Proxy};
-use crate::support::server::Server;
+use crate::support::server::{Server, Start};
 
 #[test]
 fn copies_of_one_log_are_equal_and_the_first_batch_that_differs_is_named() {
@@ -117,38 +118,117 @@ fn a_partition_that_cannot_be_compared_hides_none_that_differs() {
 
 #[test]
 fn a_server_that_answers_no_more_is_not_asked_about_each_partition() {
-    let pair = Pair::start();
-    let here = pair.at_source();
-    here.run(["topic", "create", "t", "--partitions", "4"])
-        .done();
-    pair.clone(&[]);
-    let proxy = Proxy::listen(2, Odds::default(), fastrand::Rng::new());
-    let ready = &pair.other.ready;
-    proxy.lead_to([&[ready.listen][..], &ready.cores].concat());
+    let (pair, proxy) = behind_a_proxy(&["--partitions", "4"]);
     (0..2).for_each(|port| proxy.hold(port, Kind::Segments));
     let with = proxy.address.to_string();
-    let compare = ["compare", "t", "--with", &with, "--timeout", "900ms"];
-    let said = here.run(compare).failed(4);
+    let said = pair.at_source().run(hasty(&with)).failed(4);
     assert!(said.contains("t/0, and those behind it, are not"), "{said}");
     assert!(said.contains(&with) && !said.contains("t/1"), "{said}");
 }
 
+/// Both servers described the topic first, with the answers of all of their cores: nothing was compared without.
+#[test]
+fn a_core_that_says_nothing_from_the_start_on_keeps_nothing_of_others_from_being_compared() {
+    let (apart, proxy) = apart_behind_a_proxy();
+    proxy.silence(0);
+    let with = proxy.address.to_string();
+    let (out, said, code) = apart.at_source().run(hasty(&with)).parts();
+    assert_eq!(code, Some(3), "{said}");
+    let out = String::from_utf8(out).unwrap();
+    let row = |number: char| out.lines().find(|row| row.starts_with(number));
+    assert!(row('1').unwrap().contains("differs"), "{out}");
+    assert!(row('3').unwrap().contains("equal"), "{out}");
+    assert_eq!((row('0'), row('2')), (None, None), "{said}");
+    assert!(
+        said.contains("t/0, and those behind it, are not") && said.contains("(partitions 2)"),
+        "{said}"
+    );
+}
+
+/// Each was asked for until the time was over, and kept all that its core has from being compared.
+#[test]
+fn a_partition_that_is_not_open_yet_is_told_at_once_and_hides_none_of_its_core() {
+    let (apart, proxy) = apart_behind_a_proxy();
+    let with = proxy.address.to_string();
+    for why in [ErrorCode::Busy, ErrorCode::StorageFull] {
+        proxy.close(0, why);
+        let asked = proxy.asked(Kind::Segments);
+        let (out, said, code) = apart
+            .at_source()
+            .run(["compare", "t", "--with", &with])
+            .parts();
+        assert_eq!(code, Some(3), "{said}");
+        let out = String::from_utf8(out).unwrap();
+        let words = ["1  ", "2  ", "3  "].map(|row| out.contains(row));
+        assert_eq!(words, [true; 3], "{out}");
+        assert!(
+            said.contains(&format!("{with}: t/0 is not open yet")),
+            "{said}"
+        );
+        assert_eq!(
+            proxy.asked(Kind::Segments) - asked,
+            3,
+            "it is not asked in vain"
+        );
+        let plan = ["clone", "t", "--from", &with, "--dry-run"];
+        let plan = [&plan[..], &["--partition", "0"]].concat();
+        let said = apart.at_source().run(plan).failed(4);
+        assert!(said.contains("t/0 is not open yet"), "{said}");
+    }
+}
+
 /// That a question was not answered was all that was said.
 #[test]
-fn where_a_server_does_not_describe_the_topic_it_is_said_that_nothing_was_compared() {
+fn where_a_server_tells_nothing_of_the_topic_it_is_said_that_nothing_was_compared() {
+    let (pair, proxy) = behind_a_proxy(&[]);
+    (0..2).for_each(|port| proxy.hold(port, Kind::Metadata));
+    let with = proxy.address.to_string();
+    let said = pair.at_source().run(hasty(&with)).failed(4);
+    assert!(said.contains("nothing was compared: "), "{said}");
+    assert!(said.contains(&with), "{said}");
+}
+
+/// A topic `t` and its copy, and a proxy before that.
+fn behind_a_proxy(create: &[&str]) -> (Pair, Proxy) {
     let pair = Pair::start();
-    let here = pair.at_source();
-    here.run(["topic", "create", "t"]).done();
+    let args = [&["topic", "create", "t"], create].concat();
+    pair.at_source().run(args).done();
     pair.clone(&[]);
     let proxy = Proxy::listen(2, Odds::default(), fastrand::Rng::new());
     let ready = &pair.other.ready;
     proxy.lead_to([&[ready.listen][..], &ready.cores].concat());
-    (0..2).for_each(|port| proxy.hold(port, Kind::DescribeTopic));
-    let with = proxy.address.to_string();
-    let compare = ["compare", "t", "--with", &with, "--timeout", "900ms"];
-    let said = here.run(compare).failed(4);
-    assert!(said.contains("nothing was compared: "), "{said}");
-    assert!(said.contains(&with), "{said}");
+    (pair, proxy)
+}
+
+/// The same of two cores and four partitions, of which the second differs.
+fn apart_behind_a_proxy() -> (Pair, Proxy) {
+    let folders = [Folder::new(), Folder::new()];
+    let copy = folders[1].path().join("data");
+    let start = |path: &Path| Start::on(path).cores(2).start();
+    let source = start(folders[0].path());
+    let create = ["topic", "create", "t", "--partitions", "4"];
+    Corelog::to(&source).run(create).done();
+    assert_eq!(source.stop().status.code(), Some(0));
+    copy_files(folders[0].path(), &copy);
+    // The copy is meant.
+    std::fs::remove_file(copy.join("place")).unwrap();
+    let (source, other) = (start(folders[0].path()), start(&copy));
+    for (server, line) in [(&source, b"mine\n" as &[u8]), (&other, b"theirs\n")] {
+        produce(&Corelog::to(server), "1", line);
+    }
+    let proxy = Proxy::listen(3, Odds::default(), fastrand::Rng::new());
+    proxy.lead_to([&[other.ready.listen][..], &other.ready.cores].concat());
+    let pair = Pair {
+        source,
+        other,
+        folders,
+    };
+    (pair, proxy)
+}
+
+/// A comparison with that one, which waits for a short time.
+fn hasty(with: &str) -> [&str; 6] {
+    ["compare", "t", "--with", with, "--timeout", "900ms"]
 }
 
 #[test]

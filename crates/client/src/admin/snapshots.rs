@@ -37,13 +37,18 @@ impl Admin {
     /// # Errors
     /// Why no server answered.
     pub async fn list_snapshots(&self) -> Result<list_snapshots::Answer, Error> {
+        let first = self.client.first_server();
         Retry::new(Repeat::Always, &self.client.config)
-            .run(|deadline| self.list_snapshots_by(deadline))
+            .run(|deadline| self.list_snapshots_by(first, deadline))
             .await
     }
 
-    /// All of them from one server: another one has others.
-    async fn list_snapshots_by(&self, deadline: Deadline) -> Result<list_snapshots::Answer, Error> {
+    /// All of them from one server, of a call that began with `first`: another one has others.
+    async fn list_snapshots_by(
+        &self,
+        first: usize,
+        deadline: Deadline,
+    ) -> Result<list_snapshots::Answer, Error> {
         let (server, connection) = self.one(deadline).await?;
         let (mut all, mut after) = (list_snapshots::Answer::default(), None);
         loop {
@@ -54,9 +59,9 @@ impl Admin {
             let answer = match self.server {
                 Some(_) => connection.call(&request, deadline.left()).await?.head,
                 None => {
-                    let asked = self
-                        .client
-                        .ask_in_turn(server, &connection, &request, deadline);
+                    let asked =
+                        self.client
+                            .ask_in_turn([first, server], &connection, &request, deadline);
                     asked.await?
                 }
             };

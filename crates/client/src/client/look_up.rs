@@ -57,7 +57,8 @@ impl Inner {
             return Ok(topic);
         }
         let request = &about(name);
-        let asked = retry.run(|deadline| self.look_up(request, deadline));
+        let first = self.first_server();
+        let asked = retry.run(|deadline| self.look_up((first, request), deadline));
         let (server, answer) = match asked.await {
             Ok(answered) => answered,
             Err(error) => return self.metadata.known(name).ok_or(error),
@@ -135,19 +136,28 @@ impl Inner {
         topic
     }
 
-    /// Asks any server. One that hangs leaves time for the others, where there are any, and is passed over.
+    /// Asks any server, for a call that began with `first`. One that hangs leaves time for the others, where there are any,
+    /// and is passed over.
     async fn look_up(
         &self,
-        request: &metadata::Request,
+        (first, request): (usize, &metadata::Request),
         deadline: Deadline,
     ) -> Result<(usize, metadata::Answer), Error> {
         let (server, connection) = self.next_server(deadline).await?;
+        let share = self.share([first, server], deadline);
         let time = match self.servers.len() {
-            1 => deadline.left(),
-            _ => deadline.left().min(self.config.connect_timeout),
+            1 => share,
+            _ => share.min(self.config.connect_timeout),
         };
         let answer = self.ask_or_pass_over(server, &connection, request, time);
         Ok((server, answer.await?))
+    }
+
+    /// What a server has of the time that is left to a call that began with `first`, where those behind it have as much.
+    pub(super) fn share(&self, [first, server]: [usize; 2], deadline: Deadline) -> Duration {
+        let count = self.servers.len();
+        let before = (server + count - first) % count;
+        deadline.left() / u32::try_from(count - before).unwrap_or(u32::MAX)
     }
 
     /// Asks one of the servers for what changes nothing, and any may answer: one that does not in time is passed over, unless

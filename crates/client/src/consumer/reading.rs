@@ -136,6 +136,12 @@ impl Reading {
             };
             self.ready.clear();
             let end = cursor.end.map_or(batch.next, |end| batch.next.min(end));
+            if end <= cursor.next
+                && let Some(bad) = batch.failed
+            {
+                // All of its records were handed out one by one, and more stands behind them.
+                return Err(self.damaged(cursor, bad));
+            }
             let epoch = batch.epoch;
             let whole = ReceivedBatch {
                 topic: Arc::clone(&self.topic),
@@ -221,7 +227,6 @@ impl Reading {
         let mut walk = batch.walk.resume(&batch.records);
         for _ in 0..RUN_RECORDS {
             let Some(record) = walk.next() else {
-                batch.is_done = true;
                 break;
             };
             let record = match record {
@@ -243,6 +248,12 @@ impl Reading {
                 .push_back(received(topic, self.partition, batch, &record));
         }
         batch.walk = walk.pause();
+        // Who has all of its records is behind it, or told what else there is, also where they are as many as a run.
+        match walk.next() {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => batch.failed = Some(Bad::batch(error, batch.next)),
+            None => batch.is_done = batch.failed.is_none(),
+        }
         Ok(true)
     }
 }
@@ -295,3 +306,72 @@ impl<E: Into<Error>> From<E> for Bad {
 
 /// Records decoded at a time: few enough that what is decoded and not handed out stays small.
 const RUN_RECORDS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::Record;
+    use corelog_record::batch::{Builder, Codec};
+    use corelog_record::checksum::crc32c;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// A batch of as many records as are decoded at a time, which says that it spans so many offsets, with another record
+    /// behind them that it does not count.
+    fn run_of_records(offset_count: usize, has_more: bool) -> Vec<u8> {
+        let mut builder = Builder::new(Codec::None);
+        for _ in 0..RUN_RECORDS + usize::from(has_more) {
+            builder.append_record(&Record::default()).unwrap();
+        }
+        let mut bytes = builder.build().unwrap();
+        let int = |number: usize| {
+            let [a, b, c, d] = u32::try_from(number).unwrap().to_le_bytes();
+            [d, c, b, a]
+        };
+        bytes[23..27].copy_from_slice(&int(offset_count - 1));
+        bytes[57..61].copy_from_slice(&int(RUN_RECORDS));
+        let crc = int(crc32c(&bytes[21..]) as usize);
+        bytes[17..21].copy_from_slice(&crc);
+        bytes
+    }
+
+    /// Reads that many records of it one by one.
+    fn read(bytes: Vec<u8>, count: usize) -> (Reading, Cursor) {
+        let topic = Arc::new(TopicName::new("t").unwrap());
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let mut reading = Reading::new((topic, PartitionId::new(0)), bytes.into(), 1 << 20, room);
+        let mut cursor = Cursor {
+            next: Offset::ZERO,
+            end: None,
+            since: None,
+            epoch: None,
+        };
+        for _ in 0..count {
+            reading.next(&mut cursor).unwrap().unwrap();
+        }
+        (reading, cursor)
+    }
+
+    /// The end of its records was looked for by the next look alone: it came once more, with offsets that none has.
+    #[test]
+    fn a_batch_that_spans_more_offsets_than_it_has_records_is_handed_out_once() {
+        let (mut reading, mut cursor) = read(run_of_records(300, false), RUN_RECORDS);
+        assert_eq!(cursor.next, Offset::ZERO.plus(300));
+        assert!(reading.next_batch(&mut cursor).unwrap().is_none());
+    }
+
+    /// Who went on by batches was not told.
+    #[test]
+    fn what_stands_behind_the_records_of_a_batch_is_damage_however_it_is_read_on() {
+        for by_batch in [false, true] {
+            let bytes = run_of_records(RUN_RECORDS, true);
+            let (mut reading, mut cursor) = read(bytes, RUN_RECORDS);
+            let error = match by_batch {
+                true => reading.next_batch(&mut cursor).map(drop),
+                false => reading.next(&mut cursor).map(drop),
+            };
+            let error = error.unwrap_err();
+            assert!(matches!(error, Error::Damaged { .. }), "{error}");
+        }
+    }
+}

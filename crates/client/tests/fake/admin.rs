@@ -11,9 +11,8 @@ use corelog_client::{Client, ClientConfig, Error, NewTopic, Outcome};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::routing::connect_to;
 use crate::server::{Act, Server};
-use crate::{config, connect, error};
+use crate::{config, config_of, connect, connect_to, error};
 
 #[tokio::test]
 async fn a_long_list_of_snapshots_is_asked_for_until_it_leads_no_further() {
@@ -159,14 +158,9 @@ async fn what_was_not_asked_since_the_topic_could_not_be_looked_up_changed_nothi
 #[tokio::test]
 async fn what_may_be_done_on_one_server_is_asked_of_no_other_one() {
     let (home, other) = (Server::start(1).await, Server::start(1).await);
-    let config = ClientConfig {
-        timeout: Duration::from_millis(500),
-        ..config(&home)
-    };
-    let servers = [&home, &other].map(|server| server.shared.to_string());
     let client = Client::connect(ClientConfig {
-        servers: servers.into(),
-        ..config
+        timeout: Duration::from_millis(500),
+        ..config_of([&home, &other])
     });
     let admin = client.await.unwrap().admin();
     home.script(|_| Act::ServeAndCut);

@@ -52,6 +52,7 @@ async fn read_batches(
     }
     while let Some(batch) = consumer.next_batch().await {
         let batch = batch.unwrap();
+        assert!(!batch.offsets.is_empty());
         for record in batch.records() {
             let record = record.unwrap();
             assert!(batch.offsets.contains(&record.offset));
@@ -114,6 +115,16 @@ async fn reading_begins_where_it_is_told_to() {
             );
         }
     }
+}
+
+/// Where it had as many records as are decoded at a time it was handed out once more, with none.
+#[tokio::test]
+async fn a_batch_that_was_read_record_by_record_is_not_handed_out_again() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.log(&topic, 0, |log| log.fill(Codec::None, &[0; 256]));
+    server.log(&topic, 0, |log| log.fill(Codec::None, &[0]));
+    let offsets = read_batches(&server, &topic, Start::LastN(257), 256).await;
+    assert_eq!(offsets.len(), 257);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::server::{Act, Server};
-use crate::{config, error, record};
+use crate::{config_of, connect, connect_to, error, record};
 
 /// What is waited for comes at once, or this fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -53,11 +53,9 @@ impl Copied {
 
     /// A client that has heard of the topic from who has all of it, and asks each time.
     async fn connect(&self) -> Client {
-        let servers = [&self.whole, &self.copy].map(|server| server.shared.to_string());
         let config = ClientConfig {
-            servers: servers.into(),
             metadata_age_max: Duration::ZERO,
-            ..config(&self.whole)
+            ..config_of([&self.whole, &self.copy])
         };
         let client = Client::connect(config).await.unwrap();
         let told = client.topic(&self.topic).await.unwrap();
@@ -67,11 +65,9 @@ impl Copied {
 
     /// A client that asks the copy first, and waits so long for a server that says nothing.
     pub(crate) async fn connect_to_copy_first(&self, connect_timeout: Duration) -> Client {
-        let servers = [&self.copy, &self.whole].map(|server| server.shared.to_string());
         let config = ClientConfig {
-            servers: servers.into(),
             connect_timeout,
-            ..config(&self.whole)
+            ..config_of([&self.copy, &self.whole])
         };
         Client::connect(config).await.unwrap()
     }
@@ -154,12 +150,7 @@ async fn where_a_copy_lacks_a_partition_whose_node_is_away_the_next_server_is_as
     let mut copied = Copied::start().await;
     let other = Server::start(1).await;
     other.copy(&copied.whole);
-    let servers = [&copied.whole, &copied.copy, &other].map(|server| server.shared.to_string());
-    let config = ClientConfig {
-        servers: servers.into(),
-        ..config(&copied.whole)
-    };
-    let client = Client::connect(config).await.unwrap();
+    let client = connect_to([&copied.whole, &copied.copy, &other]).await;
     client.topic(&copied.topic).await.unwrap();
     // It goes for good.
     copied.whole = Server::start(1).await;
@@ -172,12 +163,7 @@ async fn where_a_copy_lacks_a_partition_whose_node_is_away_the_next_server_is_as
 #[tokio::test]
 async fn partitions_that_the_first_server_lacks_are_told_by_the_others() {
     let copied = Copied::start().await;
-    let servers = [&copied.copy, &copied.whole].map(|server| server.shared.to_string());
-    let config = ClientConfig {
-        servers: servers.into(),
-        ..config(&copied.whole)
-    };
-    let client = Client::connect(config).await.unwrap();
+    let client = connect_to([&copied.copy, &copied.whole]).await;
     let told = client.topic(&copied.topic).await.unwrap();
     assert_eq!(told.partition_count(), 2);
     let told = client.topic_anew(&copied.topic).await.unwrap();
@@ -253,13 +239,7 @@ async fn a_key_of_a_topic_that_was_made_anew_waits_only_until_its_servers_have_s
 {
     let [server, other] = [Server::start(1).await, Server::start(1).await];
     let topic = server.topic("numbers", 4);
-    let config = ClientConfig {
-        servers: [&server, &other]
-            .map(|server| server.shared.to_string())
-            .into(),
-        ..config(&server)
-    };
-    let client = Client::connect(config).await.unwrap();
+    let client = connect_to([&server, &other]).await;
     let producer = client.producer(ProducerConfig::default());
     let send = async || {
         let sent = producer.send(&topic, None, moved());
@@ -410,7 +390,7 @@ async fn records_without_a_key_go_to_the_partitions_that_there_are() {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 4);
     server.state.lock().unwrap().hidden = [0, 1].map(PartitionId::new).into();
-    let client = Client::connect(config(&server)).await.unwrap();
+    let client = connect(&server).await;
     let producer = client.producer(ProducerConfig::default());
     for _ in 0..8 {
         let sent = producer.send(&topic, None, large()).await.unwrap();
@@ -497,11 +477,7 @@ async fn a_key_waits_for_no_server_that_is_gone_where_others_own_the_topic_betwe
     for (server, followed) in [(&one, [0, 1]), (&other, [2, 3])] {
         server.state.lock().unwrap().followed = followed.map(PartitionId::new).into();
     }
-    let servers = [&one, &other, &gone].map(|server| server.shared.to_string());
-    let config = ClientConfig {
-        servers: servers.into(),
-        ..config(&one)
-    };
+    let config = config_of([&one, &other, &gone]);
     drop(gone);
     let client = Client::connect(config).await.unwrap();
     let producer = client.producer(ProducerConfig {

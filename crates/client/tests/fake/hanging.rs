@@ -9,24 +9,88 @@ use corelog_client::protocol::request::Request;
 use corelog_client::record::PartitionId;
 use corelog_client::record::batch::Codec;
 use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Outcome, Start};
-use tokio::time::timeout;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::producing::eager;
 use crate::server::{Act, Server};
-use crate::{config, connect, record};
+use crate::{config, config_of, connect, record};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The configuration of a client of both, the first one first.
-fn config_of(servers: [&Server; 2]) -> ClientConfig {
-    let addresses = servers.map(|server| server.shared.to_string());
+/// The configuration of a client that does not wait for long.
+fn hasty<const N: usize>(servers: [&Server; N]) -> ClientConfig {
     ClientConfig {
-        servers: addresses.into(),
         connect_timeout: Duration::from_millis(200),
-        ..config(servers[0])
+        ..config_of(servers)
     }
+}
+
+/// It had all of a time that is no longer than a connection may take, for each look-up and each question anew.
+#[tokio::test]
+async fn a_short_time_is_long_enough_for_the_second_server_where_the_first_one_hangs() {
+    let (hung, other) = (Server::start(1).await, Server::start(1).await);
+    let topic = other.topic("numbers", 1);
+    hung.script(|seen| match seen.request {
+        Request::Hello(_) => Act::Serve,
+        _ => Act::Ignore,
+    });
+    let connect = || async {
+        let config = ClientConfig {
+            timeout: Duration::from_secs(2),
+            connect_timeout: PATIENCE,
+            ..config_of([&hung, &other])
+        };
+        Client::connect(config).await.unwrap()
+    };
+    connect().await.topic(&topic).await.unwrap();
+    let admin = connect().await.admin();
+    admin.describe_topic(&topic).await.unwrap();
+    connect().await.metadata(None).await.unwrap();
+}
+
+/// Each attempt left half of the time to servers behind it, also where there was none.
+#[tokio::test]
+async fn the_last_server_has_what_is_left_of_a_short_time() {
+    let (hung, slow) = (Server::start(1).await, Server::start(1).await);
+    let topic = slow.topic("numbers", 1);
+    hung.script(|seen| match seen.request {
+        Request::Hello(_) => Act::Serve,
+        _ => Act::Ignore,
+    });
+    slow.script(|seen| match seen.request {
+        Request::Hello(_) => Act::Serve,
+        _ => {
+            // More than half of what is left of the time, and less than all.
+            let due = Arc::new(Notify::new());
+            let told = Arc::clone(&due);
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(1_300)).await;
+                told.notify_one();
+            });
+            Act::Hold(due)
+        }
+    });
+    let connect = || async {
+        let config = ClientConfig {
+            timeout: Duration::from_secs(4),
+            connect_timeout: Duration::from_secs(3),
+            ..config_of([&hung, &slow])
+        };
+        Client::connect(config).await.unwrap()
+    };
+    let (looks, describes, lists) = (connect().await, connect().await, connect().await);
+    let describes = describes.admin();
+    let (found, described, listed) = tokio::join!(
+        looks.topic(&topic),
+        describes.describe_topic(&topic),
+        lists.metadata(None),
+    );
+    found.unwrap();
+    described.unwrap();
+    listed.unwrap();
 }
 
 /// The first attempt had all the time there was.
@@ -39,7 +103,7 @@ async fn a_topic_is_looked_up_at_another_server_where_the_first_one_hangs() {
         Request::Metadata(_) => Act::Ignore,
         _ => Act::Serve,
     });
-    let client = Client::connect(config_of([&hung, &other])).await.unwrap();
+    let client = Client::connect(hasty([&hung, &other])).await.unwrap();
     let found = timeout(PATIENCE, client.topic(&topic)).await.unwrap();
     assert_eq!(found.unwrap().partition_count(), 1);
     assert_eq!(other.count(None, "Metadata"), 1);
@@ -57,7 +121,7 @@ async fn what_any_server_can_tell_another_one_does_where_the_first_one_hangs() {
     });
     let config = ClientConfig {
         timeout: Duration::from_secs(6),
-        ..config_of([&hung, &other])
+        ..hasty([&hung, &other])
     };
     // Each has to find out anew.
     let connect = || async { Client::connect(config.clone()).await.unwrap() };
@@ -82,11 +146,9 @@ async fn a_third_server_is_tried_by_the_next_call_where_two_take_all_the_time_of
         Server::start(1).await,
         Server::start(1).await,
     ];
-    let addresses = servers.each_ref().map(|server| server.shared.to_string());
     let client = ClientConfig {
-        servers: addresses.into(),
         timeout: Duration::from_millis(300),
-        ..config_of([&servers[0], &servers[1]])
+        ..hasty(servers.each_ref())
     };
     let client = Client::connect(client).await.unwrap();
     for hung in &servers[..2] {
@@ -111,7 +173,7 @@ async fn a_server_that_was_never_asked_is_not_passed_over() {
     let [first, other] = &servers;
     let client = ClientConfig {
         timeout: Duration::ZERO,
-        ..config_of([first, other])
+        ..hasty([first, other])
     };
     let client = Client::connect(client).await.unwrap();
     client.metadata(None).await.unwrap_err();
@@ -135,7 +197,7 @@ async fn a_consumer_whose_server_hangs_reads_on_at_another_one() {
     let time = Duration::from_secs(4);
     let client = ClientConfig {
         timeout: time,
-        ..config_of([&hung, &other])
+        ..hasty([&hung, &other])
     };
     let config = ConsumerConfig {
         wait: Duration::from_millis(10),

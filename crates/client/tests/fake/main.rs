@@ -40,18 +40,28 @@ use crate::server::Server;
 
 /// A client that is quick to try again.
 fn config(server: &Server) -> ClientConfig {
+    config_of([server])
+}
+
+/// The same of several servers, of which the first is asked first.
+fn config_of<const N: usize>(servers: [&Server; N]) -> ClientConfig {
     ClientConfig {
         backoff: Backoff {
             first: Duration::from_millis(1),
             max: Duration::from_millis(5),
         },
         timeout: Duration::from_secs(20),
-        ..ClientConfig::new([server.shared.to_string()])
+        ..ClientConfig::new(servers.map(|server| server.shared.to_string()))
     }
 }
 
 async fn connect(server: &Server) -> Client {
-    Client::connect(config(server)).await.unwrap()
+    connect_to([server]).await
+}
+
+/// A client of these servers, of which the first is asked first.
+async fn connect_to<const N: usize>(servers: [&Server; N]) -> Client {
+    Client::connect(config_of(servers)).await.unwrap()
 }
 
 fn record(value: impl Into<Vec<u8>>) -> Record {

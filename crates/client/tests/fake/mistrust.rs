@@ -7,13 +7,13 @@ use corelog_client::protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
-use corelog_client::{Client, ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
+use corelog_client::{Consumer, ConsumerConfig, End, Error, Start};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::server::{Act, Server};
-use crate::{config, connect, error};
+use crate::{connect, connect_to, error};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -189,17 +189,12 @@ async fn that_no_server_has_got_so_far_is_reported_once_none_has_for_long() {
 
 /// A consumer of both, the first one first, that waits for ever.
 async fn patient_consumer(servers: [&Server; 2]) -> Consumer {
-    let addresses = servers.map(|server| server.shared.to_string());
-    let client = ClientConfig {
-        servers: addresses.into(),
-        ..config(servers[0])
-    };
     let config = ConsumerConfig {
         fetch_bytes_max: 1,
         unreachable_timeout: None,
         ..ConsumerConfig::default()
     };
-    Client::connect(client).await.unwrap().consumer(config)
+    connect_to(servers).await.consumer(config)
 }
 
 /// Reads the three batches.

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::producing::{check, eager, on_produce, outcomes, send_numbers};
 use crate::server::{Act, Server};
-use crate::{config, connect, error, record};
+use crate::{config, config_of, connect, connect_to, error, record};
 
 /// An address that refuses connections. A port that was free a moment ago may be another test's by now.
 const NOBODY: &str = "127.0.0.1:1";
@@ -200,7 +200,7 @@ async fn a_recreated_topic_is_found_beside_a_copy_of_the_old_one() {
 async fn another_topic_of_a_name_is_believed_once_the_server_of_the_known_one_says_so() {
     let (owner, old) = (Server::start(1).await, Server::start(1).await);
     let (topic, _) = (owner.topic("numbers", 1), old.topic("numbers", 2));
-    let client = connect_asking([&owner, &old], Duration::ZERO).await;
+    let client = connect_asking([&owner, &old]).await;
     let known = client.topic(&topic).await.unwrap().id;
     owner.script(|_| Act::Cut);
     for _ in 0..3 {
@@ -318,19 +318,11 @@ async fn a_busy_producer_goes_back_to_a_core_whose_port_is_there_again() {
     check(&server, &topic, &acked);
 }
 
-/// A client of these servers, of which the first is asked first.
-pub(crate) async fn connect_to(servers: [&Server; 2]) -> Client {
-    let defaults = config(servers[0]);
-    connect_asking(servers, defaults.metadata_age_max).await
-}
-
-/// The same, which asks again for what is so old.
-async fn connect_asking(servers: [&Server; 2], metadata_age_max: Duration) -> Client {
-    let addresses = servers.map(|server| server.shared.to_string());
+/// A client of these servers that asks each time.
+async fn connect_asking(servers: [&Server; 2]) -> Client {
     let config = ClientConfig {
-        servers: addresses.into(),
-        metadata_age_max,
-        ..config(servers[0])
+        metadata_age_max: Duration::ZERO,
+        ..config_of(servers)
     };
     Client::connect(config).await.unwrap()
 }
@@ -386,7 +378,7 @@ async fn a_topic_whose_server_is_away_is_not_gone() {
 async fn a_topic_is_gone_once_the_server_that_described_it_says_so() {
     let (home, other) = (Server::start(1).await, Server::start(1).await);
     let topic = home.topic("numbers", 1);
-    let client = connect_asking([&other, &home], Duration::ZERO).await;
+    let client = connect_asking([&other, &home]).await;
     client.topic(&topic).await.unwrap();
     home.delete(&topic);
     other.script(|_| Act::Cut);
@@ -419,7 +411,7 @@ async fn a_topic_that_a_server_that_is_away_may_have_is_not_said_to_be_none() {
 async fn a_server_that_cannot_tell_of_a_topic_has_not_said_that_there_is_none() {
     let (other, home) = (Server::start(1).await, Server::start(1).await);
     let topic = home.topic("numbers", 1);
-    let client = connect_asking([&other, &home], Duration::ZERO).await;
+    let client = connect_asking([&other, &home]).await;
     client.topic(&topic).await.unwrap();
     home.script(|_| Act::Cut);
     let told = client.metadata(None).await.unwrap();

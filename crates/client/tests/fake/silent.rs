@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::fewer::{Copied, PATIENCE, moved, place_among};
 use crate::routing::{connect_to, owned_at};
 use crate::server::{Act, Server};
-use crate::{config, error, record};
+use crate::{config_of, connect_to, error, record};
 
 /// Each topic of the name left a task behind that asked on for the next ones as well.
 #[tokio::test]
@@ -57,11 +57,9 @@ async fn a_topic_that_is_made_anew_again_and_again_is_asked_on_for_by_one_task()
 async fn a_silent_server_takes_no_time_from_one_that_has_more_partitions() {
     let copied = Copied::start().await;
     let silent = silent().await;
-    let servers = [&copied.copy, &silent, &copied.whole];
     let config = ClientConfig {
-        servers: servers.map(|server| server.shared.to_string()).into(),
         timeout: Duration::from_secs(2),
-        ..config(&copied.copy)
+        ..config_of([&copied.copy, &silent, &copied.whole])
     };
     let client = Client::connect(config).await.unwrap();
     let told = client.topic_anew(&copied.topic).await.unwrap();
@@ -77,11 +75,8 @@ async fn a_silent_server_takes_no_time_from_the_one_that_has_the_topic() {
     );
     let topic = server.topic("numbers", 1);
     let config = ClientConfig {
-        servers: [&without, &silent, &server]
-            .map(|server| server.shared.to_string())
-            .into(),
         connect_timeout: Duration::from_secs(3600),
-        ..config(&without)
+        ..config_of([&without, &silent, &server])
     };
     let client = Client::connect(config).await.unwrap();
     timeout(PATIENCE, client.topic(&topic))
@@ -108,12 +103,7 @@ async fn of_servers_that_answer_the_first_that_has_the_topic_is_believed() {
         _ => Act::Serve,
     });
     for round in 0..20 {
-        let servers = [&without, &first, &second].map(|server| server.shared.to_string());
-        let config = ClientConfig {
-            servers: servers.into(),
-            ..config(&without)
-        };
-        let client = Client::connect(config).await.unwrap();
+        let client = connect_to([&without, &first, &second]).await;
         let answered = async {
             second
                 .until(|server| round < server.count(None, "Metadata"))
@@ -135,11 +125,8 @@ async fn a_key_waits_no_longer_than_its_delivery_may_take_where_servers_say_noth
     let copied = Copied::start().await;
     let silent = silent().await;
     let config = ClientConfig {
-        servers: [&copied.copy, &silent]
-            .map(|server| server.shared.to_string())
-            .into(),
         connect_timeout: PATIENCE,
-        ..config(&copied.copy)
+        ..config_of([&copied.copy, &silent])
     };
     copied.copy.script(|seen| match seen.request {
         Request::Metadata(_) if 0 < seen.nth => Act::Ignore,
@@ -201,13 +188,11 @@ async fn a_server_that_cannot_read_the_topic_is_told_before_one_that_says_nothin
     copied.follow();
     let unreadable = vec![copied.topic.clone()];
     copied.whole.state.lock().unwrap().unreadable = unreadable;
-    let servers = [&copied.copy, &silent, &copied.whole].map(|server| server.shared.to_string());
-    let [_, silent, damaged] = servers.clone();
     let config = ClientConfig {
-        servers: servers.into(),
-        connect_timeout: Duration::from_millis(50),
-        ..config(&copied.copy)
+        connect_timeout: Duration::from_secs(1),
+        ..config_of([&copied.copy, &silent, &copied.whole])
     };
+    let [silent, damaged] = [&silent, &copied.whole].map(|server| server.shared.to_string());
     let client = Client::connect(config).await.unwrap();
     client.topic_anew(&copied.topic).await.unwrap();
     let untold = client.untold(&copied.topic).await.into_iter();

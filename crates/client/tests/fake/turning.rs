@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::consuming::{P0, offset, three_batches};
 use crate::log::Log;
 use crate::server::{Act, Server};
-use crate::{config, error, record};
+use crate::{config_of, error, record};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -37,11 +37,9 @@ async fn copied() -> ([Server; 2], TopicName, Arc<AtomicBool>) {
 
 /// A client of both that looks at the other one soon.
 async fn connect(servers: &[Server; 2]) -> Client {
-    let addresses = servers.each_ref().map(|server| server.shared.to_string());
     let config = ClientConfig {
-        servers: addresses.into(),
         detour: Duration::from_millis(20),
-        ..config(&servers[0])
+        ..config_of(servers.each_ref())
     };
     Client::connect(config).await.unwrap()
 }

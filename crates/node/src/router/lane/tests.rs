@@ -222,6 +222,24 @@ fn leaves_places_to_others(mut has_room: impl FnMut(SocketAddr) -> bool) {
     assert!(has_room(client(3, 2)), "the same machine's");
 }
 
+/// Each has at most three times what is left free.
+#[test]
+fn as_many_machines_as_are_told_search_on_and_on_and_leave_a_place_to_another() {
+    for (count, leave_one) in [(127, true), (128, false)] {
+        let (lanes, _inbox) = way_within(&NodeLimits::default());
+        let has_room = |machine, port| {
+            let (ask, frame) = search(client(machine, port));
+            has_room_to_ask(lane(&lanes), ask, frame)
+        };
+        for port in 1..=9 {
+            for machine in 1..=count {
+                has_room(machine, port);
+            }
+        }
+        assert_eq!(has_room(200, 1), leave_one, "{count}");
+    }
+}
+
 /// They waited for a disk in any number, and every Fetch of a cold log of this core behind them.
 #[test]
 fn searches_of_this_cores_own_logs_are_bounded_and_give_their_places_back() {
