@@ -3,7 +3,7 @@
 use corelog_record::{Chain, Offset, Timestamp};
 use corelog_storage::Now;
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{FlushDone, Log};
+use corelog_storage::log::{FlushDone, Flushed, Log};
 
 use super::changing::Changing;
 use super::effect::{Answer, Effect, Effects, Failed, Refusal};
@@ -285,8 +285,7 @@ impl<D: Dir> Partition<D> {
                 }
                 let after = self.policy.replication.high_watermark(flushed.durable);
                 if before < after {
-                    let wake = |token| effects.push(Effect::Wake { token });
-                    self.waiters.advance(flushed.bytes as u64, wake);
+                    self.advance(&flushed, effects);
                 }
                 self.upkeep_after_flush(now, effects);
             }
@@ -298,6 +297,17 @@ impl<D: Dir> Partition<D> {
                 self.upkeep_after_flush(now, effects);
             }
             Err(error) => self.fence(Failed::Flush, error, effects),
+        }
+    }
+
+    /// More may be read: wakes who has as much as they want. Who waits in an earlier segment gets nothing of this one.
+    fn advance(&mut self, flushed: &Flushed, effects: &mut Effects<D>) {
+        match flushed.begins_segment {
+            true => self.wake_all(effects),
+            false => {
+                let wake = |token| effects.push(Effect::Wake { token });
+                self.waiters.advance(flushed.bytes as u64, wake);
+            }
         }
     }
 

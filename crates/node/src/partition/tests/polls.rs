@@ -38,6 +38,21 @@ fn a_fetch_that_wants_more_than_there_is_near_the_end_is_parked_for_the_rest() {
     assert_eq!(bench.woken, vec![token]);
 }
 
+/// It waited until as much had come as it lacked, of which none could be in its answer, or for as long as it had said.
+#[test]
+fn who_waits_for_more_than_a_segment_has_left_gets_that_when_the_next_one_begins() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, &[1; 10_000]);
+    bench.settle();
+    let token = park(&mut bench, 0, 1 << 20);
+    durable(&mut bench, &[2; 10_000]);
+    bench.settle();
+    assert!(bench.woken.is_empty(), "it is in the same segment");
+    durable(&mut bench, &[3; 20_000]);
+    bench.settle();
+    assert_eq!(bench.woken, vec![token]);
+}
+
 /// It waited for what never comes to an owner that was replaced for as long as it had said, up to a minute.
 #[test]
 fn who_waits_looks_again_when_another_node_becomes_the_owner_and_at_no_other_change() {
