@@ -51,7 +51,8 @@ impl Core {
         }
     }
 
-    /// Closes a partition whose topic is being deleted: what is in memory goes with it.
+    /// Closes a partition whose topic is being deleted. What is in memory goes to the disk before: where its files cannot be
+    /// moved away the topic stays as it is.
     pub(crate) async fn drop_partition(self: &Rc<Self>, key: PartitionKey) {
         let Some(claim) = self.claimed(key).await else {
             return;
@@ -60,9 +61,15 @@ impl Core {
         self.halt(key).await;
         self.followers.forget(key);
         self.repairs.forget(key);
-        let taken = self.take_log(slot).await;
-        if taken.is_some_and(|(log, _)| log.is_fenced()) {
-            sub(&self.counters.fenced_partitions, 1);
+        if let Some((log, accepted)) = self.take_log(slot).await {
+            if log.is_fenced() {
+                sub(&self.counters.fenced_partitions, 1);
+            }
+            if 0 < log.pending_bytes()
+                && let Err(error) = Box::pin(self.close_log(slot, log, accepted)).await
+            {
+                tracing::warn!(error = %with_causes(&error), "not closed cleanly before its topic is deleted");
+            }
         }
         self.void(slot, Void::Closed);
         if let Some(found) = self.slots.borrow_mut().remove(slot) {
@@ -296,9 +303,23 @@ fn policy_of(topic: &Topic, partition: PartitionId) -> Policy {
 mod tests {
     use std::pin::pin;
 
+    use corelog_record::Offset;
     use futures_lite::future::poll_once;
 
-    use super::super::tests::{topic, with_core};
+    use super::super::tests::{batches, produce, topic, with_core};
+
+    /// They were gone, and counted nowhere, where the topic then could not be deleted.
+    #[test]
+    fn records_that_were_accepted_stay_until_the_files_of_their_topic_go() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            produce(&core, key, &batches(100)).await;
+            core.drop_partition(key).await;
+            assert!(core.open_partition(&topic, key).await);
+            assert_eq!(core.place(key).unwrap().log_end, Offset::ZERO.plus(1));
+        });
+    }
 
     /// A stop beside a deletion was told as unclean.
     #[test]
