@@ -222,6 +222,7 @@ impl Core {
             if !is_read_only || !found.again.has_waited() {
                 found.again = Default::default();
             }
+            found.troubles = Default::default();
             // A board of its own: recovery may end below what an earlier opening had told.
             found.board = Board::at(durable);
         }
