@@ -136,15 +136,27 @@ impl Truncations {
         }
     }
 
-    /// The same while the disk works for a while.
+    /// The same while the disk works for a while. Those have their turn as well.
     fn go_on_long(&mut self, bench: &mut Bench) {
+        self.go_on_beside(bench, |_| {});
+    }
+
+    /// The same, with something else that is done meanwhile, again and again.
+    fn go_on_beside(&mut self, bench: &mut Bench, mut other: impl FnMut(&mut Bench)) {
+        let lowest = self.lowest;
         for _ in 0..100 {
+            other(bench);
             if bench.wants_commit {
                 bench.commit();
             }
             bench.poll();
             self.go_on(bench);
         }
+        assert!(
+            lowest + 10 <= self.lowest,
+            "{} of 100",
+            self.lowest - lowest
+        );
     }
 }
 
@@ -190,6 +202,18 @@ fn truncations_that_keep_coming_hold_up_neither_a_seal_nor_the_snapshot_that_wai
         matches!(told, Some(Ok(Answer::Snapshotted { .. }))),
         "{told:?}"
     );
+}
+
+/// Nothing held the turn that they get when others go first.
+#[test]
+fn truncations_have_their_turn_between_appends_that_roll_and_roll() {
+    let mut bench = partition_of(300);
+    let mut truncations = Truncations::default();
+    truncations.go_on(&mut bench);
+    truncations.go_on_beside(&mut bench, |bench| {
+        // Where too much waits it is refused. Never is nothing pending.
+        while bench.produce(&[&[1; 10_000]], Level::Durable).is_ok() {}
+    });
 }
 
 /// Each took an edit, and a turn, of its own.
