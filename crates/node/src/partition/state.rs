@@ -3,7 +3,7 @@
 use corelog_record::{Chain, Offset, Timestamp};
 use corelog_storage::Now;
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{FlushDone, Flushed, Log};
+use corelog_storage::log::{FlushDone, Log};
 
 use super::changing::Changing;
 use super::effect::{Answer, Effect, Effects, Failed, Refusal};
@@ -139,6 +139,7 @@ impl<D: Dir> Partition<D> {
             }
         }
         self.assert_laws();
+        self.wake_ended(effects);
     }
 
     /// Bytes of batches that wait for the disk or are on their way to it.
@@ -203,8 +204,12 @@ impl<D: Dir> Partition<D> {
             Ok(plan) => plan,
             Err(error) => return effects.refuse(token, error.into()),
         };
-        let missing = appetite.missing(&plan, high_watermark);
-        let is_parked = 0 < missing && appetite.may_park && self.waiters.park(token, missing);
+        let missing = match from < self.log.base_at(high_watermark) {
+            true => 0, // Its segment has ended.
+            false => appetite.missing(&plan, high_watermark),
+        };
+        let may_park = 0 < missing && appetite.may_park;
+        let is_parked = may_park && self.waiters.park(token, from, missing);
         if from < high_watermark && !is_parked {
             let answer = Answer::Read {
                 plan,
@@ -285,7 +290,8 @@ impl<D: Dir> Partition<D> {
                 }
                 let after = self.policy.replication.high_watermark(flushed.durable);
                 if before < after {
-                    self.advance(&flushed, effects);
+                    let wake = |token| effects.push(Effect::Wake { token });
+                    self.waiters.advance(flushed.bytes as u64, wake);
                 }
                 self.upkeep_after_flush(now, effects);
             }
@@ -300,14 +306,12 @@ impl<D: Dir> Partition<D> {
         }
     }
 
-    /// More may be read: wakes who has as much as they want. Who waits in an earlier segment gets nothing of this one.
-    fn advance(&mut self, flushed: &Flushed, effects: &mut Effects<D>) {
-        match flushed.begins_segment {
-            true => self.wake_all(effects),
-            false => {
-                let wake = |token| effects.push(Effect::Wake { token });
-                self.waiters.advance(flushed.bytes as u64, wake);
-            }
+    /// Whoever waits in a segment that has ended gets no more than there is, however it came to its end.
+    fn wake_ended(&mut self, effects: &mut Effects<D>) {
+        if 0 < self.waiters.count() {
+            let border = self.log.base_at(self.bounds.high_watermark);
+            self.waiters
+                .wake_below(border, |token| effects.push(Effect::Wake { token }));
         }
     }
 

@@ -35,8 +35,6 @@ pub struct Flushed {
     pub durable: Offset,
     /// Bytes of batches in the group.
     pub bytes: usize,
-    /// The group is the first of its segment, and not of the log.
-    pub begins_segment: bool,
 }
 
 impl<D: Dir> fmt::Debug for FlushPlan<D> {
@@ -201,14 +199,13 @@ impl<D: Dir> Log<D> {
             "only what was appended is flushed"
         );
         self.durable = end;
-        let before = std::mem::replace(&mut self.durable_segment, segment);
+        self.durable_segment = segment;
         self.tail.retain(chunks, self.options.tail_bytes_max);
         self.group_bytes = bytes;
         self.durable_total += bytes as u64;
         Ok(Flushed {
             durable: end.offset,
             bytes,
-            begins_segment: before < segment,
         })
     }
 }
