@@ -313,7 +313,7 @@ impl Core {
     }
 
     /// So many records `lost` that were accepted, if any were.
-    fn log_trouble(
+    pub(super) fn log_trouble(
         &self,
         slot: SlotId,
         what: &str,
@@ -375,7 +375,7 @@ mod tests {
     use corelog_record::Offset;
     use corelog_storage::Error;
 
-    use super::super::tests::{logged, topic, with_core};
+    use super::super::tests::{batches, flush, logged, produce, topic, with_core};
     use super::*;
 
     async fn partition_of(core: &Rc<Core>) -> SlotId {
@@ -395,16 +395,40 @@ mod tests {
             let full = || Effect::Full {
                 error: Error::Fenced,
             };
-            let lines = logged(|| {
+            let lines = logged(async {
                 for effect in [failed(), full(), failed(), full()] {
                     core.perform(slot, effect);
                 }
-            });
+            })
+            .await;
             let [first, second] = &lines[..] else {
                 panic!("once each: {lines:?}");
             };
             assert!(first.contains("a chore failed"), "{first}");
             assert!(second.contains("could not be written"), "{second}");
+        });
+    }
+
+    /// Nothing held it.
+    #[test]
+    fn what_was_said_of_a_partition_before_it_was_reopened_is_said_again() {
+        with_core(|core| async move {
+            let slot = partition_of(&core).await;
+            let key = core.slots.borrow().get(slot).unwrap().key;
+            produce(&core, key, &batches(100)).await;
+            flush(&core, key).await;
+            let full = || Effect::Full {
+                error: Error::Fenced,
+            };
+            let lines = logged(async {
+                core.perform(slot, full());
+                core.reopen_partition(key).await.unwrap();
+                core.perform(slot, full());
+                core.perform(slot, full());
+            })
+            .await;
+            let told = lines.iter().filter(|line| line.contains("written yet"));
+            assert_eq!(told.count(), 2, "{lines:?}");
         });
     }
 
@@ -418,11 +442,12 @@ mod tests {
                 accepted_lost,
                 error: Error::Fenced,
             };
-            let lines = logged(|| {
+            let lines = logged(async {
                 for effect in [3, 0].map(fenced) {
                     core.perform(slot, effect);
                 }
-            });
+            })
+            .await;
             assert!(lines[0].contains("lost=3"), "{lines:?}");
             assert!(!lines[1].contains("lost"), "{lines:?}");
         });

@@ -144,9 +144,11 @@ pub(super) fn first_store(core: &Core, number: u8) -> PathBuf {
 }
 
 /// The lines that are logged while `work` is done, with their fields.
-pub(super) fn logged(work: impl FnOnce()) -> Vec<String> {
+pub(super) async fn logged(work: impl Future<Output = ()>) -> Vec<String> {
     let lines = Arc::new(Lines::default());
-    tracing::subscriber::with_default(Arc::clone(&lines), work);
+    let until_then = tracing::subscriber::set_default(Arc::clone(&lines));
+    work.await;
+    drop(until_then);
     std::mem::take(&mut lines.0.lock().unwrap())
 }
 
