@@ -387,6 +387,31 @@ mod tests {
         });
     }
 
+    /// One waited for the other, of thousands perhaps, while nobody could create or alter a topic.
+    #[test]
+    fn partitions_of_a_topic_that_is_deleted_go_side_by_side() {
+        with_core(|core| async move {
+            let (topic, first) = topic(1);
+            let mut topic = Arc::unwrap_or_clone(topic);
+            topic.owners.push(core.id);
+            let topic = Arc::new(topic);
+            core.open_topic(&topic).await;
+            let second = topic.keys_on(core.id).nth(1).unwrap();
+            let claim = core.claim(core.slot_of(first).unwrap()).unwrap();
+            let mut dropping = pin!(core.drop_topic(&topic));
+            for _ in 0..2_000 {
+                assert!(poll_once(&mut dropping).await.is_none(), "one is claimed");
+                if core.slot_of(second).is_err() {
+                    break;
+                }
+                rt::sleep(Duration::from_millis(1)).await;
+            }
+            assert!(core.slot_of(second).is_err(), "it is there still");
+            drop(claim);
+            assert_eq!(dropping.await, []);
+        });
+    }
+
     /// Nobody was told of what had been accepted.
     #[test]
     fn what_a_topic_has_lost_that_cannot_be_deleted_is_told_and_counted() {
@@ -424,7 +449,7 @@ mod tests {
             let admin = Admin::new(Rc::clone(&core));
             let (_, _, key) = unwritten(&core, &admin).await;
             let lines = logged(async {
-                core.reopen_partition(key).await.ok();
+                Box::pin(core.reopen_partition(key)).await.ok();
             });
             let lines = lines.await;
             let line = lines.iter().find(|line| line.contains("before reopening"));

@@ -48,10 +48,10 @@ impl Core {
         if self.is_stopping.get() {
             return Err(failure(ErrorCode::Stopping, "the node is stopping"));
         }
-        if let Some((log, accepted)) = self.take_log(slot).await {
-            if let Err(error) = self.close_log(slot, log, accepted).await {
-                self.log_trouble(slot, "not closed cleanly before reopening", &error, None);
-            }
+        if let Some((log, accepted)) = self.take_log(slot).await
+            && let Err(error) = self.close_log(slot, log, accepted).await
+        {
+            self.log_trouble(slot, "not closed cleanly before reopening", &error, None);
         }
         let topic = self.slots.borrow().get(slot).map(|it| it.topic.clone());
         let topic = topic.ok_or_else(deleted)?;

@@ -422,7 +422,7 @@ mod tests {
             };
             let lines = logged(async {
                 core.perform(slot, full());
-                core.reopen_partition(key).await.unwrap();
+                Box::pin(core.reopen_partition(key)).await.unwrap();
                 core.perform(slot, full());
                 core.perform(slot, full());
             })
