@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
-use corelog_protocol::message::{describe_topic, produce, reopen_partition};
+use corelog_protocol::message::{delete_topic, describe_topic, produce, reopen_partition};
 use corelog_record::batch::{Batches, Codec, View};
 use corelog_record::{Offset, PartitionId};
 
@@ -105,4 +105,23 @@ fn a_reopening_tells_how_many_accepted_records_it_could_not_write() {
     let lost = acked - held(&mut wire, &topic);
     assert!(0 < lost, "all {acked} were written");
     assert_eq!(metric(admin, LOST).to_string(), lost.to_string());
+}
+
+/// The operator makes room as the runbook says: nothing is lost that was to stay.
+#[test]
+fn of_a_topic_that_is_deleted_to_make_room_no_record_is_told_as_lost() {
+    let folder = Folder::new();
+    let (mount, server, mut wire, topic) = on_small_disk(&folder);
+    let admin = server.ready.admin;
+    fill(&mount, &mut wire, &topic);
+    let delete = delete_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+    };
+    wire.call(&delete, &[]).unwrap().unwrap();
+    assert_eq!(metric(admin, LOST).to_string(), "0");
+    drop(wire);
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert!(!ended.log.contains("are lost"), "{}", ended.log);
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{alter_topic, create_topic, delete_topic};
@@ -20,7 +21,7 @@ use super::restore::Restores;
 use super::routes::unreadable;
 use super::spare;
 use super::topic::Topic;
-use crate::core::{Core, Disk, with_causes};
+use crate::core::{Core, Disk, Lost, with_causes};
 use crate::failure::{Failure, disk_code, failure, failure_with};
 use crate::router;
 use crate::rt::{self, Notify, Permit, Semaphore};
@@ -34,8 +35,8 @@ pub(crate) enum Change {
     Publish(Arc<Topic>),
     /// The topic is being deleted: clients hear no more of it.
     Withdraw(Arc<Topic>),
-    /// No client is told of the topic any more: let go of it.
-    Close(Arc<Topic>),
+    /// No client is told of the topic any more: let go of it, and tell what is lost of it if it stays.
+    Close(Arc<Topic>, Sender<Lost>),
     /// A follower was forgotten: nothing waits for it any more.
     Forgotten(Arc<Forgotten>),
     /// Snapshots came or went: they hold the partitions up to here.
@@ -194,7 +195,9 @@ impl Admin {
         let grave = files::dig(root, &topic).await.map_err(|e| failed(&e))?;
         // Nobody writes any more when the files move away.
         self.broadcast(Change::Withdraw(Arc::clone(&topic))).await;
-        self.broadcast(Change::Close(Arc::clone(&topic))).await;
+        let (lost, losses) = mpsc::channel();
+        self.broadcast(Change::Close(Arc::clone(&topic), lost))
+            .await;
         self.newcomers.forget_full(topic.id);
         if let Err(error) = grave.bury(root, name).await {
             // Files that have moved are not served again, whatever a sync said.
@@ -202,6 +205,10 @@ impl Admin {
                 self.load.borrow_mut().remove(&topic.owners);
                 self.ledger.buried.notify();
                 return Err(not_durable(&error));
+            }
+            // Of one that goes nothing is lost that was to stay.
+            for lost in losses.try_iter() {
+                self.core.tell_lost(&topic, lost);
             }
             self.put(topic).await;
             return Err(failed(&error));
@@ -303,7 +310,12 @@ impl Core {
                 self.follow(&topic);
             }
             Change::Withdraw(topic) => self.routes.borrow_mut().remove(&topic),
-            Change::Close(topic) => self.drop_topic(&topic).await,
+            Change::Close(topic, losses) => {
+                for lost in self.drop_topic(&topic).await {
+                    // Whoever deletes it takes them all.
+                    losses.send(lost).ok();
+                }
+            }
             Change::Forgotten(who) => self.forget_follower(&who),
             Change::Snapshots(last) => self.keep_snapshots(last).await,
         }

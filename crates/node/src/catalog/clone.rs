@@ -36,14 +36,14 @@ impl Admin {
         check_sources(&request)?;
         let asked = Box::pin(rt::timeout(ASK_ALL_TIMEOUT, self.ask(&request)));
         let late = || failure(ErrorCode::SourceUnavailable, "the sources take too long");
-        let (origin, replicas) = asked.await.ok_or_else(late)??;
+        let (line, origin, replicas) = asked.await.ok_or_else(late)??;
         let wanted: Vec<_> = replicas.iter().map(|replica| replica.partition).collect();
         let count = partition_count(&origin);
         let _turn = self.turn_of_shape().await;
         let before = self.known(&origin, &wanted)?;
         let known = match &before {
             Some(topic) => (**topic).clone(),
-            None => self.replica_of(&origin).await?,
+            None => self.replica_of(&origin, line.address()).await?,
         };
         self.check_count(known.partition_count(), count)?;
         let added = self
@@ -74,12 +74,12 @@ impl Admin {
         })
     }
 
-    /// The topic as its source tells of it, and what this node is to become to those of its partitions that the
+    /// Its source, the topic as that tells of it, and what this node is to become to those of its partitions that the
     /// request means.
     async fn ask(
         &self,
         request: &clone_topic::Request,
-    ) -> Result<(metadata::Topic, Vec<Replica>), Failure> {
+    ) -> Result<(std::rc::Rc<Line>, metadata::Topic, Vec<Replica>), Failure> {
         let (line, origin) = self.origin(request).await?;
         let count = partition_count(&origin);
         if let Some(one) = request.partition.filter(|one| one.get() >= count) {
@@ -114,7 +114,7 @@ impl Admin {
                 ..Replica::owner(partition)
             });
         }
-        Ok((origin, replicas))
+        Ok((line, origin, replicas))
     }
 
     /// Where a source's partition ends now, or the last of its segments that are `named`, if any are.
@@ -222,9 +222,9 @@ impl Admin {
     }
 
     /// A topic of the origin's id and settings, without partitions yet.
-    async fn replica_of(&self, origin: &metadata::Topic) -> Result<Topic, Failure> {
+    async fn replica_of(&self, origin: &metadata::Topic, address: &str) -> Result<Topic, Failure> {
         origin.settings.check()?;
-        check_id(origin, &self.core.routes.borrow())?;
+        check_id(origin, &self.core.routes.borrow(), address)?;
         self.check_free(&origin.name).await?;
         Ok(Topic {
             name: origin.name.clone(),
@@ -315,7 +315,7 @@ fn check_name(origin: &metadata::Topic, asked: &TopicName, address: &str) -> Res
 }
 
 /// A topic that is new here has an id of its own: what a core does to partitions it does by their topic's id.
-fn check_id(origin: &metadata::Topic, routes: &Routes) -> Result<(), Failure> {
+fn check_id(origin: &metadata::Topic, routes: &Routes, address: &str) -> Result<(), Failure> {
     let Some(other) = routes.topic_by_id(origin.id) else {
         return Ok(());
     };
@@ -325,6 +325,7 @@ fn check_id(origin: &metadata::Topic, routes: &Routes) -> Result<(), Failure> {
     );
     let detail = Detail {
         topic_id: Some(origin.id),
+        address: Some(address.to_owned()),
         ..Detail::default()
     };
     Err(failure_with(ErrorCode::BadSource, message, detail))
@@ -457,9 +458,10 @@ mod tests {
             owners: Vec::new(),
             replicas: BTreeMap::new(),
         }));
-        check_id(&told("new", 2), &routes).unwrap();
-        let refused = check_id(&told("new", 1), &routes).unwrap_err();
+        check_id(&told("new", 2), &routes, "a:1").unwrap();
+        let refused = check_id(&told("new", 1), &routes, "a:1").unwrap_err();
         assert!(refused.is(ErrorCode::BadSource), "{refused:?}");
         assert_eq!(refused.detail.topic_id, Some(known.id));
+        assert_eq!(refused.detail.address.as_deref(), Some("a:1"));
     }
 }

@@ -10,7 +10,6 @@ use corelog_storage::log::{Identity, Log, OpenReport, Options, Ownership};
 
 use super::board::{Board, Void};
 use super::claim::Claim;
-use super::refusal::with_causes;
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
 use crate::catalog::{self, Topic};
@@ -18,6 +17,9 @@ use crate::failure::Failure;
 use crate::metrics::{add, sub};
 use crate::partition::{Accepted, Held, Input, Partition, Policy, Replication};
 use crate::rt;
+
+/// So many records of a partition that were accepted, and are not on its disk.
+pub(crate) type Lost = (PartitionId, u64);
 
 impl Core {
     /// Opens a partition of a topic, if it is not there yet. True if it serves.
@@ -44,25 +46,47 @@ impl Core {
         }
     }
 
-    /// Closes all partitions of a topic that is being deleted.
-    pub(crate) async fn drop_topic(self: &Rc<Self>, topic: &Arc<Topic>) {
-        for key in topic.keys_on(self.id) {
-            self.drop_partition(key).await;
-        }
+    /// Lets go of all partitions of a topic that is being deleted; tells what is lost of them if it stays.
+    pub(crate) async fn drop_topic(self: &Rc<Self>, topic: &Topic) -> Vec<Lost> {
+        let dropped = rt::at_once(self.at_once(), topic.keys_on(self.id), |key| {
+            let core = Rc::clone(self);
+            async move {
+                let records = core.drop_partition(key).await;
+                (key.partition, records)
+            }
+        });
+        let mut lost = dropped.await;
+        lost.retain(|(_, records)| 0 < *records);
+        lost
     }
 
-    /// Closes a partition whose topic is being deleted: what is in memory goes with it.
-    pub(crate) async fn drop_partition(self: &Rc<Self>, key: PartitionKey) {
+    /// Lets go of a partition whose topic is being deleted. What was accepted is written before, where there is room, and no
+    /// more than that: it stays if the files cannot be moved away, and else all of it goes. Tells how many records are lost.
+    pub(crate) async fn drop_partition(self: &Rc<Self>, key: PartitionKey) -> u64 {
         let Some(claim) = self.claimed(key).await else {
-            return;
+            return 0;
         };
         let slot = claim.slot();
         self.halt(key).await;
         self.followers.forget(key);
         self.repairs.forget(key);
-        let taken = self.take_log(slot).await;
-        if taken.is_some_and(|(log, _)| log.is_fenced()) {
-            sub(&self.counters.fenced_partitions, 1);
+        let mut lost = 0;
+        if let Some((mut log, accepted)) = self.take_log(slot).await {
+            match Box::pin(log.flush_pending(rt::wall_clock())).await {
+                Err(error) if !error.is_shortage() => {
+                    self.log_trouble(
+                        slot,
+                        "not written before its topic is deleted",
+                        &error,
+                        None,
+                    );
+                }
+                _ => {}
+            }
+            if let Some(board) = self.slots.borrow().board(slot) {
+                board.advance(log.durable());
+            }
+            lost = accepted.lost(log.durable());
         }
         self.void(slot, Void::Closed);
         if let Some(found) = self.slots.borrow_mut().remove(slot) {
@@ -70,6 +94,18 @@ impl Core {
         }
         self.ahead.forget(key);
         sub(&self.counters.partitions, 1);
+        lost
+    }
+
+    /// Counts and logs what was accepted and could not be written before its partition was closed.
+    pub(crate) fn tell_lost(&self, topic: &Topic, (partition, lost): Lost) {
+        add(&self.counters.accepted_lost_records_total, lost);
+        tracing::error!(
+            topic = %topic.name,
+            partition = partition.get(),
+            lost,
+            "records that were accepted are lost: they could not be written before it was closed"
+        );
     }
 
     /// Closes a partition cleanly: flushes what is in memory and marks it. True if it is clean, also if it was
@@ -88,13 +124,9 @@ impl Core {
         };
         let is_fenced = log.is_fenced();
         let closed = self.close_log(slot, log, accepted).await;
-        if let (Err(error), Some(slot)) = (&closed, self.slots.borrow().get(slot)) {
-            tracing::error!(
-                topic = %slot.topic.name,
-                partition = slot.key.partition.get(),
-                error = %with_causes(error),
-                "not closed cleanly; the next start recovers it"
-            );
+        if let Err(error) = &closed {
+            let what = "not closed cleanly; the next start recovers it";
+            self.log_trouble(slot, what, error, None);
         }
         closed.is_ok() && !is_fenced
     }
@@ -114,14 +146,8 @@ impl Core {
             board.advance(log.durable());
         }
         let lost = accepted.lost(log.durable());
-        add(&self.counters.accepted_lost_records_total, lost);
-        if let (true, Some(slot)) = (0 < lost, self.slots.borrow().get(slot)) {
-            tracing::error!(
-                topic = %slot.topic.name,
-                partition = slot.key.partition.get(),
-                lost,
-                "records that were accepted are lost: they could not be written before it was closed"
-            );
+        if let (true, Some(found)) = (0 < lost, self.slots.borrow().get(slot)) {
+            self.tell_lost(&found.topic, (found.key.partition, lost));
         }
         // Also of a fenced one: some may have begun to wait after the fence was told.
         self.void(slot, Void::Closed);
@@ -215,6 +241,7 @@ impl Core {
             if !is_read_only || !found.again.has_waited() {
                 found.again = Default::default();
             }
+            found.troubles = Default::default();
             // A board of its own: recovery may end below what an earlier opening had told.
             found.board = Board::at(durable);
         }
@@ -225,7 +252,7 @@ impl Core {
     }
 
     /// Ends a partition's requests, waits until its disk is quiet and takes its log, with what was accepted
-    /// and is not durable yet.
+    /// and is not durable yet. It is fenced no more, whatever comes of the log.
     pub(super) async fn take_log(
         self: &Rc<Self>,
         slot: SlotId,
@@ -244,7 +271,11 @@ impl Core {
         // There is more room, and nothing to wait for where it was.
         self.flushed.notify();
         match state {
-            SlotState::Open(partition) => Some(partition.into_log()),
+            SlotState::Open(partition) => {
+                let (log, accepted) = partition.into_log();
+                sub(&self.counters.fenced_partitions, log.is_fenced().into());
+                Some((log, accepted))
+            }
             SlotState::Opening | SlotState::Unopened(_) | SlotState::Failed => None,
         }
     }
@@ -295,10 +326,150 @@ fn policy_of(topic: &Topic, partition: PartitionId) -> Policy {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
 
+    use corelog_protocol::message::settings::TopicSettings;
+    use corelog_protocol::message::{create_topic, delete_topic};
+    use corelog_record::{Offset, TopicId, TopicName};
     use futures_lite::future::poll_once;
 
-    use super::super::tests::{topic, with_core};
+    use super::super::tests::{batches, logged, produce, topic, with_core};
+    use super::*;
+    use crate::catalog::Admin;
+
+    /// A topic of one partition that has a record which was accepted and cannot be written.
+    async fn unwritten(core: &Rc<Core>, admin: &Admin) -> (TopicName, TopicId, PartitionKey) {
+        let name = TopicName::new("unwritten").unwrap();
+        let request = create_topic::Request {
+            name: name.clone(),
+            partitions: 1,
+            settings: TopicSettings::default(),
+            if_not_exists: false,
+        };
+        let id = admin.create(request).await.unwrap().id;
+        let key = PartitionKey {
+            topic: id,
+            partition: PartitionId::new(0),
+        };
+        produce(core, key, &batches(100)).await;
+        // Its directory is made with the first group.
+        std::fs::write(core.shared.data_dir.join("topics/unwritten/0"), "").unwrap();
+        (name, id, key)
+    }
+
+    fn lost(core: &Core) -> u64 {
+        let counters = &core.counters;
+        counters.accepted_lost_records_total.load(Ordering::Relaxed)
+    }
+
+    /// Whoever deleted a topic to make room on a full disk was told of a loss.
+    #[test]
+    fn of_a_topic_that_is_deleted_no_record_is_told_as_lost() {
+        with_core(|core| async move {
+            let admin = Admin::new(Rc::clone(&core));
+            let (name, id, _) = unwritten(&core, &admin).await;
+            let lines = logged(async {
+                let request = delete_topic::Request { name, id };
+                admin.delete(request).await.unwrap();
+            });
+            let lines = lines.await;
+            assert_eq!(lost(&core), 0);
+            assert!(
+                !lines.iter().any(|line| line.contains("lost=")),
+                "{lines:?}"
+            );
+            let named = "topic=unwritten partition=0 core=0";
+            let line = lines
+                .iter()
+                .find(|line| line.contains("not written before"));
+            assert!(line.is_some_and(|line| line.contains(named)), "{lines:?}");
+        });
+    }
+
+    /// One waited for the other, of thousands perhaps, while nobody could create or alter a topic.
+    #[test]
+    fn partitions_of_a_topic_that_is_deleted_go_side_by_side() {
+        with_core(|core| async move {
+            let (topic, first) = topic(1);
+            let mut topic = Arc::unwrap_or_clone(topic);
+            topic.owners.push(core.id);
+            let topic = Arc::new(topic);
+            core.open_topic(&topic).await;
+            let second = topic.keys_on(core.id).nth(1).unwrap();
+            let claim = core.claim(core.slot_of(first).unwrap()).unwrap();
+            let mut dropping = pin!(core.drop_topic(&topic));
+            for _ in 0..2_000 {
+                assert!(poll_once(&mut dropping).await.is_none(), "one is claimed");
+                if core.slot_of(second).is_err() {
+                    break;
+                }
+                rt::sleep(Duration::from_millis(1)).await;
+            }
+            assert!(core.slot_of(second).is_err(), "it is there still");
+            drop(claim);
+            assert_eq!(dropping.await, []);
+        });
+    }
+
+    /// Nobody was told of what had been accepted.
+    #[test]
+    fn what_a_topic_has_lost_that_cannot_be_deleted_is_told_and_counted() {
+        with_core(|core| async move {
+            let admin = Admin::new(Rc::clone(&core));
+            let (name, id, key) = unwritten(&core, &admin).await;
+            let claim = core.claim(core.slot_of(key).unwrap()).unwrap();
+            let lines = logged(async {
+                let request = delete_topic::Request {
+                    name: name.clone(),
+                    id,
+                };
+                let mut deleting = pin!(admin.delete(request));
+                while core.routes.borrow().topic(&name).is_ok() {
+                    assert!(poll_once(&mut deleting).await.is_none(), "it is claimed");
+                    rt::sleep(Duration::from_millis(1)).await;
+                }
+                let grave = format!("deleted/unwritten-{id}/full");
+                std::fs::create_dir_all(core.shared.data_dir.join(grave)).unwrap();
+                drop(claim);
+                deleting.await.unwrap_err();
+            });
+            let lines = lines.await;
+            assert_eq!(lost(&core), 1);
+            let told = "topic=unwritten partition=0 lost=1";
+            assert!(lines.iter().any(|line| line.contains(told)), "{lines:?}");
+            assert!(core.routes.borrow().topic(&name).is_ok(), "it is back");
+        });
+    }
+
+    /// Which one it was the log did not say.
+    #[test]
+    fn a_partition_that_is_not_closed_cleanly_before_reopening_is_named() {
+        with_core(|core| async move {
+            let admin = Admin::new(Rc::clone(&core));
+            let (_, _, key) = unwritten(&core, &admin).await;
+            let lines = logged(async {
+                Box::pin(core.reopen_partition(key)).await.ok();
+            });
+            let lines = lines.await;
+            let line = lines.iter().find(|line| line.contains("before reopening"));
+            let is_named = |line: &String| line.contains("topic=unwritten partition=0 core=0");
+            assert!(line.is_some_and(is_named), "{lines:?}");
+        });
+    }
+
+    /// They were gone, and counted nowhere, where the topic then could not be deleted.
+    #[test]
+    fn records_that_were_accepted_stay_until_the_files_of_their_topic_go() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            produce(&core, key, &batches(100)).await;
+            core.drop_partition(key).await;
+            assert!(core.open_partition(&topic, key).await);
+            assert_eq!(core.place(key).unwrap().log_end, Offset::ZERO.plus(1));
+        });
+    }
 
     /// A stop beside a deletion was told as unclean.
     #[test]

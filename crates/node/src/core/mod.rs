@@ -90,6 +90,7 @@ pub(crate) use acks::{Acks, Due, Produced, aborted_by};
 pub(crate) use budget::{Budget, SMALL_BYTES};
 pub(crate) use fetch::{Fetched, Parked, may_heal};
 pub(crate) use lend::{Lent, damaged, of_segment};
+pub(crate) use lifecycle::Lost;
 pub(crate) use queue::Stand;
 pub(crate) use refusal::with_causes;
 pub(crate) use scrub::RATE_DEFAULT;

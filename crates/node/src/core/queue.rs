@@ -200,6 +200,7 @@ mod tests {
     use corelog_storage::log::UNSYNCED_BYTES_MAX;
     use futures_lite::future::{block_on, poll_once};
 
+    use super::super::slots::SlotState;
     use super::super::tests::{batches, produce, terms, topic, with_core};
     use super::*;
     use crate::partition::Input;
@@ -277,6 +278,24 @@ mod tests {
                 Err(NotAppended::Refused(error)) => assert!(error.is(ErrorCode::BatchTooLarge)),
                 _ => panic!("it waits"),
             }
+        });
+    }
+
+    /// It waited for the disk of others, and was then told to come again.
+    #[test]
+    fn who_appends_to_a_partition_that_cannot_be_opened_waits_for_no_room() {
+        with_core(|core| async move {
+            let ((topic, key), (_, other)) = (topic(1), topic(2));
+            assert!(core.open_partition(&topic, key).await);
+            let slot = core.slot_of(key).unwrap();
+            core.slots.borrow_mut().get_mut(slot).unwrap().state = SlotState::Failed;
+            let _front = core.queues.of_core.front().await;
+            let waiting = core.queues.wait(other);
+            match core.produce(key, &batches(KIB), terms(), Stand::Newcomer) {
+                Err(NotAppended::Refused(error)) => assert!(error.is(ErrorCode::Damaged)),
+                _ => panic!("it waits"),
+            }
+            drop(waiting);
         });
     }
 

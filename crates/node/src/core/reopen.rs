@@ -7,12 +7,10 @@ use corelog_protocol::message::{describe_topic, reopen_partition};
 use corelog_storage::log::OpenReport;
 
 use super::files::Turn;
-use super::refusal::with_causes;
 use super::slots::{PartitionKey, SlotId};
 use super::state::Core;
 use crate::catalog::{self, Topic};
 use crate::failure::{Failure, deleted, failure};
-use crate::metrics::sub;
 use crate::rt;
 
 impl Core {
@@ -50,13 +48,10 @@ impl Core {
         if self.is_stopping.get() {
             return Err(failure(ErrorCode::Stopping, "the node is stopping"));
         }
-        if let Some((log, accepted)) = self.take_log(slot).await {
-            if log.is_fenced() {
-                sub(&self.counters.fenced_partitions, 1);
-            }
-            if let Err(error) = self.close_log(slot, log, accepted).await {
-                tracing::warn!(error = %with_causes(&error), "not closed cleanly before reopening");
-            }
+        if let Some((log, accepted)) = self.take_log(slot).await
+            && let Err(error) = self.close_log(slot, log, accepted).await
+        {
+            self.log_trouble(slot, "not closed cleanly before reopening", &error, None);
         }
         let topic = self.slots.borrow().get(slot).map(|it| it.topic.clone());
         let topic = topic.ok_or_else(deleted)?;

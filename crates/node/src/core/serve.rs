@@ -30,13 +30,12 @@ pub(crate) enum NotAppended {
 }
 
 impl Core {
-    /// Why so many bytes are not appended for which there is no room, or others wait for it: who would be refused
-    /// anyway is not to wait.
-    fn why_not_in(&self, slot: SlotId, bytes: usize) -> Refusal {
+    /// What a step would tell if so many bytes were appended for which there is no room, or others wait for it: who would
+    /// be refused anyway is not to wait.
+    fn why_not_in(&self, slot: SlotId, bytes: usize) -> Option<Told> {
         let slots = self.slots.borrow();
-        let partition = slots.get(slot).and_then(|found| found.partition());
-        let admitted = partition.map_or(Ok(()), |partition| partition.admit(bytes));
-        admitted.err().unwrap_or(Refusal::TailFull)
+        let admitted = slots.get(slot)?.partition()?.admit(bytes);
+        Some(Err(admitted.err().unwrap_or(Refusal::TailFull)))
     }
 
     /// Appends batches to a partition of this core.
@@ -71,7 +70,7 @@ impl Core {
                 };
                 self.step(slot, input)
             }
-            false => Some(Err(self.why_not_in(slot, batches.len()))),
+            false => self.why_not_in(slot, batches.len()),
         };
         let (base, end, epoch, level) = match told {
             Some(Ok(Answer::Appended {

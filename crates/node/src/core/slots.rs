@@ -46,12 +46,20 @@ pub(crate) struct Slot {
     pub(crate) board: Rc<Board>,
     pub(super) held: Held,
     pub(super) swept: Swept,
-    /// A chore has failed since the last flush, or a group found no space: it was logged.
-    pub(super) is_troubled: bool,
+    pub(super) troubles: Troubles,
     /// Somebody opens, reopens or closes it: nobody else may until that is done.
     pub(super) is_claimed: bool,
     pub(super) scrub: Scrubbing,
     pub(super) again: Again,
+}
+
+/// What was logged of a partition since its disk last took something: it comes again every second or sooner.
+#[derive(Default)]
+pub(super) struct Troubles {
+    /// A chore failed.
+    pub(super) is_chore_told: bool,
+    /// A group found no space, or no descriptor.
+    pub(super) is_full_told: bool,
 }
 
 /// What there is in a slot.
@@ -89,7 +97,7 @@ impl Slots {
             board: Rc::default(),
             held: Held::default(),
             swept: Swept::default(),
-            is_troubled: false,
+            troubles: Troubles::default(),
             is_claimed: true,
             scrub: Scrubbing::default(),
             again: Again::default(),

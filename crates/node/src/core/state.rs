@@ -19,7 +19,7 @@ use super::memory::Memory;
 use super::queue::Queues;
 use super::refusal::with_causes;
 use super::slight::Slight;
-use super::slots::{PartitionKey, SlotId, Slots};
+use super::slots::{PartitionKey, SlotId, Slots, Troubles};
 use super::slowest::Slowest;
 use super::sweep::Sweep;
 use super::tickets::{Tickets, Told};
@@ -256,10 +256,11 @@ impl Core {
             } => self.run_flush(slot, next_pace, is_slight, generation, plan),
             Effect::Chore { generation, plan } => self.run_chore(slot, generation, plan),
             Effect::Durable { upto, bytes } => {
-                add(&self.counters.flushes_total, 1);
+                // A copy that begins, or takes a segment in, is no group.
+                add(&self.counters.flushes_total, u64::from(0 < bytes));
                 add(&self.counters.flushed_bytes_total, bytes as u64);
                 if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
-                    found.is_troubled = false;
+                    found.troubles = Troubles::default();
                     found.board.advance(upto);
                     Board::forget_voids(&mut found.board);
                 }
@@ -277,18 +278,23 @@ impl Core {
                 add(failed, 1);
                 add(&self.counters.fenced_partitions, 1);
                 add(&self.counters.accepted_lost_records_total, accepted_lost);
-                self.log_trouble(slot, "fenced after a failed write or sync", &error);
+                let lost = (0 < accepted_lost).then_some(accepted_lost);
+                self.log_trouble(slot, "fenced after a failed write or sync", &error, lost);
                 self.void(slot, Void::Fenced);
                 self.weigh(slot);
             }
             Effect::Full { error } => {
-                self.log_trouble_once(slot, "a group could not be written yet", &error);
+                if self.is_news(slot, |troubles| &mut troubles.is_full_told) {
+                    self.log_trouble(slot, "a group could not be written yet", &error, None);
+                }
                 self.void(slot, Void::Full);
             }
             Effect::Event { event } => self.tell_event(slot, &event),
             Effect::ChoreFailed { error } => {
                 add(&self.counters.chores_failed_total, 1);
-                self.log_trouble_once(slot, "a chore failed", &error);
+                if self.is_news(slot, |troubles| &mut troubles.is_chore_told) {
+                    self.log_trouble(slot, "a chore failed", &error, None);
+                }
             }
         }
     }
@@ -299,23 +305,27 @@ impl Core {
         }
     }
 
-    /// What is tried again by itself, every second or sooner: one line until the disk takes something again.
-    fn log_trouble_once(&self, slot: SlotId, what: &str, error: &corelog_storage::Error) {
+    /// Whether a trouble was not told yet; now it is. One line until the disk takes something again.
+    fn is_news(&self, slot: SlotId, of: impl FnOnce(&mut Troubles) -> &mut bool) -> bool {
         let mut slots = self.slots.borrow_mut();
         let found = slots.get_mut(slot);
-        let is_known = found.is_none_or(|found| std::mem::replace(&mut found.is_troubled, true));
-        drop(slots);
-        if !is_known {
-            self.log_trouble(slot, what, error);
-        }
+        found.is_some_and(|found| !std::mem::replace(of(&mut found.troubles), true))
     }
 
-    fn log_trouble(&self, slot: SlotId, what: &str, error: &corelog_storage::Error) {
+    /// So many records `lost` that were accepted, if any were.
+    pub(super) fn log_trouble(
+        &self,
+        slot: SlotId,
+        what: &str,
+        error: &corelog_storage::Error,
+        lost: Option<u64>,
+    ) {
         if let Some(slot) = self.slots.borrow().get(slot) {
             tracing::error!(
                 topic = %slot.topic.name,
                 partition = slot.key.partition.get(),
                 core = self.id.get(),
+                lost,
                 error = %with_causes(error),
                 "{what}"
             );
@@ -355,5 +365,102 @@ impl Core {
     /// Waits for `condition`, looked at whenever a flush or a chore was handed back.
     pub(super) async fn quiet(&self, condition: impl Fn() -> bool) {
         self.quieter.until(condition).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use corelog_record::Offset;
+    use corelog_storage::Error;
+
+    use super::super::tests::{batches, flush, logged, produce, topic, with_core};
+    use super::*;
+
+    async fn partition_of(core: &Rc<Core>) -> SlotId {
+        let (topic, key) = topic(1);
+        assert!(core.open_partition(&topic, key).await);
+        core.slot_of(key).unwrap()
+    }
+
+    /// A file that could not be removed kept it out of the log that the disk is full.
+    #[test]
+    fn a_chore_that_failed_keeps_nobody_from_hearing_that_there_is_no_space() {
+        with_core(|core| async move {
+            let slot = partition_of(&core).await;
+            let failed = || Effect::ChoreFailed {
+                error: Error::Fenced,
+            };
+            let full = || Effect::Full {
+                error: Error::Fenced,
+            };
+            let lines = logged(async {
+                for effect in [failed(), full(), failed(), full()] {
+                    core.perform(slot, effect);
+                }
+            })
+            .await;
+            let [first, second] = &lines[..] else {
+                panic!("once each: {lines:?}");
+            };
+            assert!(first.contains("a chore failed"), "{first}");
+            assert!(second.contains("could not be written"), "{second}");
+        });
+    }
+
+    /// Nothing held it.
+    #[test]
+    fn what_was_said_of_a_partition_before_it_was_reopened_is_said_again() {
+        with_core(|core| async move {
+            let slot = partition_of(&core).await;
+            let key = core.slots.borrow().get(slot).unwrap().key;
+            produce(&core, key, &batches(100)).await;
+            flush(&core, key).await;
+            let full = || Effect::Full {
+                error: Error::Fenced,
+            };
+            let lines = logged(async {
+                core.perform(slot, full());
+                Box::pin(core.reopen_partition(key)).await.unwrap();
+                core.perform(slot, full());
+                core.perform(slot, full());
+            })
+            .await;
+            let told = lines.iter().filter(|line| line.contains("written yet"));
+            assert_eq!(told.count(), 2, "{lines:?}");
+        });
+    }
+
+    /// They were counted alone.
+    #[test]
+    fn the_log_says_how_many_accepted_records_a_fence_loses() {
+        with_core(|core| async move {
+            let slot = partition_of(&core).await;
+            let fenced = |accepted_lost| Effect::Fenced {
+                failed: Failed::Flush,
+                accepted_lost,
+                error: Error::Fenced,
+            };
+            let lines = logged(async {
+                for effect in [3, 0].map(fenced) {
+                    core.perform(slot, effect);
+                }
+            })
+            .await;
+            assert!(lines[0].contains("lost=3"), "{lines:?}");
+            assert!(!lines[1].contains("lost"), "{lines:?}");
+        });
+    }
+
+    #[test]
+    fn a_copy_that_begins_is_no_group_that_was_written() {
+        with_core(|core| async move {
+            let slot = partition_of(&core).await;
+            let upto = Offset::ZERO.plus(10);
+            core.perform(slot, Effect::Durable { upto, bytes: 0 });
+            let flushes = core.counters.flushes_total.load(Ordering::Relaxed);
+            assert_eq!(flushes, 0);
+        });
     }
 }

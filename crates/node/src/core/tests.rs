@@ -1,9 +1,10 @@
 //! A core without its keepers, for tests that decide themselves what is done when.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use corelog_protocol::frame::CorrelationId;
@@ -11,6 +12,9 @@ use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::settings::TopicSettings;
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{CoreId, NodeId, PartitionId, Timestamp, TopicId, TopicName};
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 use super::queue::Stand;
 use super::serve::NotAppended;
@@ -137,6 +141,41 @@ pub(super) async fn seal(core: &Rc<Core>, key: PartitionKey) {
 pub(super) fn first_store(core: &Core, number: u8) -> PathBuf {
     let store = format!("topics/topic-{number}/0/00000000000000000000.log");
     core.shared.data_dir.join(store)
+}
+
+/// The lines that are logged while `work` is done, with their fields.
+pub(super) async fn logged(work: impl Future<Output = ()>) -> Vec<String> {
+    let lines = Arc::new(Lines::default());
+    let until_then = tracing::subscriber::set_default(Arc::clone(&lines));
+    work.await;
+    drop(until_then);
+    std::mem::take(&mut lines.0.lock().unwrap())
+}
+
+#[derive(Default)]
+struct Lines(Mutex<Vec<String>>);
+
+impl Subscriber for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = String::new();
+        event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
+            line += &format!("{field}={value:?} ");
+        });
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
 }
 
 fn shared(dir: &Path) -> Arc<Shared> {

@@ -140,6 +140,7 @@ impl<D: Dir> Partition<D> {
             }
         }
         self.assert_laws();
+        self.wake_ended(effects);
     }
 
     /// Bytes of batches that wait for the disk or are on their way to it.
@@ -204,8 +205,12 @@ impl<D: Dir> Partition<D> {
             Ok(plan) => plan,
             Err(error) => return effects.refuse(token, error.into()),
         };
-        let missing = appetite.missing(&plan, high_watermark);
-        let is_parked = 0 < missing && appetite.may_park && self.waiters.park(token, missing);
+        let missing = match from < self.log.base_at(high_watermark) {
+            true => 0, // Its segment has ended.
+            false => appetite.missing(&plan, high_watermark),
+        };
+        let may_park = 0 < missing && appetite.may_park;
+        let is_parked = may_park && self.waiters.park(token, from, missing);
         if from < high_watermark && !is_parked {
             let answer = Answer::Read {
                 plan,
@@ -299,6 +304,15 @@ impl<D: Dir> Partition<D> {
                 self.upkeep_after_flush(now, effects);
             }
             Err(error) => self.fence(Failed::Flush, error, effects),
+        }
+    }
+
+    /// Whoever waits in a segment that has ended gets no more than there is, however it came to its end.
+    fn wake_ended(&mut self, effects: &mut Effects<D>) {
+        if 0 < self.waiters.count() {
+            let border = self.log.base_at(self.bounds.high_watermark);
+            self.waiters
+                .wake_below(border, |token| effects.push(Effect::Wake { token }));
         }
     }
 

@@ -1,8 +1,6 @@
 //! What a partition does beside its requests: seals, marks, removals, expiry, truncation. The
 //! core calls with the time; there is no background thread. One chore is in flight at a time.
 
-use std::collections::VecDeque;
-
 use corelog_record::{ByteSize, Offset, Timestamp};
 use corelog_storage::disk::Dir;
 use corelog_storage::log::{Chore, ChoreDone, ChorePlan, Hold, SealTime};
@@ -14,7 +12,7 @@ use super::input::{Held, Token};
 use super::snapshot::refusal_of;
 use super::state::{Partition, push_start};
 
-/// Truncations that wait for a chore to end; a client waits for its answer, so one is usual.
+/// Truncations that wait for a chore to end; a client waits for its answer, so one is usual. One edit does all of them.
 const TRUNCATIONS_MAX: usize = 16;
 
 /// What is in flight and what waits for it.
@@ -23,9 +21,11 @@ pub(super) struct Upkeep {
     is_chore_in_flight: bool,
     is_tick_armed: bool,
     activity: Activity,
-    /// The truncation whose edit is in flight.
-    truncating: Option<Token>,
-    waiting: VecDeque<(Token, Offset)>,
+    /// The truncations whose edit is in flight.
+    truncating: Vec<Token>,
+    /// The last chore was theirs: others go before the next such one.
+    has_truncated: bool,
+    waiting: Vec<(Token, Offset)>,
 }
 
 impl Upkeep {
@@ -34,8 +34,9 @@ impl Upkeep {
             is_chore_in_flight: false,
             is_tick_armed: false,
             activity: Activity::new(now),
-            truncating: None,
-            waiting: VecDeque::new(),
+            truncating: Vec::new(),
+            has_truncated: false,
+            waiting: Vec::new(),
         }
     }
 
@@ -102,7 +103,7 @@ impl<D: Dir> Partition<D> {
         if self.upkeep.waiting.len() >= TRUNCATIONS_MAX {
             return effects.refuse(token, Refusal::Busy);
         }
-        self.upkeep.waiting.push_back((token, lowest));
+        self.upkeep.waiting.push((token, lowest));
         self.next_chore(now, effects);
     }
 
@@ -112,7 +113,7 @@ impl<D: Dir> Partition<D> {
             "a chore ended that had not started"
         );
         self.upkeep.is_chore_in_flight = false;
-        let truncating = self.upkeep.truncating.take();
+        let truncating = std::mem::take(&mut self.upkeep.truncating);
         let completed = self.log.complete_chore(done, now.time);
         self.tell_events(effects);
         match completed {
@@ -135,14 +136,7 @@ impl<D: Dir> Partition<D> {
                     self.linked(Ok(answer), effects);
                 }
                 self.changed(Ok(chore), effects);
-                if let Some(token) = truncating {
-                    effects.answer(
-                        token,
-                        Answer::Truncated {
-                            log_start: self.log.log_start(),
-                        },
-                    );
-                }
+                self.tell_truncated(truncating, effects);
                 push_start(self.group.released(), effects);
                 self.next_chore(now, effects);
             }
@@ -158,7 +152,7 @@ impl<D: Dir> Partition<D> {
                 self.next_chore(now, effects);
             }
             Err(error) => {
-                if let Some(token) = truncating {
+                for token in truncating {
                     let refusal = match error {
                         Error::StorageFull { .. } => Refusal::StorageFull,
                         Error::OutOfFiles { .. } => Refusal::Busy,
@@ -207,7 +201,7 @@ impl<D: Dir> Partition<D> {
 
     /// The partition closes or is fenced: waiting truncations will not happen.
     pub(super) fn refuse_truncations(&mut self, effects: &mut Effects<D>) {
-        for (token, _) in std::mem::take(&mut self.upkeep.waiting) {
+        for token in self.take_waiting() {
             effects.refuse(token, self.refusal_at_end());
         }
     }
@@ -220,33 +214,43 @@ impl<D: Dir> Partition<D> {
         }
     }
 
-    /// Starts the next due chore: what a client waits for, then what the log needs, then expiry. On a full
-    /// disk expiry goes first: space that is asked for at every turn would let nothing go that gives some.
+    /// Starts the next due chore. A truncation goes first, as a client waits for it, but not behind another one: those
+    /// that keep coming would hold up all else.
     pub(super) fn next_chore(&mut self, now: Now, effects: &mut Effects<D>) {
         if self.upkeep.is_chore_in_flight || self.log.is_fenced() || self.is_closing {
             return;
         }
-        if let Some(plan) = self.next_truncation(effects) {
-            return self.start_chore(plan, effects);
+        let has_truncated = std::mem::take(&mut self.upkeep.has_truncated);
+        if !has_truncated && self.start_truncation(effects) {
+            return;
         }
-        if let Some(plan) = self.plan_change(now, effects) {
-            return self.start_chore(plan, effects);
+        if !self.start_due(now, effects) && has_truncated {
+            self.start_truncation(effects);
         }
-        if let Some(plan) = self.plan_snapshot(effects) {
-            return self.start_chore(plan, effects);
+    }
+
+    /// Starts what else is due: what a client waits for, then what the log needs, then expiry; true if there is
+    /// something. On a full disk expiry goes first: space that is asked for at every turn would let nothing go that gives
+    /// some.
+    fn start_due(&mut self, now: Now, effects: &mut Effects<D>) -> bool {
+        let asked = self.plan_change(now, effects);
+        if let Some(plan) = asked.or_else(|| self.plan_snapshot(effects)) {
+            self.start_chore(plan, effects);
+            return true;
         }
         let is_over = self.upkeep.activity.is_over(now.time);
         let is_idle = is_over && self.log.pending_bytes() == 0 && !self.has_outstanding();
         if self.log.is_full() && self.start_retention(now, effects) {
-            return;
+            return true;
         }
         if let Some(plan) = self.log.plan_chore(now, is_idle) {
-            return self.start_chore(plan, effects);
+            self.start_chore(plan, effects);
+            return true;
         }
         if !is_idle && self.upkeep.activity.is_recent(now.time) {
             self.arm_tick(effects);
         }
-        self.start_retention(now, effects);
+        self.start_retention(now, effects)
     }
 
     /// Starts to let go of what is no longer to be kept; true if there is something.
@@ -263,31 +267,49 @@ impl<D: Dir> Partition<D> {
         false
     }
 
-    /// The next truncation that has something to do; the others are answered on the way.
-    fn next_truncation(&mut self, effects: &mut Effects<D>) -> Option<ChorePlan<D>> {
-        while let Some((token, lowest)) = self.upkeep.waiting.pop_front() {
+    /// Starts the one edit that does all truncations that wait, unless they have nothing to do; true if so. Records go
+    /// first that wait for the `add` of their store: the truncations' turn comes when these have landed.
+    fn start_truncation(&mut self, effects: &mut Effects<D>) -> bool {
+        if self.log.is_add_waiting() {
+            return false;
+        }
+        let highest = |waiting: &[(Token, Offset)]| {
+            let by_offset = waiting.iter().max_by_key(|(_, lowest)| *lowest);
+            by_offset.copied()
+        };
+        while let Some((token, lowest)) = highest(&self.upkeep.waiting) {
             match self.log.plan_truncate(lowest) {
                 Ok(Some(plan)) => {
-                    self.upkeep.truncating = Some(token);
-                    return Some(plan);
+                    self.upkeep.truncating = self.take_waiting();
+                    self.upkeep.has_truncated = true;
+                    self.start_chore(plan, effects);
+                    return true;
                 }
                 Ok(None) => {
-                    effects.answer(
-                        token,
-                        Answer::Truncated {
-                            log_start: self.log.log_start(),
-                        },
-                    );
+                    let waiting = self.take_waiting();
+                    self.tell_truncated(waiting, effects);
                 }
-                // A flush has what the edit needs: the truncation's turn comes when that lands.
-                Err(Error::Busy) => {
-                    self.upkeep.waiting.push_front((token, lowest));
-                    return None;
+                // A flush has what the edit needs: the truncations' turn comes when that lands.
+                Err(Error::Busy) => return false,
+                Err(error) => {
+                    self.upkeep.waiting.retain(|(other, _)| *other != token);
+                    effects.refuse(token, refusal_of(error));
                 }
-                Err(error) => effects.refuse(token, refusal_of(error)),
             }
         }
-        None
+        false
+    }
+
+    fn take_waiting(&mut self) -> Vec<Token> {
+        let waiting = self.upkeep.waiting.drain(..);
+        waiting.map(|(token, _)| token).collect()
+    }
+
+    fn tell_truncated(&self, tokens: Vec<Token>, effects: &mut Effects<D>) {
+        let log_start = self.log.log_start();
+        for token in tokens {
+            effects.answer(token, Answer::Truncated { log_start });
+        }
     }
 
     fn plan_retention(&mut self, now: Timestamp) -> Result<Option<ChorePlan<D>>, Error> {

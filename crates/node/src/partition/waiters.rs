@@ -1,7 +1,9 @@
 //! Fetches parked at the end of a partition. A parked one costs nothing until the bytes it waits
-//! for have come: an advance looks at the smallest goal.
+//! for have come, or its segment has ended: an advance looks at the smallest goal, an end at the lowest place.
 
 use std::collections::{BTreeSet, HashMap};
+
+use corelog_record::Offset;
 
 use super::input::Token;
 
@@ -13,54 +15,65 @@ pub(crate) const PARKED_MAX: usize = 16_384;
 pub(super) struct Waiters {
     /// Bytes that became readable since the partition was opened.
     readable_bytes: u64,
-    /// What each parked request waits for: it wakes when `readable_bytes` reaches that.
-    goals: HashMap<Token, u64>,
+    /// What each parked request waits for, and from where on: it wakes when `readable_bytes` reaches its goal.
+    waiting: HashMap<Token, (u64, Offset)>,
     /// The same, the smallest goal first.
-    parked: BTreeSet<(u64, Token)>,
+    goals: BTreeSet<(u64, Token)>,
+    /// The same, the lowest place first.
+    places: BTreeSet<(Offset, Token)>,
 }
 
 impl Waiters {
     pub(super) fn count(&self) -> usize {
-        self.parked.len()
+        self.waiting.len()
     }
 
-    /// Parks a request until `bytes_min` more bytes are readable; false if too many are parked.
-    pub(super) fn park(&mut self, token: Token, bytes_min: u64) -> bool {
-        if self.parked.len() >= PARKED_MAX {
+    /// Parks a request of what is `from` there on until `bytes_min` more bytes are readable; false if too many are parked.
+    pub(super) fn park(&mut self, token: Token, from: Offset, bytes_min: u64) -> bool {
+        if self.count() >= PARKED_MAX {
             return false;
         }
         let goal = self.readable_bytes.saturating_add(bytes_min.max(1));
-        let before = self.goals.insert(token, goal);
+        let before = self.waiting.insert(token, (goal, from));
         assert!(before.is_none(), "a request was parked twice");
-        self.parked.insert((goal, token));
+        self.goals.insert((goal, token));
+        self.places.insert((from, token));
         true
     }
 
     pub(super) fn unpark(&mut self, token: Token) {
-        if let Some(goal) = self.goals.remove(&token) {
-            self.parked.remove(&(goal, token));
+        if let Some((goal, from)) = self.waiting.remove(&token) {
+            self.goals.remove(&(goal, token));
+            self.places.remove(&(from, token));
         }
     }
 
     /// So many more bytes are readable: wakes whoever waited for them.
     pub(super) fn advance(&mut self, bytes: u64, mut wake: impl FnMut(Token)) {
         self.readable_bytes = self.readable_bytes.saturating_add(bytes);
-        while let Some((_, token)) = self
-            .parked
-            .first()
-            .copied()
-            .filter(|(goal, _)| *goal <= self.readable_bytes)
+        while let Some(&(goal, token)) = self.goals.first()
+            && goal <= self.readable_bytes
         {
             self.unpark(token);
             wake(token);
         }
     }
 
-    pub(super) fn wake_all(&mut self, mut wake: impl FnMut(Token)) {
-        self.goals.clear();
-        std::mem::take(&mut self.parked)
-            .into_iter()
-            .for_each(|(_, token)| wake(token));
+    /// The segments below `border` have ended: wakes whoever waits in one.
+    pub(super) fn wake_below(&mut self, border: Offset, mut wake: impl FnMut(Token)) {
+        while let Some(&(from, token)) = self.places.first()
+            && from < border
+        {
+            self.unpark(token);
+            wake(token);
+        }
+    }
+
+    pub(super) fn wake_all(&mut self, wake: impl FnMut(Token)) {
+        self.waiting.clear();
+        self.places.clear();
+        let goals = std::mem::take(&mut self.goals);
+        goals.into_iter().map(|(_, token)| token).for_each(wake);
     }
 }
 
@@ -77,10 +90,10 @@ mod tests {
     #[test]
     fn a_parked_fetch_wakes_when_the_bytes_it_waits_for_have_come() {
         let mut waiters = Waiters::default();
-        assert!(waiters.park(Token(1), 0));
-        assert!(waiters.park(Token(2), 100));
+        assert!(waiters.park(Token(1), Offset::ZERO, 0));
+        assert!(waiters.park(Token(2), Offset::ZERO, 100));
         assert_eq!(woken(&mut waiters, 60), vec![1]);
-        assert!(waiters.park(Token(3), 10));
+        assert!(waiters.park(Token(3), Offset::ZERO, 10));
         assert_eq!(woken(&mut waiters, 9), Vec::<u64>::new());
         assert_eq!(woken(&mut waiters, 31), vec![3, 2]);
         assert_eq!(waiters.count(), 0);
@@ -89,8 +102,8 @@ mod tests {
     #[test]
     fn an_unparked_fetch_is_not_woken() {
         let mut waiters = Waiters::default();
-        assert!(waiters.park(Token(1), 1));
-        assert!(waiters.park(Token(2), 50));
+        assert!(waiters.park(Token(1), Offset::ZERO, 1));
+        assert!(waiters.park(Token(2), Offset::ZERO, 50));
         waiters.unpark(Token(1));
         assert_eq!(woken(&mut waiters, 49), Vec::<u64>::new());
         assert_eq!(woken(&mut waiters, 1), vec![2]);
@@ -100,8 +113,8 @@ mod tests {
     fn the_table_is_bounded() {
         let mut waiters = Waiters::default();
         for token in 0..PARKED_MAX as u64 {
-            assert!(waiters.park(Token(token), 1));
+            assert!(waiters.park(Token(token), Offset::ZERO, 1));
         }
-        assert!(!waiters.park(Token(u64::MAX), 1));
+        assert!(!waiters.park(Token(u64::MAX), Offset::ZERO, 1));
     }
 }

@@ -72,7 +72,31 @@ const fn field(why: &Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use corelog_record::batch::{Batches, Rules, check};
+
     use super::*;
+
+    /// The page had the length held against the body before the magic was looked at.
+    #[test]
+    fn what_is_wrong_with_a_batch_is_told_in_the_order_of_the_page() {
+        let blamed = |bytes: &[u8]| {
+            let batch = Batches::over(bytes).next().unwrap();
+            let checked = batch.and_then(|batch| check(batch, &Rules::DEFAULT));
+            let body = ErrorBody::of_batch(0, &checked.unwrap_err());
+            body.detail.field.unwrap()
+        };
+        let mut bytes = [0; 100];
+        let mut blamed_with = |length: [u8; 4], magic| {
+            bytes[8..12].copy_from_slice(&length);
+            bytes[16] = magic;
+            (blamed(&bytes[..60]), blamed(&bytes))
+        };
+        let told = |first: &str, then: &str| (first.to_owned(), then.to_owned());
+        assert_eq!(blamed_with([0, 0, 0, 48], 1), told("length", "length"));
+        assert_eq!(blamed_with([0, 0, 3, 232], 1), told("length", "magic"));
+        assert_eq!(blamed_with([0, 0, 3, 232], 2), told("length", "length"));
+        assert_eq!(blamed_with([0, 0, 0, 88], 2), told("length", "crc"));
+    }
 
     #[test]
     fn a_refused_batch_is_named_with_its_record_and_field() {

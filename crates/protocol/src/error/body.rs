@@ -236,6 +236,27 @@ const VERSIONS_MAX: usize = 1 + u8::MAX as usize;
 mod tests {
     use super::*;
 
+    #[test]
+    fn when_to_come_again_speaks_where_the_code_says_no() {
+        let retry = |code| {
+            let retry_ms = Some(500);
+            let detail = Detail {
+                retry_ms,
+                ..Detail::default()
+            };
+            let message = String::new();
+            let error = ErrorBody {
+                code,
+                message,
+                detail,
+            };
+            error.retry()
+        };
+        assert_eq!(retry(ErrorCode::Damaged.number()), Retry::Later);
+        assert_eq!(retry(ErrorCode::NotOwner.number()), Retry::Elsewhere);
+        assert_eq!(retry(999), Retry::No, "it is unknown");
+    }
+
     /// A path with a newline in it was a line of its own in the log of the server that refused it.
     #[test]
     fn an_error_is_one_line_whatever_was_sent() {

@@ -63,7 +63,7 @@ mod tests {
     use crate::error::{ErrorBody, ErrorCode};
     use crate::head;
     use crate::message::epoch::Epoch;
-    use crate::message::replica_status::{self, Dropped, Partition};
+    use crate::message::replica_status::{self, Dropped, Partition, Receiving};
     use crate::message::{hello, metadata, segments};
 
     use super::*;
@@ -74,7 +74,7 @@ mod tests {
         out
     }
 
-    fn status(partitions: u32, dropped: u32) -> Vec<u8> {
+    fn status(partitions: u32, dropped: u32, receiving: u32) -> Vec<u8> {
         let mut one = Partition::owned(PartitionId::new(0), Offset::ZERO);
         let why = ErrorBody::new(ErrorCode::BadSource, "");
         let from = Dropped {
@@ -82,6 +82,13 @@ mod tests {
             error: why,
         };
         one.dropped = vec![from; dropped as usize];
+        let segment = Receiving {
+            segment: Offset::ZERO,
+            from: String::new(),
+            bytes_done: 0,
+            bytes_total: 0,
+        };
+        one.receiving = vec![segment; receiving as usize];
         bytes(&replica_status::Answer {
             id: TopicId::from_bytes([1; 16]),
             partitions: vec![one; partitions as usize],
@@ -92,10 +99,11 @@ mod tests {
     #[test]
     fn an_answer_with_longer_lists_than_anyone_may_send_is_refused() {
         let read = |head: &[u8]| head::decode::<replica_status::Answer>(head).is_ok();
-        assert!(read(&status(PARTITIONS, 0)));
-        assert!(!read(&status(PARTITIONS + 1, 0)));
-        assert!(read(&status(1, NODES)));
-        assert!(!read(&status(1, NODES + 1)));
+        assert!(read(&status(PARTITIONS, 0, 0)));
+        assert!(!read(&status(PARTITIONS + 1, 0, 0)));
+        assert!(read(&status(1, NODES, SEALED)));
+        assert!(!read(&status(1, NODES + 1, 0)));
+        assert!(!read(&status(1, 0, SEALED + 1)));
         let epochs = |count: u32| segments::Answer {
             history: HistoryId::from_bytes([1; 16]),
             copy: CopyId::from_bytes([2; 16]),

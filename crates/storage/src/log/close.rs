@@ -34,20 +34,10 @@ impl<D: Dir> Log<D> {
 
     async fn settle(&mut self, now: Now) -> Result<(), Error> {
         self.is_full = false;
-        let mut lost = Ok(());
-        while let Some(plan) = self.plan_flush() {
-            let done = plan.run().await;
-            match self.complete_flush(done, now.time) {
-                Err(error @ Error::StorageFull { .. }) => {
-                    lost = Err(error);
-                    break;
-                }
-                other => other?,
-            };
-        }
-        if self.pending_bytes() > 0 && !self.is_full() {
-            return Err(Error::Fenced);
-        }
+        let lost = match self.flush_pending(now.time).await {
+            Err(error @ Error::StorageFull { .. }) => Err(error),
+            flushed => Ok(flushed?),
+        };
         self.seal_retry_at = now.time;
         while let Some(plan) = self.plan_closing(now) {
             let is_removal = plan.is_removal();

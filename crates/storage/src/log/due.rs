@@ -192,7 +192,7 @@ impl<D: Dir> Log<D> {
 
     /// Whether a group waits for its store's `add`, which goes before other edits. On a full disk it
     /// waits for space, and space for the edits that let it go.
-    pub(super) fn is_add_waiting(&self) -> bool {
+    pub fn is_add_waiting(&self) -> bool {
         let waiting = self.tail.first_pending().map(|group| group.segment);
         !self.is_full() && waiting.is_some_and(|base| self.segment_at(base).store.is_none())
     }

@@ -143,6 +143,21 @@ impl<D: Dir> Log<D> {
         })
     }
 
+    /// Flushes what is pending, one group after the other. On a full disk nothing is tried: what found no room stays pending.
+    ///
+    /// # Errors
+    /// As [`Log::complete_flush`]; [`Error::Fenced`] while something else is under way that groups wait for.
+    pub async fn flush_pending(&mut self, now: Timestamp) -> Result<(), Error> {
+        while let Some(plan) = self.plan_flush() {
+            let done = plan.run().await;
+            self.complete_flush(done, now)?;
+        }
+        match 0 < self.pending_bytes() && !self.is_full() {
+            true => Err(Error::Fenced),
+            false => Ok(()),
+        }
+    }
+
     /// Takes the result of a flush.
     ///
     /// # Errors

@@ -43,6 +43,11 @@ impl<D: Dir> Log<D> {
             })
     }
 
+    /// The base offset of the segment that holds `offset`, or will hold it: those below have ended there.
+    pub fn base_at(&self, offset: Offset) -> Offset {
+        self.segment_of(offset).base.offset
+    }
+
     /// The segment that is appended to.
     pub(super) fn active(&self) -> &Segment<D> {
         #[expect(

@@ -38,6 +38,84 @@ fn a_fetch_that_wants_more_than_there_is_near_the_end_is_parked_for_the_rest() {
     assert_eq!(bench.woken, vec![token]);
 }
 
+/// It waited until as much had come as it lacked, of which none could be in its answer, or for as long as it had said.
+#[test]
+fn who_waits_for_more_than_a_segment_has_left_gets_that_when_the_next_one_begins() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, &[1; 10_000]);
+    bench.settle();
+    let token = park(&mut bench, 0, 1 << 20);
+    durable(&mut bench, &[2; 10_000]);
+    bench.settle();
+    assert!(bench.woken.is_empty(), "it is in the same segment");
+    durable(&mut bench, &[3; 20_000]);
+    bench.settle();
+    assert_eq!(bench.woken, vec![token]);
+}
+
+/// Nobody was woken who waited at a roll that no record had asked for, and whoever came then waited as well: for as long as
+/// it had said.
+#[test]
+fn who_waits_in_a_segment_that_ends_without_a_record_behind_it_gets_what_there_is_and_nobody_waits_there_anew()
+ {
+    for by_age in [false, true] {
+        let mut bench = Bench::new(1);
+        let options = Options {
+            segment_age_max_ms: by_age.then_some(10_000),
+            ..Options::default()
+        };
+        let policy = Policy::default();
+        bench.step(Input::Policy { policy, options });
+        durable(&mut bench, &[1; 10_000]);
+        bench.settle();
+        let (inside, behind) = (park(&mut bench, 0, 1 << 20), park(&mut bench, 1, 1 << 20));
+        if by_age {
+            bench.go_on();
+        } else {
+            let (token, target) = (bench.token(), bench.snapshot_dir("s"));
+            bench.step(Input::TakeSnapshot { token, target });
+            bench.settle();
+        }
+        assert_eq!(bench.woken, vec![inside], "by age: {by_age}");
+        let (_, bytes) = fetch(&mut bench, 0, 1 << 20, 1 << 20);
+        assert!(bytes.is_some_and(|bytes| 10_000 < bytes));
+        bench.step(Input::Unpark { token: behind });
+        park(&mut bench, 1, 1);
+    }
+}
+
+/// What was accepted before the roll is still to come to it.
+#[test]
+fn a_segment_that_has_rolled_ends_when_all_of_it_is_durable() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, &[1; 5_000]);
+    bench.settle();
+    let parked = park(&mut bench, 0, 1 << 20);
+    durable(&mut bench, &[2; 5_000]);
+    let (token, target) = (bench.token(), bench.snapshot_dir("s"));
+    bench.step(Input::TakeSnapshot { token, target });
+    assert!(bench.woken.is_empty(), "its second record is pending");
+    bench.settle();
+    assert_eq!(bench.woken, vec![parked]);
+    let (_, bytes) = fetch(&mut bench, 0, 1 << 20, 1 << 20);
+    assert!(bytes.is_some_and(|bytes| 10_000 < bytes));
+}
+
+/// All who waited were woken, most of them only to wait again, if there was room for that still.
+#[test]
+fn who_waits_at_the_end_goes_on_waiting_when_a_segment_ends_there() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, &[1; 10_000]);
+    bench.settle();
+    let (inside, at_end) = (park(&mut bench, 0, 1 << 20), park(&mut bench, 1, 30_000));
+    durable(&mut bench, &[2; 24_000]);
+    bench.settle();
+    assert_eq!(bench.woken, vec![inside]);
+    durable(&mut bench, &[3; 7_000]);
+    bench.settle();
+    assert_eq!(bench.woken, vec![inside, at_end]);
+}
+
 /// It waited for what never comes to an owner that was replaced for as long as it had said, up to a minute.
 #[test]
 fn who_waits_looks_again_when_another_node_becomes_the_owner_and_at_no_other_change() {

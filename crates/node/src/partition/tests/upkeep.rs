@@ -112,6 +112,127 @@ fn until_flushes_are_held(bench: &mut Bench) {
     panic!("space is never synced");
 }
 
+/// Clients that truncate on and on.
+#[derive(Default)]
+struct Truncations {
+    outstanding: Vec<Token>,
+    lowest: u64,
+}
+
+impl Truncations {
+    /// Whoever was answered asks again, for one record more.
+    fn go_on(&mut self, bench: &mut Bench) {
+        self.outstanding.retain(|token| {
+            let told = bench.take_told(*token);
+            assert!(!matches!(told, Some(Err(_))), "{told:?}");
+            told.is_none()
+        });
+        while self.outstanding.len() < 2 {
+            let token = bench.token();
+            self.lowest += 1;
+            let lowest = offset(self.lowest);
+            bench.step(Input::Truncate { token, lowest });
+            self.outstanding.push(token);
+        }
+    }
+
+    /// The same while the disk works for a while. Those have their turn as well.
+    fn go_on_long(&mut self, bench: &mut Bench) {
+        self.go_on_beside(bench, |_| {});
+    }
+
+    /// The same, with something else that is done meanwhile, again and again.
+    fn go_on_beside(&mut self, bench: &mut Bench, mut other: impl FnMut(&mut Bench)) {
+        let lowest = self.lowest;
+        for _ in 0..100 {
+            other(bench);
+            if bench.wants_commit {
+                bench.commit();
+            }
+            bench.poll();
+            self.go_on(bench);
+        }
+        assert!(
+            lowest + 10 <= self.lowest,
+            "{} of 100",
+            self.lowest - lowest
+        );
+    }
+}
+
+/// A partition of so many records of one byte.
+fn partition_of(records: usize) -> Bench {
+    let mut bench = Bench::new(1);
+    for _ in 0..records {
+        durable(&mut bench, b"v");
+    }
+    bench.settle();
+    bench
+}
+
+/// Each took the manifest as the one before gave it back: such records were answered when no more of these came.
+#[test]
+fn truncations_that_keep_coming_hold_up_no_group_of_a_new_segment() {
+    for is_sealed in [false, true] {
+        let mut bench = partition_of(300);
+        if is_sealed {
+            let (token, target) = (bench.token(), bench.snapshot_dir("s"));
+            bench.step(Input::TakeSnapshot { token, target });
+            bench.settle();
+        }
+        let mut truncations = Truncations::default();
+        truncations.go_on(&mut bench);
+        let (_, end) = bench.produce(&[&[1; 20_000]], Level::Durable).unwrap();
+        truncations.go_on_long(&mut bench);
+        assert_eq!(bench.durable, end, "is sealed: {is_sealed}");
+    }
+}
+
+/// Each went before it: what rolled was not sealed, until appends were refused for that.
+#[test]
+fn truncations_that_keep_coming_hold_up_neither_a_seal_nor_the_snapshot_that_waits_for_it() {
+    let mut bench = partition_of(300);
+    let mut truncations = Truncations::default();
+    truncations.go_on(&mut bench);
+    let (token, target) = (bench.token(), bench.snapshot_dir("s"));
+    bench.step(Input::TakeSnapshot { token, target });
+    truncations.go_on_long(&mut bench);
+    let told = bench.take_told(token);
+    assert!(
+        matches!(told, Some(Ok(Answer::Snapshotted { .. }))),
+        "{told:?}"
+    );
+}
+
+/// Nothing held the turn that they get when others go first.
+#[test]
+fn truncations_have_their_turn_between_appends_that_roll_and_roll() {
+    let mut bench = partition_of(300);
+    let mut truncations = Truncations::default();
+    truncations.go_on(&mut bench);
+    truncations.go_on_beside(&mut bench, |bench| {
+        // Where too much waits it is refused. Never is nothing pending.
+        while bench.produce(&[&[1; 10_000]], Level::Durable).is_ok() {}
+    });
+}
+
+/// Each took an edit, and a turn, of its own.
+#[test]
+fn truncations_that_wait_are_done_at_once() {
+    let mut bench = partition_of(20);
+    let tokens = [1, 5, 9, 5].map(|lowest| {
+        let (token, lowest) = (bench.token(), offset(lowest));
+        bench.step(Input::Truncate { token, lowest });
+        token
+    });
+    bench.settle();
+    let told = tokens.map(|token| match bench.take_told(token) {
+        Some(Ok(Answer::Truncated { log_start })) => log_start.get(),
+        other => panic!("not truncated: {other:?}"),
+    });
+    assert_eq!(told, [1, 9, 9, 9]);
+}
+
 /// A chore that failed for good was counted as a group, and among chores it was missing.
 #[test]
 fn a_fence_tells_whether_a_group_failed_or_a_chore() {

@@ -259,3 +259,28 @@ fn why_nothing_is_appended_is_told_as_it_is_now() {
     settle(&mut log, at(6_000)).unwrap();
     assert_eq!(log.durable(), log.log_end());
 }
+
+/// A topic that is deleted had each of its logs closed: with seals, indexes and marks, and tried again on a full disk.
+#[test]
+fn what_is_pending_is_flushed_alone_and_on_a_full_disk_not_at_all() {
+    let disk = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+    fill(&mut log, 9);
+    let append = |log: &mut Log<Disk>| log.append(&batch(&[b"more"], at(0)), at(0)).map(drop);
+    append(&mut log).unwrap();
+    let before = disk.faults().total();
+    block_on(log.flush_pending(at(2_000))).unwrap();
+    assert_eq!((log.durable(), log.pending_bytes()), (offset(10), 0));
+    let done = disk.faults().total() - before;
+    assert!(done <= 2, "a write and a sync, not {done}");
+
+    disk.faults().set_full(true);
+    while !log.is_full() {
+        log.append(&batch(&[&[b'm'; 3000]], at(0)), at(0)).unwrap();
+        drop(flush(&mut log, at(2_000)));
+    }
+    let before = disk.faults().total();
+    block_on(log.flush_pending(at(2_000))).unwrap();
+    assert_eq!(disk.faults().total(), before);
+    assert!(0 < log.pending_bytes(), "it waits as before");
+}
