@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
+use std::net::TcpListener;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -236,12 +237,7 @@ fn a_segment_that_damage_kept_from_being_sealed_heals_by_what_its_source_sealed(
     b.up();
     assert!(is_known(&b), "it is remembered");
     // Nobody tells what it held: that is said, not that nobody has it.
-    let repair = repair_topic::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: None,
-        from: Vec::new(),
-    };
+    let repair = repair_from(&topic, Vec::new());
     until("its source is named that does not answer", || {
         let error = repaired(&b, &repair).error.unwrap();
         assert!(!error.is(ErrorCode::Damaged), "{error:?}");
@@ -348,24 +344,8 @@ fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
         status(&b, &topic, 0).state == State::Done
     });
     assert_eq!(status(&b, &topic, 0).lag_ms, None, "it asks for no more");
-    let dir = a.topic_dir(&topic).join("0");
-    a.stop();
-    for base in [lost, kept] {
-        stores::flip(&dir.join(format!("{:020}.log", base.get())), 300_000);
-    }
-    a.up();
-    a.corelog().run(["scrub", "t", "--wait"]);
-    let name = topic.name.clone();
-    let told = a.ask(&describe_topic::Request { name }).unwrap();
-    assert_eq!(told.partitions[0].damage.len(), 2, "{told:?}");
-
-    let repair = repair_topic::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: None,
-        from: vec![b.address()],
-    };
-    let told = repaired(&a, &repair);
+    damage(&mut a, &topic, [lost, kept]);
+    let told = repaired(&a, &repair_from(&topic, vec![b.address()]));
     let replaced: Vec<_> = told.segments.iter().map(|one| one.base).collect();
     assert_eq!((replaced, told.damage_left), (vec![kept], 1));
     let error = told.error.unwrap();
@@ -475,6 +455,58 @@ fn repairs_end_when_their_node_stops() {
     a.server().signal(Signal::SIGCONT);
     assert!(!log.contains("is being received still"), "{log}");
     assert!(!log.contains("being received already"), "{log}");
+}
+
+/// It was waited for again, for each of them.
+#[test]
+fn a_source_that_says_nothing_is_asked_for_the_first_of_the_damaged_segments_alone() {
+    let folder = Folder::new();
+    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 120);
+    until("it has sealed two segments", || {
+        segments(&a, &topic, 0).sealed.len() >= 2
+    });
+    let request = clone_topic::Request {
+        follow: false,
+        ..cloning(&topic, &[&a])
+    };
+    b.ask(&request).unwrap();
+    until("all of it is there", || {
+        status(&b, &topic, 0).state == State::Done
+    });
+    let sealed = segments(&b, &topic, 0).sealed;
+    damage(&mut a, &topic, [sealed[0].base, sealed[1].base]);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let told = repaired(&a, &repair_from(&topic, vec![address, b.address()]));
+    assert_eq!((told.segments.len(), told.damage_left), (2, 0), "{told:?}");
+    assert!(told.segments.iter().all(|one| one.from == b.address()));
+    silent.set_nonblocking(true).unwrap();
+    assert_eq!(silent.incoming().map_while(Result::ok).count(), 1);
+}
+
+/// Has damage found in two sealed segments of a node.
+fn damage(node: &mut Node, topic: &Target, bases: [Offset; 2]) {
+    let dir = node.topic_dir(topic).join("0");
+    node.stop();
+    for base in bases {
+        stores::flip(&dir.join(format!("{:020}.log", base.get())), 300_000);
+    }
+    node.up();
+    node.corelog().run(["scrub", "t", "--wait"]);
+    let name = topic.name.clone();
+    let told = node.ask(&describe_topic::Request { name }).unwrap();
+    assert_eq!(told.partitions[0].damage.len(), 2, "{told:?}");
+}
+
+fn repair_from(topic: &Target, from: Vec<String>) -> repair_topic::Request {
+    repair_topic::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        from,
+    }
 }
 
 /// Where a partition's first store lies on the disk.

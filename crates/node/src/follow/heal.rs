@@ -136,18 +136,18 @@ impl Core {
     async fn replace_damaged(
         self: &Rc<Self>,
         key: PartitionKey,
-        sources: Vec<String>,
+        mut sources: Vec<String>,
         replaced: &mut Vec<Replaced>,
     ) -> Result<(), Failure> {
         let topic = self.topic_name(key).ok_or_else(deleted)?;
         let met = self.repairs.take_met(key);
         let mut all = Ok(());
         for wanted in self.damaged_segments(key, &met)? {
-            let one = self.replace(&topic, key, wanted, &sources).await;
+            let one = self.replace(&topic, key, wanted, &mut sources).await;
             all = all.and(one.map(|one| replaced.push(one)));
         }
         for ends in self.damaged_unsealed(key)? {
-            let one = self.replace_unsealed(&topic, key, ends, &sources).await;
+            let one = self.replace_unsealed(&topic, key, ends, &mut sources).await;
             all = all.and(one.map(|one| replaced.extend(one)));
         }
         all
@@ -160,7 +160,7 @@ impl Core {
         topic: &TopicName,
         key: PartitionKey,
         ends: Range<Point>,
-        sources: &[String],
+        sources: &mut [String],
     ) -> Result<Option<Replaced>, Failure> {
         let seal = self.sealed_elsewhere(topic, key, ends, sources).await?;
         let Some(seal) = seal else { return Ok(None) };
@@ -175,7 +175,7 @@ impl Core {
         topic: &TopicName,
         key: PartitionKey,
         wanted: Wanted,
-        sources: &[String],
+        sources: &mut [String],
     ) -> Result<Replaced, Failure> {
         let begun = rt::now();
         let (base, bytes) = (wanted.seal.digest.base, wanted.seal.digest.bytes);
@@ -235,14 +235,14 @@ impl Core {
         unheard.map_or(Ok(None), Err)
     }
 
-    /// Receives one segment as this log wrote it down, and tells who was asked first of those that did
-    /// not fail.
+    /// Receives one segment as this log wrote it down, and tells who gave the last of it. Those of the sources that
+    /// failed come behind the others from then on: each may be waited for as long again.
     async fn receive_again(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         wanted: Wanted,
-        sources: &[String],
+        sources: &mut [String],
     ) -> Result<(Ready, String), Failure> {
         // It may be the very segment that a repair before this one still has taken in.
         self.check_takes_in(key)?;
@@ -252,17 +252,26 @@ impl Core {
         };
         let progress = Arc::new(Progress::new(&order));
         // A node that stops waits for nobody who has not heard of it; and what ends then is not begun anew.
-        let received = self.shared.transfers.repairs().receive(order, progress);
+        let received = self
+            .shared
+            .transfers
+            .repairs()
+            .receive(order, Arc::clone(&progress));
         let Received {
             mut ready,
             faults,
             error,
         } = self.unless_stopping(received).await?;
+        sources.sort_by_key(|source| {
+            let mut its = faults.iter().filter(|met| met.source == *source);
+            its.any(|met| !met.fault.is_for_good())
+        });
         match (ready.pop(), error) {
             (Some(ready), _) => {
-                let failed = |source: &&String| faults.iter().any(|met| met.source == **source);
-                let gave = sources.iter().find(|source| !failed(source));
-                Ok((ready, gave.or(sources.last()).cloned().unwrap_or_default()))
+                let mut asked = progress.each().map(|(_, from, _)| from.to_owned());
+                // Of what an earlier order left whole nobody was asked.
+                let gave = asked.next().filter(|from| !from.is_empty());
+                Ok((ready, gave.or(sources.first().cloned()).unwrap_or_default()))
             }
             (None, Some(error)) => Err(why_not(&error, &faults)),
             (None, None) => Err(failure(ErrorCode::Internal, "nothing was received")),
