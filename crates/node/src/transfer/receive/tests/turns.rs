@@ -232,7 +232,7 @@ fn a_copy_that_made_way_goes_on_however_many_others_keep_coming() {
 fn copies_that_made_way_go_on_when_nobody_waits_whatever_rate_others_keep() {
     let copied = Copied::new();
     let source = Source::new(&copied, &[]);
-    let slow = [(); 3].map(|()| Source::new(&copied, &[Deed::Wait(60_000)]));
+    let slow = [(); 3].map(|()| Source::new(&copied, &[Deed::Wait(2_000)]));
     let transfers = Transfers::start(Rate::default()).unwrap();
     let dirs = [(); 5].map(|()| directory());
     let received = |source, rate, (_, dir): &(_, _)| {
