@@ -467,16 +467,19 @@ fn a_source_that_says_nothing_is_asked_for_the_first_of_the_damaged_segments_alo
     until("it has sealed two segments", || {
         segments(&a, &topic, 0).sealed.len() >= 2
     });
+    let sealed = segments(&a, &topic, 0).sealed;
+    let both = [sealed[0].base, sealed[1].base];
     let request = clone_topic::Request {
         follow: false,
+        partition: Some(PartitionId::new(0)),
+        segments: both.to_vec(),
         ..cloning(&topic, &[&a])
     };
     b.ask(&request).unwrap();
-    until("all of it is there", || {
+    until("both are there", || {
         status(&b, &topic, 0).state == State::Done
     });
-    let sealed = segments(&b, &topic, 0).sealed;
-    damage(&mut a, &topic, [sealed[0].base, sealed[1].base]);
+    damage(&mut a, &topic, both);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let told = repaired(&a, &repair_from(&topic, vec![address, b.address()]));
