@@ -1,6 +1,6 @@
 //! Who receives which segment, and what came of all of them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub(super) struct Job<'a> {
     pub(super) sources: &'a Sources,
     /// When a source was asked first: what is done before that, on the disk, is no delay of the sources'.
     begun: OnceLock<Instant>,
+    /// Whether a batch came in, sound and whole, since then: that stays, however the turn ends.
+    has_batch: AtomicBool,
     /// Whether it makes way.
     makes_way: &'a MakesWay<'a>,
     /// The segment that is to be received next.
@@ -31,8 +33,17 @@ pub(super) struct Job<'a> {
     outcome: Mutex<Outcome>,
 }
 
-/// Whether others come first who wait for the thread of an order, which has had it for so long.
-pub(super) type MakesWay<'a> = dyn Fn(Duration) -> bool + Sync + 'a;
+/// What an order has had of its turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Had {
+    /// How long ago a source was asked first.
+    pub(super) lasted: Duration,
+    /// Whether it goes on further than it began.
+    pub(super) has_batch: bool,
+}
+
+/// Whether others come first who wait for the thread of an order, which has had so much.
+pub(super) type MakesWay<'a> = dyn Fn(Had) -> bool + Sync + 'a;
 
 /// What came of an order in a turn.
 #[derive(Debug, Default)]
@@ -78,6 +89,7 @@ pub(super) fn run(
         budget: claims.paces.of(order),
         sources,
         begun: OnceLock::new(),
+        has_batch: AtomicBool::new(false),
         makes_way,
         next: AtomicUsize::new(0),
         outcome: Mutex::default(),
@@ -117,10 +129,20 @@ impl Job<'_> {
         self.begun.get_or_init(rt::now);
     }
 
+    /// A batch came in, sound and whole.
+    pub(super) fn note_batch(&self) {
+        self.has_batch.store(true, Ordering::Relaxed);
+    }
+
     /// Whether more is received now, also of a segment that has begun.
     pub(super) fn goes_on(&self) -> bool {
-        let makes_way = || self.lasted().is_some_and(self.makes_way);
-        !(self.progress.stop.is_set() || makes_way())
+        let makes_way = |lasted| {
+            (self.makes_way)(Had {
+                lasted,
+                has_batch: self.has_batch.load(Ordering::Relaxed),
+            })
+        };
+        !(self.progress.stop.is_set() || self.lasted().is_some_and(makes_way))
     }
 
     /// Why it does not go on.

@@ -3,15 +3,12 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use corelog_protocol::limits;
 use flume::Sender;
 
-use super::job::{Outcome, WORKERS_MAX};
+use super::job::{Had, Outcome};
 use super::sources::Sources;
 use super::{Order, Progress};
-use crate::transfer::peer::RATE_MIN;
 
 /// An order, and who waits for it.
 #[derive(Debug)]
@@ -72,18 +69,6 @@ impl Ordered {
     fn is_wanted(&self) -> bool {
         !self.progress.stop.is_set()
     }
-
-    /// How long one that is slow, or keeps a rate, has a thread for its kind though others of that wait: in each of its
-    /// segments the largest batch comes in meanwhile, from the slowest source that is waited for, or at its rate, half of
-    /// which another order of that clone may have.
-    fn long_turn(&self) -> Duration {
-        let pace = match self.order.rate {
-            0 => RATE_MIN,
-            rate => (rate / 2).clamp(1, RATE_MIN),
-        };
-        let bytes = u64::from(limits::BATCH_BYTES_MAX) * WORKERS_MAX as u64;
-        self.order.turn + Duration::from_secs(bytes / pace)
-    }
 }
 
 impl Queues {
@@ -126,21 +111,25 @@ impl Queues {
         }
     }
 
-    /// Tells, of an order that a thread took, whether others come before it once it has had that for so long: of one that may
+    /// Tells, of an order that a thread took, whether others come before it once it has had so much of that: of one that may
     /// be fast all that the thread takes, for it is slow by then; of another one those that the thread takes first, and
-    /// where it is of these itself after a long turn only.
+    /// where it is of these itself only after many turns, in which a batch came: what came of one is given up, so that two
+    /// which take longer would begin with theirs again and again.
     pub(super) fn who_makes_way<'a>(
         &'a self,
         first: Kind,
         ordered: &Ordered,
-    ) -> impl Fn(Duration) -> bool + Sync + use<'a> {
-        let kind = ordered.kind();
-        let (to, turn) = match kind {
-            Kind::Fast => (first.takes(), ordered.order.turn),
-            _ if kind == first => (&first.takes()[..1], ordered.long_turn()),
-            _ => (&first.takes()[..1], ordered.order.turn),
+    ) -> impl Fn(Had) -> bool + Sync + use<'a> {
+        let (kind, turn) = (ordered.kind(), ordered.order.turn);
+        let (to, turn, is_long) = match kind {
+            Kind::Fast => (first.takes(), turn, false),
+            _ if kind == first => (&first.takes()[..1], turn * LONG_TURN, true),
+            _ => (&first.takes()[..1], turn, false),
         };
-        move |lasted| turn <= lasted && self.lock().has_any(to)
+        move |had| {
+            let is_over = turn <= had.lasted && (had.has_batch || !is_long);
+            is_over && self.lock().has_any(to)
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -160,9 +149,14 @@ impl Waiting {
     }
 }
 
+/// So many turns one that is slow, or keeps a rate, has a thread of its kind in one, though others of that wait: in each what
+/// is there already is read anew.
+const LONG_TURN: u32 = 24;
+
 #[cfg(test)]
 mod tests {
     use std::thread;
+    use std::time::Duration;
 
     use super::super::tests::order_at;
     use super::*;
@@ -175,6 +169,14 @@ mod tests {
             sources: Arc::new(Sources::new(order)),
             progress: Arc::new(Progress::new(order)),
             done: flume::bounded(1).0,
+        }
+    }
+
+    /// So many seconds without a batch.
+    fn had(seconds: u64) -> Had {
+        Had {
+            lasted: Duration::from_secs(seconds),
+            has_batch: false,
         }
     }
 
@@ -271,8 +273,8 @@ mod tests {
             }
             let told = |first, ordered: &Ordered| {
                 let makes_way = queues.who_makes_way(first, ordered);
-                assert!(!makes_way(Duration::from_secs(9)), "it has its turn");
-                makes_way(ordered.order.turn)
+                assert!(!makes_way(had(9)), "it has its turn");
+                makes_way(had(10))
             };
             let of_others = [
                 told(Kind::Fast, &fast),
@@ -292,18 +294,29 @@ mod tests {
     }
 
     /// It had its thread for hours, from a source that gave just enough, and all others that had made way waited for that.
+    /// And two whose batches took longer than a turn began with them again and again, for ever.
     #[test]
-    fn what_is_slow_makes_way_to_its_kind_once_the_largest_batch_would_have_come() {
+    fn what_is_slow_makes_way_to_its_kind_after_four_minutes_and_a_batch() {
         let queues = Queues::default();
-        let lasts = |rate, has_made_way, first: Kind| {
+        let lasts = |rate, has_made_way, first: Kind, has_batch| {
             let order = order_at(rate);
             queues.put(ordered(&order, has_made_way));
             let makes_way = queues.who_makes_way(first, &ordered(&order, has_made_way));
-            (0..10_000).find(|seconds| makes_way(Duration::from_secs(*seconds)))
+            let mut seconds = (0..10_000).map(|seconds| Had {
+                has_batch,
+                ..had(seconds)
+            });
+            seconds.position(makes_way)
         };
-        assert_eq!(lasts(0, true, Kind::Slow), Some(10 + 256));
-        assert_eq!(lasts(1 << 30, false, Kind::Rated), Some(10 + 256));
-        assert_eq!(lasts(32 << 10, true, Kind::Rated), Some(10 + 1_024));
+        for (rate, has_made_way, first) in [
+            (0, true, Kind::Slow),
+            (1 << 30, false, Kind::Rated),
+            (32 << 10, true, Kind::Rated),
+        ] {
+            assert_eq!(lasts(rate, has_made_way, first, true), Some(240));
+            assert_eq!(lasts(rate, has_made_way, first, false), None);
+        }
+        assert_eq!(lasts(0, true, Kind::Rated, false), Some(10), "to another");
     }
 
     #[test]
@@ -326,8 +339,8 @@ mod tests {
         let progress = Arc::clone(&given_up.progress);
         queues.put(given_up);
         let makes_way = queues.who_makes_way(Kind::Fast, &ordered(&order, false));
-        assert!(makes_way(order.turn));
+        assert!(makes_way(had(10)));
         progress.stop.set();
-        assert!(!makes_way(order.turn));
+        assert!(!makes_way(had(10)));
     }
 }

@@ -301,9 +301,13 @@ fn take_in(
         if !job.budget.wait(read as u64, || !job.goes_on()) {
             return Err(Trouble::Over);
         }
+        let verified = intake.verified();
         match block_on(intake.fill(read)) {
             Err(error @ intake::Error::Wrong { .. }) => return Err(Fault::Wrong(error).into()),
             other => other.map_err(|error| Trouble::Here(error.into()))?,
+        }
+        if verified < intake.verified() {
+            job.note_batch();
         }
         job.progress.note(number, intake.position());
         left -= read;

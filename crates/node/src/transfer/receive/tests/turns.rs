@@ -12,7 +12,9 @@ use super::{Copied, directory, received, turn};
 use crate::rate::Rate;
 use crate::rt;
 use crate::transfer::Transfers;
+use crate::transfer::receive::job::Had;
 use crate::transfer::receive::paces::Paces;
+use crate::transfer::receive::queues::{Kind, Ordered, Queues};
 use crate::transfer::receive::sources::Sources;
 use crate::transfer::receive::{Claims, Order, Progress, ReceiveError, Receivers, job};
 use crate::transfer::send::PLACE_WAIT_MAX;
@@ -254,9 +256,40 @@ fn copies_that_made_way_go_on_when_nobody_waits_whatever_rate_others_keep() {
     for (copy, (_, dir)) in [first, second].into_iter().zip(&dirs[2..]) {
         copied.assert_ready(&block_on(copy), 1..2, dir);
     }
+    let asked = slow[..2].iter().map(|slow| slow.asked().len());
+    assert!(2 < asked.sum::<usize>(), "one of them made way to the last");
     for copy in &mut rated {
         assert!(block_on(poll_once(copy)).is_none(), "it goes on");
     }
+}
+
+/// Two of them whose batches took longer than a turn began with these again and again, for ever.
+#[test]
+fn a_slow_copy_makes_way_to_its_kind_with_a_batch_at_least() {
+    let copied = Copied::new();
+    // Its first bytes take longer than a turn of that kind.
+    let source = Source::new(&copied, &[Deed::Trickle(100); 8]);
+    let dirs = [(); 2].map(|()| directory());
+    let [order, other] = dirs.each_ref().map(|(_, dir)| Order {
+        turn: Duration::from_millis(10),
+        ..copied.order(1..2, &[&source], dir)
+    });
+    let ordered = |order: &Order| Ordered {
+        order: order.clone(),
+        has_made_way: true,
+        sources: Arc::new(Sources::new(order)),
+        progress: Arc::new(Progress::new(order)),
+        done: flume::bounded(1).0,
+    };
+    let (queues, slow, claims) = (Queues::default(), ordered(&order), Arc::default());
+    queues.put(ordered(&other));
+    let makes_way = queues.who_makes_way(Kind::Slow, &slow);
+    let again = || turn(&order, &slow.sources, &slow.progress, &claims, &makes_way);
+    let first = again();
+    assert!(matches!(first.error, Some(ReceiveError::MadeWay)));
+    let second = again();
+    assert!(0 < source.asked()[1].1, "a batch came and stayed");
+    copied.assert_ready(&second, 1..2, &dirs[0].1);
 }
 
 /// Its wrong bytes were asked for again, and the good ones that were there given up for them.
@@ -313,7 +346,7 @@ fn who_said_nothing_in_a_turn_is_asked_behind_others_in_the_next_one() {
     };
     let (sources, claims) = (Sources::new(&order), Arc::default());
     let progress = Progress::new(&order);
-    let is_over = |lasted| order.turn <= lasted;
+    let is_over = |had: Had| order.turn <= had.lasted;
     let outcome = job::run(&order, &sources, &progress, &claims, &is_over);
     assert!(matches!(outcome.error, Some(ReceiveError::MadeWay)));
     let received = turn(&order, &sources, &progress, &claims, &|_| false);
@@ -340,7 +373,7 @@ fn who_is_kept_waiting_at_a_rate_is_not_said_to_have_sent_nothing() {
     let claims = Arc::<Claims>::default();
     let budget = claims.paces.of(&order);
     assert!(budget.wait(1 << 20, || false));
-    let is_over = |lasted| order.turn <= lasted;
+    let is_over = |had: Had| order.turn <= had.lasted;
     let received = turn(&order, &sources, &progress, &claims, &is_over);
     assert!(matches!(received.error, Some(ReceiveError::MadeWay)));
     assert!(received.faults.is_empty(), "{received:?}");
