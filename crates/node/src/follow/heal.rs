@@ -136,18 +136,18 @@ impl Core {
     async fn replace_damaged(
         self: &Rc<Self>,
         key: PartitionKey,
-        mut sources: Vec<String>,
+        sources: Vec<String>,
         replaced: &mut Vec<Replaced>,
     ) -> Result<(), Failure> {
         let topic = self.topic_name(key).ok_or_else(deleted)?;
         let met = self.repairs.take_met(key);
         let mut all = Ok(());
         for wanted in self.damaged_segments(key, &met)? {
-            let one = self.replace(&topic, key, wanted, &mut sources).await;
+            let one = self.replace(&topic, key, wanted, &sources).await;
             all = all.and(one.map(|one| replaced.push(one)));
         }
         for ends in self.damaged_unsealed(key)? {
-            let one = self.replace_unsealed(&topic, key, ends, &mut sources).await;
+            let one = self.replace_unsealed(&topic, key, ends, &sources).await;
             all = all.and(one.map(|one| replaced.extend(one)));
         }
         all
@@ -160,7 +160,7 @@ impl Core {
         topic: &TopicName,
         key: PartitionKey,
         ends: Range<Point>,
-        sources: &mut [String],
+        sources: &[String],
     ) -> Result<Option<Replaced>, Failure> {
         let seal = self.sealed_elsewhere(topic, key, ends, sources).await?;
         let Some(seal) = seal else { return Ok(None) };
@@ -175,7 +175,7 @@ impl Core {
         topic: &TopicName,
         key: PartitionKey,
         wanted: Wanted,
-        sources: &mut [String],
+        sources: &[String],
     ) -> Result<Replaced, Failure> {
         let begun = rt::now();
         let (base, bytes) = (wanted.seal.digest.base, wanted.seal.digest.bytes);
@@ -213,7 +213,7 @@ impl Core {
         sources: &[String],
     ) -> Result<Option<Seal>, Failure> {
         let mut unheard = None;
-        for source in sources {
+        for source in &self.repairs.ranked(sources) {
             let told = match self.line_to(source).await {
                 Ok(line) => segments_of(&line, topic, key, start.offset).await,
                 Err(error) => Err(error),
@@ -221,6 +221,7 @@ impl Core {
             let sealed = match told {
                 Ok(told) => told.sealed,
                 Err(error) => {
+                    self.repairs.note_failed(source);
                     unheard = Some(did_not_tell(source, error));
                     continue;
                 }
@@ -235,21 +236,22 @@ impl Core {
         unheard.map_or(Ok(None), Err)
     }
 
-    /// Receives one segment as this log wrote it down, and tells who gave the last of it. Those of the sources that
-    /// failed come behind the others from then on: each may be waited for as long again.
+    /// Receives one segment as this log wrote it down, and tells who gave the last of it.
     async fn receive_again(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         wanted: Wanted,
-        sources: &mut [String],
+        sources: &[String],
     ) -> Result<(Ready, String), Failure> {
         // It may be the very segment that a repair before this one still has taken in.
         self.check_takes_in(key)?;
+        let sources = self.repairs.ranked(sources);
         let order = Order {
             patience: PATIENCE,
-            ..self.order(key, topic, sources.to_vec(), vec![wanted])?
+            ..self.order(key, topic, sources, vec![wanted])?
         };
+        let first = order.sources.first().cloned();
         let progress = Arc::new(Progress::new(&order));
         // A node that stops waits for nobody who has not heard of it; and what ends then is not begun anew.
         let received = self
@@ -262,16 +264,15 @@ impl Core {
             faults,
             error,
         } = self.unless_stopping(received).await?;
-        sources.sort_by_key(|source| {
-            let mut its = faults.iter().filter(|met| met.source == *source);
-            its.any(|met| !met.fault.is_for_good())
-        });
+        for met in faults.iter().filter(|met| !met.fault.is_for_good()) {
+            self.repairs.note_failed(&met.source);
+        }
         match (ready.pop(), error) {
             (Some(ready), _) => {
                 let mut asked = progress.each().map(|(_, from, _)| from.to_owned());
                 // Of what an earlier order left whole nobody was asked.
                 let gave = asked.next().filter(|from| !from.is_empty());
-                Ok((ready, gave.or(sources.first().cloned()).unwrap_or_default()))
+                Ok((ready, gave.or(first).unwrap_or_default()))
             }
             (None, Some(error)) => Err(why_not(&error, &faults)),
             (None, None) => Err(failure(ErrorCode::Internal, "nothing was received")),
