@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::replica_status::State;
-use corelog_protocol::message::{clone_topic, describe_topic, fetch, ping, repair_topic};
+use corelog_protocol::message::{describe_topic, fetch, ping};
+use corelog_record::Offset;
 use corelog_record::batch::Codec;
-use corelog_record::{Offset, PartitionId};
 use nix::sys::signal::Signal;
 
 use super::copies::{
     assert_equal, bytes, level_pair, remembered, segments, status, wait_until_level,
 };
-use super::node::{Node, cloning};
+use super::node::Node;
+use super::repairs::{repair_from, repaired};
 use crate::support::chance;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -236,12 +236,7 @@ fn a_segment_that_damage_kept_from_being_sealed_heals_by_what_its_source_sealed(
     b.up();
     assert!(is_known(&b), "it is remembered");
     // Nobody tells what it held: that is said, not that nobody has it.
-    let repair = repair_topic::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: None,
-        from: Vec::new(),
-    };
+    let repair = repair_from(&topic, Vec::new());
     until("its source is named that does not answer", || {
         let error = repaired(&b, &repair).error.unwrap();
         assert!(!error.is(ErrorCode::Damaged), "{error:?}");
@@ -325,54 +320,6 @@ fn a_segment_that_nobody_gives_has_those_behind_it_written_once_at_most() {
     assert_eq!((told.segments_done, told.bytes_done), (0, 0), "{told:?}");
 }
 
-/// The only copy of the first damaged segment was gone, and all others stayed damaged until it expired.
-#[test]
-fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
-    let folder = Folder::new();
-    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 120);
-    until("it has sealed two segments", || {
-        segments(&a, &topic, 0).sealed.len() >= 2
-    });
-    let sealed = segments(&a, &topic, 0).sealed;
-    let (lost, kept) = (sealed[0].base, sealed[1].base);
-    let request = clone_topic::Request {
-        follow: false,
-        partition: Some(PartitionId::new(0)),
-        segments: vec![kept],
-        ..cloning(&topic, &[&a])
-    };
-    b.ask(&request).unwrap();
-    until("the second one is there", || {
-        status(&b, &topic, 0).state == State::Done
-    });
-    assert_eq!(status(&b, &topic, 0).lag_ms, None, "it asks for no more");
-    let dir = a.topic_dir(&topic).join("0");
-    a.stop();
-    for base in [lost, kept] {
-        stores::flip(&dir.join(format!("{:020}.log", base.get())), 300_000);
-    }
-    a.up();
-    a.corelog().run(["scrub", "t", "--wait"]);
-    let name = topic.name.clone();
-    let told = a.ask(&describe_topic::Request { name }).unwrap();
-    assert_eq!(told.partitions[0].damage.len(), 2, "{told:?}");
-
-    let repair = repair_topic::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: None,
-        from: vec![b.address()],
-    };
-    let told = repaired(&a, &repair);
-    let replaced: Vec<_> = told.segments.iter().map(|one| one.base).collect();
-    assert_eq!((replaced, told.damage_left), (vec![kept], 1));
-    let error = told.error.unwrap();
-    assert!(error.is(ErrorCode::SourceUnavailable), "{error:?}");
-    assert_eq!(error.detail.segment, Some(lost));
-}
-
 /// Each reader on another core than the partition's held room for a whole answer while it waited for the repair: twenty of
 /// them had all of that core's, and who read what is sound waited for them.
 #[test]
@@ -404,7 +351,7 @@ fn who_reads_what_is_sound_waits_for_nobody() -> bool {
     // Who reads has nothing of it in memory.
     let data = owner.server().ready.data.clone();
     owner.stop();
-    stores::flip(&first_store(&data), 5_000);
+    stores::flip_first(&first_store(&data));
     owner.up();
     for partition in [0, 1] {
         owner.wait_until_served(&topic, partition);
@@ -441,42 +388,6 @@ fn who_reads_what_is_sound_waits_for_nobody() -> bool {
     is_in_time
 }
 
-/// A stop waited ten seconds for threads that nobody had told, and they went on beside those of the next start.
-#[test]
-fn repairs_end_when_their_node_stops() {
-    const PARTITIONS: u32 = 3;
-    let folder = Folder::new();
-    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", PARTITIONS);
-    for partition in 0..PARTITIONS {
-        a.fill(&topic, partition, 60);
-    }
-    b.follow(&topic, &[&a]);
-    for partition in 0..PARTITIONS {
-        wait_until_level(&a, &b, &topic, partition);
-    }
-    let data = b.server().ready.data.clone();
-    b.stop();
-    for partition in 0..PARTITIONS {
-        let store = format!("topics/t/{partition}/00000000000000000000.log");
-        stores::flip(&data.join(store), 5_000);
-    }
-    b.up();
-    for partition in 0..PARTITIONS {
-        b.wait_until_served(&topic, partition);
-    }
-    // It takes connections, and says nothing: two are repaired, and one waits for that.
-    a.server().signal(Signal::SIGSTOP);
-    for partition in 0..PARTITIONS {
-        let fetched = b.ask(&topic.fetch(partition, Offset::ZERO));
-        assert!(fetched.unwrap_err().is(ErrorCode::Damaged));
-    }
-    let log = b.log_at_stop();
-    a.server().signal(Signal::SIGCONT);
-    assert!(!log.contains("is being received still"), "{log}");
-    assert!(!log.contains("being received already"), "{log}");
-}
-
 /// Where a partition's first store lies on the disk.
 pub(super) fn first_store(data: &Path) -> PathBuf {
     data.join("topics/t/0/00000000000000000000.log")
@@ -486,19 +397,6 @@ pub(super) fn first_store(data: &Path) -> PathBuf {
 fn is_partial_behind_first(file: &Path) -> bool {
     let name = file.file_name().unwrap().to_string_lossy();
     name.ends_with(".partial") && !name.starts_with("00000000000000000000.")
-}
-
-/// Has a node repair a partition, which waits for a repair that it began by itself.
-fn repaired(node: &Node, request: &repair_topic::Request) -> repair_topic::Partition {
-    let mut told = None;
-    until("no other repair is under way", || {
-        match node.ask(request) {
-            Ok(mut answer) => told = Some(answer.partitions.remove(0)),
-            Err(error) => assert!(error.is(ErrorCode::Busy), "{error:?}"),
-        }
-        told.is_some()
-    });
-    told.unwrap()
 }
 
 /// Reads until something is damaged.

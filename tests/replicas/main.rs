@@ -22,6 +22,7 @@
 //! fence    an old owner that comes back takes no more appends
 //! outranked a copy of a copy that is promoted, and an owner that knows nothing of it
 //! heal     damage of either copy heals by the other
+//! repairs  what repairs cost each other, and how they end
 //! ended    an owner's log that ends, for damage, before what it acknowledged
 //! rot      of what a copy goes on from, and nobody has met
 //! faults   rounds of trouble, by a seed
@@ -51,6 +52,7 @@ mod parted;
 mod promote;
 mod readers;
 mod refused;
+mod repairs;
 mod rot;
 mod several;
 mod sources;

@@ -16,6 +16,11 @@ pub(crate) fn of(home: &Path, partition: u32) -> Vec<PathBuf> {
     stores
 }
 
+/// Turns a byte of the first batch of a store, however short that is: batches before the damage would be served.
+pub(crate) fn flip_first(store: &Path) {
+    flip(store, 64);
+}
+
 /// Turns the bits of one byte of a file.
 pub(crate) fn flip(path: &Path, position: u64) {
     let file = OpenOptions::new()

@@ -213,7 +213,7 @@ impl Core {
         sources: &[String],
     ) -> Result<Option<Seal>, Failure> {
         let mut unheard = None;
-        for source in sources {
+        for source in &self.repairs.ranked(sources) {
             let told = match self.line_to(source).await {
                 Ok(line) => segments_of(&line, topic, key, start.offset).await,
                 Err(error) => Err(error),
@@ -221,6 +221,7 @@ impl Core {
             let sealed = match told {
                 Ok(told) => told.sealed,
                 Err(error) => {
+                    self.repairs.note_failed(source);
                     unheard = Some(did_not_tell(source, error));
                     continue;
                 }
@@ -235,8 +236,7 @@ impl Core {
         unheard.map_or(Ok(None), Err)
     }
 
-    /// Receives one segment as this log wrote it down, and tells who was asked first of those that did
-    /// not fail.
+    /// Receives one segment as this log wrote it down, and tells who gave the last of it.
     async fn receive_again(
         self: &Rc<Self>,
         topic: &TopicName,
@@ -246,23 +246,33 @@ impl Core {
     ) -> Result<(Ready, String), Failure> {
         // It may be the very segment that a repair before this one still has taken in.
         self.check_takes_in(key)?;
+        let sources = self.repairs.ranked(sources);
         let order = Order {
             patience: PATIENCE,
-            ..self.order(key, topic, sources.to_vec(), vec![wanted])?
+            ..self.order(key, topic, sources, vec![wanted])?
         };
+        let first = order.sources.first().cloned();
         let progress = Arc::new(Progress::new(&order));
         // A node that stops waits for nobody who has not heard of it; and what ends then is not begun anew.
-        let received = self.shared.transfers.repairs().receive(order, progress);
+        let received = self
+            .shared
+            .transfers
+            .repairs()
+            .receive(order, Arc::clone(&progress));
         let Received {
             mut ready,
             faults,
             error,
         } = self.unless_stopping(received).await?;
+        for met in faults.iter().filter(|met| !met.fault.is_for_good()) {
+            self.repairs.note_failed(&met.source);
+        }
         match (ready.pop(), error) {
             (Some(ready), _) => {
-                let failed = |source: &&String| faults.iter().any(|met| met.source == **source);
-                let gave = sources.iter().find(|source| !failed(source));
-                Ok((ready, gave.or(sources.last()).cloned().unwrap_or_default()))
+                let mut asked = progress.each().map(|(_, from, _)| from.to_owned());
+                // Of what an earlier order left whole nobody was asked.
+                let gave = asked.next().filter(|from| !from.is_empty());
+                Ok((ready, gave.or(first).unwrap_or_default()))
             }
             (None, Some(error)) => Err(why_not(&error, &faults)),
             (None, None) => Err(failure(ErrorCode::Internal, "nothing was received")),

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use corelog_protocol::message::repair_topic::Replaced;
 use corelog_record::Offset;
 
+use super::lately::Lately;
+use super::task::FAILED_FOR;
 use crate::core::PartitionKey;
 use crate::rt::{self, Notify};
 
@@ -20,9 +22,11 @@ const RETRY_MS: u32 = 500;
 const LATELY: Duration = Duration::from_secs(600);
 
 /// The repairs of a core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Repairs {
     by_key: RefCell<HashMap<PartitionKey, Repairing>>,
+    /// The sources that failed, whichever partition they were asked for.
+    failed: Lately<String>,
     /// Notified when a repair has ended.
     pub(super) ended: Notify,
 }
@@ -40,15 +44,46 @@ struct Repairing {
     rests_until: Option<Instant>,
     /// It rests for what was replaced lately, and not for what could not be.
     rests_for_lately: bool,
-    /// How many in a row did, of those that began by themselves.
+    /// How many in a row replaced nothing, of those that began by themselves.
     failed_count: u32,
     /// Segments that were replaced since the node was started.
     replaced: u64,
-    /// Those of the last minutes, and when.
-    lately: HashMap<Offset, Instant>,
+    /// Those of the last minutes.
+    lately: HashMap<Offset, Again>,
+}
+
+/// A segment that was replaced.
+#[derive(Debug)]
+struct Again {
+    /// When it was last.
+    at: Instant,
+    /// How often it had been replaced lately by then.
+    count: u32,
+}
+
+impl Default for Repairs {
+    fn default() -> Self {
+        Self {
+            by_key: RefCell::default(),
+            failed: Lately::new(FAILED_FOR),
+            ended: Notify::default(),
+        }
+    }
 }
 
 impl Repairs {
+    /// The same sources, those behind the others that failed a moment ago: each may be waited for as long again.
+    pub(super) fn ranked(&self, sources: &[String]) -> Vec<String> {
+        let (mut ranked, now) = (sources.to_vec(), rt::now());
+        ranked.sort_by_key(|source| self.failed.found(source, now).is_some());
+        ranked
+    }
+
+    /// A source failed in a way in which it may not the next time.
+    pub(super) fn note_failed(&self, source: &str) {
+        self.failed.note(source.to_owned(), (), rt::now());
+    }
+
     /// Segments of a partition that were replaced since the node was started.
     pub(super) fn count(&self, key: PartitionKey) -> u64 {
         self.by_key
@@ -68,9 +103,10 @@ impl Repairs {
         let mut by_key = self.by_key.borrow_mut();
         let repairing = by_key.entry(key).or_default();
         repairing.met.extend(met);
-        let is_early = repairing.rests_until.is_some_and(|until| rt::now() < until);
+        let now = rt::now();
+        let is_early = repairing.rests_until.is_some_and(|until| now < until);
         // Another segment than those that the disk does not keep.
-        let is_other = met.is_some_and(|met| !repairing.lately.contains_key(&met));
+        let is_other = met.is_some_and(|met| !repairing.keeps_away(met, now));
         let rests = is_early && !(repairing.rests_for_lately && is_other);
         if repairing.is_running || (rests && !is_asked) {
             return false;
@@ -89,16 +125,23 @@ impl Repairs {
             repairing
                 .met
                 .retain(|met| replaced.iter().all(|replaced| replaced.base != *met));
-            let is_news = repairing.note_replaced(replaced, rt::now());
-            if is_news || (is_whole && replaced.is_empty()) {
+            let now = rt::now();
+            let each = replaced.iter().map(|one| one.base);
+            let again = each.map(|base| repairing.note_replaced(base, now)).min();
+            match again {
                 // What is left was met meanwhile, or will not be replaced: the next round tells.
-                repairing.rests_until = None;
-                repairing.failed_count = 0;
-            } else if !repairing.is_asked {
-                let doubled = AGAIN * 2_u32.saturating_pow(repairing.failed_count.min(8));
-                repairing.rests_until = Some(rt::now() + doubled.min(AGAIN_MAX));
-                repairing.rests_for_lately = !replaced.is_empty();
-                repairing.failed_count = repairing.failed_count.saturating_add(1);
+                Some(0) => repairing.wake(),
+                None if is_whole => repairing.wake(),
+                _ if repairing.is_asked => {}
+                Some(count) => {
+                    repairing.rests_until = Some(now + rest(count));
+                    repairing.rests_for_lately = true;
+                }
+                None => {
+                    repairing.failed_count = repairing.failed_count.saturating_add(1);
+                    repairing.rests_until = Some(now + rest(repairing.failed_count));
+                    repairing.rests_for_lately = false;
+                }
             }
         }
         self.ended.notify();
@@ -129,16 +172,33 @@ impl Repairs {
 }
 
 impl Repairing {
-    /// Notes which segments a round replaced. Returns whether one of them was not replaced lately.
-    fn note_replaced(&mut self, replaced: &[Replaced], now: Instant) -> bool {
-        let is_late = |at: &Instant| now.saturating_duration_since(*at) < LATELY;
-        self.lately.retain(|_, at| is_late(at));
-        let mut is_news = false;
-        for replaced in replaced {
-            is_news |= self.lately.insert(replaced.base, now).is_none();
-        }
-        is_news
+    /// Notes that a segment was replaced. Returns how often it had been lately.
+    fn note_replaced(&mut self, base: Offset, now: Instant) -> u32 {
+        let is_late = |again: &Again| now.saturating_duration_since(again.at) < LATELY;
+        self.lately.retain(|_, again| is_late(again));
+        let before = self.lately.get(&base);
+        let count = before.map_or(0, |before| before.count.saturating_add(1));
+        self.lately.insert(base, Again { at: now, count });
+        count
     }
+
+    /// Whether a segment was replaced so often, and so lately, that it rests itself.
+    fn keeps_away(&self, base: Offset, now: Instant) -> bool {
+        let again = self.lately.get(&base);
+        again.is_some_and(|again| now < again.at + rest(again.count))
+    }
+
+    fn wake(&mut self) {
+        self.rests_until = None;
+        self.failed_count = 0;
+    }
+}
+
+/// How long to rest after so many times in a row.
+fn rest(count: u32) -> Duration {
+    let doubled = |before: u32| AGAIN * 2_u32.pow(before.min(8));
+    let rest = count.checked_sub(1).map(doubled);
+    rest.unwrap_or_default().min(AGAIN_MAX)
 }
 
 #[cfg(test)]
@@ -231,7 +291,7 @@ mod tests {
         round(&[5]);
         round(&[9]);
         assert_eq!(rest_of(&repairs), None);
-        for (again, rest) in [(5, 5), (9, 10), (5, 20)] {
+        for (again, rest) in [(5, 5), (9, 5), (5, 10), (5, 20)] {
             round(&[again]);
             assert_eq!(rest_of(&repairs), Some(rest));
             assert!(!repairs.begin(key(), Some(at(again)), false), "it rests");
@@ -242,7 +302,40 @@ mod tests {
         let mut by_key = repairs.by_key.borrow_mut();
         let repairing = by_key.get_mut(&key()).unwrap();
         let later = rt::now() + LATELY;
-        assert!(repairing.note_replaced(&[replaced(5)], later), "long ago");
+        assert_eq!(repairing.note_replaced(at(5), later), 0, "long ago");
+    }
+
+    /// Who read one that had come a second time waited for up to a minute, as another one did not stay.
+    #[test]
+    fn a_segment_that_was_replaced_rests_as_often_as_itself_was() {
+        let repairs = Repairs::default();
+        for base in [9, 5, 5, 5, 5] {
+            repairs
+                .by_key
+                .borrow_mut()
+                .entry(key())
+                .or_default()
+                .rests_until = None;
+            assert!(repairs.begin(key(), None, false));
+            repairs.end(key(), &[replaced(base)], true);
+        }
+        assert_eq!(rest_of(&repairs), Some(20));
+        assert!(!repairs.begin(key(), None, false));
+        assert!(!repairs.begin(key(), Some(at(5)), false));
+        assert!(repairs.begin(key(), Some(at(9)), false));
+    }
+
+    /// It was waited for again in each partition, and in each round.
+    #[test]
+    fn a_source_that_failed_a_moment_ago_is_asked_behind_the_others() {
+        let repairs = Repairs::default();
+        let sources = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(repairs.ranked(&sources), sources);
+        repairs.note_failed("a");
+        assert_eq!(repairs.ranked(&sources), ["b", "c", "a"]);
+        repairs.note_failed("b");
+        repairs.note_failed("c");
+        assert_eq!(repairs.ranked(&sources), sources);
     }
 
     #[test]

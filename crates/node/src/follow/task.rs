@@ -30,7 +30,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// For so long others are asked for segments before a source that failed: who says nothing is waited for longer than an order
 /// may take.
-const FAILED_FOR: Duration = Duration::from_secs(60);
+pub(super) const FAILED_FOR: Duration = Duration::from_secs(60);
 
 /// One partition that follows.
 pub(crate) struct Following {

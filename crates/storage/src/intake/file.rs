@@ -64,6 +64,12 @@ impl<D: Dir> Intake<D> {
         self.start + self.filled as u64
     }
 
+    /// Up to where in the store all batches were verified: there a later intake goes on at least, whatever comes next.
+    #[must_use]
+    pub fn verified(&self) -> u64 {
+        self.verifier.point().position.get()
+    }
+
     /// How many bytes the segment has.
     #[must_use]
     pub fn bytes(&self) -> u64 {

@@ -1,16 +1,16 @@
 //! Who receives which segment, and what came of all of them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use corelog_storage::intake::Ready;
 
 use super::claims::Claims;
 use super::files::Files;
 use super::sources::Sources;
-use super::{Met, Order, Progress, ReceiveError, Received, worker};
+use super::{Order, Progress, ReceiveError, worker};
 use crate::rt;
 use crate::transfer::budget::Budget;
 
@@ -21,34 +21,57 @@ pub(super) struct Job<'a> {
     pub(super) claims: &'a Arc<Claims>,
     pub(super) files: Files,
     pub(super) budget: Arc<Budget>,
-    pub(super) sources: Sources,
+    pub(super) sources: &'a Sources,
     /// When a source was asked first: what is done before that, on the disk, is no delay of the sources'.
     begun: OnceLock<Instant>,
-    /// Whether it makes way once it has had its turn.
+    /// Whether a batch came in, sound and whole, since then: that stays, however the turn ends.
+    has_batch: AtomicBool,
+    /// Whether it makes way.
     makes_way: &'a MakesWay<'a>,
     /// The segment that is to be received next.
     next: AtomicUsize,
     outcome: Mutex<Outcome>,
 }
 
-/// Whether others wait for the thread of an order that is to let them.
-pub(super) type MakesWay<'a> = dyn Fn() -> bool + Sync + 'a;
+/// What an order has had of its turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Had {
+    /// How long ago a source was asked first.
+    pub(super) lasted: Duration,
+    /// Whether it goes on further than it began.
+    pub(super) has_batch: bool,
+}
 
+/// Whether others come first who wait for the thread of an order, which has had so much.
+pub(super) type MakesWay<'a> = dyn Fn(Had) -> bool + Sync + 'a;
+
+/// What came of an order in a turn.
 #[derive(Debug, Default)]
-struct Outcome {
-    ready: Vec<Ready>,
-    error: Option<ReceiveError>,
+pub(super) struct Outcome {
+    /// The segments that are all there, in the order of their offsets.
+    pub(super) ready: Vec<Ready>,
+    /// Why not all of it is there; none either if its turn was over.
+    pub(super) error: Option<ReceiveError>,
+}
+
+impl From<ReceiveError> for Outcome {
+    fn from(error: ReceiveError) -> Self {
+        Self {
+            error: Some(error),
+            ..Self::default()
+        }
+    }
 }
 
 /// Receives all of `order`, on this thread and some more, or as much as there is time for in its turn; what others are
-/// receiving is left to them. What went wrong `before`, in turns that it has had, is not tried again, and told of as well.
+/// receiving is left to them.
 pub(super) fn run(
     order: &Order,
-    before: Vec<Met>,
+    sources: &Sources,
     progress: &Progress,
     claims: &Arc<Claims>,
     makes_way: &MakesWay<'_>,
-) -> Received {
+) -> Outcome {
     let files = match progress.stop.is_set() {
         // Its directory may be another topic's by now.
         true => Err(ReceiveError::Stopped),
@@ -56,12 +79,7 @@ pub(super) fn run(
     };
     let files = match files {
         Ok(files) => files,
-        Err(error) => {
-            return Received {
-                faults: before,
-                ..error.into()
-            };
-        }
+        Err(error) => return error.into(),
     };
     let job = Job {
         order,
@@ -69,8 +87,9 @@ pub(super) fn run(
         claims,
         files,
         budget: claims.paces.of(order),
-        sources: Sources::new(order, before),
+        sources,
         begun: OnceLock::new(),
+        has_batch: AtomicBool::new(false),
         makes_way,
         next: AtomicUsize::new(0),
         outcome: Mutex::default(),
@@ -88,13 +107,9 @@ pub(super) fn run(
         worker::run(&job, 0);
     });
     let outcome = job.outcome.into_inner();
-    let Outcome { mut ready, error } = outcome.unwrap_or_else(PoisonError::into_inner);
-    ready.sort_by_key(Ready::base);
-    Received {
-        ready,
-        error,
-        faults: job.sources.into_faults(),
-    }
+    let mut outcome = outcome.unwrap_or_else(PoisonError::into_inner);
+    outcome.ready.sort_by_key(Ready::base);
+    outcome
 }
 
 impl Job<'_> {
@@ -114,10 +129,20 @@ impl Job<'_> {
         self.begun.get_or_init(rt::now);
     }
 
+    /// A batch came in, sound and whole.
+    pub(super) fn note_batch(&self) {
+        self.has_batch.store(true, Ordering::Relaxed);
+    }
+
     /// Whether more is received now, also of a segment that has begun.
     pub(super) fn goes_on(&self) -> bool {
-        let makes_way = || self.has_had_its_turn() && (self.makes_way)();
-        !(self.progress.stop.is_set() || makes_way())
+        let makes_way = |lasted| {
+            (self.makes_way)(Had {
+                lasted,
+                has_batch: self.has_batch.load(Ordering::Relaxed),
+            })
+        };
+        !(self.progress.stop.is_set() || self.lasted().is_some_and(makes_way))
     }
 
     /// Why it does not go on.
@@ -138,9 +163,14 @@ impl Job<'_> {
     }
 
     fn has_had_its_turn(&self) -> bool {
-        let lasts = |begun: &Instant| rt::now().saturating_duration_since(*begun);
-        let begun = self.begun.get();
-        begun.is_some_and(|begun| self.order.turn <= lasts(begun))
+        let lasted = self.lasted();
+        lasted.is_some_and(|lasted| self.order.turn <= lasted)
+    }
+
+    /// How long ago a source was asked first; none has been yet.
+    fn lasted(&self) -> Option<Duration> {
+        let begun = self.begun.get()?;
+        Some(rt::now().saturating_duration_since(*begun))
     }
 
     /// Notes what came of a segment; the first error is the one to tell.
@@ -157,7 +187,7 @@ impl Job<'_> {
         }
     }
 
-    fn outcome(&self) -> std::sync::MutexGuard<'_, Outcome> {
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

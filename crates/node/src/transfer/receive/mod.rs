@@ -12,6 +12,7 @@
 //! - [`claims`]: which files are being written;
 //! - [`paces`]: how fast the orders of one clone are, all together;
 //! - [`progress`]: how far all of it is, for those who watch;
+//! - [`queues`]: the orders that wait, and which of them comes first;
 //! - [`threads`]: the threads on which all that waits for sockets and disks.
 //!
 //! Laws kept: a source that sends one wrong byte is named and asked no more; what was verified before
@@ -106,15 +107,6 @@ pub(crate) struct Received {
     pub(crate) faults: Vec<Met>,
     /// Why not all of it is there, if it is not. What came in of the rest is gone on with next time.
     pub(crate) error: Option<ReceiveError>,
-}
-
-impl From<ReceiveError> for Received {
-    fn from(error: ReceiveError) -> Self {
-        Self {
-            error: Some(error),
-            ..Self::default()
-        }
-    }
 }
 
 /// What went wrong with a source.

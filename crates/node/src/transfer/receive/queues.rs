@@ -6,7 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use flume::Sender;
 
-use super::{Met, Order, Progress, Received};
+use super::job::{Had, Outcome};
+use super::sources::Sources;
+use super::{Order, Progress};
 
 /// An order, and who waits for it.
 #[derive(Debug)]
@@ -14,22 +16,24 @@ pub(super) struct Ordered {
     pub(super) order: Order,
     /// It has had a turn in which no segment came.
     pub(super) has_made_way: bool,
-    /// What went wrong in the turns that it has had.
-    pub(super) before: Vec<Met>,
+    /// What is known of its sources by the turns that it has had.
+    pub(super) sources: Arc<Sources>,
     pub(super) progress: Arc<Progress>,
-    pub(super) done: Sender<Received>,
+    pub(super) done: Sender<Outcome>,
 }
 
-/// Which orders a thread takes first.
+/// What an order is to the threads, each of which takes those of one kind first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum First {
-    /// Those that are not slow, and none that keeps a rate: such a one sleeps for as long as that asks.
+pub(super) enum Kind {
+    /// It may be fast: it keeps no rate, and has had no turn in which no segment came.
     Fast,
-    /// Those that are slow, and it has each of them until it ends.
+    /// It has had such a turn, and keeps no rate.
     Slow,
+    /// It keeps a rate: it sleeps for as long as that asks.
+    Rated,
 }
 
-/// Two queues, oldest first: of a selection over two channels a thread that was woken in vain would hear no more.
+/// A queue for each kind, oldest first: of a selection over channels a thread that was woken in vain would hear no more.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     waiting: Mutex<Waiting>,
@@ -38,18 +42,28 @@ pub(super) struct Queues {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    fast: VecDeque<Ordered>,
-    slow: VecDeque<Ordered>,
+    each: [VecDeque<Ordered>; 3],
     has_ended: bool,
 }
 
-impl Ordered {
-    fn keeps_rate(&self) -> bool {
-        self.order.rate != 0
+impl Kind {
+    /// The kinds that a thread takes which takes this one first. What keeps a rate would sleep where others may be fast.
+    fn takes(self) -> &'static [Self] {
+        match self {
+            Self::Fast => &[Self::Fast, Self::Slow],
+            Self::Slow => &[Self::Slow, Self::Rated, Self::Fast],
+            Self::Rated => &[Self::Rated, Self::Slow, Self::Fast],
+        }
     }
+}
 
-    fn is_slow(&self) -> bool {
-        self.has_made_way || self.keeps_rate()
+impl Ordered {
+    fn kind(&self) -> Kind {
+        match (self.order.rate, self.has_made_way) {
+            (0, false) => Kind::Fast,
+            (0, true) => Kind::Slow,
+            _ => Kind::Rated,
+        }
     }
 
     fn is_wanted(&self) -> bool {
@@ -64,12 +78,10 @@ impl Queues {
         if waiting.has_ended {
             return;
         }
-        waiting.fast.retain(Ordered::is_wanted);
-        waiting.slow.retain(Ordered::is_wanted);
-        match ordered.is_slow() {
-            true => waiting.slow.push_back(ordered),
-            false => waiting.fast.push_back(ordered),
+        for queue in &mut waiting.each {
+            queue.retain(Ordered::is_wanted);
         }
+        waiting.each[ordered.kind() as usize].push_back(ordered);
         // Not each thread takes each order.
         self.changed.notify_all();
     }
@@ -78,14 +90,14 @@ impl Queues {
     pub(super) fn end(&self) {
         let mut waiting = self.lock();
         waiting.has_ended = true;
-        let left = (mem::take(&mut waiting.fast), mem::take(&mut waiting.slow));
+        let left = mem::take(&mut waiting.each);
         drop(waiting);
         drop(left);
         self.changed.notify_all();
     }
 
     /// Waits for an order; `None` once nobody gives any more.
-    pub(super) fn next(&self, first: First) -> Option<Ordered> {
+    pub(super) fn next(&self, first: Kind) -> Option<Ordered> {
         let mut waiting = self.lock();
         loop {
             if waiting.has_ended {
@@ -99,21 +111,24 @@ impl Queues {
         }
     }
 
-    /// Tells, once an order that a thread took has had its turn, whether others come before it.
+    /// Tells, of an order that a thread took, whether others come before it once it has had so much of that: of one that may
+    /// be fast all that the thread takes, for it is slow by then; of another one those that the thread takes first, and
+    /// where it is of these itself only after many turns, in which a batch came: what came of one is given up, so that two
+    /// which take longer would begin with theirs again and again.
     pub(super) fn who_makes_way<'a>(
         &'a self,
-        first: First,
+        first: Kind,
         ordered: &Ordered,
-    ) -> impl Fn() -> bool + Sync + use<'a> {
-        let (is_slow, is_kept) = (ordered.is_slow(), first == First::Slow);
-        move || {
-            let waiting = self.lock();
-            match (is_slow, is_kept) {
-                (true, true) => false,
-                (true, false) => !waiting.fast.is_empty(),
-                (false, true) => !(waiting.fast.is_empty() && waiting.slow.is_empty()),
-                (false, false) => !waiting.fast.is_empty() || waiting.has_made_way().is_some(),
-            }
+    ) -> impl Fn(Had) -> bool + Sync + use<'a> {
+        let (kind, turn) = (ordered.kind(), ordered.order.turn);
+        let (to, turn, is_long) = match kind {
+            Kind::Fast => (first.takes(), turn, false),
+            _ if kind == first => (&first.takes()[..1], turn * LONG_TURN, true),
+            _ => (&first.takes()[..1], turn, false),
+        };
+        move |had| {
+            let is_over = turn <= had.lasted && (had.has_batch || !is_long);
+            is_over && self.lock().has_any(to)
         }
     }
 
@@ -123,25 +138,25 @@ impl Queues {
 }
 
 impl Waiting {
-    fn take(&mut self, first: First) -> Option<Ordered> {
-        match first {
-            First::Fast => {
-                let fast = self.fast.pop_front();
-                fast.or_else(|| self.slow.remove(self.has_made_way()?))
-            }
-            First::Slow => self.slow.pop_front().or_else(|| self.fast.pop_front()),
-        }
+    fn take(&mut self, first: Kind) -> Option<Ordered> {
+        let mut kinds = first.takes().iter();
+        kinds.find_map(|kind| self.each[*kind as usize].pop_front())
     }
 
-    /// Where the oldest is that waits for its next turn.
-    fn has_made_way(&self) -> Option<usize> {
-        self.slow.iter().position(|ordered| !ordered.keeps_rate())
+    fn has_any(&self, of: &[Kind]) -> bool {
+        let mut queues = of.iter().map(|kind| &self.each[*kind as usize]);
+        queues.any(|queue| queue.iter().any(Ordered::is_wanted))
     }
 }
+
+/// So many turns one that is slow, or keeps a rate, has a thread of its kind in one, though others of that wait: in each what
+/// is there already is read anew.
+const LONG_TURN: u32 = 24;
 
 #[cfg(test)]
 mod tests {
     use std::thread;
+    use std::time::Duration;
 
     use super::super::tests::order_at;
     use super::*;
@@ -151,13 +166,21 @@ mod tests {
         Ordered {
             order: order.clone(),
             has_made_way,
-            before: Vec::new(),
+            sources: Arc::new(Sources::new(order)),
             progress: Arc::new(Progress::new(order)),
             done: flume::bounded(1).0,
         }
     }
 
-    fn taken(queues: &Queues, first: First) -> Option<(u64, bool)> {
+    /// So many seconds without a batch.
+    fn had(seconds: u64) -> Had {
+        Had {
+            lasted: Duration::from_secs(seconds),
+            has_batch: false,
+        }
+    }
+
+    fn taken(queues: &Queues, first: Kind) -> Option<(u64, bool)> {
         let taken = queues.lock().take(first);
         taken.map(|ordered| (ordered.order.rate, ordered.has_made_way))
     }
@@ -168,12 +191,13 @@ mod tests {
         let orders = [0, 1].map(order_at);
         let queues = Queues::default();
         thread::scope(|scope| {
-            let threads = [First::Slow, First::Slow, First::Fast, First::Fast].map(|first| {
+            let firsts = [Kind::Rated, Kind::Slow, Kind::Fast, Kind::Fast];
+            let threads = firsts.map(|first| {
                 let queues = &queues;
                 scope.spawn(move || {
                     let mut count = 0;
                     while let Some(ordered) = queues.next(first) {
-                        let _ = ordered.done.send(Received::default());
+                        let _ = ordered.done.send(Outcome::default());
                         count += 1;
                     }
                     count
@@ -198,51 +222,101 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_threads_take_nothing_that_keeps_a_rate_and_the_others_take_what_is_slow_first() {
+    fn half_of_the_threads_take_nothing_that_keeps_a_rate_and_each_of_the_others_its_kind_first() {
         let orders = [0, 1].map(order_at);
         let queues = Queues::default();
         let all = [(1, false), (0, true), (0, false), (1, true)];
         let put = || all.map(|(rate, has)| queues.put(ordered(&orders[rate], has)));
         put();
-        let by_fast = [(); 3].map(|()| taken(&queues, First::Fast));
+        let by_fast = [(); 3].map(|()| taken(&queues, Kind::Fast));
         assert_eq!(by_fast, [Some((0, false)), Some((0, true)), None]);
         put();
-        let by_slow = [(); 7].map(|()| taken(&queues, First::Slow));
-        let in_order = [
-            (1, false),
-            (1, true),
-            (1, false),
-            (0, true),
-            (1, true),
-            (0, false),
-        ];
-        assert_eq!(by_slow[..6], in_order.map(Some));
-        assert_eq!(by_slow[6], None);
+        let rated = [(1, false), (1, true), (1, false), (1, true)].map(Some);
+        let by_rated = [(); 7].map(|()| taken(&queues, Kind::Rated));
+        assert_eq!(by_rated[..4], rated);
+        assert_eq!(by_rated[4..], [Some((0, true)), Some((0, false)), None]);
+        put();
+        let by_slow = [(); 5].map(|()| taken(&queues, Kind::Slow));
+        assert_eq!(by_slow[0], Some((0, true)));
+        assert_eq!(by_slow[1..3], rated[..2]);
+        assert_eq!(by_slow[3..], [Some((0, false)), None]);
     }
 
-    /// Behind those of a clone at a low rate a copy waited for some twenty minutes, for each of its segments.
+    /// Behind those of a clone at a low rate a copy waited for some twenty minutes, for each of its segments; and such a clone
+    /// waited for hours behind copies whose sources were slow, beside threads that had nothing to do.
     #[test]
     fn what_has_had_its_turn_makes_way_to_what_can_take_its_thread() {
         let orders = [0, 1].map(order_at);
         let [fast, again] = [false, true].map(|has| ordered(&orders[0], has));
-        for (waits, expected) in [
-            (None, [false; 4]),
-            (Some((1, false)), [false, true, false, false]),
-            (Some((0, true)), [true, true, false, false]),
-            (Some((0, false)), [true, true, true, false]),
+        let rated = ordered(&orders[1], false);
+        for (waits, expected, by_rated) in [
+            (None, [false; 4], [false; 4]),
+            (
+                Some((1, false)),
+                [false, true, false, false],
+                [false, true, true, false],
+            ),
+            (
+                Some((0, true)),
+                [true, true, false, false],
+                [true, true, false, false],
+            ),
+            (
+                Some((0, false)),
+                [true, true, true, false],
+                [false, true, false, false],
+            ),
         ] {
             let queues = Queues::default();
             if let Some((rate, has)) = waits {
                 queues.put(ordered(&orders[rate], has));
             }
-            let told = [
-                queues.who_makes_way(First::Fast, &fast)(),
-                queues.who_makes_way(First::Slow, &fast)(),
-                queues.who_makes_way(First::Fast, &again)(),
-                queues.who_makes_way(First::Slow, &again)(),
+            let told = |first, ordered: &Ordered| {
+                let makes_way = queues.who_makes_way(first, ordered);
+                assert!(!makes_way(had(9)), "it has its turn");
+                makes_way(had(10))
+            };
+            let of_others = [
+                told(Kind::Fast, &fast),
+                told(Kind::Slow, &fast),
+                told(Kind::Fast, &again),
+                told(Kind::Slow, &again),
             ];
-            assert_eq!(told, expected, "{waits:?}");
+            assert_eq!(of_others, expected, "{waits:?}");
+            let beside_a_rate = [
+                told(Kind::Slow, &rated),
+                told(Kind::Rated, &fast),
+                told(Kind::Rated, &again),
+                told(Kind::Rated, &rated),
+            ];
+            assert_eq!(beside_a_rate, by_rated, "{waits:?}");
         }
+    }
+
+    /// It had its thread for hours, from a source that gave just enough, and all others that had made way waited for that.
+    /// And two whose batches took longer than a turn began with them again and again, for ever.
+    #[test]
+    fn what_is_slow_makes_way_to_its_kind_after_four_minutes_and_a_batch() {
+        let queues = Queues::default();
+        let lasts = |rate, has_made_way, first: Kind, has_batch| {
+            let order = order_at(rate);
+            queues.put(ordered(&order, has_made_way));
+            let makes_way = queues.who_makes_way(first, &ordered(&order, has_made_way));
+            let mut seconds = (0..10_000).map(|seconds| Had {
+                has_batch,
+                ..had(seconds)
+            });
+            seconds.position(makes_way)
+        };
+        for (rate, has_made_way, first) in [
+            (0, true, Kind::Slow),
+            (1 << 30, false, Kind::Rated),
+            (32 << 10, true, Kind::Rated),
+        ] {
+            assert_eq!(lasts(rate, has_made_way, first, true), Some(240));
+            assert_eq!(lasts(rate, has_made_way, first, false), None);
+        }
+        assert_eq!(lasts(0, true, Kind::Rated, false), Some(10), "to another");
     }
 
     #[test]
@@ -253,7 +327,20 @@ mod tests {
         given_up.progress.stop.set();
         queues.put(given_up);
         queues.put(ordered(&orders[1], false));
-        assert_eq!(taken(&queues, First::Slow), Some((1, false)));
-        assert_eq!(taken(&queues, First::Slow), None);
+        assert_eq!(taken(&queues, Kind::Slow), Some((1, false)));
+        assert_eq!(taken(&queues, Kind::Slow), None);
+    }
+
+    #[test]
+    fn nothing_makes_way_to_what_nobody_wants_any_more() {
+        let order = order_at(0);
+        let queues = Queues::default();
+        let given_up = ordered(&order, false);
+        let progress = Arc::clone(&given_up.progress);
+        queues.put(given_up);
+        let makes_way = queues.who_makes_way(Kind::Fast, &ordered(&order, false));
+        assert!(makes_way(had(10)));
+        progress.stop.set();
+        assert!(!makes_way(had(10)));
     }
 }

@@ -1,12 +1,15 @@
 //! Which sources may still be asked.
 
+use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use corelog_record::Offset;
 
 use super::{Fault, Met, Order};
+use crate::transfer::peer::PeerError;
 
-/// The sources of an order, whichever thread asks them.
+/// The sources of an order, whichever thread asks them, in all of its turns.
 #[derive(Debug)]
 pub(super) struct Sources {
     addresses: Vec<String>,
@@ -32,22 +35,15 @@ pub(super) struct Tries {
 }
 
 impl Sources {
-    /// Those of an order, and what went wrong with them `before`.
-    pub(super) fn new(order: &Order, before: Vec<Met>) -> Self {
+    /// Those of an order that has had no turn.
+    pub(super) fn new(order: &Order) -> Self {
         let addresses = order.sources.clone();
-        let is_any = |address: &String, is_it: fn(&Fault) -> bool| {
-            let mut its = before.iter().filter(|met| met.source == *address);
-            its.any(|met| is_it(&met.fault))
-        };
-        let deceived = |address| is_any(address, Fault::is_deceit);
-        let has_failed = |address| {
-            order.failed.contains(address) || is_any(address, |fault| !fault.is_for_good())
-        };
+        let has_failed = |address| order.failed.contains(address);
         Self {
             state: Mutex::new(State {
-                is_dropped: addresses.iter().map(deceived).collect(),
+                is_dropped: vec![false; addresses.len()],
                 has_failed: addresses.iter().map(has_failed).collect(),
-                faults: before,
+                faults: Vec::new(),
             }),
             addresses,
         }
@@ -102,6 +98,21 @@ impl Sources {
         }
     }
 
+    /// Notes that a source sent nothing in a whole turn, after which others come first: there was less time than its patience
+    /// has. That is told of once, until it gives something.
+    pub(super) fn said_nothing(
+        &self,
+        tries: &mut Tries,
+        source: usize,
+        segment: Offset,
+        turn: Duration,
+    ) {
+        if !self.lock().has_failed[source] {
+            let fault = PeerError::Stalled { patience: turn };
+            self.met(tries, source, segment, fault.into());
+        }
+    }
+
     /// Notes that a source gave something.
     pub(super) fn gave(&self, tries: &mut Tries, source: usize) {
         tries.failed[source] = 0;
@@ -112,10 +123,9 @@ impl Sources {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What went wrong with all of them.
-    pub(super) fn into_faults(self) -> Vec<Met> {
-        let state = self.state.into_inner();
-        state.unwrap_or_else(PoisonError::into_inner).faults
+    /// What went wrong with all of them, to be told of.
+    pub(super) fn take_faults(&self) -> Vec<Met> {
+        mem::take(&mut self.lock().faults)
     }
 }
 
@@ -136,7 +146,6 @@ const FAULTS_MAX: usize = 64;
 mod tests {
     use super::super::tests::order_at;
     use super::*;
-    use crate::transfer::peer::PeerError;
 
     /// For as long as its order lasted each segment began with the others, though they had nothing of it.
     #[test]
@@ -146,13 +155,13 @@ mod tests {
             failed: vec!["a".to_owned()],
             ..order_at(0)
         };
-        let sources = Sources::new(&order, Vec::new());
+        let sources = Sources::new(&order);
         let mut tries = sources.tries();
         assert_eq!(sources.pick(&tries, 0), Some(1));
         sources.gave(&mut tries, 0);
         assert_eq!(sources.pick(&sources.tries(), 0), Some(0));
         let fault = Fault::Peer(PeerError::Stalled {
-            patience: std::time::Duration::ZERO,
+            patience: Duration::ZERO,
         });
         sources.met(&mut tries, 0, Offset::ZERO, fault);
         assert_eq!(sources.pick(&sources.tries(), 0), Some(1));

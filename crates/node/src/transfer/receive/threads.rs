@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::thread;
 
 use super::claims::Claims;
-use super::queues::{First, Ordered, Queues};
+use super::job::Outcome;
+use super::queues::{Kind, Ordered, Queues};
+use super::sources::Sources;
 use super::{Order, Progress, ReceiveError, Received, job};
 use crate::sys::priority;
 
@@ -28,22 +30,18 @@ impl Receivers {
     /// As the system says.
     pub(crate) fn start() -> io::Result<(Self, Self)> {
         let claims = Arc::default();
-        let copies = Self::threads("receive-copy", COPIES_MAX, &claims)?;
-        let repairs = Self::threads("receive-repair", REPAIRS_MAX, &claims)?;
+        let copies = Self::threads("receive-copy", &COPIES, &claims)?;
+        let repairs = Self::threads("receive-repair", &REPAIRS, &claims)?;
         Ok((copies, repairs))
     }
 
-    fn threads(name: &str, count: usize, claims: &Arc<Claims>) -> io::Result<Self> {
+    fn threads(name: &str, firsts: &[Kind], claims: &Arc<Claims>) -> io::Result<Self> {
         let receivers = Self {
             queues: Arc::default(),
             claims: Arc::clone(claims),
         };
-        for index in 0..count {
+        for (index, first) in firsts.iter().copied().enumerate() {
             let (queues, claims) = (Arc::clone(&receivers.queues), Arc::clone(claims));
-            let first = match index < count / 2 {
-                true => First::Slow,
-                false => First::Fast,
-            };
             let thread = thread::Builder::new().name(format!("{name}-{index}"));
             thread.spawn(move || run(first, &queues, &claims))?;
         }
@@ -59,30 +57,29 @@ impl Receivers {
     /// a turn makes way to others, and goes on where it was. Dropped, it stops.
     pub(crate) async fn receive(&self, order: Order, progress: Arc<Progress>) -> Received {
         let _stops = Stops(Arc::clone(&progress));
-        let (mut has_made_way, mut before) = (false, Vec::new());
+        let (mut has_made_way, sources) = (false, Arc::new(Sources::new(&order)));
         loop {
-            let (done, received) = flume::bounded(1);
+            let (done, outcome) = flume::bounded(1);
             let ordered = Ordered {
                 order: order.clone(),
                 has_made_way,
-                before,
+                sources: Arc::clone(&sources),
                 progress: Arc::clone(&progress),
                 done,
             };
             self.queues.put(ordered);
-            let received = received.recv_async().await;
-            let received = received.unwrap_or_else(|_gone| ReceiveError::Stopped.into());
-            match received.error {
-                Some(ReceiveError::MadeWay) if received.ready.is_empty() => {}
-                Some(ReceiveError::MadeWay) => {
-                    return Received {
-                        error: None,
-                        ..received
-                    };
-                }
-                _ => return received,
+            let outcome = outcome.recv_async().await;
+            let Outcome { ready, error } =
+                outcome.unwrap_or_else(|_gone| ReceiveError::Stopped.into());
+            has_made_way = matches!(error, Some(ReceiveError::MadeWay));
+            if has_made_way && ready.is_empty() {
+                continue;
             }
-            (has_made_way, before) = (true, received.faults);
+            return Received {
+                ready,
+                faults: sources.take_faults(),
+                error: error.filter(|_| !has_made_way),
+            };
         }
     }
 }
@@ -99,7 +96,7 @@ impl Drop for Stops {
     }
 }
 
-fn run(first: First, queues: &Queues, claims: &Arc<Claims>) {
+fn run(first: Kind, queues: &Queues, claims: &Arc<Claims>) {
     if let Err(error) = priority::step_back() {
         tracing::debug!(%error, "segments are received with the priority of a core");
     }
@@ -107,22 +104,22 @@ fn run(first: First, queues: &Queues, claims: &Arc<Claims>) {
         let makes_way = queues.who_makes_way(first, &ordered);
         let Ordered {
             order,
-            before,
+            sources,
             progress,
             done,
             ..
         } = ordered;
-        let received = job::run(&order, before, &progress, claims, &makes_way);
+        let outcome = job::run(&order, &sources, &progress, claims, &makes_way);
         // Whoever waited may have gone; what came in stays in its files.
-        let _ = done.send(received);
+        let _ = done.send(outcome);
     }
 }
 
 /// Segments that come in at once over the whole node, each over a connection and into a file.
-pub(crate) const RECEIVERS: usize = (COPIES_MAX + REPAIRS_MAX) * job::WORKERS_MAX;
+pub(crate) const RECEIVERS: usize = (COPIES.len() + REPAIRS.len()) * job::WORKERS_MAX;
 
-/// So many orders of a node are received at once for copies, …
-const COPIES_MAX: usize = 4;
+/// What each of the threads takes first by which a node receives for copies, an order at a time, …
+const COPIES: [Kind; 4] = [Kind::Rated, Kind::Slow, Kind::Fast, Kind::Fast];
 
-/// … and so many for repairs.
-const REPAIRS_MAX: usize = 2;
+/// … and for repairs, none of which keeps a rate.
+const REPAIRS: [Kind; 2] = [Kind::Slow, Kind::Fast];

@@ -1,7 +1,7 @@
 //! One segment after the other, from the sources that have it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::limits;
 use corelog_protocol::message::copy_segments::{self, Part};
@@ -15,7 +15,7 @@ use corelog_storage::intake::{self, Intake, Left, Of, Ready};
 use super::givers::Givers;
 use super::job::Job;
 use super::sources::Tries;
-use super::{Fault, ReceiveError, Wanted};
+use super::{Fault, Order, ReceiveError, Wanted};
 use crate::rt;
 use crate::transfer::budget::Budget;
 use crate::transfer::peer::{Peer, PeerError};
@@ -159,8 +159,9 @@ impl<'a> Worker<'a> {
             };
             self.job.progress.stop.pause(pause(tries.failed(source)));
             self.job.progress.note_source(number, source);
-            let from = intake.position();
+            let (from, asked) = (intake.position(), rt::now());
             let pulled = self.pull(source, intake, number);
+            let is_silent = intake.position() == from;
             if pulled.is_err() {
                 self.line = None;
                 block_on(intake.rewind()).map_err(ReceiveError::from)?;
@@ -172,7 +173,12 @@ impl<'a> Worker<'a> {
             match pulled {
                 Ok(()) => {}
                 Err(Trouble::Here(error)) => return Err(error.into()),
-                Err(Trouble::Over) => return Err(self.job.why_not_on().into()),
+                Err(Trouble::Over) => {
+                    if is_silent {
+                        self.note_silence(tries, source, segment, asked);
+                    }
+                    return Err(self.job.why_not_on().into());
+                }
                 Err(Trouble::Source(Fault::Wrong(_))) if !givers.are_none_but(source) => {
                     return Err(Unfilled::Disputed { by: source });
                 }
@@ -181,6 +187,16 @@ impl<'a> Worker<'a> {
         }
         self.job.progress.note(number, intake.position());
         Ok(())
+    }
+
+    /// Notes that a source that was asked then has sent nothing for as long as a turn lasts, if that was its delay.
+    fn note_silence(&self, tries: &mut Tries, source: usize, segment: Offset, asked: Instant) {
+        let Order { rate, turn, .. } = *self.job.order;
+        let lasted = rt::now().saturating_duration_since(asked);
+        if turn <= lasted && rate == 0 && !self.job.progress.stop.is_set() {
+            let sources = self.job.sources;
+            sources.said_nothing(tries, source, segment, turn);
+        }
     }
 
     /// Asks a source for the rest of a segment, and takes in what it sends.
@@ -285,9 +301,13 @@ fn take_in(
         if !job.budget.wait(read as u64, || !job.goes_on()) {
             return Err(Trouble::Over);
         }
+        let verified = intake.verified();
         match block_on(intake.fill(read)) {
             Err(error @ intake::Error::Wrong { .. }) => return Err(Fault::Wrong(error).into()),
             other => other.map_err(|error| Trouble::Here(error.into()))?,
+        }
+        if verified < intake.verified() {
+            job.note_batch();
         }
         job.progress.note(number, intake.position());
         left -= read;

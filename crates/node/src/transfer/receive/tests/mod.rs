@@ -4,6 +4,7 @@ mod source;
 mod stories;
 mod turns;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_protocol::message::segments::{self, DigestKind, Sealed};
@@ -17,7 +18,10 @@ use corelog_storage::log::Options;
 use corelog_storage::log::lineage::Began;
 use corelog_storage::testing;
 
-use super::{Order, Received, Wanted};
+use super::claims::Claims;
+use super::job::{self, MakesWay, Outcome};
+use super::sources::Sources;
+use super::{Order, Progress, Received, Wanted};
 
 /// A log as its files, for sources to send.
 #[derive(Clone)]
@@ -184,6 +188,28 @@ impl Copied {
             let came = block_on(dir.read(&partial.name, 16 << 20)).unwrap();
             assert!(&came == sent, "{name} came as it was sent");
         }
+    }
+}
+
+/// Receives what comes of an order in its only turn, which makes way to nobody.
+fn received(order: &Order, progress: &Progress, claims: &Arc<Claims>) -> Received {
+    let sources = Sources::new(order);
+    turn(order, &sources, progress, claims, &|_| false)
+}
+
+/// Receives what comes of an order in a turn, with what went wrong in those before it.
+fn turn(
+    order: &Order,
+    sources: &Sources,
+    progress: &Progress,
+    claims: &Arc<Claims>,
+    makes_way: &MakesWay<'_>,
+) -> Received {
+    let Outcome { ready, error } = job::run(order, sources, progress, claims, makes_way);
+    Received {
+        ready,
+        faults: sources.take_faults(),
+        error,
     }
 }
 

@@ -10,10 +10,10 @@ use corelog_storage::disk::Dir;
 use corelog_storage::disk::std::StdDir;
 
 use super::source::{Deed, Source};
-use super::{Copied, Received, directory};
+use super::{Copied, Received, directory, received};
 use crate::transfer::peer::PeerError;
 use crate::transfer::receive::claims::Claims;
-use crate::transfer::receive::{Fault, Order, Progress, ReceiveError, job};
+use crate::transfer::receive::{Fault, Order, Progress, ReceiveError};
 
 fn receive(order: &Order) -> (Received, Progress) {
     receive_beside(order, &Arc::default())
@@ -22,10 +22,7 @@ fn receive(order: &Order) -> (Received, Progress) {
 /// Receives beside others who have `claims`.
 fn receive_beside(order: &Order, claims: &Arc<Claims>) -> (Received, Progress) {
     let progress = Progress::new(order);
-    (
-        job::run(order, Vec::new(), &progress, claims, &|| false),
-        progress,
-    )
+    (received(order, &progress, claims), progress)
 }
 
 #[test]
@@ -161,8 +158,7 @@ fn a_source_is_not_blamed_for_the_rate_that_is_kept_here() {
     order.rate = 24 << 10;
     let progress = Progress::new(&order);
     let received = thread::scope(|scope| {
-        let running =
-            scope.spawn(|| job::run(&order, Vec::new(), &progress, &Arc::default(), &|| false));
+        let running = scope.spawn(|| received(&order, &progress, &Arc::default()));
         while progress.done().bytes < 64 << 10 && !running.is_finished() {
             thread::yield_now();
         }
@@ -363,8 +359,7 @@ fn at_a_rate_that_lets_little_through_an_order_can_be_stopped_and_gone_on_with()
     order.rate = 64 << 10;
     let progress = Progress::new(&order);
     let received = thread::scope(|scope| {
-        let running =
-            scope.spawn(|| job::run(&order, Vec::new(), &progress, &Arc::default(), &|| false));
+        let running = scope.spawn(|| received(&order, &progress, &Arc::default()));
         while progress.done().bytes == 0 {
             thread::yield_now();
         }
@@ -397,7 +392,7 @@ fn a_segment_is_received_by_one_order_at_a_time_whoever_wants_it() {
     };
     let (claims, progress) = (Arc::default(), Progress::new(&slow));
     let early = thread::scope(|scope| {
-        let running = scope.spawn(|| job::run(&slow, Vec::new(), &progress, &claims, &|| false));
+        let running = scope.spawn(|| received(&slow, &progress, &claims));
         while progress.done().bytes == 0 {
             thread::yield_now();
         }
@@ -492,7 +487,7 @@ fn an_order_that_is_not_wanted_any_more_makes_no_file() {
     let order = copied.order(0..3, &[&source], &dir);
     let progress = Progress::new(&order);
     progress.stop.set();
-    let received = job::run(&order, Vec::new(), &progress, &Arc::default(), &|| false);
+    let received = received(&order, &progress, &Arc::default());
     let is_stopped = matches!(received.error, Some(ReceiveError::Stopped));
     assert!(is_stopped, "{received:?}");
     assert_eq!(corelog_storage::disk::block_on(dir.list()).unwrap(), []);

@@ -8,12 +8,15 @@ use corelog_record::{PartitionId, TopicId};
 use futures_lite::future::{block_on, poll_once};
 
 use super::source::{Deed, Source};
-use super::{Copied, directory};
+use super::{Copied, directory, received, turn};
 use crate::rate::Rate;
 use crate::rt;
 use crate::transfer::Transfers;
+use crate::transfer::receive::job::Had;
 use crate::transfer::receive::paces::Paces;
-use crate::transfer::receive::{Order, Progress, ReceiveError, Receivers, job};
+use crate::transfer::receive::queues::{Kind, Ordered, Queues};
+use crate::transfer::receive::sources::Sources;
+use crate::transfer::receive::{Claims, Order, Progress, ReceiveError, Receivers, job};
 use crate::transfer::send::PLACE_WAIT_MAX;
 
 /// Has so many copies begin that keep a rate of a byte a second, and then a segment received by others.
@@ -147,12 +150,91 @@ fn received_beside_copies_from_one_that(deed: Deed) {
     }
 }
 
+/// It waited for hours behind those that took the threads on which a rate may be kept, while others had nothing to do.
+#[test]
+fn a_copy_that_keeps_a_rate_does_not_wait_for_those_whose_sources_are_slow() {
+    let copied = Copied::new();
+    let trickling = Source::new(&copied, &[Deed::Trickle(60_000); 32]);
+    let source = Source::new(&copied, &[]);
+    let transfers = Transfers::start(Rate::default()).unwrap();
+    let dirs = [(); 6].map(|()| directory());
+    let mut copies = dirs.each_ref().map(|(_, dir)| {
+        let order = Order {
+            turn: Duration::from_millis(50),
+            ..copied.order(1..2, &[&trickling], dir)
+        };
+        let progress = Arc::new(Progress::new(&order));
+        Box::pin(transfers.copies().receive(order, progress))
+    });
+    // Each thread has one that made way.
+    while trickling.asked().len() < 6 + 4 {
+        for copy in &mut copies {
+            assert!(block_on(poll_once(copy)).is_none(), "it goes on");
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    let (_dir, dir) = directory();
+    let order = Order {
+        rate: 1 << 30,
+        ..copied.order(1..2, &[&source], &dir)
+    };
+    let (begun, progress) = (rt::now(), Arc::new(Progress::new(&order)));
+    let received = block_on(transfers.copies().receive(order, progress));
+    copied.assert_ready(&received, 1..2, &dir);
+    assert!(rt::now() < begun + PLACE_WAIT_MAX, "it was waited for");
+}
+
+/// It was passed over for as long as others kept coming, beside copies that kept a rate.
+#[test]
+fn a_copy_that_made_way_goes_on_however_many_others_keep_coming() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let slow = Source::new(&copied, &[Deed::Wait(60_000)]);
+    let transfers = Transfers::start(Rate::default()).unwrap();
+    let dirs = [(); 11].map(|()| directory());
+    let receive = |source, rate, (_, dir): &(_, _)| {
+        let order = Order {
+            rate,
+            turn: Duration::from_millis(50),
+            ..copied.order(1..2, &[source], dir)
+        };
+        let progress = Arc::new(Progress::new(&order));
+        Box::pin(transfers.copies().receive(order, progress))
+    };
+    let mut rated = [0, 1].map(|number| receive(&source, 1, &dirs[number]));
+    let mut copy = receive(&slow, 0, &dirs[2]);
+    for one in rated.iter_mut().chain([&mut copy]) {
+        assert!(block_on(poll_once(one)).is_none(), "it has begun");
+    }
+    let mut others: Vec<_> = dirs[3..]
+        .iter()
+        .map(|dir| receive(&source, 0, dir))
+        .collect();
+    let deadline = rt::now() + PLACE_WAIT_MAX;
+    let received = loop {
+        if let Some(received) = block_on(poll_once(&mut copy)) {
+            break received;
+        }
+        for (other, dir) in others.iter_mut().zip(&dirs[3..]) {
+            if block_on(poll_once(&mut *other)).is_some() {
+                *other = receive(&source, 0, dir);
+            }
+        }
+        for one in &mut rated {
+            assert!(block_on(poll_once(one)).is_none(), "it goes on");
+        }
+        assert!(rt::now() < deadline, "it was passed over");
+        thread::park_timeout(Duration::from_millis(1));
+    };
+    copied.assert_ready(&received, 1..2, &dirs[2].1);
+}
+
 /// They waited behind the others, which may take days, while there were threads that had nothing to do.
 #[test]
 fn copies_that_made_way_go_on_when_nobody_waits_whatever_rate_others_keep() {
     let copied = Copied::new();
     let source = Source::new(&copied, &[]);
-    let slow = [(); 3].map(|()| Source::new(&copied, &[Deed::Wait(60_000)]));
+    let slow = [(); 3].map(|()| Source::new(&copied, &[Deed::Wait(2_000)]));
     let transfers = Transfers::start(Rate::default()).unwrap();
     let dirs = [(); 5].map(|()| directory());
     let received = |source, rate, (_, dir): &(_, _)| {
@@ -174,9 +256,40 @@ fn copies_that_made_way_go_on_when_nobody_waits_whatever_rate_others_keep() {
     for (copy, (_, dir)) in [first, second].into_iter().zip(&dirs[2..]) {
         copied.assert_ready(&block_on(copy), 1..2, dir);
     }
+    let asked = slow[..2].iter().map(|slow| slow.asked().len());
+    assert!(2 < asked.sum::<usize>(), "one of them made way to the last");
     for copy in &mut rated {
         assert!(block_on(poll_once(copy)).is_none(), "it goes on");
     }
+}
+
+/// Two of them whose batches took longer than a turn began with these again and again, for ever.
+#[test]
+fn a_slow_copy_makes_way_to_its_kind_with_a_batch_at_least() {
+    let copied = Copied::new();
+    // Its first bytes take longer than a turn of that kind.
+    let source = Source::new(&copied, &[Deed::Trickle(100); 8]);
+    let dirs = [(); 2].map(|()| directory());
+    let [order, other] = dirs.each_ref().map(|(_, dir)| Order {
+        turn: Duration::from_millis(10),
+        ..copied.order(1..2, &[&source], dir)
+    });
+    let ordered = |order: &Order| Ordered {
+        order: order.clone(),
+        has_made_way: true,
+        sources: Arc::new(Sources::new(order)),
+        progress: Arc::new(Progress::new(order)),
+        done: flume::bounded(1).0,
+    };
+    let (queues, slow, claims) = (Queues::default(), ordered(&order), Arc::default());
+    queues.put(ordered(&other));
+    let makes_way = queues.who_makes_way(Kind::Slow, &slow);
+    let again = || turn(&order, &slow.sources, &slow.progress, &claims, &makes_way);
+    let first = again();
+    assert!(matches!(first.error, Some(ReceiveError::MadeWay)));
+    let second = again();
+    assert!(0 < source.asked()[1].1, "a batch came and stayed");
+    copied.assert_ready(&second, 1..2, &dirs[0].1);
 }
 
 /// Its wrong bytes were asked for again, and the good ones that were there given up for them.
@@ -191,10 +304,11 @@ fn who_deceived_in_a_turn_is_asked_no_more_in_the_next_one() {
         ..copied.order(1..2, &[&deceiver, &honest], &dir)
     };
     let (progress, claims) = (Progress::new(&order), Arc::default());
-    let is_half_there = || !honest.asked().is_empty() && 400_000 < progress.done().bytes;
-    let received = job::run(&order, Vec::new(), &progress, &claims, &is_half_there);
-    assert!(matches!(received.error, Some(ReceiveError::MadeWay)));
-    let received = job::run(&order, received.faults, &progress, &claims, &|| false);
+    let is_half_there = |_| !honest.asked().is_empty() && 400_000 < progress.done().bytes;
+    let sources = Sources::new(&order);
+    let outcome = job::run(&order, &sources, &progress, &claims, &is_half_there);
+    assert!(matches!(outcome.error, Some(ReceiveError::MadeWay)));
+    let received = turn(&order, &sources, &progress, &claims, &|_| false);
     copied.assert_ready(&received, 1..2, &dir);
     let asked = honest.asked();
     assert!(asked.len() == 2 && 0 < asked[1].1, "{asked:?}");
@@ -214,9 +328,77 @@ fn who_failed_a_moment_ago_is_asked_behind_all_others() {
         ..copied.order(0..4, &[&silent, &source], &dir)
     };
     let progress = Progress::new(&order);
-    let received = job::run(&order, Vec::new(), &progress, &Arc::default(), &|| false);
+    let received = received(&order, &progress, &Arc::default());
     copied.assert_ready(&received, 0..4, &dir);
     assert_eq!(silent.asked(), []);
+}
+
+/// Each turn was spent with it: it said nothing for as long as that lasts, which is less than a source is waited for.
+#[test]
+fn who_said_nothing_in_a_turn_is_asked_behind_others_in_the_next_one() {
+    let copied = Copied::new();
+    let silent = Source::new(&copied, &[Deed::Wait(60_000); 8]);
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let order = Order {
+        turn: Duration::from_millis(50),
+        ..copied.order(1..2, &[&silent, &source], &dir)
+    };
+    let (sources, claims) = (Sources::new(&order), Arc::default());
+    let progress = Progress::new(&order);
+    let is_over = |had: Had| order.turn <= had.lasted;
+    let outcome = job::run(&order, &sources, &progress, &claims, &is_over);
+    assert!(matches!(outcome.error, Some(ReceiveError::MadeWay)));
+    let received = turn(&order, &sources, &progress, &claims, &|_| false);
+    copied.assert_ready(&received, 1..2, &dir);
+    assert_eq!((silent.asked().len(), source.asked().len()), (1, 1));
+    let [met] = &received.faults[..] else {
+        panic!("one of them is at fault: {received:?}");
+    };
+    assert_eq!(met.source, silent.address);
+}
+
+/// Its rate lets nothing through for longer than a turn, as others that keep it have been let through.
+#[test]
+fn who_is_kept_waiting_at_a_rate_is_not_said_to_have_sent_nothing() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let order = Order {
+        rate: 1,
+        turn: Duration::from_millis(50),
+        ..copied.order(1..2, &[&source], &dir)
+    };
+    let (sources, progress) = (Sources::new(&order), Progress::new(&order));
+    let claims = Arc::<Claims>::default();
+    let budget = claims.paces.of(&order);
+    assert!(budget.wait(1 << 20, || false));
+    let is_over = |had: Had| order.turn <= had.lasted;
+    let received = turn(&order, &sources, &progress, &claims, &is_over);
+    assert!(matches!(received.error, Some(ReceiveError::MadeWay)));
+    assert!(received.faults.is_empty(), "{received:?}");
+}
+
+/// It had failed before, and so it was asked no sooner than another one that had given nothing.
+#[test]
+fn who_gave_again_in_a_turn_is_gone_on_with_in_the_next_one() {
+    let copied = Copied::new();
+    let failing = Source::new(&copied, &[Deed::Cut(1); 8]);
+    let source = Source::new(&copied, &[Deed::Cut(1), Deed::Stall(500_000)]);
+    let (_dir, dir) = directory();
+    let order = Order {
+        turn: Duration::ZERO,
+        ..copied.order(1..2, &[&failing, &source], &dir)
+    };
+    let (sources, claims) = (Sources::new(&order), Arc::default());
+    let progress = Progress::new(&order);
+    let is_half_there = |_| 1 < source.asked().len() && 400_000 < progress.done().bytes;
+    let outcome = job::run(&order, &sources, &progress, &claims, &is_half_there);
+    assert!(matches!(outcome.error, Some(ReceiveError::MadeWay)));
+    let asked = failing.asked().len();
+    let received = turn(&order, &sources, &progress, &claims, &|_| false);
+    copied.assert_ready(&received, 1..2, &dir);
+    assert_eq!(failing.asked().len(), asked);
 }
 
 /// What was there of a large segment was read for longer than a turn, and nobody asked for the rest.
@@ -230,11 +412,12 @@ fn a_turn_begins_when_a_source_is_asked() {
         ..copied.order(1..2, &[&source], &dir)
     };
     let (progress, claims) = (Progress::new(&order), Arc::default());
-    let is_asked = || !source.asked().is_empty();
-    let received = job::run(&order, Vec::new(), &progress, &claims, &is_asked);
-    assert!(matches!(received.error, Some(ReceiveError::MadeWay)));
-    let received = job::run(&order, received.faults, &progress, &claims, &|| true);
-    assert!(matches!(received.error, Some(ReceiveError::MadeWay)));
+    let sources = Sources::new(&order);
+    let is_asked = |_| !source.asked().is_empty();
+    let outcome = job::run(&order, &sources, &progress, &claims, &is_asked);
+    assert!(matches!(outcome.error, Some(ReceiveError::MadeWay)));
+    let outcome = job::run(&order, &sources, &progress, &claims, &|_| true);
+    assert!(matches!(outcome.error, Some(ReceiveError::MadeWay)));
     let is_asked_again = (0..1_000).any(|_| {
         thread::park_timeout(Duration::from_millis(10));
         1 < source.asked().len()
@@ -266,9 +449,7 @@ fn who_waits_until_nothing_is_received_any_more_has_all_files_to_itself() {
     drop(copy);
     assert!(claims.wait_until_free(Duration::from_secs(60)));
     let claims = Arc::default();
-    let received = job::run(&order, Vec::new(), &Progress::new(&order), &claims, &|| {
-        false
-    });
+    let received = received(&order, &Progress::new(&order), &claims);
     copied.assert_ready(&received, 1..2, &dir);
 }
 
@@ -284,14 +465,15 @@ fn an_order_ends_with_what_is_there_when_its_turn_is_over() {
         ..copied.order(0..count, &[&source], &dir)
     };
     let progress = Progress::new(&order);
-    let received = job::run(&order, Vec::new(), &progress, &Arc::default(), &|| false);
+    let received = received(&order, &progress, &Arc::default());
     assert!(received.error.is_none(), "{received:?}");
     assert!((1..=job::WORKERS_MAX).contains(&received.ready.len()));
     assert_eq!(source.asked().len(), received.ready.len());
     // Where others wait it makes way.
     let (_dir, dir) = directory();
     let order = Order { dir, ..order };
-    let received = job::run(&order, Vec::new(), &progress, &Arc::default(), &|| true);
-    let has_made_way = matches!(received.error, Some(ReceiveError::MadeWay));
-    assert!(has_made_way && received.ready.is_empty(), "{received:?}");
+    let sources = Sources::new(&order);
+    let outcome = job::run(&order, &sources, &progress, &Arc::default(), &|_| true);
+    let has_made_way = matches!(outcome.error, Some(ReceiveError::MadeWay));
+    assert!(has_made_way && outcome.ready.is_empty(), "{outcome:?}");
 }
