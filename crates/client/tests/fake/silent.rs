@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::fewer::{Copied, PATIENCE, moved, place_among};
-use crate::routing::{connect_to, owned_at};
+use crate::routing::owned_at;
 use crate::server::{Act, Server};
 use crate::{config_of, connect_to, error, record};
 
