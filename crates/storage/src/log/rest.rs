@@ -24,7 +24,7 @@ impl<D: Dir> Log<D> {
             return true;
         }
         let is_busy = self.in_flight_bytes > 0 || self.chore.is_some() || self.is_full();
-        let is_marked = self.marked.is_clean
+        let is_marked = self.is_mark_held()
             || (self.marked.is_synced && self.durable.ordinal == self.marked.ordinal);
         let is_marked = is_marked && self.is_heard_marked();
         let before = self.segments.len().saturating_sub(2);

@@ -1,9 +1,11 @@
 //! The stores that are not sealed: which one is the last, and what of those before it can be trusted.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use corelog_record::{Chain, Offset, Position, Timestamp};
 
+use super::settle::Kept;
 use super::survey::{self, Survey};
 use super::{BLOCK, OpenStore, Recovery};
 use crate::Error;
@@ -13,6 +15,7 @@ use crate::format::quarantine::Reason;
 use crate::log::{Event, UNSYNCED_BYTES_MAX};
 use crate::planted::{self, Bug};
 use crate::segment::{Index, Point, Segment, Stage};
+use crate::store::Store;
 
 impl<D: Dir> Recovery<D> {
     /// Recovers the stores that are not sealed. Returns where the log ends, and in which segment.
@@ -139,7 +142,36 @@ impl<D: Dir> Recovery<D> {
             survey.damaged(from, next.offset);
             break;
         }
-        self.take_survey(segment, &open, survey).await
+        self.take_survey(segment, &open, survey).await?;
+        if segment.stage == Stage::Rolled && !self.is_rolled(next) {
+            self.settle_earlier(segment, &open.store, mark).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether `next` begins where a segment rolled, and something was durable there: all before it was synced then. An epoch
+    /// that begins there is an opening's, which may have had the log go on behind what the disk did not give.
+    fn is_rolled(&self, next: Point) -> bool {
+        let mut latest_first = self.manifest.state().epochs().iter().rev();
+        let ruling = latest_first.find(|began| began.offset <= next.offset);
+        ruling.is_some_and(|began| began.offset < next.offset) && next.offset < self.promised()
+    }
+
+    /// Makes sure of a store that is whole, and of which nothing says that all of it was ever synced.
+    async fn settle_earlier(
+        &mut self,
+        segment: &mut Segment<D>,
+        store: &Rc<Store<D>>,
+        mark: Option<Point>,
+    ) -> Result<(), Error> {
+        let end = segment.bytes();
+        let kept = Kept {
+            start: mark.unwrap_or(segment.base),
+            sound_end: end,
+            end,
+            ..self.nothing(segment)
+        };
+        self.settle(segment, store, kept, end).await
     }
 
     /// The offset below which the manifest or the mark says that all was durable.

@@ -40,6 +40,7 @@ mod stuck;
 mod survival;
 mod taken;
 mod unread;
+mod unsure;
 mod world;
 
 use corelog_record::{ByteSize, Offset, Timestamp};
