@@ -8,8 +8,8 @@ use std::sync::Arc;
 use corelog_record::{PartitionId, TopicId};
 
 use super::Disk;
+use super::again::Again;
 use super::board::Board;
-use super::keeper::Again;
 use super::memory::Held;
 use super::scrub::Scrubbing;
 use super::sweep::Swept;
