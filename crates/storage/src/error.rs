@@ -55,6 +55,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The opening was called off before it came to its end: [`CallOff`](crate::log::CallOff).
+    #[error("the opening was called off")]
+    CalledOff,
     /// A write or a sync failed before: only reopening the log lifts the fence.
     #[error("the log is fenced after a failed write or sync; reopen it")]
     Fenced,

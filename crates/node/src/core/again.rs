@@ -146,6 +146,8 @@ impl Core {
     pub(super) fn set_unopened(&self, slot: SlotId, error: Error) -> Failure {
         let reason = with_causes(&error);
         match error {
+            // Who called it off knows why.
+            Error::CalledOff => {}
             _ if error.is_shortage() => self.tell_unopened(slot, &reason),
             _ if error.may_pass() => return self.set_closed(slot, &reason, Trouble::Unread),
             _ => return self.set_closed(slot, &reason, Trouble::Refused),

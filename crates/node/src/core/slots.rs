@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use corelog_record::{PartitionId, TopicId};
+use corelog_storage::log::CallOff;
 
 use super::Disk;
 use super::again::Again;
@@ -52,6 +53,8 @@ pub(crate) struct Slot {
     pub(super) is_claimed: bool,
     pub(super) scrub: Scrubbing,
     pub(super) again: Again,
+    /// Of whoever opens it now.
+    pub(super) call_off: CallOff,
 }
 
 /// What there is in a slot.
@@ -93,6 +96,7 @@ impl Slots {
             is_claimed: true,
             scrub: Scrubbing::default(),
             again: Again::default(),
+            call_off: CallOff::default(),
         });
         let id = match self.free.pop() {
             Some(id) => id,

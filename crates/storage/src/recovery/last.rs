@@ -65,7 +65,7 @@ impl<D: Dir> Recovery<D> {
         let mut torn = None;
         let mut data_end;
         loop {
-            survey.run().await?;
+            self.reading(survey.run()).await?;
             self.note_unread(&open.store, &survey);
             if self.context.ends_before_unread && survey.unread().is_some() {
                 survey.doubt();
@@ -111,7 +111,7 @@ impl<D: Dir> Recovery<D> {
                     }
                 }
             }
-            if !survey.resync().await? {
+            if !self.reading(survey.resync()).await? {
                 survey.damaged(end.offset, promised.max(end.offset.plus(1)));
                 let from = end.offset;
                 self.findings.read_only_from = Some(from);
@@ -211,6 +211,7 @@ impl<D: Dir> Recovery<D> {
             sound_end: 0,
             end: 0,
             epochs: self.manifest.state().epochs().to_vec(),
+            call_off: self.context.call_off.clone(),
         }
     }
 
@@ -249,7 +250,7 @@ impl<D: Dir> Recovery<D> {
                 Ok(())
             }
             // A batch was sound, and came out as none: whoever opens next reads it anew.
-            Err(error @ Error::Damaged { .. }) => Err(error),
+            Err(error @ (Error::Damaged { .. } | Error::CalledOff)) => Err(error),
             written => match self.replace(segment, store, end).await {
                 // Another attempt would sync the same file: that it succeeds behind a sync that failed proves nothing.
                 Err(error) if error.is_unreadable() => Err(written.err().unwrap_or(error)),

@@ -55,7 +55,7 @@ use crate::disk::{Dir, Entry};
 use crate::format::damage::Damage;
 use crate::format::edit::{Edit, Epoch};
 use crate::format::mark::Slot;
-use crate::log::{Event, Events, Identity, Ownership, Torn};
+use crate::log::{CallOff, Event, Events, Identity, Ownership, Torn};
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
@@ -74,6 +74,8 @@ pub(crate) struct Context<D: Dir> {
     pub(crate) ownership: Ownership,
     /// Whether what the disk does not give at the end is damage.
     pub(crate) ends_before_unread: bool,
+    /// Who ends it before its time.
+    pub(crate) call_off: CallOff,
     /// The lineage of the epoch that begins, if one does.
     pub(crate) lineage: Lineage,
 }
@@ -168,6 +170,14 @@ struct OpenStore<D: Dir> {
 }
 
 impl<D: Dir> Recovery<D> {
+    /// What comes of something that only reads, of which there may be much, unless the opening is called off before.
+    async fn reading<T>(
+        &self,
+        reading: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.context.call_off.unless_called(reading).await
+    }
+
     async fn run(mut self, seems_clean: bool) -> Result<Recovered<D>, Error> {
         let mut segments = self.segments();
         let mut clean = match seems_clean {

@@ -12,6 +12,7 @@ use crate::Error;
 use crate::disk::unread::read_twice;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
 use crate::format::edit::Epoch;
+use crate::log::CallOff;
 use crate::planted::{self, Bug};
 use crate::scan::{Scanner, Step};
 use crate::segment::Point;
@@ -83,6 +84,7 @@ pub(super) struct Kept {
     pub(super) end: u64,
     /// The epochs of the manifest, oldest first.
     pub(super) epochs: Vec<Epoch>,
+    pub(super) call_off: CallOff,
 }
 
 /// Makes a store's bytes sure: those that are `kept` are written again as they are, zeros from there to
@@ -100,7 +102,7 @@ pub(super) struct Kept {
 ///
 /// # Errors
 /// [`Error::Damaged`] if a batch that was sound is not any more: it is not written. Any error of the disk, also if
-/// it does not give such a batch any more.
+/// it does not give such a batch any more; [`Error::CalledOff`].
 pub(super) async fn rewrite<D: Dir>(
     dir: &D,
     store: &Rc<Store<D>>,
@@ -123,6 +125,7 @@ pub(super) async fn rewrite<D: Dir>(
     let mut bad = kept.bad.iter().filter(is_kept).peekable();
     let mut scanner = Scanner::new(store, file.clone(), kept.start, kept.sound_end);
     loop {
+        kept.call_off.check()?;
         let at = scanner.point();
         let position = at.position.get();
         if let Some((_, behind)) = bad.next_if(|(from, _)| from.position <= at.position) {

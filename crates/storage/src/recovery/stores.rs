@@ -102,7 +102,7 @@ impl<D: Dir> Recovery<D> {
         let of = self.survey_of(segment, &open, segment.base, mark);
         let mut survey = Survey::new(of).await?;
         loop {
-            survey.run().await?;
+            self.reading(survey.run()).await?;
             self.note_unread(&open.store, &survey);
             let end = survey.point();
             let is_there = (end.offset, end.ordinal) == (next.offset, next.ordinal);
@@ -123,7 +123,7 @@ impl<D: Dir> Recovery<D> {
                 segment.end = end;
                 break;
             }
-            if end.offset < next.offset && survey.resync().await? {
+            if end.offset < next.offset && self.reading(survey.resync()).await? {
                 continue;
             }
             segment.stage = Stage::Damaged;

@@ -29,7 +29,8 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
         .filter(|entry| name::is_store(&entry.name) && entry.bytes > 0)
     {
         let store = Store::closed(&context.way.dir, entry.name.clone());
-        if settle::data_end(&store, entry.bytes).await? > 0 {
+        let end = settle::data_end(&store, entry.bytes);
+        if context.call_off.unless_called(end).await? > 0 {
             let (dir, file) = (context.way.dir.describe(), entry.name.clone());
             return Err(Error::NoManifest { dir, file });
         }
@@ -165,7 +166,7 @@ impl<D: Dir> Recovery<D> {
                 return Ok(Verdict::Remove); // Expired; its removal was interrupted.
             }
             let store = Store::closed(&self.context.way.dir, entry.name.clone());
-            if settle::data_end(&store, entry.bytes).await? == 0 {
+            if self.reading(settle::data_end(&store, entry.bytes)).await? == 0 {
                 return Ok(Verdict::Remove);
             }
         }

@@ -3,6 +3,7 @@
 mod ahead;
 mod appending;
 mod bounds;
+mod called_off;
 mod cost;
 mod cuts;
 mod descriptors;
