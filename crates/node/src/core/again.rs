@@ -32,10 +32,21 @@ pub(super) enum Trouble {
     /// What no try mends.
     #[default]
     Refused,
-    /// The disk did not give something of it.
+    /// The disk did not give something of a store.
     Unread,
-    /// Its volume is not there.
+    /// Its volume is not there, or the disk does not even tell what is in its directory: nothing says that it is the disk
+    /// that fails, and not the way to it.
     Away,
+}
+
+impl From<&Error> for Trouble {
+    fn from(error: &Error) -> Self {
+        match error.may_pass() {
+            _ if error.is_unread_store() => Self::Unread,
+            true => Self::Away,
+            false => Self::Refused,
+        }
+    }
 }
 
 /// When a partition that the disk did not give is tried again by itself, and how often it was for the same trouble.
@@ -149,8 +160,7 @@ impl Core {
             // Who called it off knows why.
             Error::CalledOff => {}
             _ if error.is_shortage() => self.tell_unopened(slot, &reason),
-            _ if error.may_pass() => return self.set_closed(slot, &reason, Trouble::Unread),
-            _ => return self.set_closed(slot, &reason, Trouble::Refused),
+            _ => return self.set_closed(slot, &reason, Trouble::from(&error)),
         }
         if matches!(error, Error::StorageFull { .. }) {
             self.make_room();
@@ -360,6 +370,40 @@ mod tests {
                 wait_in_vain(&core, slot);
             }
         });
+    }
+
+    /// A cable that was pulled under a mounted volume had the disk seem to have had its time: once it was in again, the first
+    /// sector that was not given at once ended the partition before it.
+    #[test]
+    fn a_disk_that_does_not_tell_what_is_in_a_directory_has_not_had_its_time() {
+        let unread = |action, file: &str| Error::Io {
+            action,
+            dir: "p0".into(),
+            file: file.into(),
+            source: std::io::Error::from_raw_os_error(5),
+        };
+        let store = "00000000000000000000.log";
+        let of_store = Trouble::from(&unread("read", store));
+        assert_eq!(of_store, Trouble::Unread);
+        let mut again = Again::default();
+        let mut fail = |trouble| {
+            let at = again.at.unwrap_or_else(rt::now);
+            again.failed(trouble, at);
+            again.has_waited()
+        };
+        for (action, file) in [
+            ("list", "."),
+            ("open", "manifest"),
+            ("read", "manifest"),
+            ("measure", store),
+        ] {
+            for _ in 0..=OPEN_AGAIN_TRIES {
+                assert!(!fail(Trouble::from(&unread(action, file))), "{action}");
+            }
+            assert!(!fail(of_store), "{action}: the store was asked for once");
+        }
+        let waited: Vec<_> = (1..OPEN_AGAIN_TRIES).map(|_| fail(of_store)).collect();
+        assert_eq!(waited.last(), Some(&true));
     }
 
     /// The source's next batch had it give up all of its last segment for the sector, and where the source was lost that
