@@ -4,8 +4,8 @@
 //! - [`tidy`]: which files are the log's, and where the others go;
 //! - [`clean`]: whether the log was closed in order, and what needs no recovery;
 //! - [`damage`]: what damage the manifest remembers, and how;
-//! - [`stores`]: which unsealed store is the last, and whether the earlier ones end where their successors
-//!   begin;
+//! - [`stores`]: which unsealed store is the last;
+//! - [`earlier`]: whether those before it end where their successors begin, and are sure;
 //! - [`last`]: whether the end of that one is torn or damaged;
 //! - [`empty`]: what becomes of empty stores behind the end;
 //! - [`survey`]: which batches of one store are sound, and how bad ones are stepped over;
@@ -22,7 +22,8 @@
 //!   whoever reads it, and so it is below log start and below where the last epoch began;
 //! - a torn tail exists only in that store; an earlier one is read whole, must end exactly, by offset
 //!   and chain, where its successor begins, and is then sealed; one with damage is neither cut nor
-//!   sealed, and the manifest remembers the damage;
+//!   sealed, and the manifest remembers the damage. Where nothing shows that the log rolled behind it, what is served of it is
+//!   first written again, once it is known that the log can be opened;
 //! - with B the first bad position and E the end of the last non-zero byte: E − B ≤ W is torn, to be
 //!   quarantined, zeroed and synced; more is damage, to be stepped over by the bad batch's own length or
 //!   by index rows, never by searching; else the log is read-only up to B;
@@ -34,6 +35,7 @@
 
 mod clean;
 mod damage;
+mod earlier;
 mod empty;
 mod last;
 mod received;

@@ -116,6 +116,7 @@ pub(super) async fn rewrite<D: Dir>(
         dir,
         store,
         file: &*file,
+        call_off: &kept.call_off,
         position: start / BLOCK * BLOCK,
         bytes: Vec::new(),
         is_whole: true,
@@ -175,6 +176,7 @@ struct Rewriter<'a, D: Dir> {
     dir: &'a D,
     store: &'a Store<D>,
     file: &'a D::File,
+    call_off: &'a CallOff,
     /// Where the bytes begin that wait; a whole number of blocks. What lies before it is written, or left as it is.
     position: u64,
     bytes: Vec<u8>,
@@ -199,6 +201,7 @@ impl<D: Dir> Rewriter<'_, D> {
         let mut start = range.start.max(self.position);
         let mut piece_bytes = PIECE_BYTES;
         while start < range.end {
+            self.call_off.check()?;
             let stop = range.end.min((start + piece_bytes) / BLOCK * BLOCK);
             match read_surely(self.store, self.file, start..stop).await {
                 Err(error) if error.is_unreadable() && piece_bytes == BLOCK => {
@@ -249,6 +252,7 @@ impl<D: Dir> Rewriter<'_, D> {
 
     /// Writes the whole blocks that wait.
     async fn write(&mut self) -> Result<(), Error> {
+        self.call_off.check()?;
         let whole = self.bytes.len() / BLOCK_BYTES * BLOCK_BYTES;
         if whole == 0 {
             return Ok(());

@@ -210,12 +210,16 @@ impl<D: Dir> Recovery<D> {
         let name = self.context.way.named(reason, position, store.name());
         let bytes = range.end - range.start;
         for kept in quarantine::same(&name, &taken, bytes) {
-            if self.is_copied(store, &range, kept).await {
+            let is_copied = self.is_copied(store, &range, kept).await;
+            self.context.call_off.check()?;
+            if is_copied {
                 return self.keep_copy(kept.to_owned()).await.map(|()| true);
             }
         }
         let name = quarantine::free(name, &taken);
-        match copy_range(store, range, &self.context.way.quarantine, &name).await {
+        let target = (&self.context.way.quarantine, name.as_str());
+        let check = || self.context.call_off.check();
+        match copy_range(store, range, target, &check).await {
             Ok(()) => {
                 self.findings.quarantined.push(name);
                 Ok(true)
@@ -231,7 +235,7 @@ impl<D: Dir> Recovery<D> {
     /// further: tried again and again, it would fill the disk with copies.
     async fn is_copied(&self, store: &Store<D>, range: &Range<u64>, kept: &str) -> bool {
         let kept = Store::closed(&self.context.way.quarantine, kept.to_owned());
-        let is_same = settle::is_copied(store, range, &kept).await;
+        let is_same = self.reading(settle::is_copied(store, range, &kept)).await;
         let closed = kept.close().await;
         closed.is_ok() && is_same.unwrap_or(false)
     }

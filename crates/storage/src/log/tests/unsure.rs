@@ -5,15 +5,17 @@ use std::ops::Range;
 use corelog_record::Offset;
 
 use super::at;
-use super::recovery::STORE;
+use super::recovery::{STORE, scribble};
 use super::unread::{
     BATCH_BYTES, BLOCK, Disk, append, disk, filled, lose, open_before_unread, options, read, reopen,
 };
+use crate::disk::faulty::{Fault, Match, Operation};
 use crate::disk::memory::FailedSync;
 use crate::disk::{Dir, File, Open, block_on, padded};
-use crate::log::Log;
+use crate::log::{Log, OpenReport};
 use crate::testing::own::alter;
-use crate::testing::{open, read_all, settle};
+use crate::testing::{identity, open, read_all, settle};
+use crate::{Error, mark};
 
 /// So many ways in which a failed sync may have kept what it was to, or not, are tried.
 const SEEDS: u64 = 8;
@@ -109,4 +111,155 @@ fn a_store_before_one_that_cannot_be_read_is_written_again_before_it_is_sealed()
         assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all[..5]);
         assert_kept(&disk, &all, seed);
     }
+}
+
+/// Has an opening step over what the disk does not give of the batch at 3, and the log go on in the next store.
+fn go_on(disk: &Disk) {
+    lose(disk, 3);
+    let (mut log, _) = open_before_unread(disk);
+    append(&mut log);
+    drop(log);
+    disk.faults().clear();
+}
+
+/// Only a store that was whole was written again: of one that stayed damaged elsewhere a power cut took what readers had been
+/// shown.
+#[test]
+fn what_is_given_of_a_store_that_stays_damaged_is_written_again_before_it_is_shown() {
+    for (seed, is_rotten) in (0..SEEDS).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let disk = disk();
+        let log = filled(&disk, 5);
+        let all = read_all(&log, Offset::ZERO).unwrap();
+        drop(log);
+        match is_rotten {
+            true => alter(&disk.inner().child("p0"), STORE, |bytes| {
+                bytes[middle(1).start] ^= 1;
+            }),
+            false => lose(&disk, 1),
+        }
+        doubt(&disk, middle(3), seed);
+        go_on(&disk);
+        if !is_rotten {
+            lose(&disk, 1);
+        }
+        let (log, report) = reopen(&disk);
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        assert_eq!(report.damage[0].from, super::offset(1));
+        let is_shown = |log: &Log<_>| read_all(log, super::offset(2)).unwrap()[1] == all[3];
+        assert!(is_shown(&log));
+        drop(log);
+        let image = disk.inner().power_cut(seed);
+        let (log, report) = open(&image, options(), 9, at(900)).unwrap();
+        assert!(report.damage.len() <= 1, "{report:?}");
+        let shown = read_all(&log, super::offset(2)).unwrap();
+        assert_eq!(shown[1], all[3], "{seed}");
+    }
+}
+
+fn try_open(disk: &Disk) -> Result<(Log<Disk>, OpenReport), Error> {
+    let (dir, quarantine) = (disk.child("p0"), disk.child("quarantine"));
+    block_on(Log::open(
+        dir,
+        quarantine,
+        identity(),
+        options(),
+        9,
+        at(100),
+    ))
+}
+
+/// How often the store was written to since the disk records.
+fn writes(disk: &Disk) -> usize {
+    let trace = disk.inner().trace();
+    let steps = trace.steps().iter();
+    let writes = steps.filter(|step| step.operation() == Operation::Write && step.name() == STORE);
+    writes.count()
+}
+
+/// Each try of a log that could not be opened wrote all stores before the last one again, for nothing.
+#[test]
+fn an_opening_that_fails_has_written_to_no_store_before_the_last_one() {
+    let faults: [fn(&Disk); 2] = [
+        |disk| disk.faults().set_unreadable("5.log", 0..BATCH_BYTES),
+        |disk| {
+            let store = "00000000000000000005.log";
+            scribble(disk.inner(), store, BATCH_BYTES, b"not a batch");
+            disk.faults().set_full(true);
+        },
+    ];
+    for fault in faults {
+        let disk = disk();
+        drop(filled(&disk, 5));
+        go_on(&disk);
+        block_on(disk.child("p0").remove(mark::NAME)).unwrap();
+        fault(&disk);
+        disk.inner().record();
+        for _ in 0..2 {
+            let refused = try_open(&disk).map(|_| ()).unwrap_err();
+            assert!(
+                refused.is_unreadable() || refused.is_shortage(),
+                "{refused}"
+            );
+        }
+        assert_eq!(writes(&disk), 0);
+        disk.faults().clear();
+        disk.faults().set_full(false);
+        disk.inner().record();
+        let (log, report) = reopen(&disk);
+        assert!(report.damage.is_empty(), "{report:?}");
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 6);
+        assert!(0 < writes(&disk), "nothing tells that it was synced");
+    }
+}
+
+/// That a store was begun shows that the one before it was synced, whatever the mark tells.
+#[test]
+fn stores_that_were_rolled_behind_are_not_written_again() {
+    let disk = disk();
+    let log = filled(&disk, 16);
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    assert!(log.segments().all(|segment| !segment.is_sealed));
+    drop(log);
+    block_on(disk.child("p0").remove(mark::NAME)).unwrap();
+    disk.inner().record();
+    let (log, _) = reopen(&disk);
+    let trace = disk.inner().trace();
+    let steps = trace.steps().iter();
+    let is_store = |name: &str| name.starts_with("000000000000000000") && name.ends_with(".log");
+    let written =
+        steps.filter(|step| step.operation() == Operation::Write && is_store(step.name()));
+    let written: std::collections::BTreeSet<_> = written.map(|step| step.name()).collect();
+    assert_eq!(written.len(), 1, "{written:?}");
+    assert!(written.iter().all(|name| name.ends_with("15.log")));
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+}
+
+/// It closed the partition for good, as what bytes say: the first read of it was right.
+#[test]
+fn a_store_that_is_read_otherwise_when_it_is_written_again_keeps_no_log_closed() {
+    let mut count = 0;
+    for nth in 1.. {
+        let disk = disk();
+        drop(filled(&disk, 5));
+        go_on(&disk);
+        let flip = Fault::Flip { seed: 1 };
+        for read in nth..nth + 40 {
+            disk.faults()
+                .fail(Match::on(Operation::Read, STORE), read, flip);
+        }
+        let opened = try_open(&disk);
+        let happened = disk.faults().happened();
+        let is_any = happened.iter().any(|happened| happened.fault == flip);
+        disk.faults().clear();
+        if !is_any {
+            break;
+        }
+        let (log, report) = opened.unwrap();
+        drop(log);
+        let is_hidden = !report.damage.is_empty();
+        let (log, report) = reopen(&disk);
+        let is_given = read_all(&log, Offset::ZERO).is_ok_and(|all| all.len() == 6);
+        count += usize::from(is_hidden && is_given && report.damage.is_empty());
+    }
+    assert!(0 < count, "what was read otherwise is asked for again");
 }
