@@ -63,7 +63,8 @@ pub(crate) enum SlotState {
     Opening,
     /// It serves.
     Open(Box<Partition<Disk>>),
-    /// The log found no space, or no descriptor, to be opened with, as this says. It is tried again.
+    /// The log found no space, or no descriptor, to be opened with, or its opening was called off, as this says. It is
+    /// tried again.
     Unopened(Refusal),
     /// The log could not be opened. If that is because the disk did not give something, it is tried again.
     Failed,

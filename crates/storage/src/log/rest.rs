@@ -17,8 +17,8 @@ pub enum SealTime {
 
 impl<D: Dir> Log<D> {
     /// Whether nothing is left to do but what is asked for or falls due: nothing pending, in flight or
-    /// under way, every rolled segment sealed, none left below the log start, the mark written and synced,
-    /// the manifest told of what was found. Nothing is ever left to do for a fenced log.
+    /// under way, every rolled segment sealed, none left below the log start, the mark written and synced
+    /// as far as it may tell, the manifest told of what was found. Nothing is ever left to do for a fenced log.
     pub fn is_settled(&self) -> bool {
         if self.is_fenced() {
             return true;
