@@ -93,8 +93,6 @@ pub(crate) use budget::{Budget, SMALL_BYTES};
 pub(crate) use fetch::{Fetched, Parked, may_heal};
 pub(crate) use lend::{Lent, damaged, of_segment};
 pub(crate) use queue::Stand;
-#[cfg(test)]
-pub(crate) use refusal::error_of;
 pub(crate) use refusal::with_causes;
 pub(crate) use scrub::RATE_DEFAULT;
 pub(crate) use serve::NotAppended;

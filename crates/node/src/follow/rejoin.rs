@@ -14,7 +14,7 @@ use super::line::Line;
 use super::lineage::{diverged, shared};
 use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
 use super::target::Target;
-use crate::core::{Core, PartitionKey, may_heal};
+use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with, said_by};
 use crate::partition::Change;
 use crate::router;
@@ -134,7 +134,7 @@ impl Core {
     }
 
     /// Holds the chains of both logs against each other at the end of what they share; the other one begins at
-    /// `began`. Lower, if what this log has there of a segment is damaged, or not given. All of that goes then, and comes anew.
+    /// `began`. Lower, if what this log has there of a segment is damaged. All of that goes then, and comes anew.
     async fn confirmed(
         self: &Rc<Self>,
         line: &Line,
@@ -165,10 +165,10 @@ impl Core {
     }
 }
 
-/// Where the segment begins that is damaged below an offset, or that the disk does not give; else the error.
+/// Where the segment begins that is damaged below an offset; else the error.
 fn base_below(offset: Offset, error: Failure) -> Result<Offset, Failure> {
     let base = error.detail.segment.filter(|base| *base < offset);
-    base.filter(|_| may_heal(&error)).ok_or(error)
+    base.filter(|_| error.is(ErrorCode::Damaged)).ok_or(error)
 }
 
 /// One of the two has let go of where they part: nothing shows any more what they share.
@@ -183,31 +183,4 @@ fn forgotten(at: Offset, oldest: Offset) -> Failure {
         ..Detail::default()
     };
     failure_with(ErrorCode::Diverged, message, detail)
-}
-
-#[cfg(test)]
-mod tests {
-    use corelog_storage::Error;
-
-    use super::*;
-    use crate::core::error_of;
-    use crate::partition::Refusal;
-
-    /// It ended in the disk's error each time: the copy stayed fenced for a sector of what it was to give up.
-    #[test]
-    fn a_rejoin_goes_on_below_a_segment_that_the_disk_does_not_give() {
-        let offset = |number| Offset::new(number).unwrap();
-        let of = |segment| {
-            error_of(&Refusal::Unread {
-                segment: offset(segment),
-                source: Error::Fenced,
-            })
-        };
-        assert_eq!(base_below(offset(9), of(5)).ok(), Some(offset(5)));
-        assert!(base_below(offset(5), of(5)).is_err(), "nothing is lower");
-        let failed = error_of(&Refusal::Failed {
-            source: Error::Fenced,
-        });
-        assert!(base_below(offset(9), failed).is_err());
-    }
 }

@@ -103,11 +103,6 @@ impl Aim {
         matches!(self, Self::Rejoin(_) | Self::Unroll)
     }
 
-    /// Whether what cannot be read for such an `error` goes as damage does: it comes again from the source.
-    fn gives_up(self, error: &Error) -> bool {
-        matches!(self, Self::Rejoin(_)) && error.is_unreadable()
-    }
-
     /// Whether `began` stays of a log that ends at `point`.
     fn keeps(self, began: &Epoch, point: &Point) -> bool {
         let is_shared = match self {
@@ -235,7 +230,7 @@ impl<D: Dir> Suffix<D> {
         while point.offset < self.from {
             let next = match cut.reader.next().await {
                 // It is damaged, as much as one in which nothing is right.
-                Err(error) if error.is_missing() || self.aim.gives_up(&error) => None,
+                Err(error) if error.is_missing() => None,
                 next => next?,
             };
             match next {

@@ -6,8 +6,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on};
 use crate::format::mark::SLOT_BYTES;
-use crate::log::lineage::Common;
-use crate::log::{AppendError, Chore, Event, Log, OpenReport, Ownership, ReadError};
+use crate::log::{AppendError, Event, Log, OpenReport, Ownership, ReadError};
 use crate::testing::own::alter;
 use crate::testing::{batch, flush, identity, open, read_all, settle};
 use crate::{Error, mark};
@@ -537,27 +536,6 @@ fn a_log_before_many_blocks_that_cannot_be_read_stays_closed_also_to_who_does_no
         "{report:?}"
     );
     assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
-}
-
-/// Damage there goes with its segment, and comes anew; this ended in the disk's error, each time.
-#[test]
-fn a_rejoin_gives_up_what_cannot_be_read_as_it_does_damage() {
-    let disk = disk();
-    let mut log = filled(&disk, 5);
-    lose(&disk, 1);
-    let epoch = log.epochs().last().map(|last| last.epoch);
-    let mut rejoin = |offset| {
-        let common = Common { offset, epoch };
-        let plan = log.plan_rejoin(common, at(1)).unwrap().unwrap();
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(1))
-    };
-    let refused = rejoin(offset(3)).unwrap_err();
-    let Error::Damaged { segment, .. } = refused else {
-        panic!("{refused}")
-    };
-    let cut = rejoin(segment).unwrap();
-    assert!(matches!(cut, Chore::SuffixCut { log_end, .. } if log_end == segment));
 }
 
 #[test]
