@@ -21,12 +21,12 @@ const READS_MAX: usize = 8;
 type Opened = Result<(Log<Disk>, OpenReport), Error>;
 
 /// Calls an opening off that has read the store so often. Returns what came of it, and how often it read that in all.
-fn called_off_behind(disk: &Disk, options: Options, reads: usize) -> (Opened, usize) {
+fn called_off_behind(disk: &Disk, options: &Options, reads: usize) -> (Opened, usize) {
     let call_off = CallOff::default();
     let options = Options {
         ends_before_unread: true,
         call_off: call_off.clone(),
-        ..options
+        ..options.clone()
     };
     let (dir, quarantine) = (disk.child("p0"), disk.child("quarantine"));
     let mut opening = pin!(Log::open(dir, quarantine, identity(), options, 9, at(100)));
@@ -61,7 +61,7 @@ fn an_opening_that_is_called_off_reads_no_more_than_a_batch() {
             let all = read_all(&log, Offset::ZERO).unwrap();
             drop(log);
             fault(&disk);
-            let (opened, answered) = called_off_behind(&disk, options(), reads);
+            let (opened, answered) = called_off_behind(&disk, &options(), reads);
             disk.faults().clear();
             if answered < reads {
                 break;
@@ -110,7 +110,7 @@ fn an_opening_that_is_called_off_copies_no_more_than_a_piece() {
             drop(log);
             block_on(disk.child("p0").remove(mark::NAME)).unwrap();
             fault(&disk);
-            let (opened, answered) = called_off_behind(&disk, large(), reads);
+            let (opened, answered) = called_off_behind(&disk, &large(), reads);
             disk.faults().clear();
             if answered < reads {
                 break;
@@ -130,7 +130,7 @@ fn an_opening_that_is_called_off_copies_no_more_than_a_piece() {
 fn an_opening_that_is_over_is_not_called_off_any_more() {
     let disk = disk();
     drop(filled(&disk, 2));
-    let (opened, _) = called_off_behind(&disk, options(), usize::MAX);
+    let (opened, _) = called_off_behind(&disk, &options(), usize::MAX);
     let (log, _) = opened.unwrap();
     log.options.call_off.call();
     assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 2);
