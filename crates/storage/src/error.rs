@@ -9,6 +9,7 @@ use crate::disk::unread::is_unreadable;
 use crate::disk::{Dir, is_full, is_out_of_files};
 use crate::format;
 use crate::format::state::Broken;
+use crate::segment::name;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The opening was called off before it came to its end: [`CallOff`](crate::log::CallOff).
+    #[error("the opening was called off")]
+    CalledOff,
     /// A write or a sync failed before: only reopening the log lifts the fence.
     #[error("the log is fenced after a failed write or sync; reopen it")]
     Fenced,
@@ -261,6 +265,12 @@ impl Error {
     /// gives them the next time.
     pub(crate) fn is_unreadable(&self) -> bool {
         matches!(self, Self::Io { action: "read", source, .. } if is_unreadable(source))
+    }
+
+    /// Whether the disk did not give bytes of a store: its directory and the log's manifest it gave.
+    #[must_use]
+    pub fn is_unread_store(&self) -> bool {
+        matches!(self, Self::Io { file, .. } if self.is_unreadable() && name::is_store(file))
     }
 
     /// Whether the disk did not give what is there, names of files and their lengths included: it may the next time.

@@ -135,17 +135,22 @@ impl<D: Dir> Store<D> {
     }
 }
 
+/// Tells whether a copy is to go on.
+pub(crate) type Check<'a> = dyn Fn() -> Result<(), Error> + 'a;
+
 /// Copies the first `bytes` bytes of `store` to a new file `name` beside it, durably.
 ///
 /// # Errors
-/// [`Error::StorageFull`]; any error of the disk. What was written so far is removed.
+/// [`Error::StorageFull`]; any error of the disk; that of `check`, which is asked before each piece. What was written so far
+/// is removed.
 pub(crate) async fn copy<D: Dir>(
     dir: &D,
     store: &Store<D>,
     name: String,
     bytes: u64,
+    check: &Check<'_>,
 ) -> Result<Rc<Store<D>>, Error> {
-    let target = written_or_removed(store, 0..bytes, dir, &name).await?;
+    let target = written_or_removed(store, 0..bytes, (dir, &name), check).await?;
     if let Err(error) = steps::sync(dir).await {
         let _is_gone = steps::remove(dir, &name).await;
         return Err(error);
@@ -160,11 +165,11 @@ pub(crate) async fn copy<D: Dir>(
 pub(crate) async fn copy_range<D: Dir>(
     store: &Store<D>,
     range: Range<u64>,
-    dir: &D,
-    name: &str,
+    (dir, name): (&D, &str),
+    check: &Check<'_>,
 ) -> Result<(), Error> {
     let aside = format!("{name}{ASIDE_SUFFIX}");
-    let file = written_or_removed(store, range, dir, &aside).await?;
+    let file = written_or_removed(store, range, (dir, &aside), check).await?;
     let closed = file.close().await;
     closed.map_err(|e| At::new(dir, name).io("close", e))?;
     steps::rename(dir, &aside, name).await?;
@@ -175,10 +180,10 @@ pub(crate) async fn copy_range<D: Dir>(
 async fn written_or_removed<D: Dir>(
     store: &Store<D>,
     range: Range<u64>,
-    dir: &D,
-    name: &str,
+    (dir, name): (&D, &str),
+    check: &Check<'_>,
 ) -> Result<Rc<D::File>, Error> {
-    let written = write_range(store, range, dir, name).await;
+    let written = write_range(store, range, (dir, name), check).await;
     if written.is_err() {
         // The first error is the one that matters.
         let _is_gone = steps::remove(dir, name).await;
@@ -190,8 +195,8 @@ async fn written_or_removed<D: Dir>(
 async fn write_range<D: Dir>(
     store: &Store<D>,
     range: Range<u64>,
-    dir: &D,
-    name: &str,
+    (dir, name): (&D, &str),
+    check: &Check<'_>,
 ) -> Result<Rc<D::File>, Error> {
     steps::remove(dir, name).await?;
     let at = || At::new(dir, name);
@@ -204,6 +209,7 @@ async fn write_range<D: Dir>(
     allocated.map_err(|e| at().space("extend", e))?;
     let mut position = 0;
     while position < bytes {
+        check()?;
         let wanted = usize::try_from((bytes - position).min(COPY_BYTES)).unwrap_or(BLOCK_BYTES);
         let read = read_twice(&*source, range.start + position, wanted).await;
         let read = read.map_err(|e| store.at().io("read", e))?;

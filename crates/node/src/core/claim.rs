@@ -2,8 +2,13 @@
 
 use std::rc::Rc;
 
+use corelog_storage::log::CallOff;
+use futures_lite::FutureExt as _;
+
+use super::refusal::error_of;
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
+use crate::failure::Failure;
 use crate::partition::Refusal;
 
 /// A slot whose partition nobody else opens or closes until this is dropped.
@@ -62,10 +67,12 @@ impl Core {
         let mut slots = self.slots.borrow_mut();
         let found = slots.get_mut(slot).filter(|found| !found.is_claimed)?;
         found.is_claimed = true;
+        found.call_off = CallOff::default();
         Some(Claim::of_new(self, found.key, slot))
     }
 
-    /// Waits until nobody else opens or closes a partition and claims it; None if it is gone.
+    /// Waits until nobody else opens or closes a partition and claims it, to close it; None if it is gone. Whoever opens it
+    /// now has that called off: a disk that answers late may take minutes.
     pub(super) async fn claimed(self: &Rc<Self>, key: PartitionKey) -> Option<Claim> {
         loop {
             let quieter = self.quieter.notified();
@@ -73,7 +80,49 @@ impl Core {
             if let Some(claim) = self.claim(slot) {
                 return Some(claim);
             }
+            self.call_off_opening(slot);
             quieter.await;
         }
+    }
+
+    /// Who calls off what opens a partition now.
+    pub(super) fn call_off_of(&self, slot: SlotId) -> CallOff {
+        let slots = self.slots.borrow();
+        let found = slots.get(slot).map(|found| found.call_off.clone());
+        found.unwrap_or_default()
+    }
+
+    /// Calls off whatever opens a partition now.
+    fn call_off_opening(&self, slot: SlotId) {
+        let slots = self.slots.borrow();
+        if let Some(found) = slots.get(slot).filter(|found| !found.call_off.is_called()) {
+            found.call_off.call();
+            self.quieter.notify();
+        }
+    }
+
+    /// Calls off whatever opens partitions now.
+    pub(super) fn call_off_openings(&self) {
+        self.slots
+            .borrow()
+            .iter()
+            .for_each(|(_, slot)| slot.call_off.call());
+        self.quieter.notify();
+    }
+
+    /// What comes of something that an opening waits for, unless that is called off before.
+    ///
+    /// # Errors
+    /// `Stopping`.
+    pub(super) async fn unless_called_off<T>(
+        &self,
+        call_off: &CallOff,
+        what: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let called = async {
+            self.quieter.until(|| call_off.is_called()).await;
+            Err(error_of(&Refusal::Closing))
+        };
+        called.or(async { Ok(what.await) }).await
     }
 }

@@ -206,6 +206,7 @@ impl Core {
         let identity = Identity::new(key.topic, key.partition);
         let options = Options {
             ends_before_unread: self.ends_before_unread(slot),
+            call_off: self.call_off_of(slot),
             ..self.options_of(topic, key.partition)
         };
         let now = rt::clocks();
@@ -329,12 +330,14 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
+    use corelog_protocol::error::ErrorCode;
     use corelog_protocol::message::settings::TopicSettings;
     use corelog_protocol::message::{create_topic, delete_topic};
     use corelog_record::{Offset, TopicId, TopicName};
     use futures_lite::future::poll_once;
 
-    use super::super::tests::{batches, logged, produce, topic, with_core};
+    use super::super::files::Turn;
+    use super::super::tests::{batches, flush, logged, produce, topic, with_core};
     use super::*;
     use crate::catalog::Admin;
 
@@ -489,6 +492,67 @@ mod tests {
             dropping.await;
             assert!(closing.await);
             assert!(core.close_partition(slot).await, "nor is it there any more");
+        });
+    }
+
+    /// Each waited for all that an opening asks of a disk that answers late.
+    #[test]
+    fn whoever_closes_a_partition_calls_off_what_opens_it() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let slot = core.slot_of(key).unwrap();
+            produce(&core, key, &batches(10_000)).await;
+            flush(&core, key).await;
+            let claim = core.claim(slot).unwrap();
+            core.take_log(slot).await.unwrap();
+            let mut closing = pin!(core.drop_partition(key));
+            assert!(poll_once(&mut closing).await.is_none(), "it is claimed");
+            let refused = core.open_log(slot, key, &topic).await.unwrap_err();
+            assert!(refused.is(ErrorCode::Stopping), "{refused}");
+            let is_unopened = core.slots.borrow().get(slot).map(|slot| slot.is_unopened());
+            assert_eq!(is_unopened, Some(true), "it is no failure");
+            drop(claim);
+            closing.await;
+            assert!(core.slot_of(key).is_err());
+        });
+    }
+
+    #[test]
+    fn a_stop_calls_off_what_is_being_opened_and_nothing_else_does() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let slot = core.slot_of(key).unwrap();
+            let claim = core.claim(slot).unwrap();
+            let call_off = core.call_off_of(slot);
+            assert!(poll_once(core.drop_partition(key)).await.is_none());
+            assert!(call_off.is_called());
+            drop(claim);
+            let _claim = core.claim(slot).unwrap();
+            let call_off = core.call_off_of(slot);
+            assert!(!call_off.is_called(), "it was another one");
+            core.begin_stop();
+            assert!(call_off.is_called());
+        });
+    }
+
+    /// It waits behind others that are opened, whom nobody calls off.
+    #[test]
+    fn a_reopening_that_waits_for_its_turn_is_called_off() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let mut turns = Vec::new();
+            for _ in 0..core.at_once() {
+                turns.push(core.files.turn(Turn::Open).await);
+            }
+            let mut reopening = pin!(core.reopen_partition(key));
+            assert!(poll_once(&mut reopening).await.is_none());
+            let dropping = rt::timeout(Duration::from_secs(60), core.drop_partition(key));
+            assert!(dropping.await.is_some());
+            let refused = reopening.await.unwrap_err();
+            assert!(refused.is(ErrorCode::Stopping), "{refused}");
         });
     }
 }

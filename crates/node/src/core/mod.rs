@@ -6,6 +6,7 @@
 //! claim      who opens or closes a partition, one at a time
 //! lifecycle  opening and closing partitions
 //! reopen     reopening them: what was here before is no new one
+//! again      those that could not be opened, and when they are tried again
 //! stop       taking no more requests, then ending connections
 //! torn       what openings put into the quarantine, and how long it stays
 //! snapshot   its part of a snapshot, and where the last ones of its partitions end
@@ -46,6 +47,7 @@
 
 mod aborted;
 mod acks;
+mod again;
 mod ahead;
 mod board;
 mod budget;

@@ -44,7 +44,9 @@ impl Core {
         key: PartitionKey,
     ) -> Result<reopen_partition::Answer, Failure> {
         // Until then it serves, and its owner may change.
-        let _turn = self.files.turn(Turn::Open).await;
+        let call_off = self.call_off_of(slot);
+        let turn = self.files.turn(Turn::Open);
+        let _turn = self.unless_called_off(&call_off, turn).await?;
         if self.is_stopping.get() {
             return Err(failure(ErrorCode::Stopping, "the node is stopping"));
         }

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use corelog_record::{PartitionId, TopicId};
+use corelog_storage::log::CallOff;
 
 use super::Disk;
+use super::again::Again;
 use super::board::Board;
-use super::keeper::Again;
 use super::memory::Held;
 use super::scrub::Scrubbing;
 use super::sweep::Swept;
@@ -51,6 +52,8 @@ pub(crate) struct Slot {
     pub(super) is_claimed: bool,
     pub(super) scrub: Scrubbing,
     pub(super) again: Again,
+    /// Of whoever opens it now.
+    pub(super) call_off: CallOff,
 }
 
 /// What was logged of a partition since its disk last took something: it comes again every second or sooner.
@@ -68,7 +71,8 @@ pub(crate) enum SlotState {
     Opening,
     /// It serves.
     Open(Box<Partition<Disk>>),
-    /// The log found no space, or no descriptor, to be opened with, as this says. It is tried again.
+    /// The log found no space, or no descriptor, to be opened with, or its opening was called off, as this says. It is
+    /// tried again.
     Unopened(Refusal),
     /// The log could not be opened. If that is because the disk did not give something, it is tried again.
     Failed,
@@ -101,6 +105,7 @@ impl Slots {
             is_claimed: true,
             scrub: Scrubbing::default(),
             again: Again::default(),
+            call_off: CallOff::default(),
         });
         let id = match self.free.pop() {
             Some(id) => id,

@@ -7,10 +7,11 @@ use super::state::Core;
 use crate::failure::{Failure, failure};
 
 impl Core {
-    /// Ends the taking of requests: connections answer what they have and close.
+    /// Ends the taking of requests: connections answer what they have and close. What is being opened is called off.
     pub(crate) fn begin_stop(&self) {
         self.is_stopping.set(true);
         self.stop.notify();
+        self.call_off_openings();
     }
 
     /// Ready when the core is to take no more requests.

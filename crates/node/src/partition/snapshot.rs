@@ -104,6 +104,7 @@ impl<D: Dir> Partition<D> {
 pub(crate) fn refusal_of(error: Error) -> Refusal {
     match error {
         Error::Fenced => Refusal::Fenced,
+        Error::CalledOff => Refusal::Closing,
         Error::Busy | Error::OutOfFiles { .. } => Refusal::Busy,
         Error::ReadOnly { from } => Refusal::ReadOnly { from },
         Error::StorageFull { .. } => Refusal::StorageFull,

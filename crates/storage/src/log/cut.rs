@@ -264,7 +264,7 @@ impl<D: Dir> Suffix<D> {
         };
         let (base, generation) = (cut.base, cut.generation + 1);
         let (name, bytes) = (name::store(base.offset, generation), point.position.get());
-        let made = copy(&self.way.dir, &cut.store, name, bytes).await?;
+        let made = copy(&self.way.dir, &cut.store, name, bytes, &|| Ok(())).await?;
         match verified(&made, base, point).await {
             Ok(partial) => Ok(Some(Kept {
                 store: made,

@@ -109,7 +109,7 @@ impl<D: Dir> Log<D> {
     /// Whether the mark stays as it is. What a read-only log promises is more than its last store holds:
     /// its old mark says so.
     pub(super) fn is_mark_held(&self) -> bool {
-        self.marked.is_clean || self.read_only_from.is_some()
+        self.marked.is_clean || self.read_only_from.is_some() || self.is_end_unread()
     }
 
     /// What became durable since the mark was written.

@@ -10,6 +10,7 @@ use crate::format::mark::Slot;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
+use crate::segment::Point;
 
 /// What the last mark said.
 #[derive(Debug, Clone, Copy)]
@@ -127,9 +128,27 @@ impl<D: Dir> Log<D> {
         is_ageless || last.is_none_or(|slot| slot.born == self.slot().born)
     }
 
+    /// Whether the disk did not give all of the store in which the log ends: what an opening stepped over of it was not written
+    /// again, and the mark vouches for no more of it than before.
+    pub(super) fn is_end_unread(&self) -> bool {
+        let mut unread = self.unread.iter();
+        unread.any(|unread| unread.segment == self.durable_segment)
+    }
+
+    /// Up to where a mark may vouch for the store in which the log ends.
+    fn vouched(&self) -> Point {
+        if !self.is_end_unread() {
+            return self.durable;
+        }
+        let base = self.segment_of(self.durable_segment).base;
+        let last = self.mark.get().and_then(Mark::last);
+        let told = last.filter(|slot| slot.segment == base.offset);
+        told.map_or(base, Point::marked)
+    }
+
     /// What a mark written now says.
     pub(super) fn slot(&self) -> Slot {
-        let durable = &self.durable;
+        let durable = self.vouched();
         let segment = Some(self.segment_of(self.durable_segment))
             .filter(|segment| segment.base.offset == self.durable_segment);
         Slot {

@@ -27,6 +27,7 @@
 mod adopt;
 mod append;
 mod birth;
+mod call_off;
 mod chain;
 mod chore;
 mod close;
@@ -102,6 +103,7 @@ use self::work::Garbage;
 
 pub use crate::format::damage::Damage;
 pub use append::{AppendError, Appended};
+pub use call_off::CallOff;
 pub use chain::ChainPlan;
 pub use chore::{ChoreDone, ChorePlan};
 pub use copied::CopyError;

@@ -72,7 +72,7 @@ impl<D: Dir> Log<D> {
     ///
     /// # Errors
     /// Any error of the disk; [`Error::NoManifest`], [`Error::Foreign`], [`Error::Format`] for files
-    /// that are not this partition's, or need a newer program.
+    /// that are not this partition's, or need a newer program; [`Error::CalledOff`].
     pub async fn open(
         dir: D,
         quarantine: D,
@@ -92,6 +92,7 @@ impl<D: Dir> Log<D> {
             now,
             ownership: log.options.ownership,
             ends_before_unread: log.options.ends_before_unread,
+            call_off: log.options.call_off.clone(),
             lineage,
         };
         let mut findings = Findings {

@@ -2,6 +2,8 @@
 
 use corelog_record::{ByteSize, HistoryId, PartitionId, TopicId, batch};
 
+use super::CallOff;
+
 /// The most bytes written but not yet covered by a successful sync, a constant of the store
 /// format: recovery tells torn from damage by it, so no group exceeds it.
 pub const UNSYNCED_BYTES_MAX: usize = 16 << 20;
@@ -70,6 +72,8 @@ pub struct Options {
     /// Whether what the disk does not give at the end counts as damage when the log is opened. If not, as a rule, the log
     /// is not opened: the disk may give it the next time. Nothing is cut in either case.
     pub ends_before_unread: bool,
+    /// Ends an opening before its time.
+    pub call_off: CallOff,
 }
 
 impl Default for Options {
@@ -83,6 +87,7 @@ impl Default for Options {
             tail_bytes_max: 8 << 20,
             pending_bytes_max: UNSYNCED_BYTES_MAX,
             ends_before_unread: false,
+            call_off: CallOff::default(),
         }
     }
 }

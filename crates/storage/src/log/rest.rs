@@ -17,14 +17,14 @@ pub enum SealTime {
 
 impl<D: Dir> Log<D> {
     /// Whether nothing is left to do but what is asked for or falls due: nothing pending, in flight or
-    /// under way, every rolled segment sealed, none left below the log start, the mark written and synced,
-    /// the manifest told of what was found. Nothing is ever left to do for a fenced log.
+    /// under way, every rolled segment sealed, none left below the log start, the mark written and synced
+    /// as far as it may tell, the manifest told of what was found. Nothing is ever left to do for a fenced log.
     pub fn is_settled(&self) -> bool {
         if self.is_fenced() {
             return true;
         }
         let is_busy = self.in_flight_bytes > 0 || self.chore.is_some() || self.is_full();
-        let is_marked = self.marked.is_clean
+        let is_marked = self.is_mark_held()
             || (self.marked.is_synced && self.durable.ordinal == self.marked.ordinal);
         let is_marked = is_marked && self.is_heard_marked();
         let before = self.segments.len().saturating_sub(2);

@@ -208,7 +208,7 @@ impl<D: Dir> Recovery<D> {
         let store = Store::unopened(&self.context.way.dir, name);
         let waited = store.file().await?.outwait().await;
         waited.map_err(|e| store.at().space("outwait", e))?;
-        let end = settle::data_end(&store, bytes).await?;
+        let end = self.reading(settle::data_end(&store, bytes)).await?;
         Ok(OpenStore { store, bytes, end })
     }
 }

@@ -18,6 +18,11 @@ impl Findings {
         self.read_only_from.is_some() && !self.unread.is_empty()
     }
 
+    /// Whether the disk did not give all of the segment that begins at `base`.
+    pub(super) fn is_unread(&self, base: Offset) -> bool {
+        self.unread.iter().any(|unread| unread.segment == base)
+    }
+
     /// Forgets damage from `offset` on: other bytes will stand there.
     pub(super) fn cut_damage(&mut self, offset: Offset) {
         for damage in [&mut self.damage, &mut self.unread] {

@@ -65,7 +65,7 @@ impl<D: Dir> Recovery<D> {
         let mut torn = None;
         let mut data_end;
         loop {
-            survey.run().await?;
+            self.reading(survey.run()).await?;
             self.note_unread(&open.store, &survey);
             if self.context.ends_before_unread && survey.unread().is_some() {
                 survey.doubt();
@@ -111,7 +111,7 @@ impl<D: Dir> Recovery<D> {
                     }
                 }
             }
-            if !survey.resync().await? {
+            if !self.reading(survey.resync()).await? {
                 survey.damaged(end.offset, promised.max(end.offset.plus(1)));
                 let from = end.offset;
                 self.findings.read_only_from = Some(from);
@@ -189,9 +189,11 @@ impl<D: Dir> Recovery<D> {
 
     /// What a mark may tell of a log that ends at `durable`, in `segment`.
     pub(super) fn known(&self, segment: Option<&Segment<D>>, durable: Point) -> Point {
-        match segment.filter(|_| self.findings.ends_before_unread()) {
+        let is_unread = |it: &&Segment<D>| self.findings.is_unread(it.base.offset);
+        let is_unsure = |it: &&Segment<D>| self.findings.ends_before_unread() || is_unread(it);
+        match segment.filter(is_unsure) {
             // What was not written again is read again.
-            Some(segment) => segment.base,
+            Some(segment) => self.marked_in(segment).unwrap_or(segment.base),
             // Behind damage that is not stepped over nothing is known but the offset.
             None => Point {
                 offset: self.findings.read_only_from.unwrap_or(durable.offset),
@@ -209,6 +211,7 @@ impl<D: Dir> Recovery<D> {
             sound_end: 0,
             end: 0,
             epochs: self.manifest.state().epochs().to_vec(),
+            call_off: self.context.call_off.clone(),
         }
     }
 
@@ -238,17 +241,31 @@ impl<D: Dir> Recovery<D> {
         if zeros_end <= kept.start.position.get() {
             return Ok(());
         }
-        let end = kept.end;
-        let is_left = segment.stage == Stage::Damaged || self.findings.read_only_from.is_some();
-        match settle::rewrite(&self.context.way.dir, store, &kept, zeros_end).await {
-            Ok(is_whole) if is_whole || is_left => {
-                // What lies behind is reserved at most: groups that are small want zeros there.
-                segment.space_bytes = segment.space_bytes.min(round_up(zeros_end));
-                Ok(())
-            }
+        let ends = (zeros_end, kept.end);
+        self.make_sure(segment, store, &kept, ends).await?;
+        // What lies behind is reserved at most: groups that are small want zeros there.
+        segment.space_bytes = segment.space_bytes.min(round_up(zeros_end));
+        Ok(())
+    }
+
+    /// Writes what is `kept` again, zeros behind it up to `zeros_end`, or makes a new file of its first `bytes` bytes.
+    pub(super) async fn make_sure(
+        &mut self,
+        segment: &mut Segment<D>,
+        store: &Rc<Store<D>>,
+        kept: &Kept,
+        (zeros_end, bytes): (u64, u64),
+    ) -> Result<(), Error> {
+        let is_left = match segment.stage {
+            Stage::Damaged => true,
+            Stage::Active => self.findings.read_only_from.is_some(),
+            _ => false,
+        };
+        match settle::rewrite(&self.context.way.dir, store, kept, zeros_end).await {
+            Ok(is_whole) if is_whole || is_left => Ok(()),
             // A batch was sound, and came out as none: whoever opens next reads it anew.
-            Err(error @ Error::Damaged { .. }) => Err(error),
-            written => match self.replace(segment, store, end).await {
+            Err(error @ (Error::Damaged { .. } | Error::CalledOff)) => Err(error),
+            written => match self.replace(segment, store, bytes).await {
                 // Another attempt would sync the same file: that it succeeds behind a sync that failed proves nothing.
                 Err(error) if error.is_unreadable() => Err(written.err().unwrap_or(error)),
                 replaced => replaced,
@@ -266,8 +283,10 @@ impl<D: Dir> Recovery<D> {
     ) -> Result<(), Error> {
         let (base, generation) = (segment.base.offset, segment.generation + 1);
         let name = name::store(base, generation);
-        let made = copy(&self.context.way.dir, store, name.clone(), bytes).await?;
-        if let Err(error) = settle::verify_copy(store, &made, bytes).await {
+        let (dir, check) = (&self.context.way.dir, || self.context.call_off.check());
+        let made = copy(dir, store, name.clone(), bytes, &check).await?;
+        let verified = self.reading(settle::verify_copy(store, &made, bytes));
+        if let Err(error) = verified.await {
             made.close().await?;
             steps::remove(&self.context.way.dir, &name).await?;
             return Err(error);

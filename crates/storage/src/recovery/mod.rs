@@ -4,8 +4,8 @@
 //! - [`tidy`]: which files are the log's, and where the others go;
 //! - [`clean`]: whether the log was closed in order, and what needs no recovery;
 //! - [`damage`]: what damage the manifest remembers, and how;
-//! - [`stores`]: which unsealed store is the last, and whether the earlier ones end where their successors
-//!   begin;
+//! - [`stores`]: which unsealed store is the last;
+//! - [`earlier`]: whether those before it end where their successors begin, and are sure;
 //! - [`last`]: whether the end of that one is torn or damaged;
 //! - [`empty`]: what becomes of empty stores behind the end;
 //! - [`survey`]: which batches of one store are sound, and how bad ones are stepped over;
@@ -22,7 +22,8 @@
 //!   whoever reads it, and so it is below log start and below where the last epoch began;
 //! - a torn tail exists only in that store; an earlier one is read whole, must end exactly, by offset
 //!   and chain, where its successor begins, and is then sealed; one with damage is neither cut nor
-//!   sealed, and the manifest remembers the damage;
+//!   sealed, and the manifest remembers the damage. Where nothing shows that the log rolled behind it, what is served of it is
+//!   first written again, once it is known that the log can be opened;
 //! - with B the first bad position and E the end of the last non-zero byte: E − B ≤ W is torn, to be
 //!   quarantined, zeroed and synced; more is damage, to be stepped over by the bad batch's own length or
 //!   by index rows, never by searching; else the log is read-only up to B;
@@ -34,6 +35,7 @@
 
 mod clean;
 mod damage;
+mod earlier;
 mod empty;
 mod last;
 mod received;
@@ -55,7 +57,7 @@ use crate::disk::{Dir, Entry};
 use crate::format::damage::Damage;
 use crate::format::edit::{Edit, Epoch};
 use crate::format::mark::Slot;
-use crate::log::{Event, Events, Identity, Ownership, Torn};
+use crate::log::{CallOff, Event, Events, Identity, Ownership, Torn};
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
@@ -74,6 +76,8 @@ pub(crate) struct Context<D: Dir> {
     pub(crate) ownership: Ownership,
     /// Whether what the disk does not give at the end is damage.
     pub(crate) ends_before_unread: bool,
+    /// Who ends it before its time.
+    pub(crate) call_off: CallOff,
     /// The lineage of the epoch that begins, if one does.
     pub(crate) lineage: Lineage,
 }
@@ -168,6 +172,14 @@ struct OpenStore<D: Dir> {
 }
 
 impl<D: Dir> Recovery<D> {
+    /// What comes of something that only reads, of which there may be much, unless the opening is called off before.
+    async fn reading<T>(
+        &self,
+        reading: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.context.call_off.unless_called(reading).await
+    }
+
     async fn run(mut self, seems_clean: bool) -> Result<Recovered<D>, Error> {
         let mut segments = self.segments();
         let mut clean = match seems_clean {

@@ -16,6 +16,7 @@ impl<D: Dir> Recovery<D> {
         let due = segments.iter().enumerate().filter(|(_, s)| is_due(s));
         let due: Vec<_> = due.map(|(number, _)| number).collect();
         for numbers in due.chunks(SEALS_MAX) {
+            self.context.call_off.check()?;
             match self.seal_some(segments, numbers).await {
                 Err(Error::StorageFull { .. }) if !self.manifest.is_in_doubt() => return Ok(()),
                 other => other?,

@@ -12,6 +12,7 @@ use crate::Error;
 use crate::disk::unread::read_twice;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
 use crate::format::edit::Epoch;
+use crate::log::CallOff;
 use crate::planted::{self, Bug};
 use crate::scan::{Scanner, Step};
 use crate::segment::Point;
@@ -83,6 +84,7 @@ pub(super) struct Kept {
     pub(super) end: u64,
     /// The epochs of the manifest, oldest first.
     pub(super) epochs: Vec<Epoch>,
+    pub(super) call_off: CallOff,
 }
 
 /// Makes a store's bytes sure: those that are `kept` are written again as they are, zeros from there to
@@ -100,7 +102,7 @@ pub(super) struct Kept {
 ///
 /// # Errors
 /// [`Error::Damaged`] if a batch that was sound is not any more: it is not written. Any error of the disk, also if
-/// it does not give such a batch any more.
+/// it does not give such a batch any more; [`Error::CalledOff`].
 pub(super) async fn rewrite<D: Dir>(
     dir: &D,
     store: &Rc<Store<D>>,
@@ -114,6 +116,7 @@ pub(super) async fn rewrite<D: Dir>(
         dir,
         store,
         file: &*file,
+        call_off: &kept.call_off,
         position: start / BLOCK * BLOCK,
         bytes: Vec::new(),
         is_whole: true,
@@ -123,6 +126,7 @@ pub(super) async fn rewrite<D: Dir>(
     let mut bad = kept.bad.iter().filter(is_kept).peekable();
     let mut scanner = Scanner::new(store, file.clone(), kept.start, kept.sound_end);
     loop {
+        kept.call_off.check()?;
         let at = scanner.point();
         let position = at.position.get();
         if let Some((_, behind)) = bad.next_if(|(from, _)| from.position <= at.position) {
@@ -172,6 +176,7 @@ struct Rewriter<'a, D: Dir> {
     dir: &'a D,
     store: &'a Store<D>,
     file: &'a D::File,
+    call_off: &'a CallOff,
     /// Where the bytes begin that wait; a whole number of blocks. What lies before it is written, or left as it is.
     position: u64,
     bytes: Vec<u8>,
@@ -196,6 +201,7 @@ impl<D: Dir> Rewriter<'_, D> {
         let mut start = range.start.max(self.position);
         let mut piece_bytes = PIECE_BYTES;
         while start < range.end {
+            self.call_off.check()?;
             let stop = range.end.min((start + piece_bytes) / BLOCK * BLOCK);
             match read_surely(self.store, self.file, start..stop).await {
                 Err(error) if error.is_unreadable() && piece_bytes == BLOCK => {
@@ -246,6 +252,7 @@ impl<D: Dir> Rewriter<'_, D> {
 
     /// Writes the whole blocks that wait.
     async fn write(&mut self) -> Result<(), Error> {
+        self.call_off.check()?;
         let whole = self.bytes.len() / BLOCK_BYTES * BLOCK_BYTES;
         if whole == 0 {
             return Ok(());

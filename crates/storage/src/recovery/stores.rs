@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use corelog_record::{Chain, Offset, Position, Timestamp};
+use corelog_record::{Chain, Offset, Timestamp};
 
 use super::survey::{self, Survey};
 use super::{BLOCK, OpenStore, Recovery};
@@ -10,7 +10,7 @@ use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::format::damage::Damage;
 use crate::format::quarantine::Reason;
-use crate::log::{Event, UNSYNCED_BYTES_MAX};
+use crate::log::Event;
 use crate::planted::{self, Bug};
 use crate::segment::{Index, Point, Segment, Stage};
 
@@ -41,13 +41,15 @@ impl<D: Dir> Recovery<D> {
             self.findings.events.note(Event::MarkLost);
         }
         let bases: Vec<Point> = segments.iter().map(|segment| segment.base).collect();
+        let mut earlier = Vec::new();
         for (number, store) in stores.into_iter().enumerate() {
             let Some(store) = store else { continue };
             let segment = &mut segments[number];
             match last {
                 Some(last) if number < last => {
-                    self.recover_earlier(segment, store, bases[number + 1])
-                        .await?;
+                    let next = bases[number + 1];
+                    let kept = self.recover_earlier(segment, &store, next).await?;
+                    earlier.extend(kept.map(|kept| (number, store, kept)));
                 }
                 Some(last) if number == last => {
                     let next = bases.get(number + 1).copied();
@@ -57,6 +59,14 @@ impl<D: Dir> Recovery<D> {
                     segment.space_bytes = store.bytes / BLOCK * BLOCK;
                     segment.store = Some(store.store);
                 }
+            }
+        }
+        // Not before it is known that the log can be opened: nothing of the work would last.
+        for (number, store, kept) in earlier {
+            let next = &segments[number + 1];
+            if !self.is_rolled(next) {
+                self.settle_earlier(&mut segments[number], &store, kept)
+                    .await?;
             }
         }
         let end = self.end_of(segments, last);
@@ -83,63 +93,6 @@ impl<D: Dir> Recovery<D> {
         let slot = self.slot?;
         let is_it = slot.segment == segment.base.offset && slot.generation == segment.generation;
         is_it.then(|| Point::marked(&slot))
-    }
-
-    /// An unsealed store with a successor that holds bytes: it must end where that begins.
-    async fn recover_earlier(
-        &mut self,
-        segment: &mut Segment<D>,
-        open: OpenStore<D>,
-        next: Point,
-    ) -> Result<(), Error> {
-        let mark = self
-            .marked_in(segment)
-            .filter(|at| at.position.get() <= open.bytes);
-        // Its end is known by offset, not by position, and it is to be sealed: all of it is read.
-        let of = self.survey_of(segment, &open, segment.base, mark);
-        let mut survey = Survey::new(of).await?;
-        loop {
-            survey.run().await?;
-            self.note_unread(&open.store, &survey);
-            let end = survey.point();
-            let is_there = (end.offset, end.ordinal) == (next.offset, next.ordinal);
-            // A rotten header that was stepped over bends the chain; the successor's is right.
-            if is_there && (end.chain == next.chain || !survey.damage().is_empty()) {
-                let behind = end.position.get()..open.end;
-                let is_little = behind.end <= behind.start + UNSYNCED_BYTES_MAX as u64;
-                // Damage is never cut: such a file stays as it is, and is not sealed. Nor what there is no copy of.
-                let is_to_be_cut = is_little && survey.damage().is_empty();
-                let is_cuttable = is_to_be_cut
-                    && self
-                        .quarantine_bytes(&open.store, behind, Reason::Damaged)
-                        .await?;
-                segment.stage = match is_cuttable {
-                    true => Stage::Rolled,
-                    false => Stage::Damaged,
-                };
-                segment.end = end;
-                break;
-            }
-            if end.offset < next.offset && survey.resync().await? {
-                continue;
-            }
-            segment.stage = Stage::Damaged;
-            segment.end = Point {
-                position: end.position.max(file_end(&open)),
-                ..next
-            };
-            segment.end.max_timestamp = end.max_timestamp;
-            // Valid batches up to there, but not those that were added: none can be trusted.
-            let is_other = next.offset <= end.offset;
-            let from = if is_other {
-                segment.base.offset
-            } else {
-                end.offset
-            };
-            survey.damaged(from, next.offset);
-            break;
-        }
-        self.take_survey(segment, &open, survey).await
     }
 
     /// The offset below which the manifest or the mark says that all was durable.
@@ -235,8 +188,4 @@ impl<D: Dir> Recovery<D> {
         let slot = self.slot.filter(|slot| slot.segment == segment.base.offset);
         slot.filter(|_| !segment.is_empty())?.born
     }
-}
-
-fn file_end<D: Dir>(open: &OpenStore<D>) -> Position {
-    Position::new(open.bytes).unwrap_or(Position::MAX)
 }

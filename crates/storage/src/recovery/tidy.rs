@@ -29,7 +29,8 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
         .filter(|entry| name::is_store(&entry.name) && entry.bytes > 0)
     {
         let store = Store::closed(&context.way.dir, entry.name.clone());
-        if settle::data_end(&store, entry.bytes).await? > 0 {
+        let end = settle::data_end(&store, entry.bytes);
+        if context.call_off.unless_called(end).await? > 0 {
             let (dir, file) = (context.way.dir.describe(), entry.name.clone());
             return Err(Error::NoManifest { dir, file });
         }
@@ -165,7 +166,7 @@ impl<D: Dir> Recovery<D> {
                 return Ok(Verdict::Remove); // Expired; its removal was interrupted.
             }
             let store = Store::closed(&self.context.way.dir, entry.name.clone());
-            if settle::data_end(&store, entry.bytes).await? == 0 {
+            if self.reading(settle::data_end(&store, entry.bytes)).await? == 0 {
                 return Ok(Verdict::Remove);
             }
         }
@@ -209,12 +210,16 @@ impl<D: Dir> Recovery<D> {
         let name = self.context.way.named(reason, position, store.name());
         let bytes = range.end - range.start;
         for kept in quarantine::same(&name, &taken, bytes) {
-            if self.is_copied(store, &range, kept).await {
+            let is_copied = self.is_copied(store, &range, kept).await;
+            self.context.call_off.check()?;
+            if is_copied {
                 return self.keep_copy(kept.to_owned()).await.map(|()| true);
             }
         }
         let name = quarantine::free(name, &taken);
-        match copy_range(store, range, &self.context.way.quarantine, &name).await {
+        let target = (&self.context.way.quarantine, name.as_str());
+        let check = || self.context.call_off.check();
+        match copy_range(store, range, target, &check).await {
             Ok(()) => {
                 self.findings.quarantined.push(name);
                 Ok(true)
@@ -230,7 +235,7 @@ impl<D: Dir> Recovery<D> {
     /// further: tried again and again, it would fill the disk with copies.
     async fn is_copied(&self, store: &Store<D>, range: &Range<u64>, kept: &str) -> bool {
         let kept = Store::closed(&self.context.way.quarantine, kept.to_owned());
-        let is_same = settle::is_copied(store, range, &kept).await;
+        let is_same = self.reading(settle::is_copied(store, range, &kept)).await;
         let closed = kept.close().await;
         closed.is_ok() && is_same.unwrap_or(false)
     }

@@ -3,6 +3,7 @@
 mod ahead;
 mod appending;
 mod bounds;
+mod called_off;
 mod cost;
 mod cuts;
 mod descriptors;
@@ -40,6 +41,7 @@ mod stuck;
 mod survival;
 mod taken;
 mod unread;
+mod unsure;
 mod world;
 
 use corelog_record::{ByteSize, Offset, Timestamp};

@@ -12,18 +12,18 @@ use crate::testing::{batch, flush, identity, open, read_all, settle};
 use crate::{Error, mark};
 use corelog_record::Offset;
 
-type Disk = FaultyDir<MemoryDir>;
+pub(super) type Disk = FaultyDir<MemoryDir>;
 
-const BLOCK: u64 = BLOCK_BYTES as u64;
+pub(super) const BLOCK: u64 = BLOCK_BYTES as u64;
 
 /// Bytes of a batch that [`fill`] appends: more than a block, so that some block is of none but it.
-const BATCH_BYTES: u64 = 3 * BLOCK;
+pub(super) const BATCH_BYTES: u64 = 3 * BLOCK;
 
-fn disk() -> Disk {
+pub(super) fn disk() -> Disk {
     FaultyDir::new(MemoryDir::new())
 }
 
-fn append(log: &mut Log<Disk>) {
+pub(super) fn append(log: &mut Log<Disk>) {
     let empty = batch(&[&[b'f'; 10_000]], at(0)).len() - 10_000;
     let value = vec![b'f'; usize::try_from(BATCH_BYTES).unwrap() - empty];
     log.append(&batch(&[&value], at(0)), at(0)).unwrap();
@@ -31,20 +31,20 @@ fn append(log: &mut Log<Disk>) {
 }
 
 /// A log of `count` batches in segments of five, each durable, of which the mark knows none.
-fn filled(disk: &Disk, count: usize) -> Log<Disk> {
+pub(super) fn filled(disk: &Disk, count: usize) -> Log<Disk> {
     let (mut log, _) = reopen(disk);
     (0..count).for_each(|_| append(&mut log));
     log
 }
 
-fn options() -> crate::log::Options {
+pub(super) fn options() -> crate::log::Options {
     crate::log::Options {
         segment_bytes_max: corelog_record::ByteSize::from_kib(64),
         ..small()
     }
 }
 
-fn reopen(disk: &Disk) -> (Log<Disk>, OpenReport) {
+pub(super) fn reopen(disk: &Disk) -> (Log<Disk>, OpenReport) {
     open(disk, options(), 9, at(100)).unwrap()
 }
 
@@ -62,12 +62,12 @@ fn assert_closed_with(disk: &Disk, options: crate::log::Options) {
     assert!(refused.is_unreadable(), "{refused}");
 }
 
-fn read(disk: &Disk, name: &str) -> Vec<u8> {
+pub(super) fn read(disk: &Disk, name: &str) -> Vec<u8> {
     block_on(disk.inner().child("p0").read(name, 1 << 20)).unwrap()
 }
 
 /// Has the middle block of the batch at `offset` be unreadable.
-fn lose(disk: &Disk, offset: u64) {
+pub(super) fn lose(disk: &Disk, offset: u64) {
     let start = offset * BATCH_BYTES + BLOCK;
     disk.faults().set_unreadable(STORE, start..start + BLOCK);
 }
@@ -94,7 +94,7 @@ fn what_cannot_be_read_behind_the_mark_keeps_the_log_closed_until_it_can() {
 }
 
 /// Opens the log with what the disk gives of it.
-fn open_before_unread(disk: &Disk) -> (Log<Disk>, OpenReport) {
+pub(super) fn open_before_unread(disk: &Disk) -> (Log<Disk>, OpenReport) {
     let options = crate::log::Options {
         ends_before_unread: true,
         ..options()

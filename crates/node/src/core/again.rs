@@ -1,0 +1,553 @@
+//! Partitions that could not be opened: why, and when they are tried again.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use corelog_storage::Error;
+
+use super::refusal::{error_of, with_causes};
+use super::serve::unopened;
+use super::slots::{PartitionKey, Slot, SlotId, SlotState};
+use super::state::Core;
+use crate::failure::Failure;
+use crate::partition::refusal_of;
+use crate::rt;
+
+/// How often a partition that found no room is tried again: soon enough for whoever made some, seldom
+/// enough for a log that is told each time.
+const OPEN_AGAIN_EVERY: Duration = Duration::from_secs(5);
+/// The longest that one waits which the disk did not give; each try doubles it. So often it is tried for ever: a path may
+/// come back, a volume get space.
+const OPEN_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// How often that one is tried before its owner opens it with what the disk gives, and the log tells no more of it: for
+/// some five minutes, in which a cable is back in its place and a controller out of its reset.
+const OPEN_AGAIN_TRIES: u32 = 8;
+
+/// How many times as long as a try took the next one waits.
+const OPEN_AGAIN_RESTS: u32 = 4;
+
+/// Why a partition stays closed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// What no try mends.
+    #[default]
+    Refused,
+    /// The disk did not give something of a store.
+    Unread,
+    /// Its volume is not there, or the disk does not even tell what is in its directory: nothing says that it is the disk
+    /// that fails, and not the way to it.
+    Away,
+}
+
+impl From<&Error> for Trouble {
+    fn from(error: &Error) -> Self {
+        match error.may_pass() {
+            _ if error.is_unread_store() => Self::Unread,
+            true => Self::Away,
+            false => Self::Refused,
+        }
+    }
+}
+
+/// When a partition that the disk did not give is tried again by itself, and how often it was for the same trouble.
+#[derive(Debug, Default)]
+pub(super) struct Again {
+    trouble: Trouble,
+    at: Option<Instant>,
+    tries: u32,
+}
+
+impl Again {
+    /// Whether the disk had its time before the next try: as long as its volume is not there it cannot give anything.
+    pub(super) fn has_waited(&self) -> bool {
+        self.trouble == Trouble::Unread && self.is_late()
+    }
+
+    /// Whether it was tried so often that others go first.
+    fn is_late(&self) -> bool {
+        OPEN_AGAIN_TRIES <= self.tries
+    }
+
+    /// Whether so many tries behind each other have failed for this trouble that no more are told.
+    fn is_told(&self, trouble: Trouble) -> bool {
+        self.trouble == trouble && OPEN_AGAIN_TRIES < self.tries
+    }
+
+    /// Notes why it could not be opened.
+    fn failed(&mut self, trouble: Trouble, now: Instant) {
+        if trouble != self.trouble {
+            *self = Self {
+                trouble,
+                ..Self::default()
+            };
+        }
+        if trouble == Trouble::Refused {
+            return;
+        }
+        // Who asks in between, however often, has not waited.
+        if self.at.is_some_and(|at| now < at) {
+            return;
+        }
+        let wait = OPEN_AGAIN_EVERY * 2_u32.saturating_pow(self.tries.min(8));
+        self.at = Some(now + wait.min(OPEN_AGAIN_MAX));
+        self.tries = self.tries.saturating_add(1);
+    }
+
+    /// Puts the next try off behind one that took long: a disk that answers late is asked for a part of the time only.
+    fn rest(&mut self, began: Instant, now: Instant) {
+        if let Some(at) = &mut self.at {
+            *at = (*at).max(now + (now - began) * OPEN_AGAIN_RESTS);
+        }
+    }
+}
+
+impl Core {
+    /// Tries again to open the partitions that found no room: one at a time, and the others only once
+    /// there is some.
+    pub(super) async fn keep_opening(self: Rc<Self>) {
+        let mut last = SlotId::LAST;
+        loop {
+            rt::sleep(OPEN_AGAIN_EVERY).await;
+            while !self.is_stopping.get()
+                && let Some((slot, key)) = self.next_unopened(last)
+            {
+                last = slot;
+                if !self.opens_again(key).await && self.is_unopened(slot) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Tries again to open those that the disk did not give, also one at a time. One that waits for such a disk is nobody
+    /// else's delay.
+    pub(super) async fn keep_opening_unread(self: Rc<Self>) {
+        loop {
+            rt::sleep(OPEN_AGAIN_EVERY).await;
+            while !self.is_stopping.get()
+                && let Some((slot, key)) = self.next_unread(rt::now())
+            {
+                let began = rt::now();
+                // Where the disk gives one, others come as well; where it does not, they wait for their own time.
+                if !self.opens_again(key).await {
+                    self.rest(slot, began);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Has one that could not be opened wait several times as long as the try took that `began` then.
+    fn rest(&self, slot: SlotId, began: Instant) {
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            found.again.rest(began, rt::now());
+        }
+    }
+
+    /// Whether a partition that could not be opened now can be.
+    async fn opens_again(self: &Rc<Self>, key: PartitionKey) -> bool {
+        let is_open = self.reopen_partition(key).await.is_ok();
+        if is_open {
+            tracing::info!(partition = %key, "open again");
+        }
+        is_open
+    }
+
+    /// Notes why a partition could not be opened, and tells it.
+    pub(super) fn set_unopened(&self, slot: SlotId, error: Error) -> Failure {
+        let reason = with_causes(&error);
+        match error {
+            // Who called it off knows why.
+            Error::CalledOff => {}
+            _ if error.is_shortage() => self.tell_unopened(slot, &reason),
+            _ => return self.set_closed(slot, &reason, Trouble::from(&error)),
+        }
+        if matches!(error, Error::StorageFull { .. }) {
+            self.make_room();
+        }
+        let refusal = refusal_of(error);
+        let failure = error_of(&refusal);
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            found.state = SlotState::Unopened(refusal);
+        }
+        failure
+    }
+
+    /// Notes that a partition that was here has no files any more, nor has its topic.
+    pub(super) fn set_away(&self, slot: SlotId) -> Failure {
+        let reason = "its files are not there, nor is that of its topic: is the volume mounted?";
+        self.set_closed(slot, reason, Trouble::Away)
+    }
+
+    /// Notes that a partition stays closed, and tells why unless that was told often enough.
+    fn set_closed(&self, slot: SlotId, reason: &str, trouble: Trouble) -> Failure {
+        if !self.is_told(slot, trouble) {
+            self.tell_unopened(slot, reason);
+        }
+        self.set_failed(slot, trouble);
+        unopened(reason)
+    }
+
+    fn tell_unopened(&self, slot: SlotId, reason: &str) {
+        if let Some(found) = self.slots.borrow().get(slot) {
+            tracing::error!(
+                topic = %found.topic.name,
+                partition = found.key.partition.get(),
+                error = %reason,
+                "cannot open the partition"
+            );
+        }
+    }
+
+    /// Notes why a partition could not be opened: if the disk did not give something of it, it may the next time.
+    fn set_failed(&self, slot: SlotId, trouble: Trouble) {
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            found.state = SlotState::Failed;
+            found.again.failed(trouble, rt::now());
+        }
+    }
+
+    /// Whether a partition that the disk does not give is to be opened with what it gives: it was waited for, and is no copy.
+    /// With its source's next batch that would give up all of its last segment.
+    pub(super) fn ends_before_unread(&self, slot: SlotId) -> bool {
+        let slots = self.slots.borrow();
+        let found = slots.get(slot);
+        found.is_some_and(|it| it.again.has_waited() && it.topic.is_owned(it.key.partition))
+    }
+
+    /// Whether the log has told often enough of this trouble of a partition.
+    fn is_told(&self, slot: SlotId, trouble: Trouble) -> bool {
+        let slots = self.slots.borrow();
+        slots.get(slot).is_some_and(|it| it.again.is_told(trouble))
+    }
+
+    /// The partition that the disk did not give and that has waited longest for another try: first of those whose disk
+    /// has its time still, for what that never gives is tried for ever.
+    fn next_unread(&self, now: Instant) -> Option<(SlotId, PartitionKey)> {
+        let slots = self.slots.borrow();
+        let failed = slots
+            .iter()
+            .filter(|(_, slot)| matches!(slot.state, SlotState::Failed));
+        let is_due = |slot: &Slot| slot.again.at.is_some_and(|at| at <= now);
+        let due = failed.filter(|(_, slot)| is_due(slot));
+        let first = due.min_by_key(|(_, slot)| (slot.again.is_late(), slot.again.at));
+        first.map(|(id, slot)| (id, slot.key))
+    }
+
+    /// The first behind `last` that found no room to be opened in.
+    fn next_unopened(&self, last: SlotId) -> Option<(SlotId, PartitionKey)> {
+        let slots = self.slots.borrow();
+        let found = slots.iter_after(last).find(|(_, slot)| slot.is_unopened());
+        found.map(|(id, slot)| (id, slot.key))
+    }
+
+    fn is_unopened(&self, slot: SlotId) -> bool {
+        self.slots.borrow().get(slot).is_some_and(Slot::is_unopened)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use corelog_protocol::error::ErrorCode;
+    use corelog_storage::format::replica::{Replica, Role};
+
+    use super::super::tests::{batches, first_store, flush, produce, topic, with_core};
+    use super::*;
+    use crate::partition::Refusal;
+
+    #[test]
+    fn partitions_that_found_no_room_are_tried_in_turn() {
+        with_core(|core| async move {
+            let slots = [1, 2, 3].map(|number| {
+                let (topic, key) = topic(number);
+                core.slots.borrow_mut().add(key, topic).unwrap()
+            });
+            let next = |last| core.next_unopened(last).map(|(slot, _)| slot);
+            assert_eq!(next(SlotId::LAST), None);
+            for slot in [slots[0], slots[2]] {
+                let mut all = core.slots.borrow_mut();
+                all.get_mut(slot).unwrap().state = SlotState::Unopened(Refusal::Busy);
+            }
+            assert_eq!(next(SlotId::LAST), Some(slots[0]));
+            assert_eq!(next(slots[0]), Some(slots[2]));
+            assert_eq!(next(slots[2]), Some(slots[0]));
+        });
+    }
+
+    /// A read that failed once closed a partition until somebody came by; later those of five minutes did, and a copy whose
+    /// disk came back after six stayed closed.
+    #[test]
+    fn partitions_that_the_disk_did_not_give_are_tried_again_for_ever_and_told_a_few_times() {
+        with_core(|core| async move {
+            let [unread, rotten] = [1, 2].map(|number| {
+                let (topic, key) = topic(number);
+                let slot = core.slots.borrow_mut().add(key, topic).unwrap();
+                (slot, key)
+            });
+            core.set_failed(rotten.0, Trouble::Refused);
+            core.set_failed(unread.0, Trouble::Unread);
+            let begun = rt::now();
+            let mut now = begun;
+            for tries in 0..10 * OPEN_AGAIN_TRIES {
+                let has_waited = OPEN_AGAIN_TRIES <= tries;
+                assert_eq!(core.is_told(unread.0, Trouble::Unread), has_waited);
+                let at = due(&core, unread.0);
+                assert_eq!(core.next_unread(at - Duration::from_millis(1)), None);
+                assert_eq!(core.next_unread(at), Some(unread));
+                assert!(at - now <= OPEN_AGAIN_MAX, "{tries}");
+                if has_waited {
+                    assert_eq!(at - now, OPEN_AGAIN_MAX);
+                    assert!(Duration::from_secs(300) < now - begun, "{tries}");
+                }
+                now = at;
+                fail_at(&core, unread.0, Trouble::Unread, now);
+            }
+            core.set_failed(unread.0, Trouble::Refused);
+            assert!(
+                !core.is_told(unread.0, Trouble::Unread),
+                "it is another trouble"
+            );
+        });
+    }
+
+    /// Notes that a partition could not be opened at some time.
+    fn fail_at(core: &Core, slot: SlotId, trouble: Trouble, now: Instant) {
+        let mut slots = core.slots.borrow_mut();
+        slots.get_mut(slot).unwrap().again.failed(trouble, now);
+    }
+
+    /// When a partition is tried again.
+    fn due(core: &Core, slot: SlotId) -> Instant {
+        core.slots.borrow().get(slot).unwrap().again.at.unwrap()
+    }
+
+    /// Has a partition that the disk does not give wait for as long as it is waited for.
+    fn wait_in_vain(core: &Core, slot: SlotId) {
+        core.set_failed(slot, Trouble::Unread);
+        while !core.ends_before_unread(slot) {
+            fail_at(core, slot, Trouble::Unread, due(core, slot));
+        }
+    }
+
+    /// Who reopened it eight times within a minute, or had it refused for what no disk says, had it end before what a
+    /// loose cable kept back.
+    #[test]
+    fn the_last_try_of_a_partition_comes_after_five_minutes_however_often_it_is_reopened() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            let slot = core.slots.borrow_mut().add(key, topic).unwrap();
+            for trouble in [Trouble::Refused, Trouble::Unread] {
+                for _ in 0..OPEN_AGAIN_TRIES {
+                    core.set_failed(slot, trouble);
+                }
+                assert!(!core.ends_before_unread(slot), "{trouble:?}");
+            }
+            wait_in_vain(&core, slot);
+            core.set_failed(slot, Trouble::Refused);
+            assert!(!core.ends_before_unread(slot), "what is refused was given");
+        });
+    }
+
+    /// The hours in which a volume was not mounted passed for tries of its disk: the first sector that this did not give, once
+    /// it was back, ended the partition before it.
+    #[test]
+    fn a_partition_whose_volume_was_away_is_waited_for_as_one_that_fails_for_the_first_time() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            let slot = core.slots.borrow_mut().add(key, topic).unwrap();
+            for _ in 0..2 {
+                core.set_away(slot);
+                while !core.is_told(slot, Trouble::Away) {
+                    fail_at(&core, slot, Trouble::Away, due(&core, slot));
+                }
+                assert!(!core.ends_before_unread(slot), "it gave nothing yet");
+                core.set_failed(slot, Trouble::Unread);
+                assert!(!core.ends_before_unread(slot), "it was tried once");
+                assert!(!core.is_told(slot, Trouble::Unread));
+                assert!(due(&core, slot) <= rt::now() + OPEN_AGAIN_EVERY);
+                wait_in_vain(&core, slot);
+            }
+        });
+    }
+
+    /// A cable that was pulled under a mounted volume had the disk seem to have had its time: once it was in again, the first
+    /// sector that was not given at once ended the partition before it.
+    #[test]
+    fn a_disk_that_does_not_tell_what_is_in_a_directory_has_not_had_its_time() {
+        let unread = |action, file: &str| Error::Io {
+            action,
+            dir: "p0".into(),
+            file: file.into(),
+            source: std::io::Error::from_raw_os_error(5),
+        };
+        let store = "00000000000000000000.log";
+        let of_store = Trouble::from(&unread("read", store));
+        assert_eq!(of_store, Trouble::Unread);
+        let mut again = Again::default();
+        let mut fail = |trouble| {
+            let at = again.at.unwrap_or_else(rt::now);
+            again.failed(trouble, at);
+            again.has_waited()
+        };
+        for (action, file) in [
+            ("list", "."),
+            ("open", "manifest"),
+            ("read", "manifest"),
+            ("measure", store),
+        ] {
+            for _ in 0..=OPEN_AGAIN_TRIES {
+                assert!(!fail(Trouble::from(&unread(action, file))), "{action}");
+            }
+            assert!(!fail(of_store), "{action}: the store was asked for once");
+        }
+        let waited: Vec<_> = (1..OPEN_AGAIN_TRIES).map(|_| fail(of_store)).collect();
+        assert_eq!(waited.last(), Some(&true));
+    }
+
+    /// The source's next batch had it give up all of its last segment for the sector, and where the source was lost that
+    /// was lost with it.
+    #[test]
+    fn a_copy_is_not_opened_before_what_the_disk_does_not_give_of_it() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            let owned = Arc::clone(&topic);
+            let slot = core.slots.borrow_mut().add(key, owned).unwrap();
+            wait_in_vain(&core, slot);
+            let mut copy = Arc::unwrap_or_clone(topic);
+            let replica = Replica {
+                role: Role::Follower,
+                ..Replica::owner(key.partition)
+            };
+            copy.replicas.insert(key.partition, replica);
+            core.slots.borrow_mut().get_mut(slot).unwrap().topic = Arc::new(copy);
+            assert!(!core.ends_before_unread(slot));
+        });
+    }
+
+    /// A partition that has something on disk.
+    async fn kept(core: &Rc<Core>) -> (SlotId, PartitionKey) {
+        let (topic, key) = topic(1);
+        assert!(core.open_partition(&topic, key).await);
+        produce(core, key, &batches(10_000)).await;
+        flush(core, key).await;
+        (core.slot_of(key).unwrap(), key)
+    }
+
+    /// A bad sector at the end kept all that precedes it from readers until somebody copied the disk.
+    #[test]
+    fn the_last_try_of_a_partition_takes_what_the_disk_gives_of_it() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let slot = core.slot_of(key).unwrap();
+            produce(&core, key, &batches(10_000)).await;
+            core.reopen_partition(key).await.unwrap();
+            wait_in_vain(&core, slot);
+            // What the last one finds is not waited for again by who reopens it.
+            let store = first_store(&core, 1);
+            let store = std::fs::OpenOptions::new().write(true).open(store);
+            store.unwrap().set_len(5_000).unwrap();
+            for _ in 0..2 {
+                core.reopen_partition(key).await.unwrap();
+                let read_only = core.check_not_read_only(key).unwrap_err();
+                assert!(read_only.is(ErrorCode::ReadOnly));
+                assert!(core.ends_before_unread(slot));
+            }
+        });
+    }
+
+    /// The tries that never end came upon the bare mount point of a volume that somebody repaired, took the partition for
+    /// a new one, and gave its offsets a second time.
+    #[test]
+    fn a_partition_whose_volume_is_not_mounted_is_not_opened_as_a_new_one() {
+        with_core(|core| async move {
+            let (slot, key) = kept(&core).await;
+            let end = core.place(key).unwrap().log_end;
+            core.take_log(slot).await.unwrap();
+            core.set_failed(slot, Trouble::Unread);
+            let here = core.shared.data_dir.clone();
+            let away = here.with_extension("away");
+            std::fs::rename(&here, &away).unwrap();
+            for _ in 0..2 {
+                assert!(!core.opens_again(key).await);
+                let due = rt::now() + OPEN_AGAIN_MAX;
+                assert_eq!(core.next_unread(due), Some((slot, key)), "it may come back");
+                assert!(!here.exists(), "nothing is made where a volume is missing");
+            }
+            std::fs::rename(&away, &here).unwrap();
+            assert!(core.opens_again(key).await);
+            assert_eq!(core.place(key).unwrap().log_end, end);
+        });
+    }
+
+    /// It counted as one whose files were gone, and was not tried again.
+    #[test]
+    fn a_partition_whose_volume_goes_away_while_it_is_opened_again_is_tried_again() {
+        with_core(|core| async move {
+            let (slot, key) = kept(&core).await;
+            let end = core.place(key).unwrap().log_end;
+            core.take_log(slot).await.unwrap();
+            let here = first_store(&core, 1).with_file_name("manifest");
+            let away = core.shared.data_dir.join("away");
+            std::fs::rename(&here, &away).unwrap();
+            // It is there for who lists the directory, and gone for who opens it.
+            std::os::unix::fs::symlink("nowhere", &here).unwrap();
+            assert!(!core.opens_again(key).await);
+            let due = rt::now() + OPEN_AGAIN_MAX;
+            assert_eq!(core.next_unread(due), Some((slot, key)));
+            std::fs::remove_file(&here).unwrap();
+            std::fs::rename(&away, &here).unwrap();
+            assert!(core.opens_again(key).await);
+            assert_eq!(core.place(key).unwrap().log_end, end);
+        });
+    }
+
+    /// Two hundred that never opened had one that failed a moment ago wait for a quarter of an hour.
+    #[test]
+    fn a_partition_that_failed_a_moment_ago_is_tried_before_those_that_fail_for_ever() {
+        with_core(|core| async move {
+            let add = |number| {
+                let (topic, key) = topic(number);
+                let slot = core.slots.borrow_mut().add(key, topic).unwrap();
+                (slot, key)
+            };
+            for number in 1..=50 {
+                wait_in_vain(&core, add(number).0);
+            }
+            let late = rt::now() + Duration::from_secs(3_600);
+            let latest = add(51);
+            core.set_failed(latest.0, Trouble::Refused);
+            let lately = late - Duration::from_secs(60);
+            fail_at(&core, latest.0, Trouble::Unread, lately);
+            assert_eq!(core.next_unread(late), Some(latest));
+            core.set_failed(latest.0, Trouble::Refused);
+            assert!(core.next_unread(late).is_some());
+        });
+    }
+
+    #[test]
+    fn a_partition_whose_try_took_long_rests_for_several_times_as_long() {
+        let (mut again, now) = (Again::default(), rt::now());
+        again.rest(now, now);
+        assert!(again.at.is_none(), "it is not to be tried");
+        let took = Duration::from_secs(60);
+        again.failed(Trouble::Unread, now + took);
+        again.rest(now, now + took);
+        assert_eq!(again.at, Some(now + took + took * OPEN_AGAIN_RESTS));
+    }
+
+    #[test]
+    fn a_partition_that_opens_begins_to_count_anew() {
+        with_core(|core| async move {
+            let (slot, key) = kept(&core).await;
+            core.set_failed(slot, Trouble::Unread);
+            let due = rt::now() + OPEN_AGAIN_EVERY;
+            assert_eq!(core.next_unread(due), Some((slot, key)));
+            core.reopen_partition(key).await.unwrap();
+            assert_eq!(core.next_unread(due), None);
+            assert_eq!(core.slots.borrow().get(slot).unwrap().again.tries, 0);
+        });
+    }
+}

@@ -1,0 +1,265 @@
+//! What an opening stepped over, for the disk did not give it, was not written again by that: it need not be on the disk.
+
+use std::ops::Range;
+
+use corelog_record::Offset;
+
+use super::at;
+use super::recovery::{STORE, scribble};
+use super::unread::{
+    BATCH_BYTES, BLOCK, Disk, append, disk, filled, lose, open_before_unread, options, read, reopen,
+};
+use crate::disk::faulty::{Fault, Match, Operation};
+use crate::disk::memory::FailedSync;
+use crate::disk::{Dir, File, Open, block_on, padded};
+use crate::log::{Log, OpenReport};
+use crate::testing::own::alter;
+use crate::testing::{identity, open, read_all, settle};
+use crate::{Error, mark};
+
+/// So many ways in which a failed sync may have kept what it was to, or not, are tried.
+const SEEDS: u64 = 8;
+
+/// The blocks of the batch at `offset` that neither its header nor another batch has a part in.
+fn middle(offset: u64) -> Range<usize> {
+    let start = offset * BATCH_BYTES + BLOCK;
+    usize::try_from(start).unwrap()..usize::try_from(start + BLOCK).unwrap()
+}
+
+/// Has reads show bytes of the store that the disk lost, or did not, in a sync that failed.
+fn doubt(disk: &Disk, range: Range<usize>, seed: u64) {
+    let dir = disk.inner().child("p0");
+    let bytes = read(disk, STORE);
+    alter(&dir, STORE, |bytes| bytes[range].fill(0));
+    let file = block_on(dir.open(STORE, Open::Write)).unwrap();
+    block_on(file.write_at(padded(&dir, &bytes).into(), 0)).unwrap();
+    dir.fail_sync(STORE, FailedSync::Ext4, seed).unwrap();
+}
+
+/// Checks that all of it is there behind a power cut.
+fn assert_kept(disk: &Disk, all: &[Vec<u8>], seed: u64) {
+    let image = disk.inner().power_cut(seed);
+    let (log, report) = open(&image, options(), 9, at(900)).unwrap();
+    assert!(report.damage.is_empty(), "{seed}: {report:?}");
+    assert_eq!(
+        read_all(&log, Offset::ZERO).as_deref().ok(),
+        Some(all),
+        "{seed}"
+    );
+}
+
+/// It was sealed as it was read, and a power cut took what readers had been shown.
+#[test]
+fn a_store_of_which_something_was_stepped_over_is_written_again_before_it_is_sealed() {
+    for seed in 0..SEEDS {
+        let disk = disk();
+        drop(filled(&disk, 5));
+        doubt(&disk, middle(3), seed);
+        lose(&disk, 3);
+        let (mut log, report) = open_before_unread(&disk);
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        append(&mut log);
+        drop(log);
+        disk.faults().clear();
+        let (log, report) = reopen(&disk);
+        assert!(report.damage.is_empty(), "{report:?}");
+        let first = log.segments().next().unwrap();
+        assert!(first.is_sealed);
+        let all = read_all(&log, Offset::ZERO).unwrap();
+        assert_eq!(all.len(), 6);
+        assert_kept(&disk, &all, seed);
+    }
+}
+
+/// The mark said of it that a sync had returned for it: the next opening took it for durable, and did not read it.
+#[test]
+fn the_mark_does_not_vouch_for_what_was_stepped_over() {
+    let ends: [fn(Log<Disk>); 3] = [
+        drop,
+        |mut log| drop(settle(&mut log, at(200)).unwrap()),
+        |mut log| block_on(log.close(at(200))).unwrap(),
+    ];
+    for (seed, end) in (0..SEEDS).flat_map(|seed| ends.map(|end| (seed, end))) {
+        let disk = disk();
+        drop(filled(&disk, 5));
+        doubt(&disk, middle(3), seed);
+        lose(&disk, 3);
+        let (log, report) = open_before_unread(&disk);
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        end(log);
+        disk.faults().clear();
+        let (log, report) = reopen(&disk);
+        assert!(report.damage.is_empty(), "{report:?}");
+        let all = read_all(&log, Offset::ZERO).unwrap();
+        assert_eq!(all.len(), 5);
+        assert_kept(&disk, &all, seed);
+    }
+}
+
+/// That something stands in the next one shows that it was synced; that the disk does not give what stands there does not.
+#[test]
+fn a_store_before_one_that_cannot_be_read_is_written_again_before_it_is_sealed() {
+    for seed in 0..SEEDS {
+        let disk = disk();
+        let log = filled(&disk, 6);
+        let all = read_all(&log, Offset::ZERO).unwrap();
+        drop(log);
+        doubt(&disk, middle(4), seed);
+        disk.faults().set_unreadable("5.log", 0..BATCH_BYTES);
+        let (log, report) = open_before_unread(&disk);
+        assert!(report.is_read_only, "{report:?}");
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all[..5]);
+        assert_kept(&disk, &all, seed);
+    }
+}
+
+/// Has an opening step over what the disk does not give of the batch at 3, and the log go on in the next store.
+fn go_on(disk: &Disk) {
+    lose(disk, 3);
+    let (mut log, _) = open_before_unread(disk);
+    append(&mut log);
+    drop(log);
+    disk.faults().clear();
+}
+
+/// Only a store that was whole was written again: of one that stayed damaged elsewhere a power cut took what readers had been
+/// shown.
+#[test]
+fn what_is_given_of_a_store_that_stays_damaged_is_written_again_before_it_is_shown() {
+    for (seed, is_rotten) in (0..SEEDS).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let disk = disk();
+        let log = filled(&disk, 5);
+        let all = read_all(&log, Offset::ZERO).unwrap();
+        drop(log);
+        match is_rotten {
+            true => alter(&disk.inner().child("p0"), STORE, |bytes| {
+                bytes[middle(1).start] ^= 1;
+            }),
+            false => lose(&disk, 1),
+        }
+        doubt(&disk, middle(3), seed);
+        go_on(&disk);
+        if !is_rotten {
+            lose(&disk, 1);
+        }
+        let (log, report) = reopen(&disk);
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        assert_eq!(report.damage[0].from, super::offset(1));
+        let is_shown = |log: &Log<_>| read_all(log, super::offset(2)).unwrap()[1] == all[3];
+        assert!(is_shown(&log));
+        drop(log);
+        let image = disk.inner().power_cut(seed);
+        let (log, report) = open(&image, options(), 9, at(900)).unwrap();
+        assert!(report.damage.len() <= 1, "{report:?}");
+        let shown = read_all(&log, super::offset(2)).unwrap();
+        assert_eq!(shown[1], all[3], "{seed}");
+    }
+}
+
+fn try_open(disk: &Disk) -> Result<(Log<Disk>, OpenReport), Error> {
+    let (dir, quarantine) = (disk.child("p0"), disk.child("quarantine"));
+    block_on(Log::open(
+        dir,
+        quarantine,
+        identity(),
+        options(),
+        9,
+        at(100),
+    ))
+}
+
+/// How often the store was written to since the disk records.
+fn writes(disk: &Disk) -> usize {
+    let trace = disk.inner().trace();
+    let steps = trace.steps().iter();
+    let writes = steps.filter(|step| step.operation() == Operation::Write && step.name() == STORE);
+    writes.count()
+}
+
+/// Each try of a log that could not be opened wrote all stores before the last one again, for nothing.
+#[test]
+fn an_opening_that_fails_has_written_to_no_store_before_the_last_one() {
+    let faults: [fn(&Disk); 2] = [
+        |disk| disk.faults().set_unreadable("5.log", 0..BATCH_BYTES),
+        |disk| {
+            let store = "00000000000000000005.log";
+            scribble(disk.inner(), store, BATCH_BYTES, b"not a batch");
+            disk.faults().set_full(true);
+        },
+    ];
+    for fault in faults {
+        let disk = disk();
+        drop(filled(&disk, 5));
+        go_on(&disk);
+        block_on(disk.child("p0").remove(mark::NAME)).unwrap();
+        fault(&disk);
+        disk.inner().record();
+        for _ in 0..2 {
+            let refused = try_open(&disk).map(|_| ()).unwrap_err();
+            assert!(
+                refused.is_unreadable() || refused.is_shortage(),
+                "{refused}"
+            );
+        }
+        assert_eq!(writes(&disk), 0);
+        disk.faults().clear();
+        disk.faults().set_full(false);
+        disk.inner().record();
+        let (log, report) = reopen(&disk);
+        assert!(report.damage.is_empty(), "{report:?}");
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 6);
+        assert!(0 < writes(&disk), "nothing tells that it was synced");
+    }
+}
+
+/// That a store was begun shows that the one before it was synced, whatever the mark tells.
+#[test]
+fn stores_that_were_rolled_behind_are_not_written_again() {
+    let disk = disk();
+    let log = filled(&disk, 16);
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    assert!(log.segments().all(|segment| !segment.is_sealed));
+    drop(log);
+    block_on(disk.child("p0").remove(mark::NAME)).unwrap();
+    disk.inner().record();
+    let (log, _) = reopen(&disk);
+    let trace = disk.inner().trace();
+    let steps = trace.steps().iter();
+    let is_store = |name: &str| name.starts_with("000000000000000000") && name.ends_with(".log");
+    let written =
+        steps.filter(|step| step.operation() == Operation::Write && is_store(step.name()));
+    let written: std::collections::BTreeSet<_> = written.map(|step| step.name()).collect();
+    assert_eq!(written.len(), 1, "{written:?}");
+    assert!(written.iter().all(|name| name.ends_with("15.log")));
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+}
+
+/// It closed the partition for good, as what bytes say: the first read of it was right.
+#[test]
+fn a_store_that_is_read_otherwise_when_it_is_written_again_keeps_no_log_closed() {
+    let mut count = 0;
+    for nth in 1.. {
+        let disk = disk();
+        drop(filled(&disk, 5));
+        go_on(&disk);
+        let flip = Fault::Flip { seed: 1 };
+        for read in nth..nth + 40 {
+            disk.faults()
+                .fail(Match::on(Operation::Read, STORE), read, flip);
+        }
+        let opened = try_open(&disk);
+        let happened = disk.faults().happened();
+        let is_any = happened.iter().any(|happened| happened.fault == flip);
+        disk.faults().clear();
+        if !is_any {
+            break;
+        }
+        let (log, report) = opened.unwrap();
+        drop(log);
+        let is_hidden = !report.damage.is_empty();
+        let (log, report) = reopen(&disk);
+        let is_given = read_all(&log, Offset::ZERO).is_ok_and(|all| all.len() == 6);
+        count += usize::from(is_hidden && is_given && report.damage.is_empty());
+    }
+    assert!(0 < count, "what was read otherwise is asked for again");
+}
