@@ -128,8 +128,8 @@ impl Core {
         }
     }
 
-    /// Replaces the damaged segments one after the other, those first that this log sealed; `replaced`
-    /// tells of those that were. One that nobody has keeps no other one from being asked for.
+    /// Replaces the damaged segments one after the other, but for those that rest, and those first that this log sealed;
+    /// `replaced` tells of those that were. One that nobody has keeps no other one from being asked for.
     ///
     /// # Errors
     /// Why the first one is not replaced that is not.
@@ -141,8 +141,10 @@ impl Core {
     ) -> Result<(), Failure> {
         let topic = self.topic_name(key).ok_or_else(deleted)?;
         let met = self.repairs.take_met(key);
+        let mut damaged = self.damaged_segments(key, &met)?;
+        damaged.retain(|wanted| !self.repairs.leaves_out(key, wanted.seal.digest.base));
         let mut all = Ok(());
-        for wanted in self.damaged_segments(key, &met)? {
+        for wanted in damaged {
             let one = self.replace(&topic, key, wanted, &sources).await;
             all = all.and(one.map(|one| replaced.push(one)));
         }
@@ -221,7 +223,7 @@ impl Core {
             let sealed = match told {
                 Ok(told) => told.sealed,
                 Err(error) => {
-                    self.repairs.note_failed(source);
+                    self.repairs.note_untold(source, &error);
                     unheard = Some(did_not_tell(source, error));
                     continue;
                 }

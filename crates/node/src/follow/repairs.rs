@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use corelog_protocol::error::{ErrorBody, Retry};
 use corelog_protocol::message::repair_topic::Replaced;
 use corelog_record::Offset;
 
@@ -39,11 +40,8 @@ struct Repairing {
     is_asked: bool,
     /// Segments that a reader met damage in.
     met: BTreeSet<Offset>,
-    /// Before this the next one does not begin by itself: the last one left damage and replaced nothing, or only what was
-    /// replaced lately.
+    /// Before this the next one does not begin by itself: the last one left damage and replaced nothing.
     rests_until: Option<Instant>,
-    /// It rests for what was replaced lately, and not for what could not be.
-    rests_for_lately: bool,
     /// How many in a row replaced nothing, of those that began by themselves.
     failed_count: u32,
     /// Segments that were replaced since the node was started.
@@ -84,6 +82,13 @@ impl Repairs {
         self.failed.note(source.to_owned(), (), rt::now());
     }
 
+    /// A source told nothing. It failed, unless it is never to tell: it may be the first to ask for another partition.
+    pub(super) fn note_untold(&self, source: &str, why: &ErrorBody) {
+        if why.retry() == Retry::Later {
+            self.note_failed(source);
+        }
+    }
+
     /// Segments of a partition that were replaced since the node was started.
     pub(super) fn count(&self, key: PartitionKey) -> u64 {
         self.by_key
@@ -98,17 +103,12 @@ impl Repairs {
         self.is_running(key).then_some(RETRY_MS)
     }
 
-    /// Begins one, unless one goes on or the partition rests; `met` is a segment in which a reader met damage.
+    /// Begins one, unless one goes on, or it rests and no operator asked; `met` is a segment in which a reader met damage.
     pub(super) fn begin(&self, key: PartitionKey, met: Option<Offset>, is_asked: bool) -> bool {
         let mut by_key = self.by_key.borrow_mut();
         let repairing = by_key.entry(key).or_default();
         repairing.met.extend(met);
-        let now = rt::now();
-        let is_early = repairing.rests_until.is_some_and(|until| now < until);
-        // Another segment than those that the disk does not keep.
-        let is_other = met.is_some_and(|met| !repairing.keeps_away(met, now));
-        let rests = is_early && !(repairing.rests_for_lately && is_other);
-        if repairing.is_running || (rests && !is_asked) {
+        if repairing.is_running || (!is_asked && repairing.rests(met, rt::now())) {
             return false;
         }
         repairing.is_running = true;
@@ -126,22 +126,16 @@ impl Repairs {
                 .met
                 .retain(|met| replaced.iter().all(|replaced| replaced.base != *met));
             let now = rt::now();
-            let each = replaced.iter().map(|one| one.base);
-            let again = each.map(|base| repairing.note_replaced(base, now)).min();
-            match again {
-                // What is left was met meanwhile, or will not be replaced: the next round tells.
-                Some(0) => repairing.wake(),
-                None if is_whole => repairing.wake(),
-                _ if repairing.is_asked => {}
-                Some(count) => {
-                    repairing.rests_until = Some(now + rest(count));
-                    repairing.rests_for_lately = true;
-                }
-                None => {
-                    repairing.failed_count = repairing.failed_count.saturating_add(1);
-                    repairing.rests_until = Some(now + rest(repairing.failed_count));
-                    repairing.rests_for_lately = false;
-                }
+            for one in replaced {
+                repairing.note_replaced(one.base, now);
+            }
+            if is_whole || !replaced.is_empty() {
+                // What is left was met meanwhile, or rests, or will not be replaced: the next round tells.
+                repairing.rests_until = None;
+                repairing.failed_count = 0;
+            } else if !repairing.is_asked {
+                repairing.failed_count = repairing.failed_count.saturating_add(1);
+                repairing.rests_until = Some(now + rest(repairing.failed_count));
             }
         }
         self.ended.notify();
@@ -161,36 +155,62 @@ impl Repairs {
             .is_some_and(|repairing| repairing.is_running)
     }
 
-    /// The segments that readers met damage in since this was last asked.
+    /// The segments that readers met damage in since this was last asked, but for those that the round leaves out.
     pub(super) fn take_met(&self, key: PartitionKey) -> BTreeSet<Offset> {
         let mut by_key = self.by_key.borrow_mut();
-        by_key
-            .get_mut(&key)
-            .map(|r| std::mem::take(&mut r.met))
-            .unwrap_or_default()
+        let Some(repairing) = by_key.get_mut(&key) else {
+            return BTreeSet::new();
+        };
+        let (met, now) = (std::mem::take(&mut repairing.met), rt::now());
+        let is_left = |met: &Offset| repairing.leaves_out(*met, now);
+        let (left, taken) = met.into_iter().partition(is_left);
+        repairing.met = left;
+        taken
+    }
+
+    /// Whether the round that goes on leaves a segment out.
+    pub(super) fn leaves_out(&self, key: PartitionKey, base: Offset) -> bool {
+        let by_key = self.by_key.borrow();
+        let repairing = by_key.get(&key);
+        repairing.is_some_and(|repairing| repairing.leaves_out(base, rt::now()))
     }
 }
 
 impl Repairing {
-    /// Notes that a segment was replaced. Returns how often it had been lately.
-    fn note_replaced(&mut self, base: Offset, now: Instant) -> u32 {
+    /// Notes that a segment was replaced.
+    fn note_replaced(&mut self, base: Offset, now: Instant) {
         let is_late = |again: &Again| now.saturating_duration_since(again.at) < LATELY;
         self.lately.retain(|_, again| is_late(again));
         let before = self.lately.get(&base);
         let count = before.map_or(0, |before| before.count.saturating_add(1));
         self.lately.insert(base, Again { at: now, count });
-        count
+    }
+
+    /// Whether none begins by itself: the last one failed, or the segment that was met rests; if none was, any does.
+    fn rests(&self, met: Option<Offset>, now: Instant) -> bool {
+        let has_failed = self.rests_until.is_some_and(|until| now < until);
+        let keeps_away = match met {
+            Some(met) => self.keeps_away(met, now),
+            None => self.lately.keys().any(|base| self.keeps_away(*base, now)),
+        };
+        has_failed || keeps_away
+    }
+
+    /// Whether the round leaves a segment out, as that rests and no operator asked.
+    fn leaves_out(&self, base: Offset, now: Instant) -> bool {
+        !self.is_asked && self.keeps_away(base, now)
     }
 
     /// Whether a segment was replaced so often, and so lately, that it rests itself.
     fn keeps_away(&self, base: Offset, now: Instant) -> bool {
         let again = self.lately.get(&base);
-        again.is_some_and(|again| now < again.at + rest(again.count))
+        again.is_some_and(|again| now < again.rests_until())
     }
+}
 
-    fn wake(&mut self) {
-        self.rests_until = None;
-        self.failed_count = 0;
+impl Again {
+    fn rests_until(&self) -> Instant {
+        self.at + rest(self.count)
     }
 }
 
@@ -203,6 +223,7 @@ fn rest(count: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use corelog_protocol::error::ErrorCode;
     use corelog_record::{PartitionId, TopicId};
 
     use super::*;
@@ -227,12 +248,31 @@ mod tests {
         }
     }
 
-    /// For how many seconds the repairs of the partition rest.
+    /// For how many seconds no repair of the partition begins by itself.
     fn rest_of(repairs: &Repairs) -> Option<u64> {
-        let by_key = repairs.by_key.borrow();
-        let until = by_key.get(&key())?.rests_until?;
-        let left = until.saturating_duration_since(rt::now());
-        Some((left + Duration::from_millis(500)).as_secs())
+        let (by_key, now) = (repairs.by_key.borrow(), rt::now());
+        let repairing = by_key.get(&key())?;
+        let each = repairing.lately.values().map(Again::rests_until);
+        let until = each.chain(repairing.rests_until).max()?;
+        let left = until.saturating_duration_since(now);
+        (!left.is_zero()).then(|| (left + Duration::from_millis(500)).as_secs())
+    }
+
+    /// All that rests has rested, as if time had passed.
+    fn wake(repairs: &Repairs) {
+        let mut by_key = repairs.by_key.borrow_mut();
+        let repairing = by_key.entry(key()).or_default();
+        repairing.rests_until = None;
+        for again in repairing.lately.values_mut() {
+            again.at -= rest(again.count);
+        }
+    }
+
+    /// A round that begins by itself, and replaces these.
+    fn round(repairs: &Repairs, met: Option<u64>, bases: &[u64]) {
+        assert!(repairs.begin(key(), met.map(at), false));
+        let replaced: Vec<_> = bases.iter().copied().map(replaced).collect();
+        repairs.end(key(), &replaced, true);
     }
 
     /// The next round would have fetched what is sound by now, and moved it to quarantine.
@@ -252,12 +292,7 @@ mod tests {
     fn a_round_that_replaces_something_is_no_failure() {
         let repairs = Repairs::default();
         for rest in [5, 10, 20] {
-            repairs
-                .by_key
-                .borrow_mut()
-                .entry(key())
-                .or_default()
-                .rests_until = None;
+            wake(&repairs);
             assert!(repairs.begin(key(), None, false));
             repairs.end(key(), &[], false);
             assert_eq!(rest_of(&repairs), Some(rest));
@@ -279,30 +314,76 @@ mod tests {
     #[test]
     fn a_segment_that_has_to_be_replaced_again_and_again_rests_in_between() {
         let repairs = Repairs::default();
-        let wake = || {
-            let mut by_key = repairs.by_key.borrow_mut();
-            by_key.get_mut(&key()).unwrap().rests_until = None;
-        };
-        let round = |bases: &[u64]| {
-            assert!(repairs.begin(key(), None, false));
-            let replaced: Vec<_> = bases.iter().copied().map(replaced).collect();
-            repairs.end(key(), &replaced, true);
-        };
-        round(&[5]);
-        round(&[9]);
+        round(&repairs, None, &[5]);
+        round(&repairs, None, &[9]);
         assert_eq!(rest_of(&repairs), None);
         for (again, rest) in [(5, 5), (9, 5), (5, 10), (5, 20)] {
-            round(&[again]);
+            round(&repairs, None, &[again]);
             assert_eq!(rest_of(&repairs), Some(rest));
             assert!(!repairs.begin(key(), Some(at(again)), false), "it rests");
-            wake();
+            wake(&repairs);
         }
-        round(&[5, 7]);
-        assert_eq!(rest_of(&repairs), None, "one was not replaced before");
         let mut by_key = repairs.by_key.borrow_mut();
         let repairing = by_key.get_mut(&key()).unwrap();
         let later = rt::now() + LATELY;
-        assert_eq!(repairing.note_replaced(at(5), later), 0, "long ago");
+        repairing.note_replaced(at(5), later);
+        assert_eq!(repairing.lately[&at(5)].count, 0, "long ago");
+    }
+
+    /// Each round of another one that had not been replaced before ended its rest: it was fetched anew, and its store went
+    /// to quarantine, which nothing empties.
+    #[test]
+    fn what_other_segments_are_replaced_ends_no_rest_of_one() {
+        let repairs = Repairs::default();
+        round(&repairs, Some(5), &[5]);
+        round(&repairs, Some(5), &[5]);
+        assert!(!repairs.begin(key(), Some(at(5)), false), "it rests");
+        round(&repairs, Some(7), &[7]);
+        assert!(!repairs.begin(key(), Some(at(5)), false));
+        assert!(!repairs.begin(key(), None, false), "it may be known");
+        wake(&repairs);
+        round(&repairs, None, &[5, 9]);
+        assert_eq!(
+            rest_of(&repairs),
+            Some(10),
+            "along with one for the first time"
+        );
+        assert!(!repairs.begin(key(), Some(at(5)), false));
+        assert!(repairs.begin(key(), Some(at(9)), false));
+    }
+
+    /// The round of another one replaced it along.
+    #[test]
+    fn a_segment_that_rests_is_left_out_of_a_round_unless_an_operator_asked_for_it() {
+        let repairs = Repairs::default();
+        round(&repairs, Some(5), &[5]);
+        round(&repairs, Some(5), &[5]);
+        assert!(!repairs.begin(key(), Some(at(5)), false), "it rests");
+        assert!(repairs.begin(key(), Some(at(9)), false));
+        assert!(repairs.leaves_out(key(), at(5)));
+        assert!(!repairs.leaves_out(key(), at(9)));
+        assert_eq!(repairs.take_met(key()), BTreeSet::from([at(9)]));
+        repairs.end(key(), &[replaced(9)], true);
+        assert!(repairs.begin(key(), None, true));
+        assert!(!repairs.leaves_out(key(), at(5)));
+        assert_eq!(repairs.take_met(key()), BTreeSet::from([at(5)]));
+    }
+
+    /// What replaced a segment once more did not end the row, so the next one that failed rested for what had failed before.
+    #[test]
+    fn a_round_that_replaces_a_segment_again_ends_the_row_of_those_that_failed() {
+        let repairs = Repairs::default();
+        round(&repairs, None, &[5]);
+        for _ in 0..3 {
+            assert!(repairs.begin(key(), None, false));
+            repairs.end(key(), &[], false);
+            wake(&repairs);
+        }
+        round(&repairs, None, &[5]);
+        wake(&repairs);
+        assert!(repairs.begin(key(), None, false));
+        repairs.end(key(), &[], false);
+        assert_eq!(rest_of(&repairs), Some(5));
     }
 
     /// Who read one that had come a second time waited for up to a minute, as another one did not stay.
@@ -310,14 +391,8 @@ mod tests {
     fn a_segment_that_was_replaced_rests_as_often_as_itself_was() {
         let repairs = Repairs::default();
         for base in [9, 5, 5, 5, 5] {
-            repairs
-                .by_key
-                .borrow_mut()
-                .entry(key())
-                .or_default()
-                .rests_until = None;
-            assert!(repairs.begin(key(), None, false));
-            repairs.end(key(), &[replaced(base)], true);
+            wake(&repairs);
+            round(&repairs, None, &[base]);
         }
         assert_eq!(rest_of(&repairs), Some(20));
         assert!(!repairs.begin(key(), None, false));
@@ -336,6 +411,20 @@ mod tests {
         repairs.note_failed("b");
         repairs.note_failed("c");
         assert_eq!(repairs.ranked(&sources), sources);
+    }
+
+    /// What refused one partition for good was asked behind a silent one for all others.
+    #[test]
+    fn a_source_that_has_nothing_of_one_partition_is_not_asked_behind_the_others_for_the_next() {
+        let repairs = Repairs::default();
+        let sources = ["a", "b", "c"].map(str::to_owned);
+        for code in [ErrorCode::UnknownPartition, ErrorCode::NotOwner] {
+            repairs.note_untold("a", &ErrorBody::new(code, ""));
+        }
+        assert_eq!(repairs.ranked(&sources), sources);
+        let silent = ErrorBody::new(ErrorCode::SourceUnavailable, "");
+        repairs.note_untold("a", &silent);
+        assert_eq!(repairs.ranked(&sources), ["b", "c", "a"]);
     }
 
     #[test]

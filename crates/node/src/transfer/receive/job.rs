@@ -24,7 +24,7 @@ pub(super) struct Job<'a> {
     pub(super) sources: &'a Sources,
     /// When a source was asked first: what is done before that, on the disk, is no delay of the sources'.
     begun: OnceLock<Instant>,
-    /// Whether a batch came in, sound and whole, since then: that stays, however the turn ends.
+    /// Whether a batch came in and was verified, with the piece that it is of, since then: that stays, however the turn ends.
     has_batch: AtomicBool,
     /// Whether it makes way.
     makes_way: &'a MakesWay<'a>,
@@ -129,7 +129,7 @@ impl Job<'_> {
         self.begun.get_or_init(rt::now);
     }
 
-    /// A batch came in, sound and whole.
+    /// A piece came in whole, and with it a batch that is sound.
     pub(super) fn note_batch(&self) {
         self.has_batch.store(true, Ordering::Relaxed);
     }
