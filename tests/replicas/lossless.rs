@@ -14,7 +14,7 @@ use super::copies::{assert_equal, remembered, segments, status, wait_until_level
 use super::fence::{hand_on, pair, until_fenced};
 use super::handover::{behind, epoch, handing, pair as owner_and_target, taking_over};
 use super::node::Node;
-use super::promote::{promote, promoting, takes_nothing_also_after_a_kill};
+use super::promote::{promote, promoting, rejoining, takes_nothing_also_after_a_kill};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::wire::Target;
@@ -240,6 +240,43 @@ fn what_was_given_on_to_who_is_gone_is_had_again_by_a_promotion_of_who_gave_it()
     wait_until_level(&b, &a, &topic, 0);
     c.connect();
     until_fenced(&c, &topic);
+}
+
+/// A target had let the partition go by a later epoch than that of a copy that was promoted, and heard of neither: it was written
+/// down that it is handed over, the target refused, and nothing led on or back.
+#[test]
+fn who_let_a_partition_go_to_a_later_owner_is_refused_as_a_target_before_anything_is_written_down()
+{
+    let folder = Folder::new();
+    let ([mut a, b, mut c], topic) = owner_and_two(&folder);
+    wait_until_level(&a, &c, &topic, 0);
+    c.kill();
+    for (from, to) in [(&a, &b), (&b, &a)] {
+        let giving = handover::Request {
+            to: Some(to.address()),
+            ..handing(&topic)
+        };
+        from.ask(&giving).unwrap();
+        wait_until_level(to, from, &topic, 0);
+    }
+    a.kill();
+    c.up();
+    promote(&c, &topic);
+    b.follow(&topic, &[&c]);
+    wait_until_level(&c, &b, &topic, 0);
+    let giving = handover::Request {
+        to: Some(b.address()),
+        ..handing(&topic)
+    };
+    let refused = c.ask(&giving).unwrap_err();
+    assert!(refused.is(ErrorCode::InvalidRequest), "{refused:?}");
+    assert!(refused.message.contains("rejoin"), "{refused:?}");
+    assert_eq!(status(&c, &topic, 0).role, Role::Owner);
+    c.fill(&topic, 0, 1);
+    b.ask(&rejoining(&topic, &c)).unwrap();
+    wait_until_level(&c, &b, &topic, 0);
+    c.ask(&giving).unwrap();
+    assert_eq!(status(&b, &topic, 0).role, Role::Owner);
 }
 
 /// An owner that gives the partition to a target that had taken it over unheard, and given it on to one that cannot be reached; the
