@@ -12,9 +12,9 @@ use corelog_record::Offset;
 
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
 use super::fence::{hand_on, pair, until_fenced};
-use super::handover::{behind, handing, pair as owner_and_target, taking_over};
+use super::handover::{behind, epoch, handing, pair as owner_and_target, taking_over};
 use super::node::Node;
-use super::promote::{promote, promoting, takes_nothing_also_after_a_kill};
+use super::promote::{promote, promoting, rejoining, takes_nothing_also_after_a_kill};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::wire::Target;
@@ -188,21 +188,7 @@ fn an_owner_that_was_replaced_does_not_speak_for_what_came_after_it() {
 #[test]
 fn an_owner_that_did_not_hear_that_its_handover_was_done_does_not_give_the_partition_away_again() {
     let folder = Folder::new();
-    let ([a, mut b], topic) = owner_and_target(&folder, 1);
-    let running = behind(&a, &topic);
-    b.kill();
-    running.join().unwrap().unwrap_err();
-    a.connect();
-    b.up();
-    wait_until_level(&a, &b, &topic, 0);
-    b.ask(&taking_over(&a, &topic, 0)).unwrap();
-    let c = hand_on(&folder, &b, &topic);
-    c.disconnect();
-    c.fill(&topic, 0, 5);
-    b.follow(&topic, &[&a]);
-    until("it has forgotten what it began itself", || {
-        segments(&b, &topic, 0).epochs == segments(&a, &topic, 0).epochs
-    });
+    let ([a, mut b, c], topic) = given_on_unheard(&folder);
     for _ in 0..2 {
         assert_loss_possible(&b, &a, &topic);
         let refused = a.ask(&handing(&topic)).unwrap_err();
@@ -230,6 +216,88 @@ fn an_owner_that_did_not_hear_that_its_handover_was_done_does_not_give_the_parti
     wait_until_level(&c, &b, &topic, 0);
     let promoted = judged(&b, &topic).unwrap();
     assert_eq!((promoted.is_lossless, promoted.end), (true, end));
+}
+
+/// The next owner did not come back, and nothing ended that: the target refused, promised nothing, and was sent nowhere. Once it is
+/// promoted it outranks that one, whose number it had begun itself.
+#[test]
+fn what_was_given_on_to_who_is_gone_is_had_again_by_a_promotion_of_who_gave_it() {
+    let folder = Folder::new();
+    let ([a, b, c], topic) = given_on_unheard(&folder);
+    let refused = a.ask(&handing(&topic)).unwrap_err();
+    assert!(refused.message.contains("accept_loss"), "{refused:?}");
+    let abort = handover::Request {
+        abort: true,
+        ..handing(&topic)
+    };
+    let refused = a.ask(&abort).unwrap_err();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert_eq!(refused.detail.address, None, "nobody owns it there");
+    assert!(refused.message.contains("accept_loss"), "{refused:?}");
+    promote(&b, &topic);
+    assert!(epoch(&c, &topic) < epoch(&b, &topic));
+    a.ask(&handing(&topic)).unwrap();
+    wait_until_level(&b, &a, &topic, 0);
+    c.connect();
+    until_fenced(&c, &topic);
+}
+
+/// A target had let the partition go by a later epoch than that of a copy that was promoted, and heard of neither: it was written
+/// down that it is handed over, the target refused, and nothing led on or back.
+#[test]
+fn who_let_a_partition_go_to_a_later_owner_is_refused_as_a_target_before_anything_is_written_down()
+{
+    let folder = Folder::new();
+    let ([mut a, b, mut c], topic) = owner_and_two(&folder);
+    wait_until_level(&a, &c, &topic, 0);
+    c.kill();
+    for (from, to) in [(&a, &b), (&b, &a)] {
+        let giving = handover::Request {
+            to: Some(to.address()),
+            ..handing(&topic)
+        };
+        from.ask(&giving).unwrap();
+        wait_until_level(to, from, &topic, 0);
+    }
+    a.kill();
+    c.up();
+    promote(&c, &topic);
+    b.follow(&topic, &[&c]);
+    wait_until_level(&c, &b, &topic, 0);
+    let giving = handover::Request {
+        to: Some(b.address()),
+        ..handing(&topic)
+    };
+    let refused = c.ask(&giving).unwrap_err();
+    assert!(refused.is(ErrorCode::InvalidRequest), "{refused:?}");
+    assert!(refused.message.contains("rejoin"), "{refused:?}");
+    assert_eq!(status(&c, &topic, 0).role, Role::Owner);
+    c.fill(&topic, 0, 1);
+    b.ask(&rejoining(&topic, &c)).unwrap();
+    wait_until_level(&c, &b, &topic, 0);
+    c.ask(&giving).unwrap();
+    assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+}
+
+/// An owner that gives the partition to a target that had taken it over unheard, and given it on to one that cannot be reached; the
+/// target follows the first one again.
+fn given_on_unheard(folder: &Folder) -> ([Node; 3], Target) {
+    let ([a, mut b], topic) = owner_and_target(folder, 1);
+    let running = behind(&a, &topic);
+    b.kill();
+    running.join().unwrap().unwrap_err();
+    a.connect();
+    b.up();
+    wait_until_level(&a, &b, &topic, 0);
+    b.ask(&taking_over(&a, &topic, 0)).unwrap();
+    let c = hand_on(folder, &b, &topic);
+    c.disconnect();
+    c.fill(&topic, 0, 5);
+    b.follow(&topic, &[&a]);
+    until("it has forgotten what it began itself", || {
+        segments(&b, &topic, 0).epochs == segments(&a, &topic, 0).epochs
+    });
+    ([a, b, c], topic)
 }
 
 /// Checks that a follower is not promoted without a loss, whatever its source says: that has been asked by then, and its

@@ -3,16 +3,19 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_protocol::limits;
 use corelog_protocol::message::metadata;
-use corelog_record::{TopicId, TopicName};
+use corelog_protocol::message::settings::TopicSettings;
+use corelog_record::{CoreId, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::admin::Admin;
+use super::room::check_room;
 use super::topic::{Topic, partition_count};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -257,18 +260,16 @@ impl Admin {
         let (here, there) = (before.partition_count(), partition_count(origin));
         let settings = origin.settings.check();
         let room = self.check_count(here, there);
-        let added = match room {
+        let mut added = match room {
             Ok(()) => self.load.borrow_mut().place(there - here),
             Err(_) => Vec::new(),
         };
-        let mut topic = before.grown(&added, |partition| Replica {
-            role: Role::Follower,
-            sources: before.sources().to_vec(),
-            rate: before.replicas.values().find_map(|replica| replica.rate),
-            ..Replica::owner(partition)
-        });
-        if settings.is_ok() {
-            topic.settings = origin.settings.clone();
+        let wanted = settings
+            .as_ref()
+            .map_or(&before.settings, |()| &origin.settings);
+        let (topic, fits) = grown_as(&before, wanted, &added);
+        if fits.is_err() {
+            self.load.borrow_mut().remove(&mem::take(&mut added));
         }
         if topic != *before {
             let partitions = topic.partition_count();
@@ -278,7 +279,7 @@ impl Admin {
             }
             tracing::info!(topic = %before.name, partitions, "became as its source has become");
         }
-        settings.and(room)
+        settings.and(room).and(fits)
     }
 
     /// The topic here, if it follows as a whole and is not as its source. One that has more partitions
@@ -288,5 +289,28 @@ impl Admin {
         let topic = routes.topic_of(&origin.name, origin.id).ok()?;
         let (here, there) = (topic.partition_count(), partition_count(origin));
         (topic.is_copy() && here <= there && !topic.is_as(origin)).then(|| Arc::clone(topic))
+    }
+}
+
+/// A topic that follows as a whole, with the settings of its source, and with the partitions that came there on the cores that are
+/// `added`; without those, and why, if there is no room for them in its file.
+pub(super) fn grown_as(
+    before: &Topic,
+    settings: &TopicSettings,
+    added: &[CoreId],
+) -> (Topic, Result<(), Failure>) {
+    let same = Topic {
+        settings: settings.clone(),
+        ..before.clone()
+    };
+    let grown = same.grown(added, |partition| Replica {
+        role: Role::Follower,
+        sources: before.sources().to_vec(),
+        rate: before.replicas.values().find_map(|replica| replica.rate),
+        ..Replica::owner(partition)
+    });
+    match check_room(Some(before), &grown) {
+        Ok(()) => (grown, Ok(())),
+        Err(why) => (same, Err(why)),
     }
 }

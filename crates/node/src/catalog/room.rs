@@ -83,7 +83,7 @@ pub(super) fn check_room(before: Option<&Topic>, topic: &Topic) -> Result<(), Fa
         return Ok(());
     }
     let message = format!(
-        "the sources and segments of the {} partitions of {} take {} bytes more than there are for them in its file: name fewer",
+        "the sources and segments of the {} partitions of {} take {} bytes more than there are for them in its file: clone it from fewer",
         topic.partition_count(),
         topic.name,
         needed - PARTITIONS_BYTES_MAX
@@ -109,9 +109,11 @@ mod tests {
 
     use corelog_protocol::error::ErrorCode;
     use corelog_protocol::limits::SOURCE_COUNT_MAX;
+    use corelog_protocol::message::settings::TopicSettings;
     use corelog_record::{CopyId, CoreId, LeaderEpoch, NodeId, PartitionId, TopicId, TopicName};
     use corelog_storage::format::replica::{Peer, Role};
 
+    use super::super::origins::grown_as;
     use super::super::peers::{Newcomer, remember_all};
     use super::*;
     use crate::follow::FOLLOWERS_MAX;
@@ -285,6 +287,27 @@ mod tests {
         check_room(Some(&more), &more).unwrap();
         hand_on(&mut more, last, &longest("n"));
         check_room(Some(&topic), &more).unwrap();
+    }
+
+    /// Its settings, as a retention that was lowered, did not come either, for good: both were written down at once.
+    #[test]
+    fn a_copy_with_no_room_for_the_partitions_of_its_source_gets_the_settings() {
+        let sources = vec![longest("s"); SOURCE_COUNT_MAX as usize];
+        let topic = copied(1_200, &sources);
+        let settings = TopicSettings {
+            retention_age_ms: Some(60_000),
+            ..topic.settings.clone()
+        };
+        assert_ne!(settings, topic.settings);
+        let (as_is, fits) = grown_as(&topic, &settings, &[CoreId::new(0)]);
+        let refused = fits.unwrap_err();
+        assert!(refused.is(ErrorCode::InvalidRequest), "{refused:?}");
+        assert_eq!(as_is.settings, settings);
+        check_room(Some(&topic), &as_is).unwrap();
+        assert_eq!(as_is.partition_count(), topic.partition_count());
+        let (grown, fits) = grown_as(&copied(1, &sources), &settings, &[CoreId::new(0)]);
+        fits.unwrap();
+        assert_eq!(grown.partition_count(), 2);
     }
 
     /// Strangers that had followed filled the file, and whom a copy had followed when it was promoted was told nothing: it may

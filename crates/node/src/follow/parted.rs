@@ -38,7 +38,7 @@ impl Core {
             // It was deleted meanwhile.
             Err(error) if has_none(&error) => return Ok(()),
             // What cannot be compared now is not taken for nothing: it is not compared later, either.
-            here => here?,
+            here => here.map_err(|why| uncompared(topic, key, why))?,
         };
         if here.high_watermark <= here.log_start || here.high_watermark < until {
             return Ok(());
@@ -48,7 +48,8 @@ impl Core {
             true if end < here.log_start.max(there.log_start) => true,
             true => {
                 let ask = Ask::ChainAt { key, offset: end };
-                let ours = router::told::<chain_at::Answer>(self, core, ask, None).await?;
+                let ours = router::told::<chain_at::Answer>(self, core, ask, None).await;
+                let ours = ours.map_err(|why| uncompared(topic, key, why))?;
                 let theirs = chain_of(line, topic, key, end).await?;
                 (ours.offset, ours.chain) == (theirs.offset, theirs.chain)
             }
@@ -64,4 +65,13 @@ impl Core {
             }
         }
     }
+}
+
+/// Why what is here cannot be held against a source: it is neither that one which says so, nor need it be so of other partitions.
+fn uncompared(topic: &TopicName, key: PartitionKey, mut why: Failure) -> Failure {
+    why.message = format!(
+        "what is here of {topic}/{} cannot be compared now: {}",
+        key.partition, why.message
+    );
+    why
 }

@@ -114,6 +114,10 @@ impl Core {
             return Err(failure(ErrorCode::Busy, message));
         }
         self.durable(key, end).await?;
+        // Whom this node let it go to owns it by that one, and is outranked.
+        if let Some(let_go) = before.let_go {
+            self.hear_epoch(key, let_go);
+        }
         let Epoch { epoch, lineage, .. } = self.begin_above(key).await?;
         let is_given = given_at.is_some();
         router::take_over_replica(self, topic, key, given_at, move |mut replica| {

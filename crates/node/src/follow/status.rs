@@ -114,6 +114,7 @@ impl Core {
             role,
             source,
             target: replica.and_then(|replica| replica.target),
+            let_go: replica.and_then(|replica| replica.let_go),
             followers: self.told_followers(key, replica),
             outranked: replica.map_or_else(Vec::new, |replica| replica.outranked.clone()),
             repairs: self.repairs.count(key),

@@ -123,7 +123,7 @@ impl Core {
             Err(error) if error.is(ErrorCode::NotFollower) => {
                 let given_on = self.check_not_given_on(topic, key, &to).await.err();
                 let owned = given_on.filter(|error| error.is(ErrorCode::NotOwner));
-                return Err(owned.unwrap_or_else(|| owned_at(topic, key, Some(to.address))));
+                return Err(owned.unwrap_or_else(|| owned_once(topic, key, &to.address)));
             }
             refused => refused?,
         }
@@ -207,4 +207,15 @@ impl Core {
         self.write_role(topic, key, before, Role::Owner, (None, None))
             .await
     }
+}
+
+/// A target owned a partition, or does; who does by now was not found.
+fn owned_once(topic: &TopicName, key: PartitionKey, to: &str) -> Failure {
+    let mut failure = owned_at(topic, key, None);
+    failure.message = format!(
+        "{to} has owned {topic}/{} since it was asked to, and no later owner was found: rejoin that one, or, if it is gone for good, \
+         promote {to} with accept_loss and ask for the handover again",
+        key.partition
+    );
+    failure
 }

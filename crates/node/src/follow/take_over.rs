@@ -105,7 +105,8 @@ impl Core {
 /// What it asks for was done before: this node owned the partition, and another one does.
 fn given_on(epoch: LeaderEpoch) -> Failure {
     let message = format!(
-        "this node has owned the partition since epoch {epoch}, and let it go to another one"
+        "this node has owned the partition since epoch {epoch}, and let it go to another one, which the owner that asks is to \
+         rejoin; if that is gone for good, promote this copy with accept_loss"
     );
     failure(ErrorCode::InvalidRequest, message)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::replica_status::State;
 use corelog_protocol::message::{metadata, replica_status};
-use corelog_record::{CopyId, NodeId, Offset, TopicName};
+use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica, Role};
 
 use super::ASK_TIMEOUT;
@@ -117,7 +117,7 @@ impl Core {
     /// nothing is appended.
     ///
     /// # Errors
-    /// `NotFollower`, `Diverged` and `InvalidRequest` if it is no node to give the partition to; `NotEqual` if
+    /// `NotFollower`, `Diverged` and `InvalidRequest` if it is no node to give the partition to, as one that let it go to a later owner; `NotEqual` if
     /// it is too far behind for too long.
     pub(super) async fn until_near(
         self: &Rc<Self>,
@@ -135,8 +135,8 @@ impl Core {
         .await
     }
 
-    /// Checks that the node that `line` leads to is another one, and follows the partition's log; gives where it
-    /// ends there.
+    /// Checks that the node that `line` leads to is another one, follows the partition's log, and would take it over at the epoch in
+    /// force here; gives where it ends there.
     async fn check_target(
         &self,
         line: &Line,
@@ -147,8 +147,8 @@ impl Core {
         if line.node() == self.shared.node {
             return Err(invalid("to", format!("{to} is this node")));
         }
-        let end = match partition_at(line, topic, key).await {
-            Ok(there) if follows(&there) => there.end,
+        let follower = match partition_at(line, topic, key).await {
+            Ok(there) if follows(&there) => there,
             Err(error) if !has_none(&error) => return Err(said_by(to, error)),
             _ => {
                 let message = format!("{to} does not follow {topic}/{}, or no more", key.partition);
@@ -157,9 +157,13 @@ impl Core {
         };
         let there = segments_of(line, topic, key, Offset::MAX).await;
         let there = there.map_err(|why| said_by(to, why))?;
-        match there.history == self.place(key)?.history {
-            true => Ok(end),
-            false => Err(diverged(Offset::ZERO)),
+        if there.history != self.place(key)?.history {
+            return Err(diverged(Offset::ZERO));
+        }
+        let newest = self.epoch(key)?;
+        match follower.let_go.filter(|let_go| newest < Some(*let_go)) {
+            Some(let_go) => Err(given_on(to, let_go)),
+            None => Ok(follower.end),
         }
     }
 
@@ -288,6 +292,15 @@ fn only_follower(replica: &Replica) -> Result<String, Failure> {
 fn follows(there: &replica_status::Partition) -> bool {
     let is_over = matches!(there.state, State::Done | State::Stopped);
     there.role == replica_status::Role::Follower && !is_over
+}
+
+/// It would refuse what it is asked once nobody takes appends any more.
+fn given_on(to: &str, let_go: LeaderEpoch) -> Failure {
+    let message = format!(
+        "{to} has owned it, and let it go to the owner of epoch {let_go}, which is later than the one here: \
+         unless that one is to own it, have {to} rejoin this node first"
+    );
+    failure(ErrorCode::InvalidRequest, message)
 }
 
 fn unlike(topic: &TopicName, to: &str) -> Failure {

@@ -1,6 +1,6 @@
 //! ReplicaStatus: what a node is to each partition of a topic, and how far its replicas are.
 
-use corelog_record::{CopyId, NodeId, Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, PartitionId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 use super::bounded;
@@ -52,6 +52,10 @@ pub struct Partition {
     /// default nil, not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<NodeId>,
+    /// The epoch by which another node came to own what this one owned: at an earlier one it does not take it over; default
+    /// nil, it has not let go of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub let_go: Option<LeaderEpoch>,
     /// Why it stopped, or what it waits for; default nil.
     #[serde(default)]
     pub error: Option<ErrorBody>,
@@ -129,6 +133,7 @@ impl Partition {
             state: State::Idle,
             source: None,
             target: None,
+            let_go: None,
             error: None,
             end,
             source_end: None,

@@ -242,6 +242,7 @@ pub(in crate::tests) fn replicas() -> impl Strategy<Value = replica_status::Answ
 fn replica() -> impl Strategy<Value = replica_status::Partition> {
     (
         (partition(), role(), state(), of(address()), of(id16())),
+        of(epoch()),
         (of(answers::error()), offset(), of(offset())),
         any::<[Option<u64>; 5]>(),
         (any::<[u64; 3]>(), any::<[u32; 2]>()),
@@ -249,7 +250,7 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
         (vec(follower(), 0..3), vec(address(), 0..3)),
     )
         .prop_map(
-            |(what, (error, end, source_end), lags, (counts, segments), lists, nodes)| {
+            |(what, let_go, (error, end, source_end), lags, (counts, segments), lists, nodes)| {
                 let (id, role, state, source, target) = what;
                 let [
                     source_heard_ms,
@@ -268,6 +269,7 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
                     state,
                     source,
                     target: target.map(NodeId::from_bytes),
+                    let_go,
                     error,
                     end,
                     source_end,
