@@ -118,6 +118,21 @@ mod tests {
     use super::super::stream::PLACE_MIN;
     use super::*;
 
+    /// A page that counts how many of it were let go of: one is once the system has all of it, or its connection is cut.
+    struct Page(Bytes, Arc<AtomicUsize>);
+
+    impl AsRef<[u8]> for Page {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Drop for Page {
+        fn drop(&mut self) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     async fn ask(address: SocketAddr, path: &str) -> TcpStream {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: corelog\r\n\r\n");
@@ -295,7 +310,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let large = Bytes::from(vec![b'x'; 64 << 20]);
-        let routes = Router::new().route("/large", get(async || large));
+        let ended = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&ended);
+        let page = async || Bytes::from_owner(Page(large, counted));
+        let routes = Router::new().route("/large", get(page));
         let server = tokio::spawn(serve(listener, routes));
         let begun = Instant::now();
         let mut slow = Vec::new();
@@ -313,6 +331,8 @@ mod tests {
                 assert!(!matches!(count, Ok(0)), "it was cut");
             }
         }
+        // The system gives on for long what it holds of one that was cut.
+        assert_eq!(ended.load(Ordering::Relaxed), 0, "some were cut");
         drop((slow, waits));
         server.abort();
     }

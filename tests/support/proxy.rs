@@ -162,6 +162,12 @@ impl Proxy {
         logs.insert(PartitionId::new(partition), Some(why));
     }
 
+    /// From now on it is as the server says.
+    pub(crate) fn open(&self, partition: u32) {
+        let mut logs = self.state.logs.lock().unwrap();
+        logs.remove(&PartitionId::new(partition));
+    }
+
     /// How many requests of this kind were sent on so far.
     pub(crate) fn asked(&self, kind: Kind) -> u64 {
         let asked = self.state.asked.lock().unwrap();

@@ -4,6 +4,7 @@
 mod count;
 mod look_up;
 mod route;
+mod turn;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,6 +15,7 @@ use corelog_record::{PartitionId, TopicId, TopicName};
 
 pub use self::count::Untold;
 pub(crate) use self::route::{Route, topic_changed};
+pub(crate) use self::turn::Turn;
 use crate::connection::{Backoff, Connection, Key, Options, Pool, User};
 use crate::metadata::{Cache, Topic};
 use crate::retry::{Deadline, Repeat, Retry};
@@ -202,9 +204,9 @@ impl Inner {
         Deadline::within(self.config.timeout)
     }
 
-    /// The server that a call begins with.
-    pub(crate) fn first_server(&self) -> usize {
-        self.server.load(Ordering::Relaxed)
+    /// That of a call which begins now.
+    pub(crate) fn turn(&self) -> Turn {
+        Turn::of(self.servers.len())
     }
 
     /// A connection to any of the configured servers, beginning with the last good one.
@@ -220,7 +222,7 @@ impl Inner {
         &self,
         deadline: Deadline,
     ) -> Result<(usize, Connection), Error> {
-        let first = self.first_server();
+        let first = self.server.load(Ordering::Relaxed);
         let mut last = Error::NoServer;
         for step in 0..self.servers.len() {
             let index = (first + step) % self.servers.len();
@@ -306,27 +308,27 @@ impl Inner {
         deadline: Deadline,
         request: &R,
     ) -> Result<(usize, R::Answer), Error> {
-        let first = self.first_server();
+        let turn = &self.turn();
         Retry::until(deadline, Repeat::Always, &self.config)
             .run(|deadline| async move {
                 let (server, connection) = self.next_server(deadline).await?;
-                let answer = self.ask_in_turn([first, server], &connection, request, deadline);
+                let answer = self.ask_in_turn((turn, server), &connection, request, deadline);
                 Ok((server, answer.await?))
             })
             .await
     }
 
-    /// Asks a server of a call that began with `first`, and leaves those behind it their share of the time. That may be more
-    /// than to connect takes: what is asked may be read from a slow disk, and another server may not have it.
+    /// Asks a server, and leaves those that had no turn yet their share of the time. That may be more than to connect takes:
+    /// what is asked may be read from a slow disk, and another server may not have it.
     pub(crate) async fn ask_in_turn<R: Call>(
         &self,
-        [first, server]: [usize; 2],
+        (turn, server): (&Turn, usize),
         connection: &Connection,
         request: &R,
         deadline: Deadline,
     ) -> Result<R::Answer, Error> {
-        let time = self.share([first, server], deadline);
-        self.ask_or_pass_over(server, connection, request, time)
+        let time = turn.share(deadline);
+        self.ask_or_pass_over((turn, server), connection, request, time)
             .await
     }
 

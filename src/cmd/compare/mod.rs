@@ -108,7 +108,7 @@ struct Compared {
     failures: BTreeMap<PartitionId, anyhow::Error>,
 }
 
-/// Partitions that the same core of either server has.
+/// Partitions that the same core of either server has, those last that were not open: they may be when their turn comes.
 type Groups = BTreeMap<[Option<CoreId>; 2], Vec<PartitionId>>;
 
 fn by_cores(sides: &[Side; 2], partitions: BTreeSet<PartitionId>) -> Groups {
@@ -117,6 +117,9 @@ fn by_cores(sides: &[Side; 2], partitions: BTreeSet<PartitionId>) -> Groups {
         let core = |side: &Side| side.topic.partition(partition).ok().map(|one| one.core);
         let cores = sides.each_ref().map(core);
         groups.entry(cores).or_default().push(partition);
+    }
+    for group in groups.values_mut() {
+        group.sort_by_key(|partition| sides.iter().any(|side| side.was_closed(*partition)));
     }
     groups
 }

@@ -4,6 +4,7 @@
 //! at every offset below the end of the first batch in which they differ, and at none from there on:
 //! one halves the range between the two.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +29,8 @@ pub(in crate::cmd) struct Side {
     pub(in crate::cmd) admin: Admin,
     /// As the server tells it, whichever of its cores answer.
     pub(in crate::cmd) topic: Arc<Topic>,
-    /// Those of which it tells that their logs are not open. It would be asked in vain for them, as long as it may take.
-    closed: Vec<describe_topic::Partition>,
+    /// Those of which it told at the start that their logs are not open.
+    closed: BTreeSet<PartitionId>,
 }
 
 /// What the comparison of one partition came to.
@@ -136,17 +137,13 @@ impl Side {
         let told = client.topic(topic).await;
         let topic = told.map_err(|error| session::by(&all, error))?;
         let (admin, hello) = client.admin().of_teller(&topic).of_one().await?;
-        // All of its cores have to answer that: where one does not, it is not known.
-        let described = timeout(DESCRIBED_WITHIN, admin.describe_topic(&topic.name)).await;
-        let described = described.ok().and_then(Result::ok);
-        let mut closed = described.map_or_else(Vec::new, |told| told.partitions);
-        closed.retain(|partition| partition.closed);
+        let closed = closed_now(&admin, &topic.name).await;
         Ok(Self {
             server: session::server(&admin).to_owned(),
             hello,
             admin,
             topic,
-            closed,
+            closed: closed.iter().map(|one| one.id).collect(),
         })
     }
 
@@ -161,6 +158,11 @@ impl Side {
         self.topic.partition(partition).is_ok()
     }
 
+    /// If it told at the start that a partition's log is not open. It may be by now.
+    pub(in crate::cmd) fn was_closed(&self, partition: PartitionId) -> bool {
+        self.closed.contains(&partition)
+    }
+
     /// What the server tells of a partition's log, and of its segments from an offset on.
     ///
     /// # Errors
@@ -171,8 +173,12 @@ impl Side {
         from: Offset,
     ) -> anyhow::Result<segments::Answer> {
         let (topic, id) = (&self.topic.name, self.topic.id);
-        let closed = self.closed.iter().filter(|one| one.id == partition);
-        closed::check(topic, closed).with_context(|| self.server.clone())?;
+        if self.was_closed(partition) {
+            // While it is not open the server would be asked in vain, as long as it may take.
+            let closed = closed_now(&self.admin, topic).await;
+            let closed = closed.iter().filter(|one| one.id == partition);
+            closed::check(topic, closed).with_context(|| self.server.clone())?;
+        }
         let asked = self.admin.segments(topic, id, partition, from).await;
         asked.map_err(|error| match error.refusal() {
             Some(body) if body.is(ErrorCode::Damaged) => {
@@ -205,6 +211,16 @@ impl Side {
     fn failed(&self, error: Error) -> anyhow::Error {
         session::by(&self.server, error)
     }
+}
+
+/// The partitions of which a server tells that their logs are not open. All of its cores have to answer that: where one does
+/// not, none is known.
+async fn closed_now(admin: &Admin, topic: &TopicName) -> Vec<describe_topic::Partition> {
+    let described = timeout(DESCRIBED_WITHIN, admin.describe_topic(topic)).await;
+    let described = described.ok().and_then(Result::ok);
+    let mut closed = described.map_or_else(Vec::new, |told| told.partitions);
+    closed.retain(|partition| partition.closed);
+    closed
 }
 
 /// How long a server has to describe a topic: one whose cores all answer takes moments.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Pair, compare, lines, produce};
 use crate::support::corelog::Corelog;
+use crate::support::deadline::{output_of, until};
 use crate::support::folder::Folder;
 use crate::support::proxy::{Odds, Proxy};
 use crate::support::server::{Server, Start};
@@ -175,6 +176,30 @@ fn a_partition_that_is_not_open_yet_is_told_at_once_and_hides_none_of_its_core()
         let said = apart.at_source().run(plan).failed(4);
         assert!(said.contains("t/0 is not open yet"), "{said}");
     }
+}
+
+/// What the server had said at the start was believed when its turn came, perhaps minutes later.
+#[test]
+fn a_partition_that_opens_while_others_of_its_core_are_compared_is_compared_too() {
+    let (apart, proxy) = apart_behind_a_proxy();
+    let with = proxy.address.to_string();
+    proxy.close(0, ErrorCode::Busy);
+    (0..3).for_each(|port| proxy.hold(port, Kind::Segments));
+    let mut command = apart.at_source().command(["compare", "t", "--with", &with]);
+    let comparing = command.spawn().unwrap();
+    // One of each core.
+    until("it compares", || 2 <= proxy.asked(Kind::Segments));
+    proxy.open(0);
+    (0..3).for_each(|port| proxy.release(port, Kind::Segments));
+    let output = output_of(comparing, "compare");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let out = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<_> = out.lines().skip(1).collect();
+    assert!(
+        rows.len() == 4 && rows[0].starts_with("0  ") && rows[0].contains("equal"),
+        "{out}{said}"
+    );
 }
 
 /// That a question was not answered was all that was said.

@@ -9,6 +9,7 @@ use corelog_record::{Timestamp, TopicName};
 
 use super::Admin;
 use crate::Error;
+use crate::client::Turn;
 use crate::retry::{Deadline, Repeat, Retry};
 
 impl Admin {
@@ -37,16 +38,16 @@ impl Admin {
     /// # Errors
     /// Why no server answered.
     pub async fn list_snapshots(&self) -> Result<list_snapshots::Answer, Error> {
-        let first = self.client.first_server();
+        let turn = &self.client.turn();
         Retry::new(Repeat::Always, &self.client.config)
-            .run(|deadline| self.list_snapshots_by(first, deadline))
+            .run(|deadline| self.list_snapshots_by(turn, deadline))
             .await
     }
 
-    /// All of them from one server, of a call that began with `first`: another one has others.
+    /// All of them from one server: another one has others.
     async fn list_snapshots_by(
         &self,
-        first: usize,
+        turn: &Turn,
         deadline: Deadline,
     ) -> Result<list_snapshots::Answer, Error> {
         let (server, connection) = self.one(deadline).await?;
@@ -61,7 +62,7 @@ impl Admin {
                 None => {
                     let asked =
                         self.client
-                            .ask_in_turn([first, server], &connection, &request, deadline);
+                            .ask_in_turn((turn, server), &connection, &request, deadline);
                     asked.await?
                 }
             };

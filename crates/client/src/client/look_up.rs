@@ -11,7 +11,7 @@ use corelog_record::TopicName;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Inner;
+use super::{Inner, Turn};
 use crate::Error;
 use crate::connection::Connection;
 use crate::metadata::{Teller, Topic};
@@ -57,8 +57,8 @@ impl Inner {
             return Ok(topic);
         }
         let request = &about(name);
-        let first = self.first_server();
-        let asked = retry.run(|deadline| self.look_up((first, request), deadline));
+        let turn = &self.turn();
+        let asked = retry.run(|deadline| self.look_up((turn, request), deadline));
         let (server, answer) = match asked.await {
             Ok(answered) => answered,
             Err(error) => return self.metadata.known(name).ok_or(error),
@@ -136,35 +136,27 @@ impl Inner {
         topic
     }
 
-    /// Asks any server, for a call that began with `first`. One that hangs leaves time for the others, where there are any,
-    /// and is passed over.
+    /// Asks any server. One that hangs leaves time for the others, where there are any, and is passed over.
     async fn look_up(
         &self,
-        (first, request): (usize, &metadata::Request),
+        (turn, request): (&Turn, &metadata::Request),
         deadline: Deadline,
     ) -> Result<(usize, metadata::Answer), Error> {
         let (server, connection) = self.next_server(deadline).await?;
-        let share = self.share([first, server], deadline);
+        let share = turn.share(deadline);
         let time = match self.servers.len() {
             1 => share,
             _ => share.min(self.config.connect_timeout),
         };
-        let answer = self.ask_or_pass_over(server, &connection, request, time);
+        let answer = self.ask_or_pass_over((turn, server), &connection, request, time);
         Ok((server, answer.await?))
-    }
-
-    /// What a server has of the time that is left to a call that began with `first`, where those behind it have as much.
-    pub(super) fn share(&self, [first, server]: [usize; 2], deadline: Deadline) -> Duration {
-        let count = self.servers.len();
-        let before = (server + count - first) % count;
-        deadline.left() / u32::try_from(count - before).unwrap_or(u32::MAX)
     }
 
     /// Asks one of the servers for what changes nothing, and any may answer: one that does not in time is passed over, unless
     /// nothing was sent, as where no time was left.
     pub(super) async fn ask_or_pass_over<R: Call>(
         &self,
-        server: usize,
+        (turn, server): (&Turn, usize),
         connection: &Connection,
         request: &R,
         time: Duration,
@@ -172,6 +164,7 @@ impl Inner {
         let answered = connection.call(request, time).await;
         let answered = answered.inspect_err(|error| {
             if matches!(error, Error::TimedOut { is_sent: true, .. }) {
+                turn.was_silent(server);
                 self.pass_over(server);
             }
         });

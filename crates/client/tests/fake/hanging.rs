@@ -93,6 +93,33 @@ async fn the_last_server_has_what_is_left_of_a_short_time() {
     listed.unwrap();
 }
 
+/// It counted as one that had had its share: the second one had all that was left.
+#[tokio::test]
+async fn a_server_that_was_away_has_its_share_once_it_is_back_where_the_second_one_hangs() {
+    let (first, hung) = (Server::start(1).await, Server::start(1).await);
+    let topic = first.topic("numbers", 1);
+    let config = ClientConfig {
+        timeout: Duration::from_secs(4),
+        ..config_of([&first, &hung])
+    };
+    let client = Client::connect(config).await.unwrap();
+    let is_back = Arc::new(AtomicBool::new(false));
+    let back = Arc::clone(&is_back);
+    first.script(move |_| match back.load(Ordering::Relaxed) {
+        true => Act::Serve,
+        false => Act::Cut,
+    });
+    hung.script(move |seen| match seen.request {
+        Request::Hello(_) => Act::Serve,
+        _ => {
+            is_back.store(true, Ordering::Relaxed);
+            Act::Ignore
+        }
+    });
+    client.admin().describe_topic(&topic).await.unwrap();
+    assert_eq!(hung.count(None, "DescribeTopic"), 1);
+}
+
 /// The first attempt had all the time there was.
 #[tokio::test]
 async fn a_topic_is_looked_up_at_another_server_where_the_first_one_hangs() {
