@@ -37,6 +37,8 @@ pub(crate) enum Change {
     Withdraw(Arc<Topic>),
     /// No client is told of the topic any more: let go of it, and tell what is lost of it if it stays.
     Close(Arc<Topic>, Sender<Lost>),
+    /// The topic stays: count and tell what is lost of what is yours.
+    Lost(Arc<Topic>, Arc<[Lost]>),
     /// A follower was forgotten: nothing waits for it any more.
     Forgotten(Arc<Forgotten>),
     /// Snapshots came or went: they hold the partitions up to here.
@@ -207,9 +209,8 @@ impl Admin {
                 return Err(not_durable(&error));
             }
             // Of one that goes nothing is lost that was to stay.
-            for lost in losses.try_iter() {
-                self.core.tell_lost(&topic, lost);
-            }
+            let lost = losses.try_iter().collect();
+            self.broadcast(Change::Lost(Arc::clone(&topic), lost)).await;
             self.put(topic).await;
             return Err(failed(&error));
         }
@@ -316,6 +317,7 @@ impl Core {
                     losses.send(lost).ok();
                 }
             }
+            Change::Lost(topic, losses) => self.tell_losses(&topic, &losses),
             Change::Forgotten(who) => self.forget_follower(&who),
             Change::Snapshots(last) => self.keep_snapshots(last).await,
         }

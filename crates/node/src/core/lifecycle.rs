@@ -97,12 +97,21 @@ impl Core {
         lost
     }
 
+    /// Tells what is lost of those partitions that are this core's.
+    pub(crate) fn tell_losses(&self, topic: &Topic, losses: &[Lost]) {
+        let is_here = |lost: &&Lost| topic.owner(lost.0) == Some(self.id);
+        for lost in losses.iter().filter(is_here) {
+            self.tell_lost(topic, *lost);
+        }
+    }
+
     /// Counts and logs what was accepted and could not be written before its partition was closed.
-    pub(crate) fn tell_lost(&self, topic: &Topic, (partition, lost): Lost) {
+    fn tell_lost(&self, topic: &Topic, (partition, lost): Lost) {
         add(&self.counters.accepted_lost_records_total, lost);
         tracing::error!(
             topic = %topic.name,
             partition = partition.get(),
+            core = self.id.get(),
             lost,
             "records that were accepted are lost: they could not be written before it was closed"
         );
@@ -333,7 +342,7 @@ mod tests {
     use corelog_protocol::error::ErrorCode;
     use corelog_protocol::message::settings::TopicSettings;
     use corelog_protocol::message::{create_topic, delete_topic};
-    use corelog_record::{Offset, TopicId, TopicName};
+    use corelog_record::{CoreId, Offset, TopicId, TopicName};
     use futures_lite::future::poll_once;
 
     use super::super::files::Turn;
@@ -439,9 +448,29 @@ mod tests {
             });
             let lines = lines.await;
             assert_eq!(lost(&core), 1);
-            let told = "topic=unwritten partition=0 lost=1";
+            let told = "topic=unwritten partition=0 core=0 lost=1";
             assert!(lines.iter().any(|line| line.contains(told)), "{lines:?}");
             assert!(core.routes.borrow().topic(&name).is_ok(), "it is back");
+        });
+    }
+
+    /// Core 0 counted those of all cores.
+    #[test]
+    fn what_a_topic_has_lost_is_counted_by_the_core_that_had_it() {
+        with_core(|core| async move {
+            let (topic, _) = topic(1);
+            let mut topic = Arc::unwrap_or_clone(topic);
+            topic.owners.push(CoreId::new(1));
+            let losses: [Lost; 2] = [(PartitionId::new(0), 5), (PartitionId::new(1), 7)];
+            let change = catalog::Change::Lost(Arc::new(topic), Arc::new(losses));
+            let lines = logged(core.apply(change)).await;
+            assert_eq!(lost(&core), 5);
+            let told = "topic=topic-1 partition=0 core=0 lost=5";
+            let lines: Vec<_> = lines.iter().filter(|it| it.contains("lost=")).collect();
+            assert!(
+                matches!(&lines[..], [line] if line.contains(told)),
+                "{lines:?}"
+            );
         });
     }
 

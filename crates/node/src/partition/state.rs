@@ -205,11 +205,9 @@ impl<D: Dir> Partition<D> {
             Ok(plan) => plan,
             Err(error) => return effects.refuse(token, error.into()),
         };
-        let missing = match from < self.log.base_at(high_watermark) {
-            true => 0, // Its segment has ended.
-            false => appetite.missing(&plan, high_watermark),
-        };
-        let may_park = 0 < missing && appetite.may_park;
+        let missing = appetite.missing(&plan, high_watermark);
+        let has_ended = || from < self.log.base_at(high_watermark);
+        let may_park = appetite.may_park && 0 < missing && !has_ended();
         let is_parked = may_park && self.waiters.park(token, from, missing);
         if from < high_watermark && !is_parked {
             let answer = Answer::Read {

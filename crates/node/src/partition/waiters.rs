@@ -1,7 +1,8 @@
 //! Fetches parked at the end of a partition. A parked one costs nothing until the bytes it waits
-//! for have come, or its segment has ended: an advance looks at the smallest goal, an end at the lowest place.
+//! for have come, or its segment has ended: an advance looks at the smallest goal, and only
+//! an end, which few outwait, at all of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use corelog_record::Offset;
 
@@ -15,12 +16,12 @@ pub(crate) const PARKED_MAX: usize = 16_384;
 pub(super) struct Waiters {
     /// Bytes that became readable since the partition was opened.
     readable_bytes: u64,
-    /// What each parked request waits for, and from where on: it wakes when `readable_bytes` reaches its goal.
-    waiting: HashMap<Token, (u64, Offset)>,
-    /// The same, the smallest goal first.
-    goals: BTreeSet<(u64, Token)>,
-    /// The same, the lowest place first.
-    places: BTreeSet<(Offset, Token)>,
+    /// What each parked request waits for: it wakes when `readable_bytes` reaches its goal.
+    waiting: HashMap<Token, u64>,
+    /// The same, the smallest goal first, and from where on each reads.
+    goals: BTreeMap<(u64, Token), Offset>,
+    /// Nobody waits below.
+    border: Offset,
 }
 
 impl Waiters {
@@ -34,24 +35,23 @@ impl Waiters {
             return false;
         }
         let goal = self.readable_bytes.saturating_add(bytes_min.max(1));
-        let before = self.waiting.insert(token, (goal, from));
+        let before = self.waiting.insert(token, goal);
         assert!(before.is_none(), "a request was parked twice");
-        self.goals.insert((goal, token));
-        self.places.insert((from, token));
+        self.goals.insert((goal, token), from);
+        self.border = self.border.min(from);
         true
     }
 
     pub(super) fn unpark(&mut self, token: Token) {
-        if let Some((goal, from)) = self.waiting.remove(&token) {
+        if let Some(goal) = self.waiting.remove(&token) {
             self.goals.remove(&(goal, token));
-            self.places.remove(&(from, token));
         }
     }
 
     /// So many more bytes are readable: wakes whoever waited for them.
     pub(super) fn advance(&mut self, bytes: u64, mut wake: impl FnMut(Token)) {
         self.readable_bytes = self.readable_bytes.saturating_add(bytes);
-        while let Some(&(goal, token)) = self.goals.first()
+        while let Some((&(goal, token), _)) = self.goals.first_key_value()
             && goal <= self.readable_bytes
         {
             self.unpark(token);
@@ -59,11 +59,18 @@ impl Waiters {
         }
     }
 
-    /// The segments below `border` have ended: wakes whoever waits in one.
+    /// The segments below `border` have ended: wakes whoever waits in one. As long as it is where it was nobody does.
     pub(super) fn wake_below(&mut self, border: Offset, mut wake: impl FnMut(Token)) {
-        while let Some(&(from, token)) = self.places.first()
-            && from < border
-        {
+        if border <= self.border {
+            return;
+        }
+        self.border = border;
+        let waiting = self.goals.iter();
+        let ended: Vec<Token> = waiting
+            .filter(|(_, from)| **from < border)
+            .map(|((_, token), _)| *token)
+            .collect();
+        for token in ended {
             self.unpark(token);
             wake(token);
         }
@@ -71,9 +78,8 @@ impl Waiters {
 
     pub(super) fn wake_all(&mut self, wake: impl FnMut(Token)) {
         self.waiting.clear();
-        self.places.clear();
         let goals = std::mem::take(&mut self.goals);
-        goals.into_iter().map(|(_, token)| token).for_each(wake);
+        goals.into_keys().map(|(_, token)| token).for_each(wake);
     }
 }
 
@@ -107,6 +113,28 @@ mod tests {
         waiters.unpark(Token(1));
         assert_eq!(woken(&mut waiters, 49), Vec::<u64>::new());
         assert_eq!(woken(&mut waiters, 1), vec![2]);
+    }
+
+    /// While one waited, each step of the partition looked for who waits lowest.
+    #[test]
+    fn where_a_segment_ends_is_looked_at_again_only_if_it_moved_or_who_waits_came_below() {
+        let mut waiters = Waiters::default();
+        let ended = |waiters: &mut Waiters, border| {
+            let mut woken = Vec::new();
+            waiters.wake_below(border, |token| woken.push(token.0));
+            woken
+        };
+        let at = |offset| Offset::ZERO.plus(offset);
+        assert!(waiters.park(Token(1), at(5), 9));
+        assert!(waiters.park(Token(2), at(7), 1));
+        assert!(waiters.park(Token(3), at(8), 1));
+        assert_eq!(ended(&mut waiters, at(8)), vec![2, 1]);
+        assert_eq!((waiters.border, waiters.count()), (at(8), 1));
+        // A log that was cut ends there again.
+        assert!(waiters.park(Token(4), at(6), 1));
+        assert_eq!(ended(&mut waiters, at(6)), Vec::<u64>::new());
+        assert_eq!(ended(&mut waiters, at(8)), vec![4]);
+        assert_eq!(ended(&mut waiters, at(9)), vec![3]);
     }
 
     #[test]

@@ -33,7 +33,6 @@ impl<D: Dir> Log<D> {
     }
 
     async fn settle(&mut self, now: Now) -> Result<(), Error> {
-        self.is_full = false;
         let lost = match self.flush_pending(now.time).await {
             Err(error @ Error::StorageFull { .. }) => Err(error),
             flushed => Ok(flushed?),

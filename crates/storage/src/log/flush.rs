@@ -143,18 +143,19 @@ impl<D: Dir> Log<D> {
         })
     }
 
-    /// Flushes what is pending, one group after the other. On a full disk nothing is tried: what found no room stays pending.
+    /// Flushes what is pending, one group after the other. A disk that was full is tried once more: there may be room by now.
     ///
     /// # Errors
     /// As [`Log::complete_flush`]; [`Error::Fenced`] while something else is under way that groups wait for.
     pub async fn flush_pending(&mut self, now: Timestamp) -> Result<(), Error> {
+        self.is_full = false;
         while let Some(plan) = self.plan_flush() {
             let done = plan.run().await;
             self.complete_flush(done, now)?;
         }
-        match 0 < self.pending_bytes() && !self.is_full() {
-            true => Err(Error::Fenced),
-            false => Ok(()),
+        match self.pending_bytes() {
+            0 => Ok(()),
+            _ => Err(Error::Fenced),
         }
     }
 

@@ -59,12 +59,15 @@ impl<D: Dir> Log<D> {
 
     /// The segment that holds `offset`; the active one for the log end.
     pub(super) fn segment_of(&self, offset: Offset) -> &Segment<D> {
+        let active = self.active();
+        // Nearly always, and of thousands nothing else is looked at.
+        if active.base.offset <= offset {
+            return active;
+        }
         let count = self
             .segments
             .partition_point(|segment| segment.base.offset <= offset);
-        self.segments
-            .get(count.saturating_sub(1))
-            .unwrap_or_else(|| self.active())
+        self.segments.get(count.saturating_sub(1)).unwrap_or(active)
     }
 
     /// The segment based at `base`, which is there.
