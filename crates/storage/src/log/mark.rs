@@ -10,7 +10,6 @@ use crate::format::mark::Slot;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
-use crate::segment::Point;
 
 /// What the last mark said.
 #[derive(Debug, Clone, Copy)]
@@ -135,22 +134,25 @@ impl<D: Dir> Log<D> {
         unread.any(|unread| unread.segment == self.durable_segment)
     }
 
-    /// Up to where a mark may vouch for the store in which the log ends.
-    fn vouched(&self) -> Point {
-        if !self.is_end_unread() {
-            return self.durable;
-        }
-        let base = self.segment_of(self.durable_segment).base;
-        let last = self.mark.get().and_then(Mark::last);
-        let told = last.filter(|slot| slot.segment == base.offset);
-        told.map_or(base, Point::marked)
-    }
-
-    /// What a mark written now says.
+    /// What a mark written now says; as long as the disk did not give all of the store in which the log ends, what the last
+    /// one did.
     pub(super) fn slot(&self) -> Slot {
-        let durable = self.vouched();
-        let segment = Some(self.segment_of(self.durable_segment))
-            .filter(|segment| segment.base.offset == self.durable_segment);
+        let is_unread = self.is_end_unread();
+        let last = self.mark.get().and_then(Mark::last);
+        if let Some(last) = last.filter(|_| is_unread) {
+            return Slot {
+                is_clean: false,
+                epoch: self.epoch_used,
+                ..*last
+            };
+        }
+        let segment = self.segment_of(self.durable_segment);
+        let durable = if is_unread {
+            segment.base
+        } else {
+            self.durable
+        };
+        let segment = Some(segment).filter(|segment| segment.base.offset == self.durable_segment);
         Slot {
             history: self.identity.history,
             copy: self.copy,

@@ -81,7 +81,9 @@ impl<D: Dir> Recovery<D> {
             ..self.nothing(segment)
         };
         self.take_survey(segment, open, survey).await?;
-        Ok((!is_other).then_some(kept))
+        // Of a store that is gone there is nothing to make sure of, and no file to do it with.
+        let is_any = !is_other && kept.start.position.get() < kept.end;
+        Ok(is_any.then_some(kept))
     }
 
     /// Whether the segment before `next` rolled there: all of it was synced before anything was written to `next`. An epoch
@@ -111,21 +113,24 @@ impl<D: Dir> Recovery<D> {
                 .make_sure(segment, &open.store, &kept, (0, bytes))
                 .await;
         }
-        match settled {
-            // Read right once, and twice not: what it holds the next opening may tell. Nobody is shown what is not sure.
-            Err(Error::Damaged { .. }) => {
-                let found = Damage {
-                    from: kept.start.offset,
-                    to: segment.end.offset,
-                    segment: segment.base.offset,
-                };
-                self.findings.unread.push(found);
-                self.note_damage(found);
-                segment.stage = Stage::Damaged;
-                Ok(())
-            }
-            settled => settled,
+        let Err(error) = settled else {
+            return Ok(());
+        };
+        let is_to_pass = matches!(error, Error::CalledOff | Error::OutOfFiles { .. });
+        if is_to_pass || self.manifest.is_in_doubt() {
+            return Err(error);
         }
+        // Read right once, and twice not, or it takes no write, and there is no copy: the log goes on without it, the next
+        // opening tries again, and what it holds that one may tell. Nobody is shown what is not sure.
+        let found = Damage {
+            from: kept.start.offset,
+            to: segment.end.offset,
+            segment: segment.base.offset,
+        };
+        self.findings.unread.push(found);
+        self.note_damage(found);
+        segment.stage = Stage::Damaged;
+        Ok(())
     }
 }
 

@@ -323,6 +323,13 @@ impl<D: Dir> Recovery<D> {
             epoch,
             born: segment.and_then(|segment| segment.born),
         };
+        // What was promised stays so, though less is known of the store in which the log ends.
+        let is_more = |old: &Slot| slot.offset < old.offset && old.offset <= durable.offset;
+        let slot = self.slot.filter(is_more).map_or(slot, |old| Slot {
+            is_clean: false,
+            epoch,
+            ..old
+        });
         let kept = if is_kept { self.mark.take() } else { None };
         let mark = match kept {
             Some(mark) => mark,

@@ -2,20 +2,23 @@
 
 use std::ops::Range;
 
-use corelog_record::Offset;
+use corelog_record::{Offset, Position};
 
 use super::at;
 use super::recovery::{STORE, scribble};
 use super::unread::{
     BATCH_BYTES, BLOCK, Disk, append, disk, filled, lose, open_before_unread, options, read, reopen,
 };
+use crate::Error;
 use crate::disk::faulty::{Fault, Match, Operation};
 use crate::disk::memory::FailedSync;
 use crate::disk::{Dir, File, Open, block_on, padded};
-use crate::log::{Log, OpenReport};
+use crate::format::damage::Damage;
+use crate::format::mark::Slot;
+use crate::log::{Log, OpenReport, Options, Ownership};
+use crate::mark::{self, Mark};
 use crate::testing::own::alter;
 use crate::testing::{identity, open, read_all, settle};
-use crate::{Error, mark};
 
 /// So many ways in which a failed sync may have kept what it was to, or not, are tried.
 const SEEDS: u64 = 8;
@@ -24,6 +27,12 @@ const SEEDS: u64 = 8;
 fn middle(offset: u64) -> Range<usize> {
     let start = offset * BATCH_BYTES + BLOCK;
     usize::try_from(start).unwrap()..usize::try_from(start + BLOCK).unwrap()
+}
+
+/// Has a bit of the batch at `offset` turn over.
+fn rot(disk: &Disk, offset: u64) {
+    let at = middle(offset).start;
+    alter(&disk.inner().child("p0"), STORE, |bytes| bytes[at] ^= 1);
 }
 
 /// Has reads show bytes of the store that the disk lost, or did not, in a sync that failed.
@@ -132,9 +141,7 @@ fn what_is_given_of_a_store_that_stays_damaged_is_written_again_before_it_is_sho
         let all = read_all(&log, Offset::ZERO).unwrap();
         drop(log);
         match is_rotten {
-            true => alter(&disk.inner().child("p0"), STORE, |bytes| {
-                bytes[middle(1).start] ^= 1;
-            }),
+            true => rot(&disk, 1),
             false => lose(&disk, 1),
         }
         doubt(&disk, middle(3), seed);
@@ -262,4 +269,130 @@ fn a_store_that_is_read_otherwise_when_it_is_written_again_keeps_no_log_closed()
         count += usize::from(is_hidden && is_given && report.damage.is_empty());
     }
     assert!(0 < count, "what was read otherwise is asked for again");
+}
+
+/// The ends of a log that go before an opening.
+const ENDS: [fn(Log<Disk>); 2] = [drop, |mut log| block_on(log.close(at(200))).unwrap()];
+
+/// Checks that the log is open with all of its first store as damage, and with what follows.
+fn assert_open_without_first((log, report): &(Log<Disk>, OpenReport)) {
+    let is_first = |it: &Damage| (it.from, it.to) == (Offset::ZERO, super::offset(5));
+    assert!(report.damage.iter().any(is_first), "{report:?}");
+    assert!(!report.is_read_only, "{report:?}");
+    assert!(log.plan_read(Offset::ZERO, Offset::MAX, 0).is_err());
+    assert_eq!(read_all(log, super::offset(5)).unwrap().len(), 1);
+}
+
+/// It was to be written again, and each start failed for want of its file.
+#[test]
+fn a_damaged_store_that_is_gone_keeps_no_log_closed() {
+    for end in ENDS {
+        let disk = disk();
+        drop(filled(&disk, 5));
+        go_on(&disk);
+        end(reopen(&disk).0);
+        lose(&disk, 3);
+        end(open_before_unread(&disk).0);
+        disk.faults().clear();
+        block_on(disk.child("p0").remove(STORE)).unwrap();
+        for _ in 0..3 {
+            let opened = reopen(&disk);
+            assert_open_without_first(&opened);
+            end(opened.0);
+        }
+    }
+}
+
+/// Has each operation of this kind on the store fail.
+fn fail_all(disk: &Disk, operation: Operation) {
+    for nth in 1..100 {
+        let fault = Fault::Fail(std::io::ErrorKind::Other);
+        disk.faults().fail(Match::on(operation, STORE), nth, fault);
+    }
+}
+
+/// It was to be written again, and each start failed for want of a place for it.
+#[test]
+fn a_damaged_store_that_cannot_be_written_again_keeps_no_log_closed() {
+    let operations = [Operation::Write];
+    for (operation, is_rotten) in operations.map(|it| (it, false)) {
+        for (end, open) in ENDS.into_iter().zip([reopen, open_before_unread]) {
+            let disk = disk();
+            drop(filled(&disk, 5));
+            if is_rotten {
+                rot(&disk, 1);
+            }
+            go_on(&disk);
+            match is_rotten {
+                true => disk.faults().set_full(true),
+                false => lose(&disk, 3),
+            }
+            fail_all(&disk, operation);
+            let opened = open(&disk);
+            assert_open_without_first(&opened);
+            disk.faults().clear();
+            end(opened.0);
+            let (log, report) = reopen(&disk);
+            assert_eq!(report.damage.len(), usize::from(is_rotten), "{report:?}");
+            let from = if is_rotten { 2 } else { 0 };
+            let rest = read_all(&log, super::offset(from)).unwrap();
+            assert_eq!(rest.len() as u64, 6 - from);
+        }
+    }
+}
+
+/// The same of one that is whole.
+#[test]
+fn a_whole_store_that_cannot_be_written_again_keeps_no_log_closed() {
+    let disk = disk();
+    drop(filled(&disk, 5));
+    go_on(&disk);
+    disk.faults().set_full(true);
+    fail_all(&disk, Operation::Write);
+    let opened = reopen(&disk);
+    assert_open_without_first(&opened);
+    assert!(!opened.0.segments().next().unwrap().is_sealed);
+    disk.faults().clear();
+    drop(opened);
+    let (log, report) = reopen(&disk);
+    assert!(report.damage.is_empty(), "{report:?}");
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 6);
+    assert!(log.segments().next().unwrap().is_sealed);
+}
+
+/// It was written anew with what is known of the last store: what was promised of that was torn to the opening after.
+#[test]
+fn a_mark_promises_no_less_behind_what_was_stepped_over() {
+    let options = Options {
+        ownership: Ownership::Follower,
+        ..options()
+    };
+    let follow = |disk: &Disk| {
+        let (log, report) = open(disk, options.clone(), 9, at(100)).unwrap();
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        assert_eq!(report.damage[0].from, super::offset(3));
+        assert_eq!(report.log_end, super::offset(5));
+        assert!(report.torn.is_none(), "{report:?}");
+        log
+    };
+    for end in ENDS {
+        let disk = disk();
+        drop(filled(&disk, 5));
+        // As a cut leaves it that ends where a store begins.
+        let mut mark = block_on(Mark::open(disk.child("p0"))).unwrap().unwrap();
+        let cut = Slot {
+            segment: super::offset(5),
+            offset: super::offset(5),
+            position: Position::ZERO,
+            ..*mark.last().unwrap()
+        };
+        block_on(mark.write_durably(cut)).unwrap();
+        for _ in 0..3 {
+            lose(&disk, 3);
+            end(follow(&disk));
+        }
+        disk.faults().clear();
+        rot(&disk, 3);
+        end(follow(&disk));
+    }
 }
