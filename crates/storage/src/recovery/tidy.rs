@@ -206,7 +206,10 @@ impl<D: Dir> Recovery<D> {
             return Ok(true);
         }
         let position = Position::new(range.start).unwrap_or(Position::MAX);
-        let taken = self.context.way.open().await?;
+        let taken = match self.context.way.open().await {
+            Err(Error::StorageFull { .. }) if reason != Reason::Torn => return Ok(false),
+            taken => taken?,
+        };
         let name = self.context.way.named(reason, position, store.name());
         let bytes = range.end - range.start;
         for kept in quarantine::same(&name, &taken, bytes) {

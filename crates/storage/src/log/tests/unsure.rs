@@ -314,8 +314,8 @@ fn fail_all(disk: &Disk, operation: Operation) {
 /// It was to be written again, and each start failed for want of a place for it.
 #[test]
 fn a_damaged_store_that_cannot_be_written_again_keeps_no_log_closed() {
-    let operations = [Operation::Write];
-    for (operation, is_rotten) in operations.map(|it| (it, false)) {
+    let operations = [Operation::Write, Operation::Sync];
+    for (operation, is_rotten) in operations.map(|it| [(it, false), (it, true)]).concat() {
         for (end, open) in ENDS.into_iter().zip([reopen, open_before_unread]) {
             let disk = disk();
             drop(filled(&disk, 5));
