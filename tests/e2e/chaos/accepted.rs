@@ -72,7 +72,7 @@ fn a_stop_tells_how_many_accepted_records_it_could_not_write() {
     let lost = acked - held(&mut wire, &topic);
     assert!(0 < lost, "all {acked} were written");
     let told = format!(
-        "records that were accepted are lost: they could not be written before it was closed topic=full partition=0 lost={lost}"
+        "records that were accepted are lost: they could not be written before it was closed topic=full partition=0 core=0 lost={lost}"
     );
     assert!(ended.log.contains(&told), "{lost}: {}", ended.log);
 }
