@@ -266,12 +266,12 @@ fn unknown(topic: &TopicName, address: &str) -> Failure {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use corelog_record::NodeId;
 
     use super::*;
 
-    pub(in super::super) fn peer(number: u8) -> Peer {
+    fn peer(number: u8) -> Peer {
         Peer {
             node: NodeId::from_bytes([number; 16]),
             copy: CopyId::from_bytes([number; 16]),

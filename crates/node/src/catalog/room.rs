@@ -110,15 +110,22 @@ mod tests {
     use corelog_protocol::error::ErrorCode;
     use corelog_protocol::limits::SOURCE_COUNT_MAX;
     use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::{CoreId, LeaderEpoch, PartitionId, TopicId, TopicName};
+    use corelog_record::{CopyId, CoreId, LeaderEpoch, NodeId, PartitionId, TopicId, TopicName};
     use corelog_storage::format::replica::{Peer, Role};
 
     use super::super::origins::grown_as;
-    use super::super::peers::tests::peer;
     use super::super::peers::{Newcomer, remember_all};
     use super::*;
     use crate::follow::FOLLOWERS_MAX;
     use crate::rt;
+
+    fn peer(number: u8) -> Peer {
+        Peer {
+            node: NodeId::from_bytes([number; 16]),
+            copy: CopyId::from_bytes([number; 16]),
+            address: format!("127.0.0.1:{number}"),
+        }
+    }
 
     /// A topic of so many partitions, with nothing to say of any.
     fn topic_of(count: u32) -> Topic {
