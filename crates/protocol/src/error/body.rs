@@ -196,22 +196,13 @@ fn cut_versions<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D
 
 /// A message as it is sent. It is cut first as well: what is escaped of one as long as a frame would be longer than that.
 fn short(message: String) -> String {
-    cut(printable(cut(message)))
+    let mut printable = String::new();
+    write_printable(&cut(message), &mut printable).unwrap_or_default();
+    cut(printable)
 }
 
-/// A text that may hold what a client or another node sent: a newline of theirs begins no line of a log, nor of what a
-/// program prints.
-fn printable(text: String) -> String {
-    match text.chars().any(char::is_control) {
-        true => {
-            let mut printable = String::with_capacity(text.len());
-            write_printable(&text, &mut printable).unwrap_or_default();
-            printable
-        }
-        false => text,
-    }
-}
-
+/// Writes a text that may hold what a client or another node sent: a newline of theirs begins no line of a log, nor of
+/// what a program prints.
 fn write_printable(text: &str, to: &mut impl fmt::Write) -> fmt::Result {
     text.chars().try_for_each(|c| match c.is_control() {
         true => write!(to, "{}", c.escape_default()),

@@ -62,6 +62,14 @@ impl Damage {
     }
 }
 
+/// Forgets damage from `offset` on: other bytes will stand there.
+pub(crate) fn cut(known: &mut Vec<Damage>, offset: Offset) {
+    known.retain(|damage| damage.from < offset);
+    for damage in known {
+        damage.to = damage.to.min(offset);
+    }
+}
+
 /// The segment and the first offset of the damage that a setting called `key` is of.
 pub(crate) fn place(key: &str) -> Option<(Offset, Offset)> {
     let (segment, from) = key.strip_prefix(PREFIX)?.split_once('.')?;

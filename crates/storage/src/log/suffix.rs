@@ -13,6 +13,7 @@ use super::tail::Tail;
 use super::work::Work;
 use crate::Error;
 use crate::disk::{Dir, round_up};
+use crate::format::damage;
 use crate::segment::{Index, Point, Segment, Stage, name};
 
 impl<D: Dir> Log<D> {
@@ -190,10 +191,8 @@ impl<D: Dir> Log<D> {
         self.sums = Sums::over(&self.segments);
         self.durable = point;
         self.log_start = self.log_start.min(point.offset);
-        self.keep_damage(|damage| damage.from < point.offset);
-        for damage in self.damage.iter_mut().chain(&mut self.unread) {
-            damage.to = damage.to.min(point.offset);
-        }
+        damage::cut(&mut self.damage, point.offset);
+        damage::cut(&mut self.unread, point.offset);
         // What reads still find in what was cut says nothing about what comes there.
         self.found = Found::default();
     }

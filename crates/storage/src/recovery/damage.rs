@@ -8,7 +8,7 @@ use super::survey::Survey;
 use super::{Findings, Recovery};
 use crate::Error;
 use crate::disk::Dir;
-use crate::format::damage::{Damage, edits};
+use crate::format::damage::{self, Damage, edits};
 use crate::log::Event;
 use crate::store::Store;
 
@@ -25,12 +25,8 @@ impl Findings {
 
     /// Forgets damage from `offset` on: other bytes will stand there.
     pub(super) fn cut_damage(&mut self, offset: Offset) {
-        for damage in [&mut self.damage, &mut self.unread] {
-            damage.retain(|damage| damage.from < offset);
-            for damage in damage {
-                damage.to = damage.to.min(offset);
-            }
-        }
+        damage::cut(&mut self.damage, offset);
+        damage::cut(&mut self.unread, offset);
     }
 }
 

@@ -26,7 +26,6 @@ impl<D: Dir> Recovery<D> {
         // Its end is known by offset, not by position, and it is to be sealed: all of it is read.
         let of = self.survey_of(segment, open, segment.base, mark);
         let mut survey = Survey::new(of).await?;
-        let mut is_other = false;
         let sound_end = loop {
             self.reading(survey.run()).await?;
             self.note_unread(&open.store, &survey);
@@ -59,14 +58,12 @@ impl<D: Dir> Recovery<D> {
             };
             segment.end.max_timestamp = end.max_timestamp;
             // Valid batches up to there, but not those that were added: none can be trusted.
-            is_other = next.offset <= end.offset;
-            let from = if is_other {
-                segment.base.offset
-            } else {
-                end.offset
+            let (from, sound_end) = match next.offset <= end.offset {
+                true => (segment.base.offset, Position::ZERO),
+                false => (end.offset, end.position),
             };
             survey.damaged(from, next.offset);
-            break end.position;
+            break sound_end;
         };
         let sound_end = sound_end.get();
         let kept = Kept {
@@ -82,7 +79,7 @@ impl<D: Dir> Recovery<D> {
         };
         self.take_survey(segment, open, survey).await?;
         // Of a store that is gone there is nothing to make sure of, and no file to do it with.
-        let is_any = !is_other && kept.start.position.get() < kept.end;
+        let is_any = kept.start.position.get() < kept.end;
         Ok(is_any.then_some(kept))
     }
 

@@ -8,7 +8,7 @@ use crate::disk::{BLOCK_BYTES, Dir, block_on};
 use crate::format::mark::SLOT_BYTES;
 use crate::log::{AppendError, Event, Log, OpenReport, Ownership, ReadError};
 use crate::testing::own::alter;
-use crate::testing::{batch, flush, identity, open, read_all, settle};
+use crate::testing::{batch, flush, open, read_all, settle};
 use crate::{Error, mark};
 use corelog_record::Offset;
 
@@ -54,9 +54,7 @@ fn assert_closed(disk: &Disk) {
 }
 
 fn assert_closed_with(disk: &Disk, options: crate::log::Options) {
-    let (dir, quarantine) = (disk.child("p0"), disk.child("quarantine"));
-    let opened = Log::open(dir, quarantine, identity(), options, 9, at(100));
-    let Err(refused) = block_on(opened) else {
+    let Err(refused) = open(disk, options, 9, at(100)) else {
         panic!("nothing may be cut");
     };
     assert!(refused.is_unreadable(), "{refused}");
@@ -174,6 +172,14 @@ fn a_log_that_ends_before_what_cannot_be_read_writes_nothing_to_its_store() {
     }
 }
 
+/// What was written to the store of this name since the disk records.
+pub(super) fn writes(disk: &Disk, store: &str) -> Vec<String> {
+    let trace = disk.inner().trace();
+    let steps = trace.steps().iter();
+    let writes = steps.filter(|step| step.operation() == Operation::Write && step.name() == store);
+    writes.map(ToString::to_string).collect()
+}
+
 /// They were written back as two reads of them were, and the next read of all of the batch may have been right.
 #[test]
 fn blocks_of_a_batch_that_cannot_be_read_whole_are_not_written() {
@@ -182,10 +188,7 @@ fn blocks_of_a_batch_that_cannot_be_read_whole_are_not_written() {
     lose(&disk, 3);
     disk.inner().record();
     drop(open_before_unread(&disk));
-    let trace = disk.inner().trace();
-    let steps = trace.steps().iter();
-    let writes = steps.filter(|step| step.operation() == Operation::Write && step.name() == STORE);
-    let written: Vec<_> = writes.map(ToString::to_string).collect();
+    let written = writes(&disk, STORE);
     let (header_end, behind) = (3 * BATCH_BYTES + BLOCK, 4 * BATCH_BYTES);
     assert_eq!(written.len(), 2, "{written:?}");
     assert!(written[0].ends_with(&format!("[0, {header_end})")));
@@ -461,11 +464,7 @@ fn what_is_appended_where_damage_was_remembered_behind_the_end_is_read() {
     });
     alter(&dir, "00000000000000000005.log", |bytes| bytes.fill(0));
     disk.faults().set_unreadable("5.log", 0..BLOCK);
-    let decided = crate::log::Options {
-        ends_before_unread: true,
-        ..options()
-    };
-    let (log, report) = open(&disk, decided, 9, at(100)).unwrap();
+    let (log, report) = open_before_unread(&disk);
     assert_eq!(report.damage[0].from, offset(4), "{report:?}");
     assert!(report.is_read_only, "{report:?}");
     drop(log);
@@ -493,9 +492,7 @@ fn a_directory_that_goes_away_while_its_log_is_opened_keeps_that_closed() {
     let listed = Match::on(Operation::List, "");
     disk.faults()
         .fail(listed, 2, Fault::Fail(std::io::ErrorKind::NotFound));
-    let (dir, quarantine) = (disk.child("p0"), disk.child("quarantine"));
-    let opened = Log::open(dir, quarantine, identity(), options(), 9, at(100));
-    let refused = block_on(opened).err();
+    let refused = open(&disk, options(), 9, at(100)).err();
     assert!(refused.is_some_and(|refused| refused.is_missing()));
     assert_eq!(read(&disk, crate::manifest::NAME), before);
     disk.faults().clear();

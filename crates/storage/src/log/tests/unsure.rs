@@ -7,7 +7,8 @@ use corelog_record::{Offset, Position};
 use super::at;
 use super::recovery::{STORE, scribble};
 use super::unread::{
-    BATCH_BYTES, BLOCK, Disk, append, disk, filled, lose, open_before_unread, options, read, reopen,
+    BATCH_BYTES, BLOCK, Disk, append, disk, filled, lose, open_before_unread, options, read,
+    reopen, writes,
 };
 use crate::Error;
 use crate::disk::faulty::{Fault, Match, Operation};
@@ -17,8 +18,9 @@ use crate::format::damage::Damage;
 use crate::format::mark::Slot;
 use crate::log::{Log, OpenReport, Options, Ownership};
 use crate::mark::{self, Mark};
+use crate::segment::name;
 use crate::testing::own::alter;
-use crate::testing::{identity, open, read_all, settle};
+use crate::testing::{open, read_all, settle};
 
 /// So many ways in which a failed sync may have kept what it was to, or not, are tried.
 const SEEDS: u64 = 8;
@@ -164,23 +166,7 @@ fn what_is_given_of_a_store_that_stays_damaged_is_written_again_before_it_is_sho
 }
 
 fn try_open(disk: &Disk) -> Result<(Log<Disk>, OpenReport), Error> {
-    let (dir, quarantine) = (disk.child("p0"), disk.child("quarantine"));
-    block_on(Log::open(
-        dir,
-        quarantine,
-        identity(),
-        options(),
-        9,
-        at(100),
-    ))
-}
-
-/// How often the store was written to since the disk records.
-fn writes(disk: &Disk) -> usize {
-    let trace = disk.inner().trace();
-    let steps = trace.steps().iter();
-    let writes = steps.filter(|step| step.operation() == Operation::Write && step.name() == STORE);
-    writes.count()
+    open(disk, options(), 9, at(100))
 }
 
 /// Each try of a log that could not be opened wrote all stores before the last one again, for nothing.
@@ -208,14 +194,17 @@ fn an_opening_that_fails_has_written_to_no_store_before_the_last_one() {
                 "{refused}"
             );
         }
-        assert_eq!(writes(&disk), 0);
+        assert_eq!(writes(&disk, STORE).len(), 0);
         disk.faults().clear();
         disk.faults().set_full(false);
         disk.inner().record();
         let (log, report) = reopen(&disk);
         assert!(report.damage.is_empty(), "{report:?}");
         assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 6);
-        assert!(0 < writes(&disk), "nothing tells that it was synced");
+        assert!(
+            !writes(&disk, STORE).is_empty(),
+            "nothing tells that it was synced"
+        );
     }
 }
 
@@ -232,9 +221,8 @@ fn stores_that_were_rolled_behind_are_not_written_again() {
     let (log, _) = reopen(&disk);
     let trace = disk.inner().trace();
     let steps = trace.steps().iter();
-    let is_store = |name: &str| name.starts_with("000000000000000000") && name.ends_with(".log");
     let written =
-        steps.filter(|step| step.operation() == Operation::Write && is_store(step.name()));
+        steps.filter(|step| step.operation() == Operation::Write && name::is_store(step.name()));
     let written: std::collections::BTreeSet<_> = written.map(|step| step.name()).collect();
     assert_eq!(written.len(), 1, "{written:?}");
     assert!(written.iter().all(|name| name.ends_with("15.log")));
