@@ -14,7 +14,7 @@ use corelog_record::{CopyId, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::{Peer, Replica};
 
 use super::admin::{Admin, Change};
-use super::room::{bytes_max, bytes_of};
+use super::room::{bytes_max, bytes_of, bytes_of_all};
 use super::topic::Topic;
 use crate::failure::{Failure, failure};
 use crate::follow::{FOLLOWERS_MAX, check_addresses};
@@ -210,8 +210,7 @@ fn pause_after(is_written: bool, before: Duration) -> Duration {
 /// is remembered makes room: one that was promoted is silent, and only here it is known whom to ask.
 pub(super) fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
     let bytes_max = bytes_max(topic);
-    let all = topic.replicas.values();
-    let mut bytes: usize = all.map(bytes_of).sum();
+    let mut bytes = bytes_of_all(topic);
     let mut refused = 0;
     for (partition, newcomers) in waiting {
         if topic.owner(partition).is_none() {

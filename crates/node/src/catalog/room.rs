@@ -40,6 +40,11 @@ pub(super) fn bytes_of(replica: &Replica) -> usize {
     followers + beyond_first(&replica.outranked)
 }
 
+/// The same of all partitions of a topic.
+pub(super) fn bytes_of_all(topic: &Topic) -> usize {
+    topic.replicas.values().map(bytes_of).sum()
+}
+
 /// What addresses take; the first one has room of its own.
 fn beyond_first(addresses: &[String]) -> usize {
     let others = addresses.iter().skip(1);
@@ -51,9 +56,7 @@ fn beyond_first(addresses: &[String]) -> usize {
 pub(super) fn leave_room(topic: &mut Topic, before: &Replica) {
     let partition = before.partition;
     let kept = beyond_first(&before.sources) + beyond_first(&before.outranked);
-    let all = topic.replicas.values();
-    let bytes: usize = all.map(bytes_of).sum();
-    let mut over = bytes.saturating_sub(bytes_max(topic));
+    let mut over = bytes_of_all(topic).saturating_sub(bytes_max(topic));
     let replica = topic.replica(partition).filter(|_| 0 < over).cloned();
     let Some(mut replica) = replica else {
         return;
@@ -93,14 +96,13 @@ pub(super) fn check_room(before: Option<&Topic>, topic: &Topic) -> Result<(), Fa
 
 /// What the file of a topic may come to hold. Sources of a copy are told of its promotion, and need no more room then.
 fn bytes_needed(topic: &Topic) -> u64 {
-    let all = topic.replicas.values();
-    let (mut followers, mut sources) = (0, 0);
-    for replica in all {
-        followers += bytes_of(replica);
-        sources += beyond_first(&replica.sources) + SEGMENT_BYTES * replica.segments.len();
-    }
+    let sources = topic
+        .replicas
+        .values()
+        .map(|replica| beyond_first(&replica.sources) + SEGMENT_BYTES * replica.segments.len());
+    let sources: usize = sources.sum();
     let partitions = topic.owners.len() * PARTITION_BYTES;
-    (partitions + followers.max(bytes_max(topic)) + sources) as u64
+    (partitions + bytes_of_all(topic).max(bytes_max(topic)) + sources) as u64
 }
 
 #[cfg(test)]
@@ -162,7 +164,7 @@ mod tests {
     fn copied(count: u32, sources: &[String]) -> Topic {
         let copied = |full: u32| {
             let mut topic = topic_of(count);
-            for (partition, _) in topic_of(count).partitions() {
+            for partition in (0..count).map(PartitionId::new) {
                 let most = if partition.get() < full {
                     sources
                 } else {
@@ -192,11 +194,11 @@ mod tests {
 
     /// Promotes the copy of each partition, which followed others before its last promotions, and hands it on to another one.
     fn promote_and_hand_on(topic: &mut Topic, earlier: &[String], next: &str) {
-        for (partition, _) in topic_of(topic.partition_count()).partitions() {
+        for partition in (0..topic.partition_count()).map(PartitionId::new) {
             promote(topic, partition, earlier);
         }
         topic.to_file().encode().unwrap();
-        for (partition, _) in topic_of(topic.partition_count()).partitions() {
+        for partition in (0..topic.partition_count()).map(PartitionId::new) {
             hand_on(topic, partition, next);
         }
         topic.to_file().encode().unwrap();

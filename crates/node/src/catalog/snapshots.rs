@@ -329,7 +329,7 @@ fn partitions_of(summary: &Summary) -> impl Iterator<Item = &stored::Partition> 
 }
 
 /// A name that a client gave.
-pub(super) fn name_of(name: &str) -> Result<Name, Failure> {
+fn name_of(name: &str) -> Result<Name, Failure> {
     Name::new(name).map_err(|error| invalid("snapshot", with_causes(&error)))
 }
 

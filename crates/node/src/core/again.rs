@@ -28,7 +28,7 @@ const OPEN_AGAIN_RESTS: u32 = 4;
 
 /// Why a partition stays closed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+enum Trouble {
     /// What no try mends.
     #[default]
     Refused,
@@ -439,10 +439,7 @@ mod tests {
     #[test]
     fn the_last_try_of_a_partition_takes_what_the_disk_gives_of_it() {
         with_core(|core| async move {
-            let (topic, key) = topic(1);
-            assert!(core.open_partition(&topic, key).await);
-            let slot = core.slot_of(key).unwrap();
-            produce(&core, key, &batches(10_000)).await;
+            let (slot, key) = kept(&core).await;
             core.reopen_partition(key).await.unwrap();
             wait_in_vain(&core, slot);
             // What the last one finds is not waited for again by who reopens it.

@@ -72,16 +72,12 @@ impl Core {
         self.repairs.forget(key);
         let mut lost = 0;
         if let Some((mut log, accepted)) = self.take_log(slot).await {
-            match Box::pin(log.flush_pending(rt::wall_clock())).await {
-                Err(error) if !error.is_shortage() => {
-                    self.log_trouble(
-                        slot,
-                        "not written before its topic is deleted",
-                        &error,
-                        None,
-                    );
-                }
-                _ => {}
+            let flushed = Box::pin(log.flush_pending(rt::wall_clock())).await;
+            if let Err(error) = flushed
+                && !error.is_shortage()
+            {
+                let what = "not written before its topic is deleted";
+                self.log_trouble(slot, what, &error, None);
             }
             if let Some(board) = self.slots.borrow().board(slot) {
                 board.advance(log.durable());

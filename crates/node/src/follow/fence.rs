@@ -254,7 +254,7 @@ impl Core {
         }
     }
 
-    pub(super) fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
+    fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let core = Rc::clone(self);
         rt::spawn_background(async move { core.tell_claim(topic, key, claimant).await }).detach();
     }

@@ -102,11 +102,19 @@ impl Followers {
 
     /// When one of them was last heard since the node was started.
     pub(super) fn heard_at(&self, key: PartitionKey, copy: CopyId) -> Option<Instant> {
+        self.last_of(key, copy, |known| known.at)
+    }
+
+    /// Something of one of them that was heard since the node was started.
+    fn last_of<T>(
+        &self,
+        key: PartitionKey,
+        copy: CopyId,
+        what: impl FnOnce(&Follower) -> T,
+    ) -> Option<T> {
         let heard = self.heard.borrow();
         let mut followers = heard.get(&key)?.followers.iter();
-        followers
-            .find(|known| known.copy == copy)
-            .map(|known| known.at)
+        followers.find(|known| known.copy == copy).map(what)
     }
 
     /// Takes note of one, in the place of what its node had before.
@@ -137,12 +145,8 @@ impl Followers {
 
     /// If one claims the partition, or told that another copy does.
     pub(super) fn is_claiming(&self, key: PartitionKey, copy: CopyId) -> bool {
-        let heard = self.heard.borrow();
-        let mut followers = heard
-            .get(&key)
-            .into_iter()
-            .flat_map(|heard| &heard.followers);
-        followers.any(|known| known.copy == copy && known.is_claiming)
+        let claiming = self.last_of(key, copy, |known| known.is_claiming);
+        claiming.unwrap_or_default()
     }
 
     /// It has answered who owns the partition, as far as it knows.

@@ -2,7 +2,7 @@
 //! follow it may have been promoted.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use corelog_record::CopyId;
@@ -18,7 +18,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// Those of a core's partitions that have yet to be asked.
 #[derive(Debug)]
 pub(crate) struct Unasked {
-    waiting: RefCell<HashMap<PartitionKey, Vec<Waiting>>>,
+    waiting: RefCell<HashMap<PartitionKey, BTreeMap<CopyId, Waiting>>>,
     /// When one last answered, or could be asked.
     at: Cell<Instant>,
     /// A copy is due for which no partition waits.
@@ -29,7 +29,6 @@ pub(crate) struct Unasked {
 /// A copy that a partition waits for.
 #[derive(Debug)]
 struct Waiting {
-    copy: CopyId,
     since: Instant,
     /// It has shown that it owns the partition.
     has_shown: bool,
@@ -62,21 +61,14 @@ impl Unasked {
     }
 
     /// Waits for a copy, from now on if it did not yet.
-    fn change(&self, key: PartitionKey, copy: CopyId, change: impl Fn(&mut Waiting)) {
+    fn change(&self, key: PartitionKey, copy: CopyId, change: impl FnOnce(&mut Waiting)) {
         let mut waiting = self.waiting.borrow_mut();
-        let known = waiting.entry(key).or_default();
-        if known.iter().all(|known| known.copy != copy) {
-            known.push(Waiting {
-                copy,
-                since: rt::now(),
-                has_shown: false,
-                is_deaf: false,
-            });
-        }
-        known
-            .iter_mut()
-            .filter(|known| known.copy == copy)
-            .for_each(change);
+        let known = waiting.entry(key).or_default().entry(copy);
+        change(known.or_insert_with(|| Waiting {
+            since: rt::now(),
+            has_shown: false,
+            is_deaf: false,
+        }));
         self.added.notify();
     }
 
@@ -105,7 +97,8 @@ impl Unasked {
 
     fn each(&self, change: impl Fn(&mut Waiting)) {
         let mut waiting = self.waiting.borrow_mut();
-        waiting.values_mut().flatten().for_each(change);
+        let all = waiting.values_mut().flat_map(BTreeMap::values_mut);
+        all.for_each(change);
     }
 
     /// It has answered, or follows.
@@ -114,7 +107,7 @@ impl Unasked {
         let Some(known) = waiting.get_mut(&key) else {
             return;
         };
-        if known.extract_if(.., |known| known.copy == copy).count() > 0 {
+        if known.remove(&copy).is_some() {
             self.at.set(rt::now());
         }
         if known.is_empty() {
@@ -124,19 +117,16 @@ impl Unasked {
 
     /// If there is one of a partition that `is_it`.
     pub(crate) fn is_any(&self, key: PartitionKey, is_it: impl Fn(CopyId) -> bool) -> bool {
-        self.is_one(key, |known| is_it(known.copy))
+        let waiting = self.waiting.borrow();
+        let mut known = waiting.get(&key).into_iter().flat_map(BTreeMap::keys);
+        known.any(|copy| is_it(*copy))
     }
 
     /// The same, if it has to be asked.
     pub(super) fn is_deaf_to(&self, key: PartitionKey, copy: CopyId) -> bool {
-        self.is_one(key, |known| known.is_deaf && known.copy == copy)
-    }
-
-    fn is_one(&self, key: PartitionKey, is_it: impl Fn(&Waiting) -> bool) -> bool {
         let waiting = self.waiting.borrow();
-        waiting
-            .get(&key)
-            .is_some_and(|known| known.iter().any(is_it))
+        let known = waiting.get(&key).and_then(|known| known.get(&copy));
+        known.is_some_and(|known| known.is_deaf)
     }
 
     /// This node stood still: those that are waited for have to be asked, from now on.
@@ -149,7 +139,7 @@ impl Unasked {
     pub(super) fn retain(&self, is_follower: impl Fn(PartitionKey, CopyId) -> bool) {
         let mut waiting = self.waiting.borrow_mut();
         waiting.retain(|key, known| {
-            known.retain(|one| is_follower(*key, one.copy));
+            known.retain(|copy, _| is_follower(*key, *copy));
             !known.is_empty()
         });
     }
@@ -172,9 +162,10 @@ impl Unasked {
             known.since + patience <= now && !known.has_shown
         };
         let mut waiting = self.waiting.borrow_mut();
-        let given_up = waiting.extract_if(|_, known| known.iter().all(is_late));
-        let copies = |known: Vec<Waiting>| known.iter().map(|known| known.copy).collect();
-        given_up.map(|(key, known)| (key, copies(known))).collect()
+        let given_up = waiting.extract_if(|_, known| known.values().all(is_late));
+        given_up
+            .map(|(key, known)| (key, known.into_keys().collect()))
+            .collect()
     }
 }
 

@@ -65,15 +65,14 @@ impl Waiters {
             return;
         }
         self.border = border;
-        let waiting = self.goals.iter();
-        let ended: Vec<Token> = waiting
-            .filter(|(_, from)| **from < border)
-            .map(|((_, token), _)| *token)
-            .collect();
-        for token in ended {
-            self.unpark(token);
-            wake(token);
-        }
+        self.goals.retain(|(_, token), from| {
+            let has_ended = *from < border;
+            if has_ended {
+                self.waiting.remove(token);
+                wake(*token);
+            }
+            !has_ended
+        });
     }
 
     pub(super) fn wake_all(&mut self, wake: impl FnMut(Token)) {

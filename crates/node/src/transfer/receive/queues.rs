@@ -158,19 +158,8 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use super::super::tests::order_at;
+    use super::super::tests::{order_at, ordered};
     use super::*;
-
-    /// An order that has had a turn or not.
-    fn ordered(order: &Order, has_made_way: bool) -> Ordered {
-        Ordered {
-            order: order.clone(),
-            has_made_way,
-            sources: Arc::new(Sources::new(order)),
-            progress: Arc::new(Progress::new(order)),
-            done: flume::bounded(1).0,
-        }
-    }
 
     /// So many seconds without a batch.
     fn had(seconds: u64) -> Had {

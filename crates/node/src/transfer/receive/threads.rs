@@ -102,16 +102,10 @@ fn run(first: Kind, queues: &Queues, claims: &Arc<Claims>) {
     }
     while let Some(ordered) = queues.next(first) {
         let makes_way = queues.who_makes_way(first, &ordered);
-        let Ordered {
-            order,
-            sources,
-            progress,
-            done,
-            ..
-        } = ordered;
-        let outcome = job::run(&order, &sources, &progress, claims, &makes_way);
+        let (order, sources) = (&ordered.order, &ordered.sources);
+        let outcome = job::run(order, sources, &ordered.progress, claims, &makes_way);
         // Whoever waited may have gone; what came in stays in its files.
-        let _ = done.send(outcome);
+        let _ = ordered.done.send(outcome);
     }
 }
 

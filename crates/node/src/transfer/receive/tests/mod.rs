@@ -20,6 +20,7 @@ use corelog_storage::testing;
 
 use super::claims::Claims;
 use super::job::{self, MakesWay, Outcome};
+use super::queues::Ordered;
 use super::sources::Sources;
 use super::{Order, Progress, Received, Wanted};
 
@@ -224,6 +225,17 @@ pub(super) fn order_at(rate: u64) -> Order {
     Order {
         rate,
         ..copied.order(0..0, &[], &dir)
+    }
+}
+
+/// An order that has had a turn or not.
+pub(super) fn ordered(order: &Order, has_made_way: bool) -> Ordered {
+    Ordered {
+        order: order.clone(),
+        has_made_way,
+        sources: Arc::new(Sources::new(order)),
+        progress: Arc::new(Progress::new(order)),
+        done: flume::bounded(1).0,
     }
 }
 

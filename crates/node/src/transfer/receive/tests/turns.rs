@@ -1,23 +1,41 @@
 //! Who receives beside whom, and who waits.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use corelog_record::{PartitionId, TopicId};
+use corelog_storage::disk::std::StdDir;
 use futures_lite::future::{block_on, poll_once};
 
 use super::source::{Deed, Source};
-use super::{Copied, directory, received, turn};
+use super::{Copied, directory, ordered, received, turn};
 use crate::rate::Rate;
 use crate::rt;
 use crate::transfer::Transfers;
 use crate::transfer::receive::job::Had;
 use crate::transfer::receive::paces::Paces;
-use crate::transfer::receive::queues::{Kind, Ordered, Queues};
+use crate::transfer::receive::queues::{Kind, Queues};
 use crate::transfer::receive::sources::Sources;
-use crate::transfer::receive::{Claims, Order, Progress, ReceiveError, Receivers, job};
+use crate::transfer::receive::{Claims, Order, Progress, ReceiveError, Received, Receivers, job};
 use crate::transfer::send::PLACE_WAIT_MAX;
+
+/// Has a segment received for a copy that keeps a rate, in short turns.
+fn copying(
+    copied: &Copied,
+    transfers: &Transfers,
+    (source, rate): (&Source, u64),
+    (_, dir): &(tempfile::TempDir, StdDir),
+) -> Pin<Box<impl Future<Output = Received>>> {
+    let order = Order {
+        rate,
+        turn: Duration::from_millis(50),
+        ..copied.order(1..2, &[source], dir)
+    };
+    let progress = Arc::new(Progress::new(&order));
+    Box::pin(transfers.copies().receive(order, progress))
+}
 
 /// Has so many copies begin that keep a rate of a byte a second, and then a segment received by others.
 fn received_beside_slow_copies(count: usize, by: fn(&Transfers) -> &Receivers) {
@@ -158,14 +176,9 @@ fn a_copy_that_keeps_a_rate_does_not_wait_for_those_whose_sources_are_slow() {
     let source = Source::new(&copied, &[]);
     let transfers = Transfers::start(Rate::default()).unwrap();
     let dirs = [(); 6].map(|()| directory());
-    let mut copies = dirs.each_ref().map(|(_, dir)| {
-        let order = Order {
-            turn: Duration::from_millis(50),
-            ..copied.order(1..2, &[&trickling], dir)
-        };
-        let progress = Arc::new(Progress::new(&order));
-        Box::pin(transfers.copies().receive(order, progress))
-    });
+    let mut copies = dirs
+        .each_ref()
+        .map(|dir| copying(&copied, &transfers, (&trickling, 0), dir));
     // Each thread has one that made way.
     while trickling.asked().len() < 6 + 4 {
         for copy in &mut copies {
@@ -192,15 +205,7 @@ fn a_copy_that_made_way_goes_on_however_many_others_keep_coming() {
     let slow = Source::new(&copied, &[Deed::Wait(60_000)]);
     let transfers = Transfers::start(Rate::default()).unwrap();
     let dirs = [(); 11].map(|()| directory());
-    let receive = |source, rate, (_, dir): &(_, _)| {
-        let order = Order {
-            rate,
-            turn: Duration::from_millis(50),
-            ..copied.order(1..2, &[source], dir)
-        };
-        let progress = Arc::new(Progress::new(&order));
-        Box::pin(transfers.copies().receive(order, progress))
-    };
+    let receive = |source, rate, dir| copying(&copied, &transfers, (source, rate), dir);
     let mut rated = [0, 1].map(|number| receive(&source, 1, &dirs[number]));
     let mut copy = receive(&slow, 0, &dirs[2]);
     for one in rated.iter_mut().chain([&mut copy]) {
@@ -237,15 +242,7 @@ fn copies_that_made_way_go_on_when_nobody_waits_whatever_rate_others_keep() {
     let slow = [(); 3].map(|()| Source::new(&copied, &[Deed::Wait(2_000)]));
     let transfers = Transfers::start(Rate::default()).unwrap();
     let dirs = [(); 5].map(|()| directory());
-    let received = |source, rate, (_, dir): &(_, _)| {
-        let order = Order {
-            rate,
-            turn: Duration::from_millis(50),
-            ..copied.order(1..2, &[source], dir)
-        };
-        let progress = Arc::new(Progress::new(&order));
-        Box::pin(transfers.copies().receive(order, progress))
-    };
+    let received = |source, rate, dir| copying(&copied, &transfers, (source, rate), dir);
     let mut rated = [0, 1].map(|number| received(&source, 1, &dirs[number]));
     let mut copies = [2, 3, 4].map(|number| received(&slow[number - 2], 0, &dirs[number]));
     for copy in rated.iter_mut().chain(&mut copies) {
@@ -274,15 +271,9 @@ fn a_slow_copy_makes_way_to_its_kind_with_a_batch_at_least() {
         turn: Duration::from_millis(10),
         ..copied.order(1..2, &[&source], dir)
     });
-    let ordered = |order: &Order| Ordered {
-        order: order.clone(),
-        has_made_way: true,
-        sources: Arc::new(Sources::new(order)),
-        progress: Arc::new(Progress::new(order)),
-        done: flume::bounded(1).0,
-    };
-    let (queues, slow, claims) = (Queues::default(), ordered(&order), Arc::default());
-    queues.put(ordered(&other));
+    let (queues, slow) = (Queues::default(), ordered(&order, true));
+    let claims = Arc::default();
+    queues.put(ordered(&other, true));
     let makes_way = queues.who_makes_way(Kind::Slow, &slow);
     let again = || turn(&order, &slow.sources, &slow.progress, &claims, &makes_way);
     let first = again();
