@@ -125,26 +125,37 @@ mod tests {
         stream
     }
 
+    /// Serves these for as long as the test takes.
+    async fn served(routes: Router) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, routes));
+        address
+    }
+
+    /// How long a probe waits for its answer.
+    async fn probe(address: SocketAddr) -> Duration {
+        let begun = Instant::now();
+        let mut stream = ask(address, "/livez").await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("ok\n"), "{answer}");
+        begun.elapsed()
+    }
+
     /// Each kept its place for a second: ninety that came again and again kept every probe waiting until it gave up.
     #[tokio::test]
     async fn who_asks_for_nothing_makes_room_at_once_for_who_waits() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let routes = Router::new().route("/livez", get(async || "ok\n"));
-        let server = tokio::spawn(serve(listener, routes));
+        let address = served(routes).await;
         let mut silent = Vec::new();
         for _ in 0..300 {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
-        let begun = Instant::now();
-        let mut probe = ask(address, "/livez").await;
-        let mut answer = String::new();
-        probe.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.ends_with("ok\n"), "{answer}");
+        let waited = probe(address).await;
         // At a second each they would have taken 18.
-        assert!(begun.elapsed() < HEAD_TIMEOUT * 5, "{:?}", begun.elapsed());
+        assert!(waited < HEAD_TIMEOUT * 5, "{waited:?}");
         drop(silent);
-        server.abort();
     }
 
     /// The thread had been busy with another answer until the time of all was over: who had asked meanwhile was cut.
@@ -199,14 +210,12 @@ mod tests {
     /// taken for a dead one.
     #[tokio::test]
     async fn who_does_not_take_its_answer_makes_room_for_who_waits() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         // More than the buffers of both ends hold.
         let large = Bytes::from(vec![b'x'; 32 << 20]);
         let routes = Router::new()
             .route("/large", get(async || large))
             .route("/livez", get(async || "ok\n"));
-        let server = tokio::spawn(serve(listener, routes));
+        let address = served(routes).await;
         let mut deaf = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             let mut stream = ask(address, "/large").await;
@@ -217,22 +226,15 @@ mod tests {
         for _ in 0..74 {
             deaf.push(ask(address, "/large").await);
         }
-        let begun = Instant::now();
-        let mut answer = String::new();
-        let mut probe = ask(address, "/livez").await;
-        probe.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.ends_with("ok\n"), "{answer}");
+        let waited = probe(address).await;
         // At three seconds each they would have taken 15.
-        assert!(begun.elapsed() < HEAD_TIMEOUT * 5, "{:?}", begun.elapsed());
+        assert!(waited < HEAD_TIMEOUT * 5, "{waited:?}");
         drop(deaf);
-        server.abort();
     }
 
     /// A look at the places slept until the first of their times as it had been, when all waited for their pages.
     #[tokio::test]
     async fn who_does_not_take_what_it_waited_for_makes_room_as_soon() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let large = Bytes::from(vec![b'x'; 32 << 20]);
         let routes = Router::new().route("/livez", get(async || "ok\n")).route(
             "/large",
@@ -241,26 +243,19 @@ mod tests {
                 large
             }),
         );
-        let server = tokio::spawn(serve(listener, routes));
+        let address = served(routes).await;
         let mut deaf = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             deaf.push(ask(address, "/large").await);
         }
-        let begun = Instant::now();
-        let mut answer = String::new();
-        let mut probe = ask(address, "/livez").await;
-        probe.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.ends_with("ok\n"), "{answer}");
-        assert!(begun.elapsed() < PLACE_MIN * 3 / 4, "{:?}", begun.elapsed());
+        let waited = probe(address).await;
+        assert!(waited < PLACE_MIN * 3 / 4, "{waited:?}");
         drop(deaf);
-        server.abort();
     }
 
     /// Who asked while the same was made for another was given that: a node that was told to stop meanwhile was ready.
     #[tokio::test]
     async fn whoever_asks_is_told_what_is_so_by_then() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let (stage, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let (now, held) = (Arc::clone(&stage), Arc::clone(&gate));
         let ready = async move || {
@@ -271,14 +266,13 @@ mod tests {
         let routes = Router::new()
             .route("/readyz", get(ready))
             .route("/livez", get(async || "ok\n"));
-        let server = tokio::spawn(serve(listener, routes));
+        let address = served(routes).await;
         let mut asking = Vec::new();
         for number in 0..2 {
             stage.store(number, Ordering::Relaxed);
             asking.push(ask(address, "/readyz").await);
             // It was taken once a probe that came behind it is answered.
-            let mut probe = ask(address, "/livez").await;
-            probe.read_to_string(&mut String::new()).await.unwrap();
+            probe(address).await;
         }
         gate.add_permits(2);
         for (number, mut one) in asking.into_iter().enumerate() {
@@ -286,6 +280,5 @@ mod tests {
             one.read_to_string(&mut answer).await.unwrap();
             assert!(answer.ends_with(&format!("\r\n{number}")), "{answer}");
         }
-        server.abort();
     }
 }

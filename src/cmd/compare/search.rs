@@ -153,11 +153,6 @@ impl Side {
         place(self) == place(other)
     }
 
-    /// If it has a partition.
-    pub(in crate::cmd) fn has(&self, partition: PartitionId) -> bool {
-        self.topic.partition(partition).is_ok()
-    }
-
     /// If it told at the start that a partition's log is not open. It may be by now.
     pub(in crate::cmd) fn was_closed(&self, partition: PartitionId) -> bool {
         self.closed.contains(&partition)
@@ -190,7 +185,7 @@ impl Side {
 
     /// The same of its log alone, if it has the partition.
     async fn log(&self, partition: PartitionId) -> anyhow::Result<Option<segments::Answer>> {
-        if !self.has(partition) {
+        if self.topic.partition(partition).is_err() {
             return Ok(None);
         }
         // Behind all records: no sealed segment has to be told of.

@@ -27,8 +27,8 @@ impl Turn {
 
     /// What one of them has of the time that is left, where those that did not have theirs get as much.
     pub(super) fn share(&self, deadline: Deadline) -> Duration {
-        let had = |silent: &&AtomicBool| silent.load(Ordering::Relaxed);
-        let left = self.were_silent.len() - self.were_silent.iter().filter(had).count();
+        let is_left = |silent: &&AtomicBool| !silent.load(Ordering::Relaxed);
+        let left = self.were_silent.iter().filter(is_left).count();
         deadline.left() / u32::try_from(left.max(1)).unwrap_or(u32::MAX)
     }
 }

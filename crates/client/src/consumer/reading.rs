@@ -225,14 +225,12 @@ impl Reading {
             return Err(error);
         }
         let mut walk = batch.walk.resume(&batch.records);
-        for _ in 0..RUN_RECORDS {
-            let Some(record) = walk.next() else {
-                break;
-            };
+        let mut bad = None;
+        for record in walk.by_ref().take(RUN_RECORDS) {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
-                    batch.failed = Some(Bad::batch(error, batch.next));
+                    bad = Some(Err(error));
                     break;
                 }
             };
@@ -249,10 +247,10 @@ impl Reading {
         }
         batch.walk = walk.pause();
         // Who has all of its records is behind it, or told what else there is, also where they are as many as a run.
-        match walk.next() {
+        match bad.or_else(|| walk.next()) {
             Some(Ok(_)) => {}
             Some(Err(error)) => batch.failed = Some(Bad::batch(error, batch.next)),
-            None => batch.is_done = batch.failed.is_none(),
+            None => batch.is_done = true,
         }
         Ok(true)
     }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::server::{Act, Server};
-use crate::{config, config_of, connect, connect_to, error};
+use crate::{config, config_of, connect, connect_to, error, hang};
 
 #[tokio::test]
 async fn a_long_list_of_snapshots_is_asked_for_until_it_leads_no_further() {
@@ -132,10 +132,7 @@ async fn what_became_of_a_change_that_got_lost_no_later_refusal_tells() {
 async fn what_was_not_asked_since_the_topic_could_not_be_looked_up_changed_nothing() {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 1);
-    server.script(|seen| match seen.request {
-        Request::Hello(_) => Act::Serve,
-        _ => Act::Ignore,
-    });
+    hang(&server);
     let config = ClientConfig {
         timeout: Duration::from_millis(200),
         ..config(&server)

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::producing::eager;
 use crate::server::{Act, Server};
-use crate::{config, config_of, connect, record};
+use crate::{config, config_of, connect, hang, record};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -33,10 +33,7 @@ fn hasty<const N: usize>(servers: [&Server; N]) -> ClientConfig {
 async fn a_short_time_is_long_enough_for_the_second_server_where_the_first_one_hangs() {
     let (hung, other) = (Server::start(1).await, Server::start(1).await);
     let topic = other.topic("numbers", 1);
-    hung.script(|seen| match seen.request {
-        Request::Hello(_) => Act::Serve,
-        _ => Act::Ignore,
-    });
+    hang(&hung);
     let connect = || async {
         let config = ClientConfig {
             timeout: Duration::from_secs(2),
@@ -56,10 +53,7 @@ async fn a_short_time_is_long_enough_for_the_second_server_where_the_first_one_h
 async fn the_last_server_has_what_is_left_of_a_short_time() {
     let (hung, slow) = (Server::start(1).await, Server::start(1).await);
     let topic = slow.topic("numbers", 1);
-    hung.script(|seen| match seen.request {
-        Request::Hello(_) => Act::Serve,
-        _ => Act::Ignore,
-    });
+    hang(&hung);
     slow.script(|seen| match seen.request {
         Request::Hello(_) => Act::Serve,
         _ => {
@@ -142,10 +136,7 @@ async fn what_any_server_can_tell_another_one_does_where_the_first_one_hangs() {
     let (hung, topic) = three_batches(Codec::None).await;
     let other = Server::start(1).await;
     other.copy(&hung);
-    hung.script(|seen| match seen.request {
-        Request::Hello(_) => Act::Serve,
-        _ => Act::Ignore,
-    });
+    hang(&hung);
     let config = ClientConfig {
         timeout: Duration::from_secs(6),
         ..hasty([&hung, &other])

@@ -33,10 +33,11 @@ mod turning;
 use std::time::Duration;
 
 use corelog_client::protocol::error::{ErrorBody, ErrorCode};
+use corelog_client::protocol::request::Request;
 use corelog_client::record::Record;
 use corelog_client::{Backoff, Client, ClientConfig};
 
-use crate::server::Server;
+use crate::server::{Act, Server};
 
 /// A client that is quick to try again.
 fn config(server: &Server) -> ClientConfig {
@@ -62,6 +63,14 @@ async fn connect(server: &Server) -> Client {
 /// A client of these servers, of which the first is asked first.
 async fn connect_to<const N: usize>(servers: [&Server; N]) -> Client {
     Client::connect(config_of(servers)).await.unwrap()
+}
+
+/// Has a server say nothing more than Hello.
+fn hang(server: &Server) {
+    server.script(|seen| match seen.request {
+        Request::Hello(_) => Act::Serve,
+        _ => Act::Ignore,
+    });
 }
 
 fn record(value: impl Into<Vec<u8>>) -> Record {

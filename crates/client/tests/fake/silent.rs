@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::fewer::{Copied, PATIENCE, moved, place_among};
+use crate::producing::on_produce;
 use crate::routing::owned_at;
 use crate::server::{Act, Server};
 use crate::{config_of, connect_to, error, record};
@@ -214,16 +215,13 @@ async fn a_producer_leaves_the_server_that_cannot_read_its_topic() {
     let topic = home.topic("numbers", 1);
     copy.copy(&home);
     home.state.lock().unwrap().unreadable.push(topic.clone());
-    home.script(|seen| match seen.request {
-        Request::Produce(_) => Act::Refuse(error(ErrorCode::Damaged)),
-        _ => Act::Serve,
-    });
+    home.script(on_produce(|_| Act::Refuse(error(ErrorCode::Damaged))));
     // It follows, and knows whom; then it owns.
     let owned = owned_at(home.shared);
-    copy.script(move |seen| match seen.request {
-        Request::Produce(_) if seen.nth == 0 => Act::Refuse(owned.clone()),
+    copy.script(on_produce(move |seen| match seen.nth {
+        0 => Act::Refuse(owned.clone()),
         _ => Act::Serve,
-    });
+    }));
     let producer = connect_to([&home, &copy])
         .await
         .producer(ProducerConfig::default());
