@@ -482,7 +482,7 @@ fn of_two_cores(folder: &Folder) -> (Proxy, Server, Corelog) {
     let start = Start::on(&folder.path().join("data")).cores(2);
     let server = start.arg("--advertise").arg(proxy.address.to_string());
     let server = server.start();
-    proxy.lead_to([&[server.ready.listen][..], &server.ready.cores].concat());
+    proxy.lead_to(server.ready.doors());
     let corelog = Corelog::at(&proxy.address.to_string());
     let create = ["topic", "create", "t", "--partitions", "2"];
     corelog.run(create).done();

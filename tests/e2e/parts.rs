@@ -63,7 +63,7 @@ fn of_whole_and_part(folder: &Folder) -> (Proxy, [Server; 2], Corelog) {
 }
 
 fn lead_to(proxy: &Proxy, server: &Server) {
-    proxy.lead_to([&[server.ready.listen][..], &server.ready.cores].concat());
+    proxy.lead_to(server.ready.doors());
 }
 
 /// It printed the one partition of four that the copy has, and ended with 0.

@@ -201,7 +201,7 @@ impl Behind {
         let start = Start::on(folder.path()).cores(2).arg("--advertise");
         let server = start.arg(proxy.address.to_string()).start();
         let ready = &server.ready;
-        proxy.lead_to([&[ready.listen][..], &ready.cores].concat());
+        proxy.lead_to(ready.doors());
         let mut wire = Wire::open(ready.listen).unwrap();
         let topic = wire.topic("t", 2, 1 << 20);
         let ports: Vec<_> = wire.owners(&topic).iter().map(|core| 1 + core).collect();

@@ -12,7 +12,7 @@ fn a_client_written_from_the_page_alone_does_its_work() {
     let folder = Folder::new();
     let server = Start::on(&folder.path().join("data")).cores(2).start();
     // By the shared port, and by the port of each core: of two partitions one is elsewhere.
-    let doors = [&[server.ready.listen][..], &server.ready.cores].concat();
+    let doors = server.ready.doors();
     for (number, door) in doors.iter().enumerate() {
         let topic = format!("by-door-{number}");
         let args = ["--server", &door.to_string(), "--topic", &topic];

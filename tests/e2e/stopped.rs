@@ -169,7 +169,7 @@ fn what_is_answered_while_the_producer_itself_is_stopped_is_acknowledged() {
     let address = proxy.address.to_string();
     let start = Start::on(folder.path()).arg("--advertise");
     let server = start.arg(&address).start();
-    proxy.lead_to([&[server.ready.listen][..], &server.ready.cores].concat());
+    proxy.lead_to(server.ready.doors());
     let corelog = Corelog::at(&address);
     corelog.run(["topic", "create", "t"]).done();
     let ports = 0..2;

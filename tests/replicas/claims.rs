@@ -16,7 +16,7 @@ use super::fence::{
     STOOD_STILL, assert_unheard, assert_waits_or_fenced, copy_of, pair, produced, until_fenced,
     until_it_says_who_owns,
 };
-use super::handover::handing;
+use super::handover::{aborting, handing};
 use super::lossless::{follower, left_handing_over, owner_and_two};
 use super::node::Node;
 use super::promote::{promote, rejoin, rejoining};
@@ -48,14 +48,6 @@ fn refused_where_taken(
         }
     }
     panic!("it was not refused once");
-}
-
-fn aborting(topic: &Target, accept_loss: bool) -> handover::Request {
-    handover::Request {
-        abort: true,
-        accept_loss,
-        ..handing(topic)
-    }
 }
 
 fn assert_owned_by(refused: &ErrorBody, owner: &Node) {

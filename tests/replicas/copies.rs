@@ -4,18 +4,37 @@ use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::replica_status::{self, State};
-use corelog_protocol::message::{chain_at, forget_follower, segments};
+use corelog_protocol::message::{chain_at, clone_topic, forget_follower, segments};
 use corelog_record::batch::{Batches, View};
 use corelog_record::{Offset, PartitionId};
 use corelog_storage::format::replica::Peer;
 
-use super::node::Node;
+use super::node::{Node, cloning};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::wire::Target;
 
 /// A follower comes level in this time, or something is wrong.
 const LEVEL_MAX: Duration = Duration::from_secs(100);
+
+/// Has a node copy these segments of a partition of another one, and no others.
+pub(super) fn copy_segments(
+    node: &Node,
+    source: &Node,
+    (topic, partition): (&Target, u32),
+    segments: Vec<Offset>,
+) {
+    let request = clone_topic::Request {
+        follow: false,
+        partition: Some(PartitionId::new(partition)),
+        segments,
+        ..cloning(topic, &[source])
+    };
+    node.ask(&request).unwrap();
+    until("the segments are there", || {
+        status(node, topic, partition).state == State::Done
+    });
+}
 
 /// A partition's log as files.
 pub(crate) fn segments(node: &Node, topic: &Target, partition: u32) -> segments::Answer {

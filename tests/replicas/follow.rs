@@ -8,7 +8,8 @@ use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId};
 
 use super::copies::{
-    assert_equal, assert_same_below, chain_at, level_pair, segments, status, wait_until_level,
+    assert_equal, assert_same_below, chain_at, copy_segments, level_pair, segments, status,
+    wait_until_level,
 };
 use super::handover::handing;
 use super::node::{Node, cloning};
@@ -129,16 +130,7 @@ fn what_a_source_has_let_go_of_goes_before_more_comes() {
     until("two segments are sealed", || {
         segments(&a, &topic, 0).sealed.len() > 1
     });
-    b.ask(&clone_topic::Request {
-        partition: Some(PartitionId::new(0)),
-        segments: vec![Offset::ZERO],
-        follow: false,
-        ..cloning(&topic, &[&a])
-    })
-    .unwrap();
-    until("the first segment is there", || {
-        status(&b, &topic, 0).state == State::Done
-    });
+    copy_segments(&b, &a, (&topic, 0), vec![Offset::ZERO]);
     let lowest = Offset::new(5).unwrap();
     a.truncate(&topic, lowest);
     b.ask(&clone_topic::Request {

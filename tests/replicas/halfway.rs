@@ -11,7 +11,7 @@ use corelog_protocol::message::replica_status::{Role, State};
 
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
 use super::fence::until_fenced;
-use super::handover::{behind, handing, pair, taking_over};
+use super::handover::{aborting, behind, handing, pair, taking_over};
 use super::lossless::{left_handing_over, put_in_place_of};
 use super::node::Node;
 use super::promote::{promote, promoting, rejoin, rejoining};
@@ -20,16 +20,8 @@ use crate::support::folder::Folder;
 use crate::support::http::metric_if_any;
 use crate::support::wire::Target;
 
-fn aborting(topic: &Target, accept_loss: bool) -> handover::Request {
-    handover::Request {
-        abort: true,
-        accept_loss,
-        ..handing(topic)
-    }
-}
-
 /// A pair of which the second has taken over what the first gives it, which did not hear the answer.
-fn taken_unheard(folder: &Folder) -> ([Node; 2], Target) {
+pub(super) fn taken_unheard(folder: &Folder) -> ([Node; 2], Target) {
     let ([a, b], topic) = pair(folder, 1);
     left_handing_over(&a, &b, &topic);
     a.connect();

@@ -38,6 +38,14 @@ pub(super) fn handing(topic: &Target) -> handover::Request {
     }
 }
 
+pub(super) fn aborting(topic: &Target, accept_loss: bool) -> handover::Request {
+    handover::Request {
+        abort: true,
+        accept_loss,
+        ..handing(topic)
+    }
+}
+
 /// A pair of which the second follows the first.
 pub(super) fn pair(folder: &Folder, partitions: u32) -> ([Node; 2], Target) {
     let nodes = [Node::start(folder, "a"), Node::start(folder, "b")];
@@ -321,12 +329,7 @@ fn what_the_target_took_over_and_gave_on_is_not_taken_back() {
     b.ask(&taking_over(&a, &topic, 0)).unwrap();
     let c = hand_on(&folder, &b, &topic);
     for accept_loss in [false, true] {
-        let abort = handover::Request {
-            abort: true,
-            accept_loss,
-            ..handing(&topic)
-        };
-        let refused = a.ask(&abort).unwrap_err();
+        let refused = a.ask(&aborting(&topic, accept_loss)).unwrap_err();
         assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
         assert_eq!(refused.detail.address, Some(c.address()));
     }

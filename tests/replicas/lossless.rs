@@ -1,6 +1,7 @@
 //! A follower that lacks nothing becomes the owner, and nobody has to accept a loss for it; whatever shows less than
 //! that is no such promotion.
 
+use super::halfway::taken_unheard;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use corelog_record::Offset;
 
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
 use super::fence::{hand_on, pair, until_fenced};
-use super::handover::{behind, epoch, handing, pair as owner_and_target, taking_over};
+use super::handover::{aborting, epoch, handing};
 use super::node::Node;
 use super::promote::{promote, promoting, rejoining, takes_nothing_also_after_a_kill};
 use crate::support::deadline::until;
@@ -58,8 +59,7 @@ pub(super) fn left_handing_over(a: &Node, to: &Node, topic: &Target) -> Offset {
 pub(super) fn put_in_place_of(gone: &Node, other: &Node) {
     gone.disconnect();
     let there = &other.server().ready;
-    gone.proxy
-        .lead_to([&[there.listen][..], &there.cores].concat());
+    gone.proxy.lead_to(there.doors());
 }
 
 /// Promotes a follower unless something may be missing. Its owner has a second to answer, in vain on a machine that is
@@ -193,12 +193,7 @@ fn an_owner_that_did_not_hear_that_its_handover_was_done_does_not_give_the_parti
         assert_loss_possible(&b, &a, &topic);
         let refused = a.ask(&handing(&topic)).unwrap_err();
         assert!(refused.is(ErrorCode::InvalidRequest), "{refused:?}");
-        let abort = handover::Request {
-            abort: true,
-            accept_loss: true,
-            ..handing(&topic)
-        };
-        let refused = a.ask(&abort).unwrap_err();
+        let refused = a.ask(&aborting(&topic, true)).unwrap_err();
         assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
         assert_eq!(status(&a, &topic, 0).role, Role::HandingOver);
         assert_eq!(status(&b, &topic, 0).role, Role::Follower);
@@ -226,11 +221,7 @@ fn what_was_given_on_to_who_is_gone_is_had_again_by_a_promotion_of_who_gave_it()
     let ([a, b, c], topic) = given_on_unheard(&folder);
     let refused = a.ask(&handing(&topic)).unwrap_err();
     assert!(refused.message.contains("accept_loss"), "{refused:?}");
-    let abort = handover::Request {
-        abort: true,
-        ..handing(&topic)
-    };
-    let refused = a.ask(&abort).unwrap_err();
+    let refused = a.ask(&aborting(&topic, false)).unwrap_err();
     assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
     assert_eq!(refused.detail.address, None, "nobody owns it there");
     assert!(refused.message.contains("accept_loss"), "{refused:?}");
@@ -282,14 +273,7 @@ fn who_let_a_partition_go_to_a_later_owner_is_refused_as_a_target_before_anythin
 /// An owner that gives the partition to a target that had taken it over unheard, and given it on to one that cannot be reached; the
 /// target follows the first one again.
 fn given_on_unheard(folder: &Folder) -> ([Node; 3], Target) {
-    let ([a, mut b], topic) = owner_and_target(folder, 1);
-    let running = behind(&a, &topic);
-    b.kill();
-    running.join().unwrap().unwrap_err();
-    a.connect();
-    b.up();
-    wait_until_level(&a, &b, &topic, 0);
-    b.ask(&taking_over(&a, &topic, 0)).unwrap();
+    let ([a, b], topic) = taken_unheard(folder);
     let c = hand_on(folder, &b, &topic);
     c.disconnect();
     c.fill(&topic, 0, 5);

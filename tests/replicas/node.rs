@@ -90,8 +90,7 @@ impl Node {
     /// Other nodes reach it again.
     pub(crate) fn connect(&self) {
         let ready = &self.server().ready;
-        self.proxy
-            .lead_to([&[ready.listen][..], &ready.cores].concat());
+        self.proxy.lead_to(ready.doors());
     }
 
     /// Where other nodes and clients reach it.

@@ -40,7 +40,7 @@ fn a_reader_whose_owner_is_away_waits_for_a_follower_that_has_less_than_it_has_r
                 }
             });
         });
-        wait_until_parked(&a);
+        wait_until_parked(&a, 1);
         a.kill();
         b.up();
         let admin = b.server().ready.admin;
@@ -76,7 +76,7 @@ fn a_reader_of_what_comes_is_told_that_a_promotion_with_loss_began_below_it() {
             },
         );
     });
-    wait_until_parked(&a);
+    wait_until_parked(&a, 1);
     a.kill();
     promote(&b, &topic);
     b.fill(&topic, 0, 10);
@@ -119,23 +119,10 @@ fn a_reader_that_asks_an_owner_that_was_replaced_reads_at_the_new_one() {
 fn a_reader_that_waits_at_an_owner_that_is_replaced_is_told_so_at_once() {
     let folder = Folder::new();
     let (a, b, topic) = level_pair(&folder, 1);
-    let latest = a.ask(&topic.list_offsets(0, At::Latest)).unwrap();
-    let mut wire = a.wire();
-    let poll = fetch::Request {
-        max_wait_ms: FETCH_WAIT_MS_MAX,
-        ..topic.fetch(0, latest.offset)
-    };
-    wire.send(&poll, &[]).unwrap();
-    let admin = a.server().ready.admin;
-    until("the reader waits, and the follower", || {
-        json(admin, "/v1/node")["cores"][0]["parked_fetches"] == 2
+    // Beside its follower.
+    is_told_at_once((&a, 2), &topic, &b, || {
+        promote(&b, &topic);
     });
-    let begun = Instant::now();
-    promote(&b, &topic);
-    let refused = wire.receive().unwrap().error().unwrap();
-    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
-    assert_eq!(refused.detail.address, Some(b.address()));
-    assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
 /// It was told when its wait was over, a minute later.
@@ -143,7 +130,7 @@ fn a_reader_that_waits_at_an_owner_that_is_replaced_is_told_so_at_once() {
 fn a_reader_that_waits_at_a_copy_is_told_at_once_that_it_gets_no_more() {
     let folder = Folder::new();
     let (a, b, topic) = level_pair(&folder, 1);
-    is_told_at_once(&b, &topic, &a, || {
+    is_told_at_once((&b, 1), &topic, &a, || {
         let once = clone_topic::Request {
             follow: false,
             ..cloning(&topic, &[&a])
@@ -154,7 +141,7 @@ fn a_reader_that_waits_at_a_copy_is_told_at_once_that_it_gets_no_more() {
     until("it follows again", || {
         status(&b, &topic, 0).state == State::Following
     });
-    is_told_at_once(&b, &topic, &a, || {
+    is_told_at_once((&b, 1), &topic, &a, || {
         let delete = delete_topic::Request {
             name: topic.name.clone(),
             id: topic.id,
@@ -165,21 +152,26 @@ fn a_reader_that_waits_at_a_copy_is_told_at_once_that_it_gets_no_more() {
     });
 }
 
-/// Checks that a reader who waits at the end of a copy is sent to its source when the copy is `ended`.
-fn is_told_at_once(copy: &Node, topic: &Target, source: &Node, ended: impl FnOnce()) {
-    let end = segments(copy, topic, 0).high_watermark;
-    let mut wire = copy.wire();
+/// Checks that a reader who waits at a node's end, as the last of so many, is sent to the next one when that is `ended`.
+fn is_told_at_once(
+    (node, parked): (&Node, u64),
+    topic: &Target,
+    next: &Node,
+    ended: impl FnOnce(),
+) {
+    let end = segments(node, topic, 0).high_watermark;
+    let mut wire = node.wire();
     let poll = fetch::Request {
         max_wait_ms: FETCH_WAIT_MS_MAX,
         ..topic.fetch(0, end)
     };
     wire.send(&poll, &[]).unwrap();
-    wait_until_parked(copy);
+    wait_until_parked(node, parked);
     let begun = Instant::now();
     ended();
     let refused = wire.receive().unwrap().error().unwrap();
     assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
-    assert_eq!(refused.detail.address, Some(source.address()));
+    assert_eq!(refused.detail.address, Some(next.address()));
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
@@ -254,10 +246,10 @@ fn an_owner_that_was_replaced_takes_a_partition_back_that_is_named_and_no_other(
 }
 
 /// Waits until somebody waits there for what comes.
-fn wait_until_parked(node: &Node) {
+fn wait_until_parked(node: &Node, count: u64) {
     let admin = node.server().ready.admin;
     until("a reader waits for what comes", || {
-        json(admin, "/v1/node")["cores"][0]["parked_fetches"] == 1
+        json(admin, "/v1/node")["cores"][0]["parked_fetches"] == count
     });
 }
 

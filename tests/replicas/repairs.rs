@@ -3,13 +3,12 @@
 use std::net::TcpListener;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::replica_status::State;
-use corelog_protocol::message::{clone_topic, describe_topic, repair_topic};
-use corelog_record::{Offset, PartitionId};
+use corelog_protocol::message::{describe_topic, repair_topic};
+use corelog_record::Offset;
 use nix::sys::signal::Signal;
 
-use super::copies::{segments, status, wait_until_level};
-use super::node::{Node, cloning};
+use super::copies::{copy_segments, segments, status, wait_until_level};
+use super::node::Node;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::stores;
@@ -27,16 +26,7 @@ fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
     });
     let sealed = segments(&a, &topic, 0).sealed;
     let (lost, kept) = (sealed[0].base, sealed[1].base);
-    let request = clone_topic::Request {
-        follow: false,
-        partition: Some(PartitionId::new(0)),
-        segments: vec![kept],
-        ..cloning(&topic, &[&a])
-    };
-    b.ask(&request).unwrap();
-    until("the second one is there", || {
-        status(&b, &topic, 0).state == State::Done
-    });
+    copy_segments(&b, &a, (&topic, 0), vec![kept]);
     assert_eq!(status(&b, &topic, 0).lag_ms, None, "it asks for no more");
     damage(&mut a, &topic, &[(0, lost), (0, kept)]);
     let told = repaired(&a, &repair_from(&topic, vec![b.address()]));
@@ -97,16 +87,7 @@ fn a_source_that_says_nothing_is_asked_for_the_first_of_the_damaged_segments_alo
         });
         let sealed = segments(&a, &topic, partition).sealed;
         let both = [sealed[0].base, sealed[1].base];
-        let request = clone_topic::Request {
-            follow: false,
-            partition: Some(PartitionId::new(partition)),
-            segments: both.to_vec(),
-            ..cloning(&topic, &[&a])
-        };
-        b.ask(&request).unwrap();
-        until("both are there", || {
-            status(&b, &topic, partition).state == State::Done
-        });
+        copy_segments(&b, &a, (&topic, partition), both.to_vec());
         damaged.extend(both.map(|base| (partition, base)));
     }
     damage(&mut a, &topic, &damaged);

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::replica_status::{Role, State};
-use corelog_protocol::message::{clone_topic, delete_topic, handover};
-use corelog_record::{Offset, PartitionId};
+use corelog_protocol::message::{delete_topic, handover};
+use corelog_record::Offset;
 
-use super::copies::{assert_equal, level_pair, segments, status, wait_until_level};
+use super::copies::{assert_equal, copy_segments, level_pair, segments, status, wait_until_level};
 use super::handover::handing;
 use super::node::{Node, cloning};
 use super::promote::promote;
@@ -35,16 +35,7 @@ fn follow_later(node: &Node, topic: &Target, source: &Node) -> Offset {
         1 < segments(source, topic, 0).sealed.len()
     });
     let second = segments(source, topic, 0).sealed[1].base;
-    let request = clone_topic::Request {
-        partition: Some(PartitionId::new(0)),
-        segments: vec![second],
-        follow: false,
-        ..cloning(topic, &[source])
-    };
-    node.ask(&request).unwrap();
-    until("it has the segment", || {
-        status(node, topic, 0).state == State::Done
-    });
+    copy_segments(node, source, (topic, 0), vec![second]);
     node.follow(topic, &[source]);
     until("it has all behind it", || {
         status(node, topic, 0).end == segments(source, topic, 0).high_watermark

@@ -433,9 +433,12 @@ impl Link {
 
     /// What a server tells of a topic, in which the logs are closed that refuse.
     fn closed(&self, frame: &Frame<'_>) -> Option<Vec<u8>> {
+        let logs = self.state.logs.lock().unwrap();
+        if logs.is_empty() {
+            return None;
+        }
         let told = answer::decode::<describe_topic::Request>(frame).ok()?;
         let mut told = told.ok()?;
-        let logs = self.state.logs.lock().unwrap();
         for partition in &mut told.partitions {
             let why = logs.get(&partition.id).copied().flatten();
             partition.closed |= why.is_some();

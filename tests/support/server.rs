@@ -38,6 +38,13 @@ pub(crate) struct Ready {
     pub(crate) data: PathBuf,
 }
 
+impl Ready {
+    /// Where clients may connect: the shared port, then those of the cores.
+    pub(crate) fn doors(&self) -> Vec<SocketAddr> {
+        [&[self.listen][..], &self.cores].concat()
+    }
+}
+
 /// How a server ended, and what it logged.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,

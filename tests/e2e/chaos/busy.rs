@@ -55,7 +55,7 @@ fn through_a_proxy(odds: Odds, acks: usize, random: &mut fastrand::Rng) -> (Tall
         .arg("--advertise")
         .arg(proxy.address.to_string())
         .start();
-    let targets = [&[server.ready.listen][..], &server.ready.cores].concat();
+    let targets = server.ready.doors();
     proxy.lead_to(targets);
     let mut wire = Wire::open(server.ready.listen).unwrap();
     let topic = wire.topic("refused", PARTITIONS, 1 << 20);

@@ -32,10 +32,7 @@ fn copies_of_one_log_are_equal_and_the_first_batch_that_differs_is_named() {
     .done();
     produce(&here, "0", &lines("shared", 3 << 20));
     produce(&here, "1", b"a\nb\nc\n");
-    assert_eq!(server.stop().status.code(), Some(0));
-    copy_files(folder.path(), &copy);
-    // The copy is meant.
-    std::fs::remove_file(copy.join("place")).unwrap();
+    copy_stopped(server, folder.path(), &copy);
 
     let (server, other) = (Server::start(folder.path()), Server::start(&copy));
     let (here, there) = (Corelog::to(&server), Corelog::to(&other));
@@ -83,10 +80,7 @@ fn a_partition_that_cannot_be_compared_hides_none_that_differs() {
     let create = ["topic", "create", "t", "--partitions", "2"];
     here.run(create).done();
     produce(&here, "0", b"shared\n");
-    assert_eq!(server.stop().status.code(), Some(0));
-    copy_files(folder.path(), &copy);
-    // The copy is meant.
-    std::fs::remove_file(copy.join("place")).unwrap();
+    copy_stopped(server, folder.path(), &copy);
 
     let server = Server::start(folder.path());
     let here = Corelog::to(&server);
@@ -213,6 +207,13 @@ fn where_a_server_tells_nothing_of_the_topic_it_is_said_that_nothing_was_compare
     assert!(said.contains(&with), "{said}");
 }
 
+/// Stops a server, and copies its directory. The copy is meant.
+fn copy_stopped(server: Server, from: &Path, to: &Path) {
+    assert_eq!(server.stop().status.code(), Some(0));
+    copy_files(from, to);
+    std::fs::remove_file(to.join("place")).unwrap();
+}
+
 /// A topic `t` and its copy, and a proxy before that.
 fn behind_a_proxy(create: &[&str]) -> (Pair, Proxy) {
     let pair = Pair::start();
@@ -221,7 +222,7 @@ fn behind_a_proxy(create: &[&str]) -> (Pair, Proxy) {
     pair.clone(&[]);
     let proxy = Proxy::listen(2, Odds::default(), fastrand::Rng::new());
     let ready = &pair.other.ready;
-    proxy.lead_to([&[ready.listen][..], &ready.cores].concat());
+    proxy.lead_to(ready.doors());
     (pair, proxy)
 }
 
@@ -233,16 +234,13 @@ fn apart_behind_a_proxy() -> (Pair, Proxy) {
     let source = start(folders[0].path());
     let create = ["topic", "create", "t", "--partitions", "4"];
     Corelog::to(&source).run(create).done();
-    assert_eq!(source.stop().status.code(), Some(0));
-    copy_files(folders[0].path(), &copy);
-    // The copy is meant.
-    std::fs::remove_file(copy.join("place")).unwrap();
+    copy_stopped(source, folders[0].path(), &copy);
     let (source, other) = (start(folders[0].path()), start(&copy));
     for (server, line) in [(&source, b"mine\n" as &[u8]), (&other, b"theirs\n")] {
         produce(&Corelog::to(server), "1", line);
     }
     let proxy = Proxy::listen(3, Odds::default(), fastrand::Rng::new());
-    proxy.lead_to([&[other.ready.listen][..], &other.ready.cores].concat());
+    proxy.lead_to(other.ready.doors());
     let pair = Pair {
         source,
         other,
