@@ -13,7 +13,7 @@ use super::copies::{
 };
 use super::handover::handing;
 use super::node::{Node, cloning};
-use super::promote::promote;
+use super::promote::{promote, rejoin};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
@@ -287,6 +287,19 @@ fn a_follower_that_fell_behind_what_its_source_still_has_begins_anew() {
     b.kill();
     b.up();
     a.fill(&topic, 0, 50);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+}
+
+/// What it had taken in, and not yet on its disk, was asked for a chain that only what is durable has.
+#[test]
+fn a_follower_that_takes_in_what_comes_rejoins_its_source() {
+    let folder = Folder::new();
+    let (a, b, topic) = level_pair(&folder, 5);
+    for _ in 0..20 {
+        let _poured = a.pour(&topic, 0, 20);
+        assert_eq!(rejoin(&b, &topic, &a).records, 0);
+    }
     wait_until_level(&a, &b, &topic, 0);
     assert_equal(&a, &b, &topic, 0);
 }

@@ -138,7 +138,8 @@ impl Core {
         }
         let mine = self.epochs(key)?;
         let theirs = (there.epochs.as_slice(), there.high_watermark);
-        let common = shared((&mine, place.log_end), theirs);
+        // Whoever follows goes on, and what is not durable yet has no chain that can be asked for.
+        let common = shared((&mine, place.durable.offset), theirs);
         Ok((common, there.log_start, newest))
     }
 
