@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -162,6 +163,7 @@ fn a_line_that_repeats_is_logged_a_few_times_and_the_others_are_counted() {
     let file = folder.file("corelog.toml", b"log = 'info'\n");
     let (server, log) = start(&folder, &file);
     let status = format!("/proc/{}/status", server.pid());
+    let begun = Instant::now();
     for _ in 0..COUNT {
         server.signal(Signal::SIGHUP);
         // Signals that wait become one.
@@ -172,13 +174,24 @@ fn a_line_that_repeats_is_logged_a_few_times_and_the_others_are_counted() {
         });
     }
     assert_eq!(server.stop().status.code(), Some(0));
+    // They are counted together for ten seconds, within which they come unless the machine stands still.
+    let windows = 1 + usize::try_from(begun.elapsed().as_secs() / 10).unwrap();
     let said = std::fs::read_to_string(&log).unwrap();
     let again = "read the configuration again";
-    let lines = || said.lines().filter(|line| line.contains(again));
-    let told = lines().find(|line| line.contains("not logged each time"));
-    assert_eq!(lines().count(), LOGGED + 1, "{said}");
-    let count = format!("count={}", COUNT - LOGGED);
-    assert!(told.unwrap().contains(&count), "{said}");
+    let lines = said.lines().filter(|line| line.contains(again));
+    let (told, logged): (Vec<_>, Vec<_>) =
+        lines.partition(|line| line.contains("not logged each time"));
+    let count = |line: &&str| -> usize {
+        let (_, count) = line.split_once("count=").unwrap();
+        count.split(' ').next().unwrap().parse().unwrap()
+    };
+    let left_out: usize = told.iter().map(count).sum();
+    assert_eq!(logged.len() + left_out, COUNT, "{said}");
+    assert!(
+        (LOGGED..=windows * LOGGED).contains(&logged.len()),
+        "{said}"
+    );
+    assert!(told.len() <= windows, "{said}");
 }
 
 /// Whoever reads a log of objects lost the line that said why a server ended, and met times that were texts.
@@ -293,17 +306,20 @@ fn limits_are_those_that_are_set() {
         let open = http::metric(server.ready.admin, "corelog_connections");
         open.abs() < 0.5
     });
-    // The one place is taken until the server gives up waiting for a first request.
-    let mut silent = TcpStream::connect(server.ready.listen).unwrap();
-    silent.set_read_timeout(Some(DEADLINE)).unwrap();
-    let mut second = TcpStream::connect(server.ready.listen).unwrap();
-    second.set_read_timeout(Some(DEADLINE)).unwrap();
-    let mut told = Vec::new();
-    second.read_to_end(&mut told).unwrap();
-    let told = String::from_utf8_lossy(&told);
-    assert!(told.contains("connections"), "{told}");
-    let told_why = silent.read_to_end(&mut Vec::new());
-    assert!(told_why.is_ok(), "it is cut");
+    // The one place is taken until the server gives up waiting for a first request. On a machine that stands still that may
+    // be before the second one comes.
+    until("the second one is told that there are too many", || {
+        let [mut silent, mut second] = [(); 2].map(|()| {
+            let stream = TcpStream::connect(server.ready.listen).unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            stream
+        });
+        let mut told = Vec::new();
+        second.read_to_end(&mut told).unwrap();
+        let told_why = silent.read_to_end(&mut Vec::new());
+        assert!(told_why.is_ok(), "it is cut");
+        String::from_utf8_lossy(&told).contains("connections")
+    });
     until("a place for another", || {
         let (_, _, code) = corelog.run(["topic", "list"]).parts();
         code == Some(0)

@@ -110,7 +110,7 @@ fn a_watchdog_is_fed_while_the_node_serves_and_not_before_or_after() {
     let supervisor = Supervisor::on(&folder);
     let server = supervisor
         .starts(&folder.path().join("data"))
-        .env("WATCHDOG_USEC", "30000")
+        .env("WATCHDOG_USEC", "300000")
         .start();
     assert!(supervisor.hears()[0].starts_with("STATUS=opens"));
     assert_eq!(supervisor.hears()[0], "READY=1");

@@ -24,11 +24,11 @@ pub(crate) fn json(address: SocketAddr, path: &str) -> serde_json::Value {
 pub(crate) fn ask(address: SocketAddr, path: &str, accept: &str) -> (String, String) {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    write!(
-        stream,
+    // In one piece: a server waits a second for the rest of one that has begun.
+    let request = format!(
         "GET {path} HTTP/1.1\r\nHost: corelog\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    );
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

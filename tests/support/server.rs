@@ -1,11 +1,13 @@
 //! A real server process on ports of its own.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -170,15 +172,24 @@ impl Start {
 
 /// Where a server may begin to listen whose ports nobody else is to take while it is down; proxies have those behind them.
 const PORTS: Range<u16> = 10_000..19_000;
+/// So many are one server's, whether or not it runs.
+const PORTS_EACH: usize = 8;
+/// Those that were tried, by the first of them.
+static TRIED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
-/// A server on ports below those that the system gives out by itself, so that nobody else takes
+/// A server on ports below those that the system gives out by itself, and of no other test here, so that nobody else takes
 /// them while it is down; and where it listens.
 pub(crate) fn start_anywhere(
     start: impl Fn() -> Start,
     random: &mut fastrand::Rng,
 ) -> (Server, SocketAddr) {
-    for _ in 0..100 {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, random.u16(PORTS)));
+    let mut firsts: Vec<_> = PORTS.step_by(PORTS_EACH).collect();
+    random.shuffle(&mut firsts);
+    for first in firsts {
+        if !TRIED.lock().unwrap().insert(first) {
+            continue;
+        }
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, first));
         match start().at(listen).try_start(DEADLINE) {
             Ok(server) => return (server, listen),
             Err(why) => assert!(why.contains("cannot listen on"), "{why}"),

@@ -9,11 +9,11 @@ use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::{Call, metadata};
 use corelog_record::TopicName;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::{Inner, Turn};
 use crate::Error;
-use crate::connection::Connection;
+use crate::connection::{Connection, in_time};
 use crate::metadata::{Teller, Topic};
 use crate::retry::{Deadline, Repeat, Retry};
 
@@ -235,7 +235,7 @@ impl Inner {
         let (mut answers, mut until) = (BTreeMap::new(), None);
         loop {
             let next = match until {
-                Some(until) => timeout_at(until, asked.join_next()).await.ok().flatten(),
+                Some(until) => in_time(until, asked.join_next()).await.flatten(),
                 None => asked.join_next().await,
             };
             let Some(told) = next else {

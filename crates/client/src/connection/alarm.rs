@@ -58,7 +58,7 @@ impl Alarm {
 }
 
 /// What `future` comes to, or `None` once time has run out at `end`.
-pub(super) async fn in_time<F: Future>(end: Instant, future: F) -> Option<F::Output> {
+pub(crate) async fn in_time<F: Future>(end: Instant, future: F) -> Option<F::Output> {
     let mut alarm = Alarm::at(end);
     tokio::select! {
         biased;

@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-pub(crate) use alarm::Alarm;
+pub(crate) use alarm::{Alarm, in_time};
 pub use backoff::Backoff;
 pub(crate) use pool::{Key, Options, Pool, User};
 pub(crate) use table::Permits;

@@ -299,18 +299,18 @@ async fn who_follows_hears_of_new_records() {
 async fn who_follows_waits_for_as_long_as_it_takes_until_an_offset_can_be_read() {
     let (server, topic) = three_batches(Codec::None).await;
     server.script(|seen| match seen.request {
-        Request::Fetch(_) if seen.nth < 10 => Act::Refuse(error(ErrorCode::PastHighWatermark)),
+        Request::Fetch(_) if seen.nth < 12 => Act::Refuse(error(ErrorCode::PastHighWatermark)),
         _ => Act::Serve,
     });
     let client = ClientConfig {
         backoff: Backoff {
             first: Duration::from_millis(2),
-            max: Duration::from_millis(600),
+            max: Duration::from_secs(2),
         },
         ..config(&server)
     };
     let consumer = ConsumerConfig {
-        unreachable_timeout: Some(Duration::from_millis(300)),
+        unreachable_timeout: Some(Duration::from_secs(1)),
         ..ConsumerConfig::default()
     };
     let mut consumer = Client::connect(client).await.unwrap().consumer(consumer);

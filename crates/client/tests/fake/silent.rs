@@ -1,10 +1,11 @@
 //! Several servers, of which one says nothing of a topic, or that it cannot read it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::request::Request;
+use corelog_client::record::TopicName;
 use corelog_client::{Client, ClientConfig, Error, ProducerConfig};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -89,33 +90,72 @@ async fn a_silent_server_takes_no_time_from_the_one_that_has_the_topic() {
 /// Whoever answered first decided: of two topics of one name it was now this one, now that.
 #[tokio::test]
 async fn of_servers_that_answer_the_first_that_has_the_topic_is_believed() {
-    let [without, first, second] = [
-        Server::start(1).await,
-        Server::start(1).await,
-        Server::start(1).await,
-    ];
-    let topic = first.topic("numbers", 1);
-    second.topic("numbers", 1);
-    let expected = first.state.lock().unwrap().topics[&topic].id;
-    let gate = Arc::new(Notify::new());
-    let held = Arc::clone(&gate);
-    first.script(move |seen| match seen.request {
-        Request::Metadata(_) => Act::Hold(Arc::clone(&held)),
-        _ => Act::Serve,
-    });
-    for round in 0..20 {
-        let client = connect_to([&without, &first, &second]).await;
+    let two = TwoOfOneName::start().await;
+    for _ in 0..20 {
+        two.tells_of_the_first(|| ()).await;
+    }
+}
+
+/// Its patience was over before it had looked at the answer that had come meanwhile.
+#[tokio::test]
+async fn a_client_that_was_held_up_itself_believes_the_same_one() {
+    let two = TwoOfOneName::start().await;
+    two.tells_of_the_first(|| {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(500) {
+            std::hint::spin_loop();
+        }
+    })
+    .await;
+}
+
+/// Three servers, of which the last two have each a topic of the same name; the first of these answers late.
+struct TwoOfOneName {
+    servers: [Server; 3],
+    topic: TopicName,
+    late: Arc<Notify>,
+}
+
+impl TwoOfOneName {
+    async fn start() -> Self {
+        let servers = [
+            Server::start(1).await,
+            Server::start(1).await,
+            Server::start(1).await,
+        ];
+        let topic = servers[1].topic("numbers", 1);
+        servers[2].topic("numbers", 1);
+        let late = Arc::new(Notify::new());
+        let held = Arc::clone(&late);
+        servers[1].script(move |seen| match seen.request {
+            Request::Metadata(_) => Act::Hold(Arc::clone(&held)),
+            _ => Act::Serve,
+        });
+        Self {
+            servers,
+            topic,
+            late,
+        }
+    }
+
+    /// A client believes the first, which answers after the second one, and after this.
+    async fn tells_of_the_first(&self, meanwhile: impl FnOnce()) {
+        let [without, first, second] = &self.servers;
+        let client = connect_to([without, first, second]).await;
+        let before = second.count(None, "Metadata");
         let answered = async {
             second
-                .until(|server| round < server.count(None, "Metadata"))
+                .until(|server| before < server.count(None, "Metadata"))
                 .await;
             // Its answer is ahead.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
-            gate.notify_one();
+            meanwhile();
+            self.late.notify_one();
         };
-        let (told, ()) = tokio::join!(client.topic(&topic), answered);
+        let (told, ()) = tokio::join!(client.topic(&self.topic), answered);
+        let expected = first.state.lock().unwrap().topics[&self.topic].id;
         assert_eq!(told.unwrap().id, expected);
     }
 }

@@ -72,7 +72,7 @@ fn a_parked_poll_of_another_core_holds_no_place_in_the_lane() {
     for parked in 1..=10 {
         let mut client = Client::hello(node.addresses().cores[0]);
         let mut request = from("parked", id, 1, 0);
-        request.max_wait_ms = 15_000;
+        request.max_wait_ms = 45_000;
         client.send(&request, &[]);
         wait_until(|| node.handle().counters()[1].parked_fetches == parked);
         waiting.push(client);
@@ -281,7 +281,7 @@ fn a_client_that_never_reads_is_cut_and_stalls_nobody() {
     let dir = directory();
     let node = start_with(&dir, |config| {
         config.cores = 1;
-        config.limits.write_timeout = Duration::from_millis(500);
+        config.limits.write_timeout = Duration::from_secs(2);
     });
     let mut client = Client::hello(node.addresses().listen);
     let (_deaf, request) = deaf(&node, &mut client, 60);

@@ -143,7 +143,7 @@ fn a_long_poll_wakes_on_data_here_and_on_another_core() {
             .map(|_| {
                 let mut client = Client::hello(node.addresses().cores[1]);
                 let mut request = from("polled", id, partition, 0);
-                request.max_wait_ms = 15_000;
+                request.max_wait_ms = 45_000;
                 client.send(&request, &[]);
                 client
             })

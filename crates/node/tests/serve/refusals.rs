@@ -366,7 +366,7 @@ fn a_parked_fetch_ends_when_its_topic_is_deleted() {
         .map(|partition| {
             let mut client = Client::hello(node.addresses().cores[0]);
             let mut request = from("gone", id, partition, 0);
-            request.max_wait_ms = 15_000;
+            request.max_wait_ms = 45_000;
             client.send(&request, &[]);
             client.ask(&ping::Request {}).expect("pong overtakes");
             client
