@@ -107,8 +107,7 @@ fn who_does_not_wait_for_a_handover_is_told_how_to_go_on_and_how_to_call_it_off(
     a.disconnect();
     a.fill(&topic, 0, 1);
     let to = b.address();
-    let handover = ["handover", "t", "--to", &to, "--timeout", "1s"];
-    let said = a.corelog().run(handover).failed(5);
+    let said = a.corelog().give_up(&["handover", "t", "--to", &to]);
     assert!(said.contains("the same command again"), "{said}");
     assert!(said.contains("--abort"), "{said}");
 }
@@ -121,11 +120,9 @@ fn who_does_not_wait_for_the_end_of_an_abort_is_told_how_to_go_on_with_that() {
     a.disconnect();
     a.fill(&topic, 0, 1);
     let to = b.address();
-    let begun = ["handover", "t", "--to", &to, "--timeout", "1s"];
-    a.corelog().run(begun).failed(5);
+    a.corelog().give_up(&["handover", "t", "--to", &to]);
     b.proxy.hold(0, Kind::TakeOver);
-    let abort = ["handover", "t", "--abort", "--timeout", "1s"];
-    let said = a.corelog().run(abort).failed(5);
+    let said = a.corelog().give_up(&["handover", "t", "--abort"]);
     assert!(said.contains("again calls it off"), "{said}");
     assert!(!said.contains("goes on with it"), "{said}");
 }

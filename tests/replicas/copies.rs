@@ -84,16 +84,31 @@ pub(crate) fn remembered(node: &Node, topic: &Target) -> usize {
 pub(super) fn peers(node: &Node, topic: &Target) -> Vec<Peer> {
     let replicas = node.topic_file(topic).replicas;
     // A change that changes nothing waits for the one before.
-    let nobody = forget_follower::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: None,
-        address: "nobody:1".to_owned(),
-    };
+    let nobody = forgetting(topic, "nobody:1".to_owned());
     let refused = node.ask(&nobody).unwrap_err();
     assert!(refused.is(ErrorCode::UnknownFollower), "{refused:?}");
     let each = replicas.into_iter();
     each.flat_map(|replica| replica.followers).collect()
+}
+
+/// Has an owner forget a follower that does not reach it: else it would ask that one, sooner or later, whether it owns the
+/// partition by now.
+pub(super) fn forget(owner: &Node, topic: &Target, follower: &Node) {
+    let address = follower.address();
+    until("the follower is remembered", || {
+        let mut peers = peers(owner, topic).into_iter();
+        peers.any(|peer| peer.address == address)
+    });
+    owner.ask(&forgetting(topic, address)).unwrap();
+}
+
+pub(super) fn forgetting(topic: &Target, address: String) -> forget_follower::Request {
+    forget_follower::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        address,
+    }
 }
 
 /// Two nodes of which the second follows a topic of so many batches of the first, and has them all.

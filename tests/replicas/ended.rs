@@ -9,7 +9,7 @@ use corelog_protocol::message::replica_status::{Role, State};
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, Position};
 
-use super::copies::{chain_at, level_pair, segments, status};
+use super::copies::{chain_at, level_pair, remembered, segments, status};
 use super::handover::{handing, pair};
 use super::heal::first_store;
 use super::lossless::left_handing_over;
@@ -46,6 +46,9 @@ fn assert_takes_nothing(node: &Node, topic: &Target) {
 fn a_follower_that_is_ahead_of_an_owner_that_ends_before_damage_keeps_all() {
     let folder = Folder::new();
     let (mut a, b, topic) = level_pair(&folder, 4);
+    until("the owner remembers its follower", || {
+        remembered(&a, &topic) == 1
+    });
     let at = segments(&a, &topic, 0).active.unwrap().durable_position;
     let sound_end = a.fill(&topic, 0, 1);
     let end = a.fill(&topic, 0, 4);

@@ -8,7 +8,7 @@ use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange}
 use corelog_protocol::message::{forget_follower, replica_status};
 use corelog_record::{Offset, PartitionId};
 
-use super::copies::{peers, remembered, segments, status, wait_until_level};
+use super::copies::{forgetting, peers, remembered, segments, status, wait_until_level};
 use super::node::Node;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -22,10 +22,8 @@ fn forget(
     address: &str,
 ) -> Result<Vec<PartitionId>, Box<ErrorBody>> {
     let request = forget_follower::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
         partition: partition.map(PartitionId::new),
-        address: address.to_owned(),
+        ..forgetting(topic, address.to_owned())
     };
     at.ask(&request).map(|answer| answer.partitions)
 }

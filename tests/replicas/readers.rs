@@ -19,6 +19,7 @@ use crate::support::deadline::{DEADLINE, until};
 use crate::support::folder::Folder;
 use crate::support::http::{json, metric_if_any};
 use crate::support::load::connect;
+use crate::support::proxy::{Odds, Proxy};
 use crate::support::wire::Target;
 
 /// Its log ended below what had been read of the owner's, which was no place to read on: reading ended for good.
@@ -61,8 +62,9 @@ fn a_reader_of_what_comes_is_told_that_a_promotion_with_loss_began_below_it() {
     let (mut a, b, topic, common) = cut_off(&folder, 1);
     let end = a.fill(&topic, 0, 5);
     // Around the way on which the follower does not reach it.
-    let servers = [a.server().ready.listen.to_string(), b.address()];
-    let name = topic.name.clone();
+    let way = Proxy::listen(2, Odds::default(), fastrand::Rng::new());
+    way.lead_to(a.server().ready.doors());
+    let (servers, name) = ([way.address.to_string(), b.address()], topic.name.clone());
     let reader = thread::spawn(move || {
         reading(
             servers,
@@ -77,6 +79,7 @@ fn a_reader_of_what_comes_is_told_that_a_promotion_with_loss_began_below_it() {
         );
     });
     wait_until_parked(&a, 1);
+    way.lead_nowhere();
     a.kill();
     promote(&b, &topic);
     b.fill(&topic, 0, 10);

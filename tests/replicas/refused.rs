@@ -185,15 +185,14 @@ fn who_cannot_be_told_what_was_done_is_told_how_to_look() {
     let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
     a.topic("t", 1);
     b.proxy.hold(0, Kind::CloneTopic);
-    let clone = ["clone", "t", "--from", &a.address(), "--timeout", "1s"];
-    let said = Corelog::at(&b.address()).run(clone).failed(5);
+    let corelog = Corelog::at(&b.address());
+    let said = corelog.give_up(&["clone", "t", "--from", &a.address()]);
     assert!(
         said.contains("look with `corelog topic describe`"),
         "{said}"
     );
     b.proxy.hold(0, Kind::RepairTopic);
-    let repair = ["repair", "t", "--timeout", "1s"];
-    let said = Corelog::at(&b.address()).run(repair).failed(5);
+    let said = corelog.give_up(&["repair", "t"]);
     assert!(said.contains("the server goes on with it"), "{said}");
     let alter = ["topic", "alter", "t", "--retention-age", "7d"];
     let said = a.corelog().run(alter).failed(6);

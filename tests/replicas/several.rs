@@ -267,7 +267,7 @@ fn a_topic_that_cannot_be_read_is_there_and_no_second_one_of_its_name_is_made() 
     c.stop();
     let three = Corelog::at(&[&b, &c, &a].map(Node::address).join(","));
     let unread = format!("{} cannot read its topic t: ", a.address());
-    let keyed = ["produce", "t", "--key-separator", ":", "--timeout", "2s"];
+    let keyed = ["produce", "t", "--key-separator", ":", "--timeout", "5s"];
     for (words, lines) in [
         (&["consume", "t"][..], &b""[..]),
         (&["consume", "t", "--partition", "7"], b""),
@@ -390,17 +390,16 @@ fn a_snapshot_of_which_nobody_tells_what_it_lacks_says_that() {
     let folder = Folder::new();
     let (_a, b, _) = level_pair(&folder, 3);
     b.proxy.hold(0, Kind::DescribeTopic);
-    let words = [
-        "snapshot",
-        "create",
-        "s",
-        "--timeout",
-        "1s",
-        "--output",
-        "json",
-    ];
-    let (out, said, code) = of([&b, &b]).run(words).parts();
-    assert_eq!(code, Some(0), "{said}");
+    let (mut out, mut said, mut names) = (Vec::new(), String::new(), 0..);
+    until("one is taken within a second", || {
+        let name = format!("s{}", names.next().unwrap());
+        let words = ["snapshot", "create", &name, "--timeout", "1s"];
+        let taken = of([&b, &b]).run([&words[..], &["--output", "json"]].concat());
+        let code;
+        (out, said, code) = taken.parts();
+        assert!(matches!(code, Some(0 | 4 | 5)), "{code:?} {said}");
+        code == Some(0)
+    });
     let taken: Value = serde_json::from_slice(&out).unwrap();
     fits("snapshot-create", &taken);
     assert_eq!(
@@ -464,7 +463,7 @@ fn keys_wait_for_a_silent_owner_until_a_copy_is_promoted_and_others_do_not() {
         both.feed(words, b"key:value\n")
     };
     a.kill();
-    let said = keyed("2s").failed(4);
+    let said = keyed("5s").failed(4);
     assert!(
         said.contains(&a.address()) && said.contains("--partition"),
         "{said}"
@@ -499,7 +498,7 @@ fn a_server_that_may_have_more_of_a_topic_and_does_not_answer_is_named() {
         let said = both.feed(line.split(' '), b"value\n").failed(4);
         assert!(said.contains(&untold), "{line}: {said}");
     }
-    let produce = ["produce", "t", "--timeout", "1s"];
+    let produce = ["produce", "t", "--timeout", "5s"];
     let (_, said, _) = both.feed(produce, b"value\n").parts();
     assert!(said.starts_with(&untold), "before all else: {said}");
 }

@@ -7,7 +7,9 @@ use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::{delete_topic, handover};
 use corelog_record::Offset;
 
-use super::copies::{assert_equal, copy_segments, level_pair, segments, status, wait_until_level};
+use super::copies::{
+    assert_equal, copy_segments, forget, level_pair, segments, status, wait_until_level,
+};
 use super::handover::handing;
 use super::node::{Node, cloning};
 use super::promote::promote;
@@ -167,13 +169,14 @@ fn a_copy_lets_go_of_nothing_at_the_word_of_a_log_that_parted_from_it() {
     let ([a, b, c], topic) = three(&folder);
     b.follow(&topic, &[&a]);
     wait_until_level(&a, &b, &topic, 0);
+    // The old one hears nothing of the new one.
     a.disconnect();
+    forget(&a, &topic, &b);
     promote(&b, &topic);
     b.fill(&topic, 0, 40);
     c.follow(&topic, &[&b]);
     wait_until_level(&b, &c, &topic, 0);
     let end = segments(&c, &topic, 0).high_watermark;
-    // The old one hears nothing of the new one.
     b.disconnect();
     let gone = Offset::new(end.get() - 20).unwrap();
     assert!(end < a.fill(&topic, 0, 100));

@@ -6,12 +6,13 @@ use corelog_protocol::kind::Kind;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
-use corelog_protocol::message::{clone_topic, delete_topic, describe_topic, promote};
+use corelog_protocol::message::{clone_topic, delete_topic, describe_topic, handover, promote};
 use corelog_record::PartitionId;
 
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
 use super::fence::until_fenced;
 use super::follow::with_two_copies;
+use super::handover::handing;
 use super::node::{Node, altering, cloning};
 use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
@@ -253,21 +254,18 @@ fn a_former_owner_takes_up_what_comes_at_the_next_one() {
     for partition in 0..2 {
         wait_until_level(&a, &b, &topic, partition);
     }
-    let handing = |partition| corelog_protocol::message::handover::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
+    let giving = |partition| handover::Request {
         partition: Some(PartitionId::new(partition)),
         to: Some(b.address()),
-        abort: false,
-        accept_loss: false,
+        ..handing(&topic)
     };
-    a.ask(&handing(0)).unwrap();
+    a.ask(&giving(0)).unwrap();
     // Each owns a part of it: neither may add to it.
     for node in [&a, &b] {
         let refused = node.ask(&altering(&topic, Some(3), nothing())).unwrap_err();
         assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
     }
-    a.ask(&handing(1)).unwrap();
+    a.ask(&giving(1)).unwrap();
     let changed = b.alter(&topic, Some(3), keeping(999)).settings;
     b.fill(&topic, 2, 2);
     until("it came", || {
@@ -318,16 +316,19 @@ fn what_was_altered_just_before_a_handover_is_in_force_after_it() {
         owner.fill(&topic, 0, 1);
         wait_until_level(owner, next, &topic, 0);
         let changed = owner.alter(&topic, Some(round), keeping(u64::from(round)));
-        owner
-            .ask(&corelog_protocol::message::handover::Request {
-                topic: topic.name.clone(),
-                id: topic.id,
-                partition: None,
-                to: Some(next.address()),
-                abort: false,
-                accept_loss: false,
-            })
-            .unwrap();
+        let giving = handover::Request {
+            to: Some(next.address()),
+            ..handing(&topic)
+        };
+        // The next one has ten seconds to look, and a disk that is slow may take as many.
+        until("it is handed over", || match owner.ask(&giving) {
+            Ok(_) => true,
+            Err(early) => {
+                let codes = [ErrorCode::NotEqual, ErrorCode::Busy];
+                assert!(codes.iter().any(|code| early.is(*code)), "{early:?}");
+                false
+            }
+        });
         assert_eq!(settings(next, &topic), changed.settings);
         for partition in 0..round {
             assert_eq!(status(next, &topic, partition).role, Role::Owner);

@@ -24,8 +24,9 @@ pub(crate) struct Lines {
 /// The connections to one address.
 struct Way {
     lines: RefCell<Vec<Weak<Line>>>,
-    /// One connects at a time: whoever comes meanwhile shares what becomes of that.
+    /// One connects at a time: whoever came before it began shares what becomes of that.
     turn: Semaphore,
+    /// When the last one that failed began, and why it did.
     failed: RefCell<Option<(Instant, Failure)>>,
 }
 
@@ -79,10 +80,11 @@ impl Lines {
         if let Some(why) = way.failed_since(asked) {
             return Err(why);
         }
+        let begun = rt::now();
         match Line::connect(address, client.to_owned(), self.room.clone()).await {
             Ok(line) => Ok(way.add(line)),
             Err(why) => {
-                *way.failed.borrow_mut() = Some((rt::now(), why.clone()));
+                *way.failed.borrow_mut() = Some((begun, why.clone()));
                 Err(why)
             }
         }
@@ -120,15 +122,59 @@ impl Way {
         line
     }
 
-    /// Why connecting failed that ended after `asked`.
+    /// Why connecting failed that began after `asked`: one that had begun before says nothing of a node that came meanwhile.
     fn failed_since(&self, asked: Instant) -> Option<Failure> {
         let failed = self.failed.borrow();
-        let (_, why) = failed.as_ref().filter(|(at, _)| asked < *at)?;
+        let (_, why) = failed.as_ref().filter(|(begun, _)| asked < *begun)?;
         Some(why.clone())
     }
 
     fn is_used(&self) -> bool {
         let lines = self.lines.borrow();
         lines.iter().any(|line| line.strong_count() > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use corelog_protocol::limits::FRAME_BYTES_MAX;
+    use futures_lite::future::zip;
+
+    use super::*;
+    use crate::rt::tests::on_core;
+
+    /// An operator who had a node just started was told that it is not there, by a look that others had begun before.
+    #[test]
+    fn who_asks_while_others_connect_is_told_by_what_begins_behind_that() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let address = closing(Arc::clone(&count));
+        on_core(|| async move {
+            let lines = Lines::new(FRAME_BYTES_MAX.into());
+            let to = || lines.to(&address, "test");
+            let (first, (second, third)) = zip(to(), zip(to(), to())).await;
+            for told in [first, second, third] {
+                let why = told.err().expect("it closes each connection");
+                assert!(why.is(ErrorCode::SourceUnavailable), "{why:?}");
+            }
+            assert_eq!(count.load(Ordering::SeqCst), 2, "those two share one");
+        });
+    }
+
+    /// A node that is about to come: it closes each connection, and counts them.
+    fn closing(count: Arc<AtomicUsize>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let _stream = stream.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        address
     }
 }

@@ -10,13 +10,13 @@ use corelog_protocol::message::{fetch, replica_status};
 use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::Peer;
 
-use super::GONE_TIMEOUT;
 use super::address::is_address;
 use super::claim::{HOPS_MAX, Rival, both_own};
 use super::fence::Claimant;
 use super::line::Line;
 use super::ownership::{partition_at, segments_of};
 use super::target::copy_at;
+use super::{ASK_TIMEOUT, GONE_TIMEOUT};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::{router, rt};
@@ -261,5 +261,44 @@ async fn claim(
         last_epoch: None,
         follower: Some(follower),
     };
-    line.call(&claim, GONE_TIMEOUT).await.map(drop)
+    // Who tells it does not wait for so long; what gave up itself would end the connection of all who share it.
+    line.call(&claim, ASK_TIMEOUT).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::time::Duration;
+
+    use corelog_protocol::message::fetch::Follower;
+    use corelog_record::{Chain, PartitionId, TopicId};
+
+    use super::*;
+    use crate::follow::line::tests::{connected, node};
+    use crate::rt::tests::on_core;
+
+    /// A rejoin was refused that asked the same node, which was slow, by the same connection.
+    #[test]
+    fn who_is_late_to_answer_a_claim_keeps_the_connection_by_which_others_ask_it() {
+        let address = node(|mut stream, _| drop(stream.read_to_end(&mut Vec::new())));
+        on_core(|| async move {
+            let (line, topic) = (connected(&address).await, TopicName::new("t").unwrap());
+            let key = PartitionKey {
+                topic: TopicId::from_bytes([1; 16]),
+                partition: PartitionId::new(0),
+            };
+            let follower = Follower {
+                copy: CopyId::from_bytes([2; 16]),
+                end: Offset::ZERO,
+                chain: Chain::from_raw(0),
+                node: None,
+                address: None,
+                epochs: Vec::new(),
+            };
+            let long = GONE_TIMEOUT + Duration::from_millis(200);
+            let told = rt::timeout(long, claim(&line, &topic, key, follower)).await;
+            assert!(told.is_none(), "{told:?}");
+            assert!(!line.is_closed());
+        });
+    }
 }
