@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{fetch, handover, produce, replica_status};
 use corelog_record::batch::Codec;
@@ -19,6 +20,7 @@ use super::fence::{
 use super::handover::{aborting, handing};
 use super::lossless::{follower, left_handing_over, owner_and_two};
 use super::node::Node;
+use super::outranked::forgetting;
 use super::promote::{promote, rejoin, rejoining};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -66,6 +68,40 @@ fn what_another_follower_took_meanwhile_is_not_handed_over() {
     a.up();
     let refused = a.ask(&handing(&topic)).unwrap_err();
     assert_owned_by(&refused, &b);
+}
+
+/// What the others had said before that counted: the target came level and took over as well, by the same number.
+#[test]
+fn what_another_follower_took_while_its_owner_stood_still_is_not_handed_over() {
+    let folder = Folder::new();
+    let ([a, b, c], topic) = owner_and_two(&folder);
+    a.disconnect();
+    a.fill(&topic, 0, 1);
+    let giving = handover::Request {
+        to: Some(c.address()),
+        ..handing(&topic)
+    };
+    let mut wire = a.wire();
+    let running = thread::spawn(move || wire.call(&giving, &[]).unwrap().map(drop));
+    until("the target was asked, which is not level", || {
+        0 < c.proxy.asked(Kind::TakeOver)
+    });
+    a.server().signal(Signal::SIGSTOP);
+    promote(&b, &topic);
+    // It would tell at once, and that ends the handover.
+    b.ask(&forgetting(&topic, &a)).unwrap();
+    // The target comes level as soon as its owner goes on.
+    a.connect();
+    let stopped = Instant::now();
+    until("it has stood still for long", || {
+        stopped.elapsed() > STOOD_STILL
+    });
+    a.server().signal(Signal::SIGCONT);
+    let refused = running.join().unwrap().unwrap_err();
+    assert_waits_or_fenced(&refused);
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
+    assert_eq!(status(&c, &topic, 0).role, Role::Follower);
 }
 
 /// It began an epoch of the same number before it asked, and could not be fenced by that one any more.

@@ -169,12 +169,17 @@ impl Core {
         key: PartitionKey,
         mut address: String,
     ) -> Result<Told, Failure> {
+        let mut below = None;
         for _ in 0..HOPS_MAX {
             let line = self.line_to(&address).await?;
             if line.node() == self.shared.node {
                 return Ok(Told::Nobody);
             }
-            let there = partition_at(&line, topic, key).await?;
+            let there = match (partition_at(&line, topic, key).await, below.take()) {
+                // It was followed by a copy, and owns nothing any more: one of that copy's own may.
+                (Err(error), Some(copy)) if has_none(&error) => return Ok(Told::Copy(copy)),
+                (there, _) => there?,
+            };
             if there.role == replica_status::Role::Owner {
                 return Ok(Told::Rival(line));
             }
@@ -186,9 +191,11 @@ impl Core {
             if is_later && there.role == replica_status::Role::HandingOver {
                 return Ok(Told::Rival(line));
             }
-            match there.source {
-                Some(source) if is_later && is_address(&source) => address = source,
-                _ => return Ok(Told::Copy(Box::new(there))),
+            let source = there.source.clone();
+            let copy = Box::new(there);
+            match source.filter(|source| is_later && is_address(source)) {
+                Some(source) => (address, below) = (source, Some(copy)),
+                None => return Ok(Told::Copy(copy)),
             }
         }
         let message = format!("nobody tells who owns {topic}/{}", key.partition);
@@ -269,7 +276,7 @@ impl Core {
     }
 
     /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.
-    /// Where one of them has nothing there, any more or yet, the other node has to have the `copy` that
+    /// Where one of them has nothing there, any more or yet, or nothing but damage, the other node has to have the `copy` that
     /// followed this log, or an epoch of it.
     async fn goes_on(
         self: &Rc<Self>,
@@ -282,14 +289,21 @@ impl Core {
         if there.history != place.history {
             return Ok(false);
         }
-        if start < place.log_start.max(there.log_start) || place.log_end < start {
-            let common = self.common_with(key, there)?;
-            return Ok(there.copy == copy || common.epoch.is_some());
+        if place.log_start.max(there.log_start) <= start && start <= place.log_end {
+            self.durable(key, start).await?;
+            let chains = async {
+                let here = self.chain_at(key, start).await?;
+                let there = chain_of(line, topic, key, start).await?;
+                Ok::<_, Failure>((here.offset, here.chain) == (there.offset, there.chain))
+            };
+            match chains.await {
+                // It is there, and shows nothing.
+                Err(error) if error.is(ErrorCode::Damaged) => {}
+                compared => return compared,
+            }
         }
-        self.durable(key, start).await?;
-        let here = self.chain_at(key, start).await?;
-        let there = chain_of(line, topic, key, start).await?;
-        Ok((here.offset, here.chain) == (there.offset, there.chain))
+        let common = self.common_with(key, there)?;
+        Ok(there.copy == copy || common.epoch.is_some())
     }
 
     /// What this log and another node's have in common, by their epochs.
