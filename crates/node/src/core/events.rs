@@ -93,6 +93,31 @@ impl Core {
                     "the disk does not give what stands in a store"
                 );
             }
+            Event::Unsure { damage, why } => {
+                add(&counters.damage_total, 1);
+                tracing::error!(
+                    %topic,
+                    partition,
+                    from = damage.from.get(),
+                    to = damage.to.get(),
+                    segment = damage.segment.get(),
+                    why,
+                    "damage until it can be written to the disk again, which is tried again and again"
+                );
+                let key = slot.key;
+                drop(slots);
+                self.heal(key, None);
+            }
+            Event::Sure { damage } => {
+                tracing::info!(
+                    %topic,
+                    partition,
+                    from = damage.from.get(),
+                    to = damage.to.get(),
+                    segment = damage.segment.get(),
+                    "no damage any more: it was written to the disk again"
+                );
+            }
             Event::MarkLost => {
                 add(&counters.lost_marks_total, 1);
                 tracing::warn!(%topic, partition, "the mark was lost: the last store was read whole");

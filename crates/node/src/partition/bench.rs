@@ -60,7 +60,12 @@ impl Bench {
 
     /// Recovers what is on a disk.
     pub(super) fn open(disk: Disk, seed: u64, now: Timestamp) -> Self {
-        let (log, report) = open_log(&disk, seed, now);
+        Self::open_as(options(), disk, seed, now)
+    }
+
+    /// The same, as `options` have it.
+    pub(super) fn open_as(options: Options, disk: Disk, seed: u64, now: Timestamp) -> Self {
+        let (log, report) = open_log(options, &disk, seed, now);
         Self {
             durable: log.durable(),
             partition: Partition::new(log, 1, policy(), now),
@@ -300,13 +305,21 @@ fn policy() -> Policy {
     Policy::default()
 }
 
-fn open_log(disk: &Disk, seed: u64, now: Timestamp) -> (Log<Disk>, OpenReport) {
-    let identity = Identity::new(TopicId::from_bytes([3; 16]), PartitionId::new(0));
-    let options = Options {
+pub(super) fn options() -> Options {
+    Options {
         segment_bytes_max: ByteSize::from_kib(32),
         tail_bytes_max: 16 << 10,
         ..Options::default()
-    };
+    }
+}
+
+fn open_log(
+    options: Options,
+    disk: &Disk,
+    seed: u64,
+    now: Timestamp,
+) -> (Log<Disk>, OpenReport) {
+    let identity = Identity::new(TopicId::from_bytes([3; 16]), PartitionId::new(0));
     let (dir, quarantine) = (disk.child("0"), disk.child("quarantine"));
     let opened = block_on(Log::open(dir, quarantine, identity, options, seed, now));
     opened.expect("the log opens")

@@ -76,7 +76,7 @@ impl<D: Dir> Partition<D> {
                 SealTime::Doubted(sealed) => sealed,
             }
         });
-        let times = [self.log.roll_at(), expires];
+        let times = [self.log.roll_at(), expires, self.log.unsure_at()];
         times
             .into_iter()
             .flatten()

@@ -63,6 +63,7 @@ impl<D: Dir> fmt::Debug for ChorePlan<D> {
             Work::Snapshot(_) => "snapshot",
             Work::Install(_) => "install",
             Work::Replace(_) => "replace",
+            Work::MakeSure(_) => "make sure",
         };
         f.debug_struct("ChorePlan")
             .field("kind", &kind)
@@ -123,7 +124,8 @@ impl<D: Dir> Log<D> {
         let work = work
             .or_else(|| self.plan_give_back(is_idle))
             .or_else(|| self.plan_next(now.time, is_idle))
-            .or_else(|| self.plan_index(now.time))?;
+            .or_else(|| self.plan_index(now.time))
+            .or_else(|| self.plan_unsure(now.time))?;
         Some(self.chore(work))
     }
 
@@ -269,6 +271,7 @@ impl<D: Dir> Log<D> {
             Work::Suffix(suffix) => self.take_in_suffix(*suffix, is_done),
             Work::Install(install) => self.take_in_install(*install, is_done),
             Work::Replace(replace) => self.take_in_replace(*replace, is_done),
+            Work::MakeSure(make) => self.take_in_sure(*make, is_done, now),
             Work::Adopt(adopt) => self.take_in_adopt(*adopt, is_done),
             Work::Begin(begin) => self.take_in_epoch(*begin),
             Work::Remove(work) => {

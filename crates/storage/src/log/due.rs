@@ -128,7 +128,11 @@ impl<D: Dir> Log<D> {
             let (dir, history) = (&self.dir, self.identity.history);
             let parts = rolled.into_iter();
             let parts: Vec<_> = parts.filter_map(|s| s.finishing(dir, history)).collect();
-            return (!parts.is_empty()).then_some(Work::Finish(parts));
+            if parts.is_empty() {
+                self.unsure.unsealed = None;
+                return None;
+            }
+            return Some(Work::Finish(parts));
         }
         if self.is_add_waiting() {
             return None;
@@ -163,13 +167,14 @@ impl<D: Dir> Log<D> {
     }
 
     /// The segments behind the last sealed one, newest first: of those before it none is to be
-    /// sealed, whatever their number.
+    /// sealed, whatever their number, but for one that was made sure of behind them.
     pub(super) fn newest_unsealed(&self) -> impl Iterator<Item = &Segment<D>> {
-        let is_sealed = |segment: &&Segment<D>| segment.is_sealed();
-        self.segments
-            .iter()
-            .rev()
-            .take_while(move |s| !is_sealed(s))
+        let first = self.unsure.unsealed;
+        let is_on = move |segment: &&Segment<D>| {
+            !segment.is_sealed() || first.is_some_and(|first| first <= segment.base.offset)
+        };
+        let newest = self.segments.iter().rev().take_while(is_on);
+        newest.filter(|segment| !segment.is_sealed())
     }
 
     /// Whether so much waits to be sealed that the log is not rolled: what is not sealed is read

@@ -52,6 +52,18 @@ pub enum Event {
         /// What the disk said.
         why: String,
     },
+    /// What an opening could not make sure of counts as damage until that is done, which the log tries again and again.
+    Unsure {
+        /// What nobody is shown until then.
+        damage: Damage,
+        /// Why it could not be done.
+        why: String,
+    },
+    /// That was done: it is no damage any more.
+    Sure {
+        /// What was not shown until then.
+        damage: Damage,
+    },
     /// No slot of the mark told how much is durable, so the last store was read from its start.
     MarkLost,
     /// A store could not be written in place, and was copied to a new file.

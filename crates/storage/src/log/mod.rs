@@ -69,6 +69,7 @@ mod stride;
 mod suffix;
 mod sums;
 mod tail;
+mod unsure;
 mod work;
 
 #[cfg(test)]
@@ -99,6 +100,7 @@ use self::scrub::Scrub;
 use self::space::Hurry;
 use self::sums::Sums;
 use self::tail::Tail;
+use self::unsure::Unsure;
 use self::work::Garbage;
 
 pub use crate::format::damage::Damage;
@@ -184,6 +186,7 @@ pub struct Log<D: Dir> {
     damage: Vec<Damage>,
     /// Damage that the manifest does not remember: the disk may give these bytes the next time.
     unread: Vec<Damage>,
+    unsure: Unsure,
     found: Found,
     events: Events,
     /// Whether the manifest may not remember all of it yet.

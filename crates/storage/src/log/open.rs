@@ -14,6 +14,7 @@ use super::scrub::Scrub;
 use super::space::Hurry;
 use super::sums::Sums;
 use super::tail::Tail;
+use super::unsure::Unsure;
 use super::{Damage, Events, Identity, Log, Options};
 use crate::disk::Dir;
 use crate::recovery::{Context, Findings, Recovered, recover};
@@ -173,6 +174,7 @@ impl<D: Dir> Log<D> {
             remove_retry_at: now,
             damage: Vec::new(),
             unread: Vec::new(),
+            unsure: Unsure::new(Vec::new(), now),
             found: Found::default(),
             events: Events::default(),
             is_damage_unwritten: false,
@@ -217,6 +219,7 @@ impl<D: Dir> Log<D> {
         // The manifest may have ranges apart that are one.
         self.is_damage_unwritten = !self.damage.is_empty();
         self.unread = std::mem::take(&mut findings.unread);
+        self.unsure = Unsure::new(std::mem::take(&mut findings.unsure), now);
         self.read_only_from = findings.read_only_from;
         assert!(
             self.log_start <= self.durable.offset,

@@ -65,6 +65,13 @@ pub enum Chore {
     },
     /// Files that the log no longer names were removed.
     Removed,
+    /// It was tried to make sure of what an opening could not.
+    MadeSure {
+        /// The base offset of the segment.
+        segment: Offset,
+        /// Whether that was done.
+        is_sure: bool,
+    },
     /// The manifest remembers damage that was found since opening.
     DamageNoted,
     /// The manifest knows of a whole pass of the scrub.

@@ -37,7 +37,7 @@ impl<D: Dir> Log<D> {
         });
         let is_told = !self.is_damage_unwritten && self.scrub.unwritten.is_none();
         let is_idle = !is_busy && is_told && self.pending_bytes() == 0;
-        let is_sealed = is_sealed && !self.is_any_left_below();
+        let is_sealed = is_sealed && !self.is_any_left_below() && self.unsure.unsealed.is_none();
         is_idle && is_marked && is_sealed && self.garbage.is_empty() && self.index_checks.get() == 0
     }
 

@@ -13,6 +13,7 @@ use super::next::Next;
 use super::prepare::Prepare;
 use super::replace::Replace;
 use super::snapshot::Snapshot;
+use super::unsure::MakeSure;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::Edit;
@@ -55,6 +56,8 @@ pub(super) enum Work<D: Dir> {
     Install(Box<Install<D>>),
     /// Put a segment in the place of another.
     Replace(Box<Replace<D>>),
+    /// Make sure of what an opening could not.
+    MakeSure(Box<MakeSure<D>>),
 }
 
 impl<D: Dir> Work<D> {
@@ -75,6 +78,7 @@ impl<D: Dir> Work<D> {
             Self::Snapshot(snapshot) => snapshot.run().await,
             Self::Install(install) => install.run().await,
             Self::Replace(replace) => replace.run().await,
+            Self::MakeSure(make) => make.run().await,
         }
     }
 }

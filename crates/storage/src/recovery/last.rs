@@ -4,18 +4,19 @@ use std::rc::Rc;
 
 use corelog_record::Offset;
 
+use super::copy::renewed;
 use super::settle::Kept;
 use super::survey::Survey;
 use super::{Findings, OpenStore, Recovery, partial_block, settle};
 use crate::Error;
 use crate::disk::{Dir, round_up};
-use crate::format::edit::{Edit, Generation};
+use crate::format::edit::Generation;
 use crate::format::quarantine::Reason;
 use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX};
 use crate::planted::{self, Bug};
-use crate::segment::{Below, Point, Segment, Stage, name};
+use crate::segment::{Below, Point, Segment, Stage};
 use crate::steps;
-use crate::store::{Store, copy};
+use crate::store::Store;
 
 impl<D: Dir> Recovery<D> {
     /// The last store that holds bytes. `next` is where an empty one behind it begins.
@@ -150,6 +151,7 @@ impl<D: Dir> Recovery<D> {
                 // A batch may end in zeros, behind the last byte that is none.
                 None => data_end.max(position),
             },
+            is_left: is_read_only || segment.stage == Stage::Damaged,
             ..self.nothing(segment)
         };
         self.take_survey(segment, open, survey).await?;
@@ -187,21 +189,6 @@ impl<D: Dir> Recovery<D> {
         }
     }
 
-    /// What a mark may tell of a log that ends at `durable`, in `segment`.
-    pub(super) fn known(&self, segment: Option<&Segment<D>>, durable: Point) -> Point {
-        let is_unread = |it: &&Segment<D>| self.findings.is_unread(it.base.offset);
-        let is_unsure = |it: &&Segment<D>| self.findings.ends_before_unread() || is_unread(it);
-        match segment.filter(is_unsure) {
-            // What was not written again is read again.
-            Some(segment) => self.marked_in(segment).unwrap_or(segment.base),
-            // Behind damage that is not stepped over nothing is known but the offset.
-            None => Point {
-                offset: self.findings.read_only_from.unwrap_or(durable.offset),
-                ..durable
-            },
-        }
-    }
-
     /// Nothing of a segment's store.
     pub(super) fn nothing(&self, segment: &Segment<D>) -> Kept {
         Kept {
@@ -210,6 +197,7 @@ impl<D: Dir> Recovery<D> {
             bad: Vec::new(),
             sound_end: 0,
             end: 0,
+            is_left: false,
             epochs: self.manifest.state().epochs().to_vec(),
             call_off: self.context.call_off.clone(),
         }
@@ -225,8 +213,11 @@ impl<D: Dir> Recovery<D> {
         bytes: u64,
     ) -> Result<(), Error> {
         if self.findings.ends_before_unread() {
-            // What the survey did not reach may have been acknowledged, and nothing tells whether a read of it is right.
-            return settle::sync(store).await;
+            // What the survey did not reach may have been acknowledged, and nothing tells whether a read of it is right: there
+            // is no copy, and no more of it is written than shares a block with the last sound batch.
+            let end = round_up(kept.sound_end).min(bytes);
+            let unsure = self.unsure(segment, Kept { end, ..kept }, None);
+            return self.settle_or_hide(segment, store, unsure).await.map(drop);
         }
         // A store that a clean stop cut to its length may end within a block.
         let space = round_up(bytes);
@@ -256,18 +247,13 @@ impl<D: Dir> Recovery<D> {
         kept: &Kept,
         (zeros_end, bytes): (u64, u64),
     ) -> Result<(), Error> {
-        let is_left = match segment.stage {
-            Stage::Damaged => true,
-            Stage::Active => self.findings.read_only_from.is_some(),
-            _ => false,
-        };
         match settle::rewrite(&self.context.way.dir, store, kept, zeros_end).await {
-            Ok(is_whole) if is_whole || is_left => Ok(()),
+            Ok(()) => Ok(()),
             // A batch was sound, and came out as none: whoever opens next reads it anew.
             Err(error @ (Error::Damaged { .. } | Error::CalledOff)) => Err(error),
-            written => match self.replace(segment, store, bytes).await {
+            Err(unwritten) => match self.replace(segment, store, bytes).await {
                 // Another attempt would sync the same file: that it succeeds behind a sync that failed proves nothing.
-                Err(error) if error.is_unreadable() => Err(written.err().unwrap_or(error)),
+                Err(error) if error.is_unreadable() => Err(unwritten),
                 replaced => replaced,
             },
         }
@@ -282,24 +268,9 @@ impl<D: Dir> Recovery<D> {
         bytes: u64,
     ) -> Result<(), Error> {
         let (base, generation) = (segment.base.offset, segment.generation + 1);
-        let name = name::store(base, generation);
-        let (dir, check) = (&self.context.way.dir, || self.context.call_off.check());
-        let made = copy(dir, store, name.clone(), bytes, &check).await?;
-        let verified = self.reading(settle::verify_copy(store, &made, bytes));
-        if let Err(error) = verified.await {
-            made.close().await?;
-            steps::remove(&self.context.way.dir, &name).await?;
-            return Err(error);
-        }
-        let edit = Edit::Generation(Generation { base, generation });
-        if let Err(error) = self.manifest.append(&edit).await {
-            if error.is_shortage() && !self.manifest.is_in_doubt() {
-                // The next opening moved it to quarantine, and on a disk with room for one copy found none for another.
-                made.close().await?;
-                steps::remove(&self.context.way.dir, &name).await?;
-            }
-            return Err(error);
-        }
+        let (dir, call_off) = (&self.context.way.dir, &self.context.call_off);
+        let next = Generation { base, generation };
+        let made = renewed(dir, store, bytes, next, &mut self.manifest, call_off).await?;
         segment.generation = generation;
         segment.space_bytes = round_up(bytes);
         if let Some(Below { end, .. }) = segment.below.take() {

@@ -252,3 +252,50 @@ fn a_fence_tells_whether_a_group_failed_or_a_chore() {
     bench.settle();
     assert_eq!(bench.failed, Some(Failed::Flush));
 }
+
+/// It was damage until somebody reopened the partition: nothing else had it looked at again.
+#[test]
+fn what_an_opening_could_not_make_sure_of_is_tried_again_by_itself() {
+    const STORE: &str = "00000000000000000000.log";
+    let mut bench = Bench::new(1);
+    for _ in 0..2 {
+        durable(&mut bench, &[b'x'; 12_000]);
+        bench.settle();
+    }
+    let (disk, now) = (bench.disk.clone(), bench.now);
+    drop(bench);
+    // The next opening steps over what the disk does not give of the first record, and the log goes on behind.
+    disk.faults().set_unreadable(STORE, 4096..8192);
+    let before_unread = Options {
+        ends_before_unread: true,
+        ..super::super::bench::options()
+    };
+    let mut bench = Bench::open_as(before_unread, disk.clone(), 2, now);
+    durable(&mut bench, b"behind");
+    bench.settle();
+    drop(bench);
+    disk.faults().clear();
+    // The one after is given all, and can write none of it.
+    disk.faults().set_full(true);
+    for nth in 1..10 {
+        let fault = Fault::Fail(std::io::ErrorKind::Other);
+        disk.faults()
+            .fail(Match::on(Operation::Write, STORE), nth, fault);
+    }
+    let mut bench = Bench::open(disk, 3, now);
+    assert_eq!(bench.report.damage.len(), 1, "{:?}", bench.report);
+    bench.go_on();
+    assert_eq!(bench.partition.damage().len(), 1);
+    bench.faults().clear();
+    for _ in 0..10 {
+        match bench.partition.rest() {
+            Rest::Until(time) => bench.now = bench.now.max(time),
+            Rest::Busy => bench.now = bench.now.saturating_add_millis(1_000),
+            Rest::Idle => break,
+        }
+        bench.step(Input::Tick);
+        bench.settle();
+    }
+    assert_eq!(bench.partition.damage(), []);
+    assert_eq!(bench.read_from(Offset::ZERO).unwrap().len(), 3);
+}

@@ -38,6 +38,7 @@ mod stories;
 mod strays;
 mod strides;
 mod stuck;
+mod sure;
 mod survival;
 mod taken;
 mod unread;
