@@ -1,5 +1,5 @@
 //! SIGTERM, SIGINT and SIGHUP, for the server: blocked before any other thread exists, so that every
-//! thread inherits the mask, then waited for by one. That one ends a server that does not serve yet by itself:
+//! thread inherits the mask, and waited for by one. That one ends a server that does not serve yet by itself:
 //! opening the topics can take long, and whoever does it hears nobody.
 
 use std::process;
@@ -16,12 +16,7 @@ use crate::telemetry;
 /// Signals that wait for whoever acts on them; what comes meanwhile waits in the kernel, as one of its kind.
 const ASKED_MAX: usize = 1;
 
-/// The signals that ask a server for something, blocked.
-pub(crate) struct Signals {
-    set: SigSet,
-}
-
-/// What they ask for, from now on.
+/// What the signals ask for, from now on.
 pub(crate) struct Heard {
     asked: Receiver<Asked>,
     is_serving: IsServing,
@@ -43,59 +38,49 @@ pub(crate) enum Asked {
 #[derive(Clone, Default)]
 struct IsServing(Arc<Mutex<bool>>);
 
-impl Signals {
-    /// Blocks them in this thread and in all that it starts from now on.
-    ///
-    /// # Errors
-    /// What the kernel says; none is known.
-    pub(crate) fn block() -> anyhow::Result<Self> {
-        let all = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
-        let set: SigSet = all.into_iter().collect();
-        set.thread_block()?;
-        Ok(Self { set })
-    }
+/// Blocks the signals in this thread and in all that it starts from now on, and has a thread wait for them. Until
+/// [`Heard::serving`], who asks to stop ends the process, as a kill would: the next start finds all that was
+/// acknowledged, and opens it.
+///
+/// # Errors
+/// If the system refuses the thread.
+pub(crate) fn hear() -> anyhow::Result<Heard> {
+    let all = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    let signals: SigSet = all.into_iter().collect();
+    signals.thread_block()?;
+    let (ask, asked) = sync_channel(ASKED_MAX);
+    let is_serving = IsServing::default();
+    let theirs = is_serving.clone();
+    let thread = thread::Builder::new().name("signals".to_owned());
+    thread
+        .spawn(move || pass_on(&signals, &ask, &theirs))
+        .context("cannot start the thread that waits for signals")?;
+    Ok(Heard {
+        asked,
+        is_serving,
+        ignores_hangup: ignores_hangup(),
+    })
+}
 
-    /// Has a thread wait for them. Until [`Heard::serving`], who asks to stop ends the process, as a kill would:
-    /// the next start finds all that was acknowledged, and opens it.
-    ///
-    /// # Errors
-    /// If the system refuses the thread.
-    pub(crate) fn hear(self) -> anyhow::Result<Heard> {
-        let (ask, asked) = sync_channel(ASKED_MAX);
-        let is_serving = IsServing::default();
-        let theirs = is_serving.clone();
-        let thread = thread::Builder::new().name("signals".to_owned());
-        let hear = move || self.pass_on(&ask, &theirs);
-        thread
-            .spawn(hear)
-            .context("cannot start the thread that waits for signals")?;
-        Ok(Heard {
-            asked,
-            is_serving,
-            ignores_hangup: ignores_hangup(),
-        })
-    }
-
-    fn pass_on(&self, ask: &SyncSender<Asked>, is_serving: &IsServing) {
-        loop {
-            let asked = match self.set.wait() {
-                Ok(Signal::SIGHUP) => Asked::Reload,
-                Ok(signal) => Asked::Stop(signal),
-                Err(error) => {
-                    tracing::error!(%error, "signals are not heard any more");
+fn pass_on(signals: &SigSet, ask: &SyncSender<Asked>, is_serving: &IsServing) {
+    loop {
+        let asked = match signals.wait() {
+            Ok(Signal::SIGHUP) => Asked::Reload,
+            Ok(signal) => Asked::Stop(signal),
+            Err(error) => {
+                tracing::error!(%error, "signals are not heard any more");
+                return;
+            }
+        };
+        let is_serving = is_serving.lock();
+        match asked {
+            Asked::Stop(signal) if !*is_serving => give_up(signal),
+            // One that waits already reads the file as late as this one would.
+            Asked::Reload if !*is_serving => drop(ask.try_send(asked)),
+            _ => {
+                drop(is_serving);
+                if ask.send(asked).is_err() {
                     return;
-                }
-            };
-            let is_serving = is_serving.lock();
-            match asked {
-                Asked::Stop(signal) if !*is_serving => give_up(signal),
-                // One that waits already reads the file as late as this one would.
-                Asked::Reload if !*is_serving => drop(ask.try_send(asked)),
-                _ => {
-                    drop(is_serving);
-                    if ask.send(asked).is_err() {
-                        return;
-                    }
                 }
             }
         }

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use corelog_protocol::limits;
 use flume::Sender;
 
 use super::job::{Had, Outcome};
@@ -114,21 +116,28 @@ impl Queues {
     /// Tells, of an order that a thread took, whether others come before it once it has had so much of that: of one that may
     /// be fast all that the thread takes, for it is slow by then; of another one those that the thread takes first, and
     /// where it is of these itself only after many turns, in which a batch came: what came of one is given up, so that two
-    /// which take longer would begin with theirs again and again.
+    /// which take longer would begin with theirs again and again. Who gives less than any honest source is waited for no
+    /// longer than the largest batch of such a one takes.
     pub(super) fn who_makes_way<'a>(
         &'a self,
         first: Kind,
         ordered: &Ordered,
     ) -> impl Fn(Had) -> bool + Sync + use<'a> {
         let (kind, turn) = (ordered.kind(), ordered.order.turn);
-        let (to, turn, is_long) = match kind {
-            Kind::Fast => (first.takes(), turn, false),
-            _ if kind == first => (&first.takes()[..1], turn * LONG_TURN, true),
-            _ => (&first.takes()[..1], turn, false),
+        let (to, with_batch, without) = match kind {
+            Kind::Fast => (first.takes(), turn, turn),
+            _ if kind == first => {
+                let without = turn * FIRST_BATCH_TURNS + at_rate(ordered.order.rate);
+                (&first.takes()[..1], turn * LONG_TURN, without)
+            }
+            _ => (&first.takes()[..1], turn, turn),
         };
         move |had| {
-            let is_over = turn <= had.lasted && (had.has_batch || !is_long);
-            is_over && self.lock().has_any(to)
+            let lasts = match had.has_batch {
+                true => with_batch,
+                false => without,
+            };
+            lasts <= had.lasted && self.lock().has_any(to)
         }
     }
 
@@ -149,14 +158,23 @@ impl Waiting {
     }
 }
 
+/// How long the first batch of an order takes for the rate that it keeps, if it keeps one.
+fn at_rate(rate: u64) -> Duration {
+    Duration::from_secs(FIRST_BATCH_BYTES.checked_div(rate).unwrap_or(0))
+}
+
 /// So many turns one that is slow, or keeps a rate, has a thread of its kind in one, though others of that wait: in each what
 /// is there already is read anew.
 const LONG_TURN: u32 = 24;
+/// And so many for its first batch. A source that need not wait for its turn to send gives 64 KiB in 11 s at least, which is
+/// 8 MiB, and the rest of the mebibyte in which they end, within 27 minutes.
+const FIRST_BATCH_TURNS: u32 = 160;
+/// The largest batch and a mebibyte of each segment that comes in at the rate of one order.
+const FIRST_BATCH_BYTES: u64 = 4 * ((limits::BATCH_BYTES_MAX as u64) + (1 << 20));
 
 #[cfg(test)]
 mod tests {
     use std::thread;
-    use std::time::Duration;
 
     use super::super::tests::{order_at, ordered};
     use super::*;
@@ -283,9 +301,10 @@ mod tests {
     }
 
     /// It had its thread for hours, from a source that gave just enough, and all others that had made way waited for that.
-    /// And two whose batches took longer than a turn began with them again and again, for ever.
+    /// And two whose batches took longer than a turn began with them again and again, for ever. Then one whose source gave
+    /// 64 KiB every 50 s had its thread for two hours, until a batch of 8 MiB was there.
     #[test]
-    fn what_is_slow_makes_way_to_its_kind_after_four_minutes_and_a_batch() {
+    fn what_is_slow_makes_way_to_its_kind_after_four_minutes_and_a_batch_or_as_long_as_that_may_take() {
         let queues = Queues::default();
         let lasts = |rate, has_made_way, first: Kind, has_batch| {
             let order = order_at(rate);
@@ -297,13 +316,15 @@ mod tests {
             });
             seconds.position(makes_way)
         };
-        for (rate, has_made_way, first) in [
-            (0, true, Kind::Slow),
-            (1 << 30, false, Kind::Rated),
-            (32 << 10, true, Kind::Rated),
+        for (rate, has_made_way, first, first_batch) in [
+            (0, true, Kind::Slow, 1_600),
+            (1 << 30, false, Kind::Rated, 1_600),
+            // Of which each of four segments that share it has a quarter.
+            (32 << 10, true, Kind::Rated, 1_600 + 4 * 9 * 32),
         ] {
             assert_eq!(lasts(rate, has_made_way, first, true), Some(240));
-            assert_eq!(lasts(rate, has_made_way, first, false), None);
+            let without = lasts(rate, has_made_way, first, false);
+            assert_eq!(without, Some(first_batch));
         }
         assert_eq!(lasts(0, true, Kind::Rated, false), Some(10), "to another");
     }

@@ -1,10 +1,17 @@
 //! What comes in, in whatever pieces, from whomever.
 
 use std::io::ErrorKind;
+use std::pin::pin;
+use std::task::Poll;
+
+use corelog_record::ByteSize;
+use corelog_record::batch::Batches;
 
 use super::*;
-use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
+use crate::disk::poll_once;
 use crate::intake::Left;
+use crate::log::CallOff;
 
 #[test]
 fn a_segment_comes_in_whatever_its_pieces_and_is_the_file_that_was_sent() {
@@ -328,14 +335,47 @@ fn a_directory_is_read_once_for_all_segments_that_come_into_it() {
     for number in 0..3 {
         let of = source.of(number, 0);
         let left = left.take(of.seal.digest.base, 0);
-        let intake = block_on(Intake::open_behind(&dir, of, left, at(6))).unwrap();
+        let intake = block_on(Intake::open_behind(&dir, of, left, at(6), &CallOff::default())).unwrap();
         assert!(0 < intake.resumed_bytes());
     }
     let of = source.of(3, 0);
     let left = left.take(of.seal.digest.base, 0);
-    let intake = block_on(Intake::open_behind(&dir, of, left, at(6))).unwrap();
+    let intake = block_on(Intake::open_behind(&dir, of, left, at(6), &CallOff::default())).unwrap();
     assert_eq!(intake.resumed_bytes(), 0);
     assert_eq!(root.faults().count(Operation::List), 1);
+}
+
+/// A stop waited until a gibibyte had been read and written again.
+#[test]
+fn what_was_left_is_called_off_between_two_pieces_and_stays() {
+    let options = Options {
+        segment_bytes_max: ByteSize::from_kib(2_000),
+        ..small()
+    };
+    let source = Source::of_values(250_000, 0, &options);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let sent = source.bytes(1);
+    let mut intake = block_on(Intake::open(&root.child("p0"), source.of(1, 0), at(5))).unwrap();
+    block_on(intake.push(&sent[..sent.len() - 1])).unwrap();
+    block_on(intake.park()).unwrap();
+    let disk = FaultyDir::new(root);
+    let (dir, faults) = (disk.child("p0"), disk.faults());
+    faults.hold(Operation::Read, When::Before);
+    let left = block_on(Left::of(&dir)).unwrap();
+    let call_off = CallOff::default();
+    let mut opening = pin!(Intake::open_behind(&dir, source.of(1, 0), left, at(6), &call_off));
+    assert!(poll_once(opening.as_mut()).is_pending());
+    call_off.call();
+    assert!(faults.release_one());
+    let Poll::Ready(Err(Error::Storage(error))) = poll_once(opening.as_mut()) else {
+        panic!("it reads on");
+    };
+    assert!(matches!(error, crate::Error::CalledOff), "{error}");
+    faults.release_all();
+    let intake = block_on(Intake::open(&dir, source.of(1, 0), at(7))).unwrap();
+    let last = Batches::over(&sent).last().unwrap().unwrap().len();
+    assert_eq!(intake.resumed_bytes(), (sent.len() - last) as u64);
 }
 
 #[test]
@@ -469,7 +509,7 @@ fn a_receive_that_a_full_disk_refuses_takes_no_space_and_loses_nothing() {
     refuse();
     let left = block_on(dir.read(&partial, 1 << 20)).unwrap();
     assert_eq!(left, sent[..8_192]);
-    let lengths = corelog_record::batch::Batches::over(&sent).map(|batch| batch.unwrap().len());
+    let lengths = Batches::over(&sent).map(|batch| batch.unwrap().len());
     let ends = lengths.scan(0, |end, length| {
         *end += length as u64;
         Some(*end)

@@ -275,6 +275,12 @@ fn a_slow_copy_makes_way_to_its_kind_with_a_batch_at_least() {
     let claims = Arc::default();
     queues.put(ordered(&other, true));
     let makes_way = queues.who_makes_way(Kind::Slow, &slow);
+    // However slow the machine, less than it has for its first batch.
+    let at_most = order.turn * 100;
+    let makes_way = |had: Had| {
+        let lasted = had.lasted.min(at_most);
+        makes_way(Had { lasted, ..had })
+    };
     let again = || turn(&order, &slow.sources, &slow.progress, &claims, &makes_way);
     let first = again();
     assert!(matches!(first.error, Some(ReceiveError::MadeWay)));
