@@ -433,13 +433,12 @@ fn what_ended_a_partition_is_told_however_the_run_ends() {
     corelog.feed(produce, b"d\n").done();
     // Of the one there is no place 20, of the other one no answer.
     (1..=2).for_each(|port| proxy.hold(port, Kind::Fetch));
-    let run = corelog.run([&consume[..], &["--timeout", "6s"]].concat());
+    // After a second a connection that is silent may be given up first.
+    let run = corelog.run([&consume[..], &["--timeout", "900ms"]].concat());
     let (_, said, code) = run.parts();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("--partition 0 --from 3"), "{said}");
-    // A connection that is silent may be given up first.
-    let silent = ["did not answer Fetch", "nothing heard for"];
-    assert!(silent.iter().any(|words| said.contains(words)), "{said}");
+    assert!(said.contains("did not answer Fetch"), "{said}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use corelog_protocol::kind::Kind;
 use corelog_protocol::message::list_offsets::At;
 use nix::sys::signal::Signal;
 
+use super::stopped::make_files;
 use crate::support::chance;
 use crate::support::corelog::Corelog;
 use crate::support::deadline::{Watch, until};
@@ -158,7 +159,8 @@ fn an_unknown_outcome_is_listed_and_not_sent_again() {
     let folder = Folder::new();
     let server = Server::start(folder.path());
     let corelog = Corelog::to(&server);
-    with_files(&corelog);
+    corelog.run(["topic", "create", "t"]).done();
+    make_files(&corelog);
     let args = ["produce", "t", "--timeout", "10s", "--output", "json"];
     let mut child = corelog.command(args).spawn().unwrap();
     let _watch = Watch::over(child.id(), "a producer without an answer");
@@ -183,12 +185,6 @@ fn an_unknown_outcome_is_listed_and_not_sent_again() {
         acks.next().is_none(),
         "what is unknown is no acknowledgement"
     );
-}
-
-/// Makes a topic `t` of one record: on a slow disk the files of its partition take longer than an answer does.
-fn with_files(corelog: &Corelog) {
-    corelog.run(["topic", "create", "t"]).done();
-    corelog.feed(["produce", "t"], b"first\n").done();
 }
 
 /// A server of two cores that clients reach through a proxy, and a topic of one partition on each.
@@ -391,7 +387,8 @@ fn a_record_for_a_server_that_has_stopped_ends_with_4() {
     let folder = Folder::new();
     let server = Server::start(folder.path());
     let corelog = Corelog::to(&server);
-    with_files(&corelog);
+    corelog.run(["topic", "create", "t"]).done();
+    make_files(&corelog);
     let args = ["produce", "t", "--timeout", "10s", "--output", "json"];
     let mut child = corelog.command(args).spawn().unwrap();
     let _watch = Watch::over(child.id(), "a producer without a server");

@@ -139,8 +139,8 @@ fn unanswered(corelog: &Corelog, server: &Server, timeout: &str) -> (Child, Pipe
     (child, writer)
 }
 
-/// Of the partition: on a slow disk they take longer than an answer does.
-fn make_files(corelog: &Corelog) {
+/// Of the partition of `t`, by a first record: on a slow disk they take longer than an answer does.
+pub(super) fn make_files(corelog: &Corelog) {
     corelog.feed(["produce", "t"], b"first\n").done();
 }
 
@@ -190,7 +190,7 @@ fn what_is_answered_while_the_producer_itself_is_stopped_is_acknowledged() {
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"record\n").unwrap();
-    until("it is sent", || proxy.asked(Kind::Produce) > before);
+    until("it is sent", || proxy.asked(Kind::Produce) == before + 1);
     ask(&child, Signal::SIGSTOP);
     ports.for_each(|port| proxy.release(port, Kind::Produce));
     let stopped = Instant::now();

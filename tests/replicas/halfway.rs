@@ -227,16 +227,9 @@ fn a_target_that_was_started_anew_behind_its_promise_does_not_own_what_is_taken_
     let (admin, asked) = (a.server().ready.admin, a.proxy.asked(Kind::ChainAt));
     let told = || count(admin, "ReplicaStatus");
     let before = told();
-    let promote = || {
-        let (mut wire, promote) = (b.wire(), promoting(&topic, false));
-        thread::spawn(move || wire.call(&promote, &[]).unwrap())
-    };
-    let mut promoted = promote();
+    let (mut wire, promote) = (b.wire(), promoting(&topic, false));
+    let promoted = thread::spawn(move || wire.call(&promote, &[]).unwrap());
     until("it is told to whom the partition is given", || {
-        // It asks for a second, which may be over before it has come to that.
-        if promoted.is_finished() {
-            promoted = promote();
-        }
         asked < a.proxy.asked(Kind::ChainAt) && before < told()
     });
     b.proxy.release(0, Kind::TakeOver);

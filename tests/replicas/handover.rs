@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use corelog_client::ProducerConfig;
 use corelog_protocol::error::{ErrorBody, ErrorCode};
@@ -21,7 +22,7 @@ use super::fence::hand_on;
 use super::node::{Node, cloning};
 use super::promote::promote;
 use crate::support::chance;
-use crate::support::deadline::{DEADLINE, until};
+use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::load::{Load, Task};
 use crate::support::wire::{SILENCE_MAX, Target, batch};
@@ -127,7 +128,7 @@ fn under_load_nothing_is_lost_nothing_is_there_twice_and_producers_move_on() {
             in_flight_max: 4,
             ..ProducerConfig::default()
         },
-        timeout: DEADLINE,
+        timeout: Duration::from_secs(30),
     });
     for round in 0..rounds {
         load.wait_for_acks(300);

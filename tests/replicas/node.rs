@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::settings::{SettingsChange, TopicSettings};
-use corelog_protocol::message::{Call, alter_topic, clone_topic, create_topic, produce, truncate};
+use corelog_protocol::message::{Call, alter_topic, clone_topic, create_topic, truncate};
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId, TopicName};
 use corelog_storage::format::topic as file;
@@ -148,22 +148,27 @@ impl Node {
 
     /// Produces `batches` batches of two records of about 16 KiB; gives the high watermark.
     pub(crate) fn fill(&self, topic: &Target, partition: u32, batches: usize) -> Offset {
-        let (mut left, mut end) = (batches, Offset::ZERO);
-        until("all are appended", || {
-            self.wait_until_served(topic, partition);
-            let (mut wire, sent) = (self.wire(), left);
-            for _ in 0..sent {
-                let bytes = batch(Codec::None, [any_value(), any_value()]);
-                wire.send(&topic.produce(partition), &bytes).unwrap();
-            }
-            for _ in 0..sent {
-                match wire.receive().unwrap().read::<produce::Request>() {
-                    Ok((answer, _)) => (left, end) = (left - 1, end.max(answer.end)),
-                    Err(refused) => assert_stood_still(&refused),
-                }
-            }
-            left == 0
+        self.wait_until_served(topic, partition);
+        let mut wire = self.wire();
+        let mut random = fastrand::Rng::new();
+        let sent = (0..batches).map(|_| {
+            let value = |_| {
+                let mut value = vec![0; 1 + random.usize(..32 << 10)];
+                random.fill(&mut value);
+                value
+            };
+            let bytes = batch(Codec::None, (0..2).map(value));
+            wire.send(&topic.produce(partition), &bytes).unwrap()
         });
+        let mut end = Offset::ZERO;
+        let sent = sent.collect::<Vec<_>>();
+        for _ in sent {
+            let reply = wire.receive().unwrap();
+            let (answer, _) = reply
+                .read::<corelog_protocol::message::produce::Request>()
+                .unwrap();
+            end = end.max(answer.end);
+        }
         end
     }
 
@@ -283,19 +288,6 @@ pub(crate) fn altering(
         partitions,
         settings,
     }
-}
-
-/// Checks that records are refused as by an owner that asks its followers first, behind a standstill of the machine.
-pub(crate) fn assert_stood_still(refused: &ErrorBody) {
-    let codes = [ErrorCode::Busy, ErrorCode::Aborted];
-    assert!(codes.iter().any(|code| refused.is(*code)), "{refused:?}");
-}
-
-/// About 16 KiB that no other value is.
-fn any_value() -> Vec<u8> {
-    let mut value = vec![0; 1 + fastrand::usize(..32 << 10)];
-    fastrand::fill(&mut value);
-    value
 }
 
 fn assert_calm(ended: &Ended) {

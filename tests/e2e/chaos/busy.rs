@@ -10,7 +10,6 @@ use corelog_node::{Node, NodeConfig};
 use super::kill::any_config;
 use crate::support::books::Tally;
 use crate::support::chance;
-use crate::support::deadline::DEADLINE;
 use crate::support::folder::Folder;
 use crate::support::load::{Load, Task};
 use crate::support::proxy::{Counts, Odds, Proxy};
@@ -70,7 +69,7 @@ fn through_a_proxy(odds: Odds, acks: usize, random: &mut fastrand::Rng) -> (Tall
         topic: topic.name.clone(),
         partitions: PARTITIONS,
         producer: config,
-        timeout: DEADLINE,
+        timeout: Duration::from_secs(30),
     });
     load.wait_for_acks(acks);
     let report = load.end();
@@ -107,7 +106,7 @@ fn a_node_that_is_busy_loses_nothing_and_keeps_the_order() {
             linger: Duration::ZERO,
             ..any_config(&mut random)
         },
-        timeout: DEADLINE,
+        timeout: Duration::from_secs(30),
     });
     load.wait_for_acks(3_000);
     let report = load.end();
