@@ -6,6 +6,7 @@
 //! descriptors  how the open files that the process may have are shared out
 //! handle   what a node tells of itself to any thread
 //! control  what a core is told by the thread that started it: recover, listen, drain, close
+//! stop     the order in which a node goes down, and how long each step may take
 //! ```
 //!
 //! What never lives here: requests, partitions, frames.
@@ -15,6 +16,7 @@ mod descriptors;
 mod handle;
 mod ports;
 mod start;
+mod stop;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +28,8 @@ use flume::Sender;
 
 use self::control::Control;
 use self::descriptors::Share;
-use self::start::{CLOSE_TIMEOUT, Cores, DRAIN_GRACE};
+use self::start::Cores;
+use self::stop::{CLOSE_TIMEOUT, DRAIN_GRACE};
 use crate::config::NodeConfig;
 use crate::error::{StartError, StopError};
 use crate::metrics::Counters;
