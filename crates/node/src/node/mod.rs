@@ -29,7 +29,6 @@ use flume::Sender;
 use self::control::Control;
 use self::descriptors::Share;
 use self::start::Cores;
-use self::stop::{CLOSE_TIMEOUT, DRAIN_GRACE};
 use crate::config::NodeConfig;
 use crate::error::{StartError, StopError};
 use crate::metrics::Counters;
@@ -146,12 +145,11 @@ impl Node {
     /// How long [`Node::stop`] takes at most.
     #[must_use]
     pub fn stops_within(&self) -> Duration {
-        self.stop_timeout
-            .saturating_add(DRAIN_GRACE + CLOSE_TIMEOUT)
+        stop::within(self.stop_timeout)
     }
 
     /// Stops in order: accepts no more, drains, flushes, marks every partition clean. Blocks the
-    /// calling thread until the cores have ended.
+    /// calling thread until the cores have ended, not longer than [`Node::stops_within`].
     ///
     /// # Errors
     /// `StopError` if a core did not end or a partition was not marked clean.

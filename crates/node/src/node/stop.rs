@@ -2,7 +2,7 @@
 //! ends behind them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_record::CoreId;
 use flume::{RecvTimeoutError, Sender, TrySendError};
@@ -13,23 +13,30 @@ use crate::error::{StartError, StopError};
 use crate::rt;
 
 /// How much longer than its connections a core may take to drain.
-pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(10);
+const DRAIN_GRACE: Duration = Duration::from_secs(10);
 /// How long after draining a core may take to flush and close its partitions.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long all of it takes at most where connections have so long to drain.
+pub(super) const fn within(timeout: Duration) -> Duration {
+    timeout
+        .saturating_add(DRAIN_GRACE)
+        .saturating_add(CLOSE_TIMEOUT)
+}
 
 impl Cores {
     /// Ends in order: the cores, and then what is received for them. The files are those of whoever starts the node again
     /// in this process.
     pub(super) fn stop(self, timeout: Duration) -> Result<(), StopError> {
-        let deadline = rt::now() + timeout.saturating_add(DRAIN_GRACE + CLOSE_TIMEOUT);
+        let deadline = rt::now() + within(timeout);
         let receiving = Arc::clone(&self.receiving);
-        let stopped = self.end(timeout);
+        let stopped = self.end(timeout, deadline);
         receiving.end(deadline);
         stopped
     }
 
-    /// Every core drains before any closes, since they answer each other.
-    fn end(self, timeout: Duration) -> Result<(), StopError> {
+    /// Every core drains before any closes, since they answer each other; nobody is waited for beyond `deadline`.
+    fn end(self, timeout: Duration, deadline: Instant) -> Result<(), StopError> {
         let drained = self.tell_all(timeout + DRAIN_GRACE, |reply| Control::Drain {
             timeout,
             reply,
@@ -37,9 +44,10 @@ impl Cores {
         let unclean = self.tell_all(CLOSE_TIMEOUT, |reply| Control::Close { reply })?;
         for (number, thread) in (0..).zip(self.threads) {
             let core = CoreId::new(number);
-            thread
-                .join()
-                .map_err(|source| StopError::Core { core, source })?;
+            let timeout = within(timeout);
+            let late = StopError::TimedOut { core, timeout };
+            let ended = thread.join_by(deadline).ok_or(late)?;
+            ended.map_err(|source| StopError::Core { core, source })?;
         }
         drained?;
         match unclean.into_iter().sum() {
@@ -99,10 +107,18 @@ mod tests {
     use std::{io, thread};
 
     use super::*;
+    use crate::rt::CoreConfig;
     use crate::transfer::Claims;
 
     /// Far beyond what anything takes on a slow, busy machine.
     const SOON: Duration = Duration::from_secs(60);
+
+    /// What comes of something that may wait for ever, and does not.
+    fn soon<T: Send + 'static>(ends: impl FnOnce() -> T + Send + 'static) -> T {
+        let (tell, told) = flume::bounded(1);
+        thread::spawn(move || tell.send(ends()));
+        told.recv_timeout(SOON).expect("it ends")
+    }
 
     /// Who stopped the node waited for room, before any time began to count.
     #[test]
@@ -123,17 +139,44 @@ mod tests {
             controls: vec![stuck, well],
             receiving: Arc::default(),
         };
-        let (ended, end) = flume::bounded(1);
-        thread::spawn(move || {
+        let end = soon(move || {
             let timeout = Duration::from_millis(1);
-            let drain = |reply| Control::Drain { timeout, reply };
-            ended.send(cores.tell_all(timeout, drain)).unwrap();
+            cores.tell_all(timeout, |reply| Control::Drain { timeout, reply })
         });
-        let end = end.recv_timeout(SOON).expect("it ends");
         let core = CoreId::new(0);
         assert!(matches!(end, Err(StopError::TimedOut { core: late, .. }) if late == core));
         turning.join().unwrap();
         drop(kept);
+    }
+
+    /// Its thread was waited for without a bound, and the stop said nothing.
+    #[test]
+    fn a_core_that_has_closed_and_does_not_end_is_waited_for_until_the_deadline() {
+        let (keep, kept) = flume::bounded::<()>(0);
+        let (control, told) = flume::bounded(1);
+        let live = move || async move {
+            while let Ok(told) = told.recv_async().await {
+                match told {
+                    Control::Drain { reply, .. } => reply.send(()).unwrap(),
+                    Control::Close { reply } => {
+                        reply.send(0).unwrap();
+                        // As what waits while it is dropped.
+                        let _ = kept.recv();
+                    }
+                    other => panic!("it is told {other:?}"),
+                }
+            }
+        };
+        let core = rt::spawn_core(&CoreConfig::new(0, "late"), live).unwrap();
+        let cores = Cores {
+            threads: vec![core],
+            controls: vec![control],
+            receiving: Arc::default(),
+        };
+        let end = soon(move || cores.end(Duration::ZERO, rt::now() + Duration::from_millis(1)));
+        let core = CoreId::new(0);
+        assert!(matches!(end, Err(StopError::TimedOut { core: late, .. }) if late == core));
+        drop(keep);
     }
 
     /// What had begun to be received was not waited for where the start failed behind that.
