@@ -404,3 +404,40 @@ fn a_server_that_waits_for_its_configuration_ends_when_it_is_told_to() {
     let said = stopped(child, Signal::SIGTERM);
     assert!(said.contains("stopped before it served"), "{said}");
 }
+
+/// The cores are in the midst of it: one partition is recovered, and of another the disk gives nothing.
+#[test]
+fn a_server_that_recovers_ends_when_it_is_told_to_and_the_next_start_finds_everything() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    let corelog = Corelog::to(&server);
+    corelog
+        .run(["topic", "create", "t", "--partitions", "2"])
+        .done();
+    for partition in ["0", "1"] {
+        let produce = ["produce", "t", "--partition", partition];
+        corelog.feed(produce, b"a\nb\n").done();
+    }
+    server.kill();
+    let home = data.join("topics/t");
+    let (mark, kept) = (home.join("1/mark"), folder.path().join("kept"));
+    std::fs::rename(&mark, &kept).unwrap();
+    mkfifo(&mark, Mode::S_IRWXU).unwrap();
+    let manifest = || std::fs::read(home.join("0/manifest")).unwrap();
+    let before = manifest();
+    let child = Start::on(&data).command().spawn().unwrap();
+    // Whoever was not closed begins an epoch.
+    until("one is recovered", || manifest() != before);
+    let said = stopped(child, Signal::SIGTERM);
+    assert!(said.contains("stopped before it served"), "{said}");
+    std::fs::rename(&kept, &mark).unwrap();
+    let server = Server::start(&data);
+    let corelog = Corelog::to(&server);
+    for partition in ["0", "1"] {
+        let consume = ["consume", "t", "--partition", partition];
+        assert_eq!(corelog.run(consume).text(), "a\nb\n");
+    }
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+}
