@@ -1,5 +1,5 @@
 //! SIGTERM, SIGINT and SIGHUP, for the server: blocked before any other thread exists, so that every
-//! thread inherits the mask, then waited for by one. That one ends a server that does not serve yet by itself:
+//! thread inherits the mask, and waited for by one. That one ends a server that does not serve yet by itself:
 //! opening the topics can take long, and whoever does it hears nobody.
 
 use std::process;
@@ -16,15 +16,10 @@ use crate::telemetry;
 /// Signals that wait for whoever acts on them; what comes meanwhile waits in the kernel, as one of its kind.
 const ASKED_MAX: usize = 1;
 
-/// The signals that ask a server for something, blocked.
-pub(crate) struct Signals {
-    set: SigSet,
-}
-
-/// What they ask for, from now on.
+/// What the signals ask for, from now on.
 pub(crate) struct Heard {
     asked: Receiver<Asked>,
-    is_serving: IsServing,
+    reached: Reached,
     /// Whether whoever started it has it live on when the terminal goes (nohup(1)): one that is blocked comes although it is
     /// ignored.
     pub(crate) ignores_hangup: bool,
@@ -39,73 +34,80 @@ pub(crate) enum Asked {
     Reload,
 }
 
+/// How far a server is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// It is told what to do, also how to log.
+    #[default]
+    Told,
+    /// It logs, and does not serve yet.
+    Logging,
+    /// It serves, and stops in order.
+    Serving,
+}
+
 /// Locked while a server that does not serve yet is ended, so that it does not begin to meanwhile.
 #[derive(Clone, Default)]
-struct IsServing(Arc<Mutex<bool>>);
+struct Reached(Arc<Mutex<Stage>>);
 
-impl Signals {
-    /// Blocks them in this thread and in all that it starts from now on.
-    ///
-    /// # Errors
-    /// What the kernel says; none is known.
-    pub(crate) fn block() -> anyhow::Result<Self> {
-        let all = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
-        let set: SigSet = all.into_iter().collect();
-        set.thread_block()?;
-        Ok(Self { set })
-    }
+/// Blocks the signals in this thread and in all that it starts from now on, and has a thread wait for them. Until
+/// [`Heard::serving`], who asks to stop ends the process, as a kill would: the next start finds all that was
+/// acknowledged, and opens it.
+///
+/// # Errors
+/// If the system refuses the thread.
+pub(crate) fn hear() -> anyhow::Result<Heard> {
+    let all = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    let signals: SigSet = all.into_iter().collect();
+    signals.thread_block()?;
+    let (ask, asked) = sync_channel(ASKED_MAX);
+    let reached = Reached::default();
+    let theirs = reached.clone();
+    let thread = thread::Builder::new().name("signals".to_owned());
+    thread
+        .spawn(move || pass_on(&signals, &ask, &theirs))
+        .context("cannot start the thread that waits for signals")?;
+    Ok(Heard {
+        asked,
+        reached,
+        ignores_hangup: ignores_hangup(),
+    })
+}
 
-    /// Has a thread wait for them. Until [`Heard::serving`], who asks to stop ends the process, as a kill would:
-    /// the next start finds all that was acknowledged, and opens it.
-    ///
-    /// # Errors
-    /// If the system refuses the thread.
-    pub(crate) fn hear(self) -> anyhow::Result<Heard> {
-        let (ask, asked) = sync_channel(ASKED_MAX);
-        let is_serving = IsServing::default();
-        let theirs = is_serving.clone();
-        let thread = thread::Builder::new().name("signals".to_owned());
-        let hear = move || self.pass_on(&ask, &theirs);
-        thread
-            .spawn(hear)
-            .context("cannot start the thread that waits for signals")?;
-        Ok(Heard {
-            asked,
-            is_serving,
-            ignores_hangup: ignores_hangup(),
-        })
-    }
-
-    fn pass_on(&self, ask: &SyncSender<Asked>, is_serving: &IsServing) {
-        loop {
-            let asked = match self.set.wait() {
-                Ok(Signal::SIGHUP) => Asked::Reload,
-                Ok(signal) => Asked::Stop(signal),
-                Err(error) => {
-                    tracing::error!(%error, "signals are not heard any more");
+fn pass_on(signals: &SigSet, ask: &SyncSender<Asked>, reached: &Reached) {
+    loop {
+        let asked = match signals.wait() {
+            Ok(Signal::SIGHUP) => Asked::Reload,
+            Ok(signal) => Asked::Stop(signal),
+            Err(error) => {
+                tracing::error!(%error, "signals are not heard any more");
+                return;
+            }
+        };
+        let stage = reached.lock();
+        match (asked, *stage) {
+            (_, Stage::Serving) => {
+                drop(stage);
+                if ask.send(asked).is_err() {
                     return;
                 }
-            };
-            let is_serving = is_serving.lock();
-            match asked {
-                Asked::Stop(signal) if !*is_serving => give_up(signal),
-                // One that waits already reads the file as late as this one would.
-                Asked::Reload if !*is_serving => drop(ask.try_send(asked)),
-                _ => {
-                    drop(is_serving);
-                    if ask.send(asked).is_err() {
-                        return;
-                    }
-                }
             }
+            (Asked::Stop(signal), stage) => give_up(signal, stage),
+            // One that waits already reads the file as late as this one would.
+            (Asked::Reload, _) => drop(ask.try_send(asked)),
         }
     }
 }
 
 impl Heard {
+    /// From now on the server logs.
+    pub(crate) fn logging(&self) {
+        *self.reached.lock() = Stage::Logging;
+    }
+
     /// From now on the server serves, and is asked to stop in order.
     pub(crate) fn serving(&self) {
-        *self.is_serving.lock() = true;
+        *self.reached.lock() = Stage::Serving;
     }
 
     /// Waits until a signal comes, and says what it asks for.
@@ -117,8 +119,8 @@ impl Heard {
     }
 }
 
-impl IsServing {
-    fn lock(&self) -> MutexGuard<'_, bool> {
+impl Reached {
+    fn lock(&self) -> MutexGuard<'_, Stage> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -132,8 +134,13 @@ fn ignores_hangup() -> bool {
 }
 
 /// Ends the process, as a stop in order would.
-fn give_up(signal: Signal) -> ! {
-    tracing::info!(%signal, "stopped before it served: the next start begins anew");
-    telemetry::wait_written();
+fn give_up(signal: Signal, stage: Stage) -> ! {
+    const WHY: &str = "stopped before it served: the next start begins anew";
+    if stage == Stage::Told {
+        telemetry::say(WHY);
+    } else {
+        tracing::info!(%signal, "{WHY}");
+        telemetry::wait_written();
+    }
     process::exit(Exit::Done as i32);
 }

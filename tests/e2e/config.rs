@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::json;
 
 use crate::support::corelog::{Called, Corelog};
@@ -152,6 +154,19 @@ fn a_running_server_takes_over_what_can_change_and_tells_of_the_rest() {
     Corelog::to(&server).run(["topic", "list"]).done();
     assert_eq!(server.stop().status.code(), Some(0));
     wait_for(&log, &["INFO", "stopped"]);
+}
+
+/// It waited for somebody who writes, and heard of no stop; what had come out of a pipe went back to the defaults.
+#[test]
+fn a_running_server_reads_nothing_again_that_is_no_file_and_stops() {
+    let folder = Folder::new();
+    let file = folder.file("corelog.toml", b"log = 'info'\n");
+    let (server, log) = start(&folder, &file);
+    std::fs::remove_file(&file).unwrap();
+    mkfifo(&file, Mode::S_IRWXU).unwrap();
+    server.signal(Signal::SIGHUP);
+    wait_for(&log, &["ERROR", "all stays as it was", "is read once"]);
+    assert_eq!(server.stop().status.code(), Some(0));
 }
 
 /// A line that repeats must not fill the disk that the log is on; how often it came must not be lost.

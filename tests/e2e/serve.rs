@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -359,6 +359,27 @@ fn a_server_whose_log_is_open_and_never_read_goes_on_and_stops() {
     assert!(!log.contains("stopping"), "nothing kept it: {log}");
 }
 
+/// Whether a signal of that kind would not kill the process.
+fn is_blocked(child: &Child, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    let blocked = u64::from_str_radix(blocked.unwrap().trim(), 16).unwrap();
+    blocked & 1 << (signal as i32 - 1) != 0
+}
+
+/// Asks a server that does not serve yet to stop, once it takes the signal, and gives what it logged.
+fn stopped(child: Child, signal: Signal) -> String {
+    until("the signal would not kill it", || {
+        is_blocked(&child, signal)
+    });
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+    let output = output_of(child, "a server that does not serve yet");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(output.stdout.is_empty());
+    said
+}
+
 /// Signals were taken only once everything was open, however long that took.
 #[test]
 fn a_server_that_does_not_serve_yet_ends_when_it_is_told_to() {
@@ -367,19 +388,56 @@ fn a_server_that_does_not_serve_yet_ends_when_it_is_told_to() {
         // Whoever opens it waits for somebody who writes.
         mkfifo(&folder.path().join("place"), Mode::S_IRWXU).unwrap();
         let child = Start::on(folder.path()).command().spawn().unwrap();
-        let status = format!("/proc/{}/status", child.id());
-        let is_blocked = || {
-            let status = std::fs::read_to_string(&status).unwrap();
-            let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-            let blocked = u64::from_str_radix(blocked.unwrap().trim(), 16).unwrap();
-            blocked & 1 << (signal as i32 - 1) != 0
-        };
-        until("the signal would not kill it", is_blocked);
-        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
-        let output = output_of(child, "a server that does not serve yet");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{said}");
+        let said = stopped(child, signal);
         assert!(said.contains("stopped before it served"), "{said}");
-        assert!(output.stdout.is_empty());
     }
+}
+
+/// What was typed as its file was a terminal, or a pipe that nobody wrote to: only a kill ended it.
+#[test]
+fn a_server_that_waits_for_its_configuration_ends_when_it_is_told_to() {
+    let folder = Folder::new();
+    let file = folder.path().join("file");
+    mkfifo(&file, Mode::S_IRWXU).unwrap();
+    let start = Start::on(&folder.path().join("data"));
+    let child = start.arg("--config").arg(file).command().spawn().unwrap();
+    let said = stopped(child, Signal::SIGTERM);
+    assert!(said.contains("stopped before it served"), "{said}");
+}
+
+/// The cores are in the midst of it: one partition is recovered, and of another the disk gives nothing.
+#[test]
+fn a_server_that_recovers_ends_when_it_is_told_to_and_the_next_start_finds_everything() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    let corelog = Corelog::to(&server);
+    corelog
+        .run(["topic", "create", "t", "--partitions", "2"])
+        .done();
+    for partition in ["0", "1"] {
+        let produce = ["produce", "t", "--partition", partition];
+        corelog.feed(produce, b"a\nb\n").done();
+    }
+    server.kill();
+    let home = data.join("topics/t");
+    let (mark, kept) = (home.join("1/mark"), folder.path().join("kept"));
+    std::fs::rename(&mark, &kept).unwrap();
+    mkfifo(&mark, Mode::S_IRWXU).unwrap();
+    let manifest = || std::fs::read(home.join("0/manifest")).unwrap();
+    let before = manifest();
+    let child = Start::on(&data).command().spawn().unwrap();
+    // Whoever was not closed begins an epoch.
+    until("one is recovered", || manifest() != before);
+    let said = stopped(child, Signal::SIGTERM);
+    assert!(said.contains("stopped before it served"), "{said}");
+    std::fs::rename(&kept, &mark).unwrap();
+    let server = Server::start(&data);
+    let corelog = Corelog::to(&server);
+    for partition in ["0", "1"] {
+        let consume = ["consume", "t", "--partition", partition];
+        assert_eq!(corelog.run(consume).text(), "a\nb\n");
+    }
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
 }

@@ -19,7 +19,7 @@ use crate::memory;
 use crate::output::Out;
 use crate::quantity::Span;
 use crate::side::Side;
-use crate::signal::{Asked, Signals};
+use crate::signal::{self, Asked};
 use crate::supervisor;
 use crate::telemetry;
 
@@ -67,17 +67,17 @@ pub(crate) struct Args {
 
 /// Serves until told to stop.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    // First of all: whoever asks it to read the file again must not end one that starts.
-    let signals = Signals::block()?;
+    // First of all: whoever asks it to read the file again must not end one that starts, and a file may be waited for.
+    let heard = signal::hear()?;
     let sources = Sources::new(&args.flags)?;
     let settings = sources.decide()?;
     let config = settings.config()?;
     let node_config = node_config(&config)?;
     let log = telemetry::start_for_server(&config.log, config.log_format)?;
+    heard.logging();
     abort_on_panic();
     // Before threads and listeners that cannot do without some.
     Node::check_descriptors(&node_config).context("cannot start")?;
-    let heard = signals.hear()?;
     let side = Side::start(config.admin, config.has_partition_metrics)?;
     side.tell_repeats(log.repeats());
     if config.is_memory_preallocated {

@@ -1,5 +1,7 @@
 //! What a running server takes over from a configuration that changed.
 
+use std::path::Path;
+
 use corelog_node::Handle;
 
 use super::node_config;
@@ -41,6 +43,11 @@ impl Reload {
     }
 
     fn read(&self) -> anyhow::Result<(Settings, Config)> {
+        // A pipe has said what it had to say, or keeps who reads it, and with that a stop, waiting.
+        let is_read_once = |file: &&Path| file.metadata().is_ok_and(|found| !found.is_file());
+        if let Some(file) = self.sources.file().filter(is_read_once) {
+            anyhow::bail!("{} is no file, and is read once", file.display());
+        }
         let settings = self.sources.decide()?;
         let config = settings.config()?;
         node_config(&config)?;

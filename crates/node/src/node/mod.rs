@@ -6,6 +6,7 @@
 //! descriptors  how the open files that the process may have are shared out
 //! handle   what a node tells of itself to any thread
 //! control  what a core is told by the thread that started it: recover, listen, drain, close
+//! stop     the order in which a node goes down, and how long each step may take
 //! ```
 //!
 //! What never lives here: requests, partitions, frames.
@@ -15,6 +16,7 @@ mod descriptors;
 mod handle;
 mod ports;
 mod start;
+mod stop;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +28,7 @@ use flume::Sender;
 
 use self::control::Control;
 use self::descriptors::Share;
-use self::start::{CLOSE_TIMEOUT, Cores, DRAIN_GRACE};
+use self::start::Cores;
 use crate::config::NodeConfig;
 use crate::error::{StartError, StopError};
 use crate::metrics::Counters;
@@ -143,12 +145,11 @@ impl Node {
     /// How long [`Node::stop`] takes at most.
     #[must_use]
     pub fn stops_within(&self) -> Duration {
-        self.stop_timeout
-            .saturating_add(DRAIN_GRACE + CLOSE_TIMEOUT)
+        stop::within(self.stop_timeout)
     }
 
     /// Stops in order: accepts no more, drains, flushes, marks every partition clean. Blocks the
-    /// calling thread until the cores have ended.
+    /// calling thread until the cores have ended, not longer than [`Node::stops_within`].
     ///
     /// # Errors
     /// `StopError` if a core did not end or a partition was not marked clean.

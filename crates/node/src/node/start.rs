@@ -1,13 +1,12 @@
-//! The order in which a node comes up and goes down: check the machine, take the data directory,
-//! claim the ports, start the cores, recover everything, and only then listen.
+//! The order in which a node comes up: check the machine, take the data directory, claim the ports, start the cores,
+//! recover everything, and only then listen.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use corelog_record::{CoreId, NodeId};
 use corelog_storage::format::node as node_file;
-use flume::{RecvTimeoutError, Sender, TrySendError};
+use flume::Sender;
 
 use super::control::{self, Control, Parts, Recovered, ask};
 use super::descriptors::Share;
@@ -16,7 +15,7 @@ use super::{Handle, Inner, Node, StartReport};
 use crate::config::{NodeConfig, NodeLimits};
 use crate::conn::PerAddress;
 use crate::core::{Shared, Slight};
-use crate::error::{StartError, StopError};
+use crate::error::StartError;
 use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
 use crate::metrics::Counters;
 use crate::rate::Rates;
@@ -30,18 +29,14 @@ use crate::transfer::{Claims, Transfers};
 const DESCRIPTORS_ASSUMED: u64 = 1024;
 /// Messages that wait for a core from outside: questions of the side thread.
 const CONTROL_QUEUE_MAX: usize = 64;
-/// How much longer than its connections a core may take to drain.
-pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(10);
-/// How long after draining a core may take to flush and close its partitions.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The threads of a node's cores and the ways to tell them.
 #[derive(Debug)]
 pub(super) struct Cores {
-    threads: Vec<CoreThread<()>>,
-    controls: Vec<Sender<Control>>,
+    pub(super) threads: Vec<CoreThread<()>>,
+    pub(super) controls: Vec<Sender<Control>>,
     /// Files that are being received.
-    receiving: Arc<Claims>,
+    pub(super) receiving: Arc<Claims>,
 }
 
 pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
@@ -281,81 +276,6 @@ impl Cores {
         report.recovery = begun.elapsed();
         Ok(report)
     }
-
-    /// Ends in order: the cores, and then what is received for them. The files are those of whoever starts the node again
-    /// in this process.
-    pub(super) fn stop(self, timeout: Duration) -> Result<(), StopError> {
-        let deadline = rt::now() + timeout.saturating_add(DRAIN_GRACE + CLOSE_TIMEOUT);
-        let receiving = Arc::clone(&self.receiving);
-        let stopped = self.end(timeout);
-        receiving.end(deadline);
-        stopped
-    }
-
-    /// Every core drains before any closes, since they answer each other.
-    fn end(self, timeout: Duration) -> Result<(), StopError> {
-        let drained = self.tell_all(timeout + DRAIN_GRACE, |reply| Control::Drain {
-            timeout,
-            reply,
-        });
-        let unclean = self.tell_all(CLOSE_TIMEOUT, |reply| Control::Close { reply })?;
-        for (number, thread) in (0..).zip(self.threads) {
-            let core = CoreId::new(number);
-            thread
-                .join()
-                .map_err(|source| StopError::Core { core, source })?;
-        }
-        drained?;
-        match unclean.into_iter().sum() {
-            0 => Ok(()),
-            count => Err(StopError::Unclean { count }),
-        }
-    }
-
-    fn tell_all<T>(
-        &self,
-        timeout: Duration,
-        control: impl Fn(Sender<T>) -> Control,
-    ) -> Result<Vec<T>, StopError> {
-        let deadline = rt::now() + timeout;
-        let mut answers = Vec::with_capacity(self.controls.len());
-        let mut full = Vec::new();
-        for sender in &self.controls {
-            let (reply, answer) = flume::bounded(1);
-            // An answer that never comes tells the same as a refusal here.
-            if let Err(TrySendError::Full(control)) = sender.try_send(control(reply)) {
-                full.push((sender, control));
-            }
-            answers.push(answer);
-        }
-        // A core that does not turn makes no room; all others are told before it is waited for. What cannot be
-        // told is kept, so that its answer does not look like one of a core that has ended.
-        let send =
-            |(sender, control): (&Sender<_>, _)| sender.send_deadline(control, deadline).err();
-        let _untold: Vec<_> = full.into_iter().map(send).collect();
-        let mut told = Vec::with_capacity(answers.len());
-        for (number, answer) in (0..).zip(answers) {
-            let core = CoreId::new(number);
-            told.push(
-                answer
-                    .recv_deadline(deadline)
-                    .map_err(|error| match error {
-                        RecvTimeoutError::Timeout => StopError::TimedOut { core, timeout },
-                        RecvTimeoutError::Disconnected => StopError::CoreEnded { core },
-                    })?,
-            );
-        }
-        Ok(told)
-    }
-
-    /// Ends the cores of a start that failed, and gives the reason on.
-    fn give_up(self, error: StartError) -> StartError {
-        // What was opened is closed cleanly; if that fails too, the first reason counts.
-        if let Err(error) = self.stop(Duration::ZERO) {
-            tracing::warn!(%error, "the start failed, and so did ending it");
-        }
-        error
-    }
 }
 
 /// Reads the node's identity, or gives it one.
@@ -394,74 +314,5 @@ fn identify(config: &NodeConfig, lock: &mut NodeFile) -> Result<NodeId, StartErr
 impl From<sys::Error> for StartError {
     fn from(source: sys::Error) -> Self {
         Self::System { source }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use super::*;
-
-    /// Far beyond what anything takes on a slow, busy machine.
-    const SOON: Duration = Duration::from_secs(60);
-
-    /// Who stopped the node waited for room, before any time began to count.
-    #[test]
-    fn a_stop_waits_for_no_room_at_a_core_that_does_not_turn_and_the_others_hear_of_it() {
-        let (stuck, kept) = flume::bounded(1);
-        let (reply, _answer) = flume::bounded(1);
-        stuck.send(Control::Topics { reply }).unwrap();
-        let (well, told) = flume::bounded(1);
-        let turning = thread::spawn(move || {
-            let Ok(Control::Drain { reply, .. }) = told.recv() else {
-                panic!("it is told something else");
-            };
-            // Who waits that briefly may have given up by now; this one was told all the same.
-            let _ = reply.send(());
-        });
-        let cores = Cores {
-            threads: Vec::new(),
-            controls: vec![stuck, well],
-            receiving: Arc::default(),
-        };
-        let (ended, end) = flume::bounded(1);
-        thread::spawn(move || {
-            let timeout = Duration::from_millis(1);
-            let drain = |reply| Control::Drain { timeout, reply };
-            ended.send(cores.tell_all(timeout, drain)).unwrap();
-        });
-        let end = end.recv_timeout(SOON).expect("it ends");
-        let core = CoreId::new(0);
-        assert!(matches!(end, Err(StopError::TimedOut { core: late, .. }) if late == core));
-        turning.join().unwrap();
-        drop(kept);
-    }
-
-    /// What had begun to be received was not waited for where the start failed behind that.
-    #[test]
-    fn whatever_ends_the_cores_nothing_is_received_behind_that() {
-        for ends in [
-            |cores: Cores| drop(cores.stop(Duration::ZERO)),
-            |cores: Cores| {
-                let source = io::Error::other("a test");
-                drop(cores.give_up(StartError::Random { source }));
-            },
-        ] {
-            let receiving: Arc<Claims> = Arc::default();
-            let claim = receiving.hold("one").unwrap();
-            let cores = Cores {
-                threads: Vec::new(),
-                controls: Vec::new(),
-                receiving: Arc::clone(&receiving),
-            };
-            let ending = thread::spawn(move || ends(cores));
-            while receiving.hold("another").is_some() && !ending.is_finished() {
-                thread::yield_now();
-            }
-            assert!(!ending.is_finished());
-            drop(claim);
-            ending.join().unwrap();
-        }
     }
 }

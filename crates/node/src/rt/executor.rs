@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::{GlommioError, LocalExecutorBuilder, Placement, PoolPlacement};
 
@@ -107,6 +107,16 @@ impl<T: Send + 'static> CoreThread<T> {
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("it panicked")));
         ended.map_err(|source| Error::Join { core, source })
+    }
+
+    /// The same, and nothing if that has not come by the deadline: the kernel keeps a thread until the disk has answered
+    /// it.
+    pub(crate) fn join_by(self, deadline: Instant) -> Option<Result<T, Error>> {
+        let (tell, ended) = flume::bounded(1);
+        let join = move || tell.send(self.join());
+        // Where no thread can be had that waits, nobody does.
+        thread::Builder::new().spawn(join).ok()?;
+        ended.recv_deadline(deadline).ok()
     }
 }
 

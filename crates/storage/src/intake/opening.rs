@@ -10,6 +10,7 @@ use super::verifier::Verifier;
 use super::{Error, Intake, Left, Of, partial};
 use crate::disk::{BLOCK_BYTES, Dir, File, Open, Space, round_up};
 use crate::error::At;
+use crate::log::CallOff;
 use crate::segment::name;
 use crate::steps;
 
@@ -23,19 +24,25 @@ impl<D: Dir> Intake<D> {
     pub async fn open(dir: &D, of: Of, now: Timestamp) -> Result<Self, Error> {
         of.check()?;
         let left = Left::of(dir).await?;
-        Self::open_behind(dir, of, left, now).await
+        Self::open_behind(dir, of, left, now, &CallOff::default()).await
     }
 
     /// The same where it is known what is `left` of the segment: nobody has received it since that was looked
-    /// for.
+    /// for. That may be a gibibyte: `call_off` is looked at between any two pieces of it.
     ///
     /// # Errors
-    /// As for [`Intake::open`].
-    pub async fn open_behind(dir: &D, of: Of, left: Left, now: Timestamp) -> Result<Self, Error> {
+    /// As for [`Intake::open`]; [`CalledOff`](crate::Error::CalledOff), which leaves the file as it was.
+    pub async fn open_behind(
+        dir: &D,
+        of: Of,
+        left: Left,
+        now: Timestamp,
+        call_off: &CallOff,
+    ) -> Result<Self, Error> {
         of.check()?;
         let segment = (of.seal.digest.base, of.generation);
         let resumed = match left.newest(dir, segment).await? {
-            Some(partial) => Self::resumed(dir, &of, partial).await?,
+            Some(partial) => Self::resumed(dir, &of, partial, call_off).await?,
             None => None,
         };
         let intake = match resumed {
@@ -51,13 +58,21 @@ impl<D: Dir> Intake<D> {
 
     /// Goes on with a file; none if the disk does not give what is in it, or take it again: each try would end
     /// there, so the file goes.
-    async fn resumed(dir: &D, of: &Of, partial: String) -> Result<Option<Self>, Error> {
+    async fn resumed(
+        dir: &D,
+        of: &Of,
+        partial: String,
+        call_off: &CallOff,
+    ) -> Result<Option<Self>, Error> {
         let resumed = match Self::over(dir, of.clone(), partial.clone(), Open::Write).await {
-            Ok(mut intake) => intake.resume().await.map(|()| intake),
+            Ok(mut intake) => intake.resume(call_off).await.map(|()| intake),
             Err(error) => Err(error),
         };
+        // Neither says anything about the file.
+        let spares =
+            |error: &crate::Error| error.is_shortage() || matches!(error, crate::Error::CalledOff);
         match resumed {
-            Err(Error::Storage(error)) if !error.is_shortage() => {
+            Err(Error::Storage(error)) if !spares(&error) => {
                 steps::remove(dir, &partial).await?;
                 Ok(None)
             }
@@ -86,7 +101,7 @@ impl<D: Dir> Intake<D> {
 
     /// Verifies what an earlier intake left, and writes it again as it is: that its bytes can be read
     /// does not prove that they were written.
-    async fn resume(&mut self) -> Result<(), Error> {
+    async fn resume(&mut self, call_off: &CallOff) -> Result<(), Error> {
         let at = || self.at();
         self.file
             .outwait()
@@ -95,6 +110,7 @@ impl<D: Dir> Intake<D> {
         let length = self.file.len().await.map_err(|e| at().io("measure", e))?;
         let length = length.min(self.bytes());
         while self.position() < length {
+            call_off.check()?;
             let wanted = (length - self.position()).min(PIECE_BYTES);
             let wanted = usize::try_from(wanted).unwrap_or(BLOCK_BYTES);
             let read = self.file.read_at(self.position(), wanted).await;

@@ -122,7 +122,8 @@ impl<'a> Worker<'a> {
         Err(ReceiveError::NoSource { segment })
     }
 
-    /// Begins to receive a segment; what is `left` of it is looked for if it is not known.
+    /// Begins to receive a segment; what is `left` of it is looked for if it is not known, and read anew unless the order
+    /// is to stop meanwhile.
     fn open(&self, wanted: &Wanted, left: Option<Left>) -> Result<Intake<StdDir>, ReceiveError> {
         let order = self.job.order;
         let of = Of {
@@ -133,9 +134,15 @@ impl<'a> Worker<'a> {
             interval_bytes: order.interval_bytes,
         };
         let (dir, now) = (&order.dir, rt::wall_clock());
-        Ok(match left {
-            Some(left) => block_on(Intake::open_behind(dir, of, left, now))?,
-            None => block_on(Intake::open(dir, of, now))?,
+        let left = match left {
+            Some(left) => left,
+            None => block_on(Left::of(dir))?,
+        };
+        let stop = &self.job.progress.stop;
+        let opened = block_on(Intake::open_behind(dir, of, left, now, stop.call_off()));
+        opened.map_err(|error| match error {
+            intake::Error::Storage(corelog_storage::Error::CalledOff) => ReceiveError::Stopped,
+            other => other.into(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Tests of segments that come in: what is refused, what is resumed, what is installed, and what a
 //! power cut leaves.
 
+mod called_off;
 mod crash;
 mod healing;
 mod installing;
@@ -45,13 +46,18 @@ struct Source {
 impl Source {
     /// A log of some segments, in which a second epoch begins at `restart` records, if there are any.
     fn new(restart: usize) -> Self {
+        Self::of_values(1_500, restart, &small())
+    }
+
+    /// The same, with values of so many bytes.
+    fn of_values(bytes: usize, restart: usize, options: &Options) -> Self {
         let root = MemoryDir::new();
-        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
-        append(&mut log, restart, 1_500);
+        let (mut log, _) = open(&root, options.clone(), 1, at(0)).unwrap();
+        append(&mut log, restart, bytes);
         drop(log);
-        let (mut log, report) = open(&root, small(), 2, at(0)).unwrap();
+        let (mut log, report) = open(&root, options.clone(), 2, at(0)).unwrap();
         assert_eq!(report.is_clean, restart == 0);
-        append(&mut log, 60 - restart, 1_500);
+        append(&mut log, 60 - restart, bytes);
         settle(&mut log, at(1)).unwrap();
         let sealed: Vec<_> = log.sealed().collect();
         assert!(sealed.len() > 4, "{}", sealed.len());
@@ -83,7 +89,7 @@ impl Source {
     fn bytes(&self, number: usize) -> Vec<u8> {
         let (generation, seal) = &self.sealed[number];
         let name = name::store(seal.digest.base, *generation);
-        block_on(self.root.child("p0").read(&name, 1 << 20)).unwrap()
+        block_on(self.root.child("p0").read(&name, 4 << 20)).unwrap()
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::intake::Left;
+use crate::log::CallOff;
 
 #[test]
 fn a_segment_comes_in_whatever_its_pieces_and_is_the_file_that_was_sent() {
@@ -325,16 +326,16 @@ fn a_directory_is_read_once_for_all_segments_that_come_into_it() {
     let mut left = block_on(Left::of(&dir)).unwrap();
     let bases = source.sealed[..3].iter().map(|(_, seal)| seal.digest.base);
     assert!(left.segments().eq(bases.map(|base| (base, 0))));
-    for number in 0..3 {
+    let mut open = |number: usize| {
         let of = source.of(number, 0);
         let left = left.take(of.seal.digest.base, 0);
-        let intake = block_on(Intake::open_behind(&dir, of, left, at(6))).unwrap();
-        assert!(0 < intake.resumed_bytes());
+        let call_off = CallOff::default();
+        block_on(Intake::open_behind(&dir, of, left, at(6), &call_off)).unwrap()
+    };
+    for number in 0..3 {
+        assert!(0 < open(number).resumed_bytes());
     }
-    let of = source.of(3, 0);
-    let left = left.take(of.seal.digest.base, 0);
-    let intake = block_on(Intake::open_behind(&dir, of, left, at(6))).unwrap();
-    assert_eq!(intake.resumed_bytes(), 0);
+    assert_eq!(open(3).resumed_bytes(), 0);
     assert_eq!(root.faults().count(Operation::List), 1);
 }
 

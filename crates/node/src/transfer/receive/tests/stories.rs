@@ -1,5 +1,6 @@
 //! Whatever the sources do, what is ready is what was sealed.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -10,9 +11,10 @@ use corelog_storage::disk::Dir;
 use corelog_storage::disk::std::StdDir;
 
 use super::source::{Deed, Source};
-use super::{Copied, Received, directory, received};
+use super::{Copied, Received, directory, received, turn};
 use crate::transfer::peer::PeerError;
 use crate::transfer::receive::claims::Claims;
+use crate::transfer::receive::sources::Sources;
 use crate::transfer::receive::{Fault, Order, Progress, ReceiveError};
 
 fn receive(order: &Order) -> (Received, Progress) {
@@ -424,6 +426,34 @@ fn partials(dir: &StdDir) -> Vec<(u64, u64)> {
     partials
         .map(|entry| (entry.name[..20].parse().unwrap(), entry.bytes))
         .collect()
+}
+
+/// What was there was read and written again to its end, up to a gibibyte, though nobody wanted the segment any more.
+#[test]
+fn what_is_there_is_not_read_anew_for_an_order_that_is_to_stop() {
+    let copied = Copied::new();
+    // What it ends with is found out once all of it is there, which is then read anew for another source.
+    let forging = Source::new(&copied.shortened(30), &[]);
+    let (_dir, dir) = directory();
+    let order = copied.order(0..1, &[&forging], &dir);
+    let (sources, progress) = (Sources::new(&order), Progress::new(&order));
+    let stops_then = |_| {
+        let done = progress.done();
+        if done.bytes == done.bytes_total {
+            let entries = corelog_storage::disk::block_on(dir.list()).unwrap();
+            let path = dir.path().join(&entries[0].name);
+            let file = File::options().write(true).open(path).unwrap();
+            // Whoever read it would cut that.
+            file.set_len(2 << 20).unwrap();
+            progress.stop.set();
+        }
+        false
+    };
+    let received = turn(&order, &sources, &progress, &Arc::default(), &stops_then);
+    let is_stopped = matches!(received.error, Some(ReceiveError::Stopped));
+    assert!(is_stopped && received.faults.len() == 1, "{received:?}");
+    let base = copied.sealed[0].0.digest.base.get();
+    assert_eq!(partials(&dir), [(base, 2 << 20)]);
 }
 
 /// A source told of other segments each time, and gave none of them: for each of them there was a file, with

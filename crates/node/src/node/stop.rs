@@ -1,0 +1,208 @@
+//! How a node goes down: every core drains before any closes, since they answer each other, and what is received for them
+//! ends behind them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corelog_record::CoreId;
+use flume::{RecvTimeoutError, Sender, TrySendError};
+
+use super::control::Control;
+use super::start::Cores;
+use crate::error::{StartError, StopError};
+use crate::rt;
+
+/// How much longer than its connections a core may take to drain.
+const DRAIN_GRACE: Duration = Duration::from_secs(10);
+/// How long after draining a core may take to flush and close its partitions.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long all of it takes at most where connections have so long to drain.
+pub(super) const fn within(timeout: Duration) -> Duration {
+    timeout
+        .saturating_add(DRAIN_GRACE)
+        .saturating_add(CLOSE_TIMEOUT)
+}
+
+impl Cores {
+    /// Ends in order: the cores, and then what is received for them. The files are those of whoever starts the node again
+    /// in this process.
+    pub(super) fn stop(self, timeout: Duration) -> Result<(), StopError> {
+        let deadline = rt::now() + within(timeout);
+        let receiving = Arc::clone(&self.receiving);
+        let stopped = self.end(timeout, deadline);
+        receiving.end(deadline);
+        stopped
+    }
+
+    /// Every core drains before any closes, since they answer each other; nobody is waited for beyond `deadline`.
+    fn end(self, timeout: Duration, deadline: Instant) -> Result<(), StopError> {
+        let drained = self.tell_all(timeout + DRAIN_GRACE, |reply| Control::Drain {
+            timeout,
+            reply,
+        });
+        let unclean = self.tell_all(CLOSE_TIMEOUT, |reply| Control::Close { reply })?;
+        for (number, thread) in (0..).zip(self.threads) {
+            let core = CoreId::new(number);
+            let timeout = within(timeout);
+            let late = StopError::TimedOut { core, timeout };
+            let ended = thread.join_by(deadline).ok_or(late)?;
+            ended.map_err(|source| StopError::Core { core, source })?;
+        }
+        drained?;
+        match unclean.into_iter().sum() {
+            0 => Ok(()),
+            count => Err(StopError::Unclean { count }),
+        }
+    }
+
+    fn tell_all<T>(
+        &self,
+        timeout: Duration,
+        control: impl Fn(Sender<T>) -> Control,
+    ) -> Result<Vec<T>, StopError> {
+        let deadline = rt::now() + timeout;
+        let mut answers = Vec::with_capacity(self.controls.len());
+        let mut full = Vec::new();
+        for sender in &self.controls {
+            let (reply, answer) = flume::bounded(1);
+            // An answer that never comes tells the same as a refusal here.
+            if let Err(TrySendError::Full(control)) = sender.try_send(control(reply)) {
+                full.push((sender, control));
+            }
+            answers.push(answer);
+        }
+        // A core that does not turn makes no room; all others are told before it is waited for. What cannot be
+        // told is kept, so that its answer does not look like one of a core that has ended.
+        let send =
+            |(sender, control): (&Sender<_>, _)| sender.send_deadline(control, deadline).err();
+        let _untold: Vec<_> = full.into_iter().map(send).collect();
+        let mut told = Vec::with_capacity(answers.len());
+        for (number, answer) in (0..).zip(answers) {
+            let core = CoreId::new(number);
+            told.push(
+                answer
+                    .recv_deadline(deadline)
+                    .map_err(|error| match error {
+                        RecvTimeoutError::Timeout => StopError::TimedOut { core, timeout },
+                        RecvTimeoutError::Disconnected => StopError::CoreEnded { core },
+                    })?,
+            );
+        }
+        Ok(told)
+    }
+
+    /// Ends the cores of a start that failed, and gives the reason on.
+    pub(super) fn give_up(self, error: StartError) -> StartError {
+        // What was opened is closed cleanly; if that fails too, the first reason counts.
+        if let Err(error) = self.stop(Duration::ZERO) {
+            tracing::warn!(%error, "the start failed, and so did ending it");
+        }
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, thread};
+
+    use super::*;
+    use crate::rt::CoreConfig;
+    use crate::transfer::Claims;
+
+    /// Far beyond what anything takes on a slow, busy machine.
+    const SOON: Duration = Duration::from_secs(60);
+
+    /// What comes of something that may wait for ever, and does not.
+    fn soon<T: Send + 'static>(ends: impl FnOnce() -> T + Send + 'static) -> T {
+        let (tell, told) = flume::bounded(1);
+        thread::spawn(move || tell.send(ends()));
+        told.recv_timeout(SOON).expect("it ends")
+    }
+
+    /// Who stopped the node waited for room, before any time began to count.
+    #[test]
+    fn a_stop_waits_for_no_room_at_a_core_that_does_not_turn_and_the_others_hear_of_it() {
+        let (stuck, kept) = flume::bounded(1);
+        let (reply, _answer) = flume::bounded(1);
+        stuck.send(Control::Topics { reply }).unwrap();
+        let (well, told) = flume::bounded(1);
+        let turning = thread::spawn(move || {
+            let Ok(Control::Drain { reply, .. }) = told.recv() else {
+                panic!("it is told something else");
+            };
+            // Who waits that briefly may have given up by now; this one was told all the same.
+            let _ = reply.send(());
+        });
+        let cores = Cores {
+            threads: Vec::new(),
+            controls: vec![stuck, well],
+            receiving: Arc::default(),
+        };
+        let end = soon(move || {
+            let timeout = Duration::from_millis(1);
+            cores.tell_all(timeout, |reply| Control::Drain { timeout, reply })
+        });
+        let core = CoreId::new(0);
+        assert!(matches!(end, Err(StopError::TimedOut { core: late, .. }) if late == core));
+        turning.join().unwrap();
+        drop(kept);
+    }
+
+    /// Its thread was waited for without a bound, and the stop said nothing.
+    #[test]
+    fn a_core_that_has_closed_and_does_not_end_is_waited_for_until_the_deadline() {
+        let (keep, kept) = flume::bounded::<()>(0);
+        let (control, told) = flume::bounded(1);
+        let live = move || async move {
+            while let Ok(told) = told.recv_async().await {
+                match told {
+                    Control::Drain { reply, .. } => reply.send(()).unwrap(),
+                    Control::Close { reply } => {
+                        reply.send(0).unwrap();
+                        // As what waits while it is dropped.
+                        let _ = kept.recv();
+                    }
+                    other => panic!("it is told {other:?}"),
+                }
+            }
+        };
+        let core = rt::spawn_core(&CoreConfig::new(0, "late"), live).unwrap();
+        let cores = Cores {
+            threads: vec![core],
+            controls: vec![control],
+            receiving: Arc::default(),
+        };
+        let end = soon(move || cores.end(Duration::ZERO, rt::now() + Duration::from_millis(1)));
+        let core = CoreId::new(0);
+        assert!(matches!(end, Err(StopError::TimedOut { core: late, .. }) if late == core));
+        drop(keep);
+    }
+
+    /// What had begun to be received was not waited for where the start failed behind that.
+    #[test]
+    fn whatever_ends_the_cores_nothing_is_received_behind_that() {
+        for ends in [
+            |cores: Cores| drop(cores.stop(Duration::ZERO)),
+            |cores: Cores| {
+                let source = io::Error::other("a test");
+                drop(cores.give_up(StartError::Random { source }));
+            },
+        ] {
+            let receiving: Arc<Claims> = Arc::default();
+            let claim = receiving.hold("one").unwrap();
+            let cores = Cores {
+                threads: Vec::new(),
+                controls: Vec::new(),
+                receiving: Arc::clone(&receiving),
+            };
+            let ending = thread::spawn(move || ends(cores));
+            while receiving.hold("another").is_some() && !ending.is_finished() {
+                thread::yield_now();
+            }
+            assert!(!ending.is_finished());
+            drop(claim);
+            ending.join().unwrap();
+        }
+    }
+}
