@@ -5,7 +5,7 @@ use std::path::Path;
 use corelog_protocol::message::handover;
 use corelog_record::Offset;
 
-use super::copies::{assert_equal, level_pair, segments, status, wait_until_level};
+use super::copies::{assert_equal, level_pair, remembered, segments, status, wait_until_level};
 use super::fence::until_fenced;
 use super::handover::handing;
 use super::heal::first_store;
@@ -60,6 +60,33 @@ fn an_old_owner_with_rot_below_where_the_logs_part_rejoins() {
     wait_until_level(&b, &a, &topic, 0);
     assert_equal(&b, &a, &topic, 0);
     assert_eq!(status(&a, &topic, 0).error, None);
+}
+
+/// Where the new epoch begins the chains could not be compared: it stayed an owner beside the new one, and nothing told of that.
+#[test]
+fn an_old_owner_with_known_damage_below_where_the_logs_part_is_fenced() {
+    let folder = Folder::new();
+    let (mut a, b, topic) = level_pair(&folder, 10);
+    until("the owner remembers its follower", || {
+        remembered(&a, &topic) == 1
+    });
+    a.disconnect();
+    promote(&b, &topic);
+    b.disconnect();
+    a.fill(&topic, 0, 5);
+    a.corelog().run(["snapshot", "create", "s"]).done();
+    until("the segment is sealed", || {
+        !segments(&a, &topic, 0).sealed.is_empty()
+    });
+    let data = a.server().ready.data.clone();
+    a.stop();
+    flip(&first_store(&data), 5_000);
+    a.up();
+    let (_, said, code) = a.corelog().run(["scrub", "t", "--wait"]).parts();
+    assert_eq!(code, Some(3), "{said}");
+    b.connect();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
 }
 
 /// It was damage to nobody: what another node had was never asked for, and readers ended there for ever.

@@ -269,7 +269,7 @@ impl Core {
     }
 
     /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.
-    /// Where one of them has nothing there, any more or yet, the other node has to have the `copy` that
+    /// Where one of them has nothing there, any more or yet, or nothing but damage, the other node has to have the `copy` that
     /// followed this log, or an epoch of it.
     async fn goes_on(
         self: &Rc<Self>,
@@ -282,14 +282,21 @@ impl Core {
         if there.history != place.history {
             return Ok(false);
         }
-        if start < place.log_start.max(there.log_start) || place.log_end < start {
-            let common = self.common_with(key, there)?;
-            return Ok(there.copy == copy || common.epoch.is_some());
+        if place.log_start.max(there.log_start) <= start && start <= place.log_end {
+            self.durable(key, start).await?;
+            let chains = async {
+                let here = self.chain_at(key, start).await?;
+                let there = chain_of(line, topic, key, start).await?;
+                Ok::<_, Failure>((here.offset, here.chain) == (there.offset, there.chain))
+            };
+            match chains.await {
+                // It is there, and shows nothing.
+                Err(error) if error.is(ErrorCode::Damaged) => {}
+                compared => return compared,
+            }
         }
-        self.durable(key, start).await?;
-        let here = self.chain_at(key, start).await?;
-        let there = chain_of(line, topic, key, start).await?;
-        Ok((here.offset, here.chain) == (there.offset, there.chain))
+        let common = self.common_with(key, there)?;
+        Ok(there.copy == copy || common.epoch.is_some())
     }
 
     /// What this log and another node's have in common, by their epochs.
