@@ -169,12 +169,17 @@ impl Core {
         key: PartitionKey,
         mut address: String,
     ) -> Result<Told, Failure> {
+        let mut below = None;
         for _ in 0..HOPS_MAX {
             let line = self.line_to(&address).await?;
             if line.node() == self.shared.node {
                 return Ok(Told::Nobody);
             }
-            let there = partition_at(&line, topic, key).await?;
+            let there = match (partition_at(&line, topic, key).await, below.take()) {
+                // It was followed by a copy, and owns nothing any more: one of that copy's own may.
+                (Err(error), Some(copy)) if has_none(&error) => return Ok(Told::Copy(copy)),
+                (there, _) => there?,
+            };
             if there.role == replica_status::Role::Owner {
                 return Ok(Told::Rival(line));
             }
@@ -186,9 +191,11 @@ impl Core {
             if is_later && there.role == replica_status::Role::HandingOver {
                 return Ok(Told::Rival(line));
             }
-            match there.source {
-                Some(source) if is_later && is_address(&source) => address = source,
-                _ => return Ok(Told::Copy(Box::new(there))),
+            let source = there.source.clone();
+            let copy = Box::new(there);
+            match source.filter(|source| is_later && is_address(source)) {
+                Some(source) => (address, below) = (source, Some(copy)),
+                None => return Ok(Told::Copy(copy)),
             }
         }
         let message = format!("nobody tells who owns {topic}/{}", key.partition);
