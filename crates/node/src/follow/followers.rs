@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::fetch;
 use corelog_record::{CopyId, CoreId, NodeId, Offset, TopicName};
@@ -307,7 +308,7 @@ impl Core {
         Ok(hearing)
     }
 
-    /// Compares chains where the follower ends, if this log still reaches back to there.
+    /// Compares chains where the follower ends, if this log still reaches back to there, and knows the chain.
     async fn confirm(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -316,7 +317,13 @@ impl Core {
         if follower.end < self.place(key)?.log_start {
             return Ok(());
         }
-        let here = self.chain_at(key, follower.end).await?;
+        let here = match self.chain_at(key, follower.end).await {
+            // Its epochs have told. It may be the only one that can come to have what is damaged here as a whole segment.
+            Err(error) if error.is(ErrorCode::Damaged) && !follower.epochs.is_empty() => {
+                return Ok(());
+            }
+            here => here?,
+        };
         match (here.offset, here.chain) == (follower.end, follower.chain) {
             true => Ok(()),
             false => Err(diverged(self.place(key)?.log_start)),
