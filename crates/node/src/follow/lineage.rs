@@ -90,7 +90,8 @@ pub(crate) fn shared(mine: (&[edit::Epoch], Offset), theirs: (&[Epoch], Offset))
 }
 
 /// Where a follower's log parts from this one, if its epochs tell that it does before its end. Those of
-/// records below what is left here are forgotten: of one that ends there, and has earlier ones only, they tell nothing.
+/// records below what is left here are forgotten: of one that ends there, and has earlier ones only, they tell nothing. Nor
+/// has one parted that has all of this one, and more: this is a copy itself then, and lags.
 pub(super) fn parts_at(
     (mine, end): (&[edit::Epoch], Offset),
     theirs: (&[Epoch], Offset),
@@ -100,7 +101,8 @@ pub(super) fn parts_at(
         theirs.1 <= oldest.offset && theirs.0.iter().all(|their| their.epoch < oldest.epoch)
     };
     let is_forgotten = common.epoch.is_none() && mine.first().is_some_and(is_below);
-    (common.offset < theirs.1 && !is_forgotten).then_some(common.offset)
+    let lags = common.offset == end && common.epoch == mine.last().map(|newest| newest.epoch);
+    (common.offset < theirs.1 && !is_forgotten && !lags).then_some(common.offset)
 }
 
 /// What a follower is told whose log parted from this one.
@@ -151,6 +153,20 @@ mod tests {
             parts_at((&mine, at(2_000)), (&both, at(500))),
             Some(at(450))
         );
+    }
+
+    /// A copy had just given a damaged segment up, to have it anew: who follows it was told that the logs part, and followed no
+    /// more.
+    #[test]
+    fn who_has_all_of_this_log_and_more_has_not_parted_from_it() {
+        let at = |offset| Offset::new(offset).unwrap();
+        let mine = [epoch(1, 0), epoch(2, 100)];
+        let parts = |theirs: &[_]| parts_at((&mine, at(150)), (&told(theirs), at(200)));
+        assert_eq!(parts(&mine), None);
+        let [first, second] = mine;
+        assert_eq!(parts(&[first, second, epoch(3, 180)]), None);
+        assert_eq!(parts(&[first, second, epoch(3, 120)]), Some(at(120)));
+        assert_eq!(parts(&[first]), Some(at(100)));
     }
 
     /// An owner that was killed a thousand times told of no epoch that its batches were of.
