@@ -49,11 +49,13 @@ impl Core {
         if by.epochs.first().map(|first| first.epoch) <= newest {
             return false;
         }
-        if let Some((topic, peer)) = self.remembered(key, by.copy)
-            && self.followers.may_check_claim(key)
-        {
+        if let Some((topic, peer)) = self.remembered(key, by.copy) {
             let replica = self.replica(key).ok();
             match self.role(key, replica.as_ref()) {
+                // Another one was just asked.
+                _ if !self.followers.may_check_claim(key) => {
+                    self.followers.ask_soon(key, by.copy);
+                }
                 (replica_status::Role::Follower, source) => {
                     self.pass_on(topic, key, source, by.clone());
                 }

@@ -400,8 +400,7 @@ fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use corelog_protocol::error::ErrorCode;
-    use corelog_record::{PartitionId, TopicId};
+    use corelog_record::{Chain, LeaderEpoch, Lineage, PartitionId, TopicId};
 
     use super::super::fence::SILENT_AFTER;
     use super::*;
@@ -412,16 +411,7 @@ mod tests {
     #[test]
     fn a_follower_that_was_heard_before_a_standstill_and_is_remembered_behind_it_is_asked_first() {
         with_core(|core| async move {
-            let (topic, key) = topic(1);
-            let known = |numbers: &[u8]| {
-                let (mut topic, partition) = ((*topic).clone(), key.partition);
-                let replica = Replica {
-                    followers: numbers.iter().copied().map(peer).collect(),
-                    ..Replica::owner(partition)
-                };
-                topic.replicas.insert(partition, replica);
-                Change::Publish(Arc::new(topic))
-            };
+            let (_, key) = topic(1);
             let hear = |number| core.followers.note(key, heard(&peer(number)));
             hear(1);
             core.apply(known(&[1])).await;
@@ -454,8 +444,8 @@ mod tests {
     #[test]
     fn who_claims_a_partition_is_asked_once_it_is_remembered_however_late_that_is() {
         with_core(|core| async move {
-            let (topic, key) = topic(1);
-            core.apply(Change::Publish(Arc::clone(&topic))).await;
+            let (_, key) = topic(1);
+            core.apply(known(&[])).await;
             core.followers.note(
                 key,
                 Follower {
@@ -468,13 +458,7 @@ mod tests {
             // As whoever asks them does each time.
             core.followers.retain(|_, _| false, |_, _| false);
             assert!(!core.followers.unasked.take_call());
-            let mut known = (*topic).clone();
-            let replica = Replica {
-                followers: [1, 2].map(peer).to_vec(),
-                ..Replica::owner(key.partition)
-            };
-            known.replicas.insert(key.partition, replica);
-            core.apply(Change::Publish(Arc::new(known))).await;
+            core.apply(known(&[1, 2])).await;
             let awaits = [1, 2].map(|number| core.followers.awaits_word(key, peer(number).copy));
             assert_eq!(awaits, [true, false]);
             rt::timeout(SILENT_AFTER, core.followers.unasked.any())
@@ -482,6 +466,46 @@ mod tests {
                 .expect("they are asked at once");
             assert!(core.followers.unasked.take_call());
         });
+    }
+
+    /// It was asked when it came again, or had been silent for long, and may never have come.
+    #[test]
+    fn who_is_remembered_and_claims_a_partition_right_behind_another_one_is_asked_as_well() {
+        with_core(|core| async move {
+            let (_, key) = topic(1);
+            core.apply(known(&[1, 2])).await;
+            let claim = |number| {
+                let Peer { node, copy, .. } = peer(number);
+                let follower = fetch::Follower {
+                    copy,
+                    end: Offset::ZERO,
+                    chain: Chain::from_raw(1),
+                    node: Some(node),
+                    address: None,
+                    epochs: vec![Epoch {
+                        epoch: LeaderEpoch::ZERO,
+                        lineage: Lineage::from_bytes([1; 16]),
+                        start: Offset::ZERO,
+                    }],
+                };
+                assert!(core.check_claim(key, &[], &follower));
+                core.followers.unasked.take_call()
+            };
+            assert_eq!([1, 2].map(claim), [false, true]);
+            assert!(core.followers.awaits_word(key, peer(2).copy));
+        });
+    }
+
+    /// That the topic of one partition has these followers.
+    fn known(numbers: &[u8]) -> Change {
+        let (topic, key) = topic(1);
+        let mut topic = Arc::unwrap_or_clone(topic);
+        let replica = Replica {
+            followers: numbers.iter().copied().map(peer).collect(),
+            ..Replica::owner(key.partition)
+        };
+        topic.replicas.insert(key.partition, replica);
+        Change::Publish(Arc::new(topic))
     }
 
     fn peer(number: u8) -> Peer {

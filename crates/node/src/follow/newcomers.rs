@@ -4,6 +4,7 @@ use corelog_record::CopyId;
 use corelog_storage::format::replica::Peer;
 
 use super::fence::SILENT_AFTER;
+use super::followers::Followers;
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
 
@@ -31,8 +32,15 @@ impl Core {
             followers.await_word(key, copy);
             followers.unasked.add_deaf(key, copy);
         } else if followers.is_claiming(key, copy) {
-            followers.await_word(key, copy);
-            followers.unasked.call();
+            followers.ask_soon(key, copy);
         }
+    }
+}
+
+impl Followers {
+    /// A copy claims a partition: it is asked with those that are due, though no partition waits for it.
+    pub(super) fn ask_soon(&self, key: PartitionKey, copy: CopyId) {
+        self.await_word(key, copy);
+        self.unasked.call();
     }
 }
