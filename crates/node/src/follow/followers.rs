@@ -40,7 +40,7 @@ pub(crate) struct Followers {
     pub(super) contested: Contested,
     pub(super) pulse: Pulse,
     /// When what was heard before was doubted.
-    doubted: Cell<Option<Instant>>,
+    pub(super) doubted: Cell<Option<Instant>>,
     /// Copies that have yet to tell whom else they know of, which what they ask themselves does not.
     untold: RefCell<HashSet<(PartitionKey, CopyId)>>,
     heard: RefCell<HashMap<PartitionKey, Heard>>,

@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use corelog_protocol::error::ErrorCode;
 use futures_lite::FutureExt;
 
 use crate::core::Core;
+use crate::failure::{Failure, failure};
 use crate::rt;
 
 /// Long enough for a script to have promoted a follower.
@@ -55,6 +57,21 @@ impl Core {
         }
     }
 
+    /// Checks that the core has not stood still since `asked`: what others said of a partition then may be so no more.
+    ///
+    /// # Errors
+    /// `Busy`: they are to be asked again.
+    pub(super) fn check_awake_since(&self, asked: Instant) -> Result<(), Failure> {
+        self.notice_pause();
+        match self.followers.doubted.get() {
+            Some(doubted) if asked <= doubted => {
+                let message = "this node stood still since others were asked who owns it";
+                Err(failure(ErrorCode::Busy, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Serves no partition of this core, as its owner, before all that are remembered as its followers were asked, or follow.
     fn doubt_all(&self) {
         self.followers.doubt_all();
@@ -88,6 +105,19 @@ mod tests {
             assert!(!pulse.beats_late(begun + PAUSE));
             assert!(pulse.beats_late(begun + PAUSE * 2 + second));
             assert!(!pulse.beats_late(begun + PAUSE * 2 + second));
+        });
+    }
+
+    #[test]
+    fn what_was_said_before_a_standstill_counts_no_more() {
+        with_core(|core| async move {
+            let asked = rt::now();
+            core.check_awake_since(asked).unwrap();
+            let pulse = &core.followers.pulse.0;
+            pulse.set(rt::booted() - 2 * PAUSE);
+            let late = core.check_awake_since(asked).unwrap_err();
+            assert!(late.is(ErrorCode::Busy), "{late:?}");
+            core.check_awake_since(rt::now() + LOOK_EVERY).unwrap();
         });
     }
 }
