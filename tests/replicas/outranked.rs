@@ -350,27 +350,34 @@ fn a_copy_that_was_deleted_does_not_speak_for_those_above_it() {
     assert_eq!(outranked(&c, &topic), [b.address()]);
 }
 
-/// That whom a copy follows has no such topic any more was taken for that copy's word of itself, and nobody asked its own.
+/// That whom a copy follows has no such topic any more was taken for that copy's word of itself, and nobody asked its own, nor
+/// theirs.
 #[test]
 fn an_owner_that_comes_back_is_fenced_by_a_copy_of_a_copy_whose_owner_deleted_the_topic() {
-    let folder = Folder::new();
-    let ([mut a, b], topic) = pair(&folder);
-    let c = follower(&folder, &a, "c", &topic);
-    a.kill();
-    promote(&b, &topic);
-    b.fill(&topic, 0, 1);
-    c.follow(&topic, &[&b]);
-    wait_until_level(&b, &c, &topic, 0);
-    let d = follower(&folder, &c, "d", &topic);
-    let delete = delete_topic::Request {
-        name: topic.name.clone(),
-        id: topic.id,
-    };
-    b.ask(&delete).unwrap();
-    promote(&d, &topic);
-    a.up();
-    until_fenced(&a, &topic);
-    assert_eq!(status(&a, &topic, 0).source, Some(d.address()));
+    for names in [&["d"][..], &["d", "e"]] {
+        let folder = Folder::new();
+        let ([mut a, b], topic) = pair(&folder);
+        let mut copies = vec![follower(&folder, &a, "c", &topic)];
+        a.kill();
+        promote(&b, &topic);
+        b.fill(&topic, 0, 1);
+        copies[0].follow(&topic, &[&b]);
+        wait_until_level(&b, &copies[0], &topic, 0);
+        for name in names {
+            let next = follower(&folder, copies.last().unwrap(), name, &topic);
+            copies.push(next);
+        }
+        let delete = delete_topic::Request {
+            name: topic.name.clone(),
+            id: topic.id,
+        };
+        b.ask(&delete).unwrap();
+        let last = copies.last().unwrap();
+        promote(last, &topic);
+        a.up();
+        until_fenced(&a, &topic);
+        assert_eq!(status(&a, &topic, 0).source, Some(last.address()));
+    }
 }
 
 #[test]

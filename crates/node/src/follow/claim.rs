@@ -42,8 +42,8 @@ pub(super) enum Told {
     Rival(Rival),
     /// It is this node that is reached there.
     Nobody,
-    /// It has a copy, and one of those that follow that may have been promoted.
-    Copy(Box<replica_status::Partition>),
+    /// It has a copy, and one of those that follow that, or a copy above it, may have been promoted.
+    Copy(Vec<replica_status::Follower>),
 }
 
 /// What was found out of who owns a partition.
@@ -153,7 +153,7 @@ impl Core {
     /// The same of what one told.
     pub(super) async fn owner_of(&self, topic: &TopicName, key: PartitionKey, told: Told) -> Found {
         let rival = match told {
-            Told::Copy(copy) => return self.owner_below(topic, key, *copy).await,
+            Told::Copy(below) => return self.owner_below(topic, key, below).await,
             Told::Rival(rival) => Some(rival),
             Told::Nobody => None,
         };
@@ -169,16 +169,16 @@ impl Core {
         key: PartitionKey,
         mut address: String,
     ) -> Result<Told, Failure> {
-        let mut below = None;
-        for _ in 0..HOPS_MAX {
+        let mut below = Vec::new();
+        for hop in 0..HOPS_MAX {
             let line = self.line_to(&address).await?;
             if line.node() == self.shared.node {
                 return Ok(Told::Nobody);
             }
-            let there = match (partition_at(&line, topic, key).await, below.take()) {
+            let there = match partition_at(&line, topic, key).await {
                 // It was followed by a copy, and owns nothing any more: one of that copy's own may.
-                (Err(error), Some(copy)) if has_none(&error) => return Ok(Told::Copy(copy)),
-                (there, _) => there?,
+                Err(error) if 0 < hop && has_none(&error) => return Ok(Told::Copy(below)),
+                there => there?,
             };
             if there.role == replica_status::Role::Owner {
                 return Ok(Told::Rival(line));
@@ -191,27 +191,26 @@ impl Core {
             if is_later && there.role == replica_status::Role::HandingOver {
                 return Ok(Told::Rival(line));
             }
-            let source = there.source.clone();
-            let copy = Box::new(there);
-            match source.filter(|source| is_later && is_address(source)) {
-                Some(source) => (address, below) = (source, Some(copy)),
-                None => return Ok(Told::Copy(copy)),
+            below.extend(there.followers);
+            match there.source {
+                Some(source) if is_later && is_address(&source) => address = source,
+                _ => return Ok(Told::Copy(below)),
             }
         }
         let message = format!("nobody tells who owns {topic}/{}", key.partition);
         Err(failure(ErrorCode::Busy, message))
     }
 
-    /// Which node owns a partition of those that follow a `copy` of it, or a copy of that: this one knows nothing of them, and
+    /// Which node owns a partition of those that follow a copy of it, or a copy of that: this one knows nothing of them, and
     /// one of them may have been promoted. Who does not answer may be gone.
     async fn owner_below(
         &self,
         topic: &TopicName,
         key: PartitionKey,
-        copy: replica_status::Partition,
+        below: Vec<replica_status::Follower>,
     ) -> Found {
         let mut is_all = true;
-        let mut below = VecDeque::from(copy.followers);
+        let mut below = VecDeque::from(below);
         let mut asked = BTreeSet::from([Some(self.shared.node)]);
         while let Some(follower) = below.pop_front() {
             let address = follower.address.filter(|address| is_address(address));
@@ -232,7 +231,7 @@ impl Core {
                     let rival = Some(rival);
                     return Found { rival, is_all };
                 }
-                Ok(Told::Copy(there)) => below.extend(there.followers),
+                Ok(Told::Copy(more)) => below.extend(more),
                 Ok(Told::Nobody) => {}
                 Err(error) => is_all &= has_none(&error),
             }
