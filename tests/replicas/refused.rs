@@ -1,17 +1,14 @@
 //! What is not copied, or not copied over.
 
-use std::thread;
-
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::{clone_topic, delete_topic, forget_follower, handover, rejoin};
 use corelog_record::{Offset, PartitionId};
 
-use super::copies::{assert_equal, bytes, forgetting, status, wait_until_level};
-use super::handover::pair;
+use super::copies::{assert_equal, bytes, status, wait_until_level};
 use super::node::{Node, cloning};
-use super::promote::{cut_off, promote, promoting, rejoining};
+use super::promote::{cut_off, promote, rejoining};
 use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -45,59 +42,6 @@ fn a_topic_that_was_made_again_is_another_one() {
     let again = refused(&b, &cloning(&second, &[&a]));
     assert!(again.is(ErrorCode::TopicChanged), "{again:?}");
     assert!(bytes(&b, &first, 0, end) == held, "nothing is overwritten");
-}
-
-/// It was compared when it had less than the source, and got the rest from the one that it followed until then: it was done, as a
-/// copy of a log that it had parted from.
-#[test]
-fn a_clone_that_another_source_has_finished_is_not_done_where_the_logs_have_parted() {
-    let folder = Folder::new();
-    let ([a, b], topic) = pair(&folder, 2);
-    let c = Node::start(&folder, "c");
-    c.follow(&topic, &[&a]);
-    for partition in 0..2 {
-        wait_until_level(&a, &c, &topic, partition);
-    }
-    // Neither of the two owners hears of the other one.
-    a.disconnect();
-    b.ask(&promoting(&topic, true)).unwrap();
-    b.ask(&forgetting(&topic, a.address())).unwrap();
-    a.ask(&forgetting(&topic, b.address())).unwrap();
-    a.connect();
-    until("it follows again", || {
-        status(&c, &topic, 0).state == State::Following
-    });
-    for port in 0..2 {
-        a.proxy.hold(port, Kind::Fetch);
-    }
-    let [end, until_end] = [&a, &b].map(|node| node.fill(&topic, 0, 1));
-    assert_eq!(end, until_end);
-
-    // The second partition is compared behind the first.
-    let asked = || b.proxy.asked(Kind::ChainAt);
-    let before = asked();
-    b.proxy.hold(0, Kind::ChainAt);
-    let request = clone_topic::Request {
-        follow: false,
-        ..cloning(&topic, &[&b])
-    };
-    let mut wire = c.wire();
-    let cloned = thread::spawn(move || wire.call(&request, &[]).unwrap().map(drop));
-    until("the first is compared", || before < asked());
-    for port in 0..2 {
-        a.proxy.release(port, Kind::Fetch);
-    }
-    until("the rest is there", || status(&c, &topic, 0).end == end);
-    b.proxy.release(0, Kind::ChainAt);
-    cloned.join().unwrap().unwrap();
-    let is_over = |partition| {
-        let state = status(&c, &topic, partition).state;
-        matches!(state, State::Done | State::Stopped)
-    };
-    until("both are over", || is_over(0) && is_over(1));
-    let [parted, whole] = [0, 1].map(|partition| status(&c, &topic, partition));
-    assert_eq!((parted.state, whole.state), (State::Stopped, State::Done));
-    assert!(parted.error.unwrap().is(ErrorCode::Diverged));
 }
 
 /// Partitions come and never go: a source with fewer of them is a copy itself, and behind.

@@ -74,10 +74,6 @@ impl Core {
         }
         let before = self.unfollow(key);
         let following = Rc::new(Following::new(key, topic, replica));
-        // What these sources were compared with may be less than other ones have brought since.
-        let is_same = |before: &Rc<Following>| before.is_as(replica) && before.is_compared.get();
-        let is_compared = replica.until.is_none() || before.as_ref().is_none_or(is_same);
-        following.is_compared.set(is_compared);
         let mut by_key = self.followings.by_key.borrow_mut();
         by_key.insert(key, Rc::clone(&following));
         drop(by_key);

@@ -8,7 +8,6 @@ use corelog_record::{Offset, TopicName};
 
 use super::line::Line;
 use super::ownership::{chain_of, has_none};
-use super::task::{Following, Trouble};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::router::{self, Ask};
@@ -65,24 +64,6 @@ impl Core {
                 Err(failure(ErrorCode::Diverged, message))
             }
         }
-    }
-}
-
-impl Following {
-    /// Holds what is here against a source, if it is all that is asked for: there may have been less when it was named, and who
-    /// was followed before brought the rest.
-    ///
-    /// # Errors
-    /// As [`Core::check_not_parted`].
-    pub(super) async fn compare(&self, core: &Rc<Core>, line: &Line) -> Result<(), Trouble> {
-        let end = core.place(self.key).map_err(Trouble::Again)?.log_end;
-        core.durable(self.key, end).await.map_err(Trouble::Again)?;
-        let there = self.segments(core, line).await?;
-        let (place, until) = ((&self.topic, self.key), self.replica.until);
-        let compared = core.check_not_parted(line, place, (&there, until.unwrap_or_default()));
-        compared.await.map_err(Trouble::of)?;
-        self.is_compared.set(true);
-        Ok(())
     }
 }
 

@@ -41,8 +41,6 @@ pub(crate) struct Following {
     is_stopped: Cell<bool>,
     /// While segments are taken into the log, which is not left in the middle.
     pub(super) is_installing: Cell<bool>,
-    /// Whether what is here was held against the sources, if it is all that is asked for: what comes is in any case.
-    pub(super) is_compared: Cell<bool>,
     /// Whether of the segments that were last received the first was not among those that came.
     pub(super) misses_first: Cell<bool>,
     /// The sources that failed while segments were received from them.
@@ -83,7 +81,6 @@ impl Following {
             progress: Progress::new(),
             is_stopped: Cell::new(false),
             is_installing: Cell::new(false),
-            is_compared: Cell::new(true),
             misses_first: Cell::new(false),
             failed: Lately::new(FAILED_FOR),
             copied: Cell::new(None),
@@ -197,17 +194,10 @@ impl Following {
         source: &str,
         stands_in: bool,
     ) -> Result<Ended, Trouble> {
-        let is_compared = self.is_compared.get();
-        if is_compared && self.has_all(core)? {
+        if self.has_all(core)? {
             return Ok(Ended::Done);
         }
         let line = self.line_to_owner(core, source).await?;
-        if !is_compared {
-            self.compare(core, &line).await?;
-            if self.has_all(core)? {
-                return Ok(Ended::Done);
-            }
-        }
         let since = stands_in.then(|| self.stood_in_since.get().unwrap_or_else(rt::now));
         let followed = Followed::new(source, line, since);
         loop {
