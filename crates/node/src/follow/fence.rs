@@ -12,8 +12,9 @@ use corelog_storage::format::edit;
 use corelog_storage::format::replica::{Peer, Replica, Role};
 use futures_lite::FutureExt;
 
-use super::claim::{Claim, Rival};
+use super::claim::Claim;
 use super::ownership::{has_none, owned_at};
+use super::rival::Rival;
 use super::target::{Target, copy_at};
 use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};

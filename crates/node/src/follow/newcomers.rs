@@ -4,7 +4,6 @@ use corelog_record::CopyId;
 use corelog_storage::format::replica::Peer;
 
 use super::fence::SILENT_AFTER;
-use super::followers::Followers;
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
 
@@ -34,13 +33,5 @@ impl Core {
         } else if followers.is_claiming(key, copy) {
             followers.ask_soon(key, copy);
         }
-    }
-}
-
-impl Followers {
-    /// A copy claims a partition: it is asked with those that are due, though no partition waits for it.
-    pub(super) fn ask_soon(&self, key: PartitionKey, copy: CopyId) {
-        self.await_word(key, copy);
-        self.unasked.call();
     }
 }
