@@ -155,7 +155,7 @@ impl Core {
                 continue;
             };
             // Those below have their own time: one that does not answer says nothing of this one.
-            let Some(rival) = self.owner_of(topic, key, told).await.rival else {
+            let Ok(Some(rival)) = self.owner_of(topic, key, told).await.map(|it| it.rival) else {
                 continue;
             };
             if !self.is_given_to(replica, &rival).await {

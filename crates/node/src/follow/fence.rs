@@ -308,7 +308,7 @@ impl Core {
             return Ok(true);
         }
         let told = self.told_by(&topic, key, &claimant).await?;
-        let found = self.owner_of(&topic, key, told).await;
+        let found = self.owner_of(&topic, key, told).await?;
         let Some(rival) = found.rival else {
             return Ok(found.is_all);
         };

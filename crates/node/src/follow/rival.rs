@@ -32,7 +32,22 @@ pub(super) enum Told {
     /// It is this node that is reached there.
     Nobody,
     /// It has a copy, and one of those that follow that, or a copy above it, may have been promoted.
-    Copy(Vec<replica_status::Follower>),
+    Copy(Below),
+}
+
+/// Those that follow a copy, and copies above it.
+pub(super) struct Below {
+    followers: Vec<replica_status::Follower>,
+    /// Why the next one above, which may own the partition, did not tell.
+    missed: Option<Failure>,
+}
+
+/// What one node is to a partition.
+enum Met {
+    Rival(Rival),
+    Me,
+    /// A copy, and where who is above it is to be asked, if that is a later one.
+    Copy(Option<String>),
 }
 
 /// What was found out of who owns a partition.
@@ -84,7 +99,7 @@ impl Core {
         address: String,
     ) -> Result<Option<Rival>, Failure> {
         match self.owner_above(topic, key, address).await {
-            Ok(told) => Ok(self.owner_of(topic, key, told).await.rival),
+            Ok(told) => Ok(self.owner_of(topic, key, told).await?.rival),
             // It has no such topic any more, and so follows nobody.
             Err(error) if has_none(&error) => Ok(None),
             Err(error) => Err(error),
@@ -92,54 +107,89 @@ impl Core {
     }
 
     /// The same of what one told.
-    pub(super) async fn owner_of(&self, topic: &TopicName, key: PartitionKey, told: Told) -> Found {
+    ///
+    /// # Errors
+    /// Why one above it did not tell, if nobody below is found to own the partition.
+    pub(super) async fn owner_of(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        told: Told,
+    ) -> Result<Found, Failure> {
         let rival = match told {
-            Told::Copy(below) => return self.owner_below(topic, key, below).await,
+            Told::Copy(Below { followers, missed }) => {
+                let found = self.owner_below(topic, key, followers).await;
+                return match missed.filter(|_| found.rival.is_none()) {
+                    Some(why) => Err(why),
+                    None => Ok(found),
+                };
+            }
             Told::Rival(rival) => Some(rival),
             Told::Nobody => None,
         };
-        Found {
+        Ok(Found {
             rival,
             is_all: true,
-        }
+        })
     }
 
+    /// What a node at an address tells, and those above it. Whoever does not answer there keeps nobody from asking those that
+    /// follow the copies below.
     async fn owner_above(
         &self,
         topic: &TopicName,
         key: PartitionKey,
         mut address: String,
     ) -> Result<Told, Failure> {
-        let mut below = Vec::new();
+        let mut followers = Vec::new();
         for hop in 0..HOPS_MAX {
-            let line = self.line_to(&address).await?;
-            if line.node() == self.shared.node {
-                return Ok(Told::Nobody);
-            }
-            let there = match partition_at(&line, topic, key).await {
+            let met = self.meet_at(topic, key, &address, &mut followers).await;
+            let missed = match met {
+                Ok(Met::Rival(rival)) => return Ok(Told::Rival(rival)),
+                Ok(Met::Me) => return Ok(Told::Nobody),
+                Ok(Met::Copy(Some(above))) => {
+                    address = above;
+                    continue;
+                }
+                Ok(Met::Copy(None)) => None,
+                Err(why) if hop == 0 => return Err(why),
                 // It was followed by a copy, and owns nothing any more: one of that copy's own may.
-                Err(error) if 0 < hop && has_none(&error) => return Ok(Told::Copy(below)),
-                there => there?,
+                Err(why) => Some(why).filter(|why| !has_none(why)),
             };
-            if there.role == replica_status::Role::Owner {
-                return Ok(Told::Rival(line));
-            }
-            // Whoever owned it since this node did, or follows one who does, has a later epoch.
-            let told = segments_of(&line, topic, key, Offset::MAX).await?;
-            let newest = told.epochs.first().map(|newest| newest.epoch);
-            let is_later = self.epoch(key)? < newest;
-            // Nobody else owns what it gives away, and may not for hours.
-            if is_later && there.role == replica_status::Role::HandingOver {
-                return Ok(Told::Rival(line));
-            }
-            below.extend(there.followers);
-            match there.source {
-                Some(source) if is_later && is_address(&source) => address = source,
-                _ => return Ok(Told::Copy(below)),
-            }
+            return Ok(Told::Copy(Below { followers, missed }));
         }
         let message = format!("nobody tells who owns {topic}/{}", key.partition);
-        Err(failure(ErrorCode::Busy, message))
+        let missed = Some(failure(ErrorCode::Busy, message));
+        Ok(Told::Copy(Below { followers, missed }))
+    }
+
+    /// What the node at an address is; those that follow a copy there are added to the `followers`.
+    async fn meet_at(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        address: &str,
+        followers: &mut Vec<replica_status::Follower>,
+    ) -> Result<Met, Failure> {
+        let line = self.line_to(address).await?;
+        if line.node() == self.shared.node {
+            return Ok(Met::Me);
+        }
+        let there = partition_at(&line, topic, key).await?;
+        if there.role == replica_status::Role::Owner {
+            return Ok(Met::Rival(line));
+        }
+        // Whoever owned it since this node did, or follows one who does, has a later epoch.
+        let told = segments_of(&line, topic, key, Offset::MAX).await?;
+        let newest = told.epochs.first().map(|newest| newest.epoch);
+        let is_later = self.epoch(key)? < newest;
+        // Nobody else owns what it gives away, and may not for hours.
+        if is_later && there.role == replica_status::Role::HandingOver {
+            return Ok(Met::Rival(line));
+        }
+        followers.extend(there.followers);
+        let above = there.source.filter(|above| is_later && is_address(above));
+        Ok(Met::Copy(above))
     }
 
     /// Which node owns a partition of those that follow a copy of it, or a copy of that: this one knows nothing of them, and
@@ -172,7 +222,10 @@ impl Core {
                     let rival = Some(rival);
                     return Found { rival, is_all };
                 }
-                Ok(Told::Copy(more)) => below.extend(more),
+                Ok(Told::Copy(more)) => {
+                    is_all &= more.missed.is_none();
+                    below.extend(more.followers);
+                }
                 Ok(Told::Nobody) => {}
                 Err(error) => is_all &= has_none(&error),
             }
