@@ -98,8 +98,8 @@ impl Core {
     }
 
     /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.
-    /// Where one of them has nothing there, any more or yet, or nothing but damage, the other node has to have the `copy` that
-    /// followed this log, or an epoch of it.
+    /// Where the chain there is lost to damage, the epochs of both have to tell that. Where one of them has nothing there, any
+    /// more or yet, the other node has to have the `copy` that followed this log, or an epoch of it.
     async fn goes_on(
         self: &Rc<Self>,
         line: &Line,
@@ -111,6 +111,7 @@ impl Core {
         if there.history != place.history {
             return Ok(false);
         }
+        let common = self.common_with(key, there)?;
         if place.log_start.max(there.log_start) <= start && start <= place.log_end {
             self.durable(key, start).await?;
             let chains = async {
@@ -118,13 +119,11 @@ impl Core {
                 let there = chain_of(line, topic, key, start).await?;
                 Ok::<_, Failure>((here.offset, here.chain) == (there.offset, there.chain))
             };
-            match chains.await {
-                // It is there, and shows nothing.
-                Err(error) if error.is(ErrorCode::Damaged) => {}
-                compared => return compared,
-            }
+            return match chains.await {
+                Err(error) if error.is(ErrorCode::Damaged) => Ok(start <= common.offset),
+                compared => compared,
+            };
         }
-        let common = self.common_with(key, there)?;
         Ok(there.copy == copy || common.epoch.is_some())
     }
 
