@@ -10,7 +10,7 @@ use corelog_storage::format::replica::{Peer, Replica};
 
 use super::address::check_addresses;
 use super::followers::Follower;
-use super::lineage::{check_epochs, diverged, parts_at, told};
+use super::lineage::{check_epochs, diverged, parts_at, shared, told};
 use crate::catalog::{Forgotten, Newcomer, is_in_place_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -112,8 +112,9 @@ impl Core {
             return Ok(());
         }
         let here = match self.chain_at(key, follower.end).await {
-            // Its epochs have told. It may be the only one that can come to have what is damaged here as a whole segment.
-            Err(error) if error.is(ErrorCode::Damaged) && !follower.epochs.is_empty() => {
+            // Its epochs have told, if this log has one of them. It may be the only one that can come to have what is damaged here
+            // as a whole segment.
+            Err(error) if error.is(ErrorCode::Damaged) && self.has_one_of(key, follower)? => {
                 return Ok(());
             }
             here => here?,
@@ -122,6 +123,13 @@ impl Core {
             true => Ok(()),
             false => Err(diverged(self.place(key)?.log_start)),
         }
+    }
+
+    /// If this log and a follower's have an epoch in common.
+    fn has_one_of(&self, key: PartitionKey, follower: &fetch::Follower) -> Result<bool, Failure> {
+        let mine = (&*self.epochs(key)?, self.place(key)?.durable.offset);
+        let common = shared(mine, (follower.epochs.as_slice(), follower.end));
+        Ok(common.epoch.is_some())
     }
 
     /// Tells a partition up to where all hold it that are remembered as its followers: one that was not
