@@ -108,6 +108,8 @@ impl Core {
         self.halt(key).await;
         // What its following asked of the log may not have been done yet: the end could be another one then.
         self.unchanging(key).await?;
+        // A log that goes on to follow takes no epoch of this node's with it.
+        check_same(&before, &self.replica(key)?)?;
         let end = self.place(key)?.log_end;
         if end < judged_end {
             let message = "what it follows by has changed the end of the log: ask again";
@@ -300,8 +302,10 @@ mod tests {
             let mut promoting = pin!(core.promote(name.clone(), key, true, false));
             assert!(poll_once(&mut promoting).await.is_none(), "it asks");
             follow("127.0.0.1:2").await;
+            let epochs = core.epochs(key).unwrap();
             let refused = promoting.await.unwrap_err();
             assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+            assert_eq!(core.epochs(key).unwrap(), epochs);
             let replica = core.replica(key).unwrap();
             assert_eq!(replica.role, Role::Follower);
             assert_eq!(replica.sources, ["127.0.0.1:2"]);
