@@ -52,15 +52,16 @@ impl Core {
         }
         if let Some((topic, peer)) = self.remembered(key, by.copy) {
             let replica = self.replica(key).ok();
+            let may_check = self.followers.may_check_claim(key);
             match self.role(key, replica.as_ref()) {
-                // Another one was just asked.
-                _ if !self.followers.may_check_claim(key) => {
-                    self.followers.ask_soon(key, by.copy);
-                }
-                (replica_status::Role::Follower, source) => {
+                (replica_status::Role::Follower, source) if may_check => {
                     self.pass_on(topic, key, source, by.clone());
                 }
-                _ => self.hear_claim(topic, key, peer),
+                // A copy is told again, as one that is outranked.
+                (replica_status::Role::Follower, _) => {}
+                _ if may_check => self.hear_claim(topic, key, peer),
+                // One was just asked, and need not be this one.
+                _ => self.followers.ask_soon(key, by.copy),
             }
         }
         true

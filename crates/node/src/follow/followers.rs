@@ -237,7 +237,7 @@ mod tests {
     use corelog_protocol::message::epoch::Epoch;
     use corelog_protocol::message::fetch;
     use corelog_record::{Chain, LeaderEpoch, Lineage, PartitionId, TopicId};
-    use corelog_storage::format::replica::{Peer, Replica};
+    use corelog_storage::format::replica::{Peer, Replica, Role};
 
     use super::super::fence::SILENT_AFTER;
     use super::*;
@@ -330,15 +330,24 @@ mod tests {
             };
             assert_eq!([1, 2].map(claim), [false, true]);
             assert!(core.followers.awaits_word(key, peer(2).copy));
+            // A copy asks nobody of its own, but tells whom it follows.
+            core.apply(named(&[1, 2], Role::Follower)).await;
+            assert_eq!([1, 2].map(claim), [false, false]);
         });
     }
 
     /// That the topic of one partition has these followers.
     fn known(numbers: &[u8]) -> Change {
+        named(numbers, Role::Owner)
+    }
+
+    /// The same where this node is something else to it.
+    fn named(numbers: &[u8], role: Role) -> Change {
         let (topic, key) = topic(1);
         let mut topic = Arc::unwrap_or_clone(topic);
         let replica = Replica {
             followers: numbers.iter().copied().map(peer).collect(),
+            role,
             ..Replica::owner(key.partition)
         };
         topic.replicas.insert(key.partition, replica);
