@@ -29,7 +29,7 @@ pub(crate) struct Followers {
     pub(super) contested: Contested,
     pub(super) pulse: Pulse,
     /// When what was heard before was doubted.
-    pub(super) doubted: Cell<Option<Instant>>,
+    doubted: Cell<Option<Instant>>,
     /// Copies that have yet to tell whom else they know of, which what they ask themselves does not.
     untold: RefCell<HashSet<(PartitionKey, CopyId)>>,
     heard: RefCell<HashMap<PartitionKey, Heard>>,
@@ -117,6 +117,11 @@ impl Followers {
     /// What was heard of them until now tells nothing of what they are.
     pub(super) fn doubt_all(&self) {
         self.doubted.set(Some(rt::now()));
+    }
+
+    /// If what they told when they were `asked` is doubted by now.
+    pub(super) fn are_doubted_since(&self, asked: Instant) -> bool {
+        self.doubted.get().is_some_and(|doubted| asked <= doubted)
     }
 
     /// A copy may know of one of its own that owns the partition by now.
