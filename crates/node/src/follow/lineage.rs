@@ -4,7 +4,7 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits::EPOCH_COUNT_MAX;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::segments;
-use corelog_record::Offset;
+use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::edit;
 use corelog_storage::log::lineage::{Began, Common, Line, common};
 
@@ -89,9 +89,15 @@ pub(crate) fn shared(mine: (&[edit::Epoch], Offset), theirs: (&[Epoch], Offset))
     common(line(&own, mine.1), line(&other, theirs.1))
 }
 
+/// If all that a log has, which ends with an epoch at an offset, is in another one, by what they have in common.
+pub(super) fn is_all(common: Common, (newest, end): (Option<LeaderEpoch>, Offset)) -> bool {
+    common.offset == end && common.epoch == newest
+}
+
 /// Where a follower's log parts from this one, if its epochs tell that it does before its end. Those of
 /// records below what is left here are forgotten: of one that ends there, and has earlier ones only, they tell nothing. Nor
-/// has one parted that has all of this one, and more: this is a copy itself then, and lags.
+/// has one parted that has all of this one, and more: this is a copy itself then, and lags. An owner that has less, as of files
+/// that were put back, goes on in the same epoch: the chains tell once it has come to where the follower ends.
 pub(super) fn parts_at(
     (mine, end): (&[edit::Epoch], Offset),
     theirs: (&[Epoch], Offset),
@@ -101,7 +107,7 @@ pub(super) fn parts_at(
         theirs.1 <= oldest.offset && theirs.0.iter().all(|their| their.epoch < oldest.epoch)
     };
     let is_forgotten = common.epoch.is_none() && mine.first().is_some_and(is_below);
-    let lags = common.offset == end && common.epoch == mine.last().map(|newest| newest.epoch);
+    let lags = is_all(common, (mine.last().map(|newest| newest.epoch), end));
     (common.offset < theirs.1 && !is_forgotten && !lags).then_some(common.offset)
 }
 
