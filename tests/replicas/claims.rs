@@ -69,19 +69,21 @@ fn what_another_follower_took_meanwhile_is_not_handed_over() {
     assert_owned_by(&refused, &b);
 }
 
-/// Has a follower of a node promoted that stands still, by which it hears nothing of it, and that node go on again.
-fn promote_while_it_stands_still(node: &Node, follower: &Node, topic: &Target) {
+/// Has a follower of a node promoted that stands still, by which it hears nothing of it, and that node go on again. Gives when it
+/// was stopped.
+fn promote_while_it_stands_still(node: &Node, follower: &Node, topic: &Target) -> Instant {
     node.server().signal(Signal::SIGSTOP);
+    let stopped = Instant::now();
     promote(follower, topic);
     // It would tell at once.
     follower.ask(&forgetting(topic, node.address())).unwrap();
     // Whoever waits for it may go on as soon as it does.
     node.connect();
-    let stopped = Instant::now();
     until("it has stood still for long", || {
         stopped.elapsed() > STOOD_STILL
     });
     node.server().signal(Signal::SIGCONT);
+    stopped
 }
 
 /// What the others had said before that counted: the target came level and took over as well, by the same number.
@@ -106,9 +108,7 @@ fn what_another_follower_took_while_its_owner_stood_still_is_not_handed_over() {
     }
     promote_while_it_stands_still(&a, &b, &topic);
     let refused = running.join().unwrap().unwrap_err();
-    // What it asked just then it heard too late.
-    let codes = [ErrorCode::Busy, ErrorCode::TimedOut];
-    assert!(codes.iter().any(|code| refused.is(*code)), "{refused:?}");
+    assert!(refused.is(ErrorCode::Busy), "{refused:?}");
     for port in 0..2 {
         b.proxy.release(port, Kind::ReplicaStatus);
     }
@@ -120,27 +120,41 @@ fn what_another_follower_took_while_its_owner_stood_still_is_not_handed_over() {
 /// Both owned it, by epochs of one number.
 #[test]
 fn what_another_follower_took_while_its_owner_stood_still_is_not_taken_back() {
-    let folder = Folder::new();
-    let ([a, b, c], topic) = owner_and_two(&folder);
-    let last = follower(&folder, &a, "d", &topic);
-    left_handing_over(&a, &c, &topic);
-    a.connect();
-    c.connect();
-    for port in 0..2 {
-        last.proxy.hold(port, Kind::ReplicaStatus);
+    for _ in 0..10 {
+        let folder = Folder::new();
+        let ([a, b, c], topic) = owner_and_two(&folder);
+        let last = follower(&folder, &a, "d", &topic);
+        // They are asked in this order.
+        let peers = peers(&a, &topic).into_iter().map(|peer| peer.address);
+        let nodes = [&b, &c, &last].map(Node::address);
+        assert_eq!(peers.collect::<Vec<_>>(), nodes);
+        left_handing_over(&a, &c, &topic);
+        a.connect();
+        c.connect();
+        for port in 0..2 {
+            last.proxy.hold(port, Kind::ReplicaStatus);
+        }
+        let asked = || last.proxy.asked(Kind::ReplicaStatus);
+        let (before, begun) = (asked(), Instant::now());
+        let mut wire = a.wire();
+        let aborting = aborting(&topic, false);
+        let running = thread::spawn(move || wire.call(&aborting, &[]).unwrap().map(drop));
+        until("the last of them is asked", || before < asked());
+        let stopped = promote_while_it_stands_still(&a, &b, &topic);
+        match running.join().unwrap() {
+            Err(refused) if refused.is(ErrorCode::Busy) => {
+                until_fenced(&a, &topic);
+                assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
+                assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+                return;
+            }
+            // The last one was asked for something else, and the others only once it went on.
+            Err(refused) => assert_owned_by(&refused, &b),
+            // On a machine that is busy it may have waited for the last one by then: that says nothing.
+            Ok(()) => assert!(stopped.duration_since(begun) >= WAITED_FOR),
+        }
     }
-    let asked = || last.proxy.asked(Kind::ReplicaStatus);
-    let before = asked();
-    let mut wire = a.wire();
-    let aborting = aborting(&topic, false);
-    let running = thread::spawn(move || wire.call(&aborting, &[]).unwrap().map(drop));
-    until("the last of them is asked", || before < asked());
-    promote_while_it_stands_still(&a, &b, &topic);
-    let refused = running.join().unwrap().unwrap_err();
-    assert!(refused.is(ErrorCode::Busy), "{refused:?}");
-    until_fenced(&a, &topic);
-    assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
-    assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+    panic!("it did not stand still once between what the others said and what came of that");
 }
 
 /// It began an epoch of the same number before it asked, and could not be fenced by that one any more.
