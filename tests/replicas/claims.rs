@@ -6,12 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{fetch, handover, produce, replica_status};
 use corelog_record::batch::Codec;
 use nix::sys::signal::Signal;
 
-use super::copies::{chain_at, peers, status};
+use super::copies::{chain_at, forgetting, peers, status};
 use super::fence::{
     STOOD_STILL, assert_unheard, assert_waits_or_fenced, copy_of, pair, produced, until_fenced,
     until_it_says_who_owns,
@@ -66,6 +67,94 @@ fn what_another_follower_took_meanwhile_is_not_handed_over() {
     a.up();
     let refused = a.ask(&handing(&topic)).unwrap_err();
     assert_owned_by(&refused, &b);
+}
+
+/// Has a follower of a node promoted that stands still, by which it hears nothing of it, and that node go on again. Gives when it
+/// was stopped.
+fn promote_while_it_stands_still(node: &Node, follower: &Node, topic: &Target) -> Instant {
+    node.server().signal(Signal::SIGSTOP);
+    let stopped = Instant::now();
+    promote(follower, topic);
+    // It would tell at once.
+    follower.ask(&forgetting(topic, node.address())).unwrap();
+    // Whoever waits for it may go on as soon as it does.
+    node.connect();
+    until("it has stood still for long", || {
+        stopped.elapsed() > STOOD_STILL
+    });
+    node.server().signal(Signal::SIGCONT);
+    stopped
+}
+
+/// What the others had said before that counted: the target came level and took over as well, by the same number.
+#[test]
+fn what_another_follower_took_while_its_owner_stood_still_is_not_handed_over() {
+    let folder = Folder::new();
+    let ([a, b, c], topic) = owner_and_two(&folder);
+    a.disconnect();
+    a.fill(&topic, 0, 1);
+    let giving = handover::Request {
+        to: Some(c.address()),
+        ..handing(&topic)
+    };
+    let mut wire = a.wire();
+    let running = thread::spawn(move || wire.call(&giving, &[]).unwrap().map(drop));
+    until("the target was asked, which is not level", || {
+        0 < c.proxy.asked(Kind::TakeOver)
+    });
+    // It says what it is only once the target may have taken over.
+    for port in 0..2 {
+        b.proxy.hold(port, Kind::ReplicaStatus);
+    }
+    promote_while_it_stands_still(&a, &b, &topic);
+    let refused = running.join().unwrap().unwrap_err();
+    assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+    for port in 0..2 {
+        b.proxy.release(port, Kind::ReplicaStatus);
+    }
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
+    assert_eq!(status(&c, &topic, 0).role, Role::Follower);
+}
+
+/// Both owned it, by epochs of one number.
+#[test]
+fn what_another_follower_took_while_its_owner_stood_still_is_not_taken_back() {
+    for _ in 0..10 {
+        let folder = Folder::new();
+        let ([a, b, c], topic) = owner_and_two(&folder);
+        let last = follower(&folder, &a, "d", &topic);
+        // They are asked in this order.
+        let peers = peers(&a, &topic).into_iter().map(|peer| peer.address);
+        let nodes = [&b, &c, &last].map(Node::address);
+        assert_eq!(peers.collect::<Vec<_>>(), nodes);
+        left_handing_over(&a, &c, &topic);
+        a.connect();
+        c.connect();
+        for port in 0..2 {
+            last.proxy.hold(port, Kind::ReplicaStatus);
+        }
+        let asked = || last.proxy.asked(Kind::ReplicaStatus);
+        let (before, begun) = (asked(), Instant::now());
+        let mut wire = a.wire();
+        let aborting = aborting(&topic, false);
+        let running = thread::spawn(move || wire.call(&aborting, &[]).unwrap().map(drop));
+        until("the last of them is asked", || before < asked());
+        let stopped = promote_while_it_stands_still(&a, &b, &topic);
+        match running.join().unwrap() {
+            Err(refused) if refused.is(ErrorCode::Busy) => {
+                until_fenced(&a, &topic);
+                assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
+                assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+                return;
+            }
+            // The last one was asked for something else, and the others only once it went on.
+            Err(refused) => assert_owned_by(&refused, &b),
+            // On a machine that is busy it may have waited for the last one by then: that says nothing.
+            Ok(()) => assert!(stopped.duration_since(begun) >= WAITED_FOR),
+        }
+    }
+    panic!("it did not stand still once between what the others said and what came of that");
 }
 
 /// It began an epoch of the same number before it asked, and could not be fenced by that one any more.

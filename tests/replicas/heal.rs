@@ -206,6 +206,33 @@ fn damage_to_the_active_segment_of_either_copy_heals_once_both_have_sealed_it() 
     }
 }
 
+/// What it ends with was to be compared each time it came, and cannot be told behind damage: it got nothing any more, and the
+/// owner's segment was in no other log for good.
+#[test]
+fn a_follower_that_ends_behind_damage_of_its_source_goes_on_and_heals_that() {
+    let folder = Folder::new();
+    let (mut a, mut b, topic) = level_pair(&folder, 6);
+    until("the owner remembers its follower", || {
+        remembered(&a, &topic) == 1
+    });
+    b.stop();
+    let end = a.fill(&topic, 0, 6);
+    let expected = bytes(&a, &topic, 0, end);
+    let data = a.server().ready.data.clone();
+    a.stop();
+    stores::flip(&first_store(&data), 100);
+    a.up();
+    meet_damage(&a, &topic);
+    until("the owner has ended and sealed it", || {
+        !segments(&a, &topic, 0).sealed.is_empty()
+    });
+    a.fill(&topic, 0, 1);
+    b.up();
+    wait_until_level(&a, &b, &topic, 0);
+    read_until_whole(&a, &topic, &expected, end);
+    assert_equal(&a, &b, &topic, 0);
+}
+
 /// What is known to be damaged at a start is not sealed: nothing here says what it held, but for where it
 /// begins and ends.
 #[test]

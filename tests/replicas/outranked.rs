@@ -335,19 +335,61 @@ fn an_owner_that_is_told_and_does_not_yield_is_told_of_where_alerts_are_made_of(
 #[test]
 fn a_copy_that_was_deleted_does_not_speak_for_those_above_it() {
     let folder = Folder::new();
-    let ([a, b], topic) = pair(&folder);
+    let ([a, mut b], topic) = pair(&folder);
     let c = copy_of(&folder, &b, &topic);
     a.disconnect();
     promote(&c, &topic);
-    let delete = delete_topic::Request {
-        name: topic.name.clone(),
-        id: topic.id,
-    };
-    b.ask(&delete).unwrap();
+    delete(&mut b, &topic);
     let asked = || b.proxy.asked(Kind::ReplicaStatus);
     let before = asked();
     until("it was told of more than once", || before + 2 < asked());
     assert_eq!(outranked(&c, &topic), [b.address()]);
+}
+
+/// That whom a copy follows has no such topic any more was taken for that copy's word of itself, and nobody asked its own, nor
+/// theirs.
+#[test]
+fn an_owner_that_comes_back_is_fenced_by_a_copy_of_a_copy_whose_owner_deleted_the_topic() {
+    assert_fenced_by_the_last_of(&["c", "d"], delete);
+    assert_fenced_by_the_last_of(&["c", "d", "e"], delete);
+}
+
+/// Nor did anybody where that one did not answer: the owner that came back served once it had waited for it.
+#[test]
+fn an_owner_that_comes_back_is_fenced_by_a_copy_of_a_copy_whose_owner_is_gone() {
+    assert_fenced_by_the_last_of(&["c", "d"], |b, _| b.kill());
+    assert_fenced_by_the_last_of(&["c", "d", "e"], |b, _| b.kill());
+}
+
+fn delete(node: &mut Node, topic: &Target) {
+    let delete = delete_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+    };
+    node.ask(&delete).unwrap();
+}
+
+/// Checks that an owner which comes back is fenced by the last of these copies, each of which follows the one before and the first
+/// the next owner, that owns nothing any more.
+fn assert_fenced_by_the_last_of(names: &[&str], go: impl Fn(&mut Node, &Target)) {
+    let folder = Folder::new();
+    let ([mut a, mut b], topic) = pair(&folder);
+    let mut copies = vec![follower(&folder, &a, names[0], &topic)];
+    a.kill();
+    promote(&b, &topic);
+    b.fill(&topic, 0, 1);
+    copies[0].follow(&topic, &[&b]);
+    wait_until_level(&b, &copies[0], &topic, 0);
+    for name in &names[1..] {
+        let next = follower(&folder, copies.last().unwrap(), name, &topic);
+        copies.push(next);
+    }
+    go(&mut b, &topic);
+    let last = copies.last().unwrap();
+    promote(last, &topic);
+    a.up();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(last.address()));
 }
 
 #[test]

@@ -3,16 +3,18 @@
 use std::path::Path;
 
 use corelog_protocol::message::handover;
+use corelog_protocol::message::replica_status::Role;
 use corelog_record::Offset;
 
-use super::copies::{assert_equal, level_pair, segments, status, wait_until_level};
-use super::fence::until_fenced;
+use super::copies::{assert_equal, level_pair, remembered, segments, status, wait_until_level};
+use super::fence::{copy_of, until_fenced};
 use super::handover::handing;
 use super::heal::first_store;
 use super::node::Node;
 use super::promote::{cut_off, promote, rejoin};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
+use crate::support::http::metric;
 use crate::support::stores::flip;
 use crate::support::wire::{Target, Wire};
 
@@ -60,6 +62,64 @@ fn an_old_owner_with_rot_below_where_the_logs_part_rejoins() {
     wait_until_level(&b, &a, &topic, 0);
     assert_equal(&b, &a, &topic, 0);
     assert_eq!(status(&a, &topic, 0).error, None);
+}
+
+/// Where the new epoch begins the chains could not be compared: it stayed an owner beside the new one, and nothing told of that.
+#[test]
+fn an_old_owner_with_known_damage_below_where_the_logs_part_is_fenced() {
+    let folder = Folder::new();
+    let (mut a, b, topic) = level_pair(&folder, 10);
+    until("the owner remembers its follower", || {
+        remembered(&a, &topic) == 1
+    });
+    a.disconnect();
+    promote(&b, &topic);
+    b.disconnect();
+    a.fill(&topic, 0, 5);
+    damage_what_is_sealed(&mut a, &topic);
+    b.connect();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
+}
+
+/// Each had been promoted without the other, by epochs of one number, and the other one began the next behind a restart. What the
+/// chains would have told there was lost to damage, and what the epochs tell counted for nothing: it was fenced by who has nothing
+/// of what it took.
+#[test]
+fn an_owner_with_damage_is_not_fenced_by_one_whose_log_has_parted_before_its_new_epoch() {
+    let folder = Folder::new();
+    let (mut a, mut b, topic) = level_pair(&folder, 6);
+    let mut c = copy_of(&folder, &b, &topic);
+    b.disconnect();
+    a.kill();
+    let promoted = [promote(&b, &topic), promote(&c, &topic)];
+    assert_eq!(promoted[0].epoch, promoted[1].epoch);
+    b.fill(&topic, 0, 1);
+    b.kill();
+    b.up_out_of_reach();
+    c.fill(&topic, 0, 4);
+    damage_what_is_sealed(&mut c, &topic);
+    b.connect();
+    let admin = c.server().ready.admin;
+    let contested = || metric(admin, "corelog_contested_partitions{core=\"0\"");
+    until("it has looked into that", || {
+        contested() == 1.0 || status(&c, &topic, 0).role == Role::Fenced
+    });
+    assert_eq!(status(&c, &topic, 0).role, Role::Owner);
+}
+
+/// Has a node know of damage in the first of its segments, which is sealed then with all that is there.
+fn damage_what_is_sealed(node: &mut Node, topic: &Target) {
+    node.corelog().run(["snapshot", "create", "s"]).done();
+    until("the segment is sealed", || {
+        !segments(node, topic, 0).sealed.is_empty()
+    });
+    let data = node.server().ready.data.clone();
+    node.stop();
+    flip(&first_store(&data), 5_000);
+    node.up();
+    let (_, said, code) = node.corelog().run(["scrub", "t", "--wait"]).parts();
+    assert_eq!(code, Some(3), "{said}");
 }
 
 /// It was damage to nobody: what another node had was never asked for, and readers ended there for ever.

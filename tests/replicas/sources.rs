@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::{delete_topic, handover};
 use corelog_record::Offset;
@@ -83,6 +84,48 @@ fn a_copy_goes_on_when_its_source_has_the_topic_again() {
         is_unknown && told.state == State::Waiting
     });
     b.follow(&topic, &[&a]);
+    a.fill(&topic, 0, 5);
+    wait_until_level(&a, &c, &topic, 0);
+    assert_equal(&a, &c, &topic, 0);
+}
+
+/// Of a source that had all when it was looked at, and less once it was asked for more, it was told that the two logs part: it followed
+/// no more for good.
+#[test]
+fn a_copy_whose_source_begins_anew_just_as_it_comes_waits_for_that() {
+    let folder = Folder::new();
+    let (a, b, topic) = level_pair(&folder, 10);
+    let c = Node::start(&folder, "c");
+    c.follow(&topic, &[&b]);
+    wait_until_level(&a, &c, &topic, 0);
+    let asked = || b.proxy.asked(Kind::Segments);
+    let before = asked();
+    for port in 0..2 {
+        b.proxy.hold(port, Kind::Segments);
+        b.proxy.cut(port);
+    }
+    until("it comes again", || before < asked());
+    assert!(Offset::ZERO < segments(&b, &topic, 0).high_watermark);
+    for port in 0..2 {
+        a.proxy.hold(port, Kind::Fetch);
+    }
+    b.ask(&delete_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+    })
+    .unwrap();
+    b.follow(&topic, &[&a]);
+    for port in 0..2 {
+        b.proxy.release(port, Kind::Segments);
+    }
+    until("it waits, or has stopped", || {
+        let told = status(&c, &topic, 0);
+        let lags = |why: ErrorBody| why.message.contains("less than this copy");
+        told.state == State::Stopped || told.error.is_some_and(lags)
+    });
+    for port in 0..2 {
+        a.proxy.release(port, Kind::Fetch);
+    }
     a.fill(&topic, 0, 5);
     wait_until_level(&a, &c, &topic, 0);
     assert_equal(&a, &c, &topic, 0);

@@ -10,7 +10,7 @@ use corelog_storage::format::edit::{self, Point};
 
 use super::files::impossible;
 use super::followed::Followed;
-use super::lineage::{diverged, shared};
+use super::lineage::{diverged, is_all, shared};
 use super::task::{Following, Trouble};
 use crate::core::Core;
 use crate::failure::{Failure, failure, failure_with};
@@ -174,8 +174,7 @@ fn lags((place, mine): (&Place, &[edit::Epoch]), origin: &segments::Answer) -> b
     let theirs = (origin.epochs.as_slice(), origin.high_watermark);
     let common = shared((mine, place.log_end), theirs);
     let newest = origin.epochs.first().map(|newest| newest.epoch);
-    let has_all = common.offset == origin.high_watermark && common.epoch == newest;
-    has_all && origin.high_watermark < place.log_end
+    is_all(common, (newest, theirs.1)) && theirs.1 < place.log_end
 }
 
 /// Where the first segment of a source's answer begins, of those that are `named` if any are; none if

@@ -1,33 +1,22 @@
 //! What shows that another node owns a partition that this one owned.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
-use corelog_protocol::message::{replica_status, segments};
-use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
+use corelog_protocol::message::segments;
+use corelog_record::{CopyId, LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica, Role};
 use corelog_storage::log::lineage::Common;
 
 use super::GONE_TIMEOUT;
-use super::address::is_address;
-use super::followers::FOLLOWERS_MAX;
 use super::line::Line;
 use super::lineage::shared;
-use super::ownership::{chain_of, has_none, owned_at, partition_at, segments_of};
+use super::ownership::{chain_of, owned_at, segments_of};
+use super::rival::Rival;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
-
-/// Nodes that are asked, one after the other, for who owns a partition. More are none, or a circle.
-pub(super) const HOPS_MAX: usize = 8;
-
-/// Nodes that are asked of those that follow a copy, and this one.
-const BELOW_MAX: usize = 1 + 2 * FOLLOWERS_MAX;
-
-/// Another node that says that it owns a partition.
-pub(super) type Rival = Rc<Line>;
 
 /// By what another node took a partition over from this one.
 pub(super) struct Claim {
@@ -37,38 +26,7 @@ pub(super) struct Claim {
     pub(super) common: Option<Offset>,
 }
 
-/// What a node knows of who owns a partition.
-pub(super) enum Told {
-    Rival(Rival),
-    /// It is this node that is reached there.
-    Nobody,
-    /// It has a copy, and one of those that follow that may have been promoted.
-    Copy(Box<replica_status::Partition>),
-}
-
-/// What was found out of who owns a partition.
-pub(super) struct Found {
-    pub(super) rival: Option<Rival>,
-    /// If all that are known of told what they are.
-    pub(super) is_all: bool,
-}
-
 impl Core {
-    /// What one that followed a partition of this node knows of another that owns it.
-    ///
-    /// # Errors
-    /// As [`owner_by`](Self::owner_by), and if at its address is another one.
-    pub(super) async fn told_by(
-        self: &Rc<Self>,
-        topic: &TopicName,
-        key: PartitionKey,
-        claimant: &Peer,
-    ) -> Result<Told, Failure> {
-        self.check_is(key, claimant).await?;
-        let address = claimant.address.clone();
-        self.owner_above(topic, key, address).await
-    }
-
     /// By what another node took a partition over from this one.
     ///
     /// # Errors
@@ -117,135 +75,6 @@ impl Core {
         })
     }
 
-    /// Checks that the node at the address of one that followed is that one: this node may be reached there itself, where it
-    /// does not say how others reach it, or one that was put in its place.
-    ///
-    /// # Errors
-    /// `UnknownPartition` if it is one that is remembered itself, as a node is that was made anew there: the one before is
-    /// gone. `SourceUnavailable` if it is any other, or does not answer.
-    async fn check_is(self: &Rc<Self>, key: PartitionKey, peer: &Peer) -> Result<(), Failure> {
-        let line = self.line_to(&peer.address).await?;
-        let known = self.replica(key)?.followers;
-        line.check_is(peer.node).map_err(|mut why| {
-            if known.iter().any(|known| known.node == line.node()) {
-                why.code = ErrorCode::UnknownPartition.number();
-            }
-            why
-        })
-    }
-
-    /// Which other node owns a partition, as far as the one at `address` knows: that one, one that it was given to
-    /// since, or one that was promoted of those that follow it. None if that is this node, or nobody.
-    pub(super) async fn owner_by(
-        &self,
-        topic: &TopicName,
-        key: PartitionKey,
-        address: String,
-    ) -> Result<Option<Rival>, Failure> {
-        match self.owner_above(topic, key, address).await {
-            Ok(told) => Ok(self.owner_of(topic, key, told).await.rival),
-            // It has no such topic any more, and so follows nobody.
-            Err(error) if has_none(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The same of what one told.
-    pub(super) async fn owner_of(&self, topic: &TopicName, key: PartitionKey, told: Told) -> Found {
-        let rival = match told {
-            Told::Copy(copy) => return self.owner_below(topic, key, *copy).await,
-            Told::Rival(rival) => Some(rival),
-            Told::Nobody => None,
-        };
-        Found {
-            rival,
-            is_all: true,
-        }
-    }
-
-    async fn owner_above(
-        &self,
-        topic: &TopicName,
-        key: PartitionKey,
-        mut address: String,
-    ) -> Result<Told, Failure> {
-        for _ in 0..HOPS_MAX {
-            let line = self.line_to(&address).await?;
-            if line.node() == self.shared.node {
-                return Ok(Told::Nobody);
-            }
-            let there = partition_at(&line, topic, key).await?;
-            if there.role == replica_status::Role::Owner {
-                return Ok(Told::Rival(line));
-            }
-            // Whoever owned it since this node did, or follows one who does, has a later epoch.
-            let told = segments_of(&line, topic, key, Offset::MAX).await?;
-            let newest = told.epochs.first().map(|newest| newest.epoch);
-            let is_later = self.epoch(key)? < newest;
-            // Nobody else owns what it gives away, and may not for hours.
-            if is_later && there.role == replica_status::Role::HandingOver {
-                return Ok(Told::Rival(line));
-            }
-            match there.source {
-                Some(source) if is_later && is_address(&source) => address = source,
-                _ => return Ok(Told::Copy(Box::new(there))),
-            }
-        }
-        let message = format!("nobody tells who owns {topic}/{}", key.partition);
-        Err(failure(ErrorCode::Busy, message))
-    }
-
-    /// Which node owns a partition of those that follow a `copy` of it, or a copy of that: this one knows nothing of them, and
-    /// one of them may have been promoted. Who does not answer may be gone.
-    async fn owner_below(
-        &self,
-        topic: &TopicName,
-        key: PartitionKey,
-        copy: replica_status::Partition,
-    ) -> Found {
-        let mut is_all = true;
-        let mut below = VecDeque::from(copy.followers);
-        let mut asked = BTreeSet::from([Some(self.shared.node)]);
-        while let Some(follower) = below.pop_front() {
-            let address = follower.address.filter(|address| is_address(address));
-            let Some(address) = address.filter(|_| asked.insert(follower.node)) else {
-                continue;
-            };
-            let (Some(node), true) = (follower.node, asked.len() <= BELOW_MAX) else {
-                is_all = false;
-                continue;
-            };
-            let asking = self.told_at(topic, key, &address, node);
-            let Some(told) = self.answered(&address, asking).await else {
-                is_all = false;
-                continue;
-            };
-            match told {
-                Ok(Told::Rival(rival)) => {
-                    let rival = Some(rival);
-                    return Found { rival, is_all };
-                }
-                Ok(Told::Copy(there)) => below.extend(there.followers),
-                Ok(Told::Nobody) => {}
-                Err(error) => is_all &= has_none(&error),
-            }
-        }
-        let rival = None;
-        Found { rival, is_all }
-    }
-
-    /// What a node at an address, if it is that one, knows of another that owns a partition.
-    async fn told_at(
-        &self,
-        topic: &TopicName,
-        key: PartitionKey,
-        address: &str,
-        node: NodeId,
-    ) -> Result<Told, Failure> {
-        self.line_to(address).await?.check_is(node)?;
-        self.owner_above(topic, key, address.to_owned()).await
-    }
-
     /// If a remembered copy has a later epoch that goes on from this log, and is one of the owner's, too. Whom it was handed
     /// on to owns it then, also one that has nothing any more of what shows that: the copy's word is believed for it.
     async fn is_vouched_for(
@@ -269,8 +98,8 @@ impl Core {
     }
 
     /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.
-    /// Where one of them has nothing there, any more or yet, the other node has to have the `copy` that
-    /// followed this log, or an epoch of it.
+    /// Where the chain there is lost to damage, the epochs of both have to tell that. Where one of them has nothing there, any
+    /// more or yet, the other node has to have the `copy` that followed this log, or an epoch of it.
     async fn goes_on(
         self: &Rc<Self>,
         line: &Line,
@@ -282,14 +111,20 @@ impl Core {
         if there.history != place.history {
             return Ok(false);
         }
-        if start < place.log_start.max(there.log_start) || place.log_end < start {
-            let common = self.common_with(key, there)?;
-            return Ok(there.copy == copy || common.epoch.is_some());
+        let common = self.common_with(key, there)?;
+        if place.log_start.max(there.log_start) <= start && start <= place.log_end {
+            self.durable(key, start).await?;
+            let chains = async {
+                let here = self.chain_at(key, start).await?;
+                let there = chain_of(line, topic, key, start).await?;
+                Ok::<_, Failure>((here.offset, here.chain) == (there.offset, there.chain))
+            };
+            return match chains.await {
+                Err(error) if error.is(ErrorCode::Damaged) => Ok(start <= common.offset),
+                compared => compared,
+            };
         }
-        self.durable(key, start).await?;
-        let here = self.chain_at(key, start).await?;
-        let there = chain_of(line, topic, key, start).await?;
-        Ok((here.offset, here.chain) == (there.offset, there.chain))
+        Ok(there.copy == copy || common.epoch.is_some())
     }
 
     /// What this log and another node's have in common, by their epochs.
@@ -299,23 +134,6 @@ impl Core {
             (&self.epochs(key)?, self.place(key)?.log_end),
             theirs,
         ))
-    }
-
-    /// What comes of asking the node at an address; nothing if it does not answer in time, or did not a moment ago.
-    pub(super) async fn answered<T>(
-        &self,
-        address: &str,
-        asking: impl Future<Output = T>,
-    ) -> Option<T> {
-        let (silent, address) = (&self.shared.silent, address.to_owned());
-        if silent.found(&address, rt::now()).is_some() {
-            return None;
-        }
-        let answer = rt::timeout(GONE_TIMEOUT, asking).await;
-        if answer.is_none() {
-            silent.note(address, (), rt::now());
-        }
-        answer
     }
 
     /// Checks that none of those that are remembered as followers of a partition owns it by now, but for whom it is given
@@ -336,7 +154,7 @@ impl Core {
                 continue;
             };
             // Those below have their own time: one that does not answer says nothing of this one.
-            let Some(rival) = self.owner_of(topic, key, told).await.rival else {
+            let Ok(Some(rival)) = self.owner_of(topic, key, told).await.map(|it| it.rival) else {
                 continue;
             };
             if !self.is_given_to(replica, &rival).await {

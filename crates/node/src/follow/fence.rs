@@ -12,8 +12,9 @@ use corelog_storage::format::edit;
 use corelog_storage::format::replica::{Peer, Replica, Role};
 use futures_lite::FutureExt;
 
-use super::claim::{Claim, Rival};
+use super::claim::Claim;
 use super::ownership::{has_none, owned_at};
+use super::rival::Rival;
 use super::target::{Target, copy_at};
 use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};
@@ -49,15 +50,18 @@ impl Core {
         if by.epochs.first().map(|first| first.epoch) <= newest {
             return false;
         }
-        if let Some((topic, peer)) = self.remembered(key, by.copy)
-            && self.followers.may_check_claim(key)
-        {
+        if let Some((topic, peer)) = self.remembered(key, by.copy) {
             let replica = self.replica(key).ok();
+            let may_check = self.followers.may_check_claim(key);
             match self.role(key, replica.as_ref()) {
-                (replica_status::Role::Follower, source) => {
+                (replica_status::Role::Follower, source) if may_check => {
                     self.pass_on(topic, key, source, by.clone());
                 }
-                _ => self.hear_claim(topic, key, peer),
+                // A copy is told again, as one that is outranked.
+                (replica_status::Role::Follower, _) => {}
+                _ if may_check => self.hear_claim(topic, key, peer),
+                // One was just asked, and need not be this one.
+                _ => self.followers.ask_soon(key, by.copy),
             }
         }
         true
@@ -305,7 +309,7 @@ impl Core {
             return Ok(true);
         }
         let told = self.told_by(&topic, key, &claimant).await?;
-        let found = self.owner_of(&topic, key, told).await;
+        let found = self.owner_of(&topic, key, told).await?;
         let Some(rival) = found.rival else {
             return Ok(found.is_all);
         };

@@ -2,24 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use corelog_protocol::message::epoch::Epoch;
-use corelog_protocol::message::fetch;
-use corelog_record::{CopyId, CoreId, NodeId, Offset, TopicName};
-use corelog_storage::format::replica::{Peer, Replica};
+use corelog_record::{CopyId, NodeId, Offset};
 
-use super::address::check_addresses;
 use super::contested::Contested;
-use super::lineage::{check_epochs, diverged, parts_at, told};
 use super::pause::Pulse;
 use super::unasked::Unasked;
-use crate::catalog::{Forgotten, Newcomer, is_in_place_of};
-use crate::core::{Core, PartitionKey};
-use crate::failure::Failure;
-use crate::partition::Input;
-use crate::router::{self, Ask};
+use crate::core::PartitionKey;
 use crate::rt;
 
 /// Followers of one partition that are remembered: more copies than anyone keeps.
@@ -68,15 +58,6 @@ pub(crate) struct Follower {
     pub(super) is_claiming: bool,
 }
 
-/// What a follower is told beside what it fetches.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Hearing {
-    /// The epochs of this log, if it told its own.
-    pub(crate) epochs: Vec<Epoch>,
-    /// Bytes between its end and the high watermark, about.
-    pub(crate) lag_bytes: u64,
-}
-
 impl Followers {
     /// None were heard yet.
     pub(crate) fn new() -> Self {
@@ -118,7 +99,7 @@ impl Followers {
     }
 
     /// Takes note of one, in the place of what its node had before.
-    fn note(&self, key: PartitionKey, follower: Follower) {
+    pub(super) fn note(&self, key: PartitionKey, follower: Follower) {
         let mut heard = self.heard.borrow_mut();
         let known = &mut heard.entry(key).or_default().followers;
         let is_other = |known: &Follower| {
@@ -138,6 +119,11 @@ impl Followers {
         self.doubted.set(Some(rt::now()));
     }
 
+    /// If what they told when they were `asked` is doubted by now.
+    pub(super) fn are_doubted_since(&self, asked: Instant) -> bool {
+        self.doubted.get().is_some_and(|doubted| asked <= doubted)
+    }
+
     /// A copy may know of one of its own that owns the partition by now.
     pub(super) fn await_word(&self, key: PartitionKey, copy: CopyId) {
         self.untold.borrow_mut().insert((key, copy));
@@ -147,6 +133,12 @@ impl Followers {
     pub(super) fn is_claiming(&self, key: PartitionKey, copy: CopyId) -> bool {
         let claiming = self.last_of(key, copy, |known| known.is_claiming);
         claiming.unwrap_or_default()
+    }
+
+    /// A copy claims a partition: it is asked with those that are due, though no partition waits for it.
+    pub(super) fn ask_soon(&self, key: PartitionKey, copy: CopyId) {
+        self.await_word(key, copy);
+        self.unasked.call();
     }
 
     /// It has answered who owns the partition, as far as it knows.
@@ -192,7 +184,7 @@ impl Followers {
     }
 
     /// If one was taken note of.
-    fn knows(&self, key: PartitionKey, copy: CopyId) -> bool {
+    pub(super) fn knows(&self, key: PartitionKey, copy: CopyId) -> bool {
         self.heard_at(key, copy).is_some()
     }
 
@@ -207,7 +199,7 @@ impl Followers {
 
     /// If it is time to have an address of one of a partition's followers written down: from now on it
     /// is not.
-    fn may_remember(&self, key: PartitionKey) -> bool {
+    pub(super) fn may_remember(&self, key: PartitionKey) -> bool {
         let mut heard = self.heard.borrow_mut();
         is_due(
             &mut heard.entry(key).or_default().remembered,
@@ -216,7 +208,7 @@ impl Followers {
     }
 
     /// Forgets those of a partition that are reached at an address.
-    fn forget_at(&self, key: PartitionKey, address: &str) {
+    pub(super) fn forget_at(&self, key: PartitionKey, address: &str) {
         if let Some(heard) = self.heard.borrow_mut().get_mut(&key) {
             let followers = &mut heard.followers;
             followers.retain(|follower| follower.address.as_deref() != Some(address));
@@ -229,153 +221,6 @@ impl Followers {
             .borrow_mut()
             .retain(|(untold, _)| *untold != key);
         self.heard.borrow_mut().remove(&key);
-    }
-}
-
-impl Core {
-    /// Hears what a follower of a partition of this core says of its own log.
-    ///
-    /// # Errors
-    /// `Diverged` with the offset up to which the two logs are the same, if that is below its end;
-    /// `InvalidRequest` if it tells what none does.
-    pub(crate) async fn hear(
-        self: &Rc<Self>,
-        key: PartitionKey,
-        follower: fetch::Follower,
-    ) -> Result<Hearing, Failure> {
-        check_addresses("follower.address", follower.address.as_slice())?;
-        check_epochs(&follower.epochs)?;
-        let place = self.place(key)?;
-        let mut hearing = Hearing {
-            lag_bytes: self.bytes_behind(key, follower.end),
-            ..Hearing::default()
-        };
-        // It tells its epochs when it comes, and is heard as a follower once they were compared; a copy
-        // that has none yet is held against the chain alone.
-        let is_empty = follower.end == Offset::ZERO && follower.epochs.is_empty();
-        let is_known = self.followers.knows(key, follower.copy);
-        let mut is_claiming = false;
-        if !follower.epochs.is_empty() || is_empty || !is_known {
-            let mine = self.epochs(key)?;
-            if !follower.epochs.is_empty() {
-                is_claiming = self.check_claim(key, &mine, &follower);
-                let theirs = (follower.epochs.as_slice(), follower.end);
-                if let Some(at) = parts_at((&mine, place.durable.offset), theirs) {
-                    return Err(diverged(at));
-                }
-            }
-            if !is_empty {
-                self.confirm(key, &follower).await?;
-            }
-            hearing.epochs = told(&mine);
-        }
-        if !self.followers.unasked.is_deaf_to(key, follower.copy) {
-            let is_untold =
-                follower.epochs.is_empty() && self.followers.is_claiming(key, follower.copy);
-            self.followers.note(
-                key,
-                Follower {
-                    copy: follower.copy,
-                    node: follower.node,
-                    address: follower.address.clone(),
-                    // What it may have beyond this log is not this log's.
-                    end: follower.end.min(place.durable.offset),
-                    at: rt::now(),
-                    is_claiming: is_claiming || is_untold,
-                },
-            );
-            if !is_claiming {
-                self.followers.settle(key, follower.copy);
-            }
-        }
-        let replica = self.replica(key)?;
-        self.tell_replicated(key, &replica);
-        if let (Some(node), Some(address)) = (follower.node, follower.address) {
-            let peer = Peer {
-                node,
-                copy: follower.copy,
-                address,
-            };
-            let known = replica.followers.iter();
-            let mut known = known.filter(|known| is_in_place_of(&peer, known));
-            let is_remembered = known.next() == Some(&peer) && known.next().is_none();
-            // Who claims the partition need not come again.
-            if !is_remembered && (is_claiming || self.followers.may_remember(key)) {
-                self.remember(key, peer);
-            }
-        }
-        Ok(hearing)
-    }
-
-    /// Compares chains where the follower ends, if this log still reaches back to there.
-    async fn confirm(
-        self: &Rc<Self>,
-        key: PartitionKey,
-        follower: &fetch::Follower,
-    ) -> Result<(), Failure> {
-        if follower.end < self.place(key)?.log_start {
-            return Ok(());
-        }
-        let here = self.chain_at(key, follower.end).await?;
-        match (here.offset, here.chain) == (follower.end, follower.chain) {
-            true => Ok(()),
-            false => Err(diverged(self.place(key)?.log_start)),
-        }
-    }
-
-    /// Tells a partition up to where all hold it that are remembered as its followers: one that was not
-    /// heard since the start may hold nothing.
-    fn tell_replicated(self: &Rc<Self>, key: PartitionKey, replica: &Replica) {
-        let heard = self.followers.of(key);
-        let end_of = |peer: &Peer| {
-            let heard = heard.iter().find(|follower| follower.copy == peer.copy);
-            heard.map_or(Offset::ZERO, |follower| follower.end)
-        };
-        let upto = replica.followers.iter().map(end_of).min();
-        let upto = upto.unwrap_or(Offset::ZERO);
-        if let Ok(slot) = self.slot_of(key) {
-            self.step(slot, Input::Replicated { upto });
-        }
-    }
-
-    /// Has core 0 write down where a follower is reached.
-    fn remember(self: &Rc<Self>, key: PartitionKey, peer: Peer) {
-        let Some(topic) = self.topic_name(key) else {
-            return;
-        };
-        let heard = self.followers.of(key);
-        let heard = heard.iter().map(|one| (one.copy, one.at)).collect();
-        let ask = Ask::Remember {
-            topic,
-            key,
-            newcomer: Newcomer { peer, heard },
-        };
-        let core = Rc::clone(self);
-        rt::spawn_background(async move {
-            if let Err(error) = router::told::<()>(&core, CoreId::new(0), ask, None).await {
-                let error = error.message;
-                tracing::debug!(error, "a follower's address is written down later");
-            }
-        })
-        .detach();
-    }
-
-    /// Waits no longer for a follower that was forgotten.
-    pub(crate) fn forget_follower(self: &Rc<Self>, who: &Forgotten) {
-        for &partition in &who.partitions {
-            let topic = who.topic;
-            let key = PartitionKey { topic, partition };
-            self.followers.forget_at(key, &who.address);
-            if let Ok(replica) = self.replica(key) {
-                self.tell_replicated(key, &replica);
-            }
-        }
-    }
-
-    pub(super) fn topic_name(&self, key: PartitionKey) -> Option<TopicName> {
-        let routes = self.routes.borrow();
-        let topic = routes.topic_by_id(key.topic)?;
-        Some(topic.name.clone())
     }
 }
 
@@ -394,7 +239,10 @@ mod tests {
     use std::sync::Arc;
 
     use corelog_protocol::error::ErrorCode;
-    use corelog_record::{PartitionId, TopicId};
+    use corelog_protocol::message::epoch::Epoch;
+    use corelog_protocol::message::fetch;
+    use corelog_record::{Chain, LeaderEpoch, Lineage, PartitionId, TopicId};
+    use corelog_storage::format::replica::{Peer, Replica, Role};
 
     use super::super::fence::SILENT_AFTER;
     use super::*;
@@ -405,16 +253,7 @@ mod tests {
     #[test]
     fn a_follower_that_was_heard_before_a_standstill_and_is_remembered_behind_it_is_asked_first() {
         with_core(|core| async move {
-            let (topic, key) = topic(1);
-            let known = |numbers: &[u8]| {
-                let (mut topic, partition) = ((*topic).clone(), key.partition);
-                let replica = Replica {
-                    followers: numbers.iter().copied().map(peer).collect(),
-                    ..Replica::owner(partition)
-                };
-                topic.replicas.insert(partition, replica);
-                Change::Publish(Arc::new(topic))
-            };
+            let (_, key) = topic(1);
             let hear = |number| core.followers.note(key, heard(&peer(number)));
             hear(1);
             core.apply(known(&[1])).await;
@@ -447,8 +286,8 @@ mod tests {
     #[test]
     fn who_claims_a_partition_is_asked_once_it_is_remembered_however_late_that_is() {
         with_core(|core| async move {
-            let (topic, key) = topic(1);
-            core.apply(Change::Publish(Arc::clone(&topic))).await;
+            let (_, key) = topic(1);
+            core.apply(known(&[])).await;
             core.followers.note(
                 key,
                 Follower {
@@ -461,13 +300,7 @@ mod tests {
             // As whoever asks them does each time.
             core.followers.retain(|_, _| false, |_, _| false);
             assert!(!core.followers.unasked.take_call());
-            let mut known = (*topic).clone();
-            let replica = Replica {
-                followers: [1, 2].map(peer).to_vec(),
-                ..Replica::owner(key.partition)
-            };
-            known.replicas.insert(key.partition, replica);
-            core.apply(Change::Publish(Arc::new(known))).await;
+            core.apply(known(&[1, 2])).await;
             let awaits = [1, 2].map(|number| core.followers.awaits_word(key, peer(number).copy));
             assert_eq!(awaits, [true, false]);
             rt::timeout(SILENT_AFTER, core.followers.unasked.any())
@@ -475,6 +308,55 @@ mod tests {
                 .expect("they are asked at once");
             assert!(core.followers.unasked.take_call());
         });
+    }
+
+    /// It was asked when it came again, or had been silent for long, and may never have come.
+    #[test]
+    fn who_is_remembered_and_claims_a_partition_right_behind_another_one_is_asked_as_well() {
+        with_core(|core| async move {
+            let (_, key) = topic(1);
+            core.apply(known(&[1, 2])).await;
+            let claim = |number| {
+                let Peer { node, copy, .. } = peer(number);
+                let follower = fetch::Follower {
+                    copy,
+                    end: Offset::ZERO,
+                    chain: Chain::from_raw(1),
+                    node: Some(node),
+                    address: None,
+                    epochs: vec![Epoch {
+                        epoch: LeaderEpoch::ZERO,
+                        lineage: Lineage::from_bytes([1; 16]),
+                        start: Offset::ZERO,
+                    }],
+                };
+                assert!(core.check_claim(key, &[], &follower));
+                core.followers.unasked.take_call()
+            };
+            assert_eq!([1, 2].map(claim), [false, true]);
+            assert!(core.followers.awaits_word(key, peer(2).copy));
+            // A copy asks nobody of its own, but tells whom it follows.
+            core.apply(named(&[1, 2], Role::Follower)).await;
+            assert_eq!([1, 2].map(claim), [false, false]);
+        });
+    }
+
+    /// That the topic of one partition has these followers.
+    fn known(numbers: &[u8]) -> Change {
+        named(numbers, Role::Owner)
+    }
+
+    /// The same where this node is something else to it.
+    fn named(numbers: &[u8], role: Role) -> Change {
+        let (topic, key) = topic(1);
+        let mut topic = Arc::unwrap_or_clone(topic);
+        let replica = Replica {
+            followers: numbers.iter().copied().map(peer).collect(),
+            role,
+            ..Replica::owner(key.partition)
+        };
+        topic.replicas.insert(key.partition, replica);
+        Change::Publish(Arc::new(topic))
     }
 
     fn peer(number: u8) -> Peer {

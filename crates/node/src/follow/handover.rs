@@ -6,7 +6,7 @@
 //! ```
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{handover, take_over};
@@ -34,7 +34,7 @@ impl Core {
     /// # Errors
     /// `NotOwner`, `NotFollower` or `Diverged` if the target is none to give it to, `InvalidRequest` if it let it go to a later owner;
     /// `NotOwner` also if it owns the partition
-    /// without all that is here: this node is fenced then; `ReadOnly` if damage ends the log here; `Busy` while its owner is changed otherwise. `NotEqual` if the follower does not come near, or level, in time, has not
+    /// without all that is here: this node is fenced then; `ReadOnly` if damage ends the log here; `Busy` while its owner is changed otherwise, or where this node stood still meanwhile. `NotEqual` if the follower does not come near, or level, in time, has not
     /// the topic's settings and partitions, or still has what is gone here; `SourceUnavailable` if it does not answer: the partition may
     /// take no appends then until this is asked again, or aborted.
     pub(crate) async fn hand_over(
@@ -75,11 +75,13 @@ impl Core {
             .await?;
         // Until this was written down the topic could be altered.
         self.until_alike(&hand, &topic, key, &to).await?;
+        let asked = rt::now();
         self.check_unclaimed(&topic, key, &handing).await?;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
         let request = self.taking_over(&topic, key, end)?;
-        let taken = self.ask_to_take_over(&hand, &to, &request).await?;
+        let taking = self.ask_to_take_over(&hand, &to, (&request, asked));
+        let taken = taking.await?;
         self.follow_new_owner(topic, key, handing, (to.address, taken.epoch, end))
             .await
     }
@@ -179,16 +181,18 @@ impl Core {
         })
     }
 
+    /// Asks the target to take over, as long as what the others said when they were `asked` holds.
     async fn ask_to_take_over(
         self: &Rc<Self>,
         hand: &Hand,
         to: &Target,
-        request: &take_over::Request,
+        (request, asked): (&take_over::Request, Instant),
     ) -> Result<take_over::Answer, Failure> {
         let deadline = rt::now() + LEVEL_TIMEOUT;
         loop {
             let line = self.line_to_target(to).await?;
             hand.check()?;
+            self.check_awake_since(asked)?;
             match line.call(request, ASK_TIMEOUT).await {
                 Ok(reply) => return Ok(reply.head),
                 Err(error) if is_early(&error) && rt::now() < deadline => {

@@ -4,7 +4,7 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits::EPOCH_COUNT_MAX;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::segments;
-use corelog_record::Offset;
+use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::edit;
 use corelog_storage::log::lineage::{Began, Common, Line, common};
 
@@ -89,8 +89,15 @@ pub(crate) fn shared(mine: (&[edit::Epoch], Offset), theirs: (&[Epoch], Offset))
     common(line(&own, mine.1), line(&other, theirs.1))
 }
 
+/// If all that a log has, which ends with an epoch at an offset, is in another one, by what they have in common.
+pub(super) fn is_all(common: Common, (newest, end): (Option<LeaderEpoch>, Offset)) -> bool {
+    common.offset == end && common.epoch == newest
+}
+
 /// Where a follower's log parts from this one, if its epochs tell that it does before its end. Those of
-/// records below what is left here are forgotten: of one that ends there, and has earlier ones only, they tell nothing.
+/// records below what is left here are forgotten: of one that ends there, and has earlier ones only, they tell nothing. Nor
+/// has one parted that has all of this one, and more: this is a copy itself then, and lags. An owner that has less, as of files
+/// that were put back, goes on in the same epoch: the chains tell once it has come to where the follower ends.
 pub(super) fn parts_at(
     (mine, end): (&[edit::Epoch], Offset),
     theirs: (&[Epoch], Offset),
@@ -100,7 +107,8 @@ pub(super) fn parts_at(
         theirs.1 <= oldest.offset && theirs.0.iter().all(|their| their.epoch < oldest.epoch)
     };
     let is_forgotten = common.epoch.is_none() && mine.first().is_some_and(is_below);
-    (common.offset < theirs.1 && !is_forgotten).then_some(common.offset)
+    let lags = is_all(common, (mine.last().map(|newest| newest.epoch), end));
+    (common.offset < theirs.1 && !is_forgotten && !lags).then_some(common.offset)
 }
 
 /// What a follower is told whose log parted from this one.
@@ -151,6 +159,20 @@ mod tests {
             parts_at((&mine, at(2_000)), (&both, at(500))),
             Some(at(450))
         );
+    }
+
+    /// A copy had just given a damaged segment up, to have it anew: who follows it was told that the logs part, and followed no
+    /// more.
+    #[test]
+    fn who_has_all_of_this_log_and_more_has_not_parted_from_it() {
+        let at = |offset| Offset::new(offset).unwrap();
+        let mine = [epoch(1, 0), epoch(2, 100)];
+        let parts = |theirs: &[_]| parts_at((&mine, at(150)), (&told(theirs), at(200)));
+        assert_eq!(parts(&mine), None);
+        let [first, second] = mine;
+        assert_eq!(parts(&[first, second, epoch(3, 180)]), None);
+        assert_eq!(parts(&[first, second, epoch(3, 120)]), Some(at(120)));
+        assert_eq!(parts(&[first]), Some(at(100)));
     }
 
     /// An owner that was killed a thousand times told of no epoch that its batches were of.

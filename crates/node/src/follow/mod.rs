@@ -15,6 +15,7 @@
 //! copying   what came from a source goes into the log
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
+//! hearing   what they say of their own logs, and what they are told
 //! newcomers those that come to be remembered, and may own it by then
 //! pause     a node that stood still asks them again
 //! unasked   which of those have yet to be asked, since it was opened or time stood still, if they own it by now
@@ -31,7 +32,8 @@
 //! take_back calling that off
 //! take_over owning it, as that follower
 //! rejoin    making a former owner a follower
-//! claim     what shows that another node owns a partition
+//! rival     another node that owns a partition, or may: found by asking
+//! claim     what shows that it does
 //! contested partitions that two nodes own, which a person has to end
 //! fence     taking no more appends because another node owns the partition
 //! heal      damaged segments replaced by a peer's
@@ -60,6 +62,7 @@ mod followings;
 mod handover;
 mod hands;
 mod heal;
+mod hearing;
 mod incoming;
 mod lately;
 mod line;
@@ -75,6 +78,7 @@ mod progress;
 mod promote;
 mod rejoin;
 mod repairs;
+mod rival;
 #[cfg(test)]
 pub(crate) mod samples;
 mod status;
@@ -88,10 +92,11 @@ mod unasked;
 use std::time::Duration;
 
 pub(crate) use address::check_addresses;
-pub(crate) use followers::{FOLLOWERS_MAX, Followers, Hearing};
+pub(crate) use followers::{FOLLOWERS_MAX, Followers};
 pub(crate) use followings::Followings;
 pub(crate) use handover::tell_unfinished;
 pub(crate) use hands::Hands;
+pub(crate) use hearing::Hearing;
 pub(crate) use lately::{FOLLOWED_FOR, Lately, SILENT_FOR};
 pub(crate) use line::Line;
 pub(crate) use lineage::told;

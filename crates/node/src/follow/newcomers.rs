@@ -31,8 +31,7 @@ impl Core {
             followers.await_word(key, copy);
             followers.unasked.add_deaf(key, copy);
         } else if followers.is_claiming(key, copy) {
-            followers.await_word(key, copy);
-            followers.unasked.call();
+            followers.ask_soon(key, copy);
         }
     }
 }

@@ -11,10 +11,11 @@ use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::Peer;
 
 use super::address::is_address;
-use super::claim::{HOPS_MAX, Rival, both_own};
+use super::claim::both_own;
 use super::fence::Claimant;
 use super::line::Line;
 use super::ownership::{partition_at, segments_of};
+use super::rival::{HOPS_MAX, Rival};
 use super::target::copy_at;
 use super::{ASK_TIMEOUT, GONE_TIMEOUT};
 use crate::core::{Core, PartitionKey};

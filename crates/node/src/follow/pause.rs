@@ -2,11 +2,14 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use corelog_protocol::error::ErrorCode;
+use corelog_record::Timestamp;
 use futures_lite::FutureExt;
 
 use crate::core::Core;
+use crate::failure::{Failure, failure};
 use crate::rt;
 
 /// Long enough for a script to have promoted a follower.
@@ -15,18 +18,36 @@ const PAUSE_MS: i64 = 5_000;
 /// How often it is looked whether there was one.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// When a core last did something, as [`rt::booted`] tells.
+/// When a core last did something.
 #[derive(Debug)]
-pub(crate) struct Pulse(Cell<Duration>);
+pub(crate) struct Pulse(Cell<Beat>);
+
+/// A moment by two clocks: only the machine's goes on in a virtual machine whose host lets it stand still.
+#[derive(Clone, Copy, Debug)]
+struct Beat {
+    /// As [`rt::booted`] tells.
+    booted: Duration,
+    stamp: Timestamp,
+}
+
+impl Beat {
+    fn now() -> Self {
+        Self {
+            booted: rt::booted(),
+            stamp: rt::clocks().stamp,
+        }
+    }
+}
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self(Cell::new(rt::booted()))
+        Self(Cell::new(Beat::now()))
     }
 
     /// It does something `now`; true if it did nothing for long before.
-    fn beats_late(&self, now: Duration) -> bool {
-        self.0.replace(now) + PAUSE < now
+    fn beats_late(&self, now: Beat) -> bool {
+        let last = self.0.replace(now);
+        last.booted + PAUSE < now.booted || PAUSE_MS < now.stamp.millis_since(last.stamp)
     }
 }
 
@@ -34,24 +55,33 @@ impl Core {
     /// Somebody wants something of a partition. If the core stood still before that, its followers are asked first, as
     /// behind a start.
     pub(crate) fn notice_pause(&self) {
-        if self.followers.pulse.beats_late(rt::booted()) {
+        if self.followers.pulse.beats_late(Beat::now()) {
             self.doubt_all();
         }
     }
 
-    /// The same where nobody wants anything, and where only the machine's clock went on, as that of a virtual machine whose
-    /// host let it stand still; until the node stops.
+    /// The same where nobody wants anything, until the node stops.
     pub(crate) async fn keep_noticing_pauses(self: Rc<Self>) {
         // A start may have taken long.
-        self.followers.pulse.beats_late(rt::booted());
+        self.followers.pulse.beats_late(Beat::now());
         while !self.is_stopping.get() {
-            let before = rt::clocks().stamp;
             rt::sleep(LOOK_EVERY).or(self.stopping()).await;
-            let passed = rt::clocks().stamp.millis_since(before);
-            let is_late = self.followers.pulse.beats_late(rt::booted());
-            if is_late || PAUSE_MS < passed {
-                self.doubt_all();
+            self.notice_pause();
+        }
+    }
+
+    /// Checks that the core has not stood still since `asked`: what others said of a partition then may be so no more.
+    ///
+    /// # Errors
+    /// `Busy`: they are to be asked again.
+    pub(super) fn check_awake_since(&self, asked: Instant) -> Result<(), Failure> {
+        self.notice_pause();
+        match self.followers.are_doubted_since(asked) {
+            true => {
+                let message = "this node stood still since others were asked who owns it";
+                Err(failure(ErrorCode::Busy, message))
             }
+            false => Ok(()),
         }
     }
 
@@ -85,9 +115,33 @@ mod tests {
             let pulse = Pulse::new();
             let begun = pulse.0.get();
             let second = Duration::from_secs(1);
-            assert!(!pulse.beats_late(begun + PAUSE));
-            assert!(pulse.beats_late(begun + PAUSE * 2 + second));
-            assert!(!pulse.beats_late(begun + PAUSE * 2 + second));
+            let later = |time| Beat {
+                booted: begun.booted + time,
+                ..begun
+            };
+            assert!(!pulse.beats_late(later(PAUSE)));
+            assert!(pulse.beats_late(later(PAUSE * 2 + second)));
+            assert!(!pulse.beats_late(later(PAUSE * 2 + second)));
+        });
+    }
+
+    /// By either clock: whoever gave a partition away looked at one of them alone.
+    #[test]
+    fn what_was_said_before_a_standstill_counts_no_more() {
+        with_core(|core| async move {
+            let is_late = |before: fn(&mut Beat)| {
+                let asked = rt::now();
+                core.check_awake_since(asked).unwrap();
+                let pulse = &core.followers.pulse.0;
+                let mut last = pulse.get();
+                before(&mut last);
+                pulse.set(last);
+                let late = core.check_awake_since(asked).unwrap_err();
+                assert!(late.is(ErrorCode::Busy), "{late:?}");
+                core.check_awake_since(rt::now() + LOOK_EVERY).unwrap();
+            };
+            is_late(|last| last.booted -= 2 * PAUSE);
+            is_late(|last| last.stamp = Timestamp::from_millis(last.stamp.millis() - 2 * PAUSE_MS));
         });
     }
 }

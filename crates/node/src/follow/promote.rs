@@ -72,9 +72,9 @@ impl Core {
             return Err(loss_possible(end, source_end, source_heard_ms));
         }
         let given_at = given_at.filter(|_| !accept_loss);
-        let judged_end = place.log_end;
+        let judged = (replica, place.log_end);
         let (epoch, _, end) = self
-            .own(&hand, topic.clone(), key, judged_end, given_at)
+            .own(&hand, topic.clone(), key, judged, given_at)
             .await?;
         self.tell_outranked(&topic, key);
         tracing::warn!(
@@ -92,22 +92,24 @@ impl Core {
     }
 
     /// Begins an epoch of its own and takes appends from then on; `_hand` is on the partition. If its
-    /// owner gives it, that is at the epoch `given_at`. That was judged by a log that ends at `judged_end`.
+    /// owner gives it, that is at the epoch `given_at`. That was judged by what this node was to it `before`, and a log that
+    /// ends at `judged_end`.
     ///
     /// # Errors
-    /// `Busy` also if it ends below by now.
+    /// `Busy` also if it ends below by now, or follows another node.
     pub(super) async fn own(
         self: &Rc<Self>,
         _hand: &Hand,
         topic: TopicName,
         key: PartitionKey,
-        judged_end: Offset,
+        (before, judged_end): (Replica, Offset),
         given_at: Option<LeaderEpoch>,
     ) -> Result<(LeaderEpoch, Lineage, Offset), Failure> {
-        let before = self.replica(key)?;
         self.halt(key).await;
         // What its following asked of the log may not have been done yet: the end could be another one then.
         self.unchanging(key).await?;
+        // A log that goes on to follow takes no epoch of this node's with it.
+        check_same(&before, &self.replica(key)?)?;
         let end = self.place(key)?.log_end;
         if end < judged_end {
             let message = "what it follows by has changed the end of the log: ask again";
@@ -261,7 +263,54 @@ fn loss_possible(end: Offset, source_end: Option<Offset>, heard_ms: Option<u64>)
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use corelog_protocol::message::create_topic;
+    use corelog_protocol::message::settings::TopicSettings;
+    use corelog_record::PartitionId;
+    use futures_lite::future::poll_once;
+
+    use super::super::ownership::follower_of;
     use super::*;
+    use crate::catalog::Admin;
+    use crate::core::tests::with_core;
+
+    /// Whom it followed by then was told in the place of the one that it had been judged by.
+    #[test]
+    fn a_copy_that_is_to_follow_another_one_while_its_source_is_asked_is_not_promoted() {
+        with_core(|core| async move {
+            let admin = Admin::new(Rc::clone(&core));
+            assert!(core.admin.set(admin).is_ok());
+            let admin = core.admin().unwrap();
+            let name = TopicName::new("t").unwrap();
+            let request = create_topic::Request {
+                name: name.clone(),
+                partitions: 1,
+                settings: TopicSettings::default(),
+                if_not_exists: false,
+            };
+            let topic = admin.create(request).await.unwrap().id;
+            let partition = PartitionId::new(0);
+            let follow = async |source: &str| {
+                let source = source.to_owned();
+                let change = |replica| Ok(follower_of(replica, source, None));
+                let changed = admin.change_replica((&name, topic, partition), None, change);
+                changed.await.unwrap();
+            };
+            follow("127.0.0.1:1").await;
+            let key = PartitionKey { topic, partition };
+            let mut promoting = pin!(core.promote(name.clone(), key, true, false));
+            assert!(poll_once(&mut promoting).await.is_none(), "it asks");
+            follow("127.0.0.1:2").await;
+            let epochs = core.epochs(key).unwrap();
+            let refused = promoting.await.unwrap_err();
+            assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+            assert_eq!(core.epochs(key).unwrap(), epochs);
+            let replica = core.replica(key).unwrap();
+            assert_eq!(replica.role, Role::Follower);
+            assert_eq!(replica.sources, ["127.0.0.1:2"]);
+        });
+    }
 
     /// One that it had followed before its last promotion, too, came behind those that it had not followed since, of which
     /// the last ones are told nothing where there is no room.

@@ -192,11 +192,13 @@ impl Core {
         let before = self.replica(key)?;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
+        let asked = rt::now();
         match self.check_unclaimed(&topic, key, &before).await {
             // Two own it already: it gets no worse, and one of the two can rejoin the other then.
             Err(error) if error.is(ErrorCode::Diverged) => {}
             checked => checked?,
         }
+        self.check_awake_since(asked)?;
         self.begin_above(key).await?;
         if is_forced {
             // A target that took over all the same began its epoch one step above the last, too.

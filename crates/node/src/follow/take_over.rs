@@ -75,7 +75,13 @@ impl Core {
             return Err(not_equal(end, request.end));
         }
         let (epoch, lineage, _) = self
-            .own(&hand, request.topic, key, end, Some(request.epoch))
+            .own(
+                &hand,
+                request.topic,
+                key,
+                (replica, end),
+                Some(request.epoch),
+            )
             .await?;
         Ok(take_over::Answer { epoch, lineage })
     }

@@ -1,0 +1,189 @@
+//! What followers of this core's partitions say of their own logs, and what they are told.
+
+use std::rc::Rc;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::epoch::Epoch;
+use corelog_protocol::message::fetch;
+use corelog_record::{CoreId, Offset, TopicName};
+use corelog_storage::format::replica::{Peer, Replica};
+
+use super::address::check_addresses;
+use super::followers::Follower;
+use super::lineage::{check_epochs, diverged, parts_at, shared, told};
+use crate::catalog::{Forgotten, Newcomer, is_in_place_of};
+use crate::core::{Core, PartitionKey};
+use crate::failure::Failure;
+use crate::partition::Input;
+use crate::router::{self, Ask};
+use crate::rt;
+
+/// What a follower is told beside what it fetches.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hearing {
+    /// The epochs of this log, if it told its own.
+    pub(crate) epochs: Vec<Epoch>,
+    /// Bytes between its end and the high watermark, about.
+    pub(crate) lag_bytes: u64,
+}
+
+impl Core {
+    /// Hears what a follower of a partition of this core says of its own log.
+    ///
+    /// # Errors
+    /// `Diverged` with the offset up to which the two logs are the same, if that is below its end;
+    /// `InvalidRequest` if it tells what none does.
+    pub(crate) async fn hear(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        follower: fetch::Follower,
+    ) -> Result<Hearing, Failure> {
+        check_addresses("follower.address", follower.address.as_slice())?;
+        check_epochs(&follower.epochs)?;
+        let place = self.place(key)?;
+        let mut hearing = Hearing {
+            lag_bytes: self.bytes_behind(key, follower.end),
+            ..Hearing::default()
+        };
+        // It tells its epochs when it comes, and is heard as a follower once they were compared; a copy
+        // that has none yet is held against the chain alone.
+        let is_empty = follower.end == Offset::ZERO && follower.epochs.is_empty();
+        let is_known = self.followers.knows(key, follower.copy);
+        let mut is_claiming = false;
+        if !follower.epochs.is_empty() || is_empty || !is_known {
+            let mine = self.epochs(key)?;
+            if !follower.epochs.is_empty() {
+                is_claiming = self.check_claim(key, &mine, &follower);
+                let theirs = (follower.epochs.as_slice(), follower.end);
+                if let Some(at) = parts_at((&mine, place.durable.offset), theirs) {
+                    return Err(diverged(at));
+                }
+            }
+            if !is_empty {
+                self.confirm(key, &follower).await?;
+            }
+            hearing.epochs = told(&mine);
+        }
+        if !self.followers.unasked.is_deaf_to(key, follower.copy) {
+            let is_untold =
+                follower.epochs.is_empty() && self.followers.is_claiming(key, follower.copy);
+            self.followers.note(
+                key,
+                Follower {
+                    copy: follower.copy,
+                    node: follower.node,
+                    address: follower.address.clone(),
+                    // What it may have beyond this log is not this log's.
+                    end: follower.end.min(place.durable.offset),
+                    at: rt::now(),
+                    is_claiming: is_claiming || is_untold,
+                },
+            );
+            if !is_claiming {
+                self.followers.settle(key, follower.copy);
+            }
+        }
+        let replica = self.replica(key)?;
+        self.tell_replicated(key, &replica);
+        if let (Some(node), Some(address)) = (follower.node, follower.address) {
+            let peer = Peer {
+                node,
+                copy: follower.copy,
+                address,
+            };
+            let known = replica.followers.iter();
+            let mut known = known.filter(|known| is_in_place_of(&peer, known));
+            let is_remembered = known.next() == Some(&peer) && known.next().is_none();
+            // Who claims the partition need not come again.
+            if !is_remembered && (is_claiming || self.followers.may_remember(key)) {
+                self.remember(key, peer);
+            }
+        }
+        Ok(hearing)
+    }
+
+    /// Compares chains where the follower ends, if this log still reaches back to there, and knows the chain.
+    async fn confirm(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        follower: &fetch::Follower,
+    ) -> Result<(), Failure> {
+        if follower.end < self.place(key)?.log_start {
+            return Ok(());
+        }
+        let here = match self.chain_at(key, follower.end).await {
+            // Its epochs have told, if this log has one of them. It may be the only one that can come to have what is damaged here
+            // as a whole segment.
+            Err(error) if error.is(ErrorCode::Damaged) && self.has_one_of(key, follower)? => {
+                return Ok(());
+            }
+            here => here?,
+        };
+        match (here.offset, here.chain) == (follower.end, follower.chain) {
+            true => Ok(()),
+            false => Err(diverged(self.place(key)?.log_start)),
+        }
+    }
+
+    /// If this log and a follower's have an epoch in common.
+    fn has_one_of(&self, key: PartitionKey, follower: &fetch::Follower) -> Result<bool, Failure> {
+        let mine = (&*self.epochs(key)?, self.place(key)?.durable.offset);
+        let common = shared(mine, (follower.epochs.as_slice(), follower.end));
+        Ok(common.epoch.is_some())
+    }
+
+    /// Tells a partition up to where all hold it that are remembered as its followers: one that was not
+    /// heard since the start may hold nothing.
+    fn tell_replicated(self: &Rc<Self>, key: PartitionKey, replica: &Replica) {
+        let heard = self.followers.of(key);
+        let end_of = |peer: &Peer| {
+            let heard = heard.iter().find(|follower| follower.copy == peer.copy);
+            heard.map_or(Offset::ZERO, |follower| follower.end)
+        };
+        let upto = replica.followers.iter().map(end_of).min();
+        let upto = upto.unwrap_or(Offset::ZERO);
+        if let Ok(slot) = self.slot_of(key) {
+            self.step(slot, Input::Replicated { upto });
+        }
+    }
+
+    /// Has core 0 write down where a follower is reached.
+    fn remember(self: &Rc<Self>, key: PartitionKey, peer: Peer) {
+        let Some(topic) = self.topic_name(key) else {
+            return;
+        };
+        let heard = self.followers.of(key);
+        let heard = heard.iter().map(|one| (one.copy, one.at)).collect();
+        let ask = Ask::Remember {
+            topic,
+            key,
+            newcomer: Newcomer { peer, heard },
+        };
+        let core = Rc::clone(self);
+        rt::spawn_background(async move {
+            if let Err(error) = router::told::<()>(&core, CoreId::new(0), ask, None).await {
+                let error = error.message;
+                tracing::debug!(error, "a follower's address is written down later");
+            }
+        })
+        .detach();
+    }
+
+    /// Waits no longer for a follower that was forgotten.
+    pub(crate) fn forget_follower(self: &Rc<Self>, who: &Forgotten) {
+        for &partition in &who.partitions {
+            let topic = who.topic;
+            let key = PartitionKey { topic, partition };
+            self.followers.forget_at(key, &who.address);
+            if let Ok(replica) = self.replica(key) {
+                self.tell_replicated(key, &replica);
+            }
+        }
+    }
+
+    pub(super) fn topic_name(&self, key: PartitionKey) -> Option<TopicName> {
+        let routes = self.routes.borrow();
+        let topic = routes.topic_by_id(key.topic)?;
+        Some(topic.name.clone())
+    }
+}

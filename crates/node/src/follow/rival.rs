@@ -1,0 +1,265 @@
+//! Another node that owns a partition, or may: found by asking those that know of it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::replica_status;
+use corelog_record::{NodeId, Offset, TopicName};
+use corelog_storage::format::replica::Peer;
+
+use super::GONE_TIMEOUT;
+use super::address::is_address;
+use super::followers::FOLLOWERS_MAX;
+use super::line::Line;
+use super::ownership::{has_none, partition_at, segments_of};
+use crate::core::{Core, PartitionKey};
+use crate::failure::{Failure, failure};
+use crate::rt;
+
+/// Nodes that are asked, one after the other, for who owns a partition. More are none, or a circle.
+pub(super) const HOPS_MAX: usize = 8;
+
+/// Nodes that are asked of those that follow a copy, and this one.
+const BELOW_MAX: usize = 1 + 2 * FOLLOWERS_MAX;
+
+/// Another node that says that it owns a partition.
+pub(super) type Rival = Rc<Line>;
+
+/// What a node knows of who owns a partition.
+pub(super) enum Told {
+    Rival(Rival),
+    /// It is this node that is reached there.
+    Nobody,
+    /// It has a copy, and one of those that follow that, or a copy above it, may have been promoted.
+    Copy(Below),
+}
+
+/// Those that follow a copy, and copies above it.
+pub(super) struct Below {
+    followers: Vec<replica_status::Follower>,
+    /// Why the next one above, which may own the partition, did not tell.
+    missed: Option<Failure>,
+}
+
+/// What one node is to a partition.
+enum Met {
+    Rival(Rival),
+    Me,
+    /// A copy, and where who is above it is to be asked, if that is a later one.
+    Copy(Option<String>),
+}
+
+/// What was found out of who owns a partition.
+pub(super) struct Found {
+    pub(super) rival: Option<Rival>,
+    /// If all that are known of told what they are.
+    pub(super) is_all: bool,
+}
+
+impl Core {
+    /// What one that followed a partition of this node knows of another that owns it.
+    ///
+    /// # Errors
+    /// As [`owner_by`](Self::owner_by), and if at its address is another one.
+    pub(super) async fn told_by(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        claimant: &Peer,
+    ) -> Result<Told, Failure> {
+        self.check_is(key, claimant).await?;
+        let address = claimant.address.clone();
+        self.owner_above(topic, key, address).await
+    }
+
+    /// Checks that the node at the address of one that followed is that one: this node may be reached there itself, where it
+    /// does not say how others reach it, or one that was put in its place.
+    ///
+    /// # Errors
+    /// `UnknownPartition` if it is one that is remembered itself, as a node is that was made anew there: the one before is
+    /// gone. `SourceUnavailable` if it is any other, or does not answer.
+    async fn check_is(self: &Rc<Self>, key: PartitionKey, peer: &Peer) -> Result<(), Failure> {
+        let line = self.line_to(&peer.address).await?;
+        let known = self.replica(key)?.followers;
+        line.check_is(peer.node).map_err(|mut why| {
+            if known.iter().any(|known| known.node == line.node()) {
+                why.code = ErrorCode::UnknownPartition.number();
+            }
+            why
+        })
+    }
+
+    /// Which other node owns a partition, as far as the one at `address` knows: that one, one that it was given to
+    /// since, or one that was promoted of those that follow it. None if that is this node, or nobody.
+    pub(super) async fn owner_by(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        address: String,
+    ) -> Result<Option<Rival>, Failure> {
+        match self.owner_above(topic, key, address).await {
+            Ok(told) => Ok(self.owner_of(topic, key, told).await?.rival),
+            // It has no such topic any more, and so follows nobody.
+            Err(error) if has_none(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same of what one told.
+    ///
+    /// # Errors
+    /// Why one above it did not tell, if nobody below is found to own the partition.
+    pub(super) async fn owner_of(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        told: Told,
+    ) -> Result<Found, Failure> {
+        let rival = match told {
+            Told::Copy(Below { followers, missed }) => {
+                let found = self.owner_below(topic, key, followers).await;
+                return match missed.filter(|_| found.rival.is_none()) {
+                    Some(why) => Err(why),
+                    None => Ok(found),
+                };
+            }
+            Told::Rival(rival) => Some(rival),
+            Told::Nobody => None,
+        };
+        Ok(Found {
+            rival,
+            is_all: true,
+        })
+    }
+
+    /// What a node at an address tells, and those above it. Whoever does not answer there keeps nobody from asking those that
+    /// follow the copies below.
+    async fn owner_above(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        mut address: String,
+    ) -> Result<Told, Failure> {
+        let mut followers = Vec::new();
+        for hop in 0..HOPS_MAX {
+            let met = self.meet_at(topic, key, &address, &mut followers).await;
+            let missed = match met {
+                Ok(Met::Rival(rival)) => return Ok(Told::Rival(rival)),
+                Ok(Met::Me) => return Ok(Told::Nobody),
+                Ok(Met::Copy(Some(above))) => {
+                    address = above;
+                    continue;
+                }
+                Ok(Met::Copy(None)) => None,
+                Err(why) if hop == 0 => return Err(why),
+                // It was followed by a copy, and owns nothing any more: one of that copy's own may.
+                Err(why) => Some(why).filter(|why| !has_none(why)),
+            };
+            return Ok(Told::Copy(Below { followers, missed }));
+        }
+        let message = format!("nobody tells who owns {topic}/{}", key.partition);
+        let missed = Some(failure(ErrorCode::Busy, message));
+        Ok(Told::Copy(Below { followers, missed }))
+    }
+
+    /// What the node at an address is; those that follow a copy there are added to the `followers`.
+    async fn meet_at(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        address: &str,
+        followers: &mut Vec<replica_status::Follower>,
+    ) -> Result<Met, Failure> {
+        let line = self.line_to(address).await?;
+        if line.node() == self.shared.node {
+            return Ok(Met::Me);
+        }
+        let there = partition_at(&line, topic, key).await?;
+        if there.role == replica_status::Role::Owner {
+            return Ok(Met::Rival(line));
+        }
+        // Whoever owned it since this node did, or follows one who does, has a later epoch.
+        let told = segments_of(&line, topic, key, Offset::MAX).await?;
+        let newest = told.epochs.first().map(|newest| newest.epoch);
+        let is_later = self.epoch(key)? < newest;
+        // Nobody else owns what it gives away, and may not for hours.
+        if is_later && there.role == replica_status::Role::HandingOver {
+            return Ok(Met::Rival(line));
+        }
+        followers.extend(there.followers);
+        let above = there.source.filter(|above| is_later && is_address(above));
+        Ok(Met::Copy(above))
+    }
+
+    /// Which node owns a partition of those that follow a copy of it, or a copy of that: this one knows nothing of them, and
+    /// one of them may have been promoted. Who does not answer may be gone.
+    async fn owner_below(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        below: Vec<replica_status::Follower>,
+    ) -> Found {
+        let mut is_all = true;
+        let mut below = VecDeque::from(below);
+        let mut asked = BTreeSet::from([Some(self.shared.node)]);
+        while let Some(follower) = below.pop_front() {
+            let address = follower.address.filter(|address| is_address(address));
+            let Some(address) = address.filter(|_| asked.insert(follower.node)) else {
+                continue;
+            };
+            let (Some(node), true) = (follower.node, asked.len() <= BELOW_MAX) else {
+                is_all = false;
+                continue;
+            };
+            let asking = self.told_at(topic, key, &address, node);
+            let Some(told) = self.answered(&address, asking).await else {
+                is_all = false;
+                continue;
+            };
+            match told {
+                Ok(Told::Rival(rival)) => {
+                    let rival = Some(rival);
+                    return Found { rival, is_all };
+                }
+                Ok(Told::Copy(more)) => {
+                    is_all &= more.missed.is_none();
+                    below.extend(more.followers);
+                }
+                Ok(Told::Nobody) => {}
+                Err(error) => is_all &= has_none(&error),
+            }
+        }
+        let rival = None;
+        Found { rival, is_all }
+    }
+
+    /// What a node at an address, if it is that one, knows of another that owns a partition.
+    async fn told_at(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        address: &str,
+        node: NodeId,
+    ) -> Result<Told, Failure> {
+        self.line_to(address).await?.check_is(node)?;
+        self.owner_above(topic, key, address.to_owned()).await
+    }
+
+    /// What comes of asking the node at an address; nothing if it does not answer in time, or did not a moment ago.
+    pub(super) async fn answered<T>(
+        &self,
+        address: &str,
+        asking: impl Future<Output = T>,
+    ) -> Option<T> {
+        let (silent, address) = (&self.shared.silent, address.to_owned());
+        if silent.found(&address, rt::now()).is_some() {
+            return None;
+        }
+        let answer = rt::timeout(GONE_TIMEOUT, asking).await;
+        if answer.is_none() {
+            silent.note(address, (), rt::now());
+        }
+        answer
+    }
+}
