@@ -187,21 +187,6 @@ impl<D: Dir> Recovery<D> {
         }
     }
 
-    /// What a mark may tell of a log that ends at `durable`, in `segment`.
-    pub(super) fn known(&self, segment: Option<&Segment<D>>, durable: Point) -> Point {
-        let is_unread = |it: &&Segment<D>| self.findings.is_unread(it.base.offset);
-        let is_unsure = |it: &&Segment<D>| self.findings.ends_before_unread() || is_unread(it);
-        match segment.filter(is_unsure) {
-            // What was not written again is read again.
-            Some(segment) => self.marked_in(segment).unwrap_or(segment.base),
-            // Behind damage that is not stepped over nothing is known but the offset.
-            None => Point {
-                offset: self.findings.read_only_from.unwrap_or(durable.offset),
-                ..durable
-            },
-        }
-    }
-
     /// Nothing of a segment's store.
     pub(super) fn nothing(&self, segment: &Segment<D>) -> Kept {
         Kept {
