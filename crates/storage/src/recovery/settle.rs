@@ -82,6 +82,8 @@ pub(super) struct Kept {
     pub(super) sound_end: u64,
     /// Where all ends that is kept: damage that cannot be stepped over included.
     pub(super) end: u64,
+    /// Whether what the disk does not give beside the sound batches may stay as it is.
+    pub(super) is_left: bool,
     /// The epochs of the manifest, oldest first.
     pub(super) epochs: Vec<Epoch>,
     pub(super) call_off: CallOff,
@@ -97,18 +99,17 @@ pub(super) struct Kept {
 /// never synced them, and the next power cut brings those back behind what is served, or as a batch
 /// that nobody was shown.
 ///
-/// Blocks of `kept` that the disk does not give, or of which nothing is sound, stay as they are. Returns whether it gave all
-/// that it was asked for.
+/// Blocks of `kept` that the disk does not give, or of which nothing is sound, stay as they are.
 ///
 /// # Errors
 /// [`Error::Damaged`] if a batch that was sound is not any more: it is not written. Any error of the disk, also if
-/// it does not give such a batch any more; [`Error::CalledOff`].
+/// it does not give such a batch any more, or anything else that may not be left; [`Error::CalledOff`].
 pub(super) async fn rewrite<D: Dir>(
     dir: &D,
     store: &Rc<Store<D>>,
     kept: &Kept,
     zeros_end: u64,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let zeros_end = zeros_end.max(kept.end);
     let file = store.file().await?;
     let start = kept.start.position.get();
@@ -119,7 +120,7 @@ pub(super) async fn rewrite<D: Dir>(
         call_off: &kept.call_off,
         position: start / BLOCK * BLOCK,
         bytes: Vec::new(),
-        is_whole: true,
+        unread: None,
     };
     rewriter.copy(start / BLOCK * BLOCK..start).await?;
     let is_kept = |(_, behind): &&(Point, Point)| start < behind.position.get();
@@ -157,14 +158,12 @@ pub(super) async fn rewrite<D: Dir>(
     }
     rewriter.end(round_up(zeros_end)).await?;
     sync(store).await?;
-    Ok(rewriter.is_whole)
+    let unread = rewriter.unread.filter(|_| !kept.is_left);
+    unread.map_or(Ok(()), Err)
 }
 
 /// Syncs a store.
-///
-/// # Errors
-/// Any error of the disk.
-pub(super) async fn sync<D: Dir>(store: &Store<D>) -> Result<(), Error> {
+async fn sync<D: Dir>(store: &Store<D>) -> Result<(), Error> {
     if planted::is(Bug::ServedBeforeSync) {
         return Ok(());
     }
@@ -180,8 +179,8 @@ struct Rewriter<'a, D: Dir> {
     /// Where the bytes begin that wait; a whole number of blocks. What lies before it is written, or left as it is.
     position: u64,
     bytes: Vec<u8>,
-    /// Whether the disk gave every block that it was asked for.
-    is_whole: bool,
+    /// Why a block was left, if the disk did not give all that it was asked for.
+    unread: Option<Error>,
 }
 
 impl<D: Dir> Rewriter<'_, D> {
@@ -206,7 +205,7 @@ impl<D: Dir> Rewriter<'_, D> {
             match read_surely(self.store, self.file, start..stop).await {
                 Err(error) if error.is_unreadable() && piece_bytes == BLOCK => {
                     start = round_up(start + 1);
-                    self.is_whole = false;
+                    self.unread = Some(error);
                     self.leave(start).await?;
                 }
                 Err(error) if error.is_unreadable() => piece_bytes = BLOCK,
