@@ -103,7 +103,8 @@ pub(super) struct Kept {
 ///
 /// # Errors
 /// [`Error::Damaged`] if a batch that was sound is not any more: it is not written. Any error of the disk, also if
-/// it does not give such a batch any more, or anything else that may not be left; [`Error::CalledOff`].
+/// it does not give such a batch any more, or what shares a block with one, or anything else that may not be left;
+/// [`Error::CalledOff`].
 pub(super) async fn rewrite<D: Dir>(
     dir: &D,
     store: &Rc<Store<D>>,
@@ -120,6 +121,7 @@ pub(super) async fn rewrite<D: Dir>(
         call_off: &kept.call_off,
         position: start / BLOCK * BLOCK,
         bytes: Vec::new(),
+        sound_end: 0,
         unread: None,
     };
     rewriter.copy(start / BLOCK * BLOCK..start).await?;
@@ -137,7 +139,7 @@ pub(super) async fn rewrite<D: Dir>(
         }
         let unread = match scanner.next().await? {
             Step::Batch(batch) if is_of_its_epoch(&batch, &kept.epochs) => {
-                rewriter.push(position, batch.bytes()).await?;
+                rewriter.push_sound(position, batch.bytes()).await?;
                 continue;
             }
             Step::Batch(_) | Step::Bad => None,
@@ -179,11 +181,24 @@ struct Rewriter<'a, D: Dir> {
     /// Where the bytes begin that wait; a whole number of blocks. What lies before it is written, or left as it is.
     position: u64,
     bytes: Vec<u8>,
+    /// Where the last sound batch ends that was gone on with.
+    sound_end: u64,
     /// Why a block was left, if the disk did not give all that it was asked for.
     unread: Option<Error>,
 }
 
 impl<D: Dir> Rewriter<'_, D> {
+    /// Goes on with a sound batch, whose `bytes` lie at `start`: all of them are written, or none is sure.
+    async fn push_sound(&mut self, start: u64, bytes: &[u8]) -> Result<(), Error> {
+        // It begins in a block that was left.
+        if let Some(unread) = self.unread.take_if(|_| start < self.position) {
+            return Err(unread);
+        }
+        assert!(self.position <= start, "only what is not given is left");
+        self.sound_end = start + bytes.len() as u64;
+        self.push(start, bytes).await
+    }
+
     /// Goes on with `bytes`, which lie at `start`.
     async fn push(&mut self, start: u64, bytes: &[u8]) -> Result<(), Error> {
         let left = usize::try_from(self.position.saturating_sub(start)).unwrap_or(usize::MAX);
@@ -204,9 +219,14 @@ impl<D: Dir> Rewriter<'_, D> {
             let stop = range.end.min((start + piece_bytes) / BLOCK * BLOCK);
             match read_surely(self.store, self.file, start..stop).await {
                 Err(error) if error.is_unreadable() && piece_bytes == BLOCK => {
+                    self.write().await?;
+                    // A sound batch ends in this block.
+                    if self.position < self.sound_end {
+                        return Err(error);
+                    }
                     start = round_up(start + 1);
                     self.unread = Some(error);
-                    self.leave(start).await?;
+                    self.leave(start);
                 }
                 Err(error) if error.is_unreadable() => piece_bytes = BLOCK,
                 piece => {
@@ -225,17 +245,17 @@ impl<D: Dir> Rewriter<'_, D> {
         let shared = (range.end / BLOCK * BLOCK).max(header_end);
         self.copy(range.start..header_end).await?;
         if header_end < shared {
-            self.leave(shared).await?;
+            self.write().await?;
+            self.leave(shared);
         }
         self.copy(shared..range.end).await
     }
 
-    /// Leaves what lies before `end`, a whole number of blocks, as it is, with what of a block waits.
-    async fn leave(&mut self, end: u64) -> Result<(), Error> {
-        self.write().await?;
+    /// Leaves what is not written before `end`, a whole number of blocks, as it is, with what of a block waits.
+    fn leave(&mut self, end: u64) {
+        assert!(self.sound_end <= self.position, "what is sound is written");
         self.bytes.clear();
         self.position = end;
-        Ok(())
     }
 
     /// Ends with zeros up to `end`, a whole number of blocks.
