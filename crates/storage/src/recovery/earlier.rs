@@ -19,7 +19,7 @@ impl<D: Dir> Recovery<D> {
         segment: &mut Segment<D>,
         open: &OpenStore<D>,
         next: Point,
-    ) -> Result<Option<Kept>, Error> {
+    ) -> Result<Kept, Error> {
         let mark = self
             .marked_in(segment)
             .filter(|at| at.position.get() <= open.bytes);
@@ -75,12 +75,11 @@ impl<D: Dir> Recovery<D> {
                 Stage::Damaged => round_up(sound_end).min(open.bytes).max(sound_end),
                 _ => sound_end,
             },
+            is_left: segment.stage == Stage::Damaged,
             ..self.nothing(segment)
         };
         self.take_survey(segment, open, survey).await?;
-        // Of a store that is gone there is nothing to make sure of, and no file to do it with.
-        let is_any = kept.start.position.get() < kept.end;
-        Ok(is_any.then_some(kept))
+        Ok(kept)
     }
 
     /// Whether the segment before `next` rolled there: all of it was synced before anything was written to `next`. An epoch
@@ -102,31 +101,10 @@ impl<D: Dir> Recovery<D> {
     ) -> Result<(), Error> {
         let is_whole = segment.stage == Stage::Rolled;
         let bytes = if is_whole { kept.end } else { open.bytes };
-        let mut settled = self
-            .make_sure(segment, &open.store, &kept, (0, bytes))
-            .await;
-        if matches!(settled, Err(Error::Damaged { .. })) {
-            settled = self
-                .make_sure(segment, &open.store, &kept, (0, bytes))
-                .await;
+        let settled = self.settle_or_hide(segment, &open.store, &kept, Some(bytes));
+        if !settled.await? {
+            segment.stage = Stage::Damaged;
         }
-        let Err(error) = settled else {
-            return Ok(());
-        };
-        let is_to_pass = matches!(error, Error::CalledOff | Error::OutOfFiles { .. });
-        if is_to_pass || self.manifest.is_in_doubt() {
-            return Err(error);
-        }
-        // Read right once, and twice not, or it takes no write, and there is no copy: the log goes on without it, the next
-        // opening tries again, and what it holds that one may tell. Nobody is shown what is not sure.
-        let found = Damage {
-            from: kept.start.offset,
-            to: segment.end.offset,
-            segment: segment.base.offset,
-        };
-        self.findings.unread.push(found);
-        self.note_damage(found);
-        segment.stage = Stage::Damaged;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::survey::Survey;
 use super::{Findings, OpenStore, Recovery, partial_block, settle};
 use crate::Error;
 use crate::disk::{Dir, round_up};
+use crate::format::damage::Damage;
 use crate::format::edit::{Edit, Generation};
 use crate::format::quarantine::Reason;
 use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX};
@@ -150,6 +151,7 @@ impl<D: Dir> Recovery<D> {
                 // A batch may end in zeros, behind the last byte that is none.
                 None => data_end.max(position),
             },
+            is_left: is_read_only || segment.stage == Stage::Damaged,
             ..self.nothing(segment)
         };
         self.take_survey(segment, open, survey).await?;
@@ -187,21 +189,6 @@ impl<D: Dir> Recovery<D> {
         }
     }
 
-    /// What a mark may tell of a log that ends at `durable`, in `segment`.
-    pub(super) fn known(&self, segment: Option<&Segment<D>>, durable: Point) -> Point {
-        let is_unread = |it: &&Segment<D>| self.findings.is_unread(it.base.offset);
-        let is_unsure = |it: &&Segment<D>| self.findings.ends_before_unread() || is_unread(it);
-        match segment.filter(is_unsure) {
-            // What was not written again is read again.
-            Some(segment) => self.marked_in(segment).unwrap_or(segment.base),
-            // Behind damage that is not stepped over nothing is known but the offset.
-            None => Point {
-                offset: self.findings.read_only_from.unwrap_or(durable.offset),
-                ..durable
-            },
-        }
-    }
-
     /// Nothing of a segment's store.
     pub(super) fn nothing(&self, segment: &Segment<D>) -> Kept {
         Kept {
@@ -210,6 +197,7 @@ impl<D: Dir> Recovery<D> {
             bad: Vec::new(),
             sound_end: 0,
             end: 0,
+            is_left: false,
             epochs: self.manifest.state().epochs().to_vec(),
             call_off: self.context.call_off.clone(),
         }
@@ -225,8 +213,12 @@ impl<D: Dir> Recovery<D> {
         bytes: u64,
     ) -> Result<(), Error> {
         if self.findings.ends_before_unread() {
-            // What the survey did not reach may have been acknowledged, and nothing tells whether a read of it is right.
-            return settle::sync(store).await;
+            // What the survey did not reach may have been acknowledged, and nothing tells whether a read of it is right: there
+            // is no copy, and no more of it is written than shares a block with the last sound batch.
+            let end = round_up(kept.sound_end).min(bytes);
+            let kept = Kept { end, ..kept };
+            let settled = self.settle_or_hide(segment, store, &kept, None).await;
+            return settled.map(drop);
         }
         // A store that a clean stop cut to its length may end within a block.
         let space = round_up(bytes);
@@ -241,34 +233,70 @@ impl<D: Dir> Recovery<D> {
         if zeros_end <= kept.start.position.get() {
             return Ok(());
         }
-        let ends = (zeros_end, kept.end);
+        let ends = (zeros_end, Some(kept.end));
         self.make_sure(segment, store, &kept, ends).await?;
         // What lies behind is reserved at most: groups that are small want zeros there.
         segment.space_bytes = segment.space_bytes.min(round_up(zeros_end));
         Ok(())
     }
 
-    /// Writes what is `kept` again, zeros behind it up to `zeros_end`, or makes a new file of its first `bytes` bytes.
-    pub(super) async fn make_sure(
+    /// Makes sure of what is `kept` of a store, or has it count as damage: the log goes on without it, the next opening tries
+    /// again, and what the store holds that one may tell. If it takes no write, so many bytes of it may be `copied`. Returns
+    /// whether it is sure.
+    pub(super) async fn settle_or_hide(
         &mut self,
         segment: &mut Segment<D>,
         store: &Rc<Store<D>>,
         kept: &Kept,
-        (zeros_end, bytes): (u64, u64),
-    ) -> Result<(), Error> {
-        let is_left = match segment.stage {
-            Stage::Damaged => true,
-            Stage::Active => self.findings.read_only_from.is_some(),
-            _ => false,
+        copied: Option<u64>,
+    ) -> Result<bool, Error> {
+        // Nothing is in doubt, or the store is gone, and there is no file to write to.
+        if kept.sound_end <= kept.start.position.get() {
+            return Ok(true);
+        }
+        let ends = (0, copied);
+        let mut settled = self.make_sure(segment, store, kept, ends).await;
+        if matches!(settled, Err(Error::Damaged { .. })) {
+            settled = self.make_sure(segment, store, kept, ends).await;
+        }
+        let Err(error) = settled else {
+            return Ok(true);
         };
+        let is_to_pass = matches!(error, Error::CalledOff | Error::OutOfFiles { .. });
+        if is_to_pass || self.manifest.is_in_doubt() {
+            return Err(error);
+        }
+        // Read right once, and twice not, or it takes no write, and there is no copy: nobody is shown what is not sure.
+        let end = self.findings.read_only_from.unwrap_or(Offset::MAX);
+        let found = Damage {
+            from: kept.start.offset,
+            to: segment.end.offset.min(end),
+            segment: segment.base.offset,
+        };
+        self.findings.unread.push(found);
+        self.note_damage(found);
+        Ok(false)
+    }
+
+    /// Writes what is `kept` again, zeros behind it up to `zeros_end`, or makes a new file of so many bytes as may be `copied`.
+    async fn make_sure(
+        &mut self,
+        segment: &mut Segment<D>,
+        store: &Rc<Store<D>>,
+        kept: &Kept,
+        (zeros_end, copied): (u64, Option<u64>),
+    ) -> Result<(), Error> {
         match settle::rewrite(&self.context.way.dir, store, kept, zeros_end).await {
-            Ok(is_whole) if is_whole || is_left => Ok(()),
+            Ok(()) => Ok(()),
             // A batch was sound, and came out as none: whoever opens next reads it anew.
             Err(error @ (Error::Damaged { .. } | Error::CalledOff)) => Err(error),
-            written => match self.replace(segment, store, bytes).await {
-                // Another attempt would sync the same file: that it succeeds behind a sync that failed proves nothing.
-                Err(error) if error.is_unreadable() => Err(written.err().unwrap_or(error)),
-                replaced => replaced,
+            Err(unwritten) => match copied {
+                Some(bytes) => match self.replace(segment, store, bytes).await {
+                    // Another attempt would sync the same file: that it succeeds behind a sync that failed proves nothing.
+                    Err(error) if error.is_unreadable() => Err(unwritten),
+                    replaced => replaced,
+                },
+                None => Err(unwritten),
             },
         }
     }

@@ -10,6 +10,7 @@
 //! - [`empty`]: what becomes of empty stores behind the end;
 //! - [`survey`]: which batches of one store are sound, and how bad ones are stepped over;
 //! - [`settle`]: that bytes are on the disk before they are served;
+//! - [`slot`]: what the mark says, and is to say;
 //! - [`received`]: which files of installed segments still need their names;
 //! - [`seal`]: what of it is sealed at once, so that it is never read again.
 //!
@@ -41,6 +42,7 @@ mod last;
 mod received;
 mod seal;
 mod settle;
+mod slot;
 mod stores;
 mod survey;
 mod tidy;
@@ -227,41 +229,6 @@ impl<D: Dir> Recovery<D> {
         named.iter().map(|named| self.segment(named)).collect()
     }
 
-    /// Believes the mark, if it is this copy's.
-    fn take_slot(&mut self) {
-        let mark = self.mark.as_ref();
-        let header = *self.manifest.header();
-        self.context.identity.history = header.history;
-        let is_ours = |slot: &Slot| slot.history == header.history && slot.copy == header.copy;
-        self.slot = mark.and_then(Mark::last).copied().filter(is_ours);
-        self.is_marked_clean = self.slot.is_some() && mark.is_some_and(Mark::is_clean);
-    }
-
-    /// Takes back a clean mark that turned out to be none, before anything is changed.
-    async fn unset(&mut self) -> Result<(), Error> {
-        if let Some(slot) = self.slot.as_mut().filter(|slot| slot.is_clean) {
-            slot.is_clean = false;
-            let slot = *slot;
-            self.mark = Some(self.write_mark(slot, true).await?);
-        }
-        Ok(())
-    }
-
-    /// Writes the mark, as a new file if there is none or that fails in place: whatever the old one holds then, it is true,
-    /// and each opening would fail there.
-    async fn write_mark(&mut self, slot: Slot, is_durable: bool) -> Result<Mark<D>, Error> {
-        if let Some(mut mark) = self.mark.take() {
-            let written = match is_durable {
-                true => mark.write_durably(slot).await,
-                false => mark.write(slot).await,
-            };
-            if !matches!(written, Err(Error::Io { .. })) {
-                return written.map(|()| mark);
-            }
-        }
-        Mark::create(self.context.way.dir.clone(), slot).await
-    }
-
     /// Waits for what a killed process may have left on its way to the files, and looks again.
     async fn outwait(&mut self, seems_clean: bool) -> Result<(), Error> {
         let dir = self.context.way.dir.clone();
@@ -305,37 +272,13 @@ impl<D: Dir> Recovery<D> {
             // What comes may follow from an edit that was only read: a follower wrote none behind it.
             self.manifest.confirm().await?;
         }
-        let segment = segments.iter().find(|s| s.base.offset == durable_segment);
-        let header = self.manifest.header();
-        let known = self.known(segment, durable);
-        let slot = Slot {
-            history: header.history,
-            copy: header.copy,
-            sequence: 0,
-            segment: durable_segment,
-            generation: segment.map_or(0, |segment| segment.generation),
-            is_clean: false,
-            position: known.position,
-            offset: known.offset,
-            ordinal: known.ordinal,
-            chain: known.chain,
-            max_timestamp: known.max_timestamp,
-            epoch,
-            born: segment.and_then(|segment| segment.born),
-        };
-        // What was promised stays so, though less is known of the store in which the log ends.
-        let is_more = |old: &Slot| slot.offset < old.offset && old.offset <= durable.offset;
-        let slot = self.slot.filter(is_more).map_or(slot, |old| Slot {
-            is_clean: false,
-            epoch,
-            ..old
-        });
+        let slot = self.slot_at(&segments, (durable, durable_segment), epoch);
         let kept = if is_kept { self.mark.take() } else { None };
         let mark = match kept {
             Some(mark) => mark,
             None => {
                 // As long as the old one is true as well, either may survive.
-                let is_true = |old| is_still_true(&old, &segments, durable);
+                let is_true = |old| slot::is_still_true(&old, &segments, durable);
                 let is_either = self.slot.is_some_and(is_true);
                 self.write_mark(slot, !is_either).await?
             }
@@ -385,14 +328,6 @@ impl<D: Dir> Recovery<D> {
             .await?;
         Ok(epoch)
     }
-}
-
-/// Whether what a mark stated before the recovery holds after it: what was cut may come again under
-/// the same name.
-fn is_still_true<D: Dir>(old: &Slot, segments: &VecDeque<Segment<D>>, durable: Point) -> bool {
-    let is_it = |s: &&Segment<D>| s.base.offset == old.segment && s.generation == old.generation;
-    let segment = segments.iter().find(is_it);
-    segment.is_some_and(|s| old.position <= s.end.position) && old.offset <= durable.offset
 }
 
 const BLOCK: u64 = crate::disk::BLOCK_BYTES as u64;

@@ -82,6 +82,8 @@ pub(super) struct Kept {
     pub(super) sound_end: u64,
     /// Where all ends that is kept: damage that cannot be stepped over included.
     pub(super) end: u64,
+    /// Whether what the disk does not give beside the sound batches may stay as it is.
+    pub(super) is_left: bool,
     /// The epochs of the manifest, oldest first.
     pub(super) epochs: Vec<Epoch>,
     pub(super) call_off: CallOff,
@@ -97,18 +99,18 @@ pub(super) struct Kept {
 /// never synced them, and the next power cut brings those back behind what is served, or as a batch
 /// that nobody was shown.
 ///
-/// Blocks of `kept` that the disk does not give, or of which nothing is sound, stay as they are. Returns whether it gave all
-/// that it was asked for.
+/// Blocks of `kept` that the disk does not give, or of which nothing is sound, stay as they are.
 ///
 /// # Errors
 /// [`Error::Damaged`] if a batch that was sound is not any more: it is not written. Any error of the disk, also if
-/// it does not give such a batch any more; [`Error::CalledOff`].
+/// it does not give such a batch any more, or what shares a block with one, or anything else that may not be left;
+/// [`Error::CalledOff`].
 pub(super) async fn rewrite<D: Dir>(
     dir: &D,
     store: &Rc<Store<D>>,
     kept: &Kept,
     zeros_end: u64,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let zeros_end = zeros_end.max(kept.end);
     let file = store.file().await?;
     let start = kept.start.position.get();
@@ -119,7 +121,8 @@ pub(super) async fn rewrite<D: Dir>(
         call_off: &kept.call_off,
         position: start / BLOCK * BLOCK,
         bytes: Vec::new(),
-        is_whole: true,
+        sound_end: 0,
+        unread: None,
     };
     rewriter.copy(start / BLOCK * BLOCK..start).await?;
     let is_kept = |(_, behind): &&(Point, Point)| start < behind.position.get();
@@ -136,7 +139,7 @@ pub(super) async fn rewrite<D: Dir>(
         }
         let unread = match scanner.next().await? {
             Step::Batch(batch) if is_of_its_epoch(&batch, &kept.epochs) => {
-                rewriter.push(position, batch.bytes()).await?;
+                rewriter.push_sound(position, batch.bytes()).await?;
                 continue;
             }
             Step::Batch(_) | Step::Bad => None,
@@ -157,14 +160,12 @@ pub(super) async fn rewrite<D: Dir>(
     }
     rewriter.end(round_up(zeros_end)).await?;
     sync(store).await?;
-    Ok(rewriter.is_whole)
+    let unread = rewriter.unread.filter(|_| !kept.is_left);
+    unread.map_or(Ok(()), Err)
 }
 
 /// Syncs a store.
-///
-/// # Errors
-/// Any error of the disk.
-pub(super) async fn sync<D: Dir>(store: &Store<D>) -> Result<(), Error> {
+async fn sync<D: Dir>(store: &Store<D>) -> Result<(), Error> {
     if planted::is(Bug::ServedBeforeSync) {
         return Ok(());
     }
@@ -180,11 +181,24 @@ struct Rewriter<'a, D: Dir> {
     /// Where the bytes begin that wait; a whole number of blocks. What lies before it is written, or left as it is.
     position: u64,
     bytes: Vec<u8>,
-    /// Whether the disk gave every block that it was asked for.
-    is_whole: bool,
+    /// Where the last sound batch ends that was gone on with.
+    sound_end: u64,
+    /// Why a block was left, if the disk did not give all that it was asked for.
+    unread: Option<Error>,
 }
 
 impl<D: Dir> Rewriter<'_, D> {
+    /// Goes on with a sound batch, whose `bytes` lie at `start`: all of them are written, or none is sure.
+    async fn push_sound(&mut self, start: u64, bytes: &[u8]) -> Result<(), Error> {
+        // It begins in a block that was left.
+        if let Some(unread) = self.unread.take_if(|_| start < self.position) {
+            return Err(unread);
+        }
+        assert!(self.position <= start, "only what is not given is left");
+        self.sound_end = start + bytes.len() as u64;
+        self.push(start, bytes).await
+    }
+
     /// Goes on with `bytes`, which lie at `start`.
     async fn push(&mut self, start: u64, bytes: &[u8]) -> Result<(), Error> {
         let left = usize::try_from(self.position.saturating_sub(start)).unwrap_or(usize::MAX);
@@ -205,9 +219,14 @@ impl<D: Dir> Rewriter<'_, D> {
             let stop = range.end.min((start + piece_bytes) / BLOCK * BLOCK);
             match read_surely(self.store, self.file, start..stop).await {
                 Err(error) if error.is_unreadable() && piece_bytes == BLOCK => {
+                    self.write().await?;
+                    // A sound batch ends in this block.
+                    if self.position < self.sound_end {
+                        return Err(error);
+                    }
                     start = round_up(start + 1);
-                    self.is_whole = false;
-                    self.leave(start).await?;
+                    self.unread = Some(error);
+                    self.leave(start);
                 }
                 Err(error) if error.is_unreadable() => piece_bytes = BLOCK,
                 piece => {
@@ -226,17 +245,17 @@ impl<D: Dir> Rewriter<'_, D> {
         let shared = (range.end / BLOCK * BLOCK).max(header_end);
         self.copy(range.start..header_end).await?;
         if header_end < shared {
-            self.leave(shared).await?;
+            self.write().await?;
+            self.leave(shared);
         }
         self.copy(shared..range.end).await
     }
 
-    /// Leaves what lies before `end`, a whole number of blocks, as it is, with what of a block waits.
-    async fn leave(&mut self, end: u64) -> Result<(), Error> {
-        self.write().await?;
+    /// Leaves what is not written before `end`, a whole number of blocks, as it is, with what of a block waits.
+    fn leave(&mut self, end: u64) {
+        assert!(self.sound_end <= self.position, "what is sound is written");
         self.bytes.clear();
         self.position = end;
-        Ok(())
     }
 
     /// Ends with zeros up to `end`, a whole number of blocks.

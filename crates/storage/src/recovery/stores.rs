@@ -49,7 +49,7 @@ impl<D: Dir> Recovery<D> {
                 Some(last) if number < last => {
                     let next = bases[number + 1];
                     let kept = self.recover_earlier(segment, &store, next).await?;
-                    earlier.extend(kept.map(|kept| (number, store, kept)));
+                    earlier.push((number, store, kept));
                 }
                 Some(last) if number == last => {
                     let next = bases.get(number + 1).copied();

@@ -144,7 +144,7 @@ fn a_log_that_is_opened_before_what_cannot_be_read_serves_that_and_cuts_nothing(
 /// Sound batches behind a header that the disk did not give were written back as two reads of them were, and no checksum was
 /// asked: they may have been acknowledged.
 #[test]
-fn a_log_that_ends_before_what_cannot_be_read_writes_nothing_to_its_store() {
+fn a_log_that_ends_before_what_cannot_be_read_writes_nothing_that_no_checksum_was_asked_for() {
     for nth in 1.. {
         let disk = disk();
         let log = filled(&disk, 5);

@@ -1,4 +1,5 @@
-//! What an opening stepped over, for the disk did not give it, was not written again by that: it need not be on the disk.
+//! What an opening stepped over, for the disk did not give it, was not written again by that, nor what precedes an end that it did
+//! not give: it need not be on the disk.
 
 use std::ops::Range;
 
@@ -13,14 +14,14 @@ use super::unread::{
 use crate::Error;
 use crate::disk::faulty::{Fault, Match, Operation};
 use crate::disk::memory::FailedSync;
-use crate::disk::{Dir, File, Open, block_on, padded};
+use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on, padded};
 use crate::format::damage::Damage;
 use crate::format::mark::Slot;
 use crate::log::{Log, OpenReport, Options, Ownership};
 use crate::mark::{self, Mark};
 use crate::segment::name;
 use crate::testing::own::alter;
-use crate::testing::{open, read_all, settle};
+use crate::testing::{batch, flush, open, read_all, settle};
 
 /// So many ways in which a failed sync may have kept what it was to, or not, are tried.
 const SEEDS: u64 = 8;
@@ -383,4 +384,178 @@ fn a_mark_promises_no_less_behind_what_was_stepped_over() {
         rot(&disk, 3);
         end(follow(&disk));
     }
+}
+
+/// The bytes of the first batch of [`sharing`].
+const FIRST_BYTES: u64 = 1_100;
+
+/// Fills a disk with five batches, of which each shares a block with the one before it, and returns them: the mark tells of the
+/// first `marked`. Those behind the first are as large as others of this file.
+fn sharing(disk: &Disk, marked: u64) -> Vec<Vec<u8>> {
+    let (mut log, _) = reopen(disk);
+    let empty = batch(&[&[b'f'; 1_000]], at(0)).len() - 1_000;
+    let value = vec![b'f'; usize::try_from(FIRST_BYTES).unwrap() - empty];
+    log.append(&batch(&[&value], at(0)), at(0)).unwrap();
+    flush(&mut log, at(0)).unwrap();
+    for count in 1..5 {
+        if count == marked {
+            settle(&mut log, at(200)).unwrap();
+        }
+        append(&mut log);
+    }
+    read_all(&log, Offset::ZERO).unwrap()
+}
+
+/// Where the first `count` batches of [`sharing`] end.
+fn end_of(count: u64) -> usize {
+    let end = count
+        .checked_sub(1)
+        .map_or(0, |behind| FIRST_BYTES + behind * BATCH_BYTES);
+    usize::try_from(end).unwrap()
+}
+
+/// It was synced, which proves nothing behind a sync that failed: a power cut took what readers had been shown.
+#[test]
+fn what_precedes_the_end_that_is_not_given_is_written_again_before_it_is_shown() {
+    for (seed, is_shared) in (0..SEEDS).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let disk = disk();
+        let (all, doubted, lost) = match is_shared {
+            // What of the last sound batch lies in a block with the one behind it.
+            true => {
+                let end = end_of(4);
+                (sharing(&disk, 0), end / BLOCK_BYTES * BLOCK_BYTES..end, 3)
+            }
+            false => {
+                let log = filled(&disk, 5);
+                (read_all(&log, Offset::ZERO).unwrap(), middle(1), 4)
+            }
+        };
+        doubt(&disk, doubted, seed);
+        lose(&disk, lost);
+        disk.inner().record();
+        let (log, report) = open_before_unread(&disk);
+        assert!(report.is_read_only, "{report:?}");
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all[..4]);
+        drop(log);
+        assert_kept(&disk, &all, seed);
+        let written = writes(&disk, STORE);
+        assert_eq!(written.len(), 1, "{written:?}");
+        let end = if is_shared {
+            10 * BLOCK
+        } else {
+            4 * BATCH_BYTES
+        };
+        assert!(written[0].ends_with(&format!("[0, {end})")), "{written:?}");
+    }
+}
+
+/// What the mark tells of is sure, and shares its last block with what nothing verifies.
+#[test]
+fn nothing_is_written_of_a_log_whose_mark_tells_of_all_that_precedes_the_end_that_is_not_given() {
+    let disk = disk();
+    let all = sharing(&disk, 4);
+    lose(&disk, 3);
+    disk.inner().record();
+    let (log, report) = open_before_unread(&disk);
+    assert!(report.is_read_only, "{report:?}");
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all[..4]);
+    assert_eq!(writes(&disk, STORE), [] as [String; 0]);
+}
+
+/// Of what precedes the end that is not given, what the mark tells of is sure in any case.
+#[test]
+fn what_precedes_the_end_that_is_not_given_is_damage_as_long_as_it_cannot_be_written() {
+    let operations = [Operation::Write, Operation::Sync];
+    for (operation, sure) in operations.map(|it| [(it, 0), (it, 2)]).concat() {
+        let disk = disk();
+        let all = sharing(&disk, sure);
+        lose(&disk, 3);
+        fail_all(&disk, operation);
+        let (log, report) = open_before_unread(&disk);
+        assert!(report.is_read_only, "{report:?}");
+        assert_eq!(report.log_end, super::offset(4));
+        let from = report.damage.iter().map(|damage| damage.from).min();
+        assert_eq!(from, Some(super::offset(sure)), "{report:?}");
+        assert_eq!(
+            shown(&log),
+            (0..5).map(|offset| offset < sure).collect::<Vec<_>>()
+        );
+        drop(log);
+        disk.faults().clear();
+        lose(&disk, 3);
+        let (log, report) = open_before_unread(&disk);
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all[..4]);
+        drop(log);
+        disk.faults().clear();
+        let (log, report) = reopen(&disk);
+        assert!(report.damage.is_empty(), "{report:?}");
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+    }
+}
+
+/// Which of the first five batches are given to who reads them.
+fn shown<D: Dir>(log: &Log<D>) -> Vec<bool> {
+    let is_shown = |offset| {
+        let read = log.plan_read(super::offset(offset), Offset::MAX, 0);
+        read.is_ok_and(|plan| block_on(plan.run()).is_ok_and(|read| !read.pieces.is_empty()))
+    };
+    (0..5).map(is_shown).collect()
+}
+
+/// Checks that each batch of [`sharing`] that the log gives is in its store behind a power cut, and returns how many it gives.
+fn assert_written(disk: &Disk, log: &Log<Disk>, all: &[Vec<u8>], (seed, what): (u64, &str)) -> u64 {
+    let image = disk.inner().power_cut(seed);
+    let store = log.segments[0].store_name();
+    let bytes = block_on(image.child("p0").read(&store, 1 << 20)).unwrap();
+    let mut count = 0;
+    for (offset, is_shown) in (0..).zip(shown(log)) {
+        if is_shown {
+            let batch = &all[usize::try_from(offset).unwrap()];
+            let written = &bytes[end_of(offset)..end_of(offset + 1)];
+            assert!(written == batch, "{offset} is lost: {what}");
+            count += 1;
+        }
+    }
+    count
+}
+
+/// A block that was given when its batches were verified, and then not, was left with the part of a sound one that lies in it, and
+/// that was shown: a power cut took it.
+#[test]
+fn no_power_cut_takes_what_is_shown_however_often_a_shared_block_is_not_given() {
+    let unread = Fault::Torn { seed: 0 };
+    let before_unread = Options {
+        ends_before_unread: true,
+        ..options()
+    };
+    let mut count = 0;
+    for (lost, marked) in [(2, 0), (2, 2), (3, 0), (3, 2)] {
+        for seed in 0..SEEDS / 2 {
+            for nth in 1.. {
+                let disk = disk();
+                let all = sharing(&disk, marked);
+                doubt(&disk, end_of(marked)..end_of(5), seed);
+                lose(&disk, lost);
+                // So often a block is asked for before it is left.
+                for read in nth..nth + 4 {
+                    disk.faults()
+                        .fail(Match::on(Operation::Read, STORE), read, unread);
+                }
+                let opened = open(&disk, before_unread.clone(), 9, at(100));
+                let happened = disk.faults().happened();
+                let is_any = happened.iter().any(|happened| happened.fault == unread);
+                disk.faults().clear();
+                if let Ok((log, report)) = opened {
+                    let what = format!("{lost} {marked} {seed}, reads from {nth} on: {report:?}");
+                    count += assert_written(&disk, &log, &all, (seed, &what));
+                }
+                if !is_any {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(100 < count, "{count}");
 }
