@@ -169,6 +169,40 @@ fn what_another_follower_took_meanwhile_is_not_taken_back() {
     }
 }
 
+/// What one follower told was lost with what another one did not, which that follows: the promoted copy of the first was never asked.
+#[test]
+fn what_a_copy_of_a_follower_took_meanwhile_is_not_taken_back_where_whom_that_follows_hangs() {
+    for _ in 0..10 {
+        let folder = Folder::new();
+        let ([mut a, b, c], topic) = owner_and_two(&folder);
+        let next = follower(&folder, &a, "d", &topic);
+        left_handing_over(&a, &c, &topic);
+        promote(&next, &topic);
+        b.follow(&topic, &[&next]);
+        let end = next.fill(&topic, 0, 1);
+        until("it follows the next owner", || {
+            end <= status(&b, &topic, 0).end
+        });
+        let last = follower(&folder, &b, "e", &topic);
+        next.server().signal(Signal::SIGSTOP);
+        promote(&last, &topic);
+        a.kill();
+        c.connect();
+        let begun = Instant::now();
+        a.up();
+        match a.ask(&aborting(&topic, false)) {
+            Err(refused) => {
+                assert_owned_by(&refused, &last);
+                until_fenced(&a, &topic);
+                return;
+            }
+            // On a machine that is busy it may not have heard the follower: that says nothing.
+            Ok(told) => assert!(begun.elapsed() >= 4 * WAITED_FOR, "{told:?}"),
+        }
+    }
+    panic!("it was not refused once");
+}
+
 /// Only who takes appends counted: an owner that came back served beside one that was giving the partition on.
 #[test]
 fn an_owner_that_comes_back_while_the_next_one_gives_the_partition_on_serves_nobody() {

@@ -150,11 +150,11 @@ impl Core {
     ) -> Result<(), Failure> {
         for other in &replica.followers {
             let asking = self.told_by(topic, key, other);
-            let Some(Ok(told)) = self.answered(&other.address, asking).await else {
+            let Some(Ok(first)) = self.answered(&other.address, asking).await else {
                 continue;
             };
             // Those below have their own time: one that does not answer says nothing of this one.
-            let Ok(Some(rival)) = self.owner_of(topic, key, told).await.map(|it| it.rival) else {
+            let Ok(Some(rival)) = self.owner_of(topic, key, first).await.map(|it| it.rival) else {
                 continue;
             };
             if !self.is_given_to(replica, &rival).await {

@@ -308,8 +308,8 @@ impl Core {
         if !replica.role.owns() {
             return Ok(true);
         }
-        let told = self.told_by(&topic, key, &claimant).await?;
-        let found = self.owner_of(&topic, key, told).await?;
+        let first = self.told_by(&topic, key, &claimant).await?;
+        let found = self.owner_of(&topic, key, first).await?;
         let Some(rival) = found.rival else {
             return Ok(found.is_all);
         };
