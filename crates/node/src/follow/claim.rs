@@ -120,7 +120,10 @@ impl Core {
                 Ok::<_, Failure>((here.offset, here.chain) == (there.offset, there.chain))
             };
             return match chains.await {
-                Err(error) if error.is(ErrorCode::Damaged) => Ok(start <= common.offset),
+                // Without an epoch in common nothing tells either that it goes on from here or that it does not.
+                Err(error) if error.is(ErrorCode::Damaged) && common.epoch.is_some() => {
+                    Ok(start <= common.offset)
+                }
                 compared => compared,
             };
         }
