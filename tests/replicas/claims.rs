@@ -12,7 +12,7 @@ use corelog_protocol::message::{fetch, handover, produce, replica_status};
 use corelog_record::batch::Codec;
 use nix::sys::signal::Signal;
 
-use super::copies::{chain_at, forgetting, peers, status};
+use super::copies::{chain_at, forgetting, peers, segments, status};
 use super::fence::{
     STOOD_STILL, assert_unheard, assert_waits_or_fenced, copy_of, pair, produced, until_fenced,
     until_it_says_who_owns,
@@ -21,6 +21,7 @@ use super::handover::{aborting, handing};
 use super::lossless::{follower, left_handing_over, owner_and_two};
 use super::node::Node;
 use super::promote::{promote, rejoin, rejoining};
+use super::rot::{damage_the_first, seal};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::privilege;
@@ -29,21 +30,27 @@ use crate::support::wire::{Target, batch};
 /// How long an owner waits for a follower to say that it owns the partition; it does not for one that was silent for as long.
 const WAITED_FOR: Duration = Duration::from_secs(1);
 
-/// An owner was about to give its partition to the third of them when it was cut off, and the second one promoted. How
-/// it refuses a request once they reach each other again.
-fn refused_where_taken(
+/// An owner that was about to give its partition to the third of them when it was cut off, and the second one promoted.
+fn taken_meanwhile(folder: &Folder) -> ([Node; 3], Target) {
+    let ([a, b, c], topic) = owner_and_two(folder);
+    left_handing_over(&a, &c, &topic);
+    promote(&b, &topic);
+    a.connect();
+    c.connect();
+    ([a, b, c], topic)
+}
+
+/// How such an owner refuses a request.
+fn refused_where(
+    taken: impl Fn(&Folder) -> ([Node; 3], Target),
     request: impl Fn(&Target) -> handover::Request,
 ) -> (Folder, [Node; 3], Target, Box<ErrorBody>) {
     for _ in 0..10 {
         let folder = Folder::new();
-        let ([a, b, c], topic) = owner_and_two(&folder);
         let begun = Instant::now();
-        left_handing_over(&a, &c, &topic);
-        promote(&b, &topic);
-        a.connect();
-        c.connect();
-        match a.ask(&request(&topic)) {
-            Err(refused) => return (folder, [a, b, c], topic, refused),
+        let (nodes, topic) = taken(&folder);
+        match nodes[0].ask(&request(&topic)) {
+            Err(refused) => return (folder, nodes, topic, refused),
             // On a machine that is busy it may not have heard the second one: that says nothing.
             Ok(told) => assert!(begun.elapsed() >= WAITED_FOR, "{told:?}"),
         }
@@ -59,7 +66,7 @@ fn assert_owned_by(refused: &ErrorBody, owner: &Node) {
 /// The target took over as well, by the same number: two owners of epochs of which none is later, and nothing noticed.
 #[test]
 fn what_another_follower_took_meanwhile_is_not_handed_over() {
-    let (_folder, [mut a, b, c], topic, refused) = refused_where_taken(handing);
+    let (_folder, [mut a, b, c], topic, refused) = refused_where(taken_meanwhile, handing);
     assert_owned_by(&refused, &b);
     until_fenced(&a, &topic);
     assert_eq!(status(&c, &topic, 0).role, Role::Follower);
@@ -162,11 +169,75 @@ fn what_another_follower_took_while_its_owner_stood_still_is_not_taken_back() {
 fn what_another_follower_took_meanwhile_is_not_taken_back() {
     for accept_loss in [false, true] {
         let aborting = |topic: &Target| aborting(topic, accept_loss);
-        let (_folder, [a, b, _c], topic, refused) = refused_where_taken(aborting);
+        let (_folder, [a, b, _c], topic, refused) = refused_where(taken_meanwhile, aborting);
         assert_owned_by(&refused, &b);
         until_fenced(&a, &topic);
         assert_eq!(status(&b, &topic, 0).role, Role::Owner);
     }
+}
+
+/// What one follower told was lost with what another one did not, which that follows: the promoted copy of the first was never asked.
+#[test]
+fn what_a_copy_of_a_follower_took_meanwhile_is_not_taken_back_where_whom_that_follows_hangs() {
+    for _ in 0..10 {
+        let folder = Folder::new();
+        let ([mut a, b, c], topic) = owner_and_two(&folder);
+        let next = follower(&folder, &a, "d", &topic);
+        left_handing_over(&a, &c, &topic);
+        promote(&next, &topic);
+        b.follow(&topic, &[&next]);
+        let end = next.fill(&topic, 0, 1);
+        until("it follows the next owner", || {
+            end <= status(&b, &topic, 0).end
+        });
+        let last = follower(&folder, &b, "e", &topic);
+        next.server().signal(Signal::SIGSTOP);
+        promote(&last, &topic);
+        a.kill();
+        c.connect();
+        let begun = Instant::now();
+        a.up();
+        match a.ask(&aborting(&topic, false)) {
+            Err(refused) => {
+                assert_owned_by(&refused, &last);
+                until_fenced(&a, &topic);
+                return;
+            }
+            // On a machine that is busy it may not have heard the follower: that says nothing.
+            Ok(told) => assert!(begun.elapsed() >= 4 * WAITED_FOR, "{told:?}"),
+        }
+    }
+    panic!("it was not refused once");
+}
+
+/// Neither chains nor epochs tell anything there: it was taken for a log that has parted, which whoever takes a partition back passes
+/// over, and both owned it.
+#[test]
+fn a_partition_is_not_taken_back_where_damage_hides_whether_another_one_took_it_over() {
+    let taken = |folder: &_| {
+        let ([mut a, b, c], topic) = owner_and_two(folder);
+        a.disconnect();
+        // The others end amid what it seals.
+        a.fill(&topic, 0, 40);
+        left_handing_over(&a, &c, &topic);
+        let start = promote(&b, &topic).end;
+        b.disconnect();
+        seal(&b, &topic);
+        b.fill(&topic, 0, 1);
+        b.truncate(&topic, start);
+        until("what it shared is forgotten", || {
+            segments(&b, &topic, 0).epochs.len() == 1
+        });
+        // Nobody who has it all heals it.
+        damage_the_first(&mut a);
+        b.connect();
+        c.connect();
+        ([a, b, c], topic)
+    };
+    let aborting = |topic: &Target| aborting(topic, false);
+    let (_folder, [a, ..], topic, refused) = refused_where(taken, aborting);
+    assert!(refused.is(ErrorCode::Damaged), "{refused:?}");
+    assert_eq!(status(&a, &topic, 0).role, Role::HandingOver);
 }
 
 /// Only who takes appends counted: an owner that came back served beside one that was giving the partition on.

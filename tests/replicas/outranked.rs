@@ -8,11 +8,12 @@ use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{clone_topic, delete_topic, fetch, handover};
 use corelog_record::{CopyId, NodeId};
 use corelog_storage::format::replica::Peer;
+use nix::sys::signal::Signal;
 
 use super::copies::{
     forget, forgetting, level_pair, peers, remembered, segments, status, wait_until_level,
 };
-use super::fence::{copy_of, pair, until_fenced};
+use super::fence::{assert_unheard, copy_of, pair, until_fenced, until_it_says_who_owns};
 use super::handover::handing;
 use super::lossless::follower;
 use super::node::{Node, cloning};
@@ -361,6 +362,15 @@ fn an_owner_that_comes_back_is_fenced_by_a_copy_of_a_copy_whose_owner_is_gone() 
     assert_fenced_by_the_last_of(&["c", "d", "e"], |b, _| b.kill());
 }
 
+/// That one was waited for as long as the owner waits in all, and where a copy's copy was asked in turn, what that had told was lost
+/// with what it was to tell of the one that hangs.
+#[test]
+fn an_owner_that_comes_back_is_fenced_by_a_copy_of_a_copy_whose_owner_hangs() {
+    let hang = |b: &mut Node, _: &_| b.server().signal(Signal::SIGSTOP);
+    assert_fenced_by_the_last_of(&["c", "d"], hang);
+    assert_fenced_by_the_last_of(&["c", "d", "e"], hang);
+}
+
 fn delete(node: &mut Node, topic: &Target) {
     let delete = delete_topic::Request {
         name: topic.name.clone(),
@@ -388,8 +398,11 @@ fn assert_fenced_by_the_last_of(names: &[&str], go: impl Fn(&mut Node, &Target))
     let last = copies.last().unwrap();
     promote(last, &topic);
     a.up();
-    until_fenced(&a, &topic);
+    let is_late = until_it_says_who_owns(&a, &topic, 0);
     assert_eq!(status(&a, &topic, 0).source, Some(last.address()));
+    if is_late {
+        assert_unheard(&mut a, &copies[0]);
+    }
 }
 
 #[test]

@@ -108,16 +108,27 @@ fn an_owner_with_damage_is_not_fenced_by_one_whose_log_has_parted_before_its_new
     assert_eq!(status(&c, &topic, 0).role, Role::Owner);
 }
 
-/// Has a node know of damage in the first of its segments, which is sealed then with all that is there.
-fn damage_what_is_sealed(node: &mut Node, topic: &Target) {
+/// Has a node seal all that it has of a topic.
+pub(super) fn seal(node: &Node, topic: &Target) {
     node.corelog().run(["snapshot", "create", "s"]).done();
     until("the segment is sealed", || {
         !segments(node, topic, 0).sealed.is_empty()
     });
+}
+
+/// Has a node know of damage in the first of its segments, which is sealed then with all that is there.
+fn damage_what_is_sealed(node: &mut Node, topic: &Target) {
+    seal(node, topic);
+    damage_the_first(node);
+    node.connect();
+}
+
+/// Has a node, which nobody reaches from then on, know of damage in the first of its segments, which is sealed.
+pub(super) fn damage_the_first(node: &mut Node) {
     let data = node.server().ready.data.clone();
     node.stop();
     flip(&first_store(&data), 5_000);
-    node.up();
+    node.up_out_of_reach();
     let (_, said, code) = node.corelog().run(["scrub", "t", "--wait"]).parts();
     assert_eq!(code, Some(3), "{said}");
 }

@@ -120,7 +120,10 @@ impl Core {
                 Ok::<_, Failure>((here.offset, here.chain) == (there.offset, there.chain))
             };
             return match chains.await {
-                Err(error) if error.is(ErrorCode::Damaged) => Ok(start <= common.offset),
+                // Without an epoch in common nothing tells either that it goes on from here or that it does not.
+                Err(error) if error.is(ErrorCode::Damaged) && common.epoch.is_some() => {
+                    Ok(start <= common.offset)
+                }
                 compared => compared,
             };
         }
@@ -150,11 +153,11 @@ impl Core {
     ) -> Result<(), Failure> {
         for other in &replica.followers {
             let asking = self.told_by(topic, key, other);
-            let Some(Ok(told)) = self.answered(&other.address, asking).await else {
+            let Some(Ok(first)) = self.answered(&other.address, asking).await else {
                 continue;
             };
             // Those below have their own time: one that does not answer says nothing of this one.
-            let Ok(Some(rival)) = self.owner_of(topic, key, told).await.map(|it| it.rival) else {
+            let Ok(Some(rival)) = self.owner_of(topic, key, first).await.map(|it| it.rival) else {
                 continue;
             };
             if !self.is_given_to(replica, &rival).await {

@@ -57,11 +57,11 @@ impl Core {
                 (replica_status::Role::Follower, source) if may_check => {
                     self.pass_on(topic, key, source, by.clone());
                 }
-                // A copy is told again, as one that is outranked.
-                (replica_status::Role::Follower, _) => {}
                 _ if may_check => self.hear_claim(topic, key, peer),
                 // One was just asked, and need not be this one.
-                _ => self.followers.ask_soon(key, by.copy),
+                (role, _) if role.owns() => self.followers.ask_soon(key, by.copy),
+                // A copy is told again, as one that is outranked; one that is fenced asks nobody.
+                _ => {}
             }
         }
         true
@@ -308,8 +308,8 @@ impl Core {
         if !replica.role.owns() {
             return Ok(true);
         }
-        let told = self.told_by(&topic, key, &claimant).await?;
-        let found = self.owner_of(&topic, key, told).await?;
+        let first = self.told_by(&topic, key, &claimant).await?;
+        let found = self.owner_of(&topic, key, first).await?;
         let Some(rival) = found.rival else {
             return Ok(found.is_all);
         };

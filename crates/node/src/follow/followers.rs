@@ -335,9 +335,11 @@ mod tests {
             };
             assert_eq!([1, 2].map(claim), [false, true]);
             assert!(core.followers.awaits_word(key, peer(2).copy));
-            // A copy asks nobody of its own, but tells whom it follows.
-            core.apply(named(&[1, 2], Role::Follower)).await;
-            assert_eq!([1, 2].map(claim), [false, false]);
+            // A copy asks nobody of its own, but tells whom it follows; one that is fenced has nothing to lose to another one.
+            for role in [Role::Follower, Role::Fenced] {
+                core.apply(named(&[1, 2], role)).await;
+                assert_eq!([1, 2].map(claim), [false, false], "{role:?}");
+            }
         });
     }
 

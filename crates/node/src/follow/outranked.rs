@@ -15,7 +15,7 @@ use super::claim::both_own;
 use super::fence::Claimant;
 use super::line::Line;
 use super::ownership::{partition_at, segments_of};
-use super::rival::{HOPS_MAX, Rival};
+use super::rival::{HOPS_MAX, Rival, unanswered};
 use super::target::copy_at;
 use super::{ASK_TIMEOUT, GONE_TIMEOUT};
 use crate::core::{Core, PartitionKey};
@@ -140,8 +140,7 @@ impl Core {
         for hop in 0..HOPS_MAX {
             let asking = self.status_at(topic, key, (&address, meant));
             let Some(found) = self.answered(&address, asking).await else {
-                let message = format!("{address} does not answer");
-                return Err(failure(ErrorCode::SourceUnavailable, message));
+                return Err(unanswered(&address));
             };
             let Some((line, there, newest)) = found? else {
                 return Ok(Above::Nobody);

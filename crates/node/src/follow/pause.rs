@@ -140,7 +140,7 @@ mod tests {
                 assert!(late.is(ErrorCode::Busy), "{late:?}");
                 core.check_awake_since(rt::now() + LOOK_EVERY).unwrap();
             };
-            is_late(|last| last.booted -= 2 * PAUSE);
+            is_late(|last| last.booted = last.booted.saturating_sub(2 * PAUSE));
             is_late(|last| last.stamp = Timestamp::from_millis(last.stamp.millis() - 2 * PAUSE_MS));
         });
     }

@@ -27,7 +27,7 @@ const BELOW_MAX: usize = 1 + 2 * FOLLOWERS_MAX;
 pub(super) type Rival = Rc<Line>;
 
 /// What a node knows of who owns a partition.
-pub(super) enum Told {
+enum Told {
     Rival(Rival),
     /// It is this node that is reached there.
     Nobody,
@@ -36,10 +36,16 @@ pub(super) enum Told {
 }
 
 /// Those that follow a copy, and copies above it.
-pub(super) struct Below {
+struct Below {
     followers: Vec<replica_status::Follower>,
     /// Why the next one above, which may own the partition, did not tell.
     missed: Option<Failure>,
+}
+
+/// What the first node that is asked is to a partition, and those that follow a copy there.
+pub(super) struct First {
+    met: Met,
+    followers: Vec<replica_status::Follower>,
 }
 
 /// What one node is to a partition.
@@ -58,19 +64,18 @@ pub(super) struct Found {
 }
 
 impl Core {
-    /// What one that followed a partition of this node knows of another that owns it.
+    /// What one that followed a partition of this node is to it by now.
     ///
     /// # Errors
-    /// As [`owner_by`](Self::owner_by), and if at its address is another one.
+    /// If it does not tell, or at its address is another one.
     pub(super) async fn told_by(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         claimant: &Peer,
-    ) -> Result<Told, Failure> {
+    ) -> Result<First, Failure> {
         self.check_is(key, claimant).await?;
-        let address = claimant.address.clone();
-        self.owner_above(topic, key, address).await
+        self.first_at(topic, key, &claimant.address).await
     }
 
     /// Checks that the node at the address of one that followed is that one: this node may be reached there itself, where it
@@ -98,15 +103,15 @@ impl Core {
         key: PartitionKey,
         address: String,
     ) -> Result<Option<Rival>, Failure> {
-        match self.owner_above(topic, key, address).await {
-            Ok(told) => Ok(self.owner_of(topic, key, told).await?.rival),
+        match self.first_at(topic, key, &address).await {
+            Ok(first) => Ok(self.owner_of(topic, key, first).await?.rival),
             // It has no such topic any more, and so follows nobody.
             Err(error) if has_none(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// The same of what one told.
+    /// The same from what the first one told. Each of the others has its own time.
     ///
     /// # Errors
     /// Why one above it did not tell, if nobody below is found to own the partition.
@@ -114,9 +119,9 @@ impl Core {
         &self,
         topic: &TopicName,
         key: PartitionKey,
-        told: Told,
+        first: First,
     ) -> Result<Found, Failure> {
-        let rival = match told {
+        let rival = match self.owner_above(topic, key, first).await {
             Told::Copy(Below { followers, missed }) => {
                 let found = self.owner_below(topic, key, followers).await;
                 return match missed.filter(|_| found.rival.is_none()) {
@@ -133,37 +138,56 @@ impl Core {
         })
     }
 
-    /// What a node at an address tells, and those above it. Whoever does not answer there keeps nobody from asking those that
+    /// What the first one tells, and those above it. Whoever does not answer there in time keeps nobody from asking those that
     /// follow the copies below.
     async fn owner_above(
         &self,
         topic: &TopicName,
         key: PartitionKey,
-        mut address: String,
-    ) -> Result<Told, Failure> {
-        let mut followers = Vec::new();
-        for hop in 0..HOPS_MAX {
-            let met = self.meet_at(topic, key, &address, &mut followers).await;
-            let missed = match met {
-                Ok(Met::Rival(rival)) => return Ok(Told::Rival(rival)),
-                Ok(Met::Me) => return Ok(Told::Nobody),
-                Ok(Met::Copy(Some(above))) => {
-                    address = above;
-                    continue;
-                }
-                Ok(Met::Copy(None)) => None,
-                Err(why) if hop == 0 => return Err(why),
-                // It was followed by a copy, and owns nothing any more: one of that copy's own may.
-                Err(why) => Some(why).filter(|why| !has_none(why)),
+        First { met, mut followers }: First,
+    ) -> Told {
+        let mut above = match met {
+            Met::Rival(rival) => return Told::Rival(rival),
+            Met::Me => return Told::Nobody,
+            Met::Copy(above) => above,
+        };
+        let mut missed = None;
+        for _ in 1..HOPS_MAX {
+            let Some(address) = above.take() else {
+                break;
             };
-            return Ok(Told::Copy(Below { followers, missed }));
+            let meeting = self.meet_at(topic, key, &address, &mut followers);
+            match self.answered(&address, meeting).await {
+                Some(Ok(Met::Rival(rival))) => return Told::Rival(rival),
+                Some(Ok(Met::Copy(next))) => above = next,
+                Some(Ok(Met::Me)) => {}
+                // It was followed by a copy, and owns nothing any more: one of that copy's own may.
+                Some(Err(why)) if has_none(&why) => {}
+                Some(Err(why)) => missed = Some(why),
+                None => missed = Some(unanswered(&address)),
+            }
         }
-        let message = format!("nobody tells who owns {topic}/{}", key.partition);
-        let missed = Some(failure(ErrorCode::Busy, message));
-        Ok(Told::Copy(Below { followers, missed }))
+        if above.is_some() {
+            let message = format!("nobody tells who owns {topic}/{}", key.partition);
+            missed = Some(failure(ErrorCode::Busy, message));
+        }
+        Told::Copy(Below { followers, missed })
     }
 
-    /// What the node at an address is; those that follow a copy there are added to the `followers`.
+    /// What the node at an address is, as the first that is asked.
+    async fn first_at(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        address: &str,
+    ) -> Result<First, Failure> {
+        let mut followers = Vec::new();
+        let met = self.meet_at(topic, key, address, &mut followers).await?;
+        Ok(First { met, followers })
+    }
+
+    /// What the node at an address is; those that follow a copy there are added to the `followers`, also where it does not tell
+    /// who is above it.
     async fn meet_at(
         &self,
         topic: &TopicName,
@@ -179,6 +203,7 @@ impl Core {
         if there.role == replica_status::Role::Owner {
             return Ok(Met::Rival(line));
         }
+        followers.extend(there.followers);
         // Whoever owned it since this node did, or follows one who does, has a later epoch.
         let told = segments_of(&line, topic, key, Offset::MAX).await?;
         let newest = told.epochs.first().map(|newest| newest.epoch);
@@ -187,7 +212,6 @@ impl Core {
         if is_later && there.role == replica_status::Role::HandingOver {
             return Ok(Met::Rival(line));
         }
-        followers.extend(there.followers);
         let above = there.source.filter(|above| is_later && is_address(above));
         Ok(Met::Copy(above))
     }
@@ -213,37 +237,43 @@ impl Core {
                 continue;
             };
             let asking = self.told_at(topic, key, &address, node);
-            let Some(told) = self.answered(&address, asking).await else {
-                is_all = false;
-                continue;
+            let first = match self.answered(&address, asking).await {
+                Some(Ok(first)) => first,
+                Some(Err(error)) => {
+                    is_all &= has_none(&error);
+                    continue;
+                }
+                None => {
+                    is_all = false;
+                    continue;
+                }
             };
-            match told {
-                Ok(Told::Rival(rival)) => {
+            match self.owner_above(topic, key, first).await {
+                Told::Rival(rival) => {
                     let rival = Some(rival);
                     return Found { rival, is_all };
                 }
-                Ok(Told::Copy(more)) => {
+                Told::Copy(more) => {
                     is_all &= more.missed.is_none();
                     below.extend(more.followers);
                 }
-                Ok(Told::Nobody) => {}
-                Err(error) => is_all &= has_none(&error),
+                Told::Nobody => {}
             }
         }
         let rival = None;
         Found { rival, is_all }
     }
 
-    /// What a node at an address, if it is that one, knows of another that owns a partition.
+    /// What the node at an address is, if it is that one.
     async fn told_at(
         &self,
         topic: &TopicName,
         key: PartitionKey,
         address: &str,
         node: NodeId,
-    ) -> Result<Told, Failure> {
+    ) -> Result<First, Failure> {
         self.line_to(address).await?.check_is(node)?;
-        self.owner_above(topic, key, address.to_owned()).await
+        self.first_at(topic, key, address).await
     }
 
     /// What comes of asking the node at an address; nothing if it does not answer in time, or did not a moment ago.
@@ -262,4 +292,10 @@ impl Core {
         }
         answer
     }
+}
+
+/// The node at an address did not answer in time.
+pub(super) fn unanswered(address: &str) -> Failure {
+    let message = format!("{address} does not answer");
+    failure(ErrorCode::SourceUnavailable, message)
 }
