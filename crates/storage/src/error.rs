@@ -100,6 +100,17 @@ pub enum Error {
         /// A store in it.
         file: String,
     },
+    /// A log without a manifest, that had one: something tells of it.
+    #[error(
+        "the log in {dir} is gone, {told} tells that it was there: put the directory back as it was; if it is gone for \
+         good, remove {told}, and it begins anew, empty"
+    )]
+    Gone {
+        /// The directory, which need not be there.
+        dir: String,
+        /// The file that tells.
+        told: String,
+    },
     /// A directory that holds another partition's files.
     #[error("{dir} holds partition {partition} of topic {topic}, history {history}")]
     Foreign {
@@ -258,7 +269,11 @@ impl Error {
 
     /// Whether a file is not there.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Gone { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether the disk did not give bytes of a file that is there: as good as bytes that are wrong, unless it

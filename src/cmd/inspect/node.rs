@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use corelog_storage::format::node::{NODE, Node, QUARANTINE, TOPIC, TOPICS};
+use corelog_storage::format::node::{BEGUN_SUFFIX, NODE, Node, QUARANTINE, TOPIC, TOPICS};
 use serde_json::Value;
 
 use super::files::{
@@ -89,9 +89,31 @@ pub(super) fn topic(dir: &Path) -> anyhow::Result<(Show, Vec<String>)> {
             Err(error) => faults.push(format!("{error:#}")),
         }
     }
+    for told in files(dir)? {
+        let name = told.to_string_lossy();
+        let Some(partition) = name.strip_suffix(BEGUN_SUFFIX).map(Path::new) else {
+            continue;
+        };
+        if is_gone(partition)? {
+            faults.push(format!(
+                "{} is gone, or has no manifest any more; {} tells that it was there",
+                partition.display(),
+                told.display()
+            ));
+        }
+    }
     rows.sort_by_key(|row| row[0].as_u64());
     show.list("partition_list", &COLUMNS, rows);
     Ok((show, faults))
+}
+
+/// If a partition has no manifest, nor stores that would tell of it.
+fn is_gone(partition: &Path) -> anyhow::Result<bool> {
+    if is_there(&partition.join("manifest"))? {
+        return Ok(false);
+    }
+    let held = is_there(partition)? && holds_stores(partition)?;
+    Ok(!held)
 }
 
 fn directories(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <data>/topics/<topic>/topic          id, partitions, settings: replaced as a whole
-//! <data>/topics/<topic>/<partition>/   the partition's log
+//! <data>/topics/<topic>/<partition>/   the partition's log, and beside it what tells that it began
 //! <data>/deleted/<topic>-<id>/         renamed away, removed in the background
 //! <data>/spare                         blocks for the day when the disk is full
 //! <data>/quarantine/                   bytes that cannot be trusted
@@ -61,6 +61,11 @@ impl CatalogError {
     fn is_out_of_files(&self) -> bool {
         matches!(self, Self::Io { source, .. } if disk::is_out_of_files(source))
     }
+}
+
+/// Where a topic's file lies, and its partitions.
+pub(crate) fn topic_dir<D: Dir>(root: &D, topic: &TopicName) -> D {
+    root.child(TOPICS).child(topic.as_str())
 }
 
 /// Where a partition's log lives.
@@ -377,10 +382,6 @@ fn encoded<D: Dir>(topic: &Topic, dir: &D) -> Result<Vec<u8>, CatalogError> {
         dir: dir.describe(),
         source,
     })
-}
-
-fn topic_dir<D: Dir>(root: &D, topic: &TopicName) -> D {
-    root.child(TOPICS).child(topic.as_str())
 }
 
 fn io_error<D: Dir>(action: &'static str, dir: &D) -> impl FnOnce(io::Error) -> CatalogError {

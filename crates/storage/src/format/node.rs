@@ -23,6 +23,9 @@ pub const TOPICS: &str = "topics";
 /// The name of the file that says what a topic is, in its directory.
 pub const TOPIC: &str = "topic";
 
+/// How the name of the empty file ends that lies beside a partition's directory from its first files on.
+pub const BEGUN_SUFFIX: &str = ".begun";
+
 /// The directory where bytes go that cannot be trusted.
 pub const QUARANTINE: &str = "quarantine";
 

@@ -28,7 +28,7 @@ use crate::steps;
 /// Making an empty copy of another log.
 pub(super) struct Adopt<D: Dir> {
     dir: D,
-    birth: Birth,
+    birth: Birth<D>,
     start: edit::Point,
     manifest: Option<Manifest<D>>,
     /// It is to say something first if it is clean, or does not tell of all epochs that are
@@ -145,6 +145,7 @@ impl<D: Dir> Log<D> {
                 header: self.header(history),
                 edits: vec![Edit::Restart(start)],
                 slot,
+                begun: self.begun.clone(),
             },
             start,
             in_way,

@@ -1,8 +1,8 @@
-//! The first files of a partition: its directory, its manifest, its mark.
+//! The first files of a partition: its directory, its manifest, what tells of them, its mark.
 
 use corelog_record::HistoryId;
 
-use super::{Identity, Log};
+use super::{Begun, Identity, Log};
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::Edit;
@@ -13,19 +13,20 @@ use crate::mark::Mark;
 use crate::steps;
 
 /// What the first files say.
-pub(crate) struct Birth {
+pub(crate) struct Birth<D> {
     pub(crate) header: Header,
     pub(crate) edits: Vec<Edit>,
     pub(crate) slot: Slot,
+    pub(crate) begun: Option<Begun<D>>,
 }
 
-impl Birth {
+impl<D: Dir> Birth<D> {
     /// Makes what is missing.
     ///
     /// # Errors
     /// [`Error::StorageFull`]: what was made stays, the rest can be tried again. Any other error
     /// leaves the disk in an unknown state.
-    pub(crate) async fn make<D: Dir>(
+    pub(crate) async fn make(
         &self,
         dir: &D,
         manifest: &mut Option<Manifest<D>>,
@@ -36,6 +37,10 @@ impl Birth {
             *manifest = Some(Manifest::create(dir.clone(), self.header, &self.edits).await?);
         }
         if mark.is_none() {
+            // Without a mark the log has no files yet, and makes them again.
+            if let Some(begun) = &self.begun {
+                begun.make().await?;
+            }
             *mark = Some(Mark::create(dir.clone(), self.slot).await?);
         }
         Ok(())

@@ -20,7 +20,7 @@ pub(super) struct NewEpoch<D: Dir> {
     dir: D,
     epoch: Epoch,
     /// The first files of a log, as far as it has none.
-    birth: Birth,
+    birth: Birth<D>,
     manifest: Option<Manifest<D>>,
     mark: TakenMark<D>,
 }
@@ -115,7 +115,7 @@ impl<D: Dir> Log<D> {
     }
 
     /// The first files of a log whose first epoch is `epoch`.
-    pub(super) fn birth(&self, epoch: Epoch) -> Birth {
+    pub(super) fn birth(&self, epoch: Epoch) -> Birth<D> {
         Birth {
             header: self.header(self.identity.history),
             edits: vec![Edit::Epoch(epoch)],
@@ -123,6 +123,7 @@ impl<D: Dir> Log<D> {
                 epoch: Some(epoch.epoch),
                 ..self.slot()
             },
+            begun: self.begun.clone(),
         }
     }
 

@@ -26,6 +26,7 @@
 
 mod adopt;
 mod append;
+mod begun;
 mod birth;
 mod call_off;
 mod chain;
@@ -103,6 +104,7 @@ use self::work::Garbage;
 
 pub use crate::format::damage::Damage;
 pub use append::{AppendError, Appended};
+pub use begun::Begun;
 pub use call_off::CallOff;
 pub use chain::ChainPlan;
 pub use chore::{ChoreDone, ChorePlan};
@@ -130,6 +132,7 @@ pub(crate) use event::Events;
 pub struct Log<D: Dir> {
     dir: D,
     quarantine: D,
+    begun: Option<Begun<D>>,
     identity: Identity,
     options: Options,
     /// State of the generator of random ids.

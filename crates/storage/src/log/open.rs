@@ -14,7 +14,7 @@ use super::scrub::Scrub;
 use super::space::Hurry;
 use super::sums::Sums;
 use super::tail::Tail;
-use super::{Damage, Events, Identity, Log, Options};
+use super::{Begun, Damage, Events, Identity, Log, Options};
 use crate::disk::Dir;
 use crate::recovery::{Context, Findings, Recovered, recover};
 use crate::segment::{Point, Segment};
@@ -72,7 +72,7 @@ impl<D: Dir> Log<D> {
     ///
     /// # Errors
     /// Any error of the disk; [`Error::NoManifest`], [`Error::Foreign`], [`Error::Format`] for files
-    /// that are not this partition's, or need a newer program; [`Error::CalledOff`].
+    /// that are not this partition's, or need a newer program; [`Error::Gone`]; [`Error::CalledOff`].
     pub async fn open(
         dir: D,
         quarantine: D,
@@ -81,12 +81,56 @@ impl<D: Dir> Log<D> {
         seed: u64,
         now: impl Into<Now>,
     ) -> Result<(Self, OpenReport), Error> {
-        let (mut seed, now) = (seed, now.into());
+        let begun = None;
+        Self::open_any(
+            (dir, quarantine, begun),
+            identity,
+            options,
+            seed,
+            now.into(),
+        )
+        .await
+    }
+
+    /// The same of a log of which `begun` tells from its first files on: where it does and they are gone, the log is not
+    /// opened as a new one, and what is left is not touched.
+    ///
+    /// # Errors
+    /// As for [`Log::open`].
+    pub async fn open_beside(
+        dir: D,
+        quarantine: D,
+        begun: Begun<D>,
+        identity: Identity,
+        options: Options,
+        seed: u64,
+        now: impl Into<Now>,
+    ) -> Result<(Self, OpenReport), Error> {
+        let begun = Some(begun);
+        Self::open_any(
+            (dir, quarantine, begun),
+            identity,
+            options,
+            seed,
+            now.into(),
+        )
+        .await
+    }
+
+    async fn open_any(
+        (dir, quarantine, begun): (D, D, Option<Begun<D>>),
+        identity: Identity,
+        options: Options,
+        mut seed: u64,
+        now: Now,
+    ) -> Result<(Self, OpenReport), Error> {
         let copy = CopyId::from_bytes(draw(&mut seed, &identity));
         let lineage = Lineage::from_bytes(draw(&mut seed, &identity));
         let mut log = Self::empty(dir, quarantine, identity, options, (seed, copy), now.time);
+        log.begun = begun;
         let context = Context {
             way: log.way(now.time),
+            begun: log.begun.clone(),
             identity,
             interval_bytes: log.options.index_interval_bytes,
             now,
@@ -101,6 +145,9 @@ impl<D: Dir> Log<D> {
         };
         if let Some(recovered) = Box::pin(recover(context)).await? {
             findings = log.take_over(recovered, now.time);
+            if let Some(begun) = &log.begun {
+                begun.make_up().await;
+            }
         }
         let report = OpenReport {
             log_start: log.log_start,
@@ -128,6 +175,7 @@ impl<D: Dir> Log<D> {
         Self {
             dir,
             quarantine,
+            begun: None,
             identity,
             options,
             seed,

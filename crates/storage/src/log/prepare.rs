@@ -38,7 +38,7 @@ pub(crate) struct Prepare<D: Dir> {
     pub(crate) dir: D,
     pub(crate) manifest: Option<Manifest<D>>,
     pub(crate) mark: TakenMark<D>,
-    pub(crate) birth: Option<Birth>,
+    pub(crate) birth: Option<Birth<D>>,
     pub(crate) new: Option<NewStore<D>>,
     pub(crate) store: Option<Rc<Store<D>>>,
     /// How far the store's space reaches, in bytes, …

@@ -22,7 +22,8 @@ use crate::segment::name;
 use crate::store::{Store, copy_range};
 use crate::{manifest, mark, quarantine, steps};
 
-/// A directory without a manifest: nothing was promised in it, unless a store says otherwise.
+/// A directory without a manifest, if it is there: nothing was promised in it, unless something says otherwise. Nothing is
+/// touched then: somebody may be about to put the log back.
 pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> Result<(), Error> {
     for entry in entries
         .iter()
@@ -35,11 +36,28 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
             return Err(Error::NoManifest { dir, file });
         }
     }
-    for entry in entries.iter().filter(|entry| name::is_store(&entry.name)) {
+    if let Some(told) = told(context, entries).await? {
+        let dir = context.way.dir.describe();
+        return Err(Error::Gone { dir, told });
+    }
+    let is_leftover = |name: &str| name::is_store(name) || name == name::NEXT;
+    for entry in entries.iter().filter(|entry| is_leftover(&entry.name)) {
         steps::remove(&context.way.dir, &entry.name).await?;
     }
-    steps::remove(&context.way.dir, name::NEXT).await?;
     Ok(())
+}
+
+/// What tells that a log without a manifest had one, if anything does: it is made before its mark is, and before what lies
+/// beside its directory.
+async fn told<D: Dir>(context: &Context<D>, entries: &[Entry]) -> Result<Option<String>, Error> {
+    if entries.iter().any(|entry| entry.name == mark::NAME) {
+        let dir = context.way.dir.describe();
+        return Ok(Some(format!("{dir}/{}", mark::NAME)));
+    }
+    match &context.begun {
+        Some(begun) if begun.is_there().await? => Ok(Some(begun.describe())),
+        _ => Ok(None),
+    }
 }
 
 /// Waits for writes to the manifest that a killed process may have left with the kernel: only then can

@@ -12,10 +12,10 @@ use super::snapshot;
 use super::subject::Subject;
 use super::survey::{Survey, Told, list, read};
 use crate::disk::std::StdDir;
-use crate::disk::{ASIDE_SUFFIX, Dir, block_on};
+use crate::disk::{ASIDE_SUFFIX, Dir, Entry, block_on};
 use crate::format::node::{
-    self as format, DELETED, NODE, Node, PLACE, QUARANTINE, RESTORING, SNAPSHOTS, SPARE, TOPIC,
-    TOPICS,
+    self as format, BEGUN_SUFFIX, DELETED, NODE, Node, PLACE, QUARANTINE, RESTORING, SNAPSHOTS,
+    SPARE, TOPIC, TOPICS,
 };
 use crate::format::quarantine::Name;
 use crate::format::topic::{FILE_BYTES_MAX, Topic};
@@ -35,7 +35,14 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
         }
         Ok(None) => survey.find(Finding::of(What::Node, dir.join(NODE), "a node", "no file")),
     }
-    for entry in list(dir)? {
+    let entries = list(dir)?;
+    let is_there = |name| entries.iter().any(|entry| entry.name == name);
+    // A server makes the one before the other.
+    if is_there(DELETED) && !is_there(TOPICS) {
+        let topics = dir.join(TOPICS);
+        survey.find(Finding::of(What::Gone, topics, "topics", "no directory"));
+    }
+    for entry in &entries {
         let path = dir.join(&entry.name);
         match entry.name.as_str() {
             NODE | PLACE | SPARE => {}
@@ -118,9 +125,7 @@ fn topic_of(
     let (id, partitions) = topic_file(dir, survey).unzip();
     for entry in list(dir)? {
         let path = dir.join(&entry.name);
-        let number: Option<u32> = entry.name.parse().ok();
-        let number = number.filter(|number| entry.is_dir && number.to_string() == entry.name);
-        match number {
+        match number(&entry.name).filter(|_| entry.is_dir) {
             Some(number) => {
                 if let Some(partitions) = partitions.filter(|partitions| *partitions <= number) {
                     let expected = format!("partitions below {partitions}");
@@ -136,6 +141,14 @@ fn topic_of(
                 partition::survey(&path, &of, survey)?;
             }
             None if entry.name == TOPIC => {}
+            None if is_of_partition(&entry) => {
+                let partition = path.with_extension("");
+                if !partition.is_dir() {
+                    let expected = "a partition that had records";
+                    let found = "no directory";
+                    survey.find(Finding::of(What::Gone, partition, expected, found));
+                }
+            }
             None => {
                 let what = match entry.name.ends_with(ASIDE_SUFFIX) {
                     true => What::Leftover,
@@ -151,6 +164,18 @@ fn topic_of(
         }
     }
     Ok(())
+}
+
+/// The number of a partition whose directory has this name.
+fn number(name: &str) -> Option<u32> {
+    let number: u32 = name.parse().ok()?;
+    (number.to_string() == name).then_some(number)
+}
+
+/// Whether it is a file that tells of a partition.
+fn is_of_partition(entry: &Entry) -> bool {
+    let name = entry.name.strip_suffix(BEGUN_SUFFIX);
+    !entry.is_dir && name.is_some_and(|name| number(name).is_some())
 }
 
 /// What the topic's file says: its id, and how many partitions there are.

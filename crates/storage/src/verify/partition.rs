@@ -16,6 +16,7 @@ use crate::disk::std::StdDir;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open, block_on};
 use crate::format::manifest::Manifest;
 use crate::format::mark::{SLOT_BYTES, Slot};
+use crate::format::node::BEGUN_SUFFIX;
 use crate::format::state;
 use crate::intake::partial;
 use crate::segment::{Point, name};
@@ -82,6 +83,8 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
                     "a manifest",
                     "stores without one",
                 ));
+            } else if !of.is_snapshot && is_told(dir, &entries) && !path.exists() {
+                survey.find(Finding::of(What::Gone, dir, "a manifest", "none any more"));
             }
             stores_alone(dir, of, &entries, survey);
             return Ok(());
@@ -117,6 +120,13 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
     check_names(dir, of, &entries, &manifest.state, survey);
     add_stores(dir, of, &manifest, slot.as_ref(), &entries, survey);
     Ok(())
+}
+
+/// Whether something tells of a manifest: it is made behind that.
+fn is_told(dir: &Path, entries: &[Entry]) -> bool {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let begun = dir.with_file_name(format!("{name}{BEGUN_SUFFIX}"));
+    entries.iter().any(|entry| entry.name == mark::NAME) || begun.exists()
 }
 
 fn read_manifest(dir: &Path, survey: &mut Survey) -> Result<Option<Vec<u8>>, Told> {

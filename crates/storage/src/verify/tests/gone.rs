@@ -91,6 +91,38 @@ fn a_store_that_is_gone_from_a_topic_that_is_there_is_damage() {
     assert_eq!(missing.count(), 2, "{found:?}");
 }
 
+/// Nothing was amiss: a partition without records has no directory either.
+#[test]
+fn a_partition_without_its_directory_or_manifest_is_damage_where_something_tells_of_it() {
+    let data = Data::new();
+    let (topic, away) = (data.topic(), data.0.path().join("away"));
+    let (partition, begun) = (topic.join("0"), topic.join("0.begun"));
+    fs::write(&begun, b"").unwrap();
+    assert_eq!(verify(&topic).findings, []);
+    fs::rename(&partition, &away).unwrap();
+    assert_eq!(kinds(&verify(&topic)), [What::Gone]);
+    fs::create_dir(&partition).unwrap();
+    assert_eq!(kinds(&verify(&topic)), [What::Gone]);
+    fs::remove_file(&begun).unwrap();
+    assert_eq!(verify(&topic).findings, []);
+    fs::copy(away.join("mark"), partition.join("mark")).unwrap();
+    assert_eq!(kinds(&verify(&topic)), [What::Gone]);
+}
+
+#[test]
+fn a_node_without_the_directory_of_its_topics_is_damage() {
+    let data = Data::new();
+    fs::write(data.0.path().join("node"), b"").unwrap();
+    let gone = || {
+        let found = kinds(&verify(data.0.path()));
+        found.into_iter().filter(|what| *what == What::Gone).count()
+    };
+    fs::rename(data.0.path().join("topics"), data.0.path().join("away")).unwrap();
+    assert_eq!(gone(), 0, "it was not started yet");
+    fs::create_dir(data.0.path().join("deleted")).unwrap();
+    assert_eq!(gone(), 1);
+}
+
 /// It was listed, and its file was found missing.
 #[test]
 fn a_topic_that_goes_before_its_file_is_read_is_no_damage() {

@@ -1,0 +1,54 @@
+//! Whose data a directory holds.
+
+use std::io;
+use std::path::Path;
+
+use corelog_record::NodeId;
+use corelog_storage::format::node::{DELETED, Node, TOPICS};
+
+use crate::error::StartError;
+use crate::rt;
+use crate::sys::NodeFile;
+
+/// Reads the node's identity, or gives it one.
+pub(super) fn identify(data_dir: &Path, lock: &mut NodeFile) -> Result<NodeId, StartError> {
+    let path = lock.path().to_owned();
+    let failed = |source| StartError::DataDir {
+        path: path.clone(),
+        source,
+    };
+    let is_new = is_new(data_dir)?;
+    let bytes = lock.read().map_err(failed)?;
+    // A first write that was interrupted names nobody yet: there are no topics.
+    match Node::decode(&bytes) {
+        Ok(node) => return Ok(node.id),
+        // One of a later program is nobody's to write over.
+        Err(source) if source.is_newer() || !is_new && !bytes.is_empty() => {
+            return Err(StartError::NodeFile { path, source });
+        }
+        Err(_) if !is_new => {
+            tracing::warn!(path = %path.display(), "nothing names the node: it gets a new id, and others take it for another one");
+        }
+        Err(_) => {}
+    }
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| StartError::Random {
+        source: io::Error::other(error.to_string()),
+    })?;
+    let node = Node {
+        id: NodeId::from_bytes(id),
+        created: rt::wall_clock(),
+    };
+    lock.write(&node.encode()).map_err(failed)?;
+    Ok(node.id)
+}
+
+/// Whether a directory never had topics. Where deleted ones go is made behind the directory of the topics, and stays.
+fn is_new(data_dir: &Path) -> Result<bool, StartError> {
+    let topics = data_dir.join(TOPICS);
+    match (topics.exists(), data_dir.join(DELETED).exists()) {
+        (true, _) => Ok(false),
+        (false, false) => Ok(true),
+        (false, true) => Err(StartError::NoTopics { path: topics }),
+    }
+}

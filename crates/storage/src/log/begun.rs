@@ -1,0 +1,64 @@
+//! What tells of a log's files where these are gone.
+
+use std::io::{self, ErrorKind};
+use std::rc::Rc;
+
+use crate::Error;
+use crate::disk::{Dir, File, Open};
+use crate::error::At;
+use crate::format::node::BEGUN_SUFFIX;
+use crate::steps;
+
+/// An empty file beside a log's directory, from its first files on: a log of which these are gone is no new one.
+///
+/// It is made behind the manifest, and before anything is acknowledged. So whatever a crash leaves, where it is the
+/// manifest was.
+#[derive(Debug, Clone)]
+pub struct Begun<D> {
+    dir: D,
+    name: String,
+}
+
+impl<D: Dir> Begun<D> {
+    /// That of the log in the directory `of` of `dir`.
+    #[must_use]
+    pub fn beside(dir: D, of: &str) -> Self {
+        let name = format!("{of}{BEGUN_SUFFIX}");
+        Self { dir, name }
+    }
+
+    /// Makes it, durably, unless it is there.
+    pub(crate) async fn make(&self) -> Result<(), Error> {
+        match self.open(Open::Create).await {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(At::new(&self.dir, &self.name).space("create", error))
+            }
+            Ok(()) | Err(_) => steps::sync(&self.dir).await,
+        }
+    }
+
+    /// Makes it for a log that has files, if that can be done: one of an earlier version has none. It need not outlive a
+    /// power cut, behind which the next opening makes it.
+    pub(crate) async fn make_up(&self) {
+        let _made = self.open(Open::Create).await;
+    }
+
+    /// Whether it is there.
+    pub(crate) async fn is_there(&self) -> Result<bool, Error> {
+        match self.open(Open::Read).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(At::new(&self.dir, &self.name).io("open", error)),
+        }
+    }
+
+    /// Names it in messages.
+    pub(crate) fn describe(&self) -> String {
+        format!("{}/{}", self.dir.describe(), self.name)
+    }
+
+    async fn open(&self, mode: Open) -> io::Result<()> {
+        let file = Rc::new(self.dir.open(&self.name, mode).await?);
+        file.close().await
+    }
+}

@@ -1,0 +1,314 @@
+//! A log whose files are gone, and what tells of them.
+
+use std::io::ErrorKind;
+
+use corelog_record::Offset;
+
+use super::{at, offset, small};
+use crate::Error;
+use crate::disk::counting::{CountingDir, Counts};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, Entry, block_on};
+use crate::log::{Begin, Begun, Log, OpenReport, Options, Ownership};
+use crate::testing::own::{SEEDS, run_up_to};
+use crate::testing::{batch, flush, identity, read_all, settle};
+
+type Disk = FaultyDir<MemoryDir>;
+
+/// Opens the log in `root`/t/0 as a node does.
+async fn open_as<D: Dir>(root: &D, options: Options) -> Result<(Log<D>, OpenReport), Error> {
+    let (topic, quarantine) = (root.child("t"), root.child("quarantine"));
+    let begun = Begun::beside(topic.clone(), "0");
+    let (dir, identity) = (topic.child("0"), identity());
+    Log::open_beside(dir, quarantine, begun, identity, options, 1, at(1)).await
+}
+
+fn open<D: Dir>(root: &D) -> Result<Log<D>, Error> {
+    block_on(open_as(root, small())).map(|(log, _)| log)
+}
+
+/// Appends a record, and flushes it.
+async fn append<D: Dir>(log: &mut Log<D>) -> Result<(), Error> {
+    log.append(&batch(&[b"kept"], at(1)), at(1)).unwrap();
+    let plan = log.plan_flush().unwrap();
+    let done = plan.run().await;
+    log.complete_flush(done, at(1)).map(drop)
+}
+
+/// A disk with a log of one record, closed in order.
+fn kept() -> MemoryDir {
+    let root = MemoryDir::new();
+    let mut log = open(&root).unwrap();
+    block_on(append(&mut log)).unwrap();
+    block_on(log.close(at(2))).unwrap();
+    root
+}
+
+fn files(dir: &MemoryDir) -> Vec<Entry> {
+    block_on(dir.list()).unwrap_or_default()
+}
+
+fn is_told(root: &MemoryDir) -> bool {
+    let topic = files(&root.child("t"));
+    topic.iter().any(|entry| entry.name == "0.begun")
+}
+
+/// It was opened as a new one: what had been acknowledged was gone without a word, and its offsets were given out again.
+#[test]
+fn a_log_whose_files_are_gone_is_not_opened_until_they_are_back_and_nothing_is_touched() {
+    for left in [&[][..], &["mark"], &["next"], &["mark", "next"]] {
+        let root = kept();
+        let (topic, away) = (root.child("t"), root.child("away"));
+        block_on(async {
+            away.create().await.unwrap();
+            topic.rename("0", &away, "0").await.unwrap();
+        });
+        let dir = topic.child("0");
+        let is_gone = || {
+            let before = files(&dir);
+            let Err(Error::Gone { told, .. }) = open(&root) else {
+                panic!("{left:?}: it is gone");
+            };
+            assert!(told.contains("t/0"), "{told}");
+            assert_eq!(files(&dir), before, "{left:?}");
+        };
+        is_gone();
+        block_on(dir.create()).unwrap();
+        is_gone();
+        for name in left {
+            block_on(dir.write_aside(name, &[0; 4096])).unwrap();
+        }
+        // As whoever copies it back may begin.
+        block_on(dir.write_aside("00000000000000000000.log", b"")).unwrap();
+        is_gone();
+        block_on(async {
+            dir.remove_tree().await.unwrap();
+            away.rename("0", &topic, "0").await.unwrap();
+        });
+        let log = open(&root).unwrap();
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn without_what_tells_of_it_a_log_whose_files_are_gone_begins_anew() {
+    let root = kept();
+    let topic = root.child("t");
+    block_on(topic.child("0").remove_tree()).unwrap();
+    assert!(open(&root).is_err());
+    block_on(topic.remove("0.begun")).unwrap();
+    let mut log = open(&root).unwrap();
+    assert_eq!(log.log_end(), Offset::ZERO);
+    block_on(append(&mut log)).unwrap();
+    assert!(is_told(&root));
+}
+
+#[test]
+fn nothing_tells_of_a_log_before_its_first_files() {
+    let root = MemoryDir::new();
+    let mut log = open(&root).unwrap();
+    block_on(log.close(at(2))).unwrap();
+    assert!(files(&root.child("t")).is_empty());
+    assert!(open(&root).is_ok());
+}
+
+/// A copy has files before it has a record, and an owner that took over as well.
+#[test]
+fn a_log_that_gets_its_files_by_a_change_of_its_end_is_told_of() {
+    let follower = Options {
+        ownership: Ownership::Follower,
+        ..small()
+    };
+    for is_copy in [true, false] {
+        let root = MemoryDir::new();
+        let (mut log, _) = block_on(open_as(&root, follower.clone())).unwrap();
+        let plan = match is_copy {
+            true => log.plan_adopt(identity().history, log.end_place()),
+            false => log.plan_epoch(Begin::TakenOver),
+        };
+        let done = block_on(plan.unwrap().run());
+        log.complete_chore(done, at(1)).unwrap();
+        assert!(log.has_files() && is_told(&root), "{is_copy}");
+    }
+}
+
+#[test]
+fn a_log_of_an_earlier_version_is_told_of_from_its_next_opening_on() {
+    let root = kept();
+    let topic = root.child("t");
+    block_on(topic.remove("0.begun")).unwrap();
+    let (dir, aside) = (topic.child("0"), root.child("quarantine"));
+    let earlier = Log::open(dir.clone(), aside, identity(), small(), 1, at(1));
+    drop(block_on(earlier).unwrap());
+    assert!(!is_told(&root));
+    drop(open(&root).unwrap());
+    assert!(is_told(&root));
+    block_on(dir.remove_tree()).unwrap();
+    assert!(matches!(open(&root), Err(Error::Gone { .. })));
+}
+
+/// A mark is made behind the manifest: where that is gone and no store holds anything, it was taken for a directory that
+/// was begun, and the mark was replaced.
+#[test]
+fn a_mark_without_a_manifest_tells_of_a_log_by_itself() {
+    let root = kept();
+    let (dir, aside) = (root.child("t").child("0"), root.child("quarantine"));
+    for entry in files(&dir) {
+        if entry.name != "mark" {
+            block_on(dir.remove(&entry.name)).unwrap();
+        }
+    }
+    let opened = Log::open(dir.clone(), aside, identity(), small(), 1, at(1));
+    let Err(Error::Gone { told, .. }) = block_on(opened) else {
+        panic!("it had a manifest");
+    };
+    assert!(told.ends_with("/mark"), "{told}");
+    assert_eq!(files(&dir).len(), 1);
+}
+
+/// What is known of a partition whose first files were cut off in the middle: it is new, or all that was acknowledged is
+/// there, and never is it taken for one that is gone.
+#[test]
+fn whenever_the_power_goes_a_log_that_begins_is_new_or_there_and_told_of_once_it_acknowledged() {
+    let operations = (0..).find(|operations| {
+        let root = Disk::new(MemoryDir::new());
+        root.faults().hold(Match::ANY, When::Before);
+        let beginning = async {
+            let (mut log, _) = open_as(&root, small()).await?;
+            append(&mut log).await
+        };
+        let done = run_up_to(&root, beginning, *operations);
+        let is_done = done.is_some_and(|done| done.is_ok());
+        for seed in 0..SEEDS {
+            let left = root.inner().power_cut(seed);
+            let mut log = open(&left).unwrap();
+            assert!(
+                !is_done || log.durable() == offset(1),
+                "it was acknowledged"
+            );
+            assert!(!is_done || is_told(&left), "it is told of");
+            block_on(append(&mut log)).unwrap();
+            settle(&mut log, at(3)).unwrap();
+            // It is found gone from then on, whatever was cut off before.
+            block_on(left.child("t").child("0").remove_tree()).unwrap();
+            assert!(matches!(open(&left), Err(Error::Gone { .. })));
+        }
+        is_done
+    });
+    assert!(operations.unwrap() > 15, "{operations:?}");
+}
+
+/// Every operation is failed once, in order; then the power goes. Nothing tells of files that may not be there.
+#[test]
+fn whatever_fails_while_a_log_begins_it_is_new_or_there_and_told_of_once_it_acknowledged() {
+    let operations = (1..).find(|nth| {
+        let root = Disk::new(MemoryDir::new());
+        let fault = Fault::Fail(ErrorKind::Other);
+        root.faults().fail(Match::ANY, *nth, fault);
+        let done = block_on(async {
+            let (mut log, _) = open_as(&root, small()).await?;
+            append(&mut log).await
+        });
+        let is_over = root.faults().is_pending();
+        for seed in 0..SEEDS {
+            let left = root.inner().power_cut(seed);
+            let log = open(&left).unwrap();
+            assert!(done.is_err() || log.durable() == offset(1), "{nth}");
+            assert!(!log.has_files() || is_told(&left), "{nth}");
+        }
+        let log = open(root.inner()).unwrap();
+        assert!(done.is_err() || log.durable() == offset(1), "{nth}");
+        is_over
+    });
+    assert!(operations.unwrap() > 15, "{operations:?}");
+}
+
+/// It is opened all the same: it is there.
+#[test]
+fn a_log_of_which_nothing_can_be_made_to_tell_is_opened_and_told_of_later() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
+        let root = Disk::new(kept());
+        block_on(root.child("t").remove("0.begun")).unwrap();
+        let is_it = Match::on(Operation::CreateFile, "0.begun");
+        root.faults().fail(is_it, 1, Fault::Fail(kind));
+        let log = open(&root).unwrap();
+        assert!(!root.faults().is_pending() && !is_told(root.inner()));
+        assert_eq!(log.durable(), offset(1));
+        drop(log);
+        drop(open(&root).unwrap());
+        assert!(is_told(root.inner()));
+    }
+}
+
+#[test]
+fn what_tells_of_a_log_costs_a_file_and_a_sync_of_a_directory_once() {
+    let spent = |is_told: bool| {
+        let root = CountingDir::new(MemoryDir::new());
+        let (topic, aside) = (root.child("t"), root.child("quarantine"));
+        let dir = topic.child("0");
+        let open = || {
+            let (dir, aside) = (dir.clone(), aside.clone());
+            match is_told {
+                true => block_on(open_as(&root, small())),
+                false => block_on(Log::open(dir, aside, identity(), small(), 1, at(1))),
+            }
+        };
+        let (mut log, _) = open().unwrap();
+        let mut spent = vec![root.counts()];
+        for _ in 0..20 {
+            block_on(append(&mut log)).unwrap();
+            spent.push(root.counts());
+        }
+        settle(&mut log, at(2)).unwrap();
+        block_on(log.close(at(2))).unwrap();
+        spent.push(root.counts());
+        drop(open().unwrap());
+        spent.push(root.counts());
+        spent
+    };
+    let more = spent(true).into_iter().zip(spent(false));
+    let more: Vec<Counts> = more.map(|(told, untold)| told - untold).collect();
+    let first = Counts {
+        entries: 1,
+        dir_syncs: 1,
+        ..Counts::default()
+    };
+    // It is tried to make it at each opening, which costs less than to look for it.
+    let anew = Counts {
+        entries: 2,
+        ..first
+    };
+    assert_eq!(more[0], Counts::default(), "nothing before the first group");
+    assert!(
+        more[1..more.len() - 1].iter().all(|spent| *spent == first),
+        "{more:?}"
+    );
+    assert_eq!(more.last(), Some(&anew));
+}
+
+#[test]
+fn a_group_that_finds_no_room_for_what_tells_of_it_waits_and_any_other_failure_fences() {
+    for fault in [
+        Fault::Fail(ErrorKind::StorageFull),
+        Fault::OutOfFiles,
+        Fault::Fail(ErrorKind::Other),
+    ] {
+        let root = Disk::new(MemoryDir::new());
+        let mut log = open(&root).unwrap();
+        let is_it = Match::on(Operation::CreateFile, "0.begun");
+        root.faults().fail(is_it, 1, fault);
+        log.append(&batch(&[b"kept"], at(1)), at(1)).unwrap();
+        flush(&mut log, at(1)).unwrap_err();
+        assert!(!root.faults().is_pending());
+        assert_eq!(log.is_fenced(), fault == Fault::Fail(ErrorKind::Other));
+        assert_eq!(log.durable(), Offset::ZERO);
+        assert!(!is_told(root.inner()));
+        if log.is_fenced() {
+            continue;
+        }
+        settle(&mut log, at(2_000)).unwrap();
+        assert_eq!(log.durable(), offset(1));
+        assert!(is_told(root.inner()));
+    }
+}
