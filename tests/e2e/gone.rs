@@ -50,7 +50,8 @@ impl Data {
 
     /// What `corelog verify` finds, and how it ends.
     fn verified(&self) -> (String, Option<i32>) {
-        let args = ["verify", self.dir().to_str().unwrap()];
+        let dir = self.dir();
+        let args = [Path::new("verify"), &dir];
         let (out, _said, code) = Corelog::offline().run(args).parts();
         (String::from_utf8(out).unwrap(), code)
     }
