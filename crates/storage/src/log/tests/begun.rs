@@ -182,12 +182,13 @@ fn whenever_the_power_goes_a_log_that_begins_is_new_or_there_and_told_of_once_it
         let is_done = done.is_some_and(|done| done.is_ok());
         for seed in 0..SEEDS {
             let left = root.inner().power_cut(seed);
+            // Before an opening makes up for it.
+            assert!(!is_done || is_told(&left), "it is told of");
             let mut log = open(&left).unwrap();
             assert!(
                 !is_done || log.durable() == offset(1),
                 "it was acknowledged"
             );
-            assert!(!is_done || is_told(&left), "it is told of");
             block_on(append(&mut log)).unwrap();
             settle(&mut log, at(3)).unwrap();
             // It is found gone from then on, whatever was cut off before.
@@ -213,6 +214,7 @@ fn whatever_fails_while_a_log_begins_it_is_new_or_there_and_told_of_once_it_ackn
         let is_over = root.faults().is_pending();
         for seed in 0..SEEDS {
             let left = root.inner().power_cut(seed);
+            assert!(done.is_err() || is_told(&left), "{nth}");
             let log = open(&left).unwrap();
             assert!(done.is_err() || log.durable() == offset(1), "{nth}");
             assert!(!log.has_files() || is_told(&left), "{nth}");
