@@ -118,8 +118,8 @@ pub enum StartError {
     },
     /// The directory of the topics was there, and is not any more.
     #[error(
-        "{path} is gone, and what is made behind it is there: put it back (is its volume mounted?); if no topic is \
-         wanted any more, make an empty directory in its place"
+        "{path} is gone, and what is made behind it is there: put it back; if no topic is wanted any more, make an empty \
+         directory in its place"
     )]
     NoTopics {
         /// Where it was.

@@ -102,13 +102,13 @@ pub enum Error {
     },
     /// A log without a manifest, that had one: something tells of it.
     #[error(
-        "the log in {dir} is gone, {told} tells that it was there: put the directory back as it was; if it is gone for \
-         good, remove {told}, and it begins anew, empty"
+        "the log in {dir} is gone, {told} tells that it was there: put the directory back as it was, or promote a copy; \
+         only if nothing has it any more, or this is a copy, remove {told}, and it begins anew"
     )]
     Gone {
         /// The directory, which need not be there.
         dir: String,
-        /// The file that tells.
+        /// The files that tell.
         told: String,
     },
     /// A directory that holds another partition's files.
@@ -269,11 +269,7 @@ impl Error {
 
     /// Whether a file is not there.
     pub fn is_missing(&self) -> bool {
-        match self {
-            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Gone { .. } => true,
-            _ => false,
-        }
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// Whether the disk did not give bytes of a file that is there: as good as bytes that are wrong, unless it

@@ -253,13 +253,11 @@ mod tests {
 
     use corelog_protocol::message::settings::TopicSettings;
     use corelog_record::{CoreId, PartitionId, Timestamp};
-    use corelog_storage::Log;
-    use corelog_storage::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
+    use corelog_storage::disk::faulty::{Fault, FaultyDir, Operation};
     use corelog_storage::disk::memory::MemoryDir;
     use corelog_storage::disk::{self, block_on};
     use corelog_storage::format::node::{DELETED, TOPICS};
     use corelog_storage::format::replica::{Replica, Role};
-    use corelog_storage::log::{Begun, Identity, Options};
     use futures_lite::future::poll_once;
 
     use super::*;
@@ -302,54 +300,6 @@ mod tests {
             assert_eq!((&found[..], unreadable.len()), (expected, 0));
         }
         assert_eq!(block_on(files::load(root, 1)).unwrap().0, expected);
-    }
-
-    /// None of its partitions has a directory before its first record: of a topic that was cut off while it was created none is
-    /// missed.
-    #[test]
-    fn whenever_the_power_goes_a_topic_that_is_created_is_not_there_or_whole_and_opens() {
-        let topic = topic(Role::Owner);
-        let is_done = |operations: usize| {
-            let root = FaultyDir::new(MemoryDir::new());
-            let ledger = Ledger::new(root.clone(), Notify::new());
-            root.faults().hold(Match::ANY, When::Before);
-            let mut writing = pin!(ledger.write(None, &topic));
-            let mut written = block_on(poll_once(writing.as_mut()));
-            for _ in 0..operations {
-                root.faults().release_one();
-                written = block_on(poll_once(writing.as_mut()));
-            }
-            for seed in 0..20 {
-                let left = root.inner().power_cut(seed);
-                let (found, unreadable) = block_on(files::load(&left, 1)).unwrap();
-                assert!(unreadable.is_empty());
-                assert!(found.is_empty() || found == [topic.clone()]);
-                assert!(written.is_none() || !found.is_empty());
-                if !found.is_empty() {
-                    assert!(opens_as_new(&left, &topic));
-                }
-            }
-            written.is_some()
-        };
-        assert!(
-            (0..)
-                .find(|count| is_done(*count))
-                .is_some_and(|count| 5 < count)
-        );
-    }
-
-    /// If the partition of a topic is opened, and has nothing.
-    fn opens_as_new(root: &MemoryDir, topic: &Topic) -> bool {
-        let (name, partition) = (&topic.name, PartitionId::new(0));
-        let begun = Begun::beside(files::topic_dir(root, name), "0");
-        let dir = files::partition_dir(root, name, partition);
-        let (aside, identity) = (
-            files::quarantine_dir(root),
-            Identity::new(topic.id, partition),
-        );
-        let (options, now) = (Options::default(), Timestamp::from_millis(1));
-        let opening = Log::open_beside(dir, aside, begun, identity, options, 1, now);
-        !block_on(opening).unwrap().0.has_files()
     }
 
     /// The rename was done, the sync failed: the node went on as a follower, told that it is none that owns, and was

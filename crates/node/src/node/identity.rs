@@ -46,9 +46,39 @@ pub(super) fn identify(data_dir: &Path, lock: &mut NodeFile) -> Result<NodeId, S
 /// Whether a directory never had topics. Where deleted ones go is made behind the directory of the topics, and stays.
 fn is_new(data_dir: &Path) -> Result<bool, StartError> {
     let topics = data_dir.join(TOPICS);
-    match (topics.exists(), data_dir.join(DELETED).exists()) {
+    let is_there = |path: &Path| {
+        let path = path.to_owned();
+        path.try_exists()
+            .map_err(|source| StartError::DataDir { path, source })
+    };
+    match (is_there(&topics)?, is_there(&data_dir.join(DELETED))?) {
         (true, _) => Ok(false),
         (false, false) => Ok(true),
         (false, true) => Err(StartError::NoTopics { path: topics }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A disk that did not say was taken for one that has none, and the operator was told to make an empty directory.
+    #[test]
+    fn topics_that_cannot_be_looked_at_are_not_told_to_be_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let topics = dir.path().join(TOPICS);
+        assert!(is_new(dir.path()).unwrap());
+        fs::create_dir(dir.path().join(DELETED)).unwrap();
+        let found = is_new(dir.path());
+        assert!(matches!(found, Err(StartError::NoTopics { path }) if path == topics));
+        symlink(&topics, &topics).unwrap();
+        let found = is_new(dir.path());
+        assert!(matches!(found, Err(StartError::DataDir { path, .. }) if path == topics));
+        fs::remove_file(&topics).unwrap();
+        fs::create_dir(&topics).unwrap();
+        assert!(!is_new(dir.path()).unwrap());
     }
 }

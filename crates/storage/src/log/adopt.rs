@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use corelog_record::{HistoryId, Offset};
 
+use super::begun::Begun;
 use super::birth::Birth;
 use super::chore::ChorePlan;
 use super::damage::Found;
@@ -28,7 +29,8 @@ use crate::steps;
 /// Making an empty copy of another log.
 pub(super) struct Adopt<D: Dir> {
     dir: D,
-    birth: Birth<D>,
+    birth: Birth,
+    untold: Option<Begun<D>>,
     start: edit::Point,
     manifest: Option<Manifest<D>>,
     /// It is to say something first if it is clean, or does not tell of all epochs that are
@@ -68,9 +70,14 @@ impl<D: Dir> Adopt<D> {
             removed.map_err(Error::for_good)?;
         }
         let Self {
-            dir, birth, mark, ..
+            dir,
+            birth,
+            manifest,
+            untold,
+            mark,
+            ..
         } = self;
-        birth.make(dir, &mut self.manifest, &mut mark.mark).await
+        birth.make(dir, manifest, untold, &mut mark.mark).await
     }
 }
 
@@ -145,8 +152,8 @@ impl<D: Dir> Log<D> {
                 header: self.header(history),
                 edits: vec![Edit::Restart(start)],
                 slot,
-                begun: self.begun.clone(),
             },
+            untold: self.untold.clone(),
             start,
             in_way,
             mark: TakenMark {
@@ -187,6 +194,7 @@ impl<D: Dir> Log<D> {
             start,
             manifest,
             mark,
+            untold,
             ..
         } = adopt;
         let offset = start.offset;
@@ -197,6 +205,7 @@ impl<D: Dir> Log<D> {
                 is_empty && state.end() == Some(start)
             });
         self.give_back(manifest, mark.mark);
+        self.note_told(untold);
         if !is_done && !is_without_mark {
             return Chore::Adopted { start: offset };
         }

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use crate::Error;
 use crate::disk::{Dir, File, Open};
 use crate::error::At;
-use crate::format::node::BEGUN_SUFFIX;
+use crate::format::node;
 use crate::steps;
 
 /// An empty file beside a log's directory, from its first files on: a log of which these are gone is no new one.
 ///
-/// It is made behind the manifest, and before anything is acknowledged. So whatever a crash leaves, where it is the
-/// manifest was.
+/// It is made behind the manifest, and is durable before anything is acknowledged. So whatever a crash leaves, where it is
+/// the manifest was.
 #[derive(Debug, Clone)]
 pub struct Begun<D> {
     dir: D,
@@ -23,24 +23,23 @@ impl<D: Dir> Begun<D> {
     /// That of the log in the directory `of` of `dir`.
     #[must_use]
     pub fn beside(dir: D, of: &str) -> Self {
-        let name = format!("{of}{BEGUN_SUFFIX}");
+        let name = node::begun(of);
         Self { dir, name }
     }
 
-    /// Makes it, durably, unless it is there.
-    pub(crate) async fn make(&self) -> Result<(), Error> {
+    /// Makes it, unless it is there. It is durable once [`Begun::sync`] is done.
+    pub(crate) async fn create(&self) -> Result<(), Error> {
         match self.open(Open::Create).await {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 Err(At::new(&self.dir, &self.name).space("create", error))
             }
-            Ok(()) | Err(_) => steps::sync(&self.dir).await,
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    /// Makes it for a log that has files, if that can be done: one of an earlier version has none. It need not outlive a
-    /// power cut, behind which the next opening makes it.
-    pub(crate) async fn make_up(&self) {
-        let _made = self.open(Open::Create).await;
+    /// Makes durable that it is there.
+    pub(crate) async fn sync(&self) -> Result<(), Error> {
+        steps::sync(&self.dir).await
     }
 
     /// Whether it is there.
@@ -61,4 +60,14 @@ impl<D: Dir> Begun<D> {
         let file = Rc::new(self.dir.open(&self.name, mode).await?);
         file.close().await
     }
+}
+
+/// Makes what is to tell of a log, durably, if it may be missing. Once that is done there is nothing left to do.
+pub(crate) async fn tell<D: Dir>(untold: &mut Option<Begun<D>>) -> Result<(), Error> {
+    if let Some(begun) = untold {
+        begun.create().await?;
+        begun.sync().await?;
+        *untold = None;
+    }
+    Ok(())
 }

@@ -2,7 +2,8 @@
 
 use corelog_record::HistoryId;
 
-use super::{Begun, Identity, Log};
+use super::begun::{Begun, tell};
+use super::{Identity, Log};
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::Edit;
@@ -13,34 +14,31 @@ use crate::mark::Mark;
 use crate::steps;
 
 /// What the first files say.
-pub(crate) struct Birth<D> {
+pub(crate) struct Birth {
     pub(crate) header: Header,
     pub(crate) edits: Vec<Edit>,
     pub(crate) slot: Slot,
-    pub(crate) begun: Option<Begun<D>>,
 }
 
-impl<D: Dir> Birth<D> {
-    /// Makes what is missing.
+impl Birth {
+    /// Makes what is missing: the mark behind what is to tell of the log.
     ///
     /// # Errors
     /// [`Error::StorageFull`]: what was made stays, the rest can be tried again. Any other error
     /// leaves the disk in an unknown state.
-    pub(crate) async fn make(
+    pub(crate) async fn make<D: Dir>(
         &self,
         dir: &D,
         manifest: &mut Option<Manifest<D>>,
+        untold: &mut Option<Begun<D>>,
         mark: &mut Option<Mark<D>>,
     ) -> Result<(), Error> {
         if manifest.is_none() {
             steps::create(dir).await?;
             *manifest = Some(Manifest::create(dir.clone(), self.header, &self.edits).await?);
         }
+        tell(untold).await?;
         if mark.is_none() {
-            // Without a mark the log has no files yet, and makes them again.
-            if let Some(begun) = &self.begun {
-                begun.make().await?;
-            }
             *mark = Some(Mark::create(dir.clone(), self.slot).await?);
         }
         Ok(())

@@ -132,7 +132,8 @@ pub(crate) use event::Events;
 pub struct Log<D: Dir> {
     dir: D,
     quarantine: D,
-    begun: Option<Begun<D>>,
+    /// What tells of the log's files, as long as it may be missing.
+    untold: Option<Begun<D>>,
     identity: Identity,
     options: Options,
     /// State of the generator of random ids.

@@ -127,10 +127,9 @@ impl<D: Dir> Log<D> {
         let copy = CopyId::from_bytes(draw(&mut seed, &identity));
         let lineage = Lineage::from_bytes(draw(&mut seed, &identity));
         let mut log = Self::empty(dir, quarantine, identity, options, (seed, copy), now.time);
-        log.begun = begun;
         let context = Context {
             way: log.way(now.time),
-            begun: log.begun.clone(),
+            begun: begun.clone(),
             identity,
             interval_bytes: log.options.index_interval_bytes,
             now,
@@ -143,12 +142,12 @@ impl<D: Dir> Log<D> {
             is_clean: true,
             ..Findings::default()
         };
+        let mut is_told = false;
         if let Some(recovered) = Box::pin(recover(context)).await? {
+            is_told = recovered.is_told;
             findings = log.take_over(recovered, now.time);
-            if let Some(begun) = &log.begun {
-                begun.make_up().await;
-            }
         }
+        log.untold = begun.filter(|_| !is_told);
         let report = OpenReport {
             log_start: log.log_start,
             log_end: log.log_end(),
@@ -175,7 +174,7 @@ impl<D: Dir> Log<D> {
         Self {
             dir,
             quarantine,
-            begun: None,
+            untold: None,
             identity,
             options,
             seed,

@@ -19,6 +19,7 @@ use crate::steps;
 use crate::store::Store;
 
 use super::Log;
+use super::begun::{Begun, tell};
 use super::birth::Birth;
 use super::chore::Kind;
 use super::mark::TakenMark;
@@ -38,7 +39,9 @@ pub(crate) struct Prepare<D: Dir> {
     pub(crate) dir: D,
     pub(crate) manifest: Option<Manifest<D>>,
     pub(crate) mark: TakenMark<D>,
-    pub(crate) birth: Option<Birth<D>>,
+    pub(crate) birth: Option<Birth>,
+    /// What is to tell of the log, if it may be missing.
+    pub(crate) untold: Option<Begun<D>>,
     pub(crate) new: Option<NewStore<D>>,
     pub(crate) store: Option<Rc<Store<D>>>,
     /// How far the store's space reaches, in bytes, …
@@ -90,11 +93,12 @@ impl<D: Dir> Prepare<D> {
     }
 
     async fn give_birth(&mut self) -> Result<(), Error> {
+        let untold = &mut self.untold;
         let Some(birth) = &self.birth else {
-            return Ok(());
+            return tell(untold).await;
         };
         let (manifest, mark) = (&mut self.manifest, &mut self.mark.mark);
-        birth.make(&self.dir, manifest, mark).await?;
+        birth.make(&self.dir, manifest, untold, mark).await?;
         self.birth = None;
         Ok(())
     }
@@ -228,6 +232,7 @@ impl<D: Dir> Log<D> {
             manifest: if is_bare { self.manifest.take() } else { None },
             mark: TakenMark { mark, first },
             birth,
+            untold: self.untold.clone(),
             new: is_bare.then_some(NewStore { add, name, next }),
             store,
             space_bytes,
@@ -242,6 +247,7 @@ impl<D: Dir> Log<D> {
         let Prepare {
             manifest,
             mark,
+            untold,
             new,
             store,
             space_bytes,
@@ -249,6 +255,7 @@ impl<D: Dir> Log<D> {
             ..
         } = prepare;
         self.give_back(manifest, mark.mark);
+        self.note_told(untold);
         let is_added = new.is_none();
         if let Some(new) = new {
             // A store that exists but is not added yet is made again under its name: it waits

@@ -94,6 +94,8 @@ pub(crate) struct Recovered<D: Dir> {
     pub(crate) durable_segment: Offset,
     /// The last, partial block of the active store.
     pub(crate) partial: Vec<u8>,
+    /// Whether what tells of its files is there, durably.
+    pub(crate) is_told: bool,
     pub(crate) findings: Findings,
 }
 
@@ -277,6 +279,29 @@ impl<D: Dir> Recovery<D> {
         Ok(())
     }
 
+    /// Has something tell of the log, durably, before anything is acknowledged behind this opening. What is there behind a
+    /// clean stop is durable: an opening that makes it takes the clean mark back before. Returns whether it is there: a log
+    /// that is there is opened all the same, unless it is about to get its mark, behind which it is made.
+    async fn tell(&mut self) -> Result<bool, Error> {
+        let Some(begun) = self.context.begun.clone() else {
+            return Ok(true);
+        };
+        let is_there = begun.is_there().await.unwrap_or(false);
+        if is_there && self.findings.is_clean {
+            return Ok(true);
+        }
+        self.unset().await?;
+        match begun.create().await {
+            Ok(()) => begun.sync().await.map(|()| true),
+            Err(error) if self.mark.is_some() => {
+                let why = tidy::cause(&error);
+                self.findings.events.note(Event::Untold { why });
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Begins an epoch, writes the mark, and hands all over.
     async fn finish(
         mut self,
@@ -284,6 +309,7 @@ impl<D: Dir> Recovery<D> {
         durable: Point,
         durable_segment: Offset,
     ) -> Result<Recovered<D>, Error> {
+        let is_told = self.tell().await?;
         self.age_active(&mut segments);
         let last = self.manifest.state().epochs().last().copied();
         // What a follower holds is of its source's epochs, whatever happened to it.
@@ -350,6 +376,7 @@ impl<D: Dir> Recovery<D> {
             durable,
             durable_segment,
             partial,
+            is_told,
             findings,
         })
     }

@@ -47,17 +47,20 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
     Ok(())
 }
 
-/// What tells that a log without a manifest had one, if anything does: it is made before its mark is, and before what lies
-/// beside its directory.
+/// All that tells that a log without a manifest had one, if anything does: the manifest is made before the mark is, and before
+/// what lies beside its directory.
 async fn told<D: Dir>(context: &Context<D>, entries: &[Entry]) -> Result<Option<String>, Error> {
+    let mut told = Vec::new();
+    if let Some(begun) = &context.begun
+        && begun.is_there().await?
+    {
+        told.push(begun.describe());
+    }
     if entries.iter().any(|entry| entry.name == mark::NAME) {
         let dir = context.way.dir.describe();
-        return Ok(Some(format!("{dir}/{}", mark::NAME)));
+        told.push(format!("{dir}/{}", mark::NAME));
     }
-    match &context.begun {
-        Some(begun) if begun.is_there().await? => Ok(Some(begun.describe())),
-        _ => Ok(None),
-    }
+    Ok((!told.is_empty()).then(|| told.join(" as well as ")))
 }
 
 /// Waits for writes to the manifest that a killed process may have left with the kernel: only then can
@@ -87,6 +90,12 @@ pub(super) fn check_identity<D: Dir>(
             history: header.history,
         }),
     }
+}
+
+/// Why something failed, for an event that says what.
+pub(super) fn cause(error: &Error) -> String {
+    let source = error.source();
+    source.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// What becomes of a file.
@@ -146,9 +155,7 @@ impl<D: Dir> Recovery<D> {
                         Ok(()) => is_moved = true,
                         // The log makes no file of such a name: it is in nobody's way.
                         Err(error) if !name::is_store(&entry.name) => {
-                            let why = error
-                                .source()
-                                .map_or_else(|| error.to_string(), ToString::to_string);
+                            let why = cause(&error);
                             let file = entry.name.clone();
                             self.findings.events.note(Event::Stray { file, why });
                         }

@@ -174,8 +174,8 @@ impl What {
                  remove that and make a new one"
             }
             Self::Gone => {
-                "put the directory back as it was; if it is gone for good, topics begin with an empty directory, and a \
-                 partition anew, empty, without what tells of it: the file beside its directory, and its mark"
+                "put the directory back as it was, or promote a copy; only if nothing has it any more, topics begin with an \
+                 empty directory, and a partition anew without what tells of it: the file beside its directory, and its mark"
             }
             Self::Foreign => "move the directory back to where it belongs; it is not opened here",
             Self::Topic => {

@@ -12,10 +12,10 @@ use super::snapshot;
 use super::subject::Subject;
 use super::survey::{Survey, Told, list, read};
 use crate::disk::std::StdDir;
-use crate::disk::{ASIDE_SUFFIX, Dir, Entry, block_on};
+use crate::disk::{ASIDE_SUFFIX, Dir, block_on};
 use crate::format::node::{
-    self as format, BEGUN_SUFFIX, DELETED, NODE, Node, PLACE, QUARANTINE, RESTORING, SNAPSHOTS,
-    SPARE, TOPIC, TOPICS,
+    self as format, DELETED, NODE, Node, PLACE, QUARANTINE, RESTORING, SNAPSHOTS, SPARE, TOPIC,
+    TOPICS,
 };
 use crate::format::quarantine::Name;
 use crate::format::topic::{FILE_BYTES_MAX, Topic};
@@ -123,15 +123,19 @@ fn topic_of(
     survey: &mut Survey,
 ) -> io::Result<()> {
     let (id, partitions) = topic_file(dir, survey).unzip();
+    let foreign = |number: u32, path: &Path| {
+        let partitions = partitions.filter(|partitions| *partitions <= number)?;
+        let expected = format!("partitions below {partitions}");
+        let found = format!("partition {number}");
+        Some(Finding::of(What::Foreign, path, expected, found))
+    };
     for entry in list(dir)? {
         let path = dir.join(&entry.name);
-        match number(&entry.name).filter(|_| entry.is_dir) {
-            Some(number) => {
-                if let Some(partitions) = partitions.filter(|partitions| *partitions <= number) {
-                    let expected = format!("partitions below {partitions}");
-                    let found = format!("partition {number}");
-                    survey.find(Finding::of(What::Foreign, path.clone(), expected, found));
-                }
+        let told = format::of_begun(&entry.name).filter(|_| !entry.is_dir && !is_snapshot);
+        let number = format::partition(&entry.name).filter(|_| entry.is_dir);
+        match (number, told) {
+            (Some(number), _) => {
+                survey.findings.extend(foreign(number, &path));
                 let of = Of {
                     topic: id,
                     partition: Some(PartitionId::new(number)),
@@ -140,16 +144,16 @@ fn topic_of(
                 };
                 partition::survey(&path, &of, survey)?;
             }
-            None if entry.name == TOPIC => {}
-            None if is_of_partition(&entry) => {
-                let partition = path.with_extension("");
+            (None, None) if entry.name == TOPIC => {}
+            (None, Some(number)) => {
+                survey.findings.extend(foreign(number, &path));
+                let partition = dir.join(number.to_string());
+                // A server follows a link as well.
                 if !partition.is_dir() {
-                    let expected = "a partition that had records";
-                    let found = "no directory";
-                    survey.find(Finding::of(What::Gone, partition, expected, found));
+                    survey.find(partition::gone(&partition, "no directory"));
                 }
             }
-            None => {
+            (None, None) => {
                 let what = match entry.name.ends_with(ASIDE_SUFFIX) {
                     true => What::Leftover,
                     false => What::Stranger,
@@ -164,18 +168,6 @@ fn topic_of(
         }
     }
     Ok(())
-}
-
-/// The number of a partition whose directory has this name.
-fn number(name: &str) -> Option<u32> {
-    let number: u32 = name.parse().ok()?;
-    (number.to_string() == name).then_some(number)
-}
-
-/// Whether it is a file that tells of a partition.
-fn is_of_partition(entry: &Entry) -> bool {
-    let name = entry.name.strip_suffix(BEGUN_SUFFIX);
-    !entry.is_dir && name.is_some_and(|name| number(name).is_some())
 }
 
 /// What the topic's file says: its id, and how many partitions there are.

@@ -1,7 +1,7 @@
 //! A partition's directory: its manifest and mark, the names in it, and its stores.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use corelog_record::batch::{HEADER_BYTES, Header as BatchHeader};
@@ -16,7 +16,7 @@ use crate::disk::std::StdDir;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open, block_on};
 use crate::format::manifest::Manifest;
 use crate::format::mark::{SLOT_BYTES, Slot};
-use crate::format::node::BEGUN_SUFFIX;
+use crate::format::node;
 use crate::format::state;
 use crate::intake::partial;
 use crate::segment::{Point, name};
@@ -83,8 +83,8 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
                     "a manifest",
                     "stores without one",
                 ));
-            } else if !of.is_snapshot && is_told(dir, &entries) && !path.exists() {
-                survey.find(Finding::of(What::Gone, dir, "a manifest", "none any more"));
+            } else if !of.is_snapshot && !tells_of(dir)?.is_empty() && !path.exists() {
+                survey.find(gone(dir, "no manifest any more"));
             }
             stores_alone(dir, of, &entries, survey);
             return Ok(());
@@ -122,11 +122,26 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
     Ok(())
 }
 
-/// Whether something tells of a manifest: it is made behind that.
-fn is_told(dir: &Path, entries: &[Entry]) -> bool {
+/// The files that tell that the partition in `dir`, which need not be there, had a manifest: they are made behind that. Where it
+/// is missing the partition is gone.
+///
+/// # Errors
+/// Any error of looking for them.
+pub fn tells_of(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let begun = dir.with_file_name(format!("{name}{BEGUN_SUFFIX}"));
-    entries.iter().any(|entry| entry.name == mark::NAME) || begun.exists()
+    let files = [dir.with_file_name(node::begun(&name)), dir.join(mark::NAME)];
+    let mut told = Vec::new();
+    for file in files {
+        if file.try_exists()? {
+            told.push(file);
+        }
+    }
+    Ok(told)
+}
+
+/// What there is to say of a partition that is gone.
+pub(super) fn gone(dir: &Path, found: &str) -> Finding {
+    Finding::of(What::Gone, dir, "a partition that had records", found)
 }
 
 fn read_manifest(dir: &Path, survey: &mut Survey) -> Result<Option<Vec<u8>>, Told> {

@@ -1,7 +1,7 @@
 //! What a server removes, or makes anew, while it is looked at, is no damage.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::snapshot::{snapped, topic_file};
 use super::*;
@@ -107,6 +107,43 @@ fn a_partition_without_its_directory_or_manifest_is_damage_where_something_tells
     assert_eq!(verify(&topic).findings, []);
     fs::copy(away.join("mark"), partition.join("mark")).unwrap();
     assert_eq!(kinds(&verify(&topic)), [What::Gone]);
+}
+
+/// It was none of what can be verified, and a file of no partition told of one.
+#[test]
+fn a_partition_that_is_gone_is_found_by_itself_and_only_where_it_may_be() {
+    let data = Data::new();
+    let (topic, away) = (data.topic(), data.0.path().join("away"));
+    let partition = topic.join("0");
+    fs::write(topic.join("0.begun"), b"").unwrap();
+    fs::rename(&partition, &away).unwrap();
+    assert_eq!(kinds(&verify(&partition)), [What::Gone]);
+    fs::create_dir(&partition).unwrap();
+    assert_eq!(kinds(&verify(&partition)), [What::Gone]);
+    fs::copy(away.join("mark"), partition.join("mark")).unwrap();
+    assert_eq!(kinds(&verify(&partition)), [What::Gone]);
+    fs::remove_dir_all(&partition).unwrap();
+    std::os::unix::fs::symlink(&away, &partition).unwrap();
+    assert_eq!(kinds(&verify(&topic)), [], "a server follows it");
+    fs::remove_file(&partition).unwrap();
+    fs::rename(&away, &partition).unwrap();
+    let all = |dir: &Path| {
+        let found = verify(dir).findings.into_iter();
+        found.map(|finding| finding.what).collect::<Vec<_>>()
+    };
+    for name in ["events.begun", "007.begun"] {
+        fs::write(topic.join(name), b"").unwrap();
+        assert_eq!(all(&topic), [What::Stranger], "{name}");
+        fs::remove_file(topic.join(name)).unwrap();
+    }
+    fs::write(topic.join("4000.begun"), b"").unwrap();
+    assert_eq!(kinds(&verify(&topic)), [What::Foreign, What::Gone]);
+    let of_snapshot = data.snapshot().join("topics/t");
+    let before = all(&data.snapshot());
+    fs::write(of_snapshot.join("0.begun"), b"").unwrap();
+    let found = all(&data.snapshot());
+    assert_eq!(found.len(), before.len() + 1, "{found:?}");
+    assert!(found.contains(&What::Stranger), "{found:?}");
 }
 
 #[test]
