@@ -142,12 +142,10 @@ impl<D: Dir> Log<D> {
             is_clean: true,
             ..Findings::default()
         };
-        let mut is_told = false;
         if let Some(recovered) = Box::pin(recover(context)).await? {
-            is_told = recovered.is_told;
             findings = log.take_over(recovered, now.time);
         }
-        log.untold = begun.filter(|_| !is_told);
+        log.untold = begun.filter(|_| !findings.is_told);
         let report = OpenReport {
             log_start: log.log_start,
             log_end: log.log_end(),

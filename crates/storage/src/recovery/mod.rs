@@ -2,6 +2,7 @@
 //!
 //! Lives here: [`recover`], which puts in order what each file decides:
 //! - [`tidy`]: which files are the log's, and where the others go;
+//! - [`told`]: what tells of a log, and of one that is gone;
 //! - [`clean`]: whether the log was closed in order, and what needs no recovery;
 //! - [`damage`]: what damage the manifest remembers, and how;
 //! - [`stores`]: which unsealed store is the last;
@@ -44,6 +45,7 @@ mod settle;
 mod stores;
 mod survey;
 mod tidy;
+mod told;
 
 pub(crate) use settle::{data_end, partial_block};
 pub(crate) use survey::is_of_its_epoch;
@@ -94,8 +96,6 @@ pub(crate) struct Recovered<D: Dir> {
     pub(crate) durable_segment: Offset,
     /// The last, partial block of the active store.
     pub(crate) partial: Vec<u8>,
-    /// Whether what tells of its files is there, durably.
-    pub(crate) is_told: bool,
     pub(crate) findings: Findings,
 }
 
@@ -103,6 +103,8 @@ pub(crate) struct Recovered<D: Dir> {
 #[derive(Clone, Default)]
 pub(crate) struct Findings {
     pub(crate) is_clean: bool,
+    /// Whether what tells of the log is there, durably.
+    pub(crate) is_told: bool,
     pub(crate) torn: Option<Torn>,
     pub(crate) damage: Vec<Damage>,
     /// Those of the damage that no manifest is to remember: the disk did not give these bytes, and may the next time.
@@ -279,29 +281,6 @@ impl<D: Dir> Recovery<D> {
         Ok(())
     }
 
-    /// Has something tell of the log, durably, before anything is acknowledged behind this opening. What is there behind a
-    /// clean stop is durable: an opening that makes it takes the clean mark back before. Returns whether it is there: a log
-    /// that is there is opened all the same, unless it is about to get its mark, behind which it is made.
-    async fn tell(&mut self) -> Result<bool, Error> {
-        let Some(begun) = self.context.begun.clone() else {
-            return Ok(true);
-        };
-        let is_there = begun.is_there().await.unwrap_or(false);
-        if is_there && self.findings.is_clean {
-            return Ok(true);
-        }
-        self.unset().await?;
-        match begun.create().await {
-            Ok(()) => begun.sync().await.map(|()| true),
-            Err(error) if self.mark.is_some() => {
-                let why = tidy::cause(&error);
-                self.findings.events.note(Event::Untold { why });
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Begins an epoch, writes the mark, and hands all over.
     async fn finish(
         mut self,
@@ -309,7 +288,7 @@ impl<D: Dir> Recovery<D> {
         durable: Point,
         durable_segment: Offset,
     ) -> Result<Recovered<D>, Error> {
-        let is_told = self.tell().await?;
+        self.tell().await?;
         self.age_active(&mut segments);
         let last = self.manifest.state().epochs().last().copied();
         // What a follower holds is of its source's epochs, whatever happened to it.
@@ -365,9 +344,8 @@ impl<D: Dir> Recovery<D> {
                 self.write_mark(slot, !is_either).await?
             }
         };
-        let partial = self
-            .partial(segments.back(), durable_segment, durable)
-            .await?;
+        let partial = self.partial(segments.back(), durable_segment, durable);
+        let partial = partial.await?;
         let (manifest, findings) = (self.manifest.mended(), self.findings);
         Ok(Recovered {
             manifest,
@@ -376,7 +354,6 @@ impl<D: Dir> Recovery<D> {
             durable,
             durable_segment,
             partial,
-            is_told,
             findings,
         })
     }
@@ -392,9 +369,8 @@ impl<D: Dir> Recovery<D> {
         let (mut offset, mut ordinal, mut epoch) = (end.offset, end.ordinal, LeaderEpoch::ZERO);
         if let Some(used) = self.epoch_used(last) {
             let dir = || self.context.way.dir.describe();
-            epoch = used
-                .checked_next()
-                .ok_or_else(|| Error::EpochsExhausted { dir: dir() })?;
+            let next = used.checked_next();
+            epoch = next.ok_or_else(|| Error::EpochsExhausted { dir: dir() })?;
         }
         if let Some(last) = last {
             offset = offset.max(last.offset);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use corelog_record::{Offset, Position};
 
-use super::{Context, Recovery, settle};
+use super::{Context, Recovery, settle, told};
 use crate::Error;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open};
 use crate::error::At;
@@ -36,7 +36,7 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
             return Err(Error::NoManifest { dir, file });
         }
     }
-    if let Some(told) = told(context, entries).await? {
+    if let Some(told) = told::files(context, entries).await? {
         let dir = context.way.dir.describe();
         return Err(Error::Gone { dir, told });
     }
@@ -45,22 +45,6 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
         steps::remove(&context.way.dir, &entry.name).await?;
     }
     Ok(())
-}
-
-/// All that tells that a log without a manifest had one, if anything does: the manifest is made before the mark is, and before
-/// what lies beside its directory.
-async fn told<D: Dir>(context: &Context<D>, entries: &[Entry]) -> Result<Option<String>, Error> {
-    let mut told = Vec::new();
-    if let Some(begun) = &context.begun
-        && begun.is_there().await?
-    {
-        told.push(begun.describe());
-    }
-    if entries.iter().any(|entry| entry.name == mark::NAME) {
-        let dir = context.way.dir.describe();
-        told.push(format!("{dir}/{}", mark::NAME));
-    }
-    Ok((!told.is_empty()).then(|| told.join(" as well as ")))
 }
 
 /// Waits for writes to the manifest that a killed process may have left with the kernel: only then can
