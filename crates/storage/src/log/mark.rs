@@ -115,11 +115,9 @@ impl<D: Dir> Log<D> {
         self.mark.give_back(mark);
     }
 
-    /// Takes in that a plan has made what tells of the log, unless it could not.
+    /// Takes in whether a plan has made what tells of the log; another one may have before.
     pub(super) fn note_told(&mut self, untold: Option<Begun<D>>) {
-        if untold.is_none() {
-            self.untold = None;
-        }
+        self.untold = self.untold.take().and(untold);
     }
 
     /// Whether the mark says what epochs were heard of, or is to stay as it is.
