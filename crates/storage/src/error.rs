@@ -267,6 +267,12 @@ impl Error {
         matches!(self, Self::StorageFull { .. } | Self::OutOfFiles { .. })
     }
 
+    /// Why it failed, for an event that says what did.
+    pub(crate) fn cause(&self) -> String {
+        let source = std::error::Error::source(self);
+        source.map_or_else(|| self.to_string(), ToString::to_string)
+    }
+
     /// Whether a file is not there.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

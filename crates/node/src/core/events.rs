@@ -73,7 +73,7 @@ impl Core {
                     %topic,
                     partition,
                     why,
-                    "the file that is to tell of the partition where its directory is gone cannot be made: its next records wait for it"
+                    "the file that is to tell of the partition where its directory is gone cannot be made now: it is tried again before its next record"
                 );
             }
             Event::ManifestTorn { position, bytes } => {

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use corelog_record::{HistoryId, Offset};
 
-use super::begun::Begun;
+use super::begun::{Begun, tell};
 use super::birth::Birth;
 use super::chore::ChorePlan;
 use super::damage::Found;
@@ -47,6 +47,8 @@ impl<D: Dir> Adopt<D> {
         if let Some(manifest) = &mut self.manifest {
             // First, as the edits may need the space.
             remove_received(&self.dir, self.start.offset).await;
+            // Behind the edits there is no way back to try again.
+            tell(&mut self.untold).await?;
             let state = manifest.state();
             let is_new = !state.segments().is_empty() || state.end() != Some(self.start);
             if is_new && state.log_start() <= self.start.offset {

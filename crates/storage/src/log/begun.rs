@@ -11,8 +11,8 @@ use crate::steps;
 
 /// An empty file beside a log's directory, from its first files on: a log of which these are gone is no new one.
 ///
-/// It is made behind the manifest, and is durable before anything is acknowledged. So whatever a crash leaves, where it is
-/// the manifest was.
+/// It is made behind the manifest, and behind each opening it is made durable before anything is acknowledged. So whatever a
+/// crash leaves, where it is the manifest was.
 #[derive(Debug, Clone)]
 pub struct Begun<D> {
     dir: D,

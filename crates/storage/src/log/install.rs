@@ -26,6 +26,7 @@ pub(super) struct Install<D: Dir> {
     pub(super) dir: D,
     pub(super) manifest: Manifest<D>,
     pub(super) mark: TakenMark<D>,
+    /// What is to tell of the log, if it may be missing, and what is taken in is new.
     pub(super) untold: Option<Begun<D>>,
     pub(super) edits: Vec<Edit>,
     pub(super) segments: Vec<Ready>,
@@ -133,7 +134,8 @@ impl<D: Dir> Log<D> {
             end = digest.end();
         }
         edits.extend(self.epochs_of(&ready)?);
-        let install = self.install(ready, edits)?;
+        let mut install = self.install(ready, edits)?;
+        install.untold = self.untold.clone();
         Ok(self.chore(Work::Install(Box::new(install))))
     }
 
@@ -156,7 +158,7 @@ impl<D: Dir> Log<D> {
             dir: self.dir.clone(),
             manifest,
             mark,
-            untold: self.untold.clone(),
+            untold: None,
             edits,
             segments,
         })

@@ -132,7 +132,7 @@ pub(crate) use event::Events;
 pub struct Log<D: Dir> {
     dir: D,
     quarantine: D,
-    /// What tells of the log's files, as long as it may be missing.
+    /// What tells of the log's files, as long as nothing was made durable behind the opening: until then it may be missing.
     untold: Option<Begun<D>>,
     identity: Identity,
     options: Options,

@@ -14,7 +14,7 @@ use super::scrub::Scrub;
 use super::space::Hurry;
 use super::sums::Sums;
 use super::tail::Tail;
-use super::{Begun, Damage, Events, Identity, Log, Options};
+use super::{Begun, Damage, Event, Events, Identity, Log, Options};
 use crate::disk::Dir;
 use crate::recovery::{Context, Findings, Recovered, recover};
 use crate::segment::{Point, Segment};
@@ -145,7 +145,8 @@ impl<D: Dir> Log<D> {
         if let Some(recovered) = Box::pin(recover(context)).await? {
             findings = log.take_over(recovered, now.time);
         }
-        log.untold = begun.filter(|_| !findings.is_told);
+        log.untold = begun;
+        log.tell_of_files().await;
         let report = OpenReport {
             log_start: log.log_start,
             log_end: log.log_end(),
@@ -157,6 +158,17 @@ impl<D: Dir> Log<D> {
             is_read_only: findings.read_only_from.is_some(),
         };
         Ok((log, report))
+    }
+
+    /// Has something tell of files that are there, which an earlier version or a copy may have left without. That it is durable
+    /// is for what comes first to see to, so is that it is made if it cannot be now: what is there can be read all the same.
+    async fn tell_of_files(&mut self) {
+        if let Some(begun) = self.untold.as_ref().filter(|_| self.has_files())
+            && let Err(error) = begun.create().await
+        {
+            let why = error.cause();
+            self.events.note(Event::Untold { why });
+        }
     }
 
     /// A log without files.

@@ -188,8 +188,10 @@ impl<D: Dir> Log<D> {
         let is_in_way = is_bare && is_taken;
         let is_made = is_bare && self.chore == Some(Kind::Next);
         let is_prepared = self.is_flush_preparing || self.chore == Some(Kind::Prepare) || is_made;
-        // Two that prepare the same space would write zeros over what the faster one wrote there.
-        let is_in_way = is_in_way || (needs_space && is_prepared);
+        // Two that prepare the same space would write zeros over what the faster one wrote there, and of two that tell of the
+        // log one may take away, as it fails, what the other has found there.
+        let is_prepared_alone = needs_space || self.untold.is_some();
+        let is_in_way = is_in_way || (is_prepared_alone && is_prepared);
         let needs_mark = self.marked.is_clean || !self.has_files();
         let is_in_way = is_in_way || (needs_mark && self.mark.is_away());
         !is_in_way

@@ -2,7 +2,6 @@
 //!
 //! Lives here: [`recover`], which puts in order what each file decides:
 //! - [`tidy`]: which files are the log's, and where the others go;
-//! - [`told`]: what tells of a log, and of one that is gone;
 //! - [`clean`]: whether the log was closed in order, and what needs no recovery;
 //! - [`damage`]: what damage the manifest remembers, and how;
 //! - [`stores`]: which unsealed store is the last;
@@ -45,7 +44,6 @@ mod settle;
 mod stores;
 mod survey;
 mod tidy;
-mod told;
 
 pub(crate) use settle::{data_end, partial_block};
 pub(crate) use survey::is_of_its_epoch;
@@ -103,8 +101,6 @@ pub(crate) struct Recovered<D: Dir> {
 #[derive(Clone, Default)]
 pub(crate) struct Findings {
     pub(crate) is_clean: bool,
-    /// Whether what tells of the log is there, durably.
-    pub(crate) is_told: bool,
     pub(crate) torn: Option<Torn>,
     pub(crate) damage: Vec<Damage>,
     /// Those of the damage that no manifest is to remember: the disk did not give these bytes, and may the next time.
@@ -288,7 +284,6 @@ impl<D: Dir> Recovery<D> {
         durable: Point,
         durable_segment: Offset,
     ) -> Result<Recovered<D>, Error> {
-        self.tell().await?;
         self.age_active(&mut segments);
         let last = self.manifest.state().epochs().last().copied();
         // What a follower holds is of its source's epochs, whatever happened to it.
@@ -344,8 +339,9 @@ impl<D: Dir> Recovery<D> {
                 self.write_mark(slot, !is_either).await?
             }
         };
-        let partial = self.partial(segments.back(), durable_segment, durable);
-        let partial = partial.await?;
+        let partial = self
+            .partial(segments.back(), durable_segment, durable)
+            .await?;
         let (manifest, findings) = (self.manifest.mended(), self.findings);
         Ok(Recovered {
             manifest,
@@ -369,8 +365,9 @@ impl<D: Dir> Recovery<D> {
         let (mut offset, mut ordinal, mut epoch) = (end.offset, end.ordinal, LeaderEpoch::ZERO);
         if let Some(used) = self.epoch_used(last) {
             let dir = || self.context.way.dir.describe();
-            let next = used.checked_next();
-            epoch = next.ok_or_else(|| Error::EpochsExhausted { dir: dir() })?;
+            epoch = used
+                .checked_next()
+                .ok_or_else(|| Error::EpochsExhausted { dir: dir() })?;
         }
         if let Some(last) = last {
             offset = offset.max(last.offset);

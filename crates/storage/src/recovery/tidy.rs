@@ -1,13 +1,12 @@
 //! Judging the files of a directory: the manifest says which are the log's.
 
 use std::collections::BTreeSet;
-use std::error::Error as _;
 use std::ops::Range;
 use std::rc::Rc;
 
 use corelog_record::{Offset, Position};
 
-use super::{Context, Recovery, settle, told};
+use super::{Context, Recovery, settle};
 use crate::Error;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open};
 use crate::error::At;
@@ -36,7 +35,7 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
             return Err(Error::NoManifest { dir, file });
         }
     }
-    if let Some(told) = told::files(context, entries).await? {
+    if let Some(told) = files_that_tell(context, entries).await? {
         let dir = context.way.dir.describe();
         return Err(Error::Gone { dir, told });
     }
@@ -45,6 +44,25 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
         steps::remove(&context.way.dir, &entry.name).await?;
     }
     Ok(())
+}
+
+/// All that tells that a log without a manifest had one, if anything does: the manifest is made before the mark is, and before
+/// what lies beside its directory.
+async fn files_that_tell<D: Dir>(
+    context: &Context<D>,
+    entries: &[Entry],
+) -> Result<Option<String>, Error> {
+    let mut told = Vec::new();
+    if let Some(begun) = &context.begun
+        && begun.is_there().await?
+    {
+        told.push(begun.describe());
+    }
+    if entries.iter().any(|entry| entry.name == mark::NAME) {
+        let dir = context.way.dir.describe();
+        told.push(format!("{dir}/{}", mark::NAME));
+    }
+    Ok((!told.is_empty()).then(|| told.join(" as well as ")))
 }
 
 /// Waits for writes to the manifest that a killed process may have left with the kernel: only then can
@@ -74,12 +92,6 @@ pub(super) fn check_identity<D: Dir>(
             history: header.history,
         }),
     }
-}
-
-/// Why something failed, for an event that says what.
-pub(super) fn cause(error: &Error) -> String {
-    let source = error.source();
-    source.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// What becomes of a file.
@@ -139,7 +151,7 @@ impl<D: Dir> Recovery<D> {
                         Ok(()) => is_moved = true,
                         // The log makes no file of such a name: it is in nobody's way.
                         Err(error) if !name::is_store(&entry.name) => {
-                            let why = cause(&error);
+                            let why = error.cause();
                             let file = entry.name.clone();
                             self.findings.events.note(Event::Stray { file, why });
                         }

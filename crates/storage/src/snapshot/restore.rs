@@ -111,10 +111,9 @@ pub async fn restore<D: Dir>(
         let _ = target.remove_tree().await;
     }
     let restored = restored?;
+    // Nothing of the topic is served before all of it is there: which of the two names a crash leaves is no matter.
+    Begun::beside(topic.clone(), &name).create().await?;
     steps::sync(topic).await?;
-    let begun = Begun::beside(topic.clone(), &name);
-    begun.create().await?;
-    begun.sync().await?;
     Ok(Some(restored))
 }
 

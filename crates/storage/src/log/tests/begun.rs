@@ -4,13 +4,15 @@ use std::io::ErrorKind;
 
 use corelog_record::Offset;
 
+use super::following::{follower, source};
 use super::{at, offset, small};
 use crate::Error;
 use crate::disk::counting::{CountingDir, Counts};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, Entry, block_on};
-use crate::log::{Begin, Begun, Event, Log, OpenReport, Options, Ownership};
+use crate::log::{Begin, Begun, Chore, ChorePlan, Event, Log, OpenReport, Options};
+use crate::manifest;
 use crate::testing::own::{SEEDS, run_up_to};
 use crate::testing::{batch, flush, identity, read_all, settle};
 
@@ -45,13 +47,17 @@ fn kept() -> MemoryDir {
     root
 }
 
+/// The same of two records, of a server that was killed.
+fn killed() -> MemoryDir {
+    let root = kept();
+    let mut log = open(&root).unwrap();
+    block_on(append(&mut log)).unwrap();
+    root
+}
+
 /// The same as an earlier version left it: nothing tells of it.
 fn of_an_earlier_version(is_closed: bool) -> MemoryDir {
-    let root = kept();
-    if !is_closed {
-        let mut log = open(&root).unwrap();
-        block_on(append(&mut log)).unwrap();
-    }
+    let root = if is_closed { kept() } else { killed() };
     let topic = root.child("t");
     block_on(topic.remove("0.begun")).unwrap();
     block_on(topic.sync()).unwrap();
@@ -62,6 +68,19 @@ fn of_an_earlier_version(is_closed: bool) -> MemoryDir {
 fn assert_gone_without_files(root: &MemoryDir) {
     block_on(root.child("t").child("0").remove_tree()).unwrap();
     assert!(matches!(open(root), Err(Error::Gone { .. })));
+}
+
+/// Does not let what is to tell of a log be made, so many times.
+fn refuse(root: &Disk, times: u64, fault: Fault) {
+    for nth in 1..=times {
+        let is_it = Match::on(Operation::CreateFile, "0.begun");
+        root.faults().fail(is_it, nth, fault);
+    }
+}
+
+fn run(log: &mut Log<Disk>, plan: Result<ChorePlan<Disk>, Error>) -> Result<Chore, Error> {
+    let done = block_on(plan?.run());
+    log.complete_chore(done, at(2))
 }
 
 fn files(dir: &MemoryDir) -> Vec<Entry> {
@@ -134,23 +153,43 @@ fn nothing_tells_of_a_log_before_its_first_files() {
     assert!(open(&root).is_ok());
 }
 
-/// A copy has files before it has a record, and an owner that took over as well.
+/// A copy has files before it has a record, and an owner that took over as well; and what is taken of others counts as theirs.
 #[test]
-fn a_log_that_gets_its_files_by_a_change_of_its_end_is_told_of() {
-    let follower = Options {
-        ownership: Ownership::Follower,
-        ..small()
-    };
-    for is_copy in [true, false] {
-        let root = MemoryDir::new();
-        let (mut log, _) = block_on(open_as(&root, follower.clone())).unwrap();
-        let plan = match is_copy {
-            true => log.plan_adopt(identity().history, log.end_place()),
-            false => log.plan_epoch(Begin::TakenOver),
+fn whenever_the_power_goes_a_log_whose_end_was_changed_is_told_of() {
+    let end = source(&MemoryDir::new(), 5).end_place();
+    for (made, is_copy) in [
+        (MemoryDir::new(), true),
+        (MemoryDir::new(), false),
+        (of_an_earlier_version(true), true),
+        (of_an_earlier_version(true), false),
+    ] {
+        let state_of = |root: &MemoryDir| {
+            let read = block_on(manifest::read(&root.child("t").child("0")));
+            read.ok().map(|(_, state)| state)
         };
-        let done = block_on(plan.unwrap().run());
-        log.complete_chore(done, at(1)).unwrap();
-        assert!(log.has_files() && is_told(&root), "{is_copy}");
+        let before = state_of(&made);
+        let operations = (0..).find(|operations| {
+            let root = Disk::new(made.power_cut(0));
+            let (mut log, _) = block_on(open_as(&root, follower())).unwrap();
+            root.faults().hold(Match::ANY, When::Before);
+            let plan = match is_copy {
+                true => log.plan_adopt(identity().history, end),
+                false => log.plan_epoch(Begin::TakenOver),
+            };
+            let done = run_up_to(&root, plan.unwrap().run(), *operations);
+            for seed in 0..SEEDS {
+                let cut = root.inner().power_cut(seed);
+                let is_changed = before.is_some() && state_of(&cut) != before;
+                let is_there = is_changed || done.is_some();
+                assert!(!is_there || is_told(&cut), "{is_copy} {operations}");
+                block_on(open_as(&cut, follower())).unwrap();
+            }
+            let is_done = done.is_some();
+            let taken = done.map(|done| log.complete_chore(done, at(1)));
+            assert!(taken.is_none_or(|taken| taken.is_ok() && log.has_files()));
+            is_done
+        });
+        assert!(operations.unwrap() > 3, "{operations:?}");
     }
 }
 
@@ -245,6 +284,7 @@ fn whenever_a_log_that_begins_is_killed_it_is_told_of_once_the_next_one_acknowle
             for seed in 0..SEEDS {
                 let cut = left.power_cut(seed);
                 assert!(!is_acknowledged || is_told(&cut), "{operations}");
+                open(&cut).unwrap();
             }
         }
         done.is_some()
@@ -276,21 +316,39 @@ fn whenever_an_opening_that_makes_up_for_it_is_killed_the_log_is_told_of_once_it
 
 /// A node has ten thousand of them, of which most are idle.
 #[test]
-fn an_opening_behind_a_clean_stop_only_looks_for_what_tells_of_it() {
-    let root = Disk::new(kept());
-    drop(open(&root).unwrap());
-    let counts = root.faults().counts();
-    let only = [
-        Operation::List,
-        Operation::Open,
-        Operation::Read,
-        Operation::Len,
-        Operation::Close,
-    ];
-    let is_only = |operation: &Operation| only.contains(operation);
-    assert!(counts.keys().all(is_only), "{counts:?}");
-    let opens = counts.get(&Operation::Open);
-    assert_eq!(opens, Some(&4), "mark, manifest, last block, and it");
+fn an_opening_makes_what_tells_of_a_log_at_most_and_nothing_of_it_durable() {
+    for (made, is_made) in [
+        (kept(), false),
+        (killed(), false),
+        (of_an_earlier_version(true), true),
+        (of_an_earlier_version(false), true),
+    ] {
+        let asked = |is_told: bool| {
+            let root = Disk::new(made.power_cut(0));
+            let (dir, aside) = (root.child("t").child("0"), root.child("quarantine"));
+            match is_told {
+                true => drop(open(&root).unwrap()),
+                false => {
+                    let opened = Log::open(dir, aside, identity(), small(), 1, at(1));
+                    drop(block_on(opened).unwrap());
+                }
+            }
+            root.faults().counts()
+        };
+        let mut without = asked(false);
+        *without.entry(Operation::CreateFile).or_default() += 1;
+        *without.entry(Operation::Close).or_default() += u64::from(is_made);
+        assert_eq!(asked(true), without);
+    }
+}
+
+#[test]
+fn a_clean_stop_stays_one_where_an_opening_makes_what_tells_of_the_log() {
+    let root = of_an_earlier_version(true);
+    for _ in 0..2 {
+        let (_, report) = block_on(open_as(&root, small())).unwrap();
+        assert!(report.is_clean && is_told(&root));
+    }
 }
 
 /// Every operation is failed once, in order; then the power goes. Nothing tells of files that may not be there.
@@ -308,9 +366,10 @@ fn whatever_fails_while_a_log_begins_it_is_new_or_there_and_told_of_once_it_ackn
         for seed in 0..SEEDS {
             let left = root.inner().power_cut(seed);
             assert!(done.is_err() || is_told(&left), "{nth}");
-            let log = open(&left).unwrap();
+            let mut log = open(&left).unwrap();
             assert!(done.is_err() || log.durable() == offset(1), "{nth}");
-            assert!(!log.has_files() || is_told(&left), "{nth}");
+            block_on(append(&mut log)).unwrap();
+            assert_gone_without_files(&left.power_cut(seed));
         }
         let log = open(root.inner()).unwrap();
         assert!(done.is_err() || log.durable() == offset(1), "{nth}");
@@ -322,10 +381,13 @@ fn whatever_fails_while_a_log_begins_it_is_new_or_there_and_told_of_once_it_ackn
 /// It is opened all the same: it is there.
 #[test]
 fn a_log_of_which_nothing_can_be_made_to_tell_is_opened_and_told_of_later() {
-    for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
+    for kind in [
+        ErrorKind::StorageFull,
+        ErrorKind::ReadOnlyFilesystem,
+        ErrorKind::Other,
+    ] {
         let root = Disk::new(of_an_earlier_version(true));
-        let is_it = Match::on(Operation::CreateFile, "0.begun");
-        root.faults().fail(is_it, 1, Fault::Fail(kind));
+        refuse(&root, 1, Fault::Fail(kind));
         let mut log = open(&root).unwrap();
         assert!(!root.faults().is_pending() && !is_told(root.inner()));
         assert_eq!(log.durable(), offset(1));
@@ -343,9 +405,7 @@ fn a_log_of_which_nothing_can_be_made_to_tell_is_opened_and_told_of_later() {
 fn a_log_of_which_nothing_could_be_made_to_tell_takes_nothing_before_it_is_made() {
     for fault in [Fault::Fail(ErrorKind::StorageFull), Fault::OutOfFiles] {
         let root = Disk::new(of_an_earlier_version(true));
-        let is_it = Match::on(Operation::CreateFile, "0.begun");
-        root.faults().fail(is_it.clone(), 1, fault);
-        root.faults().fail(is_it, 2, fault);
+        refuse(&root, 2, fault);
         let mut log = open(&root).unwrap();
         log.append(&batch(&[b"more"], at(1)), at(1)).unwrap();
         flush(&mut log, at(1)).unwrap_err();
@@ -363,25 +423,83 @@ fn a_log_of_which_nothing_could_be_made_to_tell_takes_nothing_before_it_is_made(
     }
 }
 
-/// What is taken of others counts as theirs as well.
 #[test]
 fn a_copy_of_which_nothing_could_be_made_to_tell_begins_no_epoch_before_it_is_made() {
-    let root = Disk::new(of_an_earlier_version(true));
-    let is_it = Match::on(Operation::CreateFile, "0.begun");
-    root.faults()
-        .fail(is_it, 1, Fault::Fail(ErrorKind::StorageFull));
-    let mut log = open(&root).unwrap();
-    assert!(!is_told(root.inner()));
-    let plan = log.plan_epoch(Begin::Own).unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(2)).unwrap();
-    for seed in 0..SEEDS {
-        assert!(is_told(&root.inner().power_cut(seed)));
+    for fault in [Fault::Fail(ErrorKind::StorageFull), Fault::OutOfFiles] {
+        let root = Disk::new(of_an_earlier_version(true));
+        refuse(&root, 2, fault);
+        let (mut log, _) = block_on(open_as(&root, follower())).unwrap();
+        let before = log.epochs().to_vec();
+        let plan = log.plan_epoch(Begin::TakenOver);
+        run(&mut log, plan).unwrap_err();
+        assert!(!root.faults().is_pending() && !log.is_fenced());
+        assert_eq!(log.epochs(), before);
+        assert!(!is_told(root.inner()));
+        let plan = log.plan_epoch(Begin::TakenOver);
+        run(&mut log, plan).unwrap();
+        assert_eq!(log.epochs().len(), before.len() + 1);
+        for seed in 0..SEEDS {
+            assert_gone_without_files(&root.inner().power_cut(seed));
+        }
     }
 }
 
+/// Its edits were made, and the log went on without them: what its mark said then was of files that the manifest did not name.
 #[test]
-fn what_tells_of_a_log_costs_a_file_and_a_sync_of_a_directory_once() {
+fn a_log_with_records_of_which_nothing_can_be_made_to_tell_is_not_adopted_by_half() {
+    let end = source(&MemoryDir::new(), 5).end_place();
+    for fault in [Fault::Fail(ErrorKind::StorageFull), Fault::OutOfFiles] {
+        let root = Disk::new(of_an_earlier_version(true));
+        refuse(&root, 2, fault);
+        let (mut log, _) = block_on(open_as(&root, follower())).unwrap();
+        let plan = log.plan_adopt(identity().history, end);
+        run(&mut log, plan).unwrap_err();
+        assert!(!root.faults().is_pending() && !log.is_fenced());
+        assert_eq!(log.durable(), offset(1));
+        settle(&mut log, at(2_000)).unwrap();
+        block_on(log.close(at(2_000))).unwrap();
+        let (mut log, _) = block_on(open_as(&root, follower())).unwrap();
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 1);
+        let plan = log.plan_adopt(identity().history, end);
+        run(&mut log, plan).unwrap();
+        assert_eq!((log.log_start(), log.durable()), (end.offset, end.offset));
+    }
+}
+
+/// One that fails takes away what it made, and the other one may have found it there.
+#[test]
+fn one_plan_at_a_time_makes_what_tells_of_a_log() {
+    let root = Disk::new(of_an_earlier_version(false));
+    refuse(&root, 2, Fault::Fail(ErrorKind::StorageFull));
+    let mut log = open(&root).unwrap();
+    log.append(&batch(&[b"more"], at(1)), at(1)).unwrap();
+    flush(&mut log, at(1)).unwrap_err();
+    let chore = log.plan_chore(at(2_000), false).unwrap();
+    assert!(format!("{chore:?}").contains("prepare"), "{chore:?}");
+    block_on(log.flush_pending(at(2_000))).unwrap_err();
+    assert!(!is_told(root.inner()));
+    let done = block_on(chore.run());
+    log.complete_chore(done, at(2_000)).unwrap();
+    settle(&mut log, at(2_000)).unwrap();
+    assert_eq!(log.durable(), offset(3));
+
+    let mut log = open(&kept()).unwrap();
+    for _ in 0..12 {
+        log.append(&batch(&[&[7; 1_500]], at(1)), at(1)).unwrap();
+    }
+    let ahead = |log: &mut Log<MemoryDir>| {
+        let chore = log.plan_chore(at(1), false);
+        format!("{chore:?}").contains("prepare")
+    };
+    let plan = log.plan_flush().unwrap();
+    assert!(0 < log.pending_bytes() && !ahead(&mut log));
+    let done = block_on(plan.run());
+    log.complete_flush(done, at(1)).unwrap();
+    let _plan = log.plan_flush().unwrap();
+}
+
+#[test]
+fn what_tells_of_a_log_costs_a_file_once_and_a_sync_of_a_directory_in_each_life() {
     let spent = |is_told: bool| {
         let root = CountingDir::new(MemoryDir::new());
         let (topic, aside) = (root.child("t"), root.child("quarantine"));
@@ -402,19 +520,27 @@ fn what_tells_of_a_log_costs_a_file_and_a_sync_of_a_directory_once() {
         settle(&mut log, at(2)).unwrap();
         block_on(log.close(at(2))).unwrap();
         spent.push(root.counts());
-        drop(open().unwrap());
+        let (mut log, _) = open().unwrap();
         spent.push(root.counts());
+        for _ in 0..20 {
+            block_on(append(&mut log)).unwrap();
+            spent.push(root.counts());
+        }
         spent
     };
     let more = spent(true).into_iter().zip(spent(false));
     let more: Vec<Counts> = more.map(|(told, untold)| told - untold).collect();
-    let first = Counts {
-        entries: 1,
-        dir_syncs: 1,
+    let so_many = |entries, dir_syncs| Counts {
+        entries,
+        dir_syncs,
         ..Counts::default()
     };
-    assert_eq!(more[0], Counts::default(), "nothing before the first group");
-    assert!(more[1..].iter().all(|spent| *spent == first), "{more:?}");
+    let mut expected = vec![so_many(0, 0)];
+    expected.extend([so_many(1, 1); 21]);
+    // Asked for, and found there.
+    expected.push(so_many(2, 1));
+    expected.extend([so_many(3, 2); 20]);
+    assert_eq!(more, expected);
 }
 
 #[test]
