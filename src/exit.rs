@@ -211,6 +211,7 @@ fn of_storage(error: &corelog_storage::Error) -> Option<Exit> {
     match error {
         Error::Format { .. }
         | Error::NoManifest { .. }
+        | Error::Gone { .. }
         | Error::Foreign { .. }
         | Error::ReadOnly { .. }
         | Error::NotSealed { .. }
@@ -240,6 +241,7 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
         }
         | StartError::Descriptors { .. } => Some(Exit::Denied),
         StartError::NodeFile { .. }
+        | StartError::NoTopics { .. }
         | StartError::Catalog {
             source: CatalogError::Format { .. } | CatalogError::Misplaced { .. },
         } => Some(Exit::Damage),

@@ -16,6 +16,7 @@ mod consume;
 mod copied;
 mod descriptors;
 mod doctor;
+mod gone;
 mod inspect;
 mod kept;
 mod long_poll;

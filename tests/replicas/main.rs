@@ -24,6 +24,7 @@
 //! heal     damage of either copy heals by the other
 //! repairs  what repairs cost each other, and how they end
 //! ended    an owner's log that ends, for damage, before what it acknowledged
+//! gone     a partition's directory is gone at one of its nodes
 //! rot      of what a copy goes on from, and nobody has met
 //! faults   rounds of trouble, by a seed
 //! ```
@@ -42,6 +43,7 @@ mod faults;
 mod fence;
 mod follow;
 mod followers;
+mod gone;
 mod halfway;
 mod handover;
 mod heal;

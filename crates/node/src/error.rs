@@ -116,6 +116,15 @@ pub enum StartError {
         #[source]
         source: format::Error,
     },
+    /// The directory of the topics was there, and is not any more.
+    #[error(
+        "{path} is gone, and what is made behind it is there: put it back; if no topic is wanted any more, make an empty \
+         directory in its place"
+    )]
+    NoTopics {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The topics could not be read.
     #[error("cannot read the catalog")]
     Catalog {

@@ -100,6 +100,17 @@ pub enum Error {
         /// A store in it.
         file: String,
     },
+    /// A log without a manifest, that had one: something tells of it.
+    #[error(
+        "the log in {dir} is gone, {told} tells that it was there: put the directory back as it was, or promote a copy; \
+         only if nothing has it any more, or this is a copy, remove {told}, and it begins anew"
+    )]
+    Gone {
+        /// The directory, which need not be there.
+        dir: String,
+        /// The files that tell.
+        told: String,
+    },
     /// A directory that holds another partition's files.
     #[error("{dir} holds partition {partition} of topic {topic}, history {history}")]
     Foreign {
@@ -254,6 +265,12 @@ impl Error {
     #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, Self::StorageFull { .. } | Self::OutOfFiles { .. })
+    }
+
+    /// Why it failed, for an event that says what did.
+    pub(crate) fn cause(&self) -> String {
+        let source = std::error::Error::source(self);
+        source.map_or_else(|| self.to_string(), ToString::to_string)
     }
 
     /// Whether a file is not there.

@@ -11,6 +11,7 @@ use corelog_storage::format::mark::{SLOT_BYTES, SLOTS, Slot};
 use corelog_storage::format::node::Node;
 use corelog_storage::format::topic::Topic;
 use corelog_storage::segment::name;
+use corelog_storage::verify::tells_of;
 use serde_json::Value;
 
 use super::show::Show;
@@ -92,6 +93,20 @@ pub(super) fn lost_manifest(path: &Path) -> String {
     format!(
         "{path} is gone, and there are stores; `corelog repair --dir {dir}` makes it anew from them"
     )
+}
+
+/// What is wrong with a partition that has neither a manifest nor stores, if anything tells that it had.
+pub(super) fn gone(partition: &Path) -> Option<String> {
+    let told = match tells_of(partition) {
+        Ok(told) => told,
+        Err(error) => return Some(format!("{}: {error}", advice::cannot_look_at(partition))),
+    };
+    let told: Vec<_> = told.iter().map(|path| path.display().to_string()).collect();
+    let (partition, files) = (partition.display(), told.join(" as well as "));
+    let gone = || {
+        format!("{partition} is gone, or has no manifest any more; {files} tells that it was there")
+    };
+    (!told.is_empty()).then(gone)
 }
 
 /// If a directory holds files of batches.

@@ -125,10 +125,19 @@ enum What {
 
 fn what(path: &Path) -> anyhow::Result<What> {
     let cannot = || advice::cannot_look_at(path);
-    if std::fs::metadata(path).with_context(cannot)?.is_dir() {
-        return what_directory(path)
-            .with_context(cannot)?
-            .ok_or_else(|| unknown(path));
+    let found = std::fs::metadata(path);
+    let is_absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    if found.as_ref().is_err_and(is_absent)
+        && let Some(why) = files::gone(path)
+    {
+        return Err(stop(Exit::Damage, why));
+    }
+    if found.with_context(cannot)?.is_dir() {
+        let what = what_directory(path).with_context(cannot)?;
+        return what.ok_or_else(|| match files::gone(path) {
+            Some(why) => stop(Exit::Damage, why),
+            None => unknown(path),
+        });
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match (

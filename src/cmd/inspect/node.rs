@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use corelog_storage::format::node::{NODE, Node, QUARANTINE, TOPIC, TOPICS};
+use corelog_storage::format::node::{NODE, Node, QUARANTINE, TOPIC, TOPICS, of_begun};
 use serde_json::Value;
 
 use super::files::{
-    damaged, holds_stores, is_there, lost_manifest, read, read_manifest, read_topic, topic_facts,
+    damaged, gone, holds_stores, is_there, lost_manifest, read, read_manifest, read_topic,
+    topic_facts,
 };
 use super::show::Show;
 use crate::quantity::rfc3339;
@@ -70,6 +71,8 @@ pub(super) fn topic(dir: &Path) -> anyhow::Result<(Show, Vec<String>)> {
             let held = holds_stores(&partition);
             if held.with_context(|| format!("cannot list {}", partition.display()))? {
                 faults.push(lost_manifest(&path));
+            } else {
+                faults.extend(gone(&partition));
             }
             continue;
         }
@@ -87,6 +90,13 @@ pub(super) fn topic(dir: &Path) -> anyhow::Result<(Show, Vec<String>)> {
                     .into(),
             ]),
             Err(error) => faults.push(format!("{error:#}")),
+        }
+    }
+    for told in files(dir)? {
+        let name = told.file_name().unwrap_or_default().to_string_lossy();
+        let partition = of_begun(&name).map(|number| dir.join(number.to_string()));
+        if let Some(partition) = partition.filter(|partition| !partition.is_dir()) {
+            faults.extend(gone(&partition));
         }
     }
     rows.sort_by_key(|row| row[0].as_u64());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <data>/topics/<topic>/topic          id, partitions, settings: replaced as a whole
-//! <data>/topics/<topic>/<partition>/   the partition's log
+//! <data>/topics/<topic>/<partition>/   the partition's log, and beside it what tells that it began
 //! <data>/deleted/<topic>-<id>/         renamed away, removed in the background
 //! <data>/spare                         blocks for the day when the disk is full
 //! <data>/quarantine/                   bytes that cannot be trusted
@@ -61,6 +61,11 @@ impl CatalogError {
     fn is_out_of_files(&self) -> bool {
         matches!(self, Self::Io { source, .. } if disk::is_out_of_files(source))
     }
+}
+
+/// Where a topic's file lies, and its partitions.
+pub(crate) fn topic_dir<D: Dir>(root: &D, topic: &TopicName) -> D {
+    root.child(TOPICS).child(topic.as_str())
 }
 
 /// Where a partition's log lives.
@@ -124,7 +129,7 @@ pub(crate) async fn load<D: Dir>(
                 let dir = topic_dir(root, &name).describe();
                 tracing::error!(
                     dir,
-                    "records without a topic file: put it back from a backup"
+                    "what is left of a topic has no topic file: put it back from a backup"
                 );
                 unreadable.insert(name);
             }
@@ -379,10 +384,6 @@ fn encoded<D: Dir>(topic: &Topic, dir: &D) -> Result<Vec<u8>, CatalogError> {
     })
 }
 
-fn topic_dir<D: Dir>(root: &D, topic: &TopicName) -> D {
-    root.child(TOPICS).child(topic.as_str())
-}
-
 fn io_error<D: Dir>(action: &'static str, dir: &D) -> impl FnOnce(io::Error) -> CatalogError {
     let dir = dir.describe();
     move |source| CatalogError::Io {
@@ -400,9 +401,12 @@ mod tests {
     use corelog_protocol::message::settings::TopicSettings;
     use corelog_record::{CoreId, Timestamp, TopicId};
     use corelog_storage::disk::block_on;
-    use corelog_storage::disk::faulty::{Fault, FaultyDir, Operation};
+    use std::pin::pin;
+
+    use corelog_storage::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
     use corelog_storage::disk::memory::MemoryDir;
     use corelog_storage::format::replica::Replica;
+    use futures_lite::future::poll_once;
 
     use super::*;
 
@@ -439,6 +443,29 @@ mod tests {
             let (topics, _) = block_on(load(&root.power_cut(seed), 1)).expect("loaded");
             assert_eq!(topics, vec![written.clone()]);
         }
+    }
+
+    /// Where deleted topics go tells that there were topics: a node that finds that alone does not start.
+    #[test]
+    fn whenever_the_power_goes_at_a_first_start_the_topics_are_there_where_the_deleted_ones_are() {
+        let is_done = |operations: usize| {
+            let root = FaultyDir::new(MemoryDir::new());
+            root.faults().hold(Match::ANY, When::Before);
+            let mut loading = pin!(load(&root, 1));
+            let mut loaded = block_on(poll_once(loading.as_mut()));
+            for _ in 0..operations {
+                root.faults().release_one();
+                loaded = block_on(poll_once(loading.as_mut()));
+            }
+            for seed in 0..20 {
+                let left = root.inner().power_cut(seed);
+                let is_there = |name| block_on(left.child(name).exists()).expect("told");
+                assert!(!is_there(DELETED) || is_there(TOPICS), "{operations}");
+            }
+            loaded.is_some()
+        };
+        let operations = (0..).find(|operations| is_done(*operations));
+        assert!(operations.is_some_and(|operations| 2 < operations));
     }
 
     /// A disk that is full at the start has no block for another directory.

@@ -44,7 +44,7 @@ mod topic;
 
 pub(crate) use admin::{Admin, Change};
 pub use files::CatalogError;
-pub(crate) use files::{is_there, load, partition_dir, quarantine_dir};
+pub(crate) use files::{is_there, load, partition_dir, quarantine_dir, topic_dir};
 pub(crate) use last::LastSnapshots;
 pub(crate) use peers::{Forgotten, Newcomer, is_in_place_of};
 pub(crate) use restore::sweep_restores;

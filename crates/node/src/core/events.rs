@@ -68,6 +68,14 @@ impl Core {
                     "a file that the manifest does not name cannot be moved to quarantine, and stays"
                 );
             }
+            Event::Untold { why } => {
+                tracing::warn!(
+                    %topic,
+                    partition,
+                    why,
+                    "the file that is to tell of the partition where its directory is gone cannot be made now: it is tried again before its next record"
+                );
+            }
             Event::ManifestTorn { position, bytes } => {
                 add(&counters.torn_edits_total, 1);
                 tracing::warn!(

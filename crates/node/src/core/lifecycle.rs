@@ -6,7 +6,7 @@ use std::sync::Arc;
 use corelog_protocol::message::settings::RetentionHold;
 use corelog_record::{ByteSize, PartitionId};
 use corelog_storage::Error;
-use corelog_storage::log::{Identity, Log, OpenReport, Options, Ownership};
+use corelog_storage::log::{Begun, Identity, Log, OpenReport, Options, Ownership};
 
 use super::board::{Board, Void};
 use super::claim::Claim;
@@ -199,7 +199,7 @@ impl Core {
         self.take_opened(slot, key, opened)
     }
 
-    /// Opens the files of a log; nothing is noted yet.
+    /// Opens the files of a log; nothing is noted yet. One that had files and has none is no new one.
     pub(super) async fn open_files(
         &self,
         slot: SlotId,
@@ -208,6 +208,8 @@ impl Core {
     ) -> Result<(Log<super::Disk>, OpenReport), Error> {
         let dir = catalog::partition_dir(&self.root, &topic.name, key.partition);
         let quarantine = catalog::quarantine_dir(&self.root);
+        let beside = catalog::topic_dir(&self.root, &topic.name);
+        let begun = Begun::beside(beside, &key.partition.to_string());
         let identity = Identity::new(key.topic, key.partition);
         let options = Options {
             ends_before_unread: self.ends_before_unread(slot),
@@ -215,7 +217,8 @@ impl Core {
             ..self.options_of(topic, key.partition)
         };
         let now = rt::clocks();
-        Log::open(dir, quarantine, identity, options, self.seed(), now).await
+        let seed = self.seed();
+        Log::open_beside(dir, quarantine, begun, identity, options, seed, now).await
     }
 
     /// Takes a log that was opened, or notes why it was not.

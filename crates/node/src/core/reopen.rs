@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{describe_topic, reopen_partition};
+use corelog_storage::Error;
 use corelog_storage::log::OpenReport;
 
 use super::files::Turn;
@@ -76,7 +77,7 @@ impl Core {
         // It may also go while its log is opened.
         let has_files = match &opened {
             Ok((log, _)) => log.has_files(),
-            Err(error) => !error.is_missing(),
+            Err(error) => !matches!(error, Error::Gone { .. }) && !error.is_missing(),
         };
         if has_files {
             return self.take_opened(slot, key, opened);

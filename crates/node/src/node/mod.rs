@@ -1,6 +1,7 @@
 //! A whole node: its cores, from the first check to the last sync.
 //!
 //! ```text
+//! identity whose data a directory holds
 //! start    the order in which a node comes up; nothing listens before everything is recovered
 //! ports    the addresses a node listens on and what clients are told
 //! descriptors  how the open files that the process may have are shared out
@@ -14,6 +15,7 @@
 mod control;
 mod descriptors;
 mod handle;
+mod identity;
 mod ports;
 mod start;
 mod stop;

@@ -5,11 +5,11 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use corelog_record::{CoreId, NodeId};
-use corelog_storage::format::node as node_file;
 use flume::Sender;
 
 use super::control::{self, Control, Parts, Recovered, ask};
 use super::descriptors::Share;
+use super::identity::identify;
 use super::ports::{self, Ports};
 use super::{Handle, Inner, Node, StartReport};
 use crate::config::{NodeConfig, NodeLimits};
@@ -78,7 +78,7 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
         source,
     })?;
     sys::claim_place(&config.data_dir, &node)?;
-    let id = identify(config, &mut lock)?;
+    let id = identify(&config.data_dir, &mut lock)?;
     let Ports {
         shared,
         own,
@@ -276,39 +276,6 @@ impl Cores {
         report.recovery = begun.elapsed();
         Ok(report)
     }
-}
-
-/// Reads the node's identity, or gives it one.
-fn identify(config: &NodeConfig, lock: &mut NodeFile) -> Result<NodeId, StartError> {
-    let path = lock.path().to_owned();
-    let failed = |source| StartError::DataDir {
-        path: path.clone(),
-        source,
-    };
-    let bytes = lock.read().map_err(failed)?;
-    // A first write that was interrupted names nobody yet: there are no topics.
-    let is_new = !config.data_dir.join(node_file::TOPICS).exists();
-    match node_file::Node::decode(&bytes) {
-        Ok(node) => return Ok(node.id),
-        // One of a later program is nobody's to write over.
-        Err(source) if source.is_newer() || !is_new && !bytes.is_empty() => {
-            return Err(StartError::NodeFile { path, source });
-        }
-        Err(_) if !is_new => {
-            tracing::warn!(path = %path.display(), "nothing names the node: it gets a new id, and others take it for another one");
-        }
-        Err(_) => {}
-    }
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(|error| StartError::Random {
-        source: io::Error::other(error.to_string()),
-    })?;
-    let node = node_file::Node {
-        id: NodeId::from_bytes(id),
-        created: rt::wall_clock(),
-    };
-    lock.write(&node.encode()).map_err(failed)?;
-    Ok(node.id)
 }
 
 impl From<sys::Error> for StartError {

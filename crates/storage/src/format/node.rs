@@ -35,6 +35,25 @@ pub const DELETED: &str = "deleted";
 /// The directory where topics are until they are restored whole.
 pub const RESTORING: &str = "restoring";
 
+/// The name of the empty file that lies beside the directory `of` of a log from its first files on.
+#[must_use]
+pub fn begun(of: &str) -> String {
+    format!("{of}{BEGUN_SUFFIX}")
+}
+
+/// The number of the partition of which the file `name` tells, if it is such a file.
+#[must_use]
+pub fn of_begun(name: &str) -> Option<u32> {
+    partition(name.strip_suffix(BEGUN_SUFFIX)?)
+}
+
+/// The number of the partition whose directory is called `name`, if it is such a one.
+#[must_use]
+pub fn partition(name: &str) -> Option<u32> {
+    let number: u32 = name.parse().ok()?;
+    (number.to_string() == name).then_some(number)
+}
+
 /// The identity of a node. The version of the file is the version of the whole directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -59,5 +78,7 @@ impl Node {
         envelope::decode_within("node file", MAGIC, bytes, envelope::BODY_BYTES_MAX)
     }
 }
+
+const BEGUN_SUFFIX: &str = ".begun";
 
 const MAGIC: [u8; 8] = *b"CLOGNODE";

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use corelog_record::{HistoryId, Offset};
 
+use super::begun::{Begun, tell};
 use super::birth::Birth;
 use super::chore::ChorePlan;
 use super::damage::Found;
@@ -29,6 +30,7 @@ use crate::steps;
 pub(super) struct Adopt<D: Dir> {
     dir: D,
     birth: Birth,
+    untold: Option<Begun<D>>,
     start: edit::Point,
     manifest: Option<Manifest<D>>,
     /// It is to say something first if it is clean, or does not tell of all epochs that are
@@ -45,6 +47,8 @@ impl<D: Dir> Adopt<D> {
         if let Some(manifest) = &mut self.manifest {
             // First, as the edits may need the space.
             remove_received(&self.dir, self.start.offset).await;
+            // Behind the edits there is no way back to try again.
+            tell(&mut self.untold).await?;
             let state = manifest.state();
             let is_new = !state.segments().is_empty() || state.end() != Some(self.start);
             if is_new && state.log_start() <= self.start.offset {
@@ -68,9 +72,14 @@ impl<D: Dir> Adopt<D> {
             removed.map_err(Error::for_good)?;
         }
         let Self {
-            dir, birth, mark, ..
+            dir,
+            birth,
+            manifest,
+            untold,
+            mark,
+            ..
         } = self;
-        birth.make(dir, &mut self.manifest, &mut mark.mark).await
+        birth.make(dir, manifest, untold, &mut mark.mark).await
     }
 }
 
@@ -146,6 +155,7 @@ impl<D: Dir> Log<D> {
                 edits: vec![Edit::Restart(start)],
                 slot,
             },
+            untold: self.untold.clone(),
             start,
             in_way,
             mark: TakenMark {
@@ -186,6 +196,7 @@ impl<D: Dir> Log<D> {
             start,
             manifest,
             mark,
+            untold,
             ..
         } = adopt;
         let offset = start.offset;
@@ -196,6 +207,7 @@ impl<D: Dir> Log<D> {
                 is_empty && state.end() == Some(start)
             });
         self.give_back(manifest, mark.mark);
+        self.note_told(untold);
         if !is_done && !is_without_mark {
             return Chore::Adopted { start: offset };
         }

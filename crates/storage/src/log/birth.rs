@@ -1,7 +1,8 @@
-//! The first files of a partition: its directory, its manifest, its mark.
+//! The first files of a partition: its directory, its manifest, what tells of them, its mark.
 
 use corelog_record::HistoryId;
 
+use super::begun::{Begun, tell};
 use super::{Identity, Log};
 use crate::Error;
 use crate::disk::Dir;
@@ -20,7 +21,7 @@ pub(crate) struct Birth {
 }
 
 impl Birth {
-    /// Makes what is missing.
+    /// Makes what is missing: the mark behind what is to tell of the log.
     ///
     /// # Errors
     /// [`Error::StorageFull`]: what was made stays, the rest can be tried again. Any other error
@@ -29,12 +30,14 @@ impl Birth {
         &self,
         dir: &D,
         manifest: &mut Option<Manifest<D>>,
+        untold: &mut Option<Begun<D>>,
         mark: &mut Option<Mark<D>>,
     ) -> Result<(), Error> {
         if manifest.is_none() {
             steps::create(dir).await?;
             *manifest = Some(Manifest::create(dir.clone(), self.header, &self.edits).await?);
         }
+        tell(untold).await?;
         if mark.is_none() {
             *mark = Some(Mark::create(dir.clone(), self.slot).await?);
         }

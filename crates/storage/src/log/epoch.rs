@@ -2,6 +2,7 @@
 
 use corelog_record::{LeaderEpoch, Lineage};
 
+use super::begun::Begun;
 use super::birth::Birth;
 use super::chore::ChorePlan;
 use super::lineage::Began;
@@ -21,6 +22,7 @@ pub(super) struct NewEpoch<D: Dir> {
     epoch: Epoch,
     /// The first files of a log, as far as it has none.
     birth: Birth,
+    untold: Option<Begun<D>>,
     manifest: Option<Manifest<D>>,
     mark: TakenMark<D>,
 }
@@ -32,7 +34,8 @@ impl<D: Dir> NewEpoch<D> {
         let is_new = self.manifest.is_none();
         // A try before this one may have found no space for the mark.
         let (manifest, mark) = (&mut self.manifest, &mut self.mark.mark);
-        self.birth.make(&self.dir, manifest, mark).await?;
+        let untold = &mut self.untold;
+        self.birth.make(&self.dir, manifest, untold, mark).await?;
         match &mut self.manifest {
             Some(manifest) if !is_new => {
                 manifest.append(&Edit::Epoch(self.epoch)).await?;
@@ -97,6 +100,7 @@ impl<D: Dir> Log<D> {
         let begin = NewEpoch {
             dir: self.dir.clone(),
             birth: self.birth(epoch),
+            untold: self.untold.clone(),
             epoch,
             manifest: self.manifest.take(),
             mark: TakenMark {
@@ -110,6 +114,7 @@ impl<D: Dir> Log<D> {
     /// Takes in that an epoch has begun, or has not.
     pub(super) fn take_in_epoch(&mut self, begin: NewEpoch<D>) -> Chore {
         self.give_back(begin.manifest, begin.mark.mark);
+        self.note_told(begin.untold);
         let offset = begin.epoch.offset;
         Chore::EpochBegun { offset }
     }

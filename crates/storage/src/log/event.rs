@@ -35,6 +35,12 @@ pub enum Event {
         /// Why it cannot be moved.
         why: String,
     },
+    /// The file that is to tell of the log where its directory is gone cannot be made: it is tried again before anything is
+    /// acknowledged.
+    Untold {
+        /// Why it cannot be made.
+        why: String,
+    },
     /// The remains of an interrupted edit went from the manifest to quarantine.
     ManifestTorn {
         /// Where they lay, in bytes from the start of the file.

@@ -135,7 +135,8 @@ impl<D: Dir> Log<D> {
             "no group exceeds what may be unsynced"
         );
         self.in_flight_bytes = group.bytes;
-        self.is_flush_preparing = prepare.new.is_some() || prepare.extent.is_some();
+        let is_making = prepare.new.is_some() || prepare.extent.is_some();
+        self.is_flush_preparing = is_making || prepare.untold.is_some();
         Some(FlushPlan {
             guard: self.fence.guard(),
             group,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Log;
+use super::begun::{Begun, tell};
 use super::chore::ChorePlan;
 use super::epoch::check_source_epoch;
 use super::mark::TakenMark;
@@ -25,6 +26,8 @@ pub(super) struct Install<D: Dir> {
     pub(super) dir: D,
     pub(super) manifest: Manifest<D>,
     pub(super) mark: TakenMark<D>,
+    /// What is to tell of the log, if it may be missing, and what is taken in is new.
+    pub(super) untold: Option<Begun<D>>,
     pub(super) edits: Vec<Edit>,
     pub(super) segments: Vec<Ready>,
 }
@@ -34,6 +37,7 @@ impl<D: Dir> Install<D> {
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         self.find_files().await?;
         self.mark.say_first().await?;
+        tell(&mut self.untold).await?;
         self.manifest.append_all(&self.edits).await?;
         // The edit is durable: there is no way back to try again.
         self.name_files().await.map_err(Error::for_good)
@@ -130,7 +134,8 @@ impl<D: Dir> Log<D> {
             end = digest.end();
         }
         edits.extend(self.epochs_of(&ready)?);
-        let install = self.install(ready, edits)?;
+        let mut install = self.install(ready, edits)?;
+        install.untold = self.untold.clone();
         Ok(self.chore(Work::Install(Box::new(install))))
     }
 
@@ -153,6 +158,7 @@ impl<D: Dir> Log<D> {
             dir: self.dir.clone(),
             manifest,
             mark,
+            untold: None,
             edits,
             segments,
         })
@@ -163,10 +169,12 @@ impl<D: Dir> Log<D> {
         let Install {
             manifest,
             mark,
+            untold,
             segments,
             ..
         } = install;
         self.give_back(Some(manifest), mark.mark);
+        self.note_told(untold);
         let (true, Some(last)) = (is_done, segments.last()) else {
             return Chore::Installed;
         };

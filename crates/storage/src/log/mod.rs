@@ -26,6 +26,7 @@
 
 mod adopt;
 mod append;
+mod begun;
 mod birth;
 mod call_off;
 mod chain;
@@ -103,6 +104,7 @@ use self::work::Garbage;
 
 pub use crate::format::damage::Damage;
 pub use append::{AppendError, Appended};
+pub use begun::Begun;
 pub use call_off::CallOff;
 pub use chain::ChainPlan;
 pub use chore::{ChoreDone, ChorePlan};
@@ -130,6 +132,8 @@ pub(crate) use event::Events;
 pub struct Log<D: Dir> {
     dir: D,
     quarantine: D,
+    /// What tells of the log's files, as long as nothing was made durable behind the opening: until then it may be missing.
+    untold: Option<Begun<D>>,
     identity: Identity,
     options: Options,
     /// State of the generator of random ids.

@@ -14,7 +14,7 @@ use super::scrub::Scrub;
 use super::space::Hurry;
 use super::sums::Sums;
 use super::tail::Tail;
-use super::{Damage, Events, Identity, Log, Options};
+use super::{Begun, Damage, Event, Events, Identity, Log, Options};
 use crate::disk::Dir;
 use crate::recovery::{Context, Findings, Recovered, recover};
 use crate::segment::{Point, Segment};
@@ -72,7 +72,7 @@ impl<D: Dir> Log<D> {
     ///
     /// # Errors
     /// Any error of the disk; [`Error::NoManifest`], [`Error::Foreign`], [`Error::Format`] for files
-    /// that are not this partition's, or need a newer program; [`Error::CalledOff`].
+    /// that are not this partition's, or need a newer program; [`Error::Gone`]; [`Error::CalledOff`].
     pub async fn open(
         dir: D,
         quarantine: D,
@@ -81,12 +81,55 @@ impl<D: Dir> Log<D> {
         seed: u64,
         now: impl Into<Now>,
     ) -> Result<(Self, OpenReport), Error> {
-        let (mut seed, now) = (seed, now.into());
+        let begun = None;
+        Self::open_any(
+            (dir, quarantine, begun),
+            identity,
+            options,
+            seed,
+            now.into(),
+        )
+        .await
+    }
+
+    /// The same of a log of which `begun` tells from its first files on: where it does and they are gone, the log is not
+    /// opened as a new one, and what is left is not touched.
+    ///
+    /// # Errors
+    /// As for [`Log::open`].
+    pub async fn open_beside(
+        dir: D,
+        quarantine: D,
+        begun: Begun<D>,
+        identity: Identity,
+        options: Options,
+        seed: u64,
+        now: impl Into<Now>,
+    ) -> Result<(Self, OpenReport), Error> {
+        let begun = Some(begun);
+        Self::open_any(
+            (dir, quarantine, begun),
+            identity,
+            options,
+            seed,
+            now.into(),
+        )
+        .await
+    }
+
+    async fn open_any(
+        (dir, quarantine, begun): (D, D, Option<Begun<D>>),
+        identity: Identity,
+        options: Options,
+        mut seed: u64,
+        now: Now,
+    ) -> Result<(Self, OpenReport), Error> {
         let copy = CopyId::from_bytes(draw(&mut seed, &identity));
         let lineage = Lineage::from_bytes(draw(&mut seed, &identity));
         let mut log = Self::empty(dir, quarantine, identity, options, (seed, copy), now.time);
         let context = Context {
             way: log.way(now.time),
+            begun: begun.clone(),
             identity,
             interval_bytes: log.options.index_interval_bytes,
             now,
@@ -102,6 +145,8 @@ impl<D: Dir> Log<D> {
         if let Some(recovered) = Box::pin(recover(context)).await? {
             findings = log.take_over(recovered, now.time);
         }
+        log.untold = begun;
+        log.tell_of_files().await;
         let report = OpenReport {
             log_start: log.log_start,
             log_end: log.log_end(),
@@ -113,6 +158,17 @@ impl<D: Dir> Log<D> {
             is_read_only: findings.read_only_from.is_some(),
         };
         Ok((log, report))
+    }
+
+    /// Has something tell of files that are there, which an earlier version or a copy may have left without. That it is durable
+    /// is for what comes first to see to, so is that it is made if it cannot be now: what is there can be read all the same.
+    async fn tell_of_files(&mut self) {
+        if let Some(begun) = self.untold.as_ref().filter(|_| self.has_files())
+            && let Err(error) = begun.create().await
+        {
+            let why = error.cause();
+            self.events.note(Event::Untold { why });
+        }
     }
 
     /// A log without files.
@@ -128,6 +184,7 @@ impl<D: Dir> Log<D> {
         Self {
             dir,
             quarantine,
+            untold: None,
             identity,
             options,
             seed,

@@ -19,6 +19,7 @@ use crate::steps;
 use crate::store::Store;
 
 use super::Log;
+use super::begun::{Begun, tell};
 use super::birth::Birth;
 use super::chore::Kind;
 use super::mark::TakenMark;
@@ -39,6 +40,8 @@ pub(crate) struct Prepare<D: Dir> {
     pub(crate) manifest: Option<Manifest<D>>,
     pub(crate) mark: TakenMark<D>,
     pub(crate) birth: Option<Birth>,
+    /// What is to tell of the log, if it may be missing.
+    pub(crate) untold: Option<Begun<D>>,
     pub(crate) new: Option<NewStore<D>>,
     pub(crate) store: Option<Rc<Store<D>>>,
     /// How far the store's space reaches, in bytes, …
@@ -90,11 +93,12 @@ impl<D: Dir> Prepare<D> {
     }
 
     async fn give_birth(&mut self) -> Result<(), Error> {
+        let untold = &mut self.untold;
         let Some(birth) = &self.birth else {
-            return Ok(());
+            return tell(untold).await;
         };
         let (manifest, mark) = (&mut self.manifest, &mut self.mark.mark);
-        birth.make(&self.dir, manifest, mark).await?;
+        birth.make(&self.dir, manifest, untold, mark).await?;
         self.birth = None;
         Ok(())
     }
@@ -184,8 +188,10 @@ impl<D: Dir> Log<D> {
         let is_in_way = is_bare && is_taken;
         let is_made = is_bare && self.chore == Some(Kind::Next);
         let is_prepared = self.is_flush_preparing || self.chore == Some(Kind::Prepare) || is_made;
-        // Two that prepare the same space would write zeros over what the faster one wrote there.
-        let is_in_way = is_in_way || (needs_space && is_prepared);
+        // Two that prepare the same space would write zeros over what the faster one wrote there, and of two that tell of the
+        // log one may take away, as it fails, what the other has found there.
+        let is_prepared_alone = needs_space || self.untold.is_some();
+        let is_in_way = is_in_way || (is_prepared_alone && is_prepared);
         let needs_mark = self.marked.is_clean || !self.has_files();
         let is_in_way = is_in_way || (needs_mark && self.mark.is_away());
         !is_in_way
@@ -228,6 +234,7 @@ impl<D: Dir> Log<D> {
             manifest: if is_bare { self.manifest.take() } else { None },
             mark: TakenMark { mark, first },
             birth,
+            untold: self.untold.clone(),
             new: is_bare.then_some(NewStore { add, name, next }),
             store,
             space_bytes,
@@ -242,6 +249,7 @@ impl<D: Dir> Log<D> {
         let Prepare {
             manifest,
             mark,
+            untold,
             new,
             store,
             space_bytes,
@@ -249,6 +257,7 @@ impl<D: Dir> Log<D> {
             ..
         } = prepare;
         self.give_back(manifest, mark.mark);
+        self.note_told(untold);
         let is_added = new.is_none();
         if let Some(new) = new {
             // A store that exists but is not added yet is made again under its name: it waits

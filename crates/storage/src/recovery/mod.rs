@@ -59,7 +59,7 @@ use crate::disk::{Dir, Entry};
 use crate::format::damage::Damage;
 use crate::format::edit::{Edit, Epoch};
 use crate::format::mark::Slot;
-use crate::log::{CallOff, Event, Events, Identity, Ownership, Torn};
+use crate::log::{Begun, CallOff, Event, Events, Identity, Ownership, Torn};
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
@@ -72,6 +72,8 @@ use crate::{Error, Now, steps};
 pub(crate) struct Context<D: Dir> {
     /// The directory of the log, and the way to quarantine from there.
     pub(crate) way: Way<D>,
+    /// What tells of its files where they are gone.
+    pub(crate) begun: Option<Begun<D>>,
     pub(crate) identity: Identity,
     pub(crate) interval_bytes: u32,
     pub(crate) now: Now,
@@ -113,13 +115,10 @@ pub(crate) struct Findings {
 /// Recovers the log of `context.way.dir`; `None` if it has no files yet.
 ///
 /// # Errors
-/// Any error of the disk; a manifest that is missing, damaged, another partition's, or of a later
+/// Any error of the disk; a manifest that is missing where there was one, damaged, another partition's, or of a later
 /// program.
 pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recovered<D>>, Error> {
     let entries = steps::list(&context.way.dir).await?;
-    if entries.is_empty() {
-        return Ok(None);
-    }
     let is_manifest = |entry: &Entry| entry.name == crate::manifest::NAME;
     if !entries.iter().any(is_manifest) {
         tidy::unborn(&context, &entries).await?;

@@ -1,7 +1,6 @@
 //! Judging the files of a directory: the manifest says which are the log's.
 
 use std::collections::BTreeSet;
-use std::error::Error as _;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -22,7 +21,8 @@ use crate::segment::name;
 use crate::store::{Store, copy_range};
 use crate::{manifest, mark, quarantine, steps};
 
-/// A directory without a manifest: nothing was promised in it, unless a store says otherwise.
+/// A directory without a manifest, if it is there: nothing was promised in it, unless something says otherwise. Nothing is
+/// touched then: somebody may be about to put the log back.
 pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> Result<(), Error> {
     for entry in entries
         .iter()
@@ -35,11 +35,34 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
             return Err(Error::NoManifest { dir, file });
         }
     }
-    for entry in entries.iter().filter(|entry| name::is_store(&entry.name)) {
+    if let Some(told) = files_that_tell(context, entries).await? {
+        let dir = context.way.dir.describe();
+        return Err(Error::Gone { dir, told });
+    }
+    let is_leftover = |name: &str| name::is_store(name) || name == name::NEXT;
+    for entry in entries.iter().filter(|entry| is_leftover(&entry.name)) {
         steps::remove(&context.way.dir, &entry.name).await?;
     }
-    steps::remove(&context.way.dir, name::NEXT).await?;
     Ok(())
+}
+
+/// All that tells that a log without a manifest had one, if anything does: the manifest is made before the mark is, and before
+/// what lies beside its directory.
+async fn files_that_tell<D: Dir>(
+    context: &Context<D>,
+    entries: &[Entry],
+) -> Result<Option<String>, Error> {
+    let mut told = Vec::new();
+    if let Some(begun) = &context.begun
+        && begun.is_there().await?
+    {
+        told.push(begun.describe());
+    }
+    if entries.iter().any(|entry| entry.name == mark::NAME) {
+        let dir = context.way.dir.describe();
+        told.push(format!("{dir}/{}", mark::NAME));
+    }
+    Ok((!told.is_empty()).then(|| told.join(" as well as ")))
 }
 
 /// Waits for writes to the manifest that a killed process may have left with the kernel: only then can
@@ -128,9 +151,7 @@ impl<D: Dir> Recovery<D> {
                         Ok(()) => is_moved = true,
                         // The log makes no file of such a name: it is in nobody's way.
                         Err(error) if !name::is_store(&entry.name) => {
-                            let why = error
-                                .source()
-                                .map_or_else(|| error.to_string(), ToString::to_string);
+                            let why = error.cause();
                             let file = entry.name.clone();
                             self.findings.events.note(Event::Stray { file, why });
                         }

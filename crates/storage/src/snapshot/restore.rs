@@ -1,8 +1,9 @@
 //! Making a partition of what a snapshot holds of one.
 //!
 //! ```text
-//! <topic>/<partition>.restoring/    stores and indexes, each verified and synced · mark · manifest
+//! <topic>/<partition>.restoring/    stores and indexes, each verified and synced · manifest · mark
 //! <topic>/<partition>/              the same, renamed, when all of it is there
+//! <topic>/<partition>.begun         what tells of it from then on
 //! ```
 //!
 //! The history id stays, so chains go on and the copy can be compared with its origin. Copy id and
@@ -25,6 +26,7 @@ use crate::format::damage::{self, Damage};
 use crate::format::edit::{Edit, Epoch};
 use crate::format::manifest::Header;
 use crate::format::mark::Slot;
+use crate::log::Begun;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::segment::NO_TIMESTAMP;
@@ -109,6 +111,8 @@ pub async fn restore<D: Dir>(
         let _ = target.remove_tree().await;
     }
     let restored = restored?;
+    // Nothing of the topic is served before all of it is there: which of the two names a crash leaves is no matter.
+    Begun::beside(topic.clone(), &name).create().await?;
     steps::sync(topic).await?;
     Ok(Some(restored))
 }
@@ -177,8 +181,8 @@ async fn fill<D: Dir>(
     }
     let mut edits = state.edits();
     edits.extend(damage::edits(&damage));
-    Mark::create(target.clone(), clean(origin, &header, epoch)).await?;
     Manifest::create(target.clone(), header, &edits).await?;
+    Mark::create(target.clone(), clean(origin, &header, epoch)).await?;
     Ok(Restored {
         history: header.history,
         epoch,

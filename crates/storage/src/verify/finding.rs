@@ -59,6 +59,8 @@ pub enum What {
     Manifest,
     /// Stores without a manifest.
     NoManifest,
+    /// A directory that was there, and its files.
+    Gone,
     /// Files of another topic, partition or log.
     Foreign,
     /// A mark of which no slot can be read.
@@ -99,6 +101,7 @@ impl What {
             Self::Index => "index",
             Self::Manifest => "manifest",
             Self::NoManifest => "no-manifest",
+            Self::Gone => "gone",
             Self::Foreign => "foreign",
             Self::Mark => "mark",
             Self::Topic => "topic",
@@ -124,6 +127,7 @@ impl What {
             | Self::MissingStore
             | Self::Manifest
             | Self::NoManifest
+            | Self::Gone
             | Self::Foreign
             | Self::Topic
             | Self::Node
@@ -168,6 +172,10 @@ impl What {
             Self::Manifest | Self::NoManifest => {
                 "stop the server and run `corelog repair --dir` on the partition's directory; of a snapshot, \
                  remove that and make a new one"
+            }
+            Self::Gone => {
+                "put the directory back as it was, or promote a copy; only if nothing has it any more, topics begin with an \
+                 empty directory, and a partition anew without what tells of it: the file beside its directory, and its mark"
             }
             Self::Foreign => "move the directory back to where it belongs; it is not opened here",
             Self::Topic => {

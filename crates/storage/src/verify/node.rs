@@ -35,7 +35,14 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
         }
         Ok(None) => survey.find(Finding::of(What::Node, dir.join(NODE), "a node", "no file")),
     }
-    for entry in list(dir)? {
+    let entries = list(dir)?;
+    let is_there = |name| entries.iter().any(|entry| entry.name == name);
+    // A server makes the one before the other.
+    if is_there(DELETED) && !is_there(TOPICS) {
+        let topics = dir.join(TOPICS);
+        survey.find(Finding::of(What::Gone, topics, "topics", "no directory"));
+    }
+    for entry in &entries {
         let path = dir.join(&entry.name);
         match entry.name.as_str() {
             NODE | PLACE | SPARE => {}
@@ -116,17 +123,19 @@ fn topic_of(
     survey: &mut Survey,
 ) -> io::Result<()> {
     let (id, partitions) = topic_file(dir, survey).unzip();
+    let foreign = |number: u32, path: &Path| {
+        let partitions = partitions.filter(|partitions| *partitions <= number)?;
+        let expected = format!("partitions below {partitions}");
+        let found = format!("partition {number}");
+        Some(Finding::of(What::Foreign, path, expected, found))
+    };
     for entry in list(dir)? {
         let path = dir.join(&entry.name);
-        let number: Option<u32> = entry.name.parse().ok();
-        let number = number.filter(|number| entry.is_dir && number.to_string() == entry.name);
-        match number {
-            Some(number) => {
-                if let Some(partitions) = partitions.filter(|partitions| *partitions <= number) {
-                    let expected = format!("partitions below {partitions}");
-                    let found = format!("partition {number}");
-                    survey.find(Finding::of(What::Foreign, path.clone(), expected, found));
-                }
+        let told = format::of_begun(&entry.name).filter(|_| !entry.is_dir && !is_snapshot);
+        let number = format::partition(&entry.name).filter(|_| entry.is_dir);
+        match (number, told) {
+            (Some(number), _) => {
+                survey.findings.extend(foreign(number, &path));
                 let of = Of {
                     topic: id,
                     partition: Some(PartitionId::new(number)),
@@ -135,8 +144,16 @@ fn topic_of(
                 };
                 partition::survey(&path, &of, survey)?;
             }
-            None if entry.name == TOPIC => {}
-            None => {
+            (None, None) if entry.name == TOPIC => {}
+            (None, Some(number)) => {
+                survey.findings.extend(foreign(number, &path));
+                let partition = dir.join(number.to_string());
+                // A server follows a link as well.
+                if !partition.is_dir() {
+                    survey.find(partition::gone(&partition, "no directory"));
+                }
+            }
+            (None, None) => {
                 let what = match entry.name.ends_with(ASIDE_SUFFIX) {
                     true => What::Leftover,
                     false => What::Stranger,

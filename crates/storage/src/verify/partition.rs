@@ -1,7 +1,7 @@
 //! A partition's directory: its manifest and mark, the names in it, and its stores.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use corelog_record::batch::{HEADER_BYTES, Header as BatchHeader};
@@ -16,6 +16,7 @@ use crate::disk::std::StdDir;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open, block_on};
 use crate::format::manifest::Manifest;
 use crate::format::mark::{SLOT_BYTES, Slot};
+use crate::format::node;
 use crate::format::state;
 use crate::intake::partial;
 use crate::segment::{Point, name};
@@ -82,6 +83,8 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
                     "a manifest",
                     "stores without one",
                 ));
+            } else if !of.is_snapshot && !tells_of(dir)?.is_empty() && !path.exists() {
+                survey.find(gone(dir, "no manifest any more"));
             }
             stores_alone(dir, of, &entries, survey);
             return Ok(());
@@ -117,6 +120,28 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
     check_names(dir, of, &entries, &manifest.state, survey);
     add_stores(dir, of, &manifest, slot.as_ref(), &entries, survey);
     Ok(())
+}
+
+/// The files that tell that the partition in `dir`, which need not be there, had a manifest: they are made behind that. Where it
+/// is missing the partition is gone.
+///
+/// # Errors
+/// Any error of looking for them.
+pub fn tells_of(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let files = [dir.with_file_name(node::begun(&name)), dir.join(mark::NAME)];
+    let mut told = Vec::new();
+    for file in files {
+        if file.try_exists()? {
+            told.push(file);
+        }
+    }
+    Ok(told)
+}
+
+/// What there is to say of a partition that is gone.
+pub(super) fn gone(dir: &Path, found: &str) -> Finding {
+    Finding::of(What::Gone, dir, "a partition that had records", found)
 }
 
 fn read_manifest(dir: &Path, survey: &mut Survey) -> Result<Option<Vec<u8>>, Told> {

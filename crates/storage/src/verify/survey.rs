@@ -46,6 +46,13 @@ pub fn survey(path: &Path, is_live: bool) -> io::Result<Option<Survey>> {
                 .then(|| survey_store(path, survey))
                 .transpose();
         }
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                && !partition::tells_of(path)?.is_empty() =>
+        {
+            survey.find(partition::gone(path, "no directory"));
+            return Ok(Some(survey));
+        }
         other => other?,
     };
     let holds = |name: &str| entries.iter().any(|entry| entry.name == name);
@@ -59,6 +66,8 @@ pub fn survey(path: &Path, is_live: bool) -> io::Result<Option<Survey>> {
     } else if holds(TOPIC) {
         let snapshot = snapshot::around(path);
         node::topic(path, snapshot.as_ref(), &mut survey)?;
+    } else if !partition::tells_of(path)?.is_empty() {
+        partition::alone(path, &mut survey)?;
     } else {
         return Ok(None);
     }

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
+use crate::log::Begun;
 use crate::testing::own::{SEEDS, run_up_to};
 
 type Disk = FaultyDir<MemoryDir>;
@@ -63,6 +64,35 @@ fn segments_are_installed_whole_or_not_at_all_whenever_the_power_goes_and_then_c
     });
     assert!(operations.unwrap() > 40, "{operations:?}");
     assert!(there >= usize::try_from(SEEDS).unwrap(), "{there}");
+}
+
+/// What is installed counts as what its source acknowledged.
+#[test]
+fn segments_are_installed_only_into_a_log_that_is_told_of_whenever_the_power_goes() {
+    fn told<D: Dir>(root: &D) -> Log<D> {
+        let (dir, aside) = (root.child("p0"), root.child("quarantine"));
+        let begun = Begun::beside(root.clone(), "p0");
+        let opened = Log::open_beside(dir, aside, begun, identity(), follower(), 3, at(2));
+        block_on(opened).unwrap().0
+    }
+    let source = Source::new(0);
+    let prepared = MemoryDir::new();
+    copy(&prepared, &source);
+    let operations = (0..).find(|operations| {
+        let root = Disk::new(prepared.power_cut(0));
+        let mut log = told(&root);
+        root.faults().hold(Match::ANY, When::Before);
+        let done = run_up_to(&root, clone(&root, &mut log, &source, 0..1), *operations);
+        for seed in 0..SEEDS {
+            let left = root.inner().power_cut(seed);
+            let (_, state) = block_on(manifest::read(&left.child("p0"))).unwrap();
+            let is_told = block_on(left.read("p0.begun", 1)).is_ok();
+            assert!(state.segments().is_empty() || is_told, "{operations}");
+            told(&left);
+        }
+        done.is_some_and(|done| done.is_ok())
+    });
+    assert!(operations.unwrap() > 20, "{operations:?}");
 }
 
 #[test]

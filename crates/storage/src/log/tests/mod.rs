@@ -2,6 +2,7 @@
 
 mod ahead;
 mod appending;
+mod begun;
 mod bounds;
 mod called_off;
 mod cost;

@@ -1,7 +1,7 @@
 //! What a server removes, or makes anew, while it is looked at, is no damage.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::snapshot::{snapped, topic_file};
 use super::*;
@@ -89,6 +89,75 @@ fn a_store_that_is_gone_from_a_topic_that_is_there_is_damage() {
     let found = found(&survey);
     let missing = found.iter().filter(|what| **what == What::MissingStore);
     assert_eq!(missing.count(), 2, "{found:?}");
+}
+
+/// Nothing was amiss: a partition without records has no directory either.
+#[test]
+fn a_partition_without_its_directory_or_manifest_is_damage_where_something_tells_of_it() {
+    let data = Data::new();
+    let (topic, away) = (data.topic(), data.0.path().join("away"));
+    let (partition, begun) = (topic.join("0"), topic.join("0.begun"));
+    fs::write(&begun, b"").unwrap();
+    assert_eq!(verify(&topic).findings, []);
+    fs::rename(&partition, &away).unwrap();
+    assert_eq!(kinds(&verify(&topic)), [What::Gone]);
+    fs::create_dir(&partition).unwrap();
+    assert_eq!(kinds(&verify(&topic)), [What::Gone]);
+    fs::remove_file(&begun).unwrap();
+    assert_eq!(verify(&topic).findings, []);
+    fs::copy(away.join("mark"), partition.join("mark")).unwrap();
+    assert_eq!(kinds(&verify(&topic)), [What::Gone]);
+}
+
+/// It was none of what can be verified, and a file of no partition told of one.
+#[test]
+fn a_partition_that_is_gone_is_found_by_itself_and_only_where_it_may_be() {
+    let data = Data::new();
+    let (topic, away) = (data.topic(), data.0.path().join("away"));
+    let partition = topic.join("0");
+    fs::write(topic.join("0.begun"), b"").unwrap();
+    fs::rename(&partition, &away).unwrap();
+    assert_eq!(kinds(&verify(&partition)), [What::Gone]);
+    fs::create_dir(&partition).unwrap();
+    assert_eq!(kinds(&verify(&partition)), [What::Gone]);
+    fs::copy(away.join("mark"), partition.join("mark")).unwrap();
+    assert_eq!(kinds(&verify(&partition)), [What::Gone]);
+    fs::remove_dir_all(&partition).unwrap();
+    std::os::unix::fs::symlink(&away, &partition).unwrap();
+    assert_eq!(kinds(&verify(&topic)), [], "a server follows it");
+    fs::remove_file(&partition).unwrap();
+    fs::rename(&away, &partition).unwrap();
+    let all = |dir: &Path| {
+        let found = verify(dir).findings.into_iter();
+        found.map(|finding| finding.what).collect::<Vec<_>>()
+    };
+    for name in ["events.begun", "007.begun"] {
+        fs::write(topic.join(name), b"").unwrap();
+        assert_eq!(all(&topic), [What::Stranger], "{name}");
+        fs::remove_file(topic.join(name)).unwrap();
+    }
+    fs::write(topic.join("4000.begun"), b"").unwrap();
+    assert_eq!(kinds(&verify(&topic)), [What::Foreign, What::Gone]);
+    let of_snapshot = data.snapshot().join("topics/t");
+    let before = all(&data.snapshot());
+    fs::write(of_snapshot.join("0.begun"), b"").unwrap();
+    let found = all(&data.snapshot());
+    assert_eq!(found.len(), before.len() + 1, "{found:?}");
+    assert!(found.contains(&What::Stranger), "{found:?}");
+}
+
+#[test]
+fn a_node_without_the_directory_of_its_topics_is_damage() {
+    let data = Data::new();
+    fs::write(data.0.path().join("node"), b"").unwrap();
+    let gone = || {
+        let found = kinds(&verify(data.0.path()));
+        found.into_iter().filter(|what| *what == What::Gone).count()
+    };
+    fs::rename(data.0.path().join("topics"), data.0.path().join("away")).unwrap();
+    assert_eq!(gone(), 0, "it was not started yet");
+    fs::create_dir(data.0.path().join("deleted")).unwrap();
+    assert_eq!(gone(), 1);
 }
 
 /// It was listed, and its file was found missing.
