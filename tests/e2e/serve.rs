@@ -1,12 +1,14 @@
 //! Starting, refusing to start, and stopping.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
@@ -184,7 +186,7 @@ fn an_address_that_others_reach_needs_insecure() {
 
 #[test]
 fn a_file_system_that_cannot_keep_promises_is_refused() {
-    let (code, said) = Start::on(std::path::Path::new("/proc/corelog-data")).refused();
+    let (code, said) = Start::on(Path::new("/proc/corelog-data")).refused();
     assert_eq!(code, Some(6), "{said}");
     assert!(said.contains("ext4 or xfs"), "{said}");
 }
@@ -359,19 +361,20 @@ fn a_server_whose_log_is_open_and_never_read_goes_on_and_stops() {
     assert!(!log.contains("stopping"), "nothing kept it: {log}");
 }
 
-/// Whether a signal of that kind would not kill the process.
-fn is_blocked(child: &Child, signal: Signal) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-    let blocked = u64::from_str_radix(blocked.unwrap().trim(), 16).unwrap();
-    blocked & 1 << (signal as i32 - 1) != 0
+/// The end of a pipe to write to, once somebody waits for what comes out of it.
+fn awaited(pipe: &Path) -> File {
+    let mut opening = File::options();
+    let opening = opening.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let mut end = None;
+    until("somebody reads it", || {
+        end = opening.open(pipe).ok();
+        end.is_some()
+    });
+    end.unwrap()
 }
 
-/// Asks a server that does not serve yet to stop, once it takes the signal, and gives what it logged.
+/// Asks a server that does not serve yet to stop, and gives what it logged.
 fn stopped(child: Child, signal: Signal) -> String {
-    until("the signal would not kill it", || {
-        is_blocked(&child, signal)
-    });
     kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
     let output = output_of(child, "a server that does not serve yet");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -385,10 +388,12 @@ fn stopped(child: Child, signal: Signal) -> String {
 fn a_server_that_does_not_serve_yet_ends_when_it_is_told_to() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let folder = Folder::new();
-        // Whoever opens it waits for somebody who writes.
-        mkfifo(&folder.path().join("place"), Mode::S_IRWXU).unwrap();
+        let place = folder.path().join("place");
+        mkfifo(&place, Mode::S_IRWXU).unwrap();
         let child = Start::on(folder.path()).command().spawn().unwrap();
+        let _silent = awaited(&place);
         let said = stopped(child, signal);
+        assert!(said.contains("INFO"), "it logs by then: {said}");
         assert!(said.contains("stopped before it served"), "{said}");
     }
 }
@@ -400,7 +405,8 @@ fn a_server_that_waits_for_its_configuration_ends_when_it_is_told_to() {
     let file = folder.path().join("file");
     mkfifo(&file, Mode::S_IRWXU).unwrap();
     let start = Start::on(&folder.path().join("data"));
-    let child = start.arg("--config").arg(file).command().spawn().unwrap();
+    let child = start.arg("--config").arg(&file).command().spawn().unwrap();
+    let _silent = awaited(&file);
     let said = stopped(child, Signal::SIGTERM);
     assert!(said.contains("stopped before it served"), "{said}");
 }

@@ -398,11 +398,11 @@ const NAME_BYTES_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use corelog_protocol::message::settings::TopicSettings;
     use corelog_record::{CoreId, Timestamp, TopicId};
     use corelog_storage::disk::block_on;
-    use std::pin::pin;
-
     use corelog_storage::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
     use corelog_storage::disk::memory::MemoryDir;
     use corelog_storage::format::replica::Replica;
@@ -457,12 +457,15 @@ mod tests {
                 root.faults().release_one();
                 loaded = block_on(poll_once(loading.as_mut()));
             }
+            let is_done = loaded.is_some();
+            drop(loaded.transpose().expect("loaded"));
             for seed in 0..20 {
                 let left = root.inner().power_cut(seed);
                 let is_there = |name| block_on(left.child(name).exists()).expect("told");
                 assert!(!is_there(DELETED) || is_there(TOPICS), "{operations}");
+                assert!(!is_done || is_there(DELETED), "{operations}");
             }
-            loaded.is_some()
+            is_done
         };
         let operations = (0..).find(|operations| is_done(*operations));
         assert!(operations.is_some_and(|operations| 2 < operations));

@@ -80,7 +80,7 @@ impl Core {
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
         let request = self.taking_over(&topic, key, end)?;
-        let taking = self.ask_to_take_over(&hand, &to, (&request, asked));
+        let taking = self.ask_to_take_over(&hand, &to, &request, asked);
         let taken = taking.await?;
         self.follow_new_owner(topic, key, handing, (to.address, taken.epoch, end))
             .await
@@ -186,7 +186,8 @@ impl Core {
         self: &Rc<Self>,
         hand: &Hand,
         to: &Target,
-        (request, asked): (&take_over::Request, Instant),
+        request: &take_over::Request,
+        asked: Instant,
     ) -> Result<take_over::Answer, Failure> {
         let deadline = rt::now() + LEVEL_TIMEOUT;
         loop {

@@ -72,10 +72,8 @@ impl Core {
             return Err(loss_possible(end, source_end, source_heard_ms));
         }
         let given_at = given_at.filter(|_| !accept_loss);
-        let judged = (replica, place.log_end);
-        let (epoch, _, end) = self
-            .own(&hand, topic.clone(), key, judged, given_at)
-            .await?;
+        let owning = self.own(&hand, topic.clone(), key, replica, place.log_end, given_at);
+        let (epoch, _, end) = owning.await?;
         self.tell_outranked(&topic, key);
         tracing::warn!(
             topic = %self.told_name(key), partition = key.partition.get(), end = end.get(),
@@ -102,7 +100,8 @@ impl Core {
         _hand: &Hand,
         topic: TopicName,
         key: PartitionKey,
-        (before, judged_end): (Replica, Offset),
+        before: Replica,
+        judged_end: Offset,
         given_at: Option<LeaderEpoch>,
     ) -> Result<(LeaderEpoch, Lineage, Offset), Failure> {
         self.halt(key).await;

@@ -74,15 +74,9 @@ impl Core {
         if end != request.end {
             return Err(not_equal(end, request.end));
         }
-        let (epoch, lineage, _) = self
-            .own(
-                &hand,
-                request.topic,
-                key,
-                (replica, end),
-                Some(request.epoch),
-            )
-            .await?;
+        let given_at = Some(request.epoch);
+        let owning = self.own(&hand, request.topic, key, replica, end, given_at);
+        let (epoch, lineage, _) = owning.await?;
         Ok(take_over::Answer { epoch, lineage })
     }
 

@@ -42,11 +42,11 @@ impl Cores {
             reply,
         });
         let unclean = self.tell_all(CLOSE_TIMEOUT, |reply| Control::Close { reply })?;
+        let timeout = within(timeout);
         for (number, thread) in (0..).zip(self.threads) {
             let core = CoreId::new(number);
-            let timeout = within(timeout);
-            let late = StopError::TimedOut { core, timeout };
-            let ended = thread.join_by(deadline).ok_or(late)?;
+            let ended = thread.join_by(deadline);
+            let ended = ended.ok_or(StopError::TimedOut { core, timeout })?;
             ended.map_err(|source| StopError::Core { core, source })?;
         }
         drained?;

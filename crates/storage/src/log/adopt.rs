@@ -207,7 +207,7 @@ impl<D: Dir> Log<D> {
                 is_empty && state.end() == Some(start)
             });
         self.give_back(manifest, mark.mark);
-        self.note_told(untold);
+        self.untold = untold;
         if !is_done && !is_without_mark {
             return Chore::Adopted { start: offset };
         }

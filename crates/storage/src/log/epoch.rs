@@ -114,7 +114,7 @@ impl<D: Dir> Log<D> {
     /// Takes in that an epoch has begun, or has not.
     pub(super) fn take_in_epoch(&mut self, begin: NewEpoch<D>) -> Chore {
         self.give_back(begin.manifest, begin.mark.mark);
-        self.note_told(begin.untold);
+        self.untold = begin.untold;
         let offset = begin.epoch.offset;
         Chore::EpochBegun { offset }
     }

@@ -174,7 +174,7 @@ impl<D: Dir> Log<D> {
             ..
         } = install;
         self.give_back(Some(manifest), mark.mark);
-        self.note_told(untold);
+        self.untold = untold;
         let (true, Some(last)) = (is_done, segments.last()) else {
             return Chore::Installed;
         };

@@ -3,7 +3,6 @@
 use corelog_record::{LeaderEpoch, Ordinal, Timestamp};
 
 use super::Log;
-use super::begun::Begun;
 use super::work::MarkWork;
 use crate::Error;
 use crate::disk::Dir;
@@ -113,11 +112,6 @@ impl<D: Dir> Log<D> {
             self.marked.ordinal = self.marked.ordinal.min(last.ordinal);
         }
         self.mark.give_back(mark);
-    }
-
-    /// Takes in whether a plan has made what tells of the log; another one may have before.
-    pub(super) fn note_told(&mut self, untold: Option<Begun<D>>) {
-        self.untold = self.untold.take().and(untold);
     }
 
     /// Whether the mark says what epochs were heard of, or is to stay as it is.

@@ -81,15 +81,8 @@ impl<D: Dir> Log<D> {
         seed: u64,
         now: impl Into<Now>,
     ) -> Result<(Self, OpenReport), Error> {
-        let begun = None;
-        Self::open_any(
-            (dir, quarantine, begun),
-            identity,
-            options,
-            seed,
-            now.into(),
-        )
-        .await
+        let now = now.into();
+        Self::open_any(dir, quarantine, None, identity, options, seed, now).await
     }
 
     /// The same of a log of which `begun` tells from its first files on: where it does and they are gone, the log is not
@@ -106,19 +99,14 @@ impl<D: Dir> Log<D> {
         seed: u64,
         now: impl Into<Now>,
     ) -> Result<(Self, OpenReport), Error> {
-        let begun = Some(begun);
-        Self::open_any(
-            (dir, quarantine, begun),
-            identity,
-            options,
-            seed,
-            now.into(),
-        )
-        .await
+        let (begun, now) = (Some(begun), now.into());
+        Self::open_any(dir, quarantine, begun, identity, options, seed, now).await
     }
 
     async fn open_any(
-        (dir, quarantine, begun): (D, D, Option<Begun<D>>),
+        dir: D,
+        quarantine: D,
+        begun: Option<Begun<D>>,
         identity: Identity,
         options: Options,
         mut seed: u64,

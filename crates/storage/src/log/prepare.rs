@@ -257,7 +257,7 @@ impl<D: Dir> Log<D> {
             ..
         } = prepare;
         self.give_back(manifest, mark.mark);
-        self.note_told(untold);
+        self.untold = untold;
         let is_added = new.is_none();
         if let Some(new) = new {
             // A store that exists but is not added yet is made again under its name: it waits

@@ -59,7 +59,7 @@ pub enum What {
     Manifest,
     /// Stores without a manifest.
     NoManifest,
-    /// A directory that was there, and its files.
+    /// What had a manifest, or the directory of topics, that is not there any more.
     Gone,
     /// Files of another topic, partition or log.
     Foreign,
