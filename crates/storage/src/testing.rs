@@ -2,16 +2,21 @@
 //!
 //! A [`MemoryLog`] is the very log that a node runs, on a disk in memory. Give [`open`] a
 //! [`MemoryDir`] that lived through [`MemoryDir::power_cut`], or a
-//! [`FaultyDir`](crate::disk::faulty::FaultyDir), for the rest.
+//! [`FaultyDir`], for the rest.
 
 #[cfg(test)]
 pub(crate) mod own;
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+
 use corelog_record::batch::{Builder, Codec, View};
 use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
 
+use crate::disk::faulty::FaultyDir;
 use crate::disk::memory::MemoryDir;
-use crate::disk::{Dir, block_on};
+use crate::disk::{Dir, block_on, poll_once};
 use crate::log::{Chore, Flushed, Identity, Log, OpenReport, Options, ReadError};
 use crate::{Error, Now};
 
@@ -126,4 +131,27 @@ pub fn read_all<D: Dir>(log: &Log<D>, from: Offset) -> Result<Vec<Vec<u8>>, Read
         next = fetched.next;
     }
     Ok(batches)
+}
+
+/// Lets so many operations of the disk happen, all of which it holds; `None` if there are more to come.
+///
+/// # Panics
+/// If `future` waits for anything else.
+pub fn run_up_to<T>(
+    disk: &FaultyDir<MemoryDir>,
+    future: impl Future<Output = T>,
+    operations: usize,
+) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = operations;
+    loop {
+        if let Poll::Ready(value) = poll_once(future.as_mut()) {
+            return Some(value);
+        }
+        if left == 0 {
+            return None;
+        }
+        left -= 1;
+        assert!(disk.faults().release_one(), "it waits for the disk only");
+    }
 }

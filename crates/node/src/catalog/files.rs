@@ -398,15 +398,13 @@ const NAME_BYTES_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
     use corelog_protocol::message::settings::TopicSettings;
     use corelog_record::{CoreId, Timestamp, TopicId};
     use corelog_storage::disk::block_on;
     use corelog_storage::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
     use corelog_storage::disk::memory::MemoryDir;
     use corelog_storage::format::replica::Replica;
-    use futures_lite::future::poll_once;
+    use corelog_storage::testing::run_up_to;
 
     use super::*;
 
@@ -451,12 +449,7 @@ mod tests {
         let is_done = |operations: usize| {
             let root = FaultyDir::new(MemoryDir::new());
             root.faults().hold(Match::ANY, When::Before);
-            let mut loading = pin!(load(&root, 1));
-            let mut loaded = block_on(poll_once(loading.as_mut()));
-            for _ in 0..operations {
-                root.faults().release_one();
-                loaded = block_on(poll_once(loading.as_mut()));
-            }
+            let loaded = run_up_to(&root, load(&root, 1), operations);
             let is_done = loaded.is_some();
             drop(loaded.transpose().expect("loaded"));
             for seed in 0..20 {

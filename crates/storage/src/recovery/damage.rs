@@ -1,7 +1,5 @@
 //! Damage that is found, and that was found before: the manifest remembers it, so that a clean stop does not hide it.
 
-use std::error::Error as _;
-
 use corelog_record::Offset;
 
 use super::survey::Survey;
@@ -44,11 +42,10 @@ impl<D: Dir> Recovery<D> {
     /// Tells what the disk did not give where `survey` stopped, if that is why it did.
     pub(super) fn note_unread(&mut self, store: &Store<D>, survey: &Survey<D>) {
         if let Some(unread) = survey.unread() {
-            let why = unread.error.source();
             self.findings.events.note(Event::Unread {
                 file: store.name().to_owned(),
                 position: survey.point().position,
-                why: why.map_or_else(String::new, ToString::to_string),
+                why: unread.error.cause(),
             });
         }
     }

@@ -1,15 +1,9 @@
 //! Help for tests of this crate alone.
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::Poll;
-
 use corelog_record::{ByteSize, Timestamp};
 
 use super::{batch, flush};
-use crate::disk::faulty::FaultyDir;
-use crate::disk::memory::MemoryDir;
-use crate::disk::{Dir, File, Open, block_on, padded, poll_once};
+use crate::disk::{Dir, File, Open, block_on, padded};
 use crate::log::{Log, Options};
 
 /// So many ways the blocks and entries that were not synced may have gone are tried at each step.
@@ -41,24 +35,4 @@ pub(crate) fn alter<D: Dir>(dir: &D, name: &str, change: impl FnOnce(&mut Vec<u8
     block_on(file.write_at(padded(dir, &bytes).into(), 0)).unwrap();
     block_on(file.set_len(bytes.len() as u64)).unwrap();
     block_on(file.sync_all()).unwrap();
-}
-
-/// Lets so many operations of the disk happen; `None` if there are more to come.
-pub(crate) fn run_up_to<T>(
-    disk: &FaultyDir<MemoryDir>,
-    future: impl Future<Output = T>,
-    operations: usize,
-) -> Option<T> {
-    let mut future = pin!(future);
-    let mut left = operations;
-    loop {
-        if let Poll::Ready(value) = poll_once(future.as_mut()) {
-            return Some(value);
-        }
-        if left == 0 {
-            return None;
-        }
-        left -= 1;
-        assert!(disk.faults().release_one(), "it waits for the disk only");
-    }
 }

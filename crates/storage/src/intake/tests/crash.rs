@@ -5,7 +5,8 @@ use std::io::ErrorKind;
 use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::log::Begun;
-use crate::testing::own::{SEEDS, run_up_to};
+use crate::testing::own::SEEDS;
+use crate::testing::run_up_to;
 
 type Disk = FaultyDir<MemoryDir>;
 

@@ -13,8 +13,8 @@ use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, Entry, block_on};
 use crate::log::{Begin, Begun, Chore, ChorePlan, Event, Log, OpenReport, Options};
 use crate::manifest;
-use crate::testing::own::{SEEDS, run_up_to};
-use crate::testing::{batch, flush, identity, read_all, settle};
+use crate::testing::own::SEEDS;
+use crate::testing::{batch, flush, identity, read_all, run_up_to, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -227,18 +227,24 @@ fn a_mark_without_a_manifest_tells_of_a_log_by_itself() {
     assert_eq!(files(&dir).len(), 1);
 }
 
+/// A disk on which so many operations happened of a log that begins and appends a record; what came of that, if all did.
+fn begun_up_to(operations: usize) -> (Disk, Option<Result<(), Error>>) {
+    let root = Disk::new(MemoryDir::new());
+    root.faults().hold(Match::ANY, When::Before);
+    let beginning = async {
+        let (mut log, _) = open_as(&root, small()).await?;
+        append(&mut log).await
+    };
+    let done = run_up_to(&root, beginning, operations);
+    (root, done)
+}
+
 /// What is known of a partition whose first files were cut off in the middle: it is new, or all that was acknowledged is
 /// there, and never is it taken for one that is gone.
 #[test]
 fn whenever_the_power_goes_a_log_that_begins_is_new_or_there_and_told_of_once_it_acknowledged() {
     let operations = (0..).find(|operations| {
-        let root = Disk::new(MemoryDir::new());
-        root.faults().hold(Match::ANY, When::Before);
-        let beginning = async {
-            let (mut log, _) = open_as(&root, small()).await?;
-            append(&mut log).await
-        };
-        let done = run_up_to(&root, beginning, *operations);
+        let (root, done) = begun_up_to(*operations);
         let is_done = done.is_some_and(|done| done.is_ok());
         for seed in 0..SEEDS {
             let left = root.inner().power_cut(seed);
@@ -267,13 +273,7 @@ fn whenever_the_power_goes_a_log_that_begins_is_new_or_there_and_told_of_once_it
 #[test]
 fn whenever_a_log_that_begins_is_killed_it_is_told_of_once_the_next_one_acknowledges() {
     let operations = (0..).find(|operations| {
-        let root = Disk::new(MemoryDir::new());
-        root.faults().hold(Match::ANY, When::Before);
-        let beginning = async {
-            let (mut log, _) = open_as(&root, small()).await?;
-            append(&mut log).await
-        };
-        let done = run_up_to(&root, beginning, *operations);
+        let (root, done) = begun_up_to(*operations);
         let left = root.inner();
         for is_appended in [false, true] {
             let mut log = open(left).unwrap();

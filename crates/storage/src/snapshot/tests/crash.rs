@@ -7,8 +7,8 @@ use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, When};
 use crate::disk::memory::MemoryDir;
 use crate::snapshot::{self, export, sweep_unfinished};
-use crate::testing::open;
-use crate::testing::own::{SEEDS, run_up_to};
+use crate::testing::own::SEEDS;
+use crate::testing::{open, run_up_to};
 
 type Disk = FaultyDir<MemoryDir>;
 
