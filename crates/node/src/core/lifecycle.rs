@@ -147,7 +147,8 @@ impl Core {
             true => Ok(()),
             false => log.close(rt::clocks()).await,
         };
-        if let (Ok(()), Some(board)) = (&closed, self.slots.borrow().board(slot)) {
+        // Also if it failed: what it had synced before that is durable.
+        if let Some(board) = self.slots.borrow().board(slot) {
             board.advance(log.durable());
         }
         let lost = accepted.lost(log.durable());
@@ -499,6 +500,26 @@ mod tests {
             core.drop_partition(key).await;
             assert!(core.open_partition(&topic, key).await);
             assert_eq!(core.place(key).unwrap().log_end, Offset::ZERO.plus(1));
+        });
+    }
+
+    /// Their outcome was unknown, though the sync had returned.
+    #[test]
+    fn records_that_a_close_has_written_are_durable_also_if_it_fails_behind_that() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let slot = core.slot_of(key).unwrap();
+            produce(&core, key, &batches(10_000)).await;
+            flush(&core, key).await;
+            produce(&core, key, &batches(10_000)).await;
+            let mut durable = pin!(core.durable(key, Offset::ZERO.plus(2)));
+            assert!(poll_once(&mut durable).await.is_none(), "it is in memory");
+            // Where the index of the last segment is to be.
+            let index = format!("topics/{}/0/{:020}.index", topic.name, 0);
+            std::fs::create_dir(core.shared.data_dir.join(index)).unwrap();
+            assert!(!core.close_partition(slot).await, "it failed");
+            durable.await.unwrap();
         });
     }
 
