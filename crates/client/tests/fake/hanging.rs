@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
@@ -375,4 +375,30 @@ async fn a_partition_whose_polls_are_not_answered_leaves_the_others_their_room()
     }
     // Nor was their connection given up as one that is silent.
     assert_eq!(server.state.lock().unwrap().reset_count, 0);
+}
+
+/// The time in which it did not run was over before its first attempt had failed.
+#[tokio::test]
+async fn a_consumer_that_was_held_up_itself_asks_again_where_its_connection_ended_meanwhile() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+    let limit = Duration::from_secs(2);
+    server.script(move |seen| match seen.request {
+        Request::Fetch(_) if seen.nth == 0 => {
+            let begun = Instant::now();
+            while begun.elapsed() < limit + limit / 4 {
+                std::hint::spin_loop();
+            }
+            Act::Cut
+        }
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig {
+        unreachable_timeout: Some(limit),
+        ..ConsumerConfig::default()
+    });
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    let received = consumer.next().await.unwrap();
+    assert_eq!(received.unwrap().offset, offset(0));
 }
