@@ -250,7 +250,7 @@ impl Cache {
             wanted,
         };
         topics.insert(name, news);
-        drop(topics);
+        // While they are held: who finds these does not take them for what was known before.
         self.generation.fetch_add(1, Ordering::Release);
         topic
     }

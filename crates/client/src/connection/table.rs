@@ -44,7 +44,7 @@ pub(crate) struct Ending {
 
 pub(super) type Answered = Result<RawAnswer, Ending>;
 
-/// Room that a request holds until it is answered.
+/// Room that a request holds until it is answered, or the queue is rid of it unsent.
 #[derive(Debug)]
 pub(crate) struct Permits {
     pub(super) _slot: OwnedSemaphorePermit,
@@ -89,7 +89,8 @@ struct State {
 
 #[derive(Debug)]
 struct Pending {
-    answer: oneshot::Sender<Answered>,
+    /// `None` if it was withdrawn, and the queue is not rid of it yet.
+    answer: Option<oneshot::Sender<Answered>>,
     is_sent: bool,
     patience: Patience,
     _permits: Permits,
@@ -142,7 +143,7 @@ impl Table {
         state.pending.insert(
             correlation,
             Pending {
-                answer,
+                answer: Some(answer),
                 is_sent,
                 patience,
                 _permits: permits,
@@ -154,31 +155,41 @@ impl Table {
     /// Notes that the first byte is about to leave; false if the request was withdrawn.
     pub(super) fn begin_sending(&self, correlation: u32) -> bool {
         let mut state = self.lock();
-        let pending = state.pending.get_mut(&correlation);
-        pending.map(|pending| pending.is_sent = true).is_some()
-    }
-
-    /// Gives a request up. Unsent, it is withdrawn and false is returned; sent, it keeps its room
-    /// until its answer comes.
-    pub(super) fn abandon(&self, correlation: u32) -> bool {
-        let mut state = self.lock();
-        match state.pending.get(&correlation) {
-            Some(pending) if pending.is_sent => true,
-            Some(_) => {
+        match state.pending.get_mut(&correlation) {
+            Some(pending) if pending.answer.is_some() => {
+                pending.is_sent = true;
+                true
+            }
+            _ => {
                 state.pending.remove(&correlation);
                 false
             }
-            None => true,
         }
+    }
+
+    /// Gives a request up. Unsent, it is withdrawn and false is returned; it keeps its room until it would be
+    /// sent, or, sent, until its answer comes.
+    pub(super) fn abandon(&self, correlation: u32) -> bool {
+        let mut state = self.lock();
+        let pending = state.pending.get_mut(&correlation);
+        let Some(unsent) = pending.filter(|pending| !pending.is_sent) else {
+            return true;
+        };
+        unsent.answer = None;
+        false
     }
 
     /// Hands an answer to whoever waits for it; false if nobody asked.
     pub(super) fn complete(&self, answer: RawAnswer) -> bool {
         let pending = self.lock().pending.remove(&answer.header.correlation.get());
         match pending {
-            Some(pending) if pending.is_sent => {
+            Some(Pending {
+                answer: Some(asker),
+                is_sent: true,
+                ..
+            }) => {
                 // Whoever asked may have given up: the answer is then nobody's.
-                drop(pending.answer.send(Ok(answer)));
+                drop(asker.send(Ok(answer)));
                 true
             }
             _ => false,
@@ -227,7 +238,8 @@ impl Table {
 
     /// If no request waits for its answer.
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().pending.is_empty()
+        let state = self.lock();
+        state.pending.values().all(|one| one.answer.is_none())
     }
 
     /// Enters no more requests, and withdraws what was not sent, and what was sent behind the request `taken`, the last
@@ -285,12 +297,14 @@ fn end(
     fault: &Arc<Fault>,
     may_be_taken: impl Fn(&Pending) -> bool,
 ) {
-    for request in requests.into_values() {
+    for mut request in requests.into_values() {
         let ending = Ending {
             may_be_taken: may_be_taken(&request),
             fault: Arc::clone(fault),
         };
-        drop(request.answer.send(Err(ending)));
+        if let Some(answer) = request.answer.take() {
+            drop(answer.send(Err(ending)));
+        }
     }
 }
 

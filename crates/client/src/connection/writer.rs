@@ -38,7 +38,8 @@ enum Tried {
     Failed(io::Error),
 }
 
-/// Where requests are handed over. The queue is bounded by the connection's slots.
+/// Where requests are handed over. The queue is bounded by the connection's room, which also what is withdrawn
+/// has until the task comes to it.
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: mpsc::UnboundedSender<Queued>,
@@ -316,6 +317,33 @@ mod tests {
         assert!(read == expected);
         drop(outbox);
         assert!(matches!(writing.await.unwrap(), Fault::Dropped));
+    }
+
+    /// Who sent on where nobody read had one room after another of bytes in the queue, and the producer's memory was free.
+    #[tokio::test]
+    async fn requests_that_are_withdrawn_have_their_room_until_the_queue_is_rid_of_them() {
+        let (outbox, mut writer, mut peer) = connect(16 << 10).await;
+        let (table, room) = (Table::new(), Arc::new(Semaphore::new(4)));
+        for _ in 0..2 {
+            let permit = || Arc::clone(&room).try_acquire_owned().unwrap();
+            let permits = Permits {
+                _slot: permit(),
+                _bytes: permit(),
+                _claim: None,
+            };
+            let hand_over = |correlation, _| outbox.put(request(correlation, 1_000), false);
+            let entered = table.enter(permits, patience(), hand_over);
+            assert!(!table.abandon(entered.unwrap().0));
+        }
+        assert!(table.is_empty(), "nobody waits");
+        assert_eq!(room.available_permits(), 0);
+        drop(outbox);
+        assert!(matches!(writer.run(&table).await, Fault::Dropped));
+        assert_eq!(room.available_permits(), 4);
+        drop(writer);
+        let mut read = Vec::new();
+        peer.read_to_end(&mut read).await.unwrap();
+        assert!(read.is_empty());
     }
 
     /// Hands over large requests until the socket is full: the last one's task, who reads it, and what it is to read, if a part of that

@@ -12,6 +12,8 @@ pub(super) struct Trouble {
     count: u32,
     /// When an answer was to come, and none has since; not met yet, that may be later than now.
     since: Option<Instant>,
+    /// Its time was over once, and another attempt was made.
+    is_over: bool,
 }
 
 impl Trouble {
@@ -29,7 +31,8 @@ impl Trouble {
         self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Waits before the next attempt, longer each time; false, at once, if it will have lasted for `limit` by then.
+    /// Waits before the next attempt, longer each time; false, at once, if it will have lasted for `limit` by then. One that has
+    /// lasted so long already, as where this process was held up itself, is believed once another attempt has failed as well.
     pub(super) async fn pause(
         &mut self,
         limit: Option<Duration>,
@@ -39,7 +42,11 @@ impl Trouble {
         let now = Instant::now();
         self.since = Some(self.since.map_or(now, |since| since.min(now)));
         let wait = self.meet(backoff, at_least);
-        if limit.is_some_and(|limit| limit <= self.lasted() + wait) {
+        let lasted = self.lasted();
+        if limit.is_some_and(|limit| limit <= lasted) {
+            return !std::mem::replace(&mut self.is_over, true);
+        }
+        if limit.is_some_and(|limit| limit <= lasted + wait) {
             return false;
         }
         sleep(wait).await;
@@ -48,7 +55,7 @@ impl Trouble {
 
     /// The same where it may last for as long as it likes: what was met so far counts for the pauses, not for how long it lasts.
     pub(super) async fn wait(&mut self, backoff: Backoff, at_least: Duration) {
-        self.since = None;
+        (self.since, self.is_over) = (None, false);
         sleep(self.meet(backoff, at_least)).await;
     }
 

@@ -56,13 +56,10 @@ impl Inner {
         let target = state.topics.get_mut(name)?;
         let generation = self.client.metadata.generation();
         if target.generation != generation {
-            // Forgotten: whoever sends now was told, or may be, that the old topic is gone.
-            self.client.metadata.known(name)?;
+            // Forgotten: whoever sends now was told, or may be, that the old topic is gone. Doubted news still do: the lanes ask,
+            // and nobody has to wait here meanwhile. They are no older than these, which somebody may have held for long.
+            target.topic = self.client.metadata.known(name)?;
             target.generation = generation;
-            // Doubted news still do: the lanes ask, and nobody has to wait here meanwhile.
-            if let Some(topic) = self.client.metadata.fresh(name) {
-                target.topic = topic;
-            }
         }
         let age = wanted.begun.saturating_duration_since(target.asked);
         let is_old = self.client.config.metadata_age_max < age;

@@ -26,7 +26,7 @@ pub(super) enum Verdict<A, E> {
         error: E,
         /// The server said so, hence aborts the rest of the run. Otherwise it was never taken, nor was any behind it.
         is_said: bool,
-        /// It shall not be sent again.
+        /// It shall not be sent again, but behind one that is.
         is_final: bool,
     },
     /// The server says that nobody knows.
@@ -186,7 +186,8 @@ impl<B, E> Window<B, E> {
             } => {
                 self.is_halted = true;
                 self.is_aborted |= is_said;
-                if is_final {
+                // Behind one that is sent again it is, too: outcomes are told in order.
+                if is_final && self.again.is_empty() {
                     settled.push(Settled::Failed(batch, error));
                 } else {
                     self.again_or_behind(batch, error, settled);

@@ -1,5 +1,6 @@
 //! A copy that has not all partitions of its topic, asked while the node that has is away.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use corelog_client::{
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::producing::on_produce;
 use crate::server::{Act, Server};
 use crate::{config_of, connect, connect_to, error, record};
 
@@ -116,6 +118,37 @@ async fn keys_stay_in_their_partitions_where_a_copy_tells_of_fewer() {
         let sent = producer.send(&copied.topic, None, keyed).await.unwrap();
         assert_eq!(sent.await.unwrap().partition, expected);
     }
+}
+
+/// What it had been told took the place of what was known by then: keys went to their former partitions again.
+#[tokio::test]
+async fn keys_stay_in_their_partitions_where_who_was_told_of_fewer_goes_on_later() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    let client = connect(&server).await;
+    let producer = client.producer(ProducerConfig::default());
+    let mut late = pin!(producer.send(&topic, None, moved()));
+    tokio::select! {
+        biased;
+        _ = &mut late => panic!("it is told first"),
+        () = server.until(|server| 0 < server.count(None, "Metadata")) => {}
+    }
+    assert_eq!(client.topic(&topic).await.unwrap().partition_count(), 2);
+    server.add_partition(&topic);
+    server.add_partition(&topic);
+    let told = client.topic_anew(&topic).await.unwrap();
+    assert_eq!(told.partition_count(), 4);
+    let sent = producer.send(&topic, None, moved()).await.unwrap();
+    assert_eq!(sent.await.unwrap().partition, place_among(4));
+    // A connection breaks, and what is known is doubted.
+    server.script(on_produce(|seen| match seen.nth {
+        1 => Act::Cut,
+        _ => Act::Serve,
+    }));
+    let lost = producer.send(&topic, Some(P3), record("lost")).await;
+    assert!(lost.unwrap().await.is_err());
+    let sent = late.await.unwrap();
+    assert_eq!(sent.await.unwrap().partition, place_among(4));
 }
 
 /// It was told that there is no such partition, and ended for good.

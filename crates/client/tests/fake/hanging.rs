@@ -1,7 +1,7 @@
 //! Servers that hang: they take what they are sent, and answer nothing, while another one serves.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use corelog_client::protocol::message::list_offsets::At;
@@ -375,4 +375,29 @@ async fn a_partition_whose_polls_are_not_answered_leaves_the_others_their_room()
     }
     // Nor was their connection given up as one that is silent.
     assert_eq!(server.state.lock().unwrap().reset_count, 0);
+}
+
+/// The time in which it did not run was over before its first attempt had failed.
+#[tokio::test]
+async fn a_consumer_that_was_held_up_itself_asks_again_where_its_connection_ended_meanwhile() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+    let limit = Duration::from_secs(2);
+    let (_sender, nothing) = mpsc::channel::<()>();
+    server.script(move |seen| match seen.request {
+        Request::Fetch(_) if seen.nth == 0 => {
+            // The thread of all of this stands still, and leaves the processor to other tests.
+            nothing.recv_timeout(limit + limit / 4).unwrap_err();
+            Act::Cut
+        }
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig {
+        unreachable_timeout: Some(limit),
+        ..ConsumerConfig::default()
+    });
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    let received = consumer.next().await.unwrap();
+    assert_eq!(received.unwrap().offset, offset(0));
 }

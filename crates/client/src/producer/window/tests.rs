@@ -87,6 +87,8 @@ struct World {
     abandoned: usize,
     server: Server,
     outcomes: BTreeMap<u32, &'static str>,
+    /// What the window settled last.
+    last: Option<u32>,
 }
 
 impl World {
@@ -100,6 +102,7 @@ impl World {
             abandoned: 0,
             server: Server::default(),
             outcomes: BTreeMap::new(),
+            last: None,
         }
     }
 
@@ -194,6 +197,14 @@ impl World {
     fn settle(&mut self, verdict: Answered) {
         let mut settled: Vec<Settlement> = Vec::new();
         self.window.settle(verdict, &mut settled);
+        for one in &settled {
+            let (Settled::Applied(batch, _)
+            | Settled::Failed(batch, _)
+            | Settled::Unknown(batch, _)
+            | Settled::Behind(batch)) = one;
+            let before = self.last.replace(*batch);
+            assert!(before < Some(*batch), "told in order: {before:?}, {batch}");
+        }
         if settled
             .iter()
             .any(|one| matches!(one, Settled::Unknown(..)))
@@ -364,6 +375,26 @@ fn what_is_overtaken_fails_with_what_kept_it_out_of_the_log() {
             [Settled::Failed(0, "not sent in time"), settlement]
         );
     }
+}
+
+/// Its refusal was told at once, before what became of the one in front of it.
+#[test]
+fn what_is_refused_behind_what_is_to_be_sent_again_is_sent_again_too() {
+    let mut window = Window::new(1, 4);
+    window.push(0);
+    window.push(1);
+    let mut settled: Vec<Settlement> = Vec::new();
+    for (error, is_final) in [("not sent in time", false), ("refused", true)] {
+        let verdict = Verdict::NotApplied {
+            error,
+            is_said: is_final,
+            is_final,
+        };
+        window.settle(verdict, &mut settled);
+    }
+    assert_eq!(settled, []);
+    let resent: Vec<u32> = std::iter::from_fn(|| window.pop_resend()).collect();
+    assert_eq!(resent, [0, 1]);
 }
 
 #[test]
