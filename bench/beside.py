@@ -4,10 +4,11 @@
 ACKS has a line {due_us, us, …} for each acknowledgement, as `corelog bench latency` prints and
 `corelog bench mixed --acks` keeps them;
 EVENTS has lines of a kind and a time in microseconds since 1970, and of a pause or a stall how long it took. An acknowledgement
-is near an event that is within 100 ms of its time. What waited in a pause of the machine or a stall of its disk
-(`bench/pauses`), or came in the half second behind one, tells nothing of the node and is told apart, with its share of all.
-Prints rows of a Markdown table; and behind them, if TOLD has what `corelog bench mixed` printed of the same load, how long
-the slowest took: of all, and of those that waited for no such thing.
+is near an event that is within 100 ms of its time. Prints rows of a Markdown table, of all acknowledgements with a verdict.
+What waited in a pause of the machine or a stall of its disk (`bench/pauses`), or came in the half second behind one, is told
+apart, with its share of all; and then what is left without it, which is no verdict: what the node itself writes may provoke
+a stall, and the longer an acknowledgement took, the more likely it was in one. Behind the rows, if TOLD has what
+`corelog bench mixed` printed of the same load, how long the slowest took: in the same two ways.
 """
 import bisect
 import json
@@ -17,11 +18,17 @@ NEAR_US = 100_000
 BEHIND_US = 500_000
 STILL = {"pause": "a pause of the machine", "stall": "a stall of its disk"}
 ALLOWED_US, LONGEST_US = 5_000, 250_000
+WARM_UP_US = 1_000_000
 
 
 def main():
-    acks, times, longest_us = read_acks(sys.argv[1]), *read_events(sys.argv[2])
-    count, watched = len(acks), []
+    told = None
+    if len(sys.argv) > 3:
+        with open(sys.argv[3]) as file:
+            told = json.load(file)
+    # What `mixed` keeps is without the first second, which warms up.
+    acks, (times, longest_us) = read_acks(sys.argv[1], 0 if told else WARM_UP_US), read_events(sys.argv[2])
+    left, watched = acks, []
     for kind, name in STILL.items():
         at, is_watched = times.pop(kind, []), times.pop(f"watch-{kind}", None)
         if not is_watched:
@@ -29,26 +36,35 @@ def main():
             continue
         watched.append(name)
         behind, rest = [], []
-        for ack in acks:
+        for ack in left:
             (behind if is_near(ack, at, BEHIND_US, 0) else rest).append(ack)
-        acks = rest
+        left = rest
         print(
             f"| acks in {name} or within {BEHIND_US // 1000} ms behind one ({len(at)} seen, the longest "
-            f"{longest_us.get(kind, 0) / 1000:.0f} ms): {share(len(behind), count)} of all, {tail(behind)}; the rows below are "
-            "without these |"
+            f"{longest_us.get(kind, 0) / 1000:.0f} ms): {share(len(behind), len(acks))} of all, {tail(behind)} |"
         )
+    rows("acks", acks, times, is_judged=True)
+    if len(left) < len(acks):
+        rows("acks without those", left, times, is_judged=False)
+    if told:
+        print(f"\n{judged(told, left, share(len(acks) - len(left), len(acks)), watched)}")
+
+
+def rows(what, acks, times, is_judged):
+    """Those elsewhere, and beside them those near each kind of event."""
     others = [ack for ack in acks if not any(is_near(ack, times[kind]) for kind in times)]
     if not others:
         sys.exit("bench: no acknowledgement is away from all events")
     away = quantile(others, 0.999)
-    print(f"| acks elsewhere, p50 and p99.9 of {len(others)} | | {quantile(others, 0.5):.2f} and {away:.2f} ms |")
+    print(f"| {what} elsewhere, p50 and p99.9 of {len(others)} | | {quantile(others, 0.5):.2f} and {away:.2f} ms |")
+    most = away + ALLOWED_US / 1000
     for kind in sorted(times):
         near = [ack for ack in acks if is_near(ack, times[kind])]
-        target = f"≤ {away + ALLOWED_US / 1000:.2f} ms"
-        print(f"| acks within {NEAR_US // 1000} ms of {kind} ({len(times[kind])} seen), {tail(near, target)} |")
-    if len(sys.argv) > 3:
-        with open(sys.argv[3]) as file:
-            print(f"\n{judged(json.load(file), acks, share(count - len(acks), count), watched)}")
+        if not is_judged:
+            target, outcome = "", ": no verdict"
+        else:
+            target, outcome = f"≤ {most:.2f} ms", f": {verdict(quantile(near, 0.999) <= most)}" if near else ""
+        print(f"| {what} within {NEAR_US // 1000} ms of {kind} ({len(times[kind])} seen), {tail(near, target)}{outcome} |")
 
 
 def judged(told, acks, left_out, watched):
@@ -58,7 +74,7 @@ def judged(told, acks, left_out, watched):
     if inside is None:
         all_of_them = f"not known, the node does not tell ({slowest / 1000:.0f} ms in all)"
     else:
-        all_of_them = f"{verdict(inside)} (at most {inside / 1000:.0f} ms inside, {slowest / 1000:.0f} ms in all)"
+        all_of_them = f"{verdict(inside <= LONGEST_US)} (at most {inside / 1000:.0f} ms inside, {slowest / 1000:.0f} ms in all)"
     if watched:
         longest = max(took for _, took in acks)
         reasons_inside = (f"without the {left_out} in or behind {' or '.join(watched)} at most {longest / 1000:.0f} ms in all, "
@@ -69,20 +85,20 @@ def judged(told, acks, left_out, watched):
            f"{reasons_inside}."
 
 
-def verdict(us):
-    return "holds" if us <= LONGEST_US else "**not reached**"
+def verdict(is_met):
+    return "holds" if is_met else "**not reached**"
 
 
 def share(some, of):
     return f"{100 * some / of:.2f} %"
 
 
-def read_acks(path):
-    """When each acknowledgement was due, and how long it took."""
+def read_acks(path, warm_up_us):
+    """When each acknowledgement was due, and how long it took; without what was due first."""
     with open(path) as file:
         acks = [(ack["due_us"], ack["us"]) for ack in map(json.loads, file)]
-    # The first second warms up.
-    return [ack for ack in acks if ack[0] > acks[0][0] + 1_000_000]
+    warm = min(due for due, _ in acks) + warm_up_us
+    return [ack for ack in acks if ack[0] >= warm]
 
 
 def read_events(path):
@@ -111,7 +127,7 @@ def quantile(acks, q):
 
 def tail(acks, target=""):
     """The rest of a row."""
-    return f"p99.9 of {len(acks)} | {target} | {quantile(acks, 0.999):.2f} ms" if acks else f"none | {target} |"
+    return f"p99.9 of {len(acks)} | {target} | {quantile(acks, 0.999):.2f} ms" if acks else f"none | {target} | none"
 
 
 main()

@@ -1,4 +1,4 @@
-"""A node of one core for the harnesses of this folder: built, started on a folder of its own, and asked."""
+"""A node for the harnesses of this folder: built, started on a folder of its own, asked, and ended."""
 import contextlib
 import datetime
 import hashlib
@@ -17,6 +17,8 @@ OUT = pathlib.Path(os.environ.get("OUT", ROOT / f"bench/results/{NOW:%F}-{HARNES
 SCRATCH = pathlib.Path(os.environ.get("SCRATCH", ROOT / f"target/{HARNESS}-{os.getpid()}"))
 TICKS = os.sysconf("SC_CLK_TCK")
 HERE = os.getpid()
+# One that takes longer hangs.
+START_SECONDS, STOP_SECONDS = 60, 60
 
 
 def end(number, _frame):
@@ -46,28 +48,42 @@ def identity(corelog):
 
 
 @contextlib.contextmanager
-def serve(corelog, *settings):
-    """A node on a folder of `SCRATCH` until the end of the block."""
+def serve(corelog, *settings, cores=1):
+    """A node on a folder of `SCRATCH` until the end of the block. One that ends badly, or not in time, fails the harness."""
     ready, log = SCRATCH / "ready", SCRATCH / "log"
     with ready.open("w") as out, log.open("a") as err:
         process = subprocess.Popen(
-            [corelog, "serve", "--cores", "1", *settings, "--data-dir", SCRATCH / "data", "--listen", "127.0.0.1:0",
+            [corelog, "serve", "--cores", str(cores), *settings, "--data-dir", SCRATCH / "data", "--listen", "127.0.0.1:0",
              "--admin", "127.0.0.1:0"], stdout=out, stderr=err)
+
+    def fail(what):
+        sys.exit(f"{HARNESS}: the server {what}: {log.read_text()[-500:]}")
+
     try:
+        begun = time.monotonic()
         while not ready.read_text().endswith("\n"):
-            if process.poll() is not None:
-                sys.exit(f"{HARNESS}: the server did not start: {log.read_text()[-500:]}")
+            if process.poll() is not None or time.monotonic() - begun > START_SECONDS:
+                fail("did not start")
             time.sleep(0.01)
-        listen = dict(word.split("=", 1) for word in ready.read_text().split()[1:])["listen"]
-        yield Node(corelog, process.pid, listen)
-    finally:
+        told = dict(word.split("=", 1) for word in ready.read_text().split()[1:])
+        yield Node(corelog, process.pid, told)
         process.terminate()
+        try:
+            status = process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            fail(f"did not end within {STOP_SECONDS} s")
+        if status != 0:
+            fail(f"ended with {status}")
+    finally:
+        # Nothing more is asked of one that failed, or whose harness did.
+        process.kill()
         process.wait()
 
 
 class Node:
-    def __init__(self, corelog, pid, listen):
-        self.corelog, self.pid, self.environment = corelog, pid, {**os.environ, "CORELOG_SERVER": listen}
+    def __init__(self, corelog, pid, told):
+        self.corelog, self.pid, self.admin = corelog, pid, told["admin"]
+        self.environment = {**os.environ, "CORELOG_SERVER": told["listen"]}
 
     def run(self, *words):
         done = subprocess.run([self.corelog, *words], env=self.environment, capture_output=True, text=True)

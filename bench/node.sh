@@ -8,6 +8,9 @@ NAMED=$CORELOG
 PID=
 # The process group of what measures, while it does.
 GROUP=
+# In seconds: a server that takes longer hangs.
+START_MAX=60
+STOP_MAX=60
 
 # Builds the binary, if no other is named.
 build() {
@@ -53,19 +56,35 @@ serve() {
     "$CORELOG" serve --data-dir "$SCRATCH/data" --listen 127.0.0.1:0 --admin 127.0.0.1:0 "$@" \
         >"$notes/ready" 2>>"$notes/log" &
     PID=$!
-    until grep -q '^ready' "$notes/ready"; do
-        kill -0 "$PID" || die "the server did not start: $(tail -1 "$notes/log")"
-        sleep 0.002
-    done
+    becomes_ready "$PID" "$notes/ready" || die "the server did not start: $(tail -1 "$notes/log")"
     CORELOG_SERVER=$(sed 's/.*listen=\([^ ]*\).*/\1/' "$notes/ready")
     ADMIN=$(sed 's/.*admin=\([^ ]*\).*/\1/' "$notes/ready")
     export CORELOG_SERVER
 }
 
 stop() {
-    kill "$PID"
-    wait "$PID" || die "the server did not stop cleanly: $(tail -1 "${NOTES:-$SCRATCH}/log")"
+    ends_cleanly "$PID" || die "the server did not stop cleanly: $(tail -1 "${NOTES:-$SCRATCH}/log")"
     PID=
+}
+
+# Waits until a server says in a file that it is ready; fails if it ends, or hangs.
+becomes_ready() {
+    local until=$((SECONDS + START_MAX))
+    until grep -q '^ready' "$2"; do
+        kill -0 "$1" 2>/dev/null && ((SECONDS < until)) || return
+        sleep 0.002
+    done
+}
+
+# Ends a server and waits for it; fails if it did not end cleanly, or hung and was killed.
+ends_cleanly() {
+    local until=$((SECONDS + STOP_MAX))
+    kill "$1"
+    while kill -0 "$1" 2>/dev/null; do
+        ((SECONDS < until)) || kill -KILL "$1"
+        sleep 0.01
+    done
+    wait "$1"
 }
 
 # Ends the server, and whatever else still runs beside it.

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod arrows;
+mod harnesses;
 mod length;
 mod names;
 mod runbook;

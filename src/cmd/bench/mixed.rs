@@ -32,8 +32,8 @@ use crate::{admin, cli, session};
         formed, in writing and syncing it, in the reply; what is left was outside of it. The \
         server remembers 64 for each core, and how long all others took at most: so of the others, if \
         they are durable, it is known how much was outside at least. --acks keeps a line of JSON for each \
-        acknowledgement {partition, offset, due_us, us}, as `corelog bench latency` prints them. A load that fails \
-        midway tells what it measured until then, and why.",
+        acknowledgement that is counted {partition, offset, due_us, us}, as `corelog bench latency` prints them. A load \
+        that fails midway tells what it measured until then, and why.",
     after_long_help = "EXAMPLES\n  \
         corelog bench mixed --rate 500\n  \
         corelog bench mixed --rate 200000 --batch-records 200 --partitions 8 --duration 60m \\\n    \
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// The server's admin address, which tells where the time of the slowest acknowledgements went.
     #[arg(long, value_name = "HOST:PORT", value_parser = cli::address)]
     admin: Option<String>,
-    /// Where to keep a line for each acknowledgement; a file that is there is written anew.
+    /// Where to keep a line for each acknowledgement that is counted; a file that is there is written anew.
     #[arg(long, value_name = "FILE")]
     acks: Option<PathBuf>,
     #[command(flatten)]
@@ -166,7 +166,7 @@ struct Acknowledged {
     warm: Instant,
     latencies: Latencies,
     slowest: Slowest,
-    /// All of them, if they are to be kept.
+    /// Those that are counted, if they are to be kept.
     each: Option<Each>,
 }
 

@@ -1,0 +1,62 @@
+"""What `bench/beside.py` says of acknowledgements near events and elsewhere."""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BESIDE = pathlib.Path(__file__).resolve().parent.parent / "beside.py"
+# The time in microseconds at which the load begins; an acknowledgement is due each 10 ms.
+BEGUN_US, TURN_US = 1_000_000_000, 10_000
+
+
+def beside(acks, events, *told):
+    """Its rows, for (due, took) in microseconds since the load began, and (kind, time, words behind it)."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [pathlib.Path(folder, name) for name in ("acks", "events", "told")[: 2 + len(told)]]
+        lines = (json.dumps({"due_us": BEGUN_US + due, "us": took}) for due, took in acks)
+        files[0].write_text("".join(f"{line}\n" for line in lines))
+        files[1].write_text("".join(f"{kind} {BEGUN_US + at} {rest}\n" for kind, at, rest in events))
+        for file, one in zip(files[2:], told):
+            file.write_text(json.dumps(one))
+        done = subprocess.run([sys.executable, BESIDE, *files], check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
+def row(rows, beginning):
+    return next(row for row in rows if row.startswith(f"| {beginning}"))
+
+
+class Beside(unittest.TestCase):
+    STALL_US = 20_000_000
+    WATCHED = [("watch-pause", 0, ""), ("watch-stall", 0, "")]
+
+    def load(self, is_stalled=False):
+        """40 s of them, 1 ms each; those that are due in the 100 ms of a stall come at its end."""
+        dues = range(0, 40_000_000, TURN_US)
+        left = (self.STALL_US - due if is_stalled else 0 for due in dues)
+        return [(due, us if 0 < us <= 100_000 else 1_000) for due, us in zip(dues, left)]
+
+    def test_what_is_slow_near_rolls_does_not_hold_also_where_all_of_it_lies_in_stalls_of_the_disk(self):
+        events = [*self.WATCHED, ("stall", self.STALL_US, "100000"), ("roll", self.STALL_US, ""), ("roll", 30_000_000, "")]
+        rows = beside(self.load(is_stalled=True), events)
+        self.assertIn("| 100.00 ms: **not reached** |", row(rows, "acks within 100 ms of roll"))
+        self.assertIn("| 1.00 ms: no verdict |", row(rows, "acks without those within 100 ms of roll"))
+
+    def test_what_is_no_slower_near_rolls_than_elsewhere_holds(self):
+        rows = beside(self.load(), [*self.WATCHED, ("roll", self.STALL_US, "")])
+        self.assertIn("| ≤ 6.00 ms | 1.00 ms: holds |", row(rows, "acks within 100 ms of roll"))
+        self.assertFalse(any("no verdict" in row for row in rows), "nothing is left out, so all is said")
+
+    def test_the_second_in_which_a_load_warms_up_is_left_out_once(self):
+        told = {"slowest": [{"us": 1_000}], "inside_us_max": 900}
+        self.assertIn("of 3900 |", row(beside(self.load(), self.WATCHED), "acks elsewhere"))
+        # What `corelog bench mixed` keeps is without it.
+        rows = beside(self.load(), self.WATCHED, told)
+        self.assertIn("of 4000 |", row(rows, "acks elsewhere"))
+        self.assertIn("with everything holds (at most 1 ms inside", rows[-1])
+
+
+if __name__ == "__main__":
+    unittest.main()

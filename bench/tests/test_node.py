@@ -1,0 +1,66 @@
+"""How harnesses end a node that does not end well: those in Python (`node.py`) and those in bash (`node.sh`)."""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+BENCH = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(BENCH))
+import node  # noqa: E402
+
+FAKE = BENCH / "tests/fake_node"
+# What becomes of each harness: nothing is said of one that ends well.
+ENDS = {
+    "well": None,
+    "badly": "the server ended with 3",
+    "never": "the server did not end within 1 s",
+    "silent": "the server did not start",
+}
+ENDS_IN_BASH = {**ENDS, "badly": "the server did not stop cleanly", "never": "the server did not stop cleanly"}
+
+
+class Nodes(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.scratch = pathlib.Path(folder.name)
+
+    def test_a_harness_in_python_fails_in_time_with_a_node_that_hangs_or_ends_badly(self):
+        for fake, said in ENDS.items():
+            with self.subTest(fake), mock.patch.multiple(node, SCRATCH=self.scratch, START_SECONDS=1, STOP_SECONDS=1), \
+                    mock.patch.dict(os.environ, FAKE=fake):
+                self.assertEqual(said, self.harness())
+
+    def harness(self):
+        """What it says at its end; the node is gone in any case."""
+        pid = None
+        try:
+            with node.serve(FAKE) as served:
+                pid = served.pid
+        except SystemExit as ended:
+            return str(ended).partition(": ")[2].partition(": ")[0]
+        finally:
+            self.assertFalse(pid and pathlib.Path(f"/proc/{pid}").exists())
+
+    def test_a_harness_in_bash_fails_in_time_with_a_node_that_hangs_or_ends_badly(self):
+        script = f"""set -euo pipefail
+            CORELOG={FAKE} SCRATCH={self.scratch}
+            . {BENCH}/node.sh
+            trap end EXIT
+            START_MAX=1 STOP_MAX=1
+            serve
+            stop"""
+        for fake, said in ENDS_IN_BASH.items():
+            with self.subTest(fake):
+                environment = {**os.environ, "FAKE": fake}
+                # Were it to hang, this test would not.
+                done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=20)
+                self.assertEqual(done.returncode == 0, said is None, done.stderr)
+                self.assertIn(said or "", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
