@@ -109,10 +109,7 @@ struct Seen {
 
 fn read(bytes: &[u8], decoder: Decoder, seen: &mut Seen) {
     match decoder.peek(bytes) {
-        Err(error) => {
-            assert!(error.is_framing_lost(), "{error}");
-            seen.lost += 1;
-        }
+        Err(_) => seen.lost += 1,
         Ok(Peek::Need(needed)) => {
             assert!(needed > bytes.len(), "{needed} bytes are there");
             assert!(needed <= LENGTH_BYTES + FRAME_BYTES_MAX as usize);
@@ -135,10 +132,7 @@ fn read(bytes: &[u8], decoder: Decoder, seen: &mut Seen) {
 
 fn read_request(frame: &Frame<'_>, seen: &mut Seen) {
     match Request::decode(frame) {
-        Err(error) => {
-            assert!(!error.is_framing_lost(), "{error}");
-            seen.refused += 1;
-        }
+        Err(_) => seen.refused += 1,
         Ok(request) => {
             let mut again = Vec::new();
             encode(
