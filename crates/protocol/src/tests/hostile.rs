@@ -1,7 +1,6 @@
 //! A million damaged frames: whatever comes, an answer or a typed error, and nothing larger is
 //! asked for than the limits allow.
 
-use super::round_trips::encode;
 use crate::answer;
 use crate::frame::{CorrelationId, Decoder, Frame, LENGTH_BYTES, PREFIX_BYTES, Peek};
 use crate::kind::Kind;
@@ -135,13 +134,10 @@ fn read_request(frame: &Frame<'_>, seen: &mut Seen) {
         Err(_) => seen.refused += 1,
         Ok(request) => {
             let mut again = Vec::new();
-            encode(
-                CorrelationId::new(1),
-                &request,
-                frame.body.len(),
-                &mut again,
-            )
-            .unwrap();
+            let correlation = CorrelationId::new(1);
+            request
+                .encode(correlation, frame.body.len(), &mut again)
+                .unwrap();
             seen.requests += 1;
         }
     }
