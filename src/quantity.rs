@@ -216,6 +216,11 @@ pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
+/// A time in microseconds, as it is told.
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// A timestamp as RFC 3339 in UTC with milliseconds; one outside the calendar as bare milliseconds.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
     match jiff::Timestamp::from_millisecond(time.millis()) {

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -142,18 +141,6 @@ fn a_second_server_on_a_directory_is_refused_and_harms_nothing() {
     assert!(said.contains("in use by another process"), "{said}");
     corelog.feed(["produce", "t"], b"still\n").done();
     assert_eq!(corelog.run(["consume", "t"]).done(), b"still\n");
-}
-
-#[test]
-fn a_taken_port_is_named() {
-    let folder = Folder::new();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    for option in ["--listen", "--admin"] {
-        let (code, said) = Start::on(folder.path()).arg(option).arg(&address).refused();
-        assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains(&address), "{said}");
-    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub fn encode<R: Call>(
     )
 }
 
-/// Declares [`Request`] with one variant per kind, and its decoder.
+/// Declares [`Request`] with one variant per kind, its encoder and its decoder.
 macro_rules! requests {
     ($($kind:ident $module:ident $doc:literal)+) => {
         /// A request of any kind.
@@ -61,6 +61,24 @@ macro_rules! requests {
             #[must_use]
             pub const fn kind(&self) -> Kind {
                 match self { $(Self::$kind(_) => Kind::$kind,)+ }
+            }
+
+            /// [`encode`] for a request of any kind.
+            ///
+            /// # Errors
+            /// As for [`encode`].
+            ///
+            /// # Panics
+            /// As for [`encode`].
+            pub fn encode(
+                &self,
+                correlation: CorrelationId,
+                body_bytes: usize,
+                out: &mut Vec<u8>,
+            ) -> Result<(), FrameError> {
+                match self {
+                    $(Self::$kind(request) => encode(correlation, request, body_bytes, out),)+
+                }
             }
 
             /// Reads the request of a whole frame.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+pub(super) use crate::quantity::micros;
+
 /// Latencies of one kind.
 pub(super) struct Latencies(Histogram<u64>);
 
@@ -39,8 +41,4 @@ impl Latencies {
             ("max", self.0.max()),
         ]
     }
-}
-
-pub(super) fn micros(took: Duration) -> u64 {
-    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }

@@ -86,7 +86,7 @@ impl Load {
 
     /// How many batches are due in all.
     pub(super) fn batch_count(&self) -> u64 {
-        let micros = u64::try_from(self.duration.0.as_micros()).unwrap_or(u64::MAX);
+        let micros = quantity::micros(self.duration.0);
         let records = micros.saturating_mul(self.rate.into()) / 1_000_000;
         (records / u64::from(self.batch_records)).max(1)
     }
@@ -238,7 +238,7 @@ impl Sending {
                     partition,
                     offset: ack.first,
                     due: schedule.due(batch),
-                    due_us: schedule.begun_us + super::latencies::micros(schedule.after(batch)),
+                    due_us: schedule.begun_us + quantity::micros(schedule.after(batch)),
                     took: schedule.due(batch).elapsed(),
                 });
                 let _ = acks.send(told.map_err(Into::into));
@@ -259,7 +259,7 @@ impl Sending {
 
 fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, super::latencies::micros)
+    since.map_or(0, quantity::micros)
 }
 
 /// Batches that are due and not looked at.

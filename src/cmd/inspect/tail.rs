@@ -98,27 +98,12 @@ fn row(position: u64, header: &Header) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::walk;
     use super::*;
-    use corelog_record::batch::{self, Builder, Codec};
-    use corelog_record::{LeaderEpoch, Offset};
     use std::time::Duration;
 
     fn store(batches: u64, tail: &[u8]) -> tempfile::NamedTempFile {
-        let mut bytes = Vec::new();
-        for index in 0..batches {
-            let mut builder = Builder::new(Codec::None);
-            let time = Timestamp::from_millis(1);
-            let value = vec![b'v'; 100_000];
-            builder.append(time, None, Some(&value), &[]).unwrap();
-            let mut batch = builder.build().unwrap();
-            let offset = Offset::new(index).unwrap();
-            batch::patch(&mut batch, offset, LeaderEpoch::new(0).unwrap());
-            bytes.extend_from_slice(&batch);
-        }
-        bytes.extend_from_slice(tail);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), bytes).unwrap();
-        file
+        walk::tests::store(batches, &[b'v'; 100_000], tail)
     }
 
     #[test]

@@ -179,17 +179,22 @@ fn are_zeros(read: &[u8], rest: &mut impl Read) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use corelog_record::batch::{self, Builder, Codec};
     use corelog_record::{LeaderEpoch, Timestamp};
 
-    fn store(batches: u64, tail: &[u8]) -> tempfile::NamedTempFile {
+    /// A store of so many batches of one record with this value.
+    pub(in super::super) fn store(
+        batches: u64,
+        value: &[u8],
+        tail: &[u8],
+    ) -> tempfile::NamedTempFile {
         let mut bytes = Vec::new();
         for index in 0..batches {
             let mut builder = Builder::new(Codec::None);
             builder
-                .append(Timestamp::from_millis(1), None, Some(b"value"), &[])
+                .append(Timestamp::from_millis(1), None, Some(value), &[])
                 .unwrap();
             let mut batch = builder.build().unwrap();
             let epoch = LeaderEpoch::new(0).unwrap();
@@ -219,7 +224,7 @@ mod tests {
     /// the list ended where there was none.
     #[test]
     fn a_bad_batch_is_stepped_over_to_where_a_sound_one_stands() {
-        let file = store(4, b"");
+        let file = store(4, b"value", b"");
         let sound = std::fs::read(file.path()).unwrap();
         let one = sound.len() / 4;
         let at = |batch: usize| Position::new((batch * one) as u64).unwrap();
@@ -258,7 +263,7 @@ mod tests {
     #[test]
     fn a_store_that_is_cut_while_it_is_read_ends_there() {
         for cut in [0, 1, HEADER_BYTES as u64 + 1] {
-            let file = store(1, b"");
+            let file = store(1, b"value", b"");
             let mut walk = Walk::open(file.path(), None).unwrap();
             file.as_file().set_len(cut).unwrap();
             assert!(matches!(walk.next().unwrap(), Found::End), "{cut}");
@@ -267,13 +272,13 @@ mod tests {
 
     #[test]
     fn a_store_ends_or_has_zeros_behind_it_or_is_bad() {
-        assert_eq!(walk(&store(0, b"")), (0, "end"));
-        assert_eq!(walk(&store(3, b"")), (3, "end"));
-        assert_eq!(walk(&store(3, &[0; 10])), (3, "zeros"));
-        assert_eq!(walk(&store(3, &[0; 200_000])), (3, "zeros"));
-        assert_eq!(walk(&store(3, b"torn")), (3, "bad"));
+        assert_eq!(walk(&store(0, b"value", b"")), (0, "end"));
+        assert_eq!(walk(&store(3, b"value", b"")), (3, "end"));
+        assert_eq!(walk(&store(3, b"value", &[0; 10])), (3, "zeros"));
+        assert_eq!(walk(&store(3, b"value", &[0; 200_000])), (3, "zeros"));
+        assert_eq!(walk(&store(3, b"value", b"torn")), (3, "bad"));
         let mut late = vec![0; 200_000];
         late[199_999] = 1;
-        assert_eq!(walk(&store(3, &late)), (3, "bad"));
+        assert_eq!(walk(&store(3, b"value", &late)), (3, "bad"));
     }
 }

@@ -39,7 +39,6 @@ mod told;
 mod view;
 mod watched;
 
-use std::future::Future;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
@@ -129,7 +128,8 @@ impl Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     check_sort(args)?;
     match (args.output, args.once || !can_draw()) {
-        (Format::Table, false) => on_terminal(watch(args)),
+        // Without a log: it would be written across the screen.
+        (Format::Table, false) => session::on_this_thread(|| watch(args)),
         (Format::Table, true) => session::run_unconnected(|| print_once(args)),
         (Format::Json, _) if args.once => session::run_unconnected(|| print_once(args)),
         (Format::Json, _) => session::run_unconnected(|| print_on(args)),
@@ -140,16 +140,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 fn can_draw() -> bool {
     let is_named = |term: std::ffi::OsString| !term.is_empty() && term != "dumb";
     io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(is_named)
-}
-
-/// Runs on this thread, as a session does, but without a log: it would be written across the screen.
-fn on_terminal(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let ended = runtime.block_on(work);
-    runtime.shutdown_background();
-    ended
 }
 
 async fn watch(args: &Args) -> anyhow::Result<Exit> {

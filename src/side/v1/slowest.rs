@@ -1,7 +1,5 @@
 //! `/v1/slowest`: the slowest durable acknowledgements of the last hour, and where their time went.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::response::Response;
 use corelog_node::metrics::SlowAck;
@@ -9,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::{Stage, health};
+use crate::quantity::micros;
 
 /// One of them; times in microseconds. See [`SlowAck`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,8 +70,4 @@ pub(super) async fn show(State(stage): State<Stage>) -> Response {
         })
     });
     super::answer(told)
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

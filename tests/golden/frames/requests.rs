@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::{
-    Call, ack::Level, alter_topic, authenticate, copy_segments, create_snapshot, create_topic,
+    ack::Level, alter_topic, authenticate, copy_segments, create_snapshot, create_topic,
     delete_snapshot, delete_topic, describe_topic, epoch::Epoch, fetch, hello, list_offsets,
     list_snapshots, metadata, ping, produce, reopen_partition, restore_status, restore_topic,
     scrub_topic, segments, settings, truncate,
 };
-use corelog_protocol::request::{self, Request};
+use corelog_protocol::request::Request;
 use corelog_record::{
     Chain, CopyId, HistoryId, LeaderEpoch, Lineage, NodeId, Offset, PartitionId, Position,
     Timestamp, TopicName,
@@ -49,45 +49,14 @@ fn label(value: &Request) -> String {
 }
 
 fn frame(correlation: CorrelationId, value: &Request) -> Vec<u8> {
-    fn of<R: Call>(correlation: CorrelationId, request: &R, body: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        request::encode(correlation, request, body.len(), &mut out).unwrap();
-        out.extend_from_slice(body);
-        out
-    }
-    match value {
-        Request::Hello(request) => of(correlation, request, &[]),
-        Request::Authenticate(request) => of(correlation, request, &[]),
-        Request::Ping(request) => of(correlation, request, &[]),
-        Request::Metadata(request) => of(correlation, request, &[]),
-        Request::CreateTopic(request) => of(correlation, request, &[]),
-        Request::AlterTopic(request) => of(correlation, request, &[]),
-        Request::DeleteTopic(request) => of(correlation, request, &[]),
-        Request::DescribeTopic(request) => of(correlation, request, &[]),
-        Request::Produce(request) => of(correlation, request, &sent_batch()),
-        Request::Fetch(request) => of(correlation, request, &[]),
-        Request::ListOffsets(request) => of(correlation, request, &[]),
-        Request::Truncate(request) => of(correlation, request, &[]),
-        Request::ReopenPartition(request) => of(correlation, request, &[]),
-        Request::Segments(request) => of(correlation, request, &[]),
-        Request::CopySegments(request) => of(correlation, request, &[]),
-        Request::CreateSnapshot(request) => of(correlation, request, &[]),
-        Request::ListSnapshots(request) => of(correlation, request, &[]),
-        Request::DeleteSnapshot(request) => of(correlation, request, &[]),
-        Request::RestoreTopic(request) => of(correlation, request, &[]),
-        Request::RestoreStatus(request) => of(correlation, request, &[]),
-        Request::ScrubTopic(request) => of(correlation, request, &[]),
-        Request::ChainAt(request) => of(correlation, request, &[]),
-        Request::CloneTopic(request) => of(correlation, request, &[]),
-        Request::ReplicaStatus(request) => of(correlation, request, &[]),
-        Request::RepairTopic(request) => of(correlation, request, &[]),
-        Request::ForgetFollower(request) => of(correlation, request, &[]),
-        Request::Promote(request) => of(correlation, request, &[]),
-        Request::Handover(request) => of(correlation, request, &[]),
-        Request::TakeOver(request) => of(correlation, request, &[]),
-        Request::Rejoin(request) => of(correlation, request, &[]),
-        other => panic!("{} needs an example", other.kind()),
-    }
+    let body = match value {
+        Request::Produce(_) => sent_batch(),
+        _ => Default::default(),
+    };
+    let mut out = Vec::new();
+    value.encode(correlation, body.len(), &mut out).unwrap();
+    out.extend_from_slice(&body);
+    out
 }
 
 fn values() -> Vec<Request> {

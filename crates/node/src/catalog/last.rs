@@ -87,6 +87,7 @@ mod tests {
     use corelog_storage::snapshot::{Name, Partition, Topic};
 
     use super::*;
+    use crate::core::tests::key;
 
     fn summary(name: &str, created: i64, end: u64) -> Summary {
         Summary {
@@ -121,10 +122,7 @@ mod tests {
     fn the_newest_snapshot_counts_whatever_earlier_ones_reach() {
         let all = [summary("b", 2, 9), summary("c", 3, 7), summary("a", 1, 5)];
         let last = of(&all);
-        let key = |partition| PartitionKey {
-            topic: TopicId::from_bytes([7; 16]),
-            partition: PartitionId::new(partition),
-        };
+        let key = |partition| key(7, partition);
         let found = last.get(key(0)).expect("one");
         assert_eq!((&*found.name, found.end.get()), ("c", 7));
         let place = (found.end, Chain::from_raw(7));

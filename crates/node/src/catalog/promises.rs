@@ -138,15 +138,11 @@ impl Admin {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::{PartitionId, TopicId};
-
     use super::*;
+    use crate::core::tests;
 
     fn key(partition: usize) -> PartitionKey {
-        PartitionKey {
-            topic: TopicId::from_bytes([1; 16]),
-            partition: PartitionId::new(u32::try_from(partition).unwrap()),
-        }
+        tests::key(1, u32::try_from(partition).unwrap())
     }
 
     fn epoch(number: i32) -> LeaderEpoch {

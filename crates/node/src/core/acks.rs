@@ -264,10 +264,10 @@ pub(crate) fn aborted_by(run: u32, cause: u16) -> Failure {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::ack::Level;
-    use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId};
+    use corelog_record::{LeaderEpoch, Offset};
     use futures_lite::future::{block_on, poll_once};
 
-    use super::super::slots::PartitionKey;
+    use super::super::tests::key;
     use super::*;
     use crate::rt;
 
@@ -298,14 +298,10 @@ mod tests {
     }
 
     fn timed() -> Timed {
-        let key = PartitionKey {
-            topic: TopicId::from_bytes([1; 16]),
-            partition: PartitionId::new(0),
-        };
         let (taken, appended) = (rt::now(), rt::now());
         Timed {
             slowest: Rc::default(),
-            key,
+            key: key(1, 0),
             taken,
             appended,
         }

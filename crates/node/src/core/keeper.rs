@@ -105,8 +105,7 @@ impl Core {
                     core.wanted_changed.notify();
                 }
             }
-            let took_us = u64::try_from((ended - started).as_micros()).unwrap_or(u64::MAX);
-            core.counters.sync_us.observe(took_us);
+            core.counters.sync_us.observe(rt::micros(ended - started));
             if let Some(board) = core.slots.borrow().board(slot) {
                 board.landed(Flushing {
                     began: started,

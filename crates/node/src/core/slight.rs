@@ -11,6 +11,7 @@ use corelog_storage::log::UNSYNCED_BYTES_MAX;
 
 use super::slots::SlotId;
 use super::state::Core;
+use crate::rt;
 
 /// Behind a slight group others are expected for so long.
 const ABOUT_FOR: Duration = Duration::from_millis(100);
@@ -55,8 +56,7 @@ impl Slight {
     }
 
     fn us(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.start);
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        rt::micros(at.saturating_duration_since(self.start))
     }
 }
 

@@ -180,16 +180,14 @@ impl Slowest {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::ack::Level;
-    use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId};
+    use corelog_record::{LeaderEpoch, Offset};
 
+    use super::super::tests::key;
     use super::*;
 
     fn slow(took_ms: u64, at: Instant) -> Slow {
         Slow {
-            key: PartitionKey {
-                topic: TopicId::from_bytes([1; 16]),
-                partition: PartitionId::new(0),
-            },
+            key: key(1, 0),
             answer: produce::Answer {
                 base: Offset::ZERO,
                 end: Offset::ZERO.plus(1),

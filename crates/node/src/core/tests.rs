@@ -66,11 +66,15 @@ pub(crate) fn topic(number: u8) -> (Arc<Topic>, PartitionKey) {
         owners: vec![CoreId::new(0)],
         replicas: Default::default(),
     };
-    let key = PartitionKey {
-        topic: topic.id,
-        partition: PartitionId::new(0),
-    };
-    (Arc::new(topic), key)
+    (Arc::new(topic), key(number, 0))
+}
+
+/// A partition of the topic of that number.
+pub(crate) fn key(topic: u8, partition: u32) -> PartitionKey {
+    PartitionKey {
+        topic: TopicId::from_bytes([topic; 16]),
+        partition: PartitionId::new(partition),
+    }
 }
 
 /// The same, whose segments are as small as may be.

@@ -53,17 +53,13 @@ impl Contested {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::{PartitionId, TopicId};
-
     use super::*;
+    use crate::core::tests::key;
 
     #[test]
     fn a_partition_is_contested_once_until_no_follower_says_so() {
         let contested = Contested::default();
-        let key = |partition| PartitionKey {
-            topic: TopicId::from_bytes([1; 16]),
-            partition: PartitionId::new(partition),
-        };
+        let key = |partition| key(1, partition);
         let [one, other] = [1, 2].map(|id| CopyId::from_bytes([id; 16]));
         contested.note(key(0), one);
         contested.note(key(0), other);
@@ -80,10 +76,7 @@ mod tests {
     #[test]
     fn an_owner_has_time_to_yield_once_it_was_told() {
         let contested = Contested::default();
-        let key = PartitionKey {
-            topic: TopicId::from_bytes([1; 16]),
-            partition: PartitionId::new(0),
-        };
+        let key = key(1, 0);
         let [one, other] = [1, 2].map(|id| CopyId::from_bytes([id; 16]));
         let told = |copy| contested.note_told(key, copy);
         assert_eq!([told(one), told(one), told(one)], [false, false, true]);

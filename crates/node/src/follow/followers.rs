@@ -241,13 +241,13 @@ mod tests {
     use corelog_protocol::error::ErrorCode;
     use corelog_protocol::message::epoch::Epoch;
     use corelog_protocol::message::fetch;
-    use corelog_record::{Chain, LeaderEpoch, Lineage, PartitionId, TopicId};
+    use corelog_record::{Chain, LeaderEpoch, Lineage};
     use corelog_storage::format::replica::{Peer, Replica, Role};
 
     use super::super::fence::SILENT_AFTER;
     use super::*;
     use crate::catalog::Change;
-    use crate::core::tests::{topic, with_core};
+    use crate::core::tests::{key, topic, with_core};
 
     /// Nobody asked it behind the standstill: its owner served for half a minute beside it.
     #[test]
@@ -387,10 +387,7 @@ mod tests {
      {
         with_core(|_| async {
             let followers = Followers::new();
-            let key = PartitionKey {
-                topic: TopicId::from_bytes([7; 16]),
-                partition: PartitionId::new(0),
-            };
+            let key = key(7, 0);
             let copies = [1, 2].map(|id| CopyId::from_bytes([id; 16]));
             for copy in copies {
                 followers.await_word(key, copy);

@@ -271,9 +271,10 @@ mod tests {
     use std::time::Duration;
 
     use corelog_protocol::message::fetch::Follower;
-    use corelog_record::{Chain, PartitionId, TopicId};
+    use corelog_record::Chain;
 
     use super::*;
+    use crate::core::tests::key;
     use crate::follow::line::tests::{connected, node};
     use crate::rt::tests::on_core;
 
@@ -283,10 +284,7 @@ mod tests {
         let address = node(|mut stream, _| drop(stream.read_to_end(&mut Vec::new())));
         on_core(|| async move {
             let (line, topic) = (connected(&address).await, TopicName::new("t").unwrap());
-            let key = PartitionKey {
-                topic: TopicId::from_bytes([1; 16]),
-                partition: PartitionId::new(0),
-            };
+            let key = key(1, 0);
             let follower = Follower {
                 copy: CopyId::from_bytes([2; 16]),
                 end: Offset::ZERO,

@@ -212,9 +212,10 @@ mod tests {
 
     use corelog_protocol::answer;
     use corelog_protocol::message::Call;
-    use corelog_record::{Chain, Ordinal, PartitionId, TopicId};
+    use corelog_record::{Chain, Ordinal};
 
     use super::*;
+    use crate::core::tests::key;
     use crate::failure::busy;
     use crate::follow::line::tests::{connected, next, node};
     use crate::rt::tests::on_core;
@@ -255,10 +256,7 @@ mod tests {
         });
         on_core(move || async move {
             let (line, topic) = (connected(&address).await, TopicName::new("t").unwrap());
-            let key = PartitionKey {
-                topic: TopicId::from_bytes([1; 16]),
-                partition: PartitionId::new(0),
-            };
+            let key = key(1, 0);
             check(refusal, chain_of(&line, &topic, key, Offset::ZERO).await);
         });
     }

@@ -224,15 +224,12 @@ fn rest(count: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::error::ErrorCode;
-    use corelog_record::{PartitionId, TopicId};
 
     use super::*;
+    use crate::core::tests;
 
     fn key() -> PartitionKey {
-        PartitionKey {
-            topic: TopicId::from_bytes([1; 16]),
-            partition: PartitionId::new(0),
-        }
+        tests::key(1, 0)
     }
 
     fn at(offset: u64) -> Offset {

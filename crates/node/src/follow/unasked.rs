@@ -171,10 +171,8 @@ impl Unasked {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::{PartitionId, TopicId};
-
     use super::*;
-    use crate::core::tests::with_core;
+    use crate::core::tests::{self, with_core};
 
     #[test]
     fn a_partition_waits_for_each_of_its_copies() {
@@ -291,9 +289,6 @@ mod tests {
     }
 
     fn key(partition: u32) -> PartitionKey {
-        PartitionKey {
-            topic: TopicId::from_bytes([7; 16]),
-            partition: PartitionId::new(partition),
-        }
+        tests::key(7, partition)
     }
 }

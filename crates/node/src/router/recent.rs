@@ -58,19 +58,11 @@ impl RecentAborts {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::{PartitionId, TopicId};
-
     use super::*;
+    use crate::core::tests::key;
 
     fn producer(conn: u64) -> Producer {
-        let topic = TopicId::from_bytes([0; 16]);
-        (
-            conn,
-            PartitionKey {
-                topic,
-                partition: PartitionId::new(0),
-            },
-        )
+        (conn, key(0, 0))
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! executor     a pinned thread that runs tasks: `spawn_core`
 //! task         `spawn`, `spawn_background`, `at_once`
 //! slice        how long tasks go on before the core looks at what came: `yield_if_needed`
-//! clock        `now`, `booted`, `wall_clock`, `clocks`, `sleep`, `timeout`, `millis`
+//! clock        `now`, `booted`, `wall_clock`, `clocks`, `sleep`, `timeout`, `millis`, `micros`
 //! steady       the wall clock that `wall_clock` follows: never back, never far ahead at once
 //! blocking     what must not run on a core: the pool of directory threads
 //! long         what takes minutes: a thread of its own, behind everything that clients wait for
@@ -55,6 +55,7 @@ mod vitals;
 mod watchdog;
 
 pub use blocking::blocking;
+pub(crate) use clock::micros;
 pub use clock::{booted, clock_doubt, clocks, millis, now, sleep, timeout, waited, wall_clock};
 pub use conn::{Conn, ReadHalf, Socket, WriteHalf, Written};
 pub(crate) use disk::LEAVING_MAX;

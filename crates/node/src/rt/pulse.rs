@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::clock::micros;
 use super::place::Place;
 use super::vitals;
 
@@ -121,10 +122,6 @@ impl Beats {
             stalls: self.stalls,
         }
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 thread_local! {

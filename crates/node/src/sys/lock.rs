@@ -31,11 +31,9 @@ impl NodeFile {
     pub fn lock(data: &Path) -> Result<Self, Error> {
         let unwritable = |source: io::Error| {
             let path = data.to_owned();
-            match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Error::DataDirectoryFull { path, source }
-                }
-                _ => Error::DataDirectory { path, source },
+            match disk::is_full(&source) {
+                true => Error::DataDirectoryFull { path, source },
+                false => Error::DataDirectory { path, source },
             }
         };
         disk::block_on(StdDir::new(data).create()).map_err(unwritable)?;

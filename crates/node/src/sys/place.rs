@@ -4,13 +4,14 @@
 //! when the directory is renamed, mounted elsewhere or taken to another machine with its disk; a copy of
 //! it, or what was restored from a backup, has others.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Write as _};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use corelog_storage::disk::ASIDE_SUFFIX;
+use corelog_storage::disk::std::StdDir;
+use corelog_storage::disk::{self, Dir};
 use corelog_storage::format::node::PLACE;
 
 use super::Error;
@@ -34,14 +35,14 @@ pub fn claim_place(data: &Path, node: &Metadata) -> Result<(), Error> {
         Ok(said) if is_same(&said, &here) => Ok(()),
         Ok(_) => Err(copied()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write(data, &path, &here).or_else(|error| match error.kind() {
+            match disk::block_on(StdDir::new(data).write_aside(PLACE, here.as_bytes())) {
                 // What a full disk holds is served all the same; a later start will find room.
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Err(error) if disk::is_full(&error) => {
                     tracing::warn!(%error, path = %path.display(), "no room to note the place of the data");
                     Ok(())
                 }
-                _ => Err(failed(error)),
-            })
+                written => written.map_err(failed),
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(copied()),
         Err(error) => Err(failed(error)),
@@ -62,23 +63,6 @@ fn is_same(said: &str, here: &str) -> bool {
     let known = |line: &str| !line.ends_with(UNKNOWN);
     let inode = |line: &str| line.split(" made ").next().map(str::to_owned);
     said == here || !(known(said) && known(here)) && inode(said) == inode(here)
-}
-
-/// Writes it aside and renames it: what is there is whole.
-fn write(data: &Path, path: &Path, said: &str) -> io::Result<()> {
-    let aside = data.join(format!("{PLACE}{ASIDE_SUFFIX}"));
-    let written = write_new(&aside, said).and_then(|()| fs::rename(&aside, path));
-    if written.is_err() {
-        // On a full disk it would keep what others wait for.
-        let _removed = fs::remove_file(&aside);
-    }
-    written.and_then(|()| File::open(data)?.sync_all())
-}
-
-fn write_new(path: &Path, said: &str) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(said.as_bytes())?;
-    file.sync_all()
 }
 
 /// How a line ends where the file system does not tell when the file was made.
@@ -107,17 +91,6 @@ mod tests {
             assert_eq!(is_same(&said, &here), is_expected, "{said}{here}");
         }
         assert!(!is_same("", &line(7, 0)));
-    }
-
-    #[test]
-    fn a_place_that_cannot_be_written_leaves_nothing_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(PLACE);
-        fs::create_dir(&path).unwrap();
-        write(dir.path(), &path, "here").unwrap_err();
-        let left = fs::read_dir(dir.path()).unwrap();
-        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, [PLACE]);
     }
 
     #[test]

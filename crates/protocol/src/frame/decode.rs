@@ -76,8 +76,9 @@ impl Decoder {
     /// same, longer buffer. Costs a checksum over the head once the head is there.
     ///
     /// # Errors
-    /// Any of the errors for which [`FrameError::is_framing_lost`] holds: there is no telling
-    /// where the next frame begins, so the connection has to be closed.
+    /// The framing is lost: there is no telling where the next frame begins, so the connection has to be closed, behind an
+    /// answer with [`FrameError::to_body`] if you like. What a request's or an answer's `decode` says of a frame from here
+    /// loses only that frame.
     pub fn peek<'a>(&self, bytes: &'a [u8]) -> Result<Peek<'a>, FrameError> {
         match self.peek_head(bytes)? {
             Peek::Frame(frame) if frame.body.len() < frame.header.body_bytes() => {

@@ -1,4 +1,4 @@
-//! Everything that can be wrong with a frame, and whether the connection survives it.
+//! Everything that can be wrong with a frame.
 
 use corelog_record::TopicNameError;
 
@@ -119,28 +119,6 @@ pub enum FrameError {
 }
 
 impl FrameError {
-    /// True if nobody can tell where the next frame begins: answer with [`Self::to_body`] if you
-    /// like, then close. False if only this frame is lost.
-    #[must_use]
-    pub const fn is_framing_lost(&self) -> bool {
-        match self {
-            Self::TooShort { .. }
-            | Self::TooLarge { .. }
-            | Self::Version { .. }
-            | Self::Flags { .. }
-            | Self::Direction { .. }
-            | Self::HeadOverruns { .. }
-            | Self::HeadTooLarge { .. }
-            | Self::HeadChecksum { .. } => true,
-            Self::UnknownKind { .. }
-            | Self::UnexpectedKind { .. }
-            | Self::Head { .. }
-            | Self::TopicName { .. }
-            | Self::UnexpectedBody { .. }
-            | Self::Encode { .. } => false,
-        }
-    }
-
     /// The request to which an answer about a lost framing belongs; 0 where nobody can know.
     #[must_use]
     pub const fn correlation(&self) -> CorrelationId {

@@ -63,7 +63,7 @@ fn any_flipped_bit_before_the_body_is_noticed() {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         match requests().peek(&bad) {
-            Err(error) => assert!(error.is_framing_lost(), "bit {bit}: {error}"),
+            Err(_) => {}
             Ok(Peek::Need(bytes)) => {
                 // A longer length: more is asked for, within the limit, and nothing believed.
                 assert!(
@@ -99,7 +99,6 @@ fn a_length_beyond_the_limit_is_refused_by_its_four_bytes() {
             ..
         }
     ));
-    assert!(error.is_framing_lost());
     assert_eq!(error.code(), ErrorCode::FrameTooLarge);
     assert_eq!(
         error.to_body().detail.limit,
@@ -195,6 +194,7 @@ fn a_body_behind_a_request_that_has_none_loses_only_that_request() {
     let mut bytes = Vec::new();
     encode(shape, &request, &mut bytes).unwrap();
     bytes.push(0);
+    bytes.extend(produce(1));
     let Peek::Frame(frame) = requests().peek(&bytes).unwrap() else {
         panic!("a whole frame")
     };
@@ -203,7 +203,9 @@ fn a_body_behind_a_request_that_has_none_loses_only_that_request() {
         error,
         FrameError::UnexpectedBody { body_bytes: 1, .. }
     ));
-    assert!(!error.is_framing_lost());
+    let behind = &bytes[frame.header.total_bytes()..];
+    let next = requests().peek(behind).unwrap();
+    assert!(matches!(next, Peek::Frame(frame) if frame.header.total_bytes() == behind.len()));
 }
 
 fn produce(body_bytes: usize) -> Vec<u8> {

@@ -16,13 +16,13 @@ use crate::message::{
     metadata, produce, promote, rejoin, repair_topic, replica_status, restore_status, scrub_topic,
     segments, take_over,
 };
-use crate::request::{self, Request};
+use crate::request::Request;
 
 proptest! {
     #[test]
     fn a_request_reads_back_as_it_was_written(request in any_of::request(), number: u32) {
         let mut bytes = Vec::new();
-        encode(CorrelationId::new(number), &request, 0, &mut bytes).unwrap();
+        request.encode(CorrelationId::new(number), 0, &mut bytes).unwrap();
         let Ok(Peek::Frame(frame)) = Decoder::requests(FRAME_BYTES_MAX).peek(&bytes) else {
             panic!("a whole frame");
         };
@@ -39,7 +39,7 @@ proptest! {
         let mut stream = Vec::new();
         for request in &requests {
             let body = if request.kind() == Kind::Produce { &body[..] } else { &[] };
-            encode(CorrelationId::new(1), request, body.len(), &mut stream).unwrap();
+            request.encode(CorrelationId::new(1), body.len(), &mut stream).unwrap();
             stream.extend_from_slice(body);
         }
         let mut rest = &stream[..];
@@ -101,47 +101,6 @@ proptest! {
         let other = answer::decode::<produce::Request>(&frame);
         let is_unexpected = matches!(other, Err(FrameError::UnexpectedKind { .. }));
         prop_assert!(is_unexpected);
-    }
-}
-
-/// Encodes a request whatever its kind.
-pub(super) fn encode(
-    correlation: CorrelationId,
-    request: &Request,
-    body_bytes: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), FrameError> {
-    match request {
-        Request::Hello(r) => request::encode(correlation, r, body_bytes, out),
-        Request::Authenticate(r) => request::encode(correlation, r, body_bytes, out),
-        Request::Ping(r) => request::encode(correlation, r, body_bytes, out),
-        Request::Metadata(r) => request::encode(correlation, r, body_bytes, out),
-        Request::CreateTopic(r) => request::encode(correlation, r, body_bytes, out),
-        Request::AlterTopic(r) => request::encode(correlation, r, body_bytes, out),
-        Request::DeleteTopic(r) => request::encode(correlation, r, body_bytes, out),
-        Request::DescribeTopic(r) => request::encode(correlation, r, body_bytes, out),
-        Request::Produce(r) => request::encode(correlation, r, body_bytes, out),
-        Request::Fetch(r) => request::encode(correlation, r, body_bytes, out),
-        Request::ListOffsets(r) => request::encode(correlation, r, body_bytes, out),
-        Request::Truncate(r) => request::encode(correlation, r, body_bytes, out),
-        Request::ReopenPartition(r) => request::encode(correlation, r, body_bytes, out),
-        Request::Segments(r) => request::encode(correlation, r, body_bytes, out),
-        Request::CopySegments(r) => request::encode(correlation, r, body_bytes, out),
-        Request::ChainAt(r) => request::encode(correlation, r, body_bytes, out),
-        Request::CreateSnapshot(r) => request::encode(correlation, r, body_bytes, out),
-        Request::ListSnapshots(r) => request::encode(correlation, r, body_bytes, out),
-        Request::DeleteSnapshot(r) => request::encode(correlation, r, body_bytes, out),
-        Request::RestoreTopic(r) => request::encode(correlation, r, body_bytes, out),
-        Request::RestoreStatus(r) => request::encode(correlation, r, body_bytes, out),
-        Request::ScrubTopic(r) => request::encode(correlation, r, body_bytes, out),
-        Request::CloneTopic(r) => request::encode(correlation, r, body_bytes, out),
-        Request::ReplicaStatus(r) => request::encode(correlation, r, body_bytes, out),
-        Request::Promote(r) => request::encode(correlation, r, body_bytes, out),
-        Request::Handover(r) => request::encode(correlation, r, body_bytes, out),
-        Request::TakeOver(r) => request::encode(correlation, r, body_bytes, out),
-        Request::Rejoin(r) => request::encode(correlation, r, body_bytes, out),
-        Request::RepairTopic(r) => request::encode(correlation, r, body_bytes, out),
-        Request::ForgetFollower(r) => request::encode(correlation, r, body_bytes, out),
     }
 }
 

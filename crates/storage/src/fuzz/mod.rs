@@ -10,7 +10,7 @@
 
 mod decoders;
 mod recovery;
-mod repair;
+pub(crate) mod repair;
 mod seeds;
 mod store;
 

@@ -42,7 +42,7 @@ pub(super) fn index(bytes: &mut [u8]) {
 }
 
 /// Puts the CRC-32 of all bytes before the last four there.
-pub(super) fn last_4(bytes: &mut [u8]) {
+pub(crate) fn last_4(bytes: &mut [u8]) {
     if let Some((rest, crc)) = bytes.split_last_chunk_mut() {
         *crc = crc32fast::hash(rest).to_le_bytes();
     }
@@ -77,7 +77,7 @@ pub(super) fn edits(bytes: &mut [u8]) {
 }
 
 /// Gives a small file its right length and checksum.
-pub(super) fn envelope(bytes: &mut [u8]) {
+pub(crate) fn envelope(bytes: &mut [u8]) {
     framed::<24>(bytes, 16);
 }
 

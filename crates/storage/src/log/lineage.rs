@@ -86,10 +86,7 @@ pub fn common(one: Line<'_>, other: Line<'_>) -> Common {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn offset(value: u64) -> Offset {
-        Offset::new(value).unwrap()
-    }
+    use crate::testing::own::offset;
 
     fn began(epoch: i32, owner: u8, from: u64) -> Began {
         Began {

@@ -103,11 +103,8 @@ mod tests {
     use crate::disk::memory::MemoryDir;
     use crate::log::tests::assert_counted;
     use crate::log::{Hold, Options};
+    use crate::testing::own::at;
     use crate::testing::{batch, open, settle};
-
-    fn at(millis: i64) -> Timestamp {
-        Timestamp::from_millis(1_700_000_000_000 + millis)
-    }
 
     fn assert_sums(log: &Log<MemoryDir>, random: &mut fastrand::Rng) {
         assert_counted(log);

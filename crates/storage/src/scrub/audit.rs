@@ -154,6 +154,7 @@ mod tests {
 
     use super::*;
     use crate::segment::NO_TIMESTAMP;
+    use crate::testing::own::offset;
 
     fn point(number: u64, chain: u64) -> Point {
         Point {
@@ -163,10 +164,6 @@ mod tests {
             chain: Chain::from_raw(chain),
             max_timestamp: NO_TIMESTAMP,
         }
-    }
-
-    fn offset(value: u64) -> Offset {
-        Offset::new(value).unwrap()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Help for tests of this crate alone.
 
-use corelog_record::{ByteSize, Timestamp};
+use corelog_record::{ByteSize, Offset, Timestamp};
 
 use super::{batch, flush};
 use crate::disk::{Dir, File, Open, block_on, padded};
@@ -8,6 +8,22 @@ use crate::log::{Log, Options};
 
 /// So many ways the blocks and entries that were not synced may have gone are tried at each step.
 pub(crate) const SEEDS: u64 = 4;
+
+/// A time in the life of a log.
+pub(crate) fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + millis)
+}
+
+/// The offset of this number.
+pub(crate) fn offset(value: u64) -> Offset {
+    Offset::new(value).unwrap()
+}
+
+/// What there is in a directory, which may be missing.
+pub(crate) fn names<D: Dir>(dir: &D) -> Vec<String> {
+    let entries = block_on(dir.list()).unwrap_or_default();
+    entries.into_iter().map(|entry| entry.name).collect()
+}
 
 /// Small segments, so that little data makes many.
 pub(crate) fn small() -> Options {

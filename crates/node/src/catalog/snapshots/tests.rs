@@ -93,13 +93,3 @@ fn a_lack_of_descriptors_is_busy_and_neither_damage_nor_a_failure() {
     assert!(refused("s", &error).is(ErrorCode::Busy));
     assert!(disk_failure(&out()).is(ErrorCode::Busy));
 }
-
-#[test]
-fn a_full_quota_is_a_full_disk() {
-    for full in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
-        assert_eq!(
-            disk_failure(&full.into()).code,
-            ErrorCode::StorageFull.number()
-        );
-    }
-}

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use corelog_protocol::message::fetch;
-use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
+use corelog_record::{Offset, Timestamp};
 use futures_lite::future::block_on;
 
 use super::super::message::Ask;
 use super::*;
-use crate::core::Terms;
+use crate::core::{self, Terms};
 use crate::partition::{Appetite, Seek};
 use crate::rt::Semaphore;
 
@@ -34,10 +34,7 @@ fn lane(lanes: &Lanes) -> &Lane {
 }
 
 fn key() -> PartitionKey {
-    PartitionKey {
-        topic: TopicId::from_bytes([1; 16]),
-        partition: PartitionId::new(0),
-    }
+    core::tests::key(1, 0)
 }
 
 fn frame() -> FrameId {

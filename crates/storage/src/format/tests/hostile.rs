@@ -13,6 +13,7 @@ use crate::format::mark::Slot;
 use crate::format::node::Node;
 use crate::format::snapshot::Summary;
 use crate::format::topic::Topic;
+use crate::fuzz::repair;
 
 #[test]
 fn index_headers_survive_a_million_mutations() {
@@ -93,7 +94,7 @@ fn topic_files_survive_a_million_mutations() {
     mutate(
         &samples::topic().encode().unwrap(),
         1_000_000,
-        repair_envelope,
+        repair::envelope,
         |bytes| Topic::decode(bytes).is_ok(),
     );
 }
@@ -103,7 +104,7 @@ fn node_files_survive_a_million_mutations() {
     mutate(
         &samples::node().encode(),
         1_000_000,
-        repair_envelope,
+        repair::envelope,
         |bytes| Node::decode(bytes).is_ok(),
     );
 }
@@ -113,7 +114,7 @@ fn snapshot_files_survive_a_million_mutations() {
     mutate(
         &samples::snapshot().encode().unwrap(),
         1_000_000,
-        repair_envelope,
+        repair::envelope,
         |bytes| Summary::decode(bytes).is_ok(),
     );
 }
@@ -125,7 +126,7 @@ fn a_snapshot_file_that_claims_four_billion_topics_costs_nothing() {
     let topics = bytes.windows(6).position(|at| at == b"topics").unwrap() + 6;
     bytes.truncate(topics);
     bytes.extend([0xdd, 0xff, 0xff, 0xff, 0xff]);
-    repair_envelope(&mut bytes);
+    repair::envelope(&mut bytes);
     let refused = Summary::decode(&bytes);
     assert!(matches!(refused, Err(Error::Body { .. })), "{refused:?}");
 }
@@ -263,8 +264,8 @@ fn mutate(
 
 /// Puts the CRC-32 of the first `len` − 4 bytes behind them.
 fn repair_last_4(bytes: &mut [u8], len: usize) {
-    if let Some((rest, crc)) = bytes.get_mut(..len).and_then(<[u8]>::split_last_chunk_mut) {
-        *crc = crc32fast::hash(rest).to_le_bytes();
+    if let Some(bytes) = bytes.get_mut(..len) {
+        repair::last_4(bytes);
     }
 }
 
@@ -282,16 +283,4 @@ fn repair_edit(bytes: &mut [u8]) {
     hasher.update(&header[..12]);
     hasher.update(body);
     header[12..].copy_from_slice(&hasher.finalize().to_le_bytes());
-}
-
-/// Puts a right length and a right checksum into a small file.
-fn repair_envelope(bytes: &mut [u8]) {
-    let Some((header, body)) = bytes.split_first_chunk_mut::<24>() else {
-        return;
-    };
-    header[16..20].copy_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&header[..20]);
-    hasher.update(body);
-    header[20..].copy_from_slice(&hasher.finalize().to_le_bytes());
 }

@@ -4,6 +4,7 @@ use super::samples;
 use crate::format::Error;
 use crate::format::edit::Edit;
 use crate::format::manifest::{EDITS_AT, Manifest};
+use crate::testing::own::offset;
 
 /// A manifest of the sample edits, and where each begins; room behind.
 fn sample() -> (Vec<u8>, Vec<usize>) {
@@ -53,7 +54,7 @@ fn every_remainder_of_an_interrupted_write_is_torn() {
         let mut sequence = 13;
         while at % 512 != shift {
             let filler = Edit::Generation(crate::format::edit::Generation {
-                base: samples::offset(200),
+                base: offset(200),
                 generation: sequence,
             });
             let frame = filler.encode(sequence);

@@ -19,10 +19,7 @@ use crate::format::node::Node;
 use crate::format::replica::{Peer, Replica, Role};
 use crate::format::snapshot::{self, Name, Summary};
 use crate::format::topic::{self, Ack, Topic};
-
-pub(super) fn offset(value: u64) -> Offset {
-    Offset::new(value).unwrap()
-}
+use crate::testing::own::offset;
 
 pub(super) fn ordinal(value: u64) -> Ordinal {
     Ordinal::new(value).unwrap()

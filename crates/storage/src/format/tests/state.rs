@@ -2,10 +2,11 @@
 
 use corelog_record::{Chain, LeaderEpoch, Offset, Ordinal};
 
-use super::samples::{self, epoch, offset, ordinal, point, seal};
+use super::samples::{self, epoch, ordinal, point, seal};
 use crate::format::damage::Damage;
 use crate::format::edit::{Edit, End, Generation, SEALS_MAX, Seals, Settings, Start};
 use crate::format::state::{Broken, State};
+use crate::testing::own::offset;
 
 fn empty() -> State {
     State::new(samples::header().history)

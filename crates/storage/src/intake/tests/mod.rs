@@ -7,7 +7,7 @@ mod healing;
 mod installing;
 mod receiving;
 
-use corelog_record::{CopyId, Offset, Ordinal, Timestamp};
+use corelog_record::{CopyId, Offset, Ordinal};
 
 use super::{Error, Intake, Of, Ready};
 use crate::disk::memory::MemoryDir;
@@ -20,13 +20,8 @@ use crate::log::{Chore, Log, Options, Ownership};
 use crate::manifest::{self, Manifest};
 use crate::mark::Mark;
 use crate::segment::{NO_TIMESTAMP, Point, name};
-use crate::testing::own::{self, small};
+use crate::testing::own::{self, at, small};
 use crate::testing::{MemoryLog, batch, flush, identity, open, settle};
-
-/// Some time.
-fn at(millis: i64) -> Timestamp {
-    Timestamp::from_millis(1_700_000_000_000 + millis)
-}
 
 /// The same for a copy, which begins no epoch of its own.
 fn follower() -> Options {

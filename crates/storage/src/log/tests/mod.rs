@@ -45,15 +45,11 @@ mod unread;
 mod unsure;
 mod world;
 
-use corelog_record::{ByteSize, Offset, Timestamp};
+use corelog_record::ByteSize;
 
 use super::{Log, Options};
 use crate::disk::Dir;
-
-/// Some time.
-fn at(millis: i64) -> Timestamp {
-    Timestamp::from_millis(1_700_000_000_000 + millis)
-}
+use crate::testing::own::{at, offset};
 
 /// Small segments, so that little data makes many.
 fn small() -> Options {
@@ -63,10 +59,6 @@ fn small() -> Options {
         tail_bytes_max: 64 << 10,
         ..Options::default()
     }
-}
-
-fn offset(value: u64) -> Offset {
-    Offset::new(value).unwrap()
 }
 
 /// Holds what a log knows of all its segments against what each of them tells.

@@ -13,6 +13,7 @@ use crate::disk::{Dir, block_on};
 use crate::format::mark::SLOT_BYTES;
 use crate::log::{Chore, Damage, Event, Log, OpenReport};
 use crate::mark::Mark;
+use crate::testing::own::names;
 use crate::testing::{batch, chore, flush, open, read_all, settle};
 use crate::{Error, mark};
 
@@ -46,11 +47,6 @@ fn end_of(all: &[Vec<u8>]) -> u64 {
 
 fn reopen<D: Dir>(disk: &D) -> Result<(Log<D>, OpenReport), Error> {
     open(disk, small(), 3, at(30_000))
-}
-
-fn names<D: Dir>(dir: &D) -> Vec<String> {
-    let entries = block_on(dir.list()).unwrap_or_default();
-    entries.into_iter().map(|entry| entry.name).collect()
 }
 
 /// Each try left one more copy of them, until there was no space for the copy of the store that it needs: the log stayed

@@ -24,10 +24,6 @@ pub(super) fn follower() -> Options {
     }
 }
 
-pub(super) fn offset(value: u64) -> Offset {
-    Offset::new(value).unwrap()
-}
-
 /// Appends records up to `end`, each synced; the mark stays where it is.
 pub(super) fn append_to(log: &mut Log<MemoryDir>, end: u64) {
     while log.durable() < offset(end) {

@@ -7,7 +7,7 @@ mod used;
 
 use std::io::ErrorKind;
 
-use corelog_record::{ByteSize, HistoryId, Offset, Timestamp};
+use corelog_record::{ByteSize, HistoryId, Offset};
 use fastrand::Rng;
 
 use super::{Known, Plan, Refusal, Step, plan};
@@ -17,12 +17,8 @@ use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, block_on};
 use crate::format::edit::Frame;
 use crate::format::manifest::EDITS_AT;
 use crate::log::{Hold, Log, Options};
-use crate::testing::own::alter;
+use crate::testing::own::{alter, at, offset};
 use crate::testing::{batch, flush, identity, open, read_all, settle};
-
-fn at(millis: i64) -> Timestamp {
-    Timestamp::from_millis(1_700_000_000_000 + millis)
-}
 
 fn small() -> Options {
     Options {

@@ -2,9 +2,7 @@
 
 use corelog_record::Chain;
 
-use super::epochs::{
-    append_to, batch_bytes, cut, follower, large, offset, rot_edit, run, source_and_copy,
-};
+use super::epochs::{append_to, batch_bytes, cut, follower, large, rot_edit, run, source_and_copy};
 use super::*;
 use crate::format::edit::Edit;
 use crate::format::index;

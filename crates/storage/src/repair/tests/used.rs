@@ -1,6 +1,6 @@
 //! An epoch that began once is never begun again, also where a repair ends the log before it.
 
-use super::epochs::{append_to, cut, epochs, large, offset, rot_edit, run};
+use super::epochs::{append_to, cut, epochs, large, rot_edit, run};
 use super::*;
 use crate::format::edit::Edit;
 

@@ -228,11 +228,6 @@ fn restore_up_to_each_operation(bytes: usize, stores: Stores) -> usize {
     operations
 }
 
-fn names(dir: &MemoryDir) -> Vec<String> {
-    let entries = block_on(dir.list()).unwrap_or_default();
-    entries.into_iter().map(|entry| entry.name).collect()
-}
-
 /// The partition is there with all that it should hold, or can be restored again, which removes what is left. Returns
 /// whether it was there.
 fn check_restored(root: &MemoryDir, partition: Partition, all: &[Vec<u8>]) -> bool {

@@ -5,22 +5,11 @@ use corelog_record::{Ordinal, Position};
 use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::disk::{File, Open, padded};
 use crate::format::edit::{Edit, Epoch};
 use crate::manifest::Manifest;
 use crate::snapshot::export;
 use crate::testing::open;
-
-/// Changes a file behind everyone's back. Its length stays, but for what is pushed or cut.
-fn change(dir: &MemoryDir, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
-    block_on(async {
-        let mut bytes = dir.read(name, 1 << 30).await.unwrap();
-        change(&mut bytes);
-        let file = dir.open(name, Open::Write).await.unwrap();
-        file.write_at(padded(dir, &bytes).into(), 0).await.unwrap();
-        file.set_len(bytes.len() as u64).await.unwrap();
-    });
-}
+use crate::testing::own::alter;
 
 /// A snapshot of its own files: the log they were linked from is gone.
 fn made(root: &MemoryDir) -> Partition {
@@ -56,7 +45,7 @@ fn a_bad_byte_anywhere_in_a_store_is_found_by_restore_and_export() {
         // Every byte of the first headers, then some of all.
         for place in (0..70).chain((70..bytes).step_by(97)).chain([bytes - 1]) {
             let root = whole.power_cut(1);
-            change(&snapped(&root), &entry.name, |bytes| bytes[place] ^= 0x10);
+            alter(&snapped(&root), &entry.name, |bytes| bytes[place] ^= 0x10);
             let error = restore_all(&root, partition).unwrap_err();
             let Error::DamagedStore {
                 file,
@@ -98,7 +87,7 @@ fn a_store_that_is_too_short_or_without_its_file_is_damage() {
         let root = MemoryDir::new();
         let partition = made(&root);
         match case {
-            0 => change(&snapped(&root), store, |bytes| bytes.truncate(5_000)),
+            0 => alter(&snapped(&root), store, |bytes| bytes.truncate(5_000)),
             _ => block_on(snapped(&root).remove(store)).unwrap(),
         }
         let error = restore_all(&root, partition).unwrap_err();
@@ -118,7 +107,7 @@ fn what_lies_behind_the_end_of_a_store_is_left_behind() {
         let root = MemoryDir::new();
         let partition = made(&root);
         let bytes = block_on(snapped(&root).read(store, 1 << 20)).unwrap().len();
-        change(&snapped(&root), store, |bytes| bytes.push(b'x'));
+        alter(&snapped(&root), store, |bytes| bytes.push(b'x'));
         let order = Restore {
             stores,
             ..order(partition)
@@ -159,7 +148,7 @@ fn a_leader_epoch_that_rotted_is_found_by_the_chain() {
     let partition = made(&root);
     let store = "00000000000000000000.log";
     // Outside the checksum of the batch: only the chain covers it.
-    change(&snapped(&root), store, |bytes| bytes[15] ^= 1);
+    alter(&snapped(&root), store, |bytes| bytes[15] ^= 1);
     let error = restore_all(&root, partition).unwrap_err();
     let Error::DamagedStore { from, to, .. } = &error else {
         panic!("{error:?}")
@@ -177,7 +166,7 @@ fn a_manifest_that_rotted_or_is_missing_or_anothers_is_refused() {
         .len();
     for place in (0..72).chain((4096..length).step_by(7)) {
         let root = whole.power_cut(1);
-        change(&snapped(&root), "manifest", |bytes| bytes[place] ^= 0x10);
+        alter(&snapped(&root), "manifest", |bytes| bytes[place] ^= 0x10);
         let error = restore_all(&root, partition).unwrap_err();
         assert!(matches!(error, Error::Format { .. }), "{place}: {error:?}");
         assert_nothing_left(&root);
@@ -206,7 +195,7 @@ fn an_index_that_rotted_is_made_anew() {
     let partition = made(&root);
     let index = "00000000000000000000.index";
     let sound = block_on(snapped(&root).read(index, 1 << 20)).unwrap();
-    change(&snapped(&root), index, |bytes| bytes.fill(7));
+    alter(&snapped(&root), index, |bytes| bytes.fill(7));
     restore_all(&root, partition).unwrap();
     let made = block_on(restored(&root).child("0").read(index, 1 << 20)).unwrap();
     assert_eq!(made[..64], sound[..64], "the header is as it was");
@@ -225,7 +214,7 @@ fn damage_that_was_known_is_linked_remembered_and_not_restored() {
     }
     // The second epoch promises the first half, and without its mark the store is read from its start.
     let store = "00000000000000000000.log";
-    change(&root.child("p0"), store, |bytes| bytes[2_500] ^= 1);
+    alter(&root.child("p0"), store, |bytes| bytes[2_500] ^= 1);
     block_on(root.child("p0").remove("mark")).unwrap();
     let (mut log, report) = open(&root, small(), 2, at(1)).unwrap();
     assert!(!report.is_read_only, "{report:?}");
@@ -294,7 +283,7 @@ fn a_log_that_is_read_only_or_fenced_is_not_snapshotted() {
     settle(&mut log, at(1)).unwrap();
     drop(log);
     let store = "00000000000000000000.log";
-    change(&root.child("p0"), store, |bytes| bytes.truncate(2_500));
+    alter(&root.child("p0"), store, |bytes| bytes.truncate(2_500));
     let (mut log, report) = open(&root, small(), 2, at(1)).unwrap();
     assert!(report.is_read_only);
     let refused = log.begin_snapshot();
@@ -315,7 +304,7 @@ fn what_is_damaged_is_restored_as_damage_if_that_is_asked_for() {
             let root = MemoryDir::new();
             let partition = made(&root);
             match is_missing {
-                false => change(&snapped(&root), store, |bytes| bytes[5_000] ^= 0x10),
+                false => alter(&snapped(&root), store, |bytes| bytes[5_000] ^= 0x10),
                 true => block_on(snapped(&root).remove(store)).unwrap(),
             }
             let order = Restore {

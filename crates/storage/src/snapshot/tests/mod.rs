@@ -9,7 +9,7 @@ mod stories;
 
 use std::ops::ControlFlow;
 
-use corelog_record::{CopyId, Lineage, Offset, Timestamp, TopicId, TopicName};
+use corelog_record::{CopyId, Lineage, Offset, TopicId, TopicName};
 
 use super::{
     Entry, Name, Partition, Restore, Restored, Stores, Summary, Topic, commit, list, partition_dir,
@@ -18,17 +18,8 @@ use super::{
 use crate::Error;
 use crate::disk::{Dir, block_on};
 use crate::log::{Chore, Identity, Log, OpenReport};
-use crate::testing::own::{self, small};
+use crate::testing::own::{self, at, names, offset, small};
 use crate::testing::{batch, flush, identity, settle};
-
-/// Some time.
-fn at(millis: i64) -> Timestamp {
-    Timestamp::from_millis(1_700_000_000_000 + millis)
-}
-
-fn offset(value: u64) -> Offset {
-    Offset::new(value).unwrap()
-}
 
 fn name() -> Name {
     Name::new("nightly").unwrap()

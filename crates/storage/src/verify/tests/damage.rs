@@ -1,5 +1,6 @@
 //! What is changed, is found.
 
+use corelog_record::Offset;
 use fastrand::Rng;
 
 use super::*;

@@ -7,13 +7,14 @@ mod sound;
 
 use std::path::Path;
 
-use corelog_record::{ByteSize, Offset, PartitionId, Timestamp, TopicId};
+use corelog_record::{ByteSize, PartitionId, TopicId};
 use tempfile::TempDir;
 
 use super::{Checked, Finding, Grade, Hooks, Survey, What};
 use crate::disk::block_on;
 use crate::disk::std::StdDir;
 use crate::log::{Identity, Log, Options};
+use crate::testing::own::{at, offset};
 use crate::testing::{batch, flush, settle};
 
 /// A partition's directory in a folder that goes away by itself.
@@ -70,10 +71,6 @@ fn fill(log: &mut Log<StdDir>, batches: u64) {
     settle(log, at(0)).unwrap();
 }
 
-fn at(millis: i64) -> Timestamp {
-    Timestamp::from_millis(1_700_000_000_000 + millis)
-}
-
 /// What a first look at `path` comes to, without a server.
 fn survey(path: &Path) -> std::io::Result<Option<Survey>> {
     super::survey(path, false)
@@ -113,10 +110,6 @@ fn faults(checked: &Checked) -> Vec<&Finding> {
 
 fn kinds(checked: &Checked) -> Vec<What> {
     faults(checked).iter().map(|finding| finding.what).collect()
-}
-
-fn offset(value: u64) -> Offset {
-    Offset::new(value).unwrap()
 }
 
 /// The names of the stores and indexes in a directory, in order.

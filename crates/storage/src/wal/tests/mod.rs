@@ -6,10 +6,11 @@ mod foreign;
 mod model;
 mod stories;
 
-use corelog_record::{ByteSize, Offset};
+use corelog_record::ByteSize;
 
 use super::{Options, Wal};
 use crate::disk::Dir;
+use crate::testing::own::offset;
 
 /// Small batches and segments, so that little work crosses many borders.
 fn small() -> Options {
@@ -19,10 +20,6 @@ fn small() -> Options {
         unsynced_bytes_max: 8 << 10,
         ..Options::default()
     }
-}
-
-fn offset(value: u64) -> Offset {
-    Offset::ZERO.plus(value)
 }
 
 /// All records from log start on.
