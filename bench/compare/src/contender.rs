@@ -66,6 +66,10 @@ pub trait Contender {
     /// connection where that is possible.
     fn fill(&mut self, topic: &str, load: &Produce) -> Result<Figures>;
 
+    /// What it is asked for when it is consumed from, and how much of that is under way: [`FETCH_BYTES`] by
+    /// [`FETCHES`], as far as its protocol knows either.
+    fn asked(&self) -> &'static str;
+
     /// Reads a topic from its start, decoding each record.
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures>;
 
@@ -183,5 +187,9 @@ impl Figures {
     }
 }
 
+/// What whoever consumes asks for at once: as the node's own client does by itself.
+pub const FETCH_BYTES: usize = 2 << 20;
+/// Fetches under way: one that is answered, and the next.
+pub const FETCHES: usize = 2;
 /// A workload of so many bytes is a stream.
 const STREAM_BYTES: u64 = 512 << 20;

@@ -85,7 +85,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
 fn contenders(results: &Results, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "| | version | settings | accepted means | durable means |\n|---|---|---|---|---|"
+        "| | version | settings | accepted means | durable means | consuming asks for |\n|---|---|---|---|---|---|"
     )?;
     for who in &results.contenders {
         let settings = match who.settings_accepted == who.settings_durable {
@@ -97,12 +97,12 @@ fn contenders(results: &Results, out: &mut String) -> std::fmt::Result {
         };
         writeln!(
             out,
-            "| {} | {} | {settings} | {} | {} |",
-            who.name, who.version, who.accepted, who.durable
+            "| {} | {} | {settings} | {} | {} | {} |",
+            who.name, who.version, who.accepted, who.durable, who.asked
         )?;
     }
     for (name, reason) in &results.absent {
-        writeln!(out, "| {name} | not there: {reason} | | | |")?;
+        writeln!(out, "| {name} | not there: {reason} | | | | |")?;
     }
     writeln!(out)
 }

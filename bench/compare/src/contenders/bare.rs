@@ -125,6 +125,10 @@ impl Contender for Bare {
         anyhow::bail!("has no partitions to speak of")
     }
 
+    fn asked(&self) -> &'static str {
+        "everything at once"
+    }
+
     fn consume(&mut self, _topic: &str, load: &Consume) -> Result<Figures> {
         let partitions = load.produced.partitions;
         let kind = match load.is_cold {

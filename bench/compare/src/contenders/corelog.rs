@@ -315,6 +315,10 @@ impl Contender for Corelog {
         self.produce(topic, load)
     }
 
+    fn asked(&self) -> &'static str {
+        "2 MiB, and the next at the head of the answer"
+    }
+
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
         if self.client == Client::Plain {
             return self.consume_plainly(topic, load);

@@ -1,8 +1,8 @@
 //! NATS JetStream: a stream in files, with one subject, is a partition; a message is a record.
 //!
 //! Each message is published with a subject for its acknowledgement, a batch as so many in one pipeline.
-//! Reading is a pull consumer without acknowledgements that asks for the next messages while half of
-//! those that it asked for before are still on their way.
+//! Reading is a pull consumer without acknowledgements that asks for the next messages while those that it
+//! asked for last are still on their way.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
+use crate::contender::{
+    Consume, Contender, FETCH_BYTES, FETCHES, Figures, Level, Produce, Promise,
+};
 use crate::load::{self, Connection, Wire};
 use crate::payload::{self, Batches, Check};
 use crate::process::{Process, free_port};
@@ -117,6 +119,10 @@ impl Contender for Nats {
         load::produce(connections, &load.as_one_batch())
     }
 
+    fn asked(&self) -> &'static str {
+        "messages of 2 MiB, and as many ahead"
+    }
+
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
         let connections = (0..load.produced.partitions).map(|partition| {
             let stream = format!("{topic}-{partition}");
@@ -126,13 +132,13 @@ impl Contender for Nats {
             let subject = format!("$JS.API.CONSUMER.CREATE.{stream}.reader");
             ask(&mut self.greet(ASKED)?, &subject, &config)?;
             let inbox = format!("inbox.{partition}");
-            let count = (READ_BYTES / load.produced.record_bytes).clamp(2, 20_000) as u64;
+            let count = (FETCH_BYTES / load.produced.record_bytes).max(1) as u64;
             let messages = Messages {
                 request: pull(&stream, &inbox, count),
                 count,
                 check: Check::new(load.produced.record_bytes, load.produced.batch_records),
             };
-            let first = [&messages.request[..], &messages.request].concat();
+            let first = messages.request.repeat(FETCHES);
             Ok((self.connect(&inbox, messages)?, first))
         });
         load::consume(connections.collect::<Result<_>>()?, load)
@@ -302,5 +308,3 @@ impl Wire for Messages {
 const CONFIG: &str = "nats.conf";
 const ASKED: &str = "inbox.asked";
 const LINE_BYTES_MAX: usize = 4096;
-/// What is asked for at once, twice over.
-const READ_BYTES: usize = 1 << 20;

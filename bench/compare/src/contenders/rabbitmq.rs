@@ -129,6 +129,10 @@ impl Contender for RabbitMq {
         load::produce(connections, &each)
     }
 
+    fn asked(&self) -> &'static str {
+        "10 chunks, of whatever size the server made them"
+    }
+
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
         let connections = (0..load.produced.partitions).map(|partition| {
             let name = format!("{topic}-{partition}");
