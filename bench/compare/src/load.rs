@@ -307,4 +307,5 @@ impl Link {
 /// Connections with batches below this share a thread.
 const SHARED_BATCH_BYTES_MAX: u64 = 64 << 10;
 const RECEIVE_BYTES: usize = 512 << 10;
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// So long a server may say nothing before it is given up.
+pub const SILENCE_MAX: Duration = Duration::from_secs(30);

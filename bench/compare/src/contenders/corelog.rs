@@ -159,7 +159,6 @@ impl Corelog {
 
     /// Each client sends to partitions of its own by turns, or to one that it shares with others.
     fn produce_plainly(&self, topic: &str, load: &Produce) -> Result<Figures> {
-        let batches = Batches::new(load.record_bytes, load.batch_records);
         let mut ids = Vec::new();
         for (name, _) in topics(topic, load.partitions) {
             let id = protocol::topic_id(&self.server, &name)?;
@@ -168,13 +167,18 @@ impl Corelog {
         let shares = load.clients.min(load.partitions);
         let mut requests = Vec::new();
         for share in 0..shares {
-            let its = || (share..load.partitions).step_by(shares as usize);
-            let turns = (REQUESTS_MAX / its().count()).max(1);
+            let its = (share..load.partitions).step_by(shares as usize);
+            let its = its.map(|partition| (partition, Batches::new(load, topic, partition)));
+            let its: Vec<_> = its.collect();
+            let mut batches: Vec<_> = its.iter().map(|(at, its)| (at, its.iter())).collect();
             let mut by_turns = Vec::new();
-            for records in batches.iter().take(turns) {
-                for partition in its() {
-                    let (name, id) = &ids[(partition / TOPIC_PARTITIONS_MAX) as usize];
-                    let partition = partition % TOPIC_PARTITIONS_MAX;
+            for _ in 0..(REQUESTS_MAX / its.len()).max(1) {
+                for (partition, batches) in &mut batches {
+                    let Some(records) = batches.next() else {
+                        continue;
+                    };
+                    let (name, id) = &ids[(*partition / TOPIC_PARTITIONS_MAX) as usize];
+                    let partition = *partition % TOPIC_PARTITIONS_MAX;
                     let level = load.level;
                     by_turns.push(protocol::produce(name, *id, partition, level, &records)?);
                 }
@@ -196,7 +200,7 @@ impl Corelog {
     fn consume_plainly(&self, topic: &str, load: &Consume) -> Result<Figures> {
         let id = protocol::topic_id(&self.server, topic)?;
         let connections = (0..load.produced.partitions).map(|partition| {
-            let check = Check::new(load.produced.record_bytes, load.produced.batch_records);
+            let check = Check::new(&load.produced, topic, partition);
             let wire = protocol::Fetches::new(topic, id, partition, check)?;
             let mut first = Vec::new();
             wire.ask(&mut first)?;

@@ -96,9 +96,10 @@ impl Contender for Nats {
     }
 
     fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
-        let batches = Batches::new(load.record_bytes, load.batch_records);
         let connections = (0..load.clients).map(|client| {
-            let subject = format!("{topic}-{}", client % load.partitions);
+            let partition = client % load.partitions;
+            let batches = Batches::new(load, topic, partition);
+            let subject = format!("{topic}-{partition}");
             let inbox = format!("inbox.{client}");
             let requests = Requests::new(batches.iter().map(|records| {
                 let each = records.iter();
@@ -136,7 +137,7 @@ impl Contender for Nats {
             let messages = Messages {
                 request: pull(&stream, &inbox, count),
                 count,
-                check: Check::new(load.produced.record_bytes, load.produced.batch_records),
+                check: Check::new(&load.produced, topic, partition),
             };
             let first = messages.request.repeat(FETCHES);
             Ok((self.connect(&inbox, messages)?, first))

@@ -86,10 +86,10 @@ impl Contender for Redis {
     }
 
     fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
-        let batches = Batches::new(load.record_bytes, load.batch_records);
         let is_transaction = load.level == Level::Durable && load.batch_records > 1;
         let requests = (0..load.partitions).map(|partition| {
             let key = format!("{topic}-{partition}");
+            let batches = Batches::new(load, topic, partition);
             Requests::new(batches.iter().map(|records| {
                 let adds = records.iter().flat_map(|record| add(&key, record));
                 match is_transaction {
@@ -122,7 +122,7 @@ impl Contender for Redis {
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
         let connections = (0..load.produced.partitions).map(|partition| {
             let key = format!("{topic}-{partition}");
-            let check = Check::new(load.produced.record_bytes, load.produced.batch_records);
+            let check = Check::new(&load.produced, topic, partition);
             let entries = Entries::new(&key, load.produced.record_bytes, check);
             let group = command(&[b"XGROUP", b"CREATE", key.as_bytes(), GROUP, b"0"]);
             let first = [group, entries.request.repeat(FETCHES)].concat();
@@ -324,19 +324,24 @@ mod tests {
     /// The next entries were asked for when the last one of those before had come, and meanwhile nothing was under way.
     #[test]
     fn for_each_answer_that_came_whole_more_is_asked_for_while_another_is_on_its_way() {
-        let record = |number: u64| number.to_le_bytes();
-        let entry = |number: u64| {
-            let head = format!("*2\r\n$3\r\n{number}-0\r\n*2\r\n$1\r\nv\r\n$8\r\n");
-            [head.as_bytes(), &record(number), b"\r\n"].concat()
+        let load = Produce {
+            record_bytes: 8,
+            ..crate::workload::row("consume-1k-1").load
         };
-        let answer = |first| {
+        let batches = Batches::new(&load, "bench", 0);
+        let mut records = batches.iter().flatten();
+        let mut entry = || {
+            let head = "*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nv\r\n$8\r\n";
+            [head.as_bytes(), records.next().unwrap(), b"\r\n"].concat()
+        };
+        let mut answer = || {
             let head = b"*1\r\n*2\r\n$7\r\nbench-0\r\n*2\r\n";
-            [&head[..], &entry(first), &entry(first + 1)].concat()
+            [&head[..], &entry(), &entry()].concat()
         };
-        let mut entries = Entries::new("bench-0", 8, Check::new(8, 100));
+        let mut entries = Entries::new("bench-0", 8, Check::new(&load, "bench", 0));
         let mut out = Vec::new();
         // The group is made, and the first of two answers has come, but for its last byte.
-        let arrived = [b"+OK\r\n".to_vec(), answer(0)].concat();
+        let arrived = [b"+OK\r\n".to_vec(), answer()].concat();
         let used = entries
             .receive(&arrived[..arrived.len() - 1], &mut out)
             .unwrap();
@@ -344,7 +349,7 @@ mod tests {
         entries.receive(&arrived[used..], &mut out).unwrap();
         assert_eq!((entries.records(), &out), (2, &entries.request));
         out.clear();
-        entries.receive(&answer(2), &mut out).unwrap();
+        entries.receive(&answer(), &mut out).unwrap();
         assert_eq!((entries.records(), &out), (4, &entries.request));
         out.clear();
         entries.receive(b"*-1\r\n", &mut out).unwrap();
