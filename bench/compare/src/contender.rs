@@ -17,7 +17,8 @@ use crate::workload::Workload;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// The server has it; a crash of the machine, or of the server, may lose it.
+    /// The server has it, in the page cache or, as ours, in its memory: a crash of the machine may lose it, and of the latter
+    /// a kill of the server, too.
     Accepted,
     /// It is on the disk.
     Durable,

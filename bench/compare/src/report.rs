@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use crate::against;
 use crate::contender::Quantile;
 use crate::machine;
 use crate::raw;
 use crate::result::{ECHO, Measured, Results};
 use crate::shown::{self, median, shown};
-use crate::workload::{Kind, Metric, Workload};
+use crate::workload::{Kind, Workload};
 use crate::yardstick;
 
 /// All of it as Markdown.
@@ -76,6 +77,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     contenders(results, out)?;
     served(results, out)?;
     writeln!(out, "{LEGEND}\n")?;
+    against::write(results, out)?;
     for workload in &results.workloads {
         table(results, workload, out)?;
     }
@@ -126,12 +128,7 @@ fn served(results: &Results, out: &mut String) -> std::fmt::Result {
 
 fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::Result {
     let metric = workload.metric;
-    let unit = match metric {
-        Metric::MibPerS => "MiB/s",
-        Metric::RecordsPerS => "records/s",
-        Metric::P50Us => "p50 µs",
-        Metric::ResidentMib => "MiB",
-    };
+    let unit = metric.unit();
     writeln!(out, "## {}\n\n`{}`\n", workload.title, workload.id)?;
     let latencies = latencies(workload);
     let heads = latencies.iter().map(|(head, _)| format!(" {head} |"));
@@ -188,19 +185,13 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
 
 /// The columns of latencies of a workload: the head of each, with the kind of loop that it is of, and what stands in it.
 fn latencies(workload: &Workload) -> Vec<(String, Quantile)> {
-    let quantiles: [(&str, Quantile); 3] = [
-        ("p50", |figures| figures.p50_us),
-        ("p99", |figures| figures.p99_us),
-        ("p99.9", |figures| figures.p999_us),
-    ];
-    let (count, kind) = match (workload.kind, workload.load.rate) {
-        (Kind::Produce, Some(_)) => (3, "open"),
-        (Kind::Produce, None) => (2, "closed"),
-        _ => (0, ""),
+    let kind = match workload.load.rate {
+        Some(_) => "open",
+        None => "closed",
     };
-    let head = |quantile| format!("{quantile} µs, {kind} loop");
-    let shown = quantiles.into_iter().take(count);
-    shown.map(|(name, of)| (head(name), of)).collect()
+    let quantiles = workload.quantiles().iter();
+    let quantiles = quantiles.map(|(name, of)| (format!("{name}, {kind} loop"), *of));
+    quantiles.collect()
 }
 
 /// The median of the ratios within rounds, of ours to theirs.
