@@ -3,7 +3,6 @@
 //! It has no records to decode: what is consumed is received, and its CRC-32C held against that of what is to come.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,9 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
-use crate::load::{self, Connection, SILENCE_MAX, Wire};
+use crate::load::{self, Connection, Wire};
 use crate::payload::Batches;
-use crate::process::{self, Process};
+use crate::process::Process;
 use crate::sending::Requests;
 use crate::workload::{Kind as Work, Workload};
 
@@ -47,7 +46,7 @@ impl Bare {
 
     fn connect(&self, wire: impl Wire + 'static) -> Result<Connection> {
         Ok(Connection {
-            stream: TcpStream::connect(&self.address)?,
+            stream: load::connect(&self.address)?,
             wire: Box::new(wire),
         })
     }
@@ -83,7 +82,9 @@ impl Contender for Bare {
 
     fn promise(&self, level: Level) -> Promise {
         Ok(match level {
-            Level::Accepted => "in memory, with the next group on its way to the disk",
+            Level::Accepted => {
+                "in its memory, which a kill of it loses, with the next group on its way to the disk"
+            }
             Level::Durable => "on the disk",
         })
     }
@@ -101,7 +102,7 @@ impl Contender for Bare {
         command.args([PARTITIONS, RESERVED_BYTES_MIN].map(|number| number.to_string()));
         let log = folder.join("log");
         let mut process = Process::start(&command, &log)?;
-        self.address = process.wait_until(|| process::word_behind(&log, "ready "))?;
+        self.address = process.wait_for_word(&log, "ready ")?;
         self.process = Some(process);
         self.written = 0;
         Ok(())
@@ -179,8 +180,7 @@ impl Contender for Bare {
 impl Bare {
     /// Has each partition write what it accepted: one durable body more is acknowledged behind it.
     fn write(&self) -> Result<()> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
+        let mut stream = load::connect(&self.address)?;
         for partition in 0..self.written {
             stream.write_all(&frame(&[0], partition, Kind::Durable))?;
         }

@@ -12,7 +12,7 @@ use super::corelog_protocol as protocol;
 use crate::contender::{self, Consume, Contender, Figures, Level, Produce, Promise};
 use crate::load::{self, Connection};
 use crate::payload::{Batches, Check};
-use crate::process::{self, Process};
+use crate::process::Process;
 use crate::sending::Requests;
 use crate::workload::{Kind, Workload};
 
@@ -260,7 +260,9 @@ impl Contender for Corelog {
 
     fn promise(&self, level: Level) -> Promise {
         Ok(match level {
-            Level::Accepted => "checked and in memory; a flush begins within 5 ms or 1 MiB",
+            Level::Accepted => {
+                "checked and in its memory, which a kill of it loses; a flush begins within 5 ms or 1 MiB"
+            }
             Level::Durable => "on the disk",
         })
     }
@@ -284,7 +286,7 @@ impl Contender for Corelog {
         command.args(line::serve(data, &settings));
         let log = folder.join("log");
         let mut process = Process::start(&command, &log)?;
-        self.server = process.wait_until(|| process::word_behind(&log, "ready listen="))?;
+        self.server = process.wait_for_word(&log, "ready listen=")?;
         self.process = Some(process);
         Ok(())
     }

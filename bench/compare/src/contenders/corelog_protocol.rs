@@ -13,12 +13,12 @@ use corelog_record::batch::{Builder, Codec, View, split_first};
 use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 
 use crate::contender::{FETCH_BYTES, Level};
-use crate::load::Wire;
+use crate::load::{self, Wire};
 use crate::payload::Check;
 
 /// A connection that the server knows.
 pub fn greet(server: &str) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(server)?;
+    let mut stream = load::connect(server)?;
     let hello = hello::Request {
         versions: vec![VERSION],
         client: "compare".into(),

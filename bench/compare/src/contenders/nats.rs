@@ -9,7 +9,6 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -163,8 +162,7 @@ impl Nats {
 
     /// A connection that the server has accepted, subscribed to what is answered to it.
     fn greet(&self, inbox: &str) -> Result<TcpStream> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let mut stream = load::connect(("127.0.0.1", self.port))?;
         let connect =
             r#"CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}"#;
         stream.write_all(format!("{connect}\r\nSUB {inbox} 1\r\nPING\r\n").as_bytes())?;

@@ -176,8 +176,7 @@ impl RabbitMq {
     }
 
     fn greet(&self) -> Result<TcpStream> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let mut stream = load::connect(("127.0.0.1", self.port))?;
         protocol::greet(&mut stream)?;
         Ok(stream)
     }

@@ -5,12 +5,11 @@
 //! pipeline, but a transaction whole. Reading is `XREADGROUP` of a group without acknowledgements: the server knows
 //! where it is, so that more can be asked for before the last id has come, as by `XRANGE` it cannot.
 
-use std::io::Write as _;
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::contender::{
     Consume, Contender, FETCH_BYTES, FETCHES, Figures, Level, Produce, Promise,
@@ -69,14 +68,7 @@ impl Contender for Redis {
             .arg("--dir")
             .arg(folder);
         let mut process = Process::start(&command, &folder.join("log"))?;
-        let port = self.port;
-        process.wait_until(|| {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-            stream.write_all(b"PING\r\n").ok()?;
-            let mut answer = [0; 5];
-            std::io::Read::read_exact(&mut stream, &mut answer).ok()?;
-            (&answer == b"+PONG").then_some(())
-        })?;
+        process.wait_until(|| self.ping().ok())?;
         self.process = Some(process);
         Ok(())
     }
@@ -145,9 +137,19 @@ impl Contender for Redis {
 }
 
 impl Redis {
+    /// Asks whether it serves.
+    pub fn ping(&self) -> Result<()> {
+        let mut stream = load::connect(("127.0.0.1", self.port))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer)?;
+        ensure!(&answer == b"+PONG", "redis loads what it has");
+        Ok(())
+    }
+
     fn connect(&self, wire: impl Wire + 'static) -> Result<Connection> {
         Ok(Connection {
-            stream: TcpStream::connect(("127.0.0.1", self.port))?,
+            stream: load::connect(("127.0.0.1", self.port))?,
             wire: Box::new(wire),
         })
     }
@@ -316,6 +318,17 @@ const LINE_BYTES_MAX: usize = 1024;
 const GROUP: &[u8] = b"readers";
 const HEAD_PARTS: u8 = 4;
 const ENTRY_PARTS: u8 = 5;
+
+#[cfg(test)]
+impl Redis {
+    /// One that is there already.
+    pub fn at(port: u16) -> Self {
+        Self {
+            port,
+            process: None,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
