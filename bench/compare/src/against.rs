@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::contender::{Level, Quantile};
+use crate::contender::Level;
 use crate::result::{ECHO, Measured, OURS, Results};
 use crate::shown::{self, median, shown};
 use crate::workload::{Kind, Workload};
@@ -29,14 +29,24 @@ fn worse(results: &Results, out: &mut String) -> std::fmt::Result {
                 let ours = results.ours(workload.id, &figure.of);
                 let theirs = results.values(workload.id, peer, &figure.of);
                 let ratios = ratios(&ours, &theirs);
+                let acks = |one: &Measured| one.figures.acks as f64;
+                let acks = [
+                    results.ours(workload.id, acks),
+                    results.values(workload.id, peer, acks),
+                ];
+                let few = match figure.quantile > 0.0 {
+                    true => shown::beyond(&acks.concat(), figure.quantile),
+                    false => String::new(),
+                };
                 let two_digits = figure.name == CPU;
                 let shown = if two_digits { shown::ratio } else { shown };
                 if median(&ratios).is_some_and(|ratio| figure.is_worse(ratio)) {
                     writeln!(
                         out,
-                        "| `{}` | {peer} | {} | {} | {} | {} |",
+                        "| `{}` | {peer} | {}{} | {} | {} | {} |",
                         workload.id,
                         figure.name,
+                        few,
                         shown(&ours),
                         shown(&theirs),
                         shown::ratio(&ratios)
@@ -114,6 +124,8 @@ fn peers(results: &Results) -> impl Iterator<Item = &'static str> {
 /// Something that a workload is measured by.
 struct Figure {
     name: &'static str,
+    /// What part of the acknowledgements a latency is above.
+    quantile: f64,
     of: Box<dyn Fn(&Measured) -> f64>,
     /// Whether more is better.
     is_rate: bool,
@@ -134,18 +146,21 @@ fn figures(workload: &Workload) -> impl Iterator<Item = Figure> {
     let metric = workload.metric;
     let first = Figure {
         name: metric.unit(),
+        quantile: 0.0,
         of: Box::new(move |one| one.value(metric)),
         is_rate: metric.is_rate(),
     };
     let quantiles = workload.quantiles().iter();
-    let quantiles = quantiles.filter(move |(name, _)| *name != metric.unit());
-    let quantiles = quantiles.map(|&(name, of): &(_, Quantile)| Figure {
+    let quantiles = quantiles.filter(move |(name, ..)| *name != metric.unit());
+    let quantiles = quantiles.map(|&(name, quantile, of)| Figure {
         name,
+        quantile,
         of: Box::new(move |one| of(&one.figures).unwrap_or(f64::NAN)),
         is_rate: false,
     });
     let cpu = Figure {
         name: CPU,
+        quantile: 0.0,
         of: Box::new(|one| one.server_cpu_s_per_gib),
         is_rate: false,
     };
@@ -185,6 +200,7 @@ mod tests {
             records_per_s: rate,
             server_cpu_s_per_gib: cpu,
             figures: Figures {
+                acks: 900,
                 p50_us: Some(100.0),
                 p99_us: Some(p99_us),
                 ..Figures::default()
@@ -209,7 +225,7 @@ mod tests {
             rows,
             [
                 "| `durable-64x16` | Redis Streams | records/s | 85 (80 to 90) | 100 (100 to 100) | 0.85 (0.80 to 0.90) |",
-                "| `durable-64x16` | Redis Streams | p99 µs | 137 (130 to 144) | 100 (100 to 100) | 1.37 (1.30 to 1.44) |",
+                "| `durable-64x16` | Redis Streams | p99 µs (9 beyond) | 137 (130 to 144) | 100 (100 to 100) | 1.37 (1.30 to 1.44) |",
             ]
         );
     }

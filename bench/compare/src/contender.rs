@@ -167,7 +167,8 @@ pub struct Figures {
     pub seconds: f64,
     /// Records in all, those of the warm-up among them.
     pub records_total: u64,
-    /// Of acknowledgements: the median and the percentiles 99 and 99.9.
+    /// Acknowledgements that were timed: the median and the percentiles 99 and 99.9 are of so many.
+    pub acks: u64,
     pub p50_us: Option<f64>,
     pub p99_us: Option<f64>,
     pub p999_us: Option<f64>,

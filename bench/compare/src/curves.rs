@@ -26,7 +26,7 @@ use crate::contender::{Contender as _, Level, Produce};
 use crate::contenders::{Client, Corelog};
 use crate::machine;
 use crate::progress::Progress;
-use crate::shown::shown;
+use crate::shown::{self, shown};
 
 /// All curves of a run.
 #[derive(Serialize)]
@@ -148,6 +148,7 @@ impl Point {
         measured.insert(RECORDS_PER_S, figures.records_per_s() / 1e3);
         measured.insert(P50, figures.p50_us.context("no latency")?);
         measured.insert(P99, figures.p99_us.context("no latency")?);
+        measured.insert(ACKS, figures.acks as f64);
         let over_idle = resident(&node).saturating_sub(idle);
         measured.insert(RESIDENT, over_idle as f64 / f64::from(1 << 20));
         node.stop()?;
@@ -353,7 +354,8 @@ pub fn markdown(curves: &Curves) -> String {
     // A string takes whatever is written.
     let _ = writeln!(
         out,
-        "{date}, `{}`, medians of {rounds} (least to most){shortened}; {}. Times of acknowledgements are of closed loops.",
+        "{date}, `{}`, medians of {rounds} (least to most){shortened}; {}. Times of acknowledgements are of closed loops; \
+         behind a p99 stands how many of a round took longer, where they are fewer than ten.",
         curves.command,
         machine::programs(&curves.machine),
     );
@@ -377,11 +379,18 @@ pub fn markdown(curves: &Curves) -> String {
 
 impl Point {
     fn shown(&self, name: &str) -> String {
-        let rounds = self.rounds.iter().enumerate();
-        let values = rounds.filter_map(|(round, told)| Some((round, *told.get(name)?)));
-        match shown(&values.collect::<Vec<_>>()) {
+        let values = |name| -> Vec<_> {
+            let rounds = self.rounds.iter().enumerate();
+            let values = rounds.filter_map(|(round, told)| Some((round, *told.get(name)?)));
+            values.collect()
+        };
+        let few = match name {
+            P99 => shown::beyond(&values(ACKS), 0.99),
+            _ => String::new(),
+        };
+        match shown(&values(name)) {
             none if none.is_empty() => "–".into(),
-            shown => shown,
+            shown => format!("{shown}{few}"),
         }
     }
 }
@@ -390,6 +399,8 @@ const MIB_PER_S: &str = "MiB/s";
 const RECORDS_PER_S: &str = "thousand records/s";
 const P50: &str = "p50 µs";
 const P99: &str = "p99 µs";
+/// Acknowledgements that were timed.
+const ACKS: &str = "acknowledgements";
 const RESIDENT: &str = "resident MiB over idle";
 const START: &str = "start ms";
 const SEEK: &str = "seek p50 µs";

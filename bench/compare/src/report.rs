@@ -131,7 +131,7 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
     let unit = metric.unit();
     writeln!(out, "## {}\n\n`{}`\n", workload.title, workload.id)?;
     let latencies = latencies(workload);
-    let heads = latencies.iter().map(|(head, _)| format!(" {head} |"));
+    let heads = latencies.iter().map(|(head, ..)| format!(" {head} |"));
     writeln!(
         out,
         "| | {unit} | ours to theirs |{} server's CPU s/GiB | |",
@@ -153,10 +153,12 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
             median(&values).map_or("".into(), |median| format!("{median:.digits$}"))
         };
         let latencies = latencies.iter();
-        let latencies = latencies.map(|(_, of)| {
+        let latencies = latencies.map(|(_, quantile, of)| {
+            let acks = results.values(workload.id, name, |one| one.figures.acks as f64);
             format!(
-                " {} |",
-                column(&|one| of(&one.figures).unwrap_or(f64::NAN), 0)
+                " {}{} |",
+                column(&|one| of(&one.figures).unwrap_or(f64::NAN), 0),
+                shown::beyond(&acks, *quantile)
             )
         });
         let latency: String = latencies.collect();
@@ -184,13 +186,14 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
 }
 
 /// The columns of latencies of a workload: the head of each, with the kind of loop that it is of, and what stands in it.
-fn latencies(workload: &Workload) -> Vec<(String, Quantile)> {
+fn latencies(workload: &Workload) -> Vec<(String, f64, Quantile)> {
     let kind = match workload.load.rate {
         Some(_) => "open",
         None => "closed",
     };
     let quantiles = workload.quantiles().iter();
-    let quantiles = quantiles.map(|(name, of)| (format!("{name}, {kind} loop"), *of));
+    let quantiles =
+        quantiles.map(|(name, share, of)| (format!("{name}, {kind} loop"), *share, *of));
     quantiles.collect()
 }
 
@@ -281,7 +284,9 @@ const LEGEND: &str = "\
 *Ours to theirs* is the median of the ratios within rounds: above 1 is better in rows of MiB/s and records/s, and worse in \
 those of µs and MiB. Latencies are of closed loops, but where a row says that it is an open one. In a closed loop whoever waits sends nothing \
 meanwhile, so that a stall is counted once for each that was in flight, not for all that would have come. In an open one \
-each counts from when it was due.";
+each counts from when it was due. Behind a quantile stands how many acknowledgements of a round took longer, where they are fewer than ten: \
+what it says then is of one or two of them.";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,7 +322,7 @@ mod tests {
 
     #[test]
     fn latencies_say_what_kind_of_loop_they_are_of() {
-        let heads = |id| latencies(&row(id)).into_iter().map(|(head, _)| head);
+        let heads = |id| latencies(&row(id)).into_iter().map(|(head, ..)| head);
         let closed = ["p50 µs, closed loop", "p99 µs, closed loop"];
         assert!(heads("durable-one").eq(closed));
         let open = [

@@ -26,11 +26,11 @@ pub struct Workload {
 
 impl Workload {
     /// The latencies that are told of it.
-    pub fn quantiles(&self) -> &'static [(&'static str, Quantile)] {
-        const ALL: [(&str, Quantile); 3] = [
-            ("p50 µs", |figures| figures.p50_us),
-            ("p99 µs", |figures| figures.p99_us),
-            ("p99.9 µs", |figures| figures.p999_us),
+    pub fn quantiles(&self) -> &'static [(&'static str, f64, Quantile)] {
+        const ALL: [(&str, f64, Quantile); 3] = [
+            ("p50 µs", 0.5, |figures| figures.p50_us),
+            ("p99 µs", 0.99, |figures| figures.p99_us),
+            ("p99.9 µs", 0.999, |figures| figures.p999_us),
         ];
         let told = match (self.kind, self.load.rate) {
             (Kind::Produce, Some(_)) => 3,

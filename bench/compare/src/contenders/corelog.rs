@@ -219,6 +219,7 @@ impl Corelog {
             bytes: out["bytes"].as_u64().context("bytes")?,
             seconds: out["seconds"].as_f64().context("seconds")?,
             records_total: records_total.unwrap_or(records),
+            acks: out["ack_us"]["count"].as_u64().unwrap_or(0),
             p50_us: out["ack_us"]["p50"].as_f64(),
             p99_us: out["ack_us"]["p99"].as_f64(),
             p999_us: out["ack_us"]["p99.9"].as_f64(),
@@ -371,6 +372,7 @@ fn paced(mut acks: Vec<(u64, u64)>, load: &Produce) -> Figures {
         bytes: records * load.record_bytes as u64,
         seconds: (ended - begun) as f64 / 1e6,
         records_total,
+        acks: took.len() as u64,
         p50_us: at(0.5),
         p99_us: at(0.99),
         p999_us: at(0.999),
@@ -408,7 +410,7 @@ mod tests {
         let acks = acks.map(|ms| (ms * 1000, if ms < 1000 { 70_000 } else { ms / 1000 * 100 }));
         let figures = paced(acks.collect(), &load);
         assert_eq!((figures.records, figures.records_total), (9_000, 10_000));
-        assert_eq!(figures.bytes, 9_000 << 10);
+        assert_eq!((figures.bytes, figures.acks), (9_000 << 10, 9_000));
         assert!(
             (figures.seconds - 8.9999).abs() < 1e-9,
             "{}",
