@@ -230,17 +230,7 @@ pub fn planned(is_quick: bool) -> Vec<Curve> {
         };
         point(f64::from(clients), each)
     });
-    let record_sizes = [
-        16usize,
-        64,
-        256,
-        1 << 10,
-        4 << 10,
-        16 << 10,
-        64 << 10,
-        256 << 10,
-        1 << 20,
-    ];
+    let record_sizes = (2..=10).map(|power| 4usize.pow(power));
     let record_sizes = record_sizes.map(|bytes| {
         let each = load(Accepted, bytes, (1 << 20) / bytes);
         let batches = bulk(each);
@@ -315,7 +305,7 @@ pub fn planned(is_quick: bool) -> Vec<Curve> {
             "Record size: accepted, batches of 1 MiB, 1 producer, our own client",
             "bytes of a record",
             &[MIB_PER_S, RECORDS_PER_S],
-            record_sizes.into(),
+            record_sizes.collect(),
         ),
         curve(
             "batch-size",
@@ -364,8 +354,7 @@ pub fn markdown(curves: &Curves) -> String {
         let _ = writeln!(out, "| {} | {} |", curve.axis, curve.told.join(" | "));
         let _ = writeln!(out, "|---|{}", "---|".repeat(curve.told.len()));
         for point in &curve.points {
-            let told = curve.told.iter().map(|name| point.shown(name));
-            let told: Vec<_> = told.collect();
+            let told: Vec<_> = curve.told.iter().map(|name| point.shown(name)).collect();
             let _ = writeln!(out, "| {} | {} |", point.x, told.join(" | "));
         }
         for point in &curve.points {

@@ -178,9 +178,8 @@ impl Corelog {
                         continue;
                     };
                     let (name, id) = &ids[(*partition / TOPIC_PARTITIONS_MAX) as usize];
-                    let partition = *partition % TOPIC_PARTITIONS_MAX;
-                    let level = load.level;
-                    by_turns.push(protocol::produce(name, *id, partition, level, &records)?);
+                    let (at, level) = (*partition % TOPIC_PARTITIONS_MAX, load.level);
+                    by_turns.push(protocol::produce(name, *id, at, level, &records)?);
                 }
             }
             requests.push(Requests::new(by_turns)?);
