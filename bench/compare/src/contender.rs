@@ -17,7 +17,8 @@ use crate::workload::Workload;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// The server has it; a crash of the machine, or of the server, may lose it.
+    /// The server has it, in the page cache or, as ours, in its memory: a crash of the machine may lose it, and of the latter
+    /// a kill of the server, too.
     Accepted,
     /// It is on the disk.
     Durable,
@@ -65,6 +66,10 @@ pub trait Contender {
     /// Sends one record to each partition of a topic that [`create`](Self::create) made, over one
     /// connection where that is possible.
     fn fill(&mut self, topic: &str, load: &Produce) -> Result<Figures>;
+
+    /// What it is asked for when it is consumed from, and how much of that is under way: [`FETCH_BYTES`] by
+    /// [`FETCHES`], as far as its protocol knows either.
+    fn asked(&self) -> &'static str;
 
     /// Reads a topic from its start, decoding each record.
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures>;
@@ -162,7 +167,8 @@ pub struct Figures {
     pub seconds: f64,
     /// Records in all, those of the warm-up among them.
     pub records_total: u64,
-    /// Of acknowledgements: the median and the percentiles 99 and 99.9.
+    /// Acknowledgements that were timed: the median and the percentiles 99 and 99.9 are of so many.
+    pub acks: u64,
     pub p50_us: Option<f64>,
     pub p99_us: Option<f64>,
     pub p999_us: Option<f64>,
@@ -183,5 +189,9 @@ impl Figures {
     }
 }
 
+/// What whoever consumes asks for at once: as the node's own client does by itself.
+pub const FETCH_BYTES: usize = 2 << 20;
+/// Fetches under way: one that is answered, and the next.
+pub const FETCHES: usize = 2;
 /// A workload of so many bytes is a stream.
 const STREAM_BYTES: u64 = 512 << 20;

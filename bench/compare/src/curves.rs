@@ -26,7 +26,7 @@ use crate::contender::{Contender as _, Level, Produce};
 use crate::contenders::{Client, Corelog};
 use crate::machine;
 use crate::progress::Progress;
-use crate::shown::shown;
+use crate::shown::{self, shown};
 
 /// All curves of a run.
 #[derive(Serialize)]
@@ -148,6 +148,7 @@ impl Point {
         measured.insert(RECORDS_PER_S, figures.records_per_s() / 1e3);
         measured.insert(P50, figures.p50_us.context("no latency")?);
         measured.insert(P99, figures.p99_us.context("no latency")?);
+        measured.insert(ACKS, figures.acks as f64);
         let over_idle = resident(&node).saturating_sub(idle);
         measured.insert(RESIDENT, over_idle as f64 / f64::from(1 << 20));
         node.stop()?;
@@ -229,17 +230,7 @@ pub fn planned(is_quick: bool) -> Vec<Curve> {
         };
         point(f64::from(clients), each)
     });
-    let record_sizes = [
-        16usize,
-        64,
-        256,
-        1 << 10,
-        4 << 10,
-        16 << 10,
-        64 << 10,
-        256 << 10,
-        1 << 20,
-    ];
+    let record_sizes = (2..=10).map(|power| 4usize.pow(power));
     let record_sizes = record_sizes.map(|bytes| {
         let each = load(Accepted, bytes, (1 << 20) / bytes);
         let batches = bulk(each);
@@ -314,7 +305,7 @@ pub fn planned(is_quick: bool) -> Vec<Curve> {
             "Record size: accepted, batches of 1 MiB, 1 producer, our own client",
             "bytes of a record",
             &[MIB_PER_S, RECORDS_PER_S],
-            record_sizes.into(),
+            record_sizes.collect(),
         ),
         curve(
             "batch-size",
@@ -353,7 +344,8 @@ pub fn markdown(curves: &Curves) -> String {
     // A string takes whatever is written.
     let _ = writeln!(
         out,
-        "{date}, `{}`, medians of {rounds} (least to most){shortened}; {}. Times of acknowledgements are of closed loops.",
+        "{date}, `{}`, medians of {rounds} (least to most){shortened}; {}. Times of acknowledgements are of closed loops; \
+         behind a p99 stands how many of a round took longer, where they are fewer than ten.",
         curves.command,
         machine::programs(&curves.machine),
     );
@@ -362,8 +354,7 @@ pub fn markdown(curves: &Curves) -> String {
         let _ = writeln!(out, "| {} | {} |", curve.axis, curve.told.join(" | "));
         let _ = writeln!(out, "|---|{}", "---|".repeat(curve.told.len()));
         for point in &curve.points {
-            let told = curve.told.iter().map(|name| point.shown(name));
-            let told: Vec<_> = told.collect();
+            let told: Vec<_> = curve.told.iter().map(|name| point.shown(name)).collect();
             let _ = writeln!(out, "| {} | {} |", point.x, told.join(" | "));
         }
         for point in &curve.points {
@@ -377,11 +368,18 @@ pub fn markdown(curves: &Curves) -> String {
 
 impl Point {
     fn shown(&self, name: &str) -> String {
-        let rounds = self.rounds.iter().enumerate();
-        let values = rounds.filter_map(|(round, told)| Some((round, *told.get(name)?)));
-        match shown(&values.collect::<Vec<_>>()) {
+        let values = |name| -> Vec<_> {
+            let rounds = self.rounds.iter().enumerate();
+            let values = rounds.filter_map(|(round, told)| Some((round, *told.get(name)?)));
+            values.collect()
+        };
+        let few = match name {
+            P99 => shown::beyond(&values(ACKS), 0.99),
+            _ => String::new(),
+        };
+        match shown(&values(name)) {
             none if none.is_empty() => "–".into(),
-            shown => shown,
+            shown => format!("{shown}{few}"),
         }
     }
 }
@@ -390,6 +388,8 @@ const MIB_PER_S: &str = "MiB/s";
 const RECORDS_PER_S: &str = "thousand records/s";
 const P50: &str = "p50 µs";
 const P99: &str = "p99 µs";
+/// Acknowledgements that were timed.
+const ACKS: &str = "acknowledgements";
 const RESIDENT: &str = "resident MiB over idle";
 const START: &str = "start ms";
 const SEEK: &str = "seek p50 µs";

@@ -12,7 +12,7 @@
 //! is in flight, and a latency counts from then. The first tenth warms up.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +42,13 @@ pub trait Wire: Send {
 pub struct Connection {
     pub stream: TcpStream,
     pub wire: Box<dyn Wire>,
+}
+
+/// A new connection: whoever says nothing on it is given up.
+pub fn connect(address: impl ToSocketAddrs) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(SILENCE_MAX))?;
+    Ok(stream)
 }
 
 /// Sends batches over the connections, `requests` by turns on each.
@@ -307,4 +314,5 @@ impl Link {
 /// Connections with batches below this share a thread.
 const SHARED_BATCH_BYTES_MAX: u64 = 64 << 10;
 const RECEIVE_BYTES: usize = 512 << 10;
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// So long a server may say nothing before it is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });

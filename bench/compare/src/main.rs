@@ -20,6 +20,7 @@
 //! served       how servers were started
 //! progress     how many rounds of it there are
 //! report       the table
+//! against      what it says against the node
 //! yardstick    what in it is one
 //! shown        how values of rounds are shown
 //! median       of several
@@ -27,6 +28,7 @@
 //! curves       how a node scales, without peers
 //! ```
 
+mod against;
 mod contender;
 mod contenders;
 mod curves;

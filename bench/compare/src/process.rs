@@ -2,11 +2,14 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A started program; it and its descendants are killed when this is dropped.
@@ -31,7 +34,25 @@ impl Process {
     }
 
     /// Waits until `is_ready` says something.
-    pub fn wait_until<T>(&mut self, mut is_ready: impl FnMut() -> Option<T>) -> Result<T> {
+    pub fn wait_until<T>(&mut self, is_ready: impl FnMut() -> Option<T>) -> Result<T> {
+        self.wait(is_ready, |time| {
+            std::thread::sleep(time);
+            Ok(())
+        })
+    }
+
+    /// Waits for the word behind `key` in `log`, which the process writes: woken by that, as a start may take less than
+    /// lies between two looks.
+    pub fn wait_for_word(&mut self, log: &Path, key: &str) -> Result<String> {
+        let writes = Writes::to(log)?;
+        self.wait(|| word_behind(log, key), |time| writes.wait(time).map(drop))
+    }
+
+    fn wait<T>(
+        &mut self,
+        mut is_ready: impl FnMut() -> Option<T>,
+        mut pause: impl FnMut(Duration) -> Result<()>,
+    ) -> Result<T> {
         let started = Instant::now();
         loop {
             if let Some(ready) = is_ready() {
@@ -43,7 +64,7 @@ impl Process {
             if started.elapsed() > START_MAX {
                 bail!("the server does not serve after {START_MAX:?}");
             }
-            std::thread::sleep(Duration::from_millis(10));
+            pause(Duration::from_millis(10))?;
         }
     }
 
@@ -109,6 +130,26 @@ impl Drop for Process {
     }
 }
 
+/// Tells of writes to a file.
+struct Writes(OwnedFd);
+
+impl Writes {
+    fn to(path: &Path) -> Result<Self> {
+        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&watch, path, WatchFlags::MODIFY)?;
+        Ok(Self(watch))
+    }
+
+    /// Waits until there was one since the last call, at most for so long; whether there was.
+    fn wait(&self, time: Duration) -> Result<bool> {
+        let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
+        let woken = poll(&mut ready, Some(&time.try_into()?))? > 0;
+        // All of them: each is told by a few bytes.
+        while woken && rustix::io::read(&self.0, &mut [0; 1024]).is_ok() {}
+        Ok(woken)
+    }
+}
+
 /// The same command, which the kernel kills when the thread that starts it has gone (`PR_SET_PDEATHSIG`, which it
 /// takes `unsafe` to ask for between fork and exec). What it starts in turn is not killed: `run` ends that.
 fn bound(command: &Command) -> Command {
@@ -153,7 +194,7 @@ pub fn free_port() -> std::io::Result<u16> {
 }
 
 /// The word behind `key` in a log, once it is there whole.
-pub fn word_behind(log: &Path, key: &str) -> Option<String> {
+fn word_behind(log: &Path, key: &str) -> Option<String> {
     let text = fs::read_to_string(log).ok()?;
     let (_, rest) = text.split_once(key)?;
     let word = rest.split_inclusive(char::is_whitespace).next()?;
@@ -232,6 +273,26 @@ mod tests {
         let id = std::thread::scope(|scope| scope.spawn(start).join()).unwrap();
         // Nobody waits for it, so something of it stays.
         wait_until(|| stat(id).is_none_or(|fields| fields[0] == "Z"));
+        fs::remove_file(log).unwrap();
+    }
+
+    /// How long a start took was told in looks that were ten milliseconds apart.
+    #[test]
+    fn who_waits_for_a_server_is_woken_by_what_it_writes() {
+        let log = std::env::temp_dir().join(format!("compare-woken-{}", std::process::id()));
+        let mut file = File::create(&log).unwrap();
+        let writes = Writes::to(&log).unwrap();
+        assert!(!writes.wait(Duration::ZERO).unwrap());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| writes.wait(START_MAX).unwrap());
+            std::io::Write::write_all(&mut file, b"ready 1 ").unwrap();
+            assert!(waits.join().unwrap());
+        });
+        assert!(!writes.wait(Duration::ZERO).unwrap());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "echo ready 7; exec sleep 600"]);
+        let mut process = Process::start(&shell, &log).unwrap();
+        assert_eq!(process.wait_for_word(&log, "ready ").unwrap(), "7");
         fs::remove_file(log).unwrap();
     }
 

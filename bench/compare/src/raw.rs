@@ -105,7 +105,7 @@ fn loopback(scratch: &Path, seconds: u64, options: &[&str]) -> Result<f64> {
         .arg(seconds.to_string())
         .args(&arguments)
         .args(options);
-    let out = output(&mut client)?;
+    let out = output(&client)?;
     let rate = out["end"]["sum_received"]["bits_per_second"].as_f64();
     Ok(rate.context("iperf3 says no rate")? / 8.0 / f64::from(1 << 20))
 }
@@ -121,7 +121,13 @@ fn is_listening(port: u16) -> bool {
         .any(|text| text.lines().any(is_ours))
 }
 
-fn output(command: &mut Command) -> Result<Value> {
+/// What a program says, which ends within [`SECONDS_MAX`] or is ended.
+fn output(program: &Command) -> Result<Value> {
+    let mut command = Command::new("timeout");
+    command
+        .args(["--foreground", "--kill-after=5", SECONDS_MAX])
+        .arg(program.get_program())
+        .args(program.get_args());
     let out = command
         .output()
         .with_context(|| format!("cannot run {command:?}"))?;
@@ -159,6 +165,8 @@ fn sync(scratch: &Path, time: Duration) -> Result<(f64, f64)> {
     Ok((us(0.5), us(0.99)))
 }
 
+/// Longer than any of the programs takes.
+const SECONDS_MAX: &str = "300";
 const BLOCK_BYTES: usize = 4096;
 const TOOK_NS_MAX: u64 = 60_000_000_000;
 const SYNC_FILE_BYTES: u64 = 64 << 20;

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use crate::against;
 use crate::contender::Quantile;
 use crate::machine;
 use crate::raw;
 use crate::result::{ECHO, Measured, Results};
 use crate::shown::{self, median, shown};
-use crate::workload::{Kind, Metric, Workload};
+use crate::workload::{Kind, Workload};
 use crate::yardstick;
 
 /// All of it as Markdown.
@@ -76,6 +77,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     contenders(results, out)?;
     served(results, out)?;
     writeln!(out, "{LEGEND}\n")?;
+    against::write(results, out)?;
     for workload in &results.workloads {
         table(results, workload, out)?;
     }
@@ -85,7 +87,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
 fn contenders(results: &Results, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "| | version | settings | accepted means | durable means |\n|---|---|---|---|---|"
+        "| | version | settings | accepted means | durable means | consuming asks for |\n|---|---|---|---|---|---|"
     )?;
     for who in &results.contenders {
         let settings = match who.settings_accepted == who.settings_durable {
@@ -97,12 +99,12 @@ fn contenders(results: &Results, out: &mut String) -> std::fmt::Result {
         };
         writeln!(
             out,
-            "| {} | {} | {settings} | {} | {} |",
-            who.name, who.version, who.accepted, who.durable
+            "| {} | {} | {settings} | {} | {} | {} |",
+            who.name, who.version, who.accepted, who.durable, who.asked
         )?;
     }
     for (name, reason) in &results.absent {
-        writeln!(out, "| {name} | not there: {reason} | | | |")?;
+        writeln!(out, "| {name} | not there: {reason} | | | | |")?;
     }
     writeln!(out)
 }
@@ -126,15 +128,10 @@ fn served(results: &Results, out: &mut String) -> std::fmt::Result {
 
 fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::Result {
     let metric = workload.metric;
-    let unit = match metric {
-        Metric::MibPerS => "MiB/s",
-        Metric::RecordsPerS => "records/s",
-        Metric::P50Us => "p50 µs",
-        Metric::ResidentMib => "MiB",
-    };
+    let unit = metric.unit();
     writeln!(out, "## {}\n\n`{}`\n", workload.title, workload.id)?;
     let latencies = latencies(workload);
-    let heads = latencies.iter().map(|(head, _)| format!(" {head} |"));
+    let heads = latencies.iter().map(|(head, ..)| format!(" {head} |"));
     writeln!(
         out,
         "| | {unit} | ours to theirs |{} server's CPU s/GiB | |",
@@ -156,10 +153,12 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
             median(&values).map_or("".into(), |median| format!("{median:.digits$}"))
         };
         let latencies = latencies.iter();
-        let latencies = latencies.map(|(_, of)| {
+        let latencies = latencies.map(|(_, quantile, of)| {
+            let acks = results.values(workload.id, name, |one| one.figures.acks as f64);
             format!(
-                " {} |",
-                column(&|one| of(&one.figures).unwrap_or(f64::NAN), 0)
+                " {}{} |",
+                column(&|one| of(&one.figures).unwrap_or(f64::NAN), 0),
+                shown::beyond(&acks, *quantile)
             )
         });
         let latency: String = latencies.collect();
@@ -187,20 +186,15 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
 }
 
 /// The columns of latencies of a workload: the head of each, with the kind of loop that it is of, and what stands in it.
-fn latencies(workload: &Workload) -> Vec<(String, Quantile)> {
-    let quantiles: [(&str, Quantile); 3] = [
-        ("p50", |figures| figures.p50_us),
-        ("p99", |figures| figures.p99_us),
-        ("p99.9", |figures| figures.p999_us),
-    ];
-    let (count, kind) = match (workload.kind, workload.load.rate) {
-        (Kind::Produce, Some(_)) => (3, "open"),
-        (Kind::Produce, None) => (2, "closed"),
-        _ => (0, ""),
+fn latencies(workload: &Workload) -> Vec<(String, f64, Quantile)> {
+    let kind = match workload.load.rate {
+        Some(_) => "open",
+        None => "closed",
     };
-    let head = |quantile| format!("{quantile} µs, {kind} loop");
-    let shown = quantiles.into_iter().take(count);
-    shown.map(|(name, of)| (head(name), of)).collect()
+    let quantiles = workload.quantiles().iter();
+    let quantiles =
+        quantiles.map(|(name, share, of)| (format!("{name}, {kind} loop"), *share, *of));
+    quantiles.collect()
 }
 
 /// The median of the ratios within rounds, of ours to theirs.
@@ -290,7 +284,9 @@ const LEGEND: &str = "\
 *Ours to theirs* is the median of the ratios within rounds: above 1 is better in rows of MiB/s and records/s, and worse in \
 those of µs and MiB. Latencies are of closed loops, but where a row says that it is an open one. In a closed loop whoever waits sends nothing \
 meanwhile, so that a stall is counted once for each that was in flight, not for all that would have come. In an open one \
-each counts from when it was due.";
+each counts from when it was due. Behind a quantile stands how many acknowledgements of a round took longer, where they are fewer than ten: \
+what it says then is of one or two of them.";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,7 +322,7 @@ mod tests {
 
     #[test]
     fn latencies_say_what_kind_of_loop_they_are_of() {
-        let heads = |id| latencies(&row(id)).into_iter().map(|(head, _)| head);
+        let heads = |id| latencies(&row(id)).into_iter().map(|(head, ..)| head);
         let closed = ["p50 µs, closed loop", "p99 µs, closed loop"];
         assert!(heads("durable-one").eq(closed));
         let open = [

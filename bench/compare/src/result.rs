@@ -42,6 +42,8 @@ pub struct Who {
     pub durable: String,
     pub settings_accepted: String,
     pub settings_durable: String,
+    /// What it is asked for when it is consumed from.
+    pub asked: &'static str,
 }
 
 impl Who {
@@ -60,6 +62,7 @@ impl Who {
                 Ok(_) => contender.settings(Level::Durable),
                 Err(_) => contender.settings(Level::Accepted),
             },
+            asked: contender.asked(),
         }
     }
 }
@@ -221,6 +224,7 @@ impl Who {
             durable: String::new(),
             settings_accepted: String::new(),
             settings_durable: String::new(),
+            asked: "",
         }
     }
 }

@@ -30,6 +30,19 @@ fn digits(value: f64) -> usize {
     if value < 10.0 { 1 } else { 0 }
 }
 
+/// How many acknowledgements took longer than a quantile, where that are so few that it is a matter of one or two of them:
+/// of `acks` in each round.
+pub fn beyond(acks: &[(usize, f64)], quantile: f64) -> String {
+    let beyond = acks.iter().map(|(_, acks)| acks * (1.0 - quantile));
+    match beyond.reduce(f64::min) {
+        Some(least) if least < BEYOND_MIN => format!(" ({least:.0} beyond)"),
+        _ => String::new(),
+    }
+}
+
+/// A quantile is one from so many beyond it on.
+const BEYOND_MIN: f64 = 10.0;
+
 /// With a comma between thousands.
 fn grouped(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
@@ -64,4 +77,19 @@ pub fn ratio(ratios: &[(usize, f64)]) -> String {
         let spread = range(ratios, 2);
         format!("{median:.2}{spread}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of 135 acknowledgements the one but last was told as the 99th percentile, and nothing said so.
+    #[test]
+    fn a_quantile_of_few_says_how_many_lie_beyond_it() {
+        assert_eq!(beyond(&[(0, 236.0), (1, 135.0)], 0.99), " (1 beyond)");
+        assert_eq!(beyond(&[(0, 9_000.0)], 0.999), " (9 beyond)");
+        assert_eq!(beyond(&[(0, 9_000.0)], 0.99), "");
+        assert_eq!(beyond(&[(0, 1_000.0)], 0.99), "");
+        assert_eq!(beyond(&[], 0.99), "");
+    }
 }

@@ -104,6 +104,7 @@ impl Tally {
             bytes: self.records * record_bytes as u64,
             seconds: time.map_or(f64::NAN, |(over, ended)| (ended - *over).as_secs_f64()),
             records_total: self.records_total,
+            acks: self.latency_us.len(),
             p50_us: us(0.5),
             p99_us: us(0.99),
             p999_us: us(0.999),

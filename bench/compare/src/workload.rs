@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::contender::{Level, Produce};
+use crate::contender::{Level, Produce, Quantile};
 
 /// One start of a server.
 pub struct Turn {
@@ -24,6 +24,23 @@ pub struct Workload {
     pub load: Produce,
 }
 
+impl Workload {
+    /// The latencies that are told of it.
+    pub fn quantiles(&self) -> &'static [(&'static str, f64, Quantile)] {
+        const ALL: [(&str, f64, Quantile); 3] = [
+            ("p50 µs", 0.5, |figures| figures.p50_us),
+            ("p99 µs", 0.99, |figures| figures.p99_us),
+            ("p99.9 µs", 0.999, |figures| figures.p999_us),
+        ];
+        let told = match (self.kind, self.load.rate) {
+            (Kind::Produce, Some(_)) => 3,
+            (Kind::Produce, None) => 2,
+            _ => 0,
+        };
+        &ALL[..told]
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
@@ -33,6 +50,22 @@ pub enum Metric {
     P50Us,
     /// Resident memory over that of the idle server.
     ResidentMib,
+}
+
+impl Metric {
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::MibPerS => "MiB/s",
+            Self::RecordsPerS => "records/s",
+            Self::P50Us => "p50 µs",
+            Self::ResidentMib => "MiB",
+        }
+    }
+
+    /// Whether more is better.
+    pub fn is_rate(self) -> bool {
+        matches!(self, Self::MibPerS | Self::RecordsPerS)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -4,7 +4,7 @@ use crate::contender::Quantile;
 use crate::raw;
 use crate::result::{ECHO, Measured, Results};
 use crate::shown::{self, median};
-use crate::workload::{Kind, Metric, Workload};
+use crate::workload::{Kind, Workload};
 
 /// What has to be known of a row: its share of what limits it, and whether it is a yardstick itself.
 pub fn remarks(results: &Results, workload: &Workload, name: &str) -> Vec<String> {
@@ -21,7 +21,7 @@ pub fn remarks(results: &Results, workload: &Workload, name: &str) -> Vec<String
         BARE | ECHO => beaten_by(results, workload, name),
         _ => None,
     };
-    let beaten = beaten.map(|best| match is_rate(workload.metric) {
+    let beaten = beaten.map(|best| match workload.metric.is_rate() {
         true => format!("no limit here: {best} is above it"),
         false => format!("no floor here: {best} is below it"),
     });
@@ -61,7 +61,7 @@ pub fn over_floor(results: &Results, workload: &Workload) -> Option<String> {
 fn beaten_by(results: &Results, workload: &Workload, yardstick: &str) -> Option<&'static str> {
     let speed = |name| {
         let values = results.values(workload.id, name, |one| one.value(workload.metric));
-        median(&values).map(|median| match is_rate(workload.metric) {
+        median(&values).map(|median| match workload.metric.is_rate() {
             true => median,
             false => median.recip(),
         })
@@ -71,11 +71,6 @@ fn beaten_by(results: &Results, workload: &Workload, yardstick: &str) -> Option<
     let all = all.filter_map(|name| Some((name, speed(name)?)));
     let (best, most) = all.max_by(|one, other| one.1.total_cmp(&other.1))?;
     (speed(yardstick)? * ABOVE < most).then_some(best)
-}
-
-/// Whether more is better.
-fn is_rate(metric: Metric) -> bool {
-    matches!(metric, Metric::MibPerS | Metric::RecordsPerS)
 }
 
 /// The median share of the lower of loopback and disk, for workloads that either can limit.
@@ -105,7 +100,7 @@ const BARE_SHARE_MIN: f64 = 0.7;
 /// So many times a limit is more than noise: what was said to be one is none.
 const ABOVE: f64 = 1.1;
 /// What the yardstick is called.
-const BARE: &str = "bare";
+pub const BARE: &str = "bare";
 
 #[cfg(test)]
 mod tests {

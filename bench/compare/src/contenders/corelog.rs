@@ -12,7 +12,7 @@ use super::corelog_protocol as protocol;
 use crate::contender::{self, Consume, Contender, Figures, Level, Produce, Promise};
 use crate::load::{self, Connection};
 use crate::payload::{Batches, Check};
-use crate::process::{self, Process};
+use crate::process::Process;
 use crate::sending::Requests;
 use crate::workload::{Kind, Workload};
 
@@ -159,7 +159,6 @@ impl Corelog {
 
     /// Each client sends to partitions of its own by turns, or to one that it shares with others.
     fn produce_plainly(&self, topic: &str, load: &Produce) -> Result<Figures> {
-        let batches = Batches::new(load.record_bytes, load.batch_records);
         let mut ids = Vec::new();
         for (name, _) in topics(topic, load.partitions) {
             let id = protocol::topic_id(&self.server, &name)?;
@@ -168,15 +167,19 @@ impl Corelog {
         let shares = load.clients.min(load.partitions);
         let mut requests = Vec::new();
         for share in 0..shares {
-            let its = || (share..load.partitions).step_by(shares as usize);
-            let turns = (REQUESTS_MAX / its().count()).max(1);
+            let its = (share..load.partitions).step_by(shares as usize);
+            let its = its.map(|partition| (partition, Batches::new(load, topic, partition)));
+            let its: Vec<_> = its.collect();
+            let mut batches: Vec<_> = its.iter().map(|(at, its)| (at, its.iter())).collect();
             let mut by_turns = Vec::new();
-            for records in batches.iter().take(turns) {
-                for partition in its() {
-                    let (name, id) = &ids[(partition / TOPIC_PARTITIONS_MAX) as usize];
-                    let partition = partition % TOPIC_PARTITIONS_MAX;
-                    let level = load.level;
-                    by_turns.push(protocol::produce(name, *id, partition, level, &records)?);
+            for _ in 0..(REQUESTS_MAX / its.len()).max(1) {
+                for (partition, batches) in &mut batches {
+                    let Some(records) = batches.next() else {
+                        continue;
+                    };
+                    let (name, id) = &ids[(*partition / TOPIC_PARTITIONS_MAX) as usize];
+                    let (at, level) = (*partition % TOPIC_PARTITIONS_MAX, load.level);
+                    by_turns.push(protocol::produce(name, *id, at, level, &records)?);
                 }
             }
             requests.push(Requests::new(by_turns)?);
@@ -196,7 +199,7 @@ impl Corelog {
     fn consume_plainly(&self, topic: &str, load: &Consume) -> Result<Figures> {
         let id = protocol::topic_id(&self.server, topic)?;
         let connections = (0..load.produced.partitions).map(|partition| {
-            let check = Check::new(load.produced.record_bytes, load.produced.batch_records);
+            let check = Check::new(&load.produced, topic, partition);
             let wire = protocol::Fetches::new(topic, id, partition, check)?;
             let mut first = Vec::new();
             wire.ask(&mut first)?;
@@ -215,6 +218,7 @@ impl Corelog {
             bytes: out["bytes"].as_u64().context("bytes")?,
             seconds: out["seconds"].as_f64().context("seconds")?,
             records_total: records_total.unwrap_or(records),
+            acks: out["ack_us"]["count"].as_u64().unwrap_or(0),
             p50_us: out["ack_us"]["p50"].as_f64(),
             p99_us: out["ack_us"]["p99"].as_f64(),
             p999_us: out["ack_us"]["p99.9"].as_f64(),
@@ -256,7 +260,9 @@ impl Contender for Corelog {
 
     fn promise(&self, level: Level) -> Promise {
         Ok(match level {
-            Level::Accepted => "checked and in memory; a flush begins within 5 ms or 1 MiB",
+            Level::Accepted => {
+                "checked and in its memory, which a kill of it loses; a flush begins within 5 ms or 1 MiB"
+            }
             Level::Durable => "on the disk",
         })
     }
@@ -280,7 +286,7 @@ impl Contender for Corelog {
         command.args(line::serve(data, &settings));
         let log = folder.join("log");
         let mut process = Process::start(&command, &log)?;
-        self.server = process.wait_until(|| process::word_behind(&log, "ready listen="))?;
+        self.server = process.wait_for_word(&log, "ready listen=")?;
         self.process = Some(process);
         Ok(())
     }
@@ -313,6 +319,10 @@ impl Contender for Corelog {
 
     fn fill(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
         self.produce(topic, load)
+    }
+
+    fn asked(&self) -> &'static str {
+        "2 MiB, and the next at the head of the answer"
     }
 
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
@@ -361,6 +371,7 @@ fn paced(mut acks: Vec<(u64, u64)>, load: &Produce) -> Figures {
         bytes: records * load.record_bytes as u64,
         seconds: (ended - begun) as f64 / 1e6,
         records_total,
+        acks: took.len() as u64,
         p50_us: at(0.5),
         p99_us: at(0.99),
         p999_us: at(0.999),
@@ -398,7 +409,7 @@ mod tests {
         let acks = acks.map(|ms| (ms * 1000, if ms < 1000 { 70_000 } else { ms / 1000 * 100 }));
         let figures = paced(acks.collect(), &load);
         assert_eq!((figures.records, figures.records_total), (9_000, 10_000));
-        assert_eq!(figures.bytes, 9_000 << 10);
+        assert_eq!((figures.bytes, figures.acks), (9_000 << 10, 9_000));
         assert!(
             (figures.seconds - 8.9999).abs() < 1e-9,
             "{}",

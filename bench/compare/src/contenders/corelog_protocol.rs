@@ -12,13 +12,13 @@ use corelog_protocol::{answer, limits, request};
 use corelog_record::batch::{Builder, Codec, View, split_first};
 use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 
-use crate::contender::Level;
-use crate::load::Wire;
+use crate::contender::{FETCH_BYTES, Level};
+use crate::load::{self, Wire};
 use crate::payload::Check;
 
 /// A connection that the server knows.
 pub fn greet(server: &str) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(server)?;
+    let mut stream = load::connect(server)?;
     let hello = hello::Request {
         versions: vec![VERSION],
         client: "compare".into(),
@@ -108,7 +108,7 @@ impl Fetches {
             id,
             partition: PartitionId::new(partition),
             offset: Offset::ZERO,
-            max_bytes: FETCH_BYTES,
+            max_bytes: u32::try_from(FETCH_BYTES)?,
             min_bytes: 1,
             max_wait_ms: 1000,
             last_epoch: None,
@@ -196,6 +196,3 @@ fn take<R: Call>(bytes: &[u8]) -> Result<Option<(R::Answer, usize)>> {
 fn good<R: Call>(frame: &Frame<'_>) -> Result<R::Answer> {
     answer::decode::<R>(frame)?.map_err(|error| anyhow!("corelog answers {error:?}"))
 }
-
-/// As much as `corelog bench consume` asks for.
-const FETCH_BYTES: u32 = 4 << 20;

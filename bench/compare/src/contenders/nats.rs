@@ -1,19 +1,20 @@
 //! NATS JetStream: a stream in files, with one subject, is a partition; a message is a record.
 //!
 //! Each message is published with a subject for its acknowledgement, a batch as so many in one pipeline.
-//! Reading is a pull consumer without acknowledgements that asks for the next messages while half of
-//! those that it asked for before are still on their way.
+//! Reading is a pull consumer without acknowledgements that asks for the next messages while those that it
+//! asked for last are still on their way.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
+use crate::contender::{
+    Consume, Contender, FETCH_BYTES, FETCHES, Figures, Level, Produce, Promise,
+};
 use crate::load::{self, Connection, Wire};
 use crate::payload::{self, Batches, Check};
 use crate::process::{Process, free_port};
@@ -94,9 +95,10 @@ impl Contender for Nats {
     }
 
     fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
-        let batches = Batches::new(load.record_bytes, load.batch_records);
         let connections = (0..load.clients).map(|client| {
-            let subject = format!("{topic}-{}", client % load.partitions);
+            let partition = client % load.partitions;
+            let batches = Batches::new(load, topic, partition);
+            let subject = format!("{topic}-{partition}");
             let inbox = format!("inbox.{client}");
             let requests = Requests::new(batches.iter().map(|records| {
                 let each = records.iter();
@@ -117,6 +119,10 @@ impl Contender for Nats {
         load::produce(connections, &load.as_one_batch())
     }
 
+    fn asked(&self) -> &'static str {
+        "messages of 2 MiB, and as many ahead"
+    }
+
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
         let connections = (0..load.produced.partitions).map(|partition| {
             let stream = format!("{topic}-{partition}");
@@ -126,13 +132,13 @@ impl Contender for Nats {
             let subject = format!("$JS.API.CONSUMER.CREATE.{stream}.reader");
             ask(&mut self.greet(ASKED)?, &subject, &config)?;
             let inbox = format!("inbox.{partition}");
-            let count = (READ_BYTES / load.produced.record_bytes).clamp(2, 20_000) as u64;
+            let count = (FETCH_BYTES / load.produced.record_bytes).max(1) as u64;
             let messages = Messages {
                 request: pull(&stream, &inbox, count),
                 count,
-                check: Check::new(load.produced.record_bytes, load.produced.batch_records),
+                check: Check::new(&load.produced, topic, partition),
             };
-            let first = [&messages.request[..], &messages.request].concat();
+            let first = messages.request.repeat(FETCHES);
             Ok((self.connect(&inbox, messages)?, first))
         });
         load::consume(connections.collect::<Result<_>>()?, load)
@@ -156,8 +162,7 @@ impl Nats {
 
     /// A connection that the server has accepted, subscribed to what is answered to it.
     fn greet(&self, inbox: &str) -> Result<TcpStream> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let mut stream = load::connect(("127.0.0.1", self.port))?;
         let connect =
             r#"CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}"#;
         stream.write_all(format!("{connect}\r\nSUB {inbox} 1\r\nPING\r\n").as_bytes())?;
@@ -302,5 +307,3 @@ impl Wire for Messages {
 const CONFIG: &str = "nats.conf";
 const ASKED: &str = "inbox.asked";
 const LINE_BYTES_MAX: usize = 4096;
-/// What is asked for at once, twice over.
-const READ_BYTES: usize = 1 << 20;

@@ -97,14 +97,20 @@ impl Contender for RabbitMq {
     }
 
     fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
-        let batches = Batches::new(load.record_bytes, load.batch_records);
-        let requests = Requests::new(batches.iter().map(|records| protocol::publish(0, &records)))?;
+        let requests = (0..load.partitions).map(|partition| {
+            let batches = Batches::new(load, topic, partition);
+            Requests::new(batches.iter().map(|records| protocol::publish(0, &records)))
+        });
+        let requests = requests.collect::<Result<Vec<_>>>()?;
         let connections = (0..load.clients).map(|client| {
             let mut stream = self.greet()?;
-            let name = format!("{topic}-{}", client % load.partitions);
-            protocol::declare_publisher(&mut stream, 0, &name)?;
+            let partition = client % load.partitions;
+            protocol::declare_publisher(&mut stream, 0, &format!("{topic}-{partition}"))?;
             let wire = Box::new(protocol::Confirms::default());
-            Ok((Connection { stream, wire }, requests.clone()))
+            Ok((
+                Connection { stream, wire },
+                requests[partition as usize].clone(),
+            ))
         });
         load::produce(connections.collect::<Result<_>>()?, load)
     }
@@ -129,12 +135,16 @@ impl Contender for RabbitMq {
         load::produce(connections, &each)
     }
 
+    fn asked(&self) -> &'static str {
+        "10 chunks, of whatever size the server made them"
+    }
+
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
         let connections = (0..load.produced.partitions).map(|partition| {
             let name = format!("{topic}-{partition}");
             self.wait_for(&name)?;
             let stream = self.greet()?;
-            let check = Check::new(load.produced.record_bytes, load.produced.batch_records);
+            let check = Check::new(&load.produced, topic, partition);
             let wire = Box::new(protocol::Chunks::new(check));
             let first = protocol::subscribe(&name);
             Ok((Connection { stream, wire }, first))
@@ -166,8 +176,7 @@ impl RabbitMq {
     }
 
     fn greet(&self) -> Result<TcpStream> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let mut stream = load::connect(("127.0.0.1", self.port))?;
         protocol::greet(&mut stream)?;
         Ok(stream)
     }

@@ -2,16 +2,18 @@
 //!
 //! A batch is so many `XADD` in one pipeline; where an acknowledgement waits for the disk they stand in
 //! `MULTI`/`EXEC`, since Redis syncs once per turn of its loop and a turn takes no more than 16 KiB of a
-//! pipeline, but a transaction whole. Reading is `XRANGE` from behind the last id.
+//! pipeline, but a transaction whole. Reading is `XREADGROUP` of a group without acknowledgements: the server knows
+//! where it is, so that more can be asked for before the last id has come, as by `XRANGE` it cannot.
 
-use std::io::Write as _;
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
+use crate::contender::{
+    Consume, Contender, FETCH_BYTES, FETCHES, Figures, Level, Produce, Promise,
+};
 use crate::load::{self, Connection, Wire};
 use crate::payload::{self, Batches, Check};
 use crate::process::{Process, free_port};
@@ -66,14 +68,7 @@ impl Contender for Redis {
             .arg("--dir")
             .arg(folder);
         let mut process = Process::start(&command, &folder.join("log"))?;
-        let port = self.port;
-        process.wait_until(|| {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-            stream.write_all(b"PING\r\n").ok()?;
-            let mut answer = [0; 5];
-            std::io::Read::read_exact(&mut stream, &mut answer).ok()?;
-            (&answer == b"+PONG").then_some(())
-        })?;
+        process.wait_until(|| self.ping().ok())?;
         self.process = Some(process);
         Ok(())
     }
@@ -83,10 +78,10 @@ impl Contender for Redis {
     }
 
     fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
-        let batches = Batches::new(load.record_bytes, load.batch_records);
         let is_transaction = load.level == Level::Durable && load.batch_records > 1;
         let requests = (0..load.partitions).map(|partition| {
             let key = format!("{topic}-{partition}");
+            let batches = Batches::new(load, topic, partition);
             Requests::new(batches.iter().map(|records| {
                 let adds = records.iter().flat_map(|record| add(&key, record));
                 match is_transaction {
@@ -112,17 +107,17 @@ impl Contender for Redis {
         load::produce(connections, &load.as_one_batch())
     }
 
+    fn asked(&self) -> &'static str {
+        "entries of 2 MiB, and as many ahead"
+    }
+
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
         let connections = (0..load.produced.partitions).map(|partition| {
-            let entries = Entries {
-                key: format!("{topic}-{partition}"),
-                count: (READ_BYTES / load.produced.record_bytes).clamp(1, 10_000),
-                left: 0,
-                strings: 0,
-                last: Vec::new(),
-                check: Check::new(load.produced.record_bytes, load.produced.batch_records),
-            };
-            let first = entries.request(b"-");
+            let key = format!("{topic}-{partition}");
+            let check = Check::new(&load.produced, topic, partition);
+            let entries = Entries::new(&key, load.produced.record_bytes, check);
+            let group = command(&[b"XGROUP", b"CREATE", key.as_bytes(), GROUP, b"0"]);
+            let first = [group, entries.request.repeat(FETCHES)].concat();
             Ok((self.connect(entries)?, first))
         });
         load::consume(connections.collect::<Result<_>>()?, load)
@@ -142,9 +137,19 @@ impl Contender for Redis {
 }
 
 impl Redis {
+    /// Asks whether it serves.
+    pub fn ping(&self) -> Result<()> {
+        let mut stream = load::connect(("127.0.0.1", self.port))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer)?;
+        ensure!(&answer == b"+PONG", "redis loads what it has");
+        Ok(())
+    }
+
     fn connect(&self, wire: impl Wire + 'static) -> Result<Connection> {
         Ok(Connection {
-            stream: TcpStream::connect(("127.0.0.1", self.port))?,
+            stream: load::connect(("127.0.0.1", self.port))?,
             wire: Box::new(wire),
         })
     }
@@ -192,6 +197,8 @@ fn part(bytes: &[u8]) -> Result<Option<(Part<'_>, usize)>> {
     let start = end + 1;
     Ok(match bytes[0] {
         b'+' | b':' => Some((Part::Line, start)),
+        // Nothing, be it an array or a string.
+        _ if line == b"-1" => Some((Part::Line, start)),
         b'*' => Some((Part::Array(number()?), start)),
         b'$' => {
             let length = number()?;
@@ -227,20 +234,58 @@ impl Wire for Acks {
 
 /// Entries of a stream: each an id, a field's name and a record.
 struct Entries {
-    key: String,
-    count: usize,
-    /// Entries to come in this answer, and strings of the present one that came.
+    request: Vec<u8>,
+    /// Parts that came of what is before the entries of this answer, and entries to come.
+    head: u8,
     left: usize,
-    strings: u8,
-    last: Vec<u8>,
+    /// Parts that came of the present entry.
+    parts: u8,
     check: Check,
 }
 
 impl Entries {
-    fn request(&self, start: &[u8]) -> Vec<u8> {
-        let count = self.count.to_string();
-        let key = self.key.as_bytes();
-        command(&[b"XRANGE", key, start, b"+", b"COUNT", count.as_bytes()])
+    fn new(key: &str, record_bytes: usize, check: Check) -> Self {
+        let count = (FETCH_BYTES / record_bytes).max(1).to_string();
+        let group: [&[u8]; 4] = [b"XREADGROUP", b"GROUP", GROUP, b"one"];
+        let what: [&[u8]; 6] = [
+            b"COUNT",
+            count.as_bytes(),
+            b"NOACK",
+            b"STREAMS",
+            key.as_bytes(),
+            b">",
+        ];
+        Self {
+            request: command(&[&group[..], &what].concat()),
+            head: 0,
+            left: 0,
+            parts: 0,
+            check,
+        }
+    }
+
+    /// Takes what comes next; true if an answer is whole.
+    fn take(&mut self, part: &Part<'_>) -> Result<bool> {
+        if self.left == 0 {
+            // An array of one stream, which is an array of its key and of entries.
+            self.head = match part {
+                Part::Line => 0,
+                _ => self.head + 1,
+            };
+            if let (HEAD_PARTS, Part::Array(entries)) = (self.head, part) {
+                (self.head, self.left) = (0, *entries);
+            }
+            return Ok(false);
+        }
+        self.parts += 1;
+        // An array of its id and of fields, which is an array of a name and a value.
+        let (ENTRY_PARTS, Part::Bulk(record)) = (self.parts, part) else {
+            return Ok(false);
+        };
+        self.check.take(record)?;
+        self.parts = 0;
+        self.left -= 1;
+        Ok(self.left == 0)
     }
 }
 
@@ -249,24 +294,8 @@ impl Wire for Entries {
         let mut used = 0;
         while let Some((part, length)) = next(bytes, used)? {
             used += length;
-            match part {
-                Part::Array(entries) if self.left == 0 => self.left = entries,
-                Part::Array(_) | Part::Line => {}
-                Part::Bulk(id) if self.strings == 0 => {
-                    self.last.clear();
-                    self.last.push(b'(');
-                    self.last.extend(id);
-                    self.strings = 1;
-                }
-                Part::Bulk(_) if self.strings == 1 => self.strings = 2,
-                Part::Bulk(record) => {
-                    self.check.take(record)?;
-                    self.strings = 0;
-                    self.left -= 1;
-                    if self.left == 0 {
-                        out.extend(self.request(&self.last));
-                    }
-                }
+            if self.take(&part)? {
+                out.extend(&self.request);
             }
         }
         Ok(used)
@@ -285,5 +314,58 @@ fn next(bytes: &[u8], used: usize) -> Result<Option<(Part<'_>, usize)>> {
 }
 
 const LINE_BYTES_MAX: usize = 1024;
-/// What an answer to `XRANGE` holds at most.
-const READ_BYTES: usize = 1 << 20;
+/// Who reads.
+const GROUP: &[u8] = b"readers";
+const HEAD_PARTS: u8 = 4;
+const ENTRY_PARTS: u8 = 5;
+
+#[cfg(test)]
+impl Redis {
+    /// One that is there already.
+    pub fn at(port: u16) -> Self {
+        Self {
+            port,
+            process: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The next entries were asked for when the last one of those before had come, and meanwhile nothing was under way.
+    #[test]
+    fn for_each_answer_that_came_whole_more_is_asked_for_while_another_is_on_its_way() {
+        let load = Produce {
+            record_bytes: 8,
+            ..crate::workload::row("consume-1k-1").load
+        };
+        let batches = Batches::new(&load, "bench", 0);
+        let mut records = batches.iter().flatten();
+        let mut entry = || {
+            let head = "*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nv\r\n$8\r\n";
+            [head.as_bytes(), records.next().unwrap(), b"\r\n"].concat()
+        };
+        let mut answer = || {
+            let head = b"*1\r\n*2\r\n$7\r\nbench-0\r\n*2\r\n";
+            [&head[..], &entry(), &entry()].concat()
+        };
+        let mut entries = Entries::new("bench-0", 8, Check::new(&load, "bench", 0));
+        let mut out = Vec::new();
+        // The group is made, and the first of two answers has come, but for its last byte.
+        let arrived = [b"+OK\r\n".to_vec(), answer()].concat();
+        let used = entries
+            .receive(&arrived[..arrived.len() - 1], &mut out)
+            .unwrap();
+        assert_eq!((entries.records(), out.len()), (1, 0));
+        entries.receive(&arrived[used..], &mut out).unwrap();
+        assert_eq!((entries.records(), &out), (2, &entries.request));
+        out.clear();
+        entries.receive(&answer(), &mut out).unwrap();
+        assert_eq!((entries.records(), &out), (4, &entries.request));
+        out.clear();
+        entries.receive(b"*-1\r\n", &mut out).unwrap();
+        assert_eq!((entries.records(), out.len()), (4, 0));
+    }
+}
