@@ -148,7 +148,12 @@ impl<D: Dir> Sealed<D> {
             let start = scanner.point();
             match scanner.next().await? {
                 Step::Batch(_) => rows.note(&self.of.base, &start, self.of.interval_bytes),
-                Step::End | Step::Bad | Step::Unread(_) => return Ok(rows),
+                Step::End => return Ok(rows),
+                Step::Bad | Step::Unread(_) => {
+                    if !scanner.read_again() {
+                        return Ok(rows);
+                    }
+                }
             }
         }
     }
@@ -199,8 +204,16 @@ impl<D: Dir> Sealed<D> {
         map.await.ok().map(Loaded::Mapped)
     }
 
-    /// Rows made from the store, and whether all of it is sound.
+    /// Rows made from the store, and whether all of it is sound. If it comes to another end than what was appended, it is
+    /// read once more: what no checksum covers may have turned over on its way.
     async fn rebuild(&self) -> Result<(Builder, bool), Error> {
+        match self.rows_of_store().await {
+            Err(Error::Damaged { .. }) => self.rows_of_store().await,
+            other => other,
+        }
+    }
+
+    async fn rows_of_store(&self) -> Result<(Builder, bool), Error> {
         let mut rows = Builder::default();
         let mut is_whole = true;
         let file = self.of.store.file().await?;
@@ -211,6 +224,10 @@ impl<D: Dir> Sealed<D> {
                 Step::Batch(_) => rows.note(&self.of.base, &start, self.of.interval_bytes),
                 Step::End => break,
                 Step::Bad | Step::Unread(_) => {
+                    // One that was misread would bend the chain in all rows behind it.
+                    if scanner.read_again() {
+                        continue;
+                    }
                     is_whole = false;
                     match scanner.behind_bad().await? {
                         Some(behind) => scanner.move_to(behind),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use corelog_record::Offset;
+use corelog_record::{Offset, Timestamp};
 
 use super::Damage;
 use super::damage::Found;
@@ -17,7 +17,7 @@ use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 
 /// The rows of a segment, in memory or in its index.
-enum Known<D: Dir> {
+pub(super) enum Known<D: Dir> {
     Memory(Builder),
     File(Rc<Sealed<D>>),
 }
@@ -121,7 +121,7 @@ impl<D: Dir> DiskRead<D> {
 
     /// The last point at or below `offset` that is known without reading batches.
     pub(super) async fn row_before(&self, offset: Offset) -> Result<Point, Error> {
-        Ok(self.load().await?.before(&self.base, offset))
+        Ok(self.rows.load().await?.before(&self.base, offset))
     }
 
     /// Reads the wanted batches at once. Each one's checksum is verified, and that the chain over the
@@ -134,7 +134,7 @@ impl<D: Dir> DiskRead<D> {
     /// # Errors
     /// [`Error::Damaged`] up to an offset behind the first wanted one; any error of reading.
     pub(super) async fn read(&self, wanted: Wanted) -> Result<Fetched<D>, Error> {
-        let mut rows = self.load().await?;
+        let mut rows = self.rows.load().await?;
         self.read_first(&mut rows, wanted, usize::MAX).await
     }
 
@@ -150,7 +150,7 @@ impl<D: Dir> DiskRead<D> {
         turn: impl AsyncFn() -> T,
     ) -> Result<Fetched<D>, Error> {
         let stride_bytes = stride_bytes.max(STRIDE_BYTES_MIN);
-        let mut rows = self.load().await?;
+        let mut rows = self.rows.load().await?;
         let mut fetched = {
             let _turn = turn().await;
             self.read_first(&mut rows, wanted, stride_bytes).await?
@@ -274,13 +274,6 @@ impl<D: Dir> DiskRead<D> {
         }
     }
 
-    async fn load(&self) -> Result<Loaded<D>, Error> {
-        Ok(match &self.rows {
-            Known::Memory(rows) => Loaded::Memory(rows.clone()),
-            Known::File(sealed) => Loaded::File(sealed.clone(), sealed.load().await?),
-        })
-    }
-
     /// The next row behind `point`.
     fn row_behind(&self, rows: &Loaded<D>, point: &Point) -> Option<Point> {
         let row = rows.after(&self.base, point.position.get());
@@ -316,11 +309,28 @@ impl<D: Dir> DiskRead<D> {
     }
 }
 
+impl<D: Dir> Known<D> {
+    pub(super) async fn load(&self) -> Result<Loaded<D>, Error> {
+        Ok(match self {
+            Self::Memory(rows) => Loaded::Memory(rows.clone()),
+            Self::File(sealed) => Loaded::File(sealed.clone(), sealed.load().await?),
+        })
+    }
+}
+
 impl<D: Dir> Loaded<D> {
     pub(super) fn before(&self, base: &Point, from: Offset) -> Point {
         match self {
             Self::Memory(rows) => index::before_offset(base, rows, from),
             Self::File(_, rows) => index::before_offset(base, &**rows, from),
+        }
+    }
+
+    /// The last known point with only timestamps lower than `time` before it.
+    pub(super) fn before_time(&self, base: &Point, time: Timestamp) -> Point {
+        match self {
+            Self::Memory(rows) => index::before_time(base, rows, time),
+            Self::File(_, rows) => index::before_time(base, &**rows, time),
         }
     }
 

@@ -5,13 +5,12 @@ use std::rc::Rc;
 
 use corelog_record::{Offset, Timestamp};
 
-use super::Log;
 use super::due::INDEX_CHECKS;
-use super::fetch::read_error;
+use super::fetch::{Known, Loaded, read_error};
 use super::origin::Origin;
 use super::read::ReadError;
+use super::{Damage, Log};
 use crate::disk::Dir;
-use crate::index::{self, Sealed};
 use crate::scan::{Scanner, Step};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
@@ -24,19 +23,15 @@ pub struct TimePlan<D: Dir> {
     places: Vec<Place<D>>,
 }
 
-/// Where to start looking: known, or in an index to be loaded.
-enum Start<D: Dir> {
-    At(Point),
-    Look(Rc<Sealed<D>>),
-}
-
 /// A segment that may hold what is looked for.
 struct Place<D: Dir> {
     store: Rc<Store<D>>,
     base: Point,
     end: Offset,
     end_bytes: u64,
-    start: Start<D>,
+    rows: Known<D>,
+    /// Whether it is known to hold a batch as late as that: of a damaged segment it may not be.
+    is_sure: bool,
 }
 
 impl<D: Dir> fmt::Debug for TimePlan<D> {
@@ -61,27 +56,28 @@ impl<D: Dir> TimePlan<D> {
     /// after the time asked for.
     ///
     /// # Errors
-    /// [`ReadError::Damaged`], [`ReadError::Removed`], [`ReadError::Disk`].
+    /// [`ReadError::Damaged`], also if there is none but in damage that was stepped over: what lies behind that may not have
+    /// been looked at. [`ReadError::Removed`], [`ReadError::Disk`].
     pub async fn run(&self) -> Result<Option<(Offset, Timestamp)>, ReadError> {
+        let mut stepped_over = None;
         for place in &self.places {
-            if let Some(found) = self.look(place).await? {
+            if let Some(found) = self.look(place, &mut stepped_over).await? {
                 return Ok(Some(found));
             }
         }
-        Ok(None)
+        stepped_over.map_or(Ok(None), Err)
     }
 
-    async fn look(&self, place: &Place<D>) -> Result<Option<(Offset, Timestamp)>, ReadError> {
+    /// Looks at one place. The first damage that is stepped over within reach goes to `stepped_over`.
+    async fn look(
+        &self,
+        place: &Place<D>,
+        stepped_over: &mut Option<ReadError>,
+    ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         let segment = place.base.offset;
         let failed = |source| read_error(segment, source);
-        let (start, rows) = match &place.start {
-            Start::At(point) => (*point, None),
-            Start::Look(sealed) => {
-                let rows = sealed.load().await.map_err(failed)?;
-                let start = index::before_time(&place.base, &*rows, self.time);
-                (start, Some(rows))
-            }
-        };
+        let rows = place.rows.load().await.map_err(failed)?;
+        let start = rows.before_time(&place.base, self.time);
         let file = place.store.file().await.map_err(failed)?;
         let mut scanner = Scanner::new(&place.store, file, start, place.end_bytes);
         loop {
@@ -94,22 +90,44 @@ impl<D: Dir> TimePlan<D> {
                         return Ok(Some((batch.base_offset(), batch.max_timestamp())));
                     }
                 }
-                Step::Unread(unread) => return Err(failed(unread.error)),
-                Step::Bad => match scanner.behind_bad().await.map_err(failed)? {
-                    Some(behind) => scanner.move_to(behind),
-                    // What one read says is not remembered for good: a scrub looks again.
-                    None => {
-                        let bad = scanner.point();
-                        let behind = rows.as_ref().and_then(|rows| {
-                            index::after_position(&place.base, &**rows, bad.position.get())
-                        });
-                        let to = behind.map_or(place.end, |behind| behind.offset);
-                        let (from, to) = (bad.offset, to.max(bad.offset.plus(1)));
-                        return Err(ReadError::Damaged { from, to, segment });
+                Step::Unread(unread) => {
+                    let error = unread.error;
+                    if !scanner.read_again() {
+                        return Err(failed(error));
                     }
-                },
+                }
+                // A byte may have turned over on its way: what is sound is not stepped over.
+                Step::Bad => {
+                    if !scanner.read_again() {
+                        let behind = scanner.behind_bad().await.map_err(failed)?;
+                        self.step_over(place, &rows, &mut scanner, behind, stepped_over)?;
+                    }
+                }
             }
         }
+    }
+
+    /// Steps over a batch that is bad. What this says is not remembered for good: a scrub looks again.
+    fn step_over(
+        &self,
+        place: &Place<D>,
+        rows: &Loaded<D>,
+        scanner: &mut Scanner<D>,
+        behind: Option<Point>,
+        first: &mut Option<ReadError>,
+    ) -> Result<(), ReadError> {
+        let (from, segment) = (scanner.point().offset, place.base.offset);
+        let Some(behind) = behind else {
+            let row = rows.after(&place.base, scanner.point().position.get());
+            let to = row.map_or(place.end, |row| row.offset).max(from.plus(1));
+            return Err(ReadError::Damaged { from, to, segment });
+        };
+        scanner.move_to(behind);
+        let to = behind.offset;
+        if place.is_sure && self.log_start < to && from < self.limit {
+            first.get_or_insert(ReadError::Damaged { from, to, segment });
+        }
+        Ok(())
     }
 }
 
@@ -124,28 +142,31 @@ impl<D: Dir> Log<D> {
         };
         let places = self.segments_at(time).filter(may_hold);
         // Two sound ones at most: only in the one that holds log start may the batch be out of reach.
+        let is_known_bad = |segment: &Segment<D>| {
+            let is_of = |known: &Damage| known.segment == segment.base.offset;
+            segment.stage == Stage::Damaged || self.damage.iter().any(is_of)
+        };
         let mut left = SOUND_PLACES_MAX;
         let places = places.take_while(|segment| {
             let is_wanted = left > 0;
-            left -= usize::from(is_wanted && segment.stage != Stage::Damaged);
+            left -= usize::from(is_wanted && !is_known_bad(segment));
             is_wanted
         });
         let places = places.filter_map(|segment| {
             let below = segment.below.as_ref();
             let below = below.filter(|below| time <= below.end.max_timestamp);
-            let start = match (&segment.index, below) {
-                (_, Some(below)) => Start::Look(below.index.clone()),
-                (Index::Growing(rows), None) => {
-                    Start::At(index::before_time(&segment.base, rows, time))
-                }
-                (Index::File(sealed), None) => Start::Look(sealed.clone()),
+            let rows = match (&segment.index, below) {
+                (_, Some(below)) => Known::File(below.index.clone()),
+                (Index::Growing(rows), None) => Known::Memory(rows.clone()),
+                (Index::File(sealed), None) => Known::File(sealed.clone()),
             };
             Some(Place {
                 store: segment.store.clone()?,
                 base: segment.base,
                 end: segment.end.offset.min(limit),
                 end_bytes: self.durable_bytes(segment),
-                start,
+                rows,
+                is_sure: time <= segment.end.max_timestamp,
             })
         });
         TimePlan {

@@ -48,8 +48,8 @@ pub struct Scrubbed {
     pub index: Option<Offset>,
     /// Bytes of a store's file behind its segment's end, which belong to nothing.
     pub surplus_bytes: u64,
-    /// Why a store could not be read, if so. The pass goes on with the next segment, and will not
-    /// count as whole.
+    /// Why a store could not be read, if so. The pass goes on behind what the disk does not give, else with the next
+    /// segment, and will not count as whole.
     pub error: Option<Error>,
     /// Whether this piece was the pass's last. The next piece begins another pass.
     pub is_pass_complete: bool,
@@ -262,6 +262,11 @@ impl<D: Dir> Log<D> {
             Ok(bytes) => scrubbed.bytes = bytes,
             // Its file is being moved: what takes its place is read, from the beginning.
             Err(error) if error.is_missing() && self.is_moving_files() => return,
+            // What lies behind it is read all the same.
+            Err(error) if walk.has_unread() && error.is_unreadable() => {
+                pass.is_whole = false;
+                scrubbed.error = Some(error);
+            }
             Err(error) => {
                 pass.next = end;
                 if error.is_missing() {

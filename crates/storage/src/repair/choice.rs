@@ -152,15 +152,26 @@ fn best(
     if walked.len() <= 1 {
         return Ok((!walked.is_empty()).then_some(0));
     }
-    // The mark names a generation only after the manifest did.
+    // The mark names a generation only after the manifest did; one that took its place since may be the sound one.
     let marked = evidence.mark.filter(|slot| slot.segment == base);
     let marked = marked.and_then(|slot| {
         walked
             .iter()
             .position(|walked| walked.generation == slot.generation)
     });
-    if marked.is_some() {
-        return Ok(marked);
+    let took_its_place = |number: usize, other: &Walked| {
+        walked[number].generation < other.generation
+            && other.is_whole
+            && evidence
+                .mark
+                .is_some_and(|slot| slot.offset <= other.end.offset)
+            && next.is_none_or(|next| other.end.offset == next)
+    };
+    if let Some(number) = marked {
+        let is_another = walked.iter().any(|other| took_its_place(number, other));
+        if walked[number].is_whole || !is_another {
+            return Ok(marked);
+        }
     }
     let highest = |numbers: Vec<usize>| {
         numbers

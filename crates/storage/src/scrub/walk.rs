@@ -43,6 +43,8 @@ pub(crate) struct Walk<D: Dir> {
     bad: Vec<Range<Offset>>,
     surplus_bytes: u64,
     is_done: bool,
+    /// Whether it stepped over what the disk does not give.
+    has_unread: bool,
     /// Whether one before it found sound batches that are not those of the log.
     is_second: bool,
 }
@@ -72,6 +74,7 @@ impl<D: Dir> Walk<D> {
             bad: Vec::new(),
             surplus_bytes: 0,
             is_done: false,
+            has_unread: false,
             is_second: false,
             target,
         }
@@ -115,6 +118,11 @@ impl<D: Dir> Walk<D> {
         self.is_done
     }
 
+    /// Whether it stepped over what the disk does not give, and told of it by an error.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.has_unread
+    }
+
     /// Bytes of the file behind the segment's end.
     pub(crate) fn surplus_bytes(&self) -> u64 {
         self.surplus_bytes
@@ -136,7 +144,7 @@ impl<D: Dir> Walk<D> {
     /// many bytes it went over.
     ///
     /// # Errors
-    /// Any error of reading the store.
+    /// Any error of reading the store. After one for which [`has_unread`](Walk::has_unread) holds, the walk goes on behind it.
     pub(crate) async fn run(
         &mut self,
         store: &Rc<Store<D>>,
@@ -196,7 +204,7 @@ impl<D: Dir> Walk<D> {
             let bytes = bytes.map_err(|e| scanner.at().io("measure", e))?;
             self.surplus_bytes = bytes.saturating_sub(self.target.end.position.get());
         }
-        let mut is_first = true;
+        let (mut is_first, mut unread_error) = (true, None);
         while is_first || scanner.has_next() {
             is_first = false;
             self.meet_rows(scanner, rows).await;
@@ -216,7 +224,12 @@ impl<D: Dir> Walk<D> {
                     let error = unread.error;
                     match scanner.read_again() {
                         true => is_first = true,
-                        false => return Err(error),
+                        // An index made anew would lack what lies behind it.
+                        false if self.rows.is_some() => return Err(error),
+                        false => {
+                            self.step_over_unread(scanner, rows).await?;
+                            unread_error = Some(error);
+                        }
                     }
                 }
                 Step::End => {}
@@ -227,10 +240,13 @@ impl<D: Dir> Walk<D> {
                     self.audit.wrong_row(); // It points behind the end.
                 }
                 self.is_done = true;
-                return Ok(());
+                break;
+            }
+            if unread_error.is_some() {
+                break;
             }
         }
-        Ok(())
+        unread_error.map_or(Ok(()), Err)
     }
 
     /// Compares the rows that point to where the scanner is.
@@ -294,6 +310,19 @@ impl<D: Dir> Walk<D> {
         let behind = behind.unwrap_or(end);
         self.bad.push(at.offset..behind.offset.min(end.offset));
         scanner.move_to(behind);
+        Ok(())
+    }
+
+    /// Steps over what the disk does not give, which is no damage: by a row of the index, else to the end of the segment.
+    async fn step_over_unread(
+        &mut self,
+        scanner: &mut Scanner<D>,
+        rows: &mut Option<Rows<D>>,
+    ) -> Result<(), Error> {
+        let behind = self.row_behind(scanner, rows).await?;
+        self.has_unread = true;
+        self.audit.step_over(true);
+        scanner.move_to(behind.unwrap_or(self.target.end));
         Ok(())
     }
 

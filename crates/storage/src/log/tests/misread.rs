@@ -11,7 +11,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on, poll_once};
 use crate::log::Log;
-use crate::testing::{batch, flush, identity, open, read_all};
+use crate::testing::{batch, flush, identity, open, read_all, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -248,4 +248,39 @@ fn what_the_disk_does_not_give_while_it_is_verified_stays_as_it_is() {
         }
     }
     assert!(12 <= opened, "a few reads, of some blocks each");
+}
+
+/// Its rows were made over a misread header, and contradicted what is right from there on: that was remembered as damage.
+#[test]
+fn what_is_misread_while_an_index_is_made_anew_is_no_damage() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    // Small ones, so that many a bit is a header's.
+    for number in 0..40 {
+        add(&mut log, number, 10);
+    }
+    log.roll();
+    add(&mut log, 99, 10);
+    settle(&mut log, at(1)).unwrap();
+    let whole = read_all(&log, Offset::ZERO).unwrap();
+    block_on(log.close(at(2))).unwrap();
+    let index = "00000000000000000000.index";
+    block_on(root.child("p0").remove(index)).unwrap();
+    let mut flips = 0;
+    for nth in 1..=3 {
+        for seed in 0..400 {
+            let disk = FaultyDir::new(root.fork());
+            let (mut log, _) = open(&disk, small(), 2, at(3)).unwrap();
+            let store = Match::on(Operation::Read, "000.log");
+            disk.faults().fail(store, nth, Fault::Flip { seed });
+            for _ in 0..2 {
+                let read = read_all(&log, Offset::ZERO).unwrap();
+                assert!(read == whole, "read {nth}, seed {seed}");
+            }
+            settle(&mut log, at(4)).unwrap();
+            assert_eq!(log.damage(), [], "read {nth}, seed {seed}");
+            flips += disk.faults().happened().len();
+        }
+    }
+    assert!(800 <= flips, "{flips}");
 }

@@ -11,6 +11,7 @@ mod descriptors;
 mod explore;
 mod faults;
 mod fenced;
+mod finding;
 mod following;
 mod forgiven;
 mod holding;

@@ -9,7 +9,7 @@ use crate::format::index;
 use crate::log::{AppendError, Chore, CopyError};
 use crate::repair::walk::From;
 use crate::segment::Point;
-use crate::{manifest, mark};
+use crate::{manifest, mark, segment, steps};
 
 /// A log of 100 records, all of them in a snapshot, in a store that both have.
 fn shared(root: &MemoryDir) -> Log<MemoryDir> {
@@ -223,4 +223,25 @@ fn a_store_that_is_being_written_stays_open() {
     let before = names(&root.child("p0"), ".log");
     append_to(&mut log, 160);
     assert_eq!(names(&root.child("p0"), ".log"), before);
+}
+
+/// The damaged one could not be moved away when it was healed. The mark named it still, and the healed one was put aside.
+#[test]
+fn the_generation_that_took_a_damaged_ones_place_is_the_logs_whatever_the_mark_names() {
+    let root = MemoryDir::new();
+    drop(shared(&root));
+    let dir = root.child("p0");
+    let [damaged] = &names(&dir, ".log")[..] else {
+        panic!("all is in one store")
+    };
+    let healed = segment::name::store(Offset::ZERO, 1);
+    let store = block_on(dir.read(damaged, 1 << 20)).unwrap();
+    block_on(steps::write(&dir, &healed, &store)).unwrap();
+    alter(&dir, damaged, |store| store[700] ^= 1);
+    block_on(dir.remove("manifest")).unwrap();
+    block_on(planned(&root).unwrap().run()).unwrap();
+    let (log, report) = open(&root, large(), 7, at(3)).unwrap();
+    assert_eq!((report.damage, report.torn), (vec![], None));
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 100);
+    assert_eq!(names(&dir, ".log")[0], healed);
 }

@@ -1,0 +1,108 @@
+//! A search by time names no batch behind the one that is searched for, whatever the disk gives on its way.
+
+use corelog_record::{ByteSize, Offset};
+
+use super::recovery::{STORE, scribble};
+use super::{at, offset, small};
+use crate::disk::block_on;
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
+use crate::disk::memory::MemoryDir;
+use crate::log::{Damage, Log, Options, ReadError};
+use crate::testing::{batch, flush, open, settle};
+
+/// Each inner list is a segment of batches of one record at these times, the last one active.
+fn filled(root: &MemoryDir, segments: &[&[i64]]) -> Log<MemoryDir> {
+    let (mut log, _) = open(root, small(), 1, at(0)).unwrap();
+    for (number, times) in segments.iter().enumerate() {
+        if number > 0 {
+            log.roll();
+        }
+        for millis in *times {
+            let one = batch(&[&[b'f'; 300]], at(*millis));
+            log.append(&one, at(0)).unwrap();
+            flush(&mut log, at(0)).unwrap();
+        }
+    }
+    settle(&mut log, at(0)).unwrap();
+    assert_eq!(log.segments().count(), segments.len());
+    log
+}
+
+/// The segment that holds log start and the damaged one were the two that a search looks at; it found nothing, and who
+/// truncated by it lost what lay behind.
+#[test]
+fn a_lookup_by_time_that_found_nothing_for_damage_does_not_say_that_there_is_nothing() {
+    let root = MemoryDir::new();
+    let mut log = filled(&root, &[&[100, 1], &[2, 60], &[70, 80], &[90]]);
+    let plan = log.plan_truncate(offset(1)).unwrap().unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(1)).unwrap();
+    assert_eq!((log.log_start(), log.segments().count()), (offset(1), 4));
+    let find = |log: &Log<MemoryDir>| block_on(log.plan_find_time(at(50), Offset::MAX).run());
+    assert_eq!(find(&log).unwrap(), Some((offset(3), at(60))));
+    let store = log.segments().nth(1).unwrap();
+    let name = crate::segment::name::store(store.base, 0);
+    scribble(&root, &name, store.bytes - 50, &[0; 8]);
+    let known = Damage {
+        from: offset(3),
+        to: offset(4),
+        segment: offset(2),
+    };
+    let found = find(&log);
+    let Err(ReadError::Damaged { from, to, segment }) = found else {
+        panic!("{found:?}")
+    };
+    assert_eq!(Damage { from, to, segment }, known);
+    log.note_damage(known);
+    assert_eq!(find(&log).unwrap(), Some((offset(4), at(70))));
+}
+
+/// A sound batch was stepped over after one look at it, and the search named the one behind.
+#[test]
+fn a_byte_that_turns_over_on_its_way_to_a_lookup_by_time_has_no_batch_stepped_over() {
+    let root = MemoryDir::new();
+    filled(&root, &[&[10, 30, 20, 40], &[15, 50]]);
+    let disk = FaultyDir::new(root);
+    let (log, _) = open(&disk, small(), 2, at(1)).unwrap();
+    for seed in 0..300 {
+        for nth in 1..=2 {
+            for (millis, right) in [(5, 0), (25, 1), (35, 3), (45, 5)] {
+                let flip = Fault::Flip { seed };
+                let store = Match::on(Operation::Read, ".log");
+                disk.faults().fail(store, nth, flip);
+                let found = block_on(log.plan_find_time(at(millis), Offset::MAX).run());
+                let found = found.unwrap().map(|(found, _)| found);
+                assert_eq!(found, Some(offset(right)), "{millis}, seed {seed}");
+                disk.faults().clear();
+            }
+        }
+    }
+}
+
+/// All up to the end of what was durable was named, and who obeyed skipped it.
+#[test]
+fn a_lookup_by_time_that_meets_damage_where_it_is_written_names_no_more_than_there_may_be() {
+    let root = MemoryDir::new();
+    let one_segment = Options {
+        segment_bytes_max: ByteSize::from_mib(1),
+        ..small()
+    };
+    let (mut log, _) = open(&root, one_segment, 1, at(0)).unwrap();
+    for number in 0..60_i64 {
+        let one = batch(&[&[b'f'; 300]], at(number));
+        log.append(&one, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+    }
+    let segments: Vec<_> = log.segments().collect();
+    assert_eq!(segments.len(), 1);
+    let batch_bytes = segments[0].bytes / 60;
+    for number in [2, 3] {
+        scribble(&root, STORE, number * batch_bytes + 100, &[0; 8]);
+    }
+    let found = block_on(log.plan_find_time(at(2), Offset::MAX).run());
+    let Err(ReadError::Damaged { from, to, .. }) = found else {
+        panic!("{found:?}")
+    };
+    assert_eq!(from, offset(2));
+    assert!(to < offset(8), "{to}");
+}
