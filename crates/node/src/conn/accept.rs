@@ -98,7 +98,7 @@ async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn, _place:
     let intake = connections.intake.clone();
     let link = Link::new(Rc::clone(&core), intake, peer, socket);
     connections.begin(&link);
-    let writing = rt::spawn(writer::write(Rc::clone(&link), sender));
+    let mut writing = rt::spawn(writer::write(Rc::clone(&link), sender));
     let cut = async {
         core.cutting().await;
         // Nothing may come between the bytes of a file.
@@ -109,7 +109,7 @@ async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn, _place:
     reader::read(&link, &mut receiver).or(cut).await;
     link.begin_close();
     let closed = async {
-        writing.await;
+        (&mut writing).await;
         if !link.is_dead() {
             rt::timeout(LINGER_MAX, linger(&mut receiver)).await;
         }
@@ -119,8 +119,10 @@ async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn, _place:
         rt::sleep(LAST_WORDS).await;
     };
     closed.or(cut).await;
+    writing.cancel().await;
     link.end();
     connections.end(&link);
+    receiver.close().await;
     sub(&core.counters.connections, 1);
     core.connection_count.set(core.connection_count() - 1);
     core.connection_ended.notify();

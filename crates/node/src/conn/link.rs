@@ -39,8 +39,8 @@ pub(super) struct Link {
     pub(super) to_send: Notify,
     /// Bytes of batches that may be read for the client before it takes them.
     pub(super) room_to_answer: Semaphore,
-    /// Whether the client still waits for what may come.
-    pub(super) patience: Patience,
+    /// Whether the client still waits for what may come, of the requests from here on.
+    patience: RefCell<Rc<Patience>>,
     /// For those who send what the writer cannot.
     pub(super) socket: Socket,
     /// Files are sent over it, and nothing that somebody waits for.
@@ -88,7 +88,7 @@ impl Link {
             acks: Rc::new(RefCell::new(acks)),
             to_send,
             room_to_answer: Semaphore::new(CONNECTION_BYTES_MAX),
-            patience: Patience::default(),
+            patience: RefCell::default(),
             socket,
             is_bulk: Cell::new(false),
             out: RefCell::default(),
@@ -263,10 +263,20 @@ impl Link {
         }
     }
 
+    /// How long the client waits, for a request that is taken now.
+    pub(super) fn patience(&self) -> Rc<Patience> {
+        Rc::clone(&self.patience.borrow())
+    }
+
+    /// Has the long polls that wait answered with what there is; those that come may wait.
+    pub(super) fn hurry(&self) {
+        self.patience.take().end();
+    }
+
     /// No more requests are taken; what is in flight is still answered.
     pub(super) fn begin_close(&self) {
         self.is_closing.set(true);
-        self.patience.end();
+        self.patience().end();
         self.to_send.notify();
     }
 

@@ -142,7 +142,7 @@ async fn has_room(link: &Link, receive: &Receive) -> bool {
         link.core.stopping().await;
         false
     };
-    let room = link.room().or(stopped);
+    let room = link.room().or(stopped).or(hurry(link, receive));
     if !receive.has_turn() {
         return room.await;
     }
@@ -152,6 +152,17 @@ async fn has_room(link: &Link, receive: &Receive) -> bool {
         false
     };
     room.or(late).await
+}
+
+/// Has long polls answered that a request waits behind, while others need the room that it came in: it would have that for
+/// a minute. Never ready.
+async fn hurry<T>(link: &Link, receive: &Receive) -> T {
+    loop {
+        rt::sleep(LOOK_EVERY).await;
+        if receive.is_large() && link.intake.is_short() {
+            link.hurry();
+        }
+    }
 }
 
 /// Ready once nothing more is to be read: the connection is dead, or the node stops.

@@ -328,7 +328,7 @@ async fn fetched(
     };
     let asker = Asker {
         room: &link.room_to_answer,
-        patience: &link.patience,
+        patience: &link.patience(),
     };
     let hearing = match follower {
         Some(follower) => Box::pin(router::hear(&link.core, &from, follower)).await?,

@@ -3,7 +3,7 @@
 //! Who reads on where it left off twice in a row is taken for one that will again. What was read ahead is
 //! told only if a plan made when it is asked for would read the same; else it is read again.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -18,14 +18,17 @@ use super::state::Core;
 use super::tickets::Tickets;
 use crate::metrics::add;
 use crate::partition::{Answer, Appetite, Input};
-use crate::rt::{self, Task};
+use crate::rt::{self, Permit, Semaphore, Task};
 
-type Read = Result<Fetched<Disk>, ReadError>;
+/// What was read, and what was held for it.
+type Read<H> = Result<(H, Fetched<Disk>), ReadError>;
 
 /// Where the readers of a core left off, and what is read ahead for them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ahead {
     places: RefCell<HashMap<(PartitionKey, Offset), Place>>,
+    /// Bytes of memory that may be read ahead.
+    room: Semaphore,
 }
 
 /// Where a reader left off.
@@ -39,29 +42,29 @@ struct Place {
 /// A read that nobody has asked for yet.
 #[derive(Debug)]
 struct Reading {
-    /// The most that it may take of memory; once it is done, what it takes.
-    bytes: Rc<Cell<usize>>,
     origin: Origin<Disk>,
-    task: Task<Read>,
+    /// Its room is the most that it may take of memory; once it is done, what it takes.
+    task: Task<Read<Permit>>,
 }
 
 impl Core {
     /// Reads what `plan`, from `from` on, has to read from the disk, and begins with what follows if the
-    /// reader goes on where it left off.
+    /// reader goes on where it left off. `held` is kept as long as the disk is at it.
     ///
     /// # Errors
     /// Those of the plan.
-    pub(super) async fn read_disk(
+    pub(super) async fn read_disk<H: 'static>(
         self: &Rc<Self>,
         (key, from): (PartitionKey, Offset),
         plan: ReadPlan<Disk>,
         appetite: Appetite,
-    ) -> Read {
+        held: H,
+    ) -> Read<H> {
         let place = self.ahead.places.borrow_mut().remove(&(key, from));
         let is_going_on = place.is_some();
-        let read = match place.and_then(|place| place.reading) {
-            Some(reading) => self.read_before(reading, plan).await,
-            None => self.read_now(plan).await,
+        let (held, read) = match place.and_then(|place| place.reading) {
+            Some(reading) => self.read_before(reading, plan, held).await,
+            None => self.read_now(plan, held).await,
         }?;
         if read.bytes > 0 {
             let bytes_before = is_going_on.then_some(read.bytes);
@@ -71,33 +74,45 @@ impl Core {
                 rt::next_turn().await;
             }
         }
-        Ok(read)
+        Ok((held, read))
     }
 
     /// What was read ahead, if it still is what `plan` would read.
-    async fn read_before(self: &Rc<Self>, reading: Reading, plan: ReadPlan<Disk>) -> Read {
+    async fn read_before<H: 'static>(
+        self: &Rc<Self>,
+        reading: Reading,
+        plan: ReadPlan<Disk>,
+        held: H,
+    ) -> Read<H> {
         let read = reading.task.await.ok();
         // What is of no use is let go before more is read.
-        match read.filter(|read| plan.is_met_by(&reading.origin, read)) {
-            Some(read) => {
+        match read.filter(|(_, read)| plan.is_met_by(&reading.origin, read)) {
+            Some((_, read)) => {
                 add(&self.counters.reads_ahead_total, 1);
-                Ok(read)
+                Ok((held, read))
             }
-            None => self.read_now(plan).await,
+            None => self.read_now(plan, held).await,
         }
     }
 
     /// What lies on the disk is read, and its checksums taken, at a lower share; in strides if flushes would
-    /// have to wait for more.
-    async fn read_now(self: &Rc<Self>, plan: ReadPlan<Disk>) -> Read {
-        let _turn = self.files.turn(Turn::Read).await;
-        if !self.files.is_flushing() {
-            return rt::spawn_background(plan.run()).await;
-        }
+    /// have to wait for more. Once it has its turn it is read to the end: what the disk was asked for it gives,
+    /// whether anybody waits or not, and the memory that it fills is in use until then.
+    async fn read_now<H: 'static>(self: &Rc<Self>, plan: ReadPlan<Disk>, held: H) -> Read<H> {
+        let turn = self.files.turn(Turn::Read).await;
         let core = Rc::clone(self);
-        rt::spawn_background(plan.run_by_turns(self.files.stride_bytes(), async move || {
-            core.files.stride().await
-        }))
+        rt::run_on(async move {
+            let _turn = turn;
+            let read = match core.files.is_flushing() {
+                false => rt::spawn_background(plan.run()),
+                true => {
+                    let bytes = core.files.stride_bytes();
+                    let stride = async move || core.files.stride().await;
+                    rt::spawn_background(plan.run_by_turns(bytes, stride))
+                }
+            };
+            Ok((held, read.await?))
+        })
         .await
     }
 
@@ -110,28 +125,32 @@ impl Core {
         bytes_before: Option<usize>,
     ) -> bool {
         let now = rt::now();
-        let reading = bytes_before.and_then(|bytes| {
+        let is_kept = {
+            let places = self.ahead.places.borrow();
+            places.len() < PLACES_MAX || places.contains_key(&place)
+        };
+        // What is begun is read to the end.
+        let reading = bytes_before.filter(|_| is_kept).and_then(|bytes| {
             let bytes_max = ReadPlan::<Disk>::held_max(appetite.bytes_max.max(bytes));
-            let has_room = self.ahead.has_room(bytes_max, now);
-            has_room.then(|| self.begin(place, appetite, bytes_max))?
+            let room = self.ahead.room_for(bytes_max, now)?;
+            self.begin(place, appetite, room)
         });
-        let mut places = self.ahead.places.borrow_mut();
-        let is_kept = places.len() < PLACES_MAX || places.contains_key(&place);
-        let is_begun = is_kept && reading.is_some();
+        let is_begun = reading.is_some();
         if is_kept {
             let since = now;
+            let mut places = self.ahead.places.borrow_mut();
             places.insert(place, Place { since, reading });
         }
         is_begun
     }
 
-    /// Begins to read from `from` on, if that lies on the disk; no more than `bytes_max`, also where one
+    /// Begins to read from `from` on, if that lies on the disk; no more than there is `room` for, also where one
     /// batch is more.
     fn begin(
         self: &Rc<Self>,
         (key, from): (PartitionKey, Offset),
         appetite: Appetite,
-        bytes_max: usize,
+        room: Permit,
     ) -> Option<Reading> {
         // While the disk was waited for, its slot may have become another partition's.
         let slot = self.slots.borrow().find(key)?;
@@ -153,30 +172,34 @@ impl Core {
             return None;
         };
         let origin = plan.origin()?;
-        let plan = plan.within(bytes_max);
-        let bytes = Rc::new(Cell::new(bytes_max));
-        let (core, taken) = (Rc::clone(self), Rc::clone(&bytes));
+        let plan = plan.within(usize::try_from(room.units()).unwrap_or(usize::MAX));
+        let core = Rc::clone(self);
         let task = rt::spawn(async move {
-            let read = core.read_now(plan).await;
-            taken.set(read.as_ref().map_or(0, Fetched::held_bytes));
-            read
+            let (mut room, read) = core.read_now(plan, room).await?;
+            room.shrink_to(room.units().min(read.held_bytes() as u64));
+            Ok((room, read))
         });
-        Some(Reading {
-            bytes,
-            origin,
-            task,
-        })
+        Some(Reading { origin, task })
     }
 }
 
 impl Ahead {
-    /// Whether so many bytes more may be read ahead. Who wants them takes the place of readers that
-    /// seem to have gone.
-    fn has_room(&self, bytes: usize, now: Instant) -> bool {
-        if BYTES_MAX < self.bytes() + bytes {
-            self.forget_older(GONE_AFTER, now);
+    /// Nothing is read ahead.
+    pub(super) fn new() -> Self {
+        Self {
+            places: RefCell::default(),
+            room: Semaphore::new(BYTES_MAX),
         }
-        self.bytes() + bytes <= BYTES_MAX
+    }
+
+    /// Room to read so many bytes more ahead, if there is some. Who wants it takes the place of readers that
+    /// seem to have gone.
+    fn room_for(&self, bytes: usize, now: Instant) -> Option<Permit> {
+        let room = || self.room.try_acquire(bytes as u64);
+        room().or_else(|| {
+            self.forget_older(GONE_AFTER, now);
+            room()
+        })
     }
 
     /// Lets go of what nobody has asked for in a while.
@@ -193,18 +216,11 @@ impl Ahead {
         let mut places = self.places.borrow_mut();
         places.retain(|_, place| now.saturating_duration_since(place.since) < age);
     }
-
-    /// The most memory that everything read ahead takes.
-    fn bytes(&self) -> usize {
-        let places = self.places.borrow();
-        let reading = places.values().filter_map(|place| place.reading.as_ref());
-        reading.map(|reading| reading.bytes.get()).sum()
-    }
 }
 
 /// What a core reads ahead for all readers: enough for eight that take 4 MiB, as much as a client asks for,
 /// with what is read around it.
-const BYTES_MAX: usize = 35 << 20;
+const BYTES_MAX: u64 = 35 << 20;
 
 /// Readers beyond are read for when they ask.
 const PLACES_MAX: usize = 1024;
@@ -214,3 +230,40 @@ const GONE_AFTER: Duration = Duration::from_secs(1);
 
 /// What nobody wants is kept no longer.
 const KEPT_FOR: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{cold, with_core};
+    use super::*;
+
+    #[test]
+    fn what_is_read_ahead_counts_until_the_disk_has_answered_also_if_it_is_let_go() {
+        with_core(|core| async move {
+            let (_topic, key) = cold(&core).await;
+            let appetite = Appetite {
+                bytes_max: 1 << 20,
+                bytes_min: 1,
+                is_replica: false,
+                last_epoch: None,
+                may_park: false,
+            };
+            // The disk is another's.
+            let _flushing = core.files.turn(Turn::Flush).await;
+            let stride = core.files.stride().await;
+            assert!(core.go_on((key, Offset::ZERO), appetite, Some(2 << 20)));
+            core.ahead.forget(key);
+            // What is let go has gone by then.
+            rt::next_turn().await;
+            let left = || core.ahead.room.available();
+            assert!(left() < BYTES_MAX);
+            drop(stride);
+            let answered = async {
+                while left() < BYTES_MAX {
+                    rt::next_turn().await;
+                }
+            };
+            let answered = rt::timeout(Duration::from_secs(10), answered).await;
+            answered.expect("it comes back");
+        });
+    }
+}

@@ -100,27 +100,28 @@ impl Core {
         }
     }
 
-    /// Reads from a partition of this core, or parks the request.
+    /// Reads from a partition of this core, or parks the request. `held`, which is given back, is kept as long as
+    /// the disk is at it, whether anybody waits or not.
     ///
     /// # Errors
     /// What the client is told, unless [`healed_for_reader`](Core::healed_for_reader) says otherwise.
-    pub(crate) async fn fetch(
+    pub(crate) async fn fetch<H: 'static>(
         self: &Rc<Self>,
-        key: PartitionKey,
-        from: Offset,
+        (key, from): (PartitionKey, Offset),
         appetite: Appetite,
-    ) -> Result<Fetched, Failure> {
+        held: H,
+    ) -> Result<(H, Fetched), Failure> {
         let (plan, answer) = match self.plan_fetch(key, from, appetite)? {
             Planned::Read(plan, answer) => (plan, answer),
-            Planned::Nothing(nothing) => return Ok(nothing),
+            Planned::Nothing(nothing) => return Ok((held, nothing)),
         };
         let origin = plan.origin();
         let read = match &origin {
-            None => plan.run().await,
-            Some(_) => self.read_disk((key, from), plan, appetite).await,
+            None => plan.run().await.map(|read| (held, read)),
+            Some(_) => self.read_disk((key, from), plan, appetite, held).await,
         };
-        let read = read.map_err(|error| self.not_read(key, origin.as_ref(), error))?;
-        Ok(self.batches(read, answer))
+        let (held, read) = read.map_err(|error| self.not_read(key, origin.as_ref(), error))?;
+        Ok((held, self.batches(read, answer)))
     }
 
     /// What whoever read in vain is told.
@@ -322,7 +323,7 @@ mod tests {
         with_core(|core| async move {
             let (key, end) = copied_once(&core).await;
             for _ in 0..2 {
-                let refused = core.fetch(key, end, waiting_for(1)).await.err();
+                let refused = core.fetch((key, end), waiting_for(1), ()).await.err();
                 assert!(refused.is_some_and(|error| error.is(ErrorCode::NotOwner)));
             }
             let parked = core.look(key, |partition| partition.status().parked_count);
@@ -335,9 +336,10 @@ mod tests {
     fn the_end_of_a_copy_is_read_also_by_who_would_wait_for_more_than_that() {
         with_core(|core| async move {
             let (key, end) = copied_once(&core).await;
-            match core.fetch(key, Offset::ZERO, waiting_for(1 << 20)).await {
-                Ok(Fetched::Batches { answer, .. }) => assert_eq!(answer.next, end),
-                Ok(Fetched::Nothing { .. }) => panic!("it has three batches"),
+            let place = (key, Offset::ZERO);
+            match core.fetch(place, waiting_for(1 << 20), ()).await {
+                Ok(((), Fetched::Batches { answer, .. })) => assert_eq!(answer.next, end),
+                Ok(((), Fetched::Nothing { .. })) => panic!("it has three batches"),
                 Err(error) => panic!("{error}"),
             }
         });

@@ -143,6 +143,12 @@ impl Core {
     pub(crate) async fn give_way_to_disk(&self) {
         self.files.give_way_to_disk().await;
     }
+
+    /// How many more reads may go to the disk now.
+    #[cfg(test)]
+    pub(crate) fn reads_left(&self) -> u64 {
+        self.files.reads.available()
+    }
 }
 
 fn stride_bytes(cores: u16) -> usize {

@@ -185,7 +185,7 @@ impl Core {
             memory: Memory::new(&budget),
             queues: Queues::default(),
             files: Files::new(files_max, core_count),
-            ahead: Ahead::default(),
+            ahead: Ahead::new(),
             sweep: Sweep::default(),
             flushed: Notify::new(),
             tickets: Rc::default(),

@@ -122,6 +122,16 @@ pub(super) async fn flush(core: &Rc<Core>, key: PartitionKey) {
     core.durable(key, end).await.unwrap();
 }
 
+/// A partition of [`topic`] with a batch of a mebibyte, which lies on the disk alone.
+pub(crate) async fn cold(core: &Rc<Core>) -> (Arc<Topic>, PartitionKey) {
+    let (topic, key) = topic(1);
+    assert!(core.open_partition(&topic, key).await);
+    produce(core, key, &batches(1 << 20)).await;
+    flush(core, key).await;
+    core.reopen_partition(key).await.unwrap();
+    (topic, key)
+}
+
 /// Has a partition of a [`small_topic`] seal one more segment, of two batches if it is the first.
 pub(super) async fn seal(core: &Rc<Core>, key: PartitionKey) {
     let slot = core.slot_of(key).unwrap();

@@ -80,15 +80,16 @@ impl FetchFrom<'_> {
     }
 }
 
-/// Fetches once on this core.
-pub(super) async fn fetched_here(
+/// Fetches once on this core. `held`, which is given back, is kept as long as the disk is at it.
+pub(super) async fn fetched_here<H: 'static>(
     core: &Rc<Core>,
-    (key, from): (PartitionKey, Offset),
+    place: (PartitionKey, Offset),
     appetite: Appetite,
     frame: Option<FrameId>,
-) -> Result<Fetched, Failure> {
-    reads(core, (key, from), frame);
-    core.fetch(key, from, appetite).await
+    held: H,
+) -> Result<(H, Fetched), Failure> {
+    reads(core, place, frame);
+    core.fetch(place, appetite, held).await
 }
 
 /// The same for what is small and lies in memory; `None` for anything else.
@@ -118,8 +119,7 @@ async fn fetched_with_room(
     frame: Option<FrameId>,
 ) -> Result<(Room, Fetched), Failure> {
     if let Some(room) = Room::at_once(core, asker.room) {
-        let fetched = fetched_here(core, place, appetite, frame).await?;
-        return Ok((room, fetched));
+        return fetched_here(core, place, appetite, frame, room).await;
     }
     if appetite.bytes_min <= SMALL_BYTES as u64 {
         let room = Room::small(core, asker.room).await?;
@@ -128,8 +128,7 @@ async fn fetched_with_room(
         }
     }
     let room = Room::take(core, asker.room).await?;
-    let fetched = fetched_here(core, place, appetite, frame).await?;
-    Ok((room, fetched))
+    fetched_here(core, place, appetite, frame, room).await
 }
 
 async fn fetch_here(
@@ -316,7 +315,62 @@ mod tests {
     use super::super::message::{Ask, Reply};
     use super::super::room::CONNECTION_BYTES_MAX;
     use super::*;
-    use crate::core::tests::{topic, with_others};
+    use crate::core::tests::{cold, topic, with_core, with_others};
+
+    fn from_start(topic: &TopicName, key: PartitionKey, wait: Duration) -> FetchFrom<'_> {
+        FetchFrom {
+            frame: FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1)),
+            topic,
+            id: key.topic,
+            partition: key.partition,
+            from: Offset::ZERO,
+            appetite: Appetite {
+                bytes_max: 1,
+                bytes_min: 1,
+                is_replica: false,
+                last_epoch: None,
+                may_park: true,
+            },
+            wait,
+        }
+    }
+
+    /// Both went back while the kernel still filled the memory: who asked and hung up, again and again, had the core hold
+    /// more than it may, and the disk do so.
+    #[test]
+    fn a_read_that_nobody_waits_for_keeps_its_room_and_its_turn_until_the_disk_has_answered() {
+        with_core(|core| async move {
+            let (topic, key) = cold(&core).await;
+            core.routes.borrow_mut().put(Arc::clone(&topic));
+            let of_connection = Semaphore::new(CONNECTION_BYTES_MAX);
+            let asker = Asker {
+                room: &of_connection,
+                patience: &Patience::default(),
+            };
+            let left = || {
+                let rooms = (of_connection.available(), core.send_budget.available());
+                (rooms, core.reads_left())
+            };
+            let all = left();
+            let request = from_start(&topic.name, key, Duration::ZERO);
+            {
+                let mut fetched = pin!(fetch(&core, asker, &request));
+                assert!(poll_once(fetched.as_mut()).await.is_none());
+                assert!(left().1 < all.1, "the disk is asked");
+            }
+            let ((of_connection_left, of_core_left), reads_left) = left();
+            assert!(of_connection_left < all.0.0);
+            assert!(of_core_left < all.0.1);
+            assert!(reads_left < all.1);
+            let answered = async {
+                while left() != all {
+                    rt::next_turn().await;
+                }
+            };
+            let answered = rt::timeout(Duration::from_secs(10), answered).await;
+            answered.expect("all of it comes back");
+        });
+    }
 
     /// It tried every millisecond: thousands that woke at once had the core do nothing else.
     #[test]
@@ -333,21 +387,8 @@ mod tests {
                 room: &Semaphore::new(CONNECTION_BYTES_MAX),
                 patience: &Patience::default(),
             };
-            let request = FetchFrom {
-                frame: FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1)),
-                topic: &name,
-                id: key.topic,
-                partition: key.partition,
-                from: Offset::ZERO,
-                appetite: Appetite {
-                    bytes_max: 1,
-                    bytes_min: 1,
-                    is_replica: false,
-                    last_epoch: None,
-                    may_park: true,
-                },
-                wait: Duration::from_millis(500),
-            };
+            let wait = Duration::from_millis(500);
+            let request = from_start(&name, key, wait);
             let mut fetched = pin!(fetch(&core, asker, &request));
             assert!(poll_once(fetched.as_mut()).await.is_none());
             let lane = core.lanes.to(CoreId::new(1));

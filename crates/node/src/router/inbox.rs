@@ -117,9 +117,10 @@ async fn serve(
                 let fetch = async move {
                     let fetched = match only_small {
                         true => fetched_small_here(&core, (key, offset), appetite, frame).await,
-                        false => fetched_here(&core, (key, offset), appetite, frame)
+                        // The room is held by the core that asks.
+                        false => fetched_here(&core, (key, offset), appetite, frame, ())
                             .await
-                            .map(Some),
+                            .map(|((), fetched)| Some(fetched)),
                     };
                     if let Some(place) = tell_fetched(&core, from, id, fetched).await {
                         let given_up = parked.hold(id);

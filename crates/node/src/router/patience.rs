@@ -1,10 +1,10 @@
-//! How long a client waits: until it hangs up.
+//! How long a client waits: until it hangs up, or what it sends next may not.
 
 use std::cell::Cell;
 
 use crate::rt::Notify;
 
-/// Whether a connection's client still waits for what may come.
+/// Whether a connection's client still waits for what may come, of some of its requests.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     is_over: Cell<bool>,
@@ -12,7 +12,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// The client sends no more: its long polls are answered with what there is.
+    /// The client waits no longer: these long polls are answered with what there is.
     pub(crate) fn end(&self) {
         self.is_over.set(true);
         self.ended.notify();

@@ -208,7 +208,7 @@ pub(super) fn io_error<T>(error: GlommioError<T>) -> io::Error {
 const IO_MEMORY_BYTES: usize = 1 << 20;
 
 /// Operations that one submission carries.
-const RING_DEPTH: usize = 128;
+pub(super) const RING_DEPTH: usize = 128;
 
 /// Longer than a tick of most kernels; where tasks go on for longer than a slice, it is one (`slice`).
 const PREEMPT_TIMER: Duration = Duration::from_millis(5);

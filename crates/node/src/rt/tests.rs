@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use corelog_storage::disk::{Dir, File, Open};
 use futures_lite::future::{poll_once, zip};
 use nix::sys::socket::{getsockopt, sockopt};
 
@@ -293,5 +294,49 @@ fn of_many_things_a_few_are_done_at_once_and_what_came_of_them_is_told_in_order(
         });
         assert_eq!(done.await, (0..10).collect::<Vec<_>>());
         assert_eq!(most.get(), 3);
+    });
+}
+
+/// Of a few hundred that were dropped at once, some cancelled syncs that began behind: partitions were fenced for nothing
+/// that a disk had done, and as a node stopped they were not closed cleanly.
+#[test]
+fn connections_that_end_in_a_crowd_cancel_no_operation_of_the_disk() {
+    on_core(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = UringDir::new(dir.path().to_owned());
+        let file = Rc::new(dir.open("synced", Open::Create).await.unwrap());
+        for _ in 0..5 {
+            let mut crowd = Vec::new();
+            for _ in 0..200 {
+                let (client, server, _listener) = pair().await;
+                crowd.extend([client.split(), server.split()]);
+            }
+            for (reads, _writes) in &mut crowd {
+                assert!(poll_once(reads.read(&mut [0])).await.is_none());
+            }
+            for _ in 0..10 {
+                next_turn().await;
+            }
+            for (reads, _writes) in &crowd {
+                reads.shutdown();
+            }
+            let close = |(reads, _writes): (ReadHalf, WriteHalf)| spawn(reads.close());
+            let closing: Vec<_> = crowd.into_iter().map(close).collect();
+            let mut syncs = Vec::new();
+            for _ in 0..30 {
+                for _ in 0..24 {
+                    let file = Rc::clone(&file);
+                    syncs.push(spawn(async move { file.fdatasync().await }));
+                }
+                next_turn().await;
+            }
+            for sync in syncs {
+                sync.await.unwrap();
+            }
+            for closed in closing {
+                closed.await;
+            }
+        }
+        file.close().await.unwrap();
     });
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use corelog_node::Node;
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::limits::IN_FLIGHT_REQUEST_COUNT_MAX;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{
     Call, describe_topic, fetch, metadata, ping, produce, replica_status, scrub_topic,
@@ -514,5 +515,40 @@ fn groups_of_a_stream_are_small_while_somebody_waits_for_little_on_whichever_cor
         beside.min(joined) == 5,
         "{beside} and {joined} say something"
     );
+    node.stop().expect("a clean stop");
+}
+
+/// Their frames had the room that they had come in for as long as their polls: a few clients had a minute of all that a core
+/// has, and who sent large frames beside them slowly was cut.
+#[test]
+fn long_polls_that_a_large_frame_waits_behind_are_answered_where_others_need_its_room() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.traffic_memory = 198 << 20;
+    });
+    let address = node.addresses().listen;
+    let id = Client::hello(address).create("polled", 1);
+    let mut poll = from("polled", id, 0, 0);
+    poll.max_wait_ms = 60_000;
+    let mut waiting: Vec<_> = (0..6).map(|_| Client::hello(address)).collect();
+    for client in &mut waiting {
+        for _ in 0..IN_FLIGHT_REQUEST_COUNT_MAX {
+            client.send(&poll, &[]);
+        }
+    }
+    let parked = || sum(&node, |core| core.parked_fetches);
+    let all = 6 * u64::from(IN_FLIGHT_REQUEST_COUNT_MAX);
+    wait_until(|| parked() == all);
+    let large = vec![0; 7 << 20];
+    for client in &mut waiting {
+        client.send(&to("polled", id, 0), &large);
+    }
+    let is_less = || parked() < all;
+    assert!(
+        comes_within(Duration::from_secs(30), is_less),
+        "long before the polls end"
+    );
+    assert_eq!(sum(&node, |core| core.connections_cut_total), 0);
     node.stop().expect("a clean stop");
 }
