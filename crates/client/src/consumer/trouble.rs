@@ -12,7 +12,7 @@ pub(super) struct Trouble {
     count: u32,
     /// When an answer was to come, and none has since; not met yet, that may be later than now.
     since: Option<Instant>,
-    /// Its time was over once, and another attempt was made.
+    /// Its time was over once, and half of it was given again.
     is_over: bool,
 }
 
@@ -32,7 +32,8 @@ impl Trouble {
     }
 
     /// Waits before the next attempt, longer each time; false, at once, if it will have lasted for `limit` by then. One that has
-    /// lasted so long already, as where this process was held up itself, is believed once another attempt has failed as well.
+    /// lasted so long already, as where this process was held up itself, has half of that once more: who begins to serve again
+    /// refuses at first.
     pub(super) async fn pause(
         &mut self,
         limit: Option<Duration>,
@@ -42,12 +43,13 @@ impl Trouble {
         let now = Instant::now();
         self.since = Some(self.since.map_or(now, |since| since.min(now)));
         let wait = self.meet(backoff, at_least);
-        let lasted = self.lasted();
-        if limit.is_some_and(|limit| limit <= lasted) {
-            return !std::mem::replace(&mut self.is_over, true);
-        }
-        if limit.is_some_and(|limit| limit <= lasted + wait) {
-            return false;
+        if let Some(limit) = limit {
+            if limit <= self.lasted() && !std::mem::replace(&mut self.is_over, true) {
+                self.since = now.checked_sub(limit / 2);
+            }
+            if limit <= self.lasted() + wait {
+                return false;
+            }
         }
         sleep(wait).await;
         true

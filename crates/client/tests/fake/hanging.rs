@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::PartitionId;
@@ -15,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::producing::eager;
 use crate::server::{Act, Server};
-use crate::{config, config_of, connect, hang, record};
+use crate::{config, config_of, connect, error, hang, record};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -380,10 +381,21 @@ async fn a_partition_whose_polls_are_not_answered_leaves_the_others_their_room()
 /// The time in which it did not run was over before its first attempt had failed.
 #[tokio::test]
 async fn a_consumer_that_was_held_up_itself_asks_again_where_its_connection_ended_meanwhile() {
+    reads_on_behind_a_hold_up(0).await;
+}
+
+/// A server that starts refuses at first, and says when to come again: the second failure was the last.
+#[tokio::test]
+async fn a_consumer_that_was_held_up_itself_waits_for_a_server_that_is_busy_at_first() {
+    reads_on_behind_a_hold_up(1).await;
+}
+
+/// Holds a consumer up for longer than a partition may be unreachable, cuts it off, and refuses it so often.
+async fn reads_on_behind_a_hold_up(refusals: usize) {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 1);
     server.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
-    let limit = Duration::from_secs(2);
+    let limit = Duration::from_secs(4);
     let (_sender, nothing) = mpsc::channel::<()>();
     server.script(move |seen| match seen.request {
         Request::Fetch(_) if seen.nth == 0 => {
@@ -391,6 +403,7 @@ async fn a_consumer_that_was_held_up_itself_asks_again_where_its_connection_ende
             nothing.recv_timeout(limit + limit / 4).unwrap_err();
             Act::Cut
         }
+        Request::Fetch(_) if seen.nth <= refusals => Act::Refuse(error(ErrorCode::Busy)),
         _ => Act::Serve,
     });
     let mut consumer = connect(&server).await.consumer(ConsumerConfig {
