@@ -49,6 +49,7 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
     let mut receive = Receive::new(link.intake.clone());
     let mut is_greeted = false;
     let mut begun = None;
+    let mut looked = None;
     // Asked for once for all reads: each asking is a place in two lists.
     let mut gone = pin!(gone(link));
     let mut unlooked = 0;
@@ -66,7 +67,7 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
         };
         match header {
             Ok(Some(header)) => {
-                if !has_room(link, &receive).await {
+                if !has_room(link, &mut receive, &mut looked).await {
                     continue;
                 }
                 if let Next::Close = take(link, &mut receive, header, &mut is_greeted).await {
@@ -82,6 +83,7 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
                 }
             }
             Ok(None) => {
+                looked = None;
                 let was_partial = receive.is_partial();
                 let since = (was_partial || !is_greeted, &mut begun);
                 let more = read_more(link, receiver, &mut receive, since, gone.as_mut());
@@ -136,14 +138,15 @@ fn end_with(link: &Rc<Link>, end: End) {
 }
 
 /// Whether the connection may have one more request under way, once it may; false if it closes or the node stops instead.
-/// Who has a turn, for which others wait, is not waited for long.
-async fn has_room(link: &Link, receive: &Receive) -> bool {
+/// Who has a turn, for which others wait, is not waited for long. `looked` is as [`give_back`] says.
+async fn has_room(link: &Link, receive: &mut Receive, looked: &mut Option<Instant>) -> bool {
     let stopped = async {
         link.core.stopping().await;
         false
     };
-    let room = link.room().or(stopped).or(hurry(link, receive));
-    if !receive.has_turn() {
+    let has_turn = receive.has_turn();
+    let room = link.room().or(stopped).or(give_back(link, receive, looked));
+    if !has_turn {
         return room.await;
     }
     let late = async {
@@ -154,13 +157,19 @@ async fn has_room(link: &Link, receive: &Receive) -> bool {
     room.or(late).await
 }
 
-/// Has long polls answered that a request waits behind, while others need the room that it came in: it would have that for
-/// a minute. Never ready.
-async fn hurry<T>(link: &Link, receive: &Receive) -> T {
+/// Gives back what is held for frames that were taken, while others need the room, and has the long polls answered that the
+/// rest waits behind, where that holds some: it would for a minute. It does so every now and then since it `looked`, or a
+/// frame first waited, of all that are there: each may wait for less. Never ready.
+async fn give_back<T>(link: &Link, receive: &mut Receive, looked: &mut Option<Instant>) -> T {
     loop {
-        rt::sleep(LOOK_EVERY).await;
-        if receive.is_large() && link.intake.is_short() {
-            link.hurry();
+        let since = *looked.get_or_insert_with(rt::now);
+        rt::sleep(LOOK_EVERY.saturating_sub(since.elapsed())).await;
+        *looked = Some(rt::now());
+        if link.intake.is_short() {
+            receive.rest();
+            if receive.is_large() {
+                link.hurry();
+            }
         }
     }
 }
@@ -283,4 +292,64 @@ pub(super) fn close_with(link: &Rc<Link>, correlation: CorrelationId, mut error:
     error.detail.taken = link.taken.get().map(CorrelationId::get);
     link.begin(0);
     link.refuse(CONNECTION_KIND, correlation, 0, &error);
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::limits::IN_FLIGHT_REQUEST_COUNT_MAX;
+
+    use super::super::link::tests::linked;
+    use super::super::receive::tests::{ping, produce};
+    use super::*;
+    use crate::core::tests::with_core;
+
+    /// Each wait began to count anew, and only a read gave back what was held: a few clients, of each of which an answer left
+    /// every second, had all room of a core for as long as they cared to.
+    #[test]
+    fn frames_that_each_wait_a_little_give_back_what_those_before_them_held() {
+        with_core(|core| async move {
+            let (link, _client) = linked(&core).await;
+            for _ in 0..IN_FLIGHT_REQUEST_COUNT_MAX {
+                link.begin(0);
+            }
+            let frames = [produce(1 << 20), ping().repeat(8)].concat();
+            assert!(!is_hurried(&link, &frames).await, "nothing is held");
+            let frames = ping().repeat((200 << 10) / ping().len());
+            assert!(is_hurried(&link, &frames).await, "as much as it could be");
+        });
+    }
+
+    /// Takes `frames`, each but the first of which waits for a second, while room is short, until what is held for them goes
+    /// back or long polls are answered: whether they are.
+    async fn is_hurried(link: &Link, mut frames: &[u8]) -> bool {
+        let mut receive = Receive::new(link.intake.clone());
+        while !frames.is_empty() {
+            receive.header().expect("framed");
+            receive.make_room().await;
+            let free = receive.free();
+            let count = free.len().min(frames.len());
+            free[..count].copy_from_slice(&frames[..count]);
+            receive.arrived(count);
+            frames = &frames[count..];
+        }
+        let _others = link.intake.at_once(600 << 20).expect("room");
+        assert!(link.intake.is_short());
+        let patience = link.patience();
+        let is_hurried = || !Rc::ptr_eq(&patience, &link.patience());
+        let mut looked = None;
+        loop {
+            let frame = receive.header().expect("framed").expect("enough of them");
+            receive.consume(frame.total_bytes());
+            if !receive.is_large() || is_hurried() {
+                return is_hurried();
+            }
+            let answered = async {
+                rt::sleep(Duration::from_secs(1)).await;
+                link.answered(0);
+                std::future::pending().await
+            };
+            assert!(has_room(link, &mut receive, &mut looked).or(answered).await);
+            link.begin(0);
+        }
+    }
 }

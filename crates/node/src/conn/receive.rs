@@ -259,7 +259,7 @@ impl Receive {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use corelog_protocol::frame::CorrelationId;
@@ -296,7 +296,7 @@ mod tests {
     }
 
     /// A Produce with a body of so many bytes.
-    fn produce(bytes: usize) -> Vec<u8> {
+    pub(in crate::conn) fn produce(bytes: usize) -> Vec<u8> {
         let mut frame = Vec::new();
         let head = produce::Request {
             topic: "t".parse().expect("a name"),
@@ -310,7 +310,7 @@ mod tests {
         frame
     }
 
-    fn ping() -> Vec<u8> {
+    pub(in crate::conn) fn ping() -> Vec<u8> {
         let mut frame = Vec::new();
         let correlation = CorrelationId::new(1);
         request::encode(correlation, &ping::Request {}, 0, &mut frame).expect("a frame");

@@ -117,7 +117,7 @@ impl Core {
     }
 
     /// Notes where a reader left off, and reads what comes there if it is going on: then it was given
-    /// `bytes_before`. Whether a read was begun.
+    /// `bytes_before`. Whether a read was begun. What another is having read there stays: it is read to the end.
     fn go_on(
         self: &Rc<Self>,
         place: (PartitionKey, Offset),
@@ -126,10 +126,14 @@ impl Core {
     ) -> bool {
         let now = rt::now();
         let is_kept = {
-            let places = self.ahead.places.borrow();
+            let mut places = self.ahead.places.borrow_mut();
+            let known = places.get_mut(&place);
+            if let Some(known) = known.filter(|known| known.reading.is_some()) {
+                known.since = now;
+                return false;
+            }
             places.len() < PLACES_MAX || places.contains_key(&place)
         };
-        // What is begun is read to the end.
         let reading = bytes_before.filter(|_| is_kept).and_then(|bytes| {
             let bytes_max = ReadPlan::<Disk>::held_max(appetite.bytes_max.max(bytes));
             let room = self.ahead.room_for(bytes_max, now)?;
@@ -236,21 +240,45 @@ mod tests {
     use super::super::tests::{cold, with_core};
     use super::*;
 
+    const APPETITE: Appetite = Appetite {
+        bytes_max: 1 << 20,
+        bytes_min: 1,
+        is_replica: false,
+        last_epoch: None,
+        may_park: false,
+    };
+
+    /// Each threw away what the one before had begun, which was read to its end all the same.
+    #[test]
+    fn readers_that_go_on_at_one_place_have_it_read_ahead_once() {
+        with_core(|core| async move {
+            let (_topic, key) = cold(&core).await;
+            let place = (key, Offset::ZERO);
+            // The disk is another's.
+            let _flushing = core.files.turn(Turn::Flush).await;
+            let _stride = core.files.stride().await;
+            assert!(core.go_on(place, APPETITE, Some(2 << 20)));
+            let left = core.ahead.room.available();
+            let is_read = || {
+                let places = core.ahead.places.borrow();
+                places[&place].reading.is_some()
+            };
+            for bytes_before in [Some(2 << 20), None] {
+                assert!(!core.go_on(place, APPETITE, bytes_before));
+                assert_eq!(core.ahead.room.available(), left);
+                assert!(is_read(), "it was thrown away");
+            }
+        });
+    }
+
     #[test]
     fn what_is_read_ahead_counts_until_the_disk_has_answered_also_if_it_is_let_go() {
         with_core(|core| async move {
             let (_topic, key) = cold(&core).await;
-            let appetite = Appetite {
-                bytes_max: 1 << 20,
-                bytes_min: 1,
-                is_replica: false,
-                last_epoch: None,
-                may_park: false,
-            };
             // The disk is another's.
             let _flushing = core.files.turn(Turn::Flush).await;
             let stride = core.files.stride().await;
-            assert!(core.go_on((key, Offset::ZERO), appetite, Some(2 << 20)));
+            assert!(core.go_on((key, Offset::ZERO), APPETITE, Some(2 << 20)));
             core.ahead.forget(key);
             // What is let go has gone by then.
             rt::next_turn().await;

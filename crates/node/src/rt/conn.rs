@@ -197,6 +197,7 @@ impl ReadHalf {
     /// one that is meant has ended. It tells the kernel of as many as a ring takes before it begins anything, and of the
     /// rest behind: of a crowd that was dropped at once, they cancelled syncs of the disk.
     pub async fn close(self) {
+        debug_assert_eq!(Rc::strong_count(&self.stream), 1, "the other half is there");
         let turn = CLOSING.with(|closing| closing.acquire(1)).await;
         drop(self);
         // By then the kernel was told.

@@ -320,7 +320,10 @@ fn connections_that_end_in_a_crowd_cancel_no_operation_of_the_disk() {
             for (reads, _writes) in &crowd {
                 reads.shutdown();
             }
-            let close = |(reads, _writes): (ReadHalf, WriteHalf)| spawn(reads.close());
+            let close = |(reads, writes): (ReadHalf, WriteHalf)| {
+                drop(writes);
+                spawn(reads.close())
+            };
             let closing: Vec<_> = crowd.into_iter().map(close).collect();
             let mut syncs = Vec::new();
             for _ in 0..30 {
