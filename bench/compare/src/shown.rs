@@ -35,7 +35,7 @@ fn digits(value: f64) -> usize {
 pub fn beyond(acks: &[(usize, f64)], quantile: f64) -> String {
     let beyond = acks.iter().map(|(_, acks)| acks * (1.0 - quantile));
     match beyond.reduce(f64::min) {
-        Some(least) if least < BEYOND_MIN => format!(" ({least:.0} beyond)"),
+        Some(least) if least < BEYOND_MIN => format!(" ({:.0} beyond)", least.floor()),
         _ => String::new(),
     }
 }
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_quantile_of_few_says_how_many_lie_beyond_it() {
         assert_eq!(beyond(&[(0, 236.0), (1, 135.0)], 0.99), " (1 beyond)");
-        assert_eq!(beyond(&[(0, 9_000.0)], 0.999), " (9 beyond)");
+        assert_eq!(beyond(&[(0, 9_600.0)], 0.999), " (9 beyond)");
         assert_eq!(beyond(&[(0, 9_000.0)], 0.99), "");
         assert_eq!(beyond(&[(0, 1_000.0)], 0.99), "");
         assert_eq!(beyond(&[], 0.99), "");

@@ -41,7 +41,9 @@ impl Contender for Redis {
 
     fn promise(&self, level: Level) -> Promise {
         Ok(match level {
-            Level::Accepted => "written to the append-only file, synced each second",
+            Level::Accepted => {
+                "in its memory or the append-only file: written within 2 s, synced each second"
+            }
             Level::Durable => "in the append-only file and synced",
         })
     }
