@@ -81,7 +81,7 @@ pub(crate) fn code_lines(source: &Source) -> Vec<String> {
     let blanked = blank(&source.text);
     let mut lines: Vec<String> = blanked.lines().map(str::to_owned).collect();
     let is_tests = |pair: &[String], start: &str| {
-        pair[0].trim() == "#[cfg(test)]" && pair[1].trim_start().starts_with(start)
+        pair[0].trim() == "#[cfg(test)]" && without_visibility(&pair[1]).starts_with(start)
     };
     let here = |pair: &[String]| is_tests(pair, "mod tests {");
     if let Some(end) = lines.windows(2).position(here) {
@@ -92,6 +92,13 @@ pub(crate) fn code_lines(source: &Source) -> Vec<String> {
         lines[at..at + 2].fill(String::new());
     }
     lines
+}
+
+/// What a line declares, to whomever.
+fn without_visibility(line: &str) -> &str {
+    let line = line.trim_start();
+    let of = |visibility| line.strip_prefix(visibility);
+    of("pub(crate) ").or(of("pub(super) ")).unwrap_or(line)
 }
 
 /// Blanks comments and string insides, keeping line breaks. It knows line and (nested) block
@@ -275,6 +282,18 @@ fn a_file_goes_on_where_it_says_that_its_tests_are_in_another_one() {
             .to_owned(),
     };
     assert_eq!(code_lines(&source), ["mod a;", "", "", "use b;"]);
+}
+
+/// Helpers that other tests take counted as code, with all tests beside them.
+#[test]
+fn tests_that_others_take_helpers_from_are_no_code() {
+    for visibility in ["", "pub(super) ", "pub(crate) "] {
+        let source = Source {
+            path: "x.rs".to_owned(),
+            text: format!("use a;\n#[cfg(test)]\n{visibility}mod tests {{\n b }}"),
+        };
+        assert_eq!(code_lines(&source), ["use a;"]);
+    }
 }
 
 #[test]

@@ -503,26 +503,6 @@ mod tests {
         });
     }
 
-    /// Their outcome was unknown, though the sync had returned.
-    #[test]
-    fn records_that_a_close_has_written_are_durable_also_if_it_fails_behind_that() {
-        with_core(|core| async move {
-            let (topic, key) = topic(1);
-            assert!(core.open_partition(&topic, key).await);
-            let slot = core.slot_of(key).unwrap();
-            produce(&core, key, &batches(10_000)).await;
-            flush(&core, key).await;
-            produce(&core, key, &batches(10_000)).await;
-            let mut durable = pin!(core.durable(key, Offset::ZERO.plus(2)));
-            assert!(poll_once(&mut durable).await.is_none(), "it is in memory");
-            // Where the index of the last segment is to be.
-            let index = format!("topics/{}/0/{:020}.index", topic.name, 0);
-            std::fs::create_dir(core.shared.data_dir.join(index)).unwrap();
-            assert!(!core.close_partition(slot).await, "it failed");
-            durable.await.unwrap();
-        });
-    }
-
     /// A stop beside a deletion was told as unclean.
     #[test]
     fn a_partition_that_is_deleted_while_its_closing_waits_is_closed_cleanly() {
