@@ -32,6 +32,8 @@ struct Place<D: Dir> {
     rows: Known<D>,
     /// Whether it is known to hold a batch as late as that: of a damaged segment it may not be.
     is_sure: bool,
+    /// Whether it lies between log start and the limit.
+    is_within: bool,
 }
 
 impl<D: Dir> fmt::Debug for TimePlan<D> {
@@ -56,13 +58,19 @@ impl<D: Dir> TimePlan<D> {
     /// after the time asked for.
     ///
     /// # Errors
-    /// [`ReadError::Damaged`], also if there is none but in damage that was stepped over: what lies behind that may not have
-    /// been looked at. [`ReadError::Removed`], [`ReadError::Disk`].
+    /// [`ReadError::Damaged`], also if there is none but in damage that was stepped over, by this or by the rows of an index: what
+    /// lies behind that may not have been looked at. [`ReadError::Removed`], [`ReadError::Disk`].
     pub async fn run(&self) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         let mut stepped_over = None;
         for place in &self.places {
             if let Some(found) = self.look(place, &mut stepped_over).await? {
                 return Ok(Some(found));
+            }
+            if place.is_sure && place.is_within {
+                // Rows that were made over a damaged batch lead behind it.
+                let (from, segment) = (place.base.offset, place.base.offset);
+                let to = place.end;
+                stepped_over.get_or_insert(ReadError::Damaged { from, to, segment });
             }
         }
         stepped_over.map_or(Ok(None), Err)
@@ -134,7 +142,7 @@ impl<D: Dir> TimePlan<D> {
 impl<D: Dir> Log<D> {
     /// Plans a lookup by time among the batches below `upto`.
     pub fn plan_find_time(&self, time: Timestamp, upto: Offset) -> TimePlan<D> {
-        let limit = upto.min(self.durable());
+        let (log_start, limit) = (self.log_start(), upto.min(self.durable()));
         self.index_checks.set(INDEX_CHECKS);
         // What a damaged segment holds at most is not always known.
         let may_hold = |segment: &&Segment<D>| {
@@ -146,6 +154,7 @@ impl<D: Dir> Log<D> {
             let is_of = |known: &Damage| known.segment == segment.base.offset;
             segment.stage == Stage::Damaged || self.damage.iter().any(is_of)
         };
+        let is_empty = |segment: &Segment<D>| segment.base.offset == segment.end.offset;
         let mut left = SOUND_PLACES_MAX;
         let places = places.take_while(|segment| {
             let is_wanted = left > 0;
@@ -166,12 +175,13 @@ impl<D: Dir> Log<D> {
                 end: segment.end.offset.min(limit),
                 end_bytes: self.durable_bytes(segment),
                 rows,
-                is_sure: time <= segment.end.max_timestamp,
+                is_sure: time <= segment.end.max_timestamp && !is_empty(segment),
+                is_within: log_start <= segment.base.offset && segment.end.offset <= limit,
             })
         });
         TimePlan {
             time,
-            log_start: self.log_start(),
+            log_start,
             limit,
             places: places.collect(),
         }

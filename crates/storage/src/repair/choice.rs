@@ -152,32 +152,27 @@ fn best(
     if walked.len() <= 1 {
         return Ok((!walked.is_empty()).then_some(0));
     }
-    // The mark names a generation only after the manifest did; one that took its place since may be the sound one.
-    let marked = evidence.mark.filter(|slot| slot.segment == base);
-    let marked = marked.and_then(|slot| {
-        walked
-            .iter()
-            .position(|walked| walked.generation == slot.generation)
-    });
-    let took_its_place = |number: usize, other: &Walked| {
-        walked[number].generation < other.generation
-            && other.is_whole
-            && evidence
-                .mark
-                .is_some_and(|slot| slot.offset <= other.end.offset)
-            && next.is_none_or(|next| other.end.offset == next)
-    };
-    if let Some(number) = marked {
-        let is_another = walked.iter().any(|other| took_its_place(number, other));
-        if walked[number].is_whole || !is_another {
-            return Ok(marked);
-        }
-    }
     let highest = |numbers: Vec<usize>| {
         numbers
             .into_iter()
             .max_by_key(|number| walked[*number].generation)
     };
+    // The mark names a generation only after the manifest did; one that took its place since may be the sound one.
+    if let Some(slot) = evidence.mark.filter(|slot| slot.segment == base) {
+        let is_marked = |other: &Walked| other.generation == slot.generation;
+        if let Some(marked) = walked.iter().position(is_marked) {
+            let took_its_place = |number: &usize| {
+                let other = &walked[*number];
+                slot.generation < other.generation
+                    && other.is_whole
+                    && slot.offset <= other.end.offset
+                    && next.is_none_or(|next| other.end.offset == next)
+            };
+            let is_sound = walked[marked].is_whole;
+            let healed = (0..walked.len()).filter(|number| !is_sound && took_its_place(number));
+            return Ok(highest(healed.collect()).or(Some(marked)));
+        }
+    }
     let sound = |walked: &Walked| walked.is_whole;
     if let Some(next) = next {
         let fits = (0..walked.len())

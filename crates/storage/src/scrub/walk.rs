@@ -218,7 +218,10 @@ impl<D: Dir> Walk<D> {
                 }
                 Step::Bad => match scanner.read_again() {
                     true => is_first = true,
-                    false => self.step_over(scanner, rows).await?,
+                    false => {
+                        let bad = self.step_over(scanner, rows).await?;
+                        self.bad.push(bad);
+                    }
                 },
                 Step::Unread(unread) => {
                     let error = unread.error;
@@ -227,7 +230,9 @@ impl<D: Dir> Walk<D> {
                         // An index made anew would lack what lies behind it.
                         false if self.rows.is_some() => return Err(error),
                         false => {
-                            self.step_over_unread(scanner, rows).await?;
+                            // It is no damage.
+                            self.step_over(scanner, rows).await?;
+                            self.has_unread = true;
                             unread_error = Some(error);
                         }
                     }
@@ -293,12 +298,12 @@ impl<D: Dir> Walk<D> {
     }
 
     /// Steps over bytes that are no sound batch: by their own length, or by a row of the index, never
-    /// by searching; else to the end of the segment.
+    /// by searching; else to the end of the segment. Returns their offsets.
     async fn step_over(
         &mut self,
         scanner: &mut Scanner<D>,
         rows: &mut Option<Rows<D>>,
-    ) -> Result<(), Error> {
+    ) -> Result<Range<Offset>, Error> {
         let (at, end) = (scanner.point(), self.target.end);
         let by_length = scanner.behind_bad().await?;
         let by_length = by_length.filter(|behind| behind.position <= end.position);
@@ -308,22 +313,8 @@ impl<D: Dir> Walk<D> {
         };
         self.audit.step_over(by_length.is_none());
         let behind = behind.unwrap_or(end);
-        self.bad.push(at.offset..behind.offset.min(end.offset));
         scanner.move_to(behind);
-        Ok(())
-    }
-
-    /// Steps over what the disk does not give, which is no damage: by a row of the index, else to the end of the segment.
-    async fn step_over_unread(
-        &mut self,
-        scanner: &mut Scanner<D>,
-        rows: &mut Option<Rows<D>>,
-    ) -> Result<(), Error> {
-        let behind = self.row_behind(scanner, rows).await?;
-        self.has_unread = true;
-        self.audit.step_over(true);
-        scanner.move_to(behind.unwrap_or(self.target.end));
-        Ok(())
+        Ok(at.offset..behind.offset.min(end.offset))
     }
 
     /// The first of the next rows at which a sound batch stands.

@@ -4,11 +4,14 @@ use corelog_record::{ByteSize, Offset};
 
 use super::recovery::{STORE, scribble};
 use super::{at, offset, small};
-use crate::disk::block_on;
+use crate::disk::{Dir, block_on};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::log::{Damage, Log, Options, ReadError};
 use crate::testing::{batch, flush, open, settle};
+
+/// Where a batch has its greatest timestamp.
+const MAX_TIMESTAMP_AT: u64 = 35;
 
 /// Each inner list is a segment of batches of one record at these times, the last one active.
 fn filled(root: &MemoryDir, segments: &[&[i64]]) -> Log<MemoryDir> {
@@ -55,6 +58,33 @@ fn a_lookup_by_time_that_found_nothing_for_damage_does_not_say_that_there_is_not
     assert_eq!(Damage { from, to, segment }, known);
     log.note_damage(known);
     assert_eq!(find(&log).unwrap(), Some((offset(4), at(70))));
+}
+
+/// The index was made anew over the damaged batch, by the time that its header had then: the search began behind it, and met
+/// no damage.
+#[test]
+fn a_lookup_by_time_that_rows_lead_past_damage_does_not_say_that_there_is_nothing() {
+    let root = MemoryDir::new();
+    let older: Vec<_> = std::iter::once(60).chain([2; 20]).collect();
+    let mut log = filled(&root, &[&[100, 1], &older, &[70, 80], &[90]]);
+    let plan = log.plan_truncate(offset(1)).unwrap().unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(1)).unwrap();
+    assert_eq!((log.log_start(), log.segments().count()), (offset(1), 4));
+    let base = log.segments().nth(1).unwrap().base;
+    drop(log);
+    let name = crate::segment::name::store(base, 0);
+    scribble(&root, &name, MAX_TIMESTAMP_AT, &2_i64.to_be_bytes());
+    let index = crate::segment::name::index(base, 0);
+    block_on(root.child("p0").remove(&index)).unwrap();
+    let (log, _) = open(&root, small(), 2, at(2)).unwrap();
+    for _ in 0..2 {
+        let found = block_on(log.plan_find_time(at(50), Offset::MAX).run());
+        let Err(ReadError::Damaged { from, to, segment }) = found else {
+            panic!("{found:?}")
+        };
+        assert_eq!((from, to, segment), (base, offset(23), base));
+    }
 }
 
 /// A sound batch was stepped over after one look at it, and the search named the one behind.

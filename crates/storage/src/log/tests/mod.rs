@@ -43,6 +43,7 @@ mod stuck;
 mod survival;
 mod taken;
 mod unread;
+mod unread_scrub;
 mod unsure;
 mod world;
 

@@ -569,29 +569,3 @@ fn a_slot_of_the_mark_that_cannot_be_read_is_passed_over() {
         assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 4);
     }
 }
-
-/// The pass went on with the next segment: rot behind one bad sector was met by none.
-#[test]
-fn a_scrub_goes_on_behind_what_cannot_be_read_and_finds_what_is_wrong_there() {
-    let disk = disk();
-    let mut log = filled(&disk, 10);
-    settle(&mut log, at(150)).unwrap();
-    alter(&disk.inner().child("p0"), STORE, |bytes| {
-        bytes[usize::try_from(3 * BATCH_BYTES + BLOCK).unwrap()] ^= 1;
-    });
-    lose(&disk, 1);
-    let mut errors = 0;
-    while let Some(plan) = log.plan_scrub(at(200), 1 << 20).unwrap() {
-        let piece = log.complete_scrub(block_on(plan.run()), at(201));
-        errors += usize::from(piece.error.is_some());
-        if piece.is_pass_complete {
-            break;
-        }
-    }
-    let [damage] = log.damage() else {
-        panic!("{:?}", log.damage())
-    };
-    assert_eq!((damage.from, damage.to), (offset(3), offset(4)));
-    settle(&mut log, at(202)).unwrap();
-    assert_eq!((errors, log.scrubbed_at()), (1, None));
-}

@@ -245,3 +245,36 @@ fn the_generation_that_took_a_damaged_ones_place_is_the_logs_whatever_the_mark_n
     assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 100);
     assert_eq!(names(&dir, ".log")[0], healed);
 }
+
+/// All generations competed then, and the longest won: that of which the end had been cut off.
+#[test]
+fn what_was_cut_off_does_not_come_back_where_the_store_that_was_cut_was_healed() {
+    let root = MemoryDir::new();
+    let dir = root.child("p0");
+    let (mut log, _) = open(&root, large(), 1, at(0)).unwrap();
+    append_to(&mut log, 120);
+    drop(log);
+    let kept = 100 * batch_bytes(&dir);
+    let [long] = &names(&dir, ".log")[..] else {
+        panic!("all is in one store")
+    };
+    let mut store = block_on(dir.read(long, 1 << 20)).unwrap();
+    store.truncate(kept);
+    let healed = segment::name::store(Offset::ZERO, 2);
+    block_on(steps::write(&dir, &healed, &store)).unwrap();
+    store[700] ^= 1;
+    let damaged = segment::name::store(Offset::ZERO, 1);
+    block_on(steps::write(&dir, &damaged, &store)).unwrap();
+    let found = block_on(mark::Mark::open(dir.clone())).unwrap().unwrap();
+    let slot = crate::format::mark::Slot {
+        generation: 1,
+        ..*found.last().unwrap()
+    };
+    block_on(mark::Mark::create(dir.clone(), slot)).unwrap();
+    block_on(dir.remove("manifest")).unwrap();
+    block_on(planned(&root).unwrap().run()).unwrap();
+    let (log, report) = open(&root, large(), 7, at(3)).unwrap();
+    assert_eq!((report.damage, report.torn), (vec![], None));
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 100);
+    assert_eq!(names(&dir, ".log")[0], healed);
+}
