@@ -4,9 +4,9 @@ use corelog_record::{ByteSize, Offset};
 
 use super::recovery::{STORE, scribble};
 use super::{at, offset, small};
-use crate::disk::{Dir, block_on};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, block_on};
 use crate::log::{Damage, Log, Options, ReadError};
 use crate::testing::{batch, flush, open, settle};
 
