@@ -74,7 +74,7 @@ fn a_lookup_by_time_that_rows_lead_past_damage_does_not_say_that_there_is_nothin
     let base = log.segments().nth(1).unwrap().base;
     drop(log);
     let name = crate::segment::name::store(base, 0);
-    scribble(&root, &name, MAX_TIMESTAMP_AT, &2_i64.to_be_bytes());
+    scribble(&root, &name, MAX_TIMESTAMP_AT, &[0, 0, 0, 0, 0, 0, 0, 2]);
     let index = crate::segment::name::index(base, 0);
     block_on(root.child("p0").remove(&index)).unwrap();
     let (log, _) = open(&root, small(), 2, at(2)).unwrap();
