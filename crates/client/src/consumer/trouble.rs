@@ -32,8 +32,8 @@ impl Trouble {
     }
 
     /// Waits before the next attempt, longer each time; false, at once, if it will have lasted for `limit` by then. One that has
-    /// lasted so long already, as where this process was held up itself, has half of that once more: who begins to serve again
-    /// refuses at first.
+    /// lasted for longer than the last attempt may take it, as where this process was held up itself, has half of that once more: who
+    /// begins to serve again refuses at first.
     pub(super) async fn pause(
         &mut self,
         limit: Option<Duration>,
@@ -44,7 +44,8 @@ impl Trouble {
         self.since = Some(self.since.map_or(now, |since| since.min(now)));
         let wait = self.meet(backoff, at_least);
         if let Some(limit) = limit {
-            if limit <= self.lasted() && !std::mem::replace(&mut self.is_over, true) {
+            let at_last = limit.saturating_add(limit / 10);
+            if at_last < self.lasted() && !std::mem::replace(&mut self.is_over, true) {
                 self.since = now.checked_sub(limit / 2);
             }
             if limit <= self.lasted() + wait {

@@ -34,6 +34,8 @@ struct Place<D: Dir> {
     is_sure: bool,
     /// Whether it lies between log start and the limit.
     is_within: bool,
+    /// The first damage of it that is known.
+    damage: Option<Damage>,
 }
 
 impl<D: Dir> fmt::Debug for TimePlan<D> {
@@ -68,8 +70,12 @@ impl<D: Dir> TimePlan<D> {
             }
             if place.is_sure && place.is_within {
                 // Rows that were made over a damaged batch lead behind it.
-                let (from, segment) = (place.base.offset, place.base.offset);
-                let to = place.end;
+                let whole = || Damage {
+                    from: place.base.offset,
+                    to: place.end,
+                    segment: place.base.offset,
+                };
+                let Damage { from, to, segment } = place.damage.unwrap_or_else(whole);
                 stepped_over.get_or_insert(ReadError::Damaged { from, to, segment });
             }
         }
@@ -150,10 +156,12 @@ impl<D: Dir> Log<D> {
         };
         let places = self.segments_at(time).filter(may_hold);
         // Two sound ones at most: only in the one that holds log start may the batch be out of reach.
-        let is_known_bad = |segment: &Segment<D>| {
-            let is_of = |known: &Damage| known.segment == segment.base.offset;
-            segment.stage == Stage::Damaged || self.damage.iter().any(is_of)
+        let damage_of = |segment: &Segment<D>| {
+            let is_of = |known: &&Damage| known.segment == segment.base.offset;
+            self.damage.iter().find(is_of).copied()
         };
+        let is_known_bad =
+            |segment: &Segment<D>| segment.stage == Stage::Damaged || damage_of(segment).is_some();
         let is_empty = |segment: &Segment<D>| segment.base.offset == segment.end.offset;
         let mut left = SOUND_PLACES_MAX;
         let places = places.take_while(|segment| {
@@ -177,6 +185,7 @@ impl<D: Dir> Log<D> {
                 rows,
                 is_sure: time <= segment.end.max_timestamp && !is_empty(segment),
                 is_within: log_start <= segment.base.offset && segment.end.offset <= limit,
+                damage: damage_of(segment),
             })
         });
         TimePlan {

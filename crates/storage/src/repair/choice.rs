@@ -173,19 +173,28 @@ fn best(
             return Ok(highest(healed.collect()).or(Some(marked)));
         }
     }
+    // Those from before that one were cut off, or replaced.
+    let marked = evidence.mark.filter(|slot| slot.segment == base);
+    let marked = marked.map_or(0, |slot| slot.generation);
+    let is_since = |number: &usize| marked <= walked[*number].generation;
+    let mut left: Vec<usize> = (0..walked.len()).filter(is_since).collect();
+    if left.is_empty() {
+        left = (0..walked.len()).collect();
+    }
     let sound = |walked: &Walked| walked.is_whole;
     if let Some(next) = next {
-        let fits = (0..walked.len())
-            .filter(|number| sound(&walked[*number]) && walked[*number].end.offset == next);
+        let is_fit = |number: &usize| sound(&walked[*number]) && walked[*number].end.offset == next;
+        let fits = left.into_iter().filter(is_fit);
         return match highest(fits.collect()) {
             Some(number) => Ok(Some(number)),
             None => Err(Refusal::Ambiguous { base }),
         };
     }
     // Of the last one: what holds most, since a cut may not have come to its end.
-    let longest = walked.iter().map(|walked| walked.end.offset).max();
-    let longest = (0..walked.len()).filter(|number| Some(walked[*number].end.offset) == longest);
-    Ok(highest(longest.collect()))
+    let end_of = |number: &usize| walked[*number].end.offset;
+    let longest = left.iter().map(end_of).max();
+    left.retain(|number| Some(end_of(number)) == longest);
+    Ok(highest(left))
 }
 
 /// Whether the store leads on to the next one, as far as it should.

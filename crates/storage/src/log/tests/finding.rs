@@ -87,6 +87,38 @@ fn a_lookup_by_time_that_rows_lead_past_damage_does_not_say_that_there_is_nothin
     }
 }
 
+/// All of the segment counted as met by each search, though a scrub had found which of it is damaged.
+#[test]
+fn a_lookup_by_time_that_rows_lead_past_known_damage_names_that_and_no_more() {
+    let root = MemoryDir::new();
+    let older = [&[2, 2, 60][..], &[2; 20]].concat();
+    let mut log = filled(&root, &[&[100, 1], &older, &[3, 4]]);
+    let base = log.segments().nth(1).unwrap().base;
+    let known = Damage {
+        from: base.plus(2),
+        to: base.plus(3),
+        segment: base,
+    };
+    let plan = log.plan_truncate(offset(1)).unwrap().unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(1)).unwrap();
+    drop(log);
+    let name = crate::segment::name::store(base, 0);
+    let dir = root.child("p0");
+    let bytes = block_on(dir.read(&name, 1 << 20)).unwrap().len();
+    let batch_bytes = (bytes / older.len()) as u64;
+    let max_timestamp_at = 2 * batch_bytes + MAX_TIMESTAMP_AT;
+    scribble(&root, &name, max_timestamp_at, &[0, 0, 0, 0, 0, 0, 0, 2]);
+    block_on(dir.remove(&crate::segment::name::index(base, 0))).unwrap();
+    let (mut log, _) = open(&root, small(), 2, at(2)).unwrap();
+    log.note_damage(known);
+    let found = block_on(log.plan_find_time(at(50), Offset::MAX).run());
+    let Err(ReadError::Damaged { from, to, segment }) = found else {
+        panic!("{found:?}")
+    };
+    assert_eq!(Damage { from, to, segment }, known);
+}
+
 /// A sound batch was stepped over after one look at it, and the search named the one behind.
 #[test]
 fn a_byte_that_turns_over_on_its_way_to_a_lookup_by_time_has_no_batch_stepped_over() {
