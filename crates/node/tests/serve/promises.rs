@@ -27,11 +27,11 @@ fn a_node_reads_no_further_while_too_many_bytes_of_a_connection_are_under_way_an
         config.cores = 1;
         // So much that others do not come short of it.
         config.traffic_memory = 64 << 30;
-        config.limits.topic_partitions_max = 10_000;
+        config.limits.topic_partitions_max = 8_000;
     });
     let address = node.addresses().listen;
     let mut client = Client::hello(address);
-    client.create("wide", 10_000);
+    client.create("wide", 8_000);
     let request = describe_topic::Request { name: name("wide") };
     let before = client.wire_bytes;
     client.ask(&request).expect("described");
