@@ -156,10 +156,7 @@ impl<D: Dir> Log<D> {
         };
         let places = self.segments_at(time).filter(may_hold);
         // Two sound ones at most: only in the one that holds log start may the batch be out of reach.
-        let damage_of = |segment: &Segment<D>| {
-            let is_of = |known: &&Damage| known.segment == segment.base.offset;
-            self.damage.iter().find(is_of).copied()
-        };
+        let damage_of = |segment: &Segment<D>| self.damage_of(segment.base.offset).first().copied();
         let is_known_bad =
             |segment: &Segment<D>| segment.stage == Stage::Damaged || damage_of(segment).is_some();
         let is_empty = |segment: &Segment<D>| segment.base.offset == segment.end.offset;

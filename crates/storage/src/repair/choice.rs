@@ -158,7 +158,8 @@ fn best(
             .max_by_key(|number| walked[*number].generation)
     };
     // The mark names a generation only after the manifest did; one that took its place since may be the sound one.
-    if let Some(slot) = evidence.mark.filter(|slot| slot.segment == base) {
+    let slot = evidence.mark.filter(|slot| slot.segment == base);
+    if let Some(slot) = slot {
         let is_marked = |other: &Walked| other.generation == slot.generation;
         if let Some(marked) = walked.iter().position(is_marked) {
             let took_its_place = |number: &usize| {
@@ -174,8 +175,7 @@ fn best(
         }
     }
     // Those from before that one were cut off, or replaced.
-    let marked = evidence.mark.filter(|slot| slot.segment == base);
-    let marked = marked.map_or(0, |slot| slot.generation);
+    let marked = slot.map_or(0, |slot| slot.generation);
     let is_since = |number: &usize| marked <= walked[*number].generation;
     let mut left: Vec<usize> = (0..walked.len()).filter(is_since).collect();
     if left.is_empty() {
