@@ -164,6 +164,22 @@ fn a_segment_that_the_disk_does_not_give_comes_from_the_source_also_for_who_asks
     assert_equal(&a, &b, &topic, 0);
 }
 
+/// It was told that the disk fails, and waited for a reader to have the segment again.
+#[test]
+fn a_segment_that_the_disk_does_not_give_a_scrub_comes_from_the_source() {
+    let folder = Folder::new();
+    let (a, mut b, topic) = sealed_pair(&folder, 1);
+    let data = b.server().ready.data.clone();
+    b.stop();
+    take_from_disk(&folder, &data);
+    b.up();
+    let store = first_store(&data);
+    assert!(store.is_dir(), "nobody looked yet");
+    b.corelog().run(["scrub", "t"]).done();
+    until("it is there again", || first_store(&data).is_file());
+    assert_equal(&a, &b, &topic, 0);
+}
+
 /// An owner, its follower on so many cores, and a topic whose first segment both have sealed.
 fn sealed_pair(folder: &Folder, cores: u16) -> (Node, Node, Target) {
     let a = Node::start(folder, "a");
