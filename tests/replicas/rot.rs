@@ -169,14 +169,16 @@ fn a_segment_that_the_disk_does_not_give_comes_from_the_source_also_for_who_asks
 fn a_segment_that_the_disk_does_not_give_a_scrub_comes_from_the_source() {
     let folder = Folder::new();
     let (a, mut b, topic) = sealed_pair(&folder, 1);
-    let data = b.server().ready.data.clone();
+    // Nothing of it is in memory, or open.
     b.stop();
-    take_from_disk(&folder, &data);
     b.up();
-    let store = first_store(&data);
-    assert!(store.is_dir(), "nobody looked yet");
+    b.wait_until_served(&topic, 0);
+    take_from_disk(&folder, &b.server().ready.data);
+    let admin = b.server().ready.admin;
+    let repaired = || metric(admin, "corelog_repaired_segments_total{core=\"0\"");
+    assert_eq!(repaired(), 0.0);
     b.corelog().run(["scrub", "t"]).done();
-    until("it is there again", || first_store(&data).is_file());
+    until("it is there again", || repaired() == 1.0);
     assert_equal(&a, &b, &topic, 0);
 }
 

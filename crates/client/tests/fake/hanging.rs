@@ -62,7 +62,7 @@ async fn the_last_server_has_what_is_left_of_a_short_time() {
             let due = Arc::new(Notify::new());
             let told = Arc::clone(&due);
             tokio::spawn(async move {
-                sleep(Duration::from_millis(1_300)).await;
+                sleep(Duration::from_millis(2_600)).await;
                 told.notify_one();
             });
             Act::Hold(due)
@@ -70,8 +70,8 @@ async fn the_last_server_has_what_is_left_of_a_short_time() {
     });
     let connect = || async {
         let config = ClientConfig {
-            timeout: Duration::from_secs(4),
-            connect_timeout: Duration::from_secs(3),
+            timeout: Duration::from_secs(8),
+            connect_timeout: Duration::from_secs(6),
             ..config_of([&hung, &slow])
         };
         Client::connect(config).await.unwrap()

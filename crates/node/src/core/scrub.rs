@@ -277,12 +277,13 @@ impl Core {
         }
         if let Some((segment, error)) = &scrubbed.error {
             add(&self.counters.scrub_errors_total, 1);
-            let (is_unread, error) = (error.is_unread_store(), with_causes(error));
+            let (is_shortage, error) = (error.is_shortage(), with_causes(error));
             let at = segment.get();
             tracing::error!(%topic, partition, segment = at, %error, "the scrub could not read a segment");
             let key = slot.key;
             drop(slots);
-            if is_unread {
+            // As of what a reader is refused.
+            if !is_shortage {
                 self.heal(key, Some(*segment));
             }
         }

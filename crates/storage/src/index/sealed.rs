@@ -148,7 +148,16 @@ impl<D: Dir> Sealed<D> {
             let start = scanner.point();
             match scanner.next().await? {
                 Step::Batch(_) => rows.note(&self.of.base, &start, self.of.interval_bytes),
-                Step::End => return Ok(rows),
+                Step::End if !self.ends_elsewhere(&start) => return Ok(rows),
+                // What no checksum covers may have turned over on its way. Rows of a store that is not whole would go on
+                // behind what is bad.
+                Step::End => {
+                    return match self.rebuild().await {
+                        Ok((rebuilt, true)) => Ok(rebuilt),
+                        Ok((_, false)) | Err(Error::Damaged { .. }) => Ok(rows),
+                        Err(error) => Err(error),
+                    };
+                }
                 Step::Bad | Step::Unread(_) => {
                     if !scanner.read_again() {
                         return Ok(rows);
@@ -238,7 +247,7 @@ impl<D: Dir> Sealed<D> {
         }
         let found = scanner.point();
         match self.of.end {
-            Some((offset, chain)) if is_whole && (found.offset, found.chain) != (offset, chain) => {
+            Some((offset, _)) if is_whole && self.ends_elsewhere(&found) => {
                 let segment = self.of.base.offset;
                 Err(Error::Damaged {
                     from: segment,
@@ -248,6 +257,12 @@ impl<D: Dir> Sealed<D> {
             }
             _ => Ok((rows, is_whole)),
         }
+    }
+
+    /// Whether the store that was read to `found` is known to end otherwise.
+    fn ends_elsewhere(&self, found: &Point) -> bool {
+        let end = self.of.end;
+        end.is_some_and(|end| end != (found.offset, found.chain))
     }
 }
 
