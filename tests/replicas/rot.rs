@@ -164,24 +164,6 @@ fn a_segment_that_the_disk_does_not_give_comes_from_the_source_also_for_who_asks
     assert_equal(&a, &b, &topic, 0);
 }
 
-/// It was told that the disk fails, and waited for a reader to have the segment again.
-#[test]
-fn a_segment_that_the_disk_does_not_give_a_scrub_comes_from_the_source() {
-    let folder = Folder::new();
-    let (a, mut b, topic) = sealed_pair(&folder, 1);
-    // Nothing of it is in memory, or open.
-    b.stop();
-    b.up();
-    b.wait_until_served(&topic, 0);
-    take_from_disk(&folder, &b.server().ready.data);
-    let admin = b.server().ready.admin;
-    let repaired = || metric(admin, "corelog_repaired_segments_total{core=\"0\"");
-    assert_eq!(repaired(), 0.0);
-    b.corelog().run(["scrub", "t"]).done();
-    until("it is there again", || repaired() == 1.0);
-    assert_equal(&a, &b, &topic, 0);
-}
-
 /// An owner, its follower on so many cores, and a topic whose first segment both have sealed.
 fn sealed_pair(folder: &Folder, cores: u16) -> (Node, Node, Target) {
     let a = Node::start(folder, "a");

@@ -256,9 +256,8 @@ impl Core {
         }
     }
 
-    /// Tells what a piece found, but for damage: that is an event of the log. A segment that the disk does not give is had
-    /// again from whoever has a copy.
-    fn tell_scrubbed(self: &Rc<Self>, id: SlotId, scrubbed: &Scrubbed) {
+    /// Tells what a piece found, but for damage: that is an event of the log.
+    fn tell_scrubbed(&self, id: SlotId, scrubbed: &Scrubbed) {
         add(&self.counters.scrubbed_bytes_total, scrubbed.bytes);
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get_mut(id) else {
@@ -275,17 +274,10 @@ impl Core {
             let bytes = scrubbed.surplus_bytes;
             tracing::warn!(%topic, partition, bytes, "a sealed store is longer than it was");
         }
-        if let Some((segment, error)) = &scrubbed.error {
+        if let Some(error) = &scrubbed.error {
             add(&self.counters.scrub_errors_total, 1);
-            let (is_shortage, error) = (error.is_shortage(), with_causes(error));
-            let at = segment.get();
-            tracing::error!(%topic, partition, segment = at, %error, "the scrub could not read a segment");
-            let key = slot.key;
-            drop(slots);
-            // As of what a reader is refused.
-            if !is_shortage {
-                self.heal(key, Some(*segment));
-            }
+            let error = with_causes(error);
+            tracing::error!(%topic, partition, %error, "the scrub could not read a segment");
         }
     }
 

@@ -31,7 +31,7 @@ const READER_WAIT_MAX: Duration = Duration::from_secs(2);
 
 impl Core {
     /// Begins to repair a partition of this core, if another node is known to have a copy; `met` is
-    /// the segment in which a reader just met damage, or that the scrub just could not read.
+    /// the segment in which a reader just met damage.
     pub(crate) fn heal(self: &Rc<Self>, key: PartitionKey, met: Option<Offset>) {
         let sources = self.sources_of(key);
         if sources.is_empty() || !self.repairs.begin(key, met, false) {

@@ -149,8 +149,8 @@ impl<D: Dir> Sealed<D> {
             match scanner.next().await? {
                 Step::Batch(_) => rows.note(&self.of.base, &start, self.of.interval_bytes),
                 Step::End if !self.ends_elsewhere(&start) => return Ok(rows),
-                // What no checksum covers may have turned over on its way. Rows of a store that is not whole would go on
-                // behind what is bad.
+                // What no checksum covers may have turned over on its way. All of the store is read for that, twice at
+                // most. Rows of one that is not whole would go on behind what is bad.
                 Step::End => {
                     return match self.rebuild().await {
                         Ok((rebuilt, true)) => Ok(rebuilt),
