@@ -20,6 +20,9 @@ const READS_MAX: usize = 8;
 
 type Opened = Result<(Log<Disk>, OpenReport), Error>;
 
+/// What makes a disk bad.
+type Spoil = fn(&Disk);
+
 /// Calls an opening off that has read the store so often. Returns what came of it, and how often it read that in all.
 fn called_off_behind(disk: &Disk, options: &Options, reads: usize) -> (Opened, usize) {
     let call_off = CallOff::default();
@@ -48,7 +51,7 @@ fn called_off_behind(disk: &Disk, options: &Options, reads: usize) -> (Opened, u
 /// A stop, and a deletion, waited for all that an opening asks of a disk that answers late.
 #[test]
 fn an_opening_that_is_called_off_reads_no_more_than_a_batch() {
-    let faults: [fn(&Disk); 3] = [
+    let faults: [Spoil; 3] = [
         |_| {},
         |disk| lose(disk, 2),
         |disk| disk.faults().set_unreadable(STORE, 0..1 << 40),
@@ -86,29 +89,30 @@ fn an_opening_that_is_called_off_copies_no_more_than_a_piece() {
         segment_bytes_max: ByteSize::from_mib(32),
         ..Options::default()
     };
-    let faults: [fn(&Disk); 2] = [
-        |disk| {
-            let write = Match::on(Operation::Write, STORE);
-            disk.faults().fail(write, 1, Fault::Fail(ErrorKind::Other));
-        },
-        |disk| {
-            scribble(disk.inner(), STORE, 0, &[0xff; 64]);
-            let bad = 4 << 20..(4 << 20) + 40 * BLOCK;
-            disk.faults().set_unreadable(STORE, bad);
-        },
-    ];
-    for fault in faults {
+    // With one the store is read by pieces, a hundred times; with the other by blocks, thousands of times.
+    let copied = |disk: &Disk| {
+        let write = Match::on(Operation::Write, STORE);
+        disk.faults().fail(write, 1, Fault::Fail(ErrorKind::Other));
+    };
+    let walked = |disk: &Disk| {
+        scribble(disk.inner(), STORE, 0, &[0xff; 64]);
+        let bad = 4 << 20..(4 << 20) + 40 * BLOCK;
+        disk.faults().set_unreadable(STORE, bad);
+    };
+    let faults: [(Spoil, usize); 2] = [(copied, 16), (walked, 97)];
+    let filled = disk();
+    let (mut log, _) = open(&filled, large(), 1, at(0)).unwrap();
+    let value = batch(&[&vec![7; 1 << 20]], at(0));
+    for _ in 0..BATCHES {
+        log.append(&value, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+    }
+    drop(log);
+    block_on(filled.child("p0").remove(mark::NAME)).unwrap();
+    for (fault, step) in faults {
         let mut count = 0;
-        for reads in (0..).step_by(16) {
-            let disk = disk();
-            let (mut log, _) = open(&disk, large(), 1, at(0)).unwrap();
-            let value = batch(&[&vec![7; 1 << 20]], at(0));
-            for _ in 0..BATCHES {
-                log.append(&value, at(0)).unwrap();
-                flush(&mut log, at(0)).unwrap();
-            }
-            drop(log);
-            block_on(disk.child("p0").remove(mark::NAME)).unwrap();
+        for reads in (0..).step_by(step) {
+            let disk = Disk::new(filled.inner().fork());
             fault(&disk);
             let (opened, answered) = called_off_behind(&disk, &large(), reads);
             disk.faults().clear();
