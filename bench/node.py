@@ -96,12 +96,27 @@ class Node:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def processor_ticks():
+    """Of all processors since the machine started: ticks, and those of them that the host took (*steal* of proc_stat(5))."""
+    ticks = [int(word) for word in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(ticks), ticks[7]
+
+
+def stolen_since(before):
+    """Percent of the processors' time that the host took since these ticks: in it nothing of this machine ran."""
+    ticks, stolen = (now - then for now, then in zip(processor_ticks(), before))
+    return 100 * stolen / max(ticks, 1)
+
+
+BEGUN = processor_ticks()
+
+
 def circumstances(corelog, loads):
     """When, what and on what, for the head of a report; `loads`: load averages before each round."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return (f"`{' '.join(['bench/' + HARNESS, *sys.argv[1:]])}`, {NOW:%F %R} UTC, {identity(corelog)}; harness of commit "
             f"{commit.stdout.strip()}, {os.cpu_count()} cores of {processor()}, load average {min(loads):.1f} to "
-            f"{max(loads):.1f}.")
+            f"{max(loads):.1f}; the host took {stolen_since(BEGUN):.1f} % of the processors' time.")
 
 
 def processor():

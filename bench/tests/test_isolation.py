@@ -53,6 +53,7 @@ class Dummy(unittest.TestCase):
     ROUND = {
         **{f"{turn} {kind} {quantile}": 1.0 for turn in ("one", "quiet", "cold", "dummy") for kind in ("ack", "delivery")
            for quantile in ("p50", "p99")},
+        **{f"{turn} stolen": 0.0 for turn in ("quiet", "cold", "dummy")},
         **{name: 1.0 for name in ("load", "sync", "cold speed", "alone speed", "dummy speed", "dummy aim", "node cpu",
                                   "consumer cpu", "sender cpu", "taker cpu", "dummy cpu ratio")},
     }
@@ -64,6 +65,9 @@ class Dummy(unittest.TestCase):
     def test_one_that_used_more_processor_than_what_it_stands_for_is_no_yardstick(self):
         self.assertIn("≤ 1.5: holds", self.table())
         self.assertNotIn("≤ 1.5: holds", self.table(**{"dummy cpu ratio": 1.11}))
+
+    def test_what_the_host_took_is_told_of_each_turn(self):
+        self.assertIn("| 0.0, 7.5, 0.0 % |", self.table(**{"cold stolen": 7.5}))
 
     def test_it_tells_what_its_ends_have_moved_and_used(self):
         with isolation.dummy(1024, 0.5, 0.5) as told:

@@ -62,5 +62,15 @@ class Nodes(unittest.TestCase):
                 self.assertIn(said or "", done.stderr)
 
 
+class Processors(unittest.TestCase):
+    def test_what_the_host_took_is_told_of_the_time_since(self):
+        """What guests of this machine used (the last two) is within what it used itself."""
+        before, after = ("cpu  1 2 3 4 5 6 7 8 100 100\ncpu0 0", "cpu  11 12 13 14 15 16 17 38 200 200\ncpu0 0")
+        with mock.patch.object(pathlib.Path, "read_text", side_effect=[before, after]):
+            ticks = node.processor_ticks()
+            self.assertEqual((36, 8), ticks)
+            self.assertEqual(30.0, node.stolen_since(ticks))
+
+
 if __name__ == "__main__":
     unittest.main()
