@@ -12,6 +12,7 @@ use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::settings::TopicSettings;
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{CoreId, NodeId, PartitionId, Timestamp, TopicId, TopicName};
+use corelog_storage::format::replica::Replica;
 use tracing::field::Field;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -20,7 +21,7 @@ use super::queue::Stand;
 use super::serve::NotAppended;
 use super::terms::Terms;
 use super::*;
-use crate::catalog::Topic;
+use crate::catalog::{Change, Topic};
 use crate::config::NodeConfig;
 use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
 use crate::frame_id::FrameId;
@@ -130,6 +131,21 @@ pub(crate) async fn cold(core: &Rc<Core>) -> (Arc<Topic>, PartitionKey) {
     flush(core, key).await;
     core.reopen_partition(key).await.unwrap();
     (topic, key)
+}
+
+/// A partition of a [`small_topic`] that has a copy, where nobody listens.
+pub(crate) async fn copied(core: &Rc<Core>) -> PartitionKey {
+    let (topic, key) = small_topic(1);
+    let mut topic = Arc::unwrap_or_clone(topic);
+    let replica = Replica {
+        sources: vec!["127.0.0.1:1".to_owned()],
+        ..Replica::owner(key.partition)
+    };
+    topic.replicas.insert(key.partition, replica);
+    let topic = Arc::new(topic);
+    assert!(core.open_partition(&topic, key).await);
+    core.apply(Change::Publish(topic)).await;
+    key
 }
 
 /// Has a partition of a [`small_topic`] seal one more segment, of two batches if it is the first.

@@ -1,4 +1,4 @@
-//! The repairs of a core's partitions: which goes on, which segments readers met damage in, when the next may begin.
+//! The repairs of a core's partitions: which goes on, which segments damage was met in, when the next may begin.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -38,7 +38,7 @@ struct Repairing {
     is_running: bool,
     /// Whether an operator asked for the one that runs.
     is_asked: bool,
-    /// Segments that a reader met damage in.
+    /// Segments in which damage was met, or what the disk does not give.
     met: BTreeSet<Offset>,
     /// Before this the next one does not begin by itself: the last one left damage and replaced nothing.
     rests_until: Option<Instant>,
@@ -103,7 +103,7 @@ impl Repairs {
         self.is_running(key).then_some(RETRY_MS)
     }
 
-    /// Begins one, unless one goes on, or it rests and no operator asked; `met` is a segment in which a reader met damage.
+    /// Begins one, unless one goes on, or it rests and no operator asked; `met` is a segment in which damage was met.
     pub(super) fn begin(&self, key: PartitionKey, met: Option<Offset>, is_asked: bool) -> bool {
         let mut by_key = self.by_key.borrow_mut();
         let repairing = by_key.entry(key).or_default();
@@ -114,6 +114,13 @@ impl Repairs {
         repairing.is_running = true;
         repairing.is_asked = is_asked;
         true
+    }
+
+    /// Whether none of this segment begins by itself, as what came before rests.
+    pub(super) fn rests(&self, key: PartitionKey, met: Offset) -> bool {
+        let by_key = self.by_key.borrow();
+        let repairing = by_key.get(&key);
+        repairing.is_some_and(|repairing| repairing.rests(Some(met), rt::now()))
     }
 
     /// Ends one, which replaced these, and left no damage if it `is_whole`.
@@ -155,7 +162,7 @@ impl Repairs {
             .is_some_and(|repairing| repairing.is_running)
     }
 
-    /// The segments that readers met damage in since this was last asked, but for those that the round leaves out.
+    /// The segments in which damage was met since this was last asked, but for those that the round leaves out.
     pub(super) fn take_met(&self, key: PartitionKey) -> BTreeSet<Offset> {
         let mut by_key = self.by_key.borrow_mut();
         let Some(repairing) = by_key.get_mut(&key) else {

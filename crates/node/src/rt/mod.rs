@@ -59,6 +59,8 @@ pub(crate) use clock::micros;
 pub use clock::{booted, clock_doubt, clocks, millis, now, sleep, timeout, waited, wall_clock};
 pub use conn::{Conn, ReadHalf, Socket, WriteHalf, Written};
 pub(crate) use disk::LEAVING_MAX;
+#[cfg(test)]
+pub(crate) use disk::unreadable;
 pub use disk::{UringBuf, UringBytes, UringDir, UringFile};
 pub use executor::{CoreConfig, CoreThread, Error, spawn_core};
 pub use listener::Listener;

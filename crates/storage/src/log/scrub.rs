@@ -48,9 +48,9 @@ pub struct Scrubbed {
     pub index: Option<Offset>,
     /// Bytes of a store's file behind its segment's end, which belong to nothing.
     pub surplus_bytes: u64,
-    /// Why a store could not be read, if so. The pass goes on behind what the disk does not give, else with the next
-    /// segment, and will not count as whole.
-    pub error: Option<Error>,
+    /// The segment whose store could not be read, and why, if so. The pass goes on behind what the disk does not give, else
+    /// with the next segment, and will not count as whole.
+    pub error: Option<(Offset, Error)>,
     /// Whether this piece was the pass's last. The next piece begins another pass.
     pub is_pass_complete: bool,
 }
@@ -265,7 +265,7 @@ impl<D: Dir> Log<D> {
             // What lies behind it is read all the same.
             Err(error) if walk.has_unread() && error.is_unreadable() => {
                 pass.is_whole = false;
-                scrubbed.error = Some(error);
+                scrubbed.error = Some((base, error));
             }
             Err(error) => {
                 pass.next = end;
@@ -273,7 +273,7 @@ impl<D: Dir> Log<D> {
                     note(self, base, end);
                 } else {
                     pass.is_whole = false;
-                    scrubbed.error = Some(error);
+                    scrubbed.error = Some((base, error));
                 }
                 return;
             }

@@ -25,3 +25,5 @@ pub(crate) use reclaim::LEAVING_MAX;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod unreadable;

@@ -473,8 +473,11 @@ fn a_disk_that_fails_to_read_is_no_damage_and_fences_nothing() {
             assert_eq!(piece.damage, []);
             match piece.error {
                 None => {}
-                Some(Error::Io { .. }) => failures += 1,
-                Some(error) => panic!("{error}"),
+                Some((segment, Error::Io { file, .. })) => {
+                    assert!(file.starts_with(&format!("{:020}", segment.get())));
+                    failures += 1;
+                }
+                Some((_, error)) => panic!("{error}"),
             }
             if piece.is_pass_complete {
                 break;
