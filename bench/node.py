@@ -108,6 +108,7 @@ def stolen_since(before):
     return 100 * stolen / max(ticks, 1)
 
 
+# Before anything is built.
 BEGUN = processor_ticks()
 
 

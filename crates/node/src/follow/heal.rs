@@ -320,17 +320,9 @@ mod tests {
 
     use futures_lite::future::poll_once;
 
+    use super::super::repairs::tests::replaced;
     use super::*;
     use crate::core::tests::{copied, with_core};
-
-    fn replaced(base: Offset) -> Replaced {
-        Replaced {
-            base,
-            bytes: 1,
-            from: String::new(),
-            took_ms: 1,
-        }
-    }
 
     /// What was replaced for a reader meanwhile would be asked for once more.
     #[test]
@@ -342,7 +334,7 @@ mod tests {
                 let mut waits = pin!(core.heal_unread(key, Offset::ZERO));
                 assert!(poll_once(&mut waits).await.is_none(), "one goes on");
                 match stops {
-                    false => core.repairs.end(key, &[replaced(Offset::ZERO)], true),
+                    false => core.repairs.end(key, &[replaced(0)], true),
                     true => core.begin_stop(),
                 }
                 assert!(poll_once(&mut waits).await.is_some());

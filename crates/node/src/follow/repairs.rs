@@ -229,7 +229,7 @@ fn rest(count: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use corelog_protocol::error::ErrorCode;
 
     use super::*;
@@ -243,7 +243,7 @@ mod tests {
         Offset::new(offset).unwrap()
     }
 
-    fn replaced(base: u64) -> Replaced {
+    pub(in crate::follow) fn replaced(base: u64) -> Replaced {
         Replaced {
             base: at(base),
             bytes: 1,
