@@ -127,6 +127,26 @@ fn streams_in_several_pieces_are_read_whole() {
     }
 }
 
+/// zstd 0.7 and before wrote other formats than RFC 8878, each with a decoder of its own, which takes the window that a frame
+/// asks for.
+#[test]
+fn frames_of_zstd_from_before_its_format_was_settled_are_refused() {
+    let hello: &[u8] = &[
+        0x27, 0xb5, 0x2f, 0xfd, // the magic number of 0.7
+        0x20, 5, // one segment, of five bytes
+        0x40, 0, 5, b'h', b'e', b'l', b'l', b'o', // a raw block
+        0xc0, 0, 0, // the end
+    ];
+    let bytes = around(Codec::Zstd, hello);
+    assert!(matches!(
+        View::verify(&bytes).unwrap().decompress(batch::BYTES_MAX),
+        Err(Error::Codec {
+            codec: Codec::Zstd,
+            ..
+        })
+    ));
+}
+
 #[test]
 fn mutated_streams_bring_no_codec_down() {
     const BYTES_MAX: usize = 4096;
