@@ -31,12 +31,12 @@ def end(number, _frame):
 signal.signal(signal.SIGTERM, end)
 
 
-def built(variable, program, manifest):
+def built(variable, program, package):
     """The program that `variable` names, or the one of this commit."""
     if variable in os.environ:
         return os.environ[variable]
-    subprocess.run(["cargo", "build", "--release", "--locked", "--manifest-path", ROOT / manifest], check=True)
-    target = os.environ.get("CARGO_TARGET_DIR", (ROOT / manifest).parent / "target")
+    subprocess.run(["cargo", "build", "--release", "--locked", "-p", package], cwd=ROOT, check=True)
+    target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
     return str(pathlib.Path(target) / "release" / program)
 
 
