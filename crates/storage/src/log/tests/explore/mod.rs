@@ -24,6 +24,8 @@ mod tally;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Mutex;
+use std::thread;
 
 use fastrand::Rng;
 
@@ -52,6 +54,25 @@ fn explore(kind: Kind, effort: Effort, tally: &mut Tally) {
         explore_one(kind, seed, |_| false, effort, tally);
         seed += 1;
     }
+}
+
+/// Explores all kinds, by two threads: alone, one would go on when all other tests are done.
+fn explore_all(effort: Effort) -> Tally {
+    let kinds = Mutex::new(Kind::ALL.iter());
+    let next = || kinds.lock().unwrap().next();
+    let explore_some = || {
+        let mut tally = Tally::default();
+        while let Some(kind) = next() {
+            explore(*kind, effort, &mut tally);
+        }
+        tally
+    };
+    thread::scope(|scope| {
+        let beside = scope.spawn(explore_some);
+        let mut tally = explore_some();
+        tally.absorb(beside.join().unwrap());
+        tally
+    })
 }
 
 /// Explores one history, on a disk that lies as it is told. The seed, the operations and what
@@ -92,16 +113,14 @@ fn whatever_a_crash_leaves_of_any_operation_is_recovered_by_the_laws() {
         images_min: images.unwrap_or(2_000),
         again: 4,
     };
-    let mut tally = Tally::default();
     if let Some(seed) = number(SEED) {
+        let mut tally = Tally::default();
         for kind in Kind::ALL {
             explore_one(kind, seed, |_| false, effort, &mut tally);
         }
         return;
     }
-    for kind in Kind::ALL {
-        explore(kind, effort, &mut tally);
-    }
+    let tally = explore_all(effort);
     println!("{tally}");
     for kind in Kind::ALL {
         assert!(500 <= tally.distinct(kind), "{kind:?}: {tally}");

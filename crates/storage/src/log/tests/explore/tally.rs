@@ -38,6 +38,16 @@ impl Tally {
         self.recoveries += 1;
     }
 
+    /// Takes in what another one saw.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for (kind, hashes) in other.of_kind {
+            self.of_kind.entry(kind).or_default().extend(hashes);
+        }
+        self.again.extend(other.again);
+        self.judged.extend(other.judged);
+        self.recoveries += other.recoveries;
+    }
+
     /// Distinct disks of `kind`.
     pub(super) fn distinct(&self, kind: Kind) -> usize {
         self.of_kind.get(&kind).map_or(0, HashSet::len)
