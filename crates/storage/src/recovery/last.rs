@@ -6,7 +6,7 @@ use corelog_record::Offset;
 
 use super::settle::Kept;
 use super::survey::Survey;
-use super::{Findings, OpenStore, Recovery, partial_block, settle};
+use super::{Findings, OpenStore, Recovery, copies, partial_block, settle};
 use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::format::damage::Damage;
@@ -313,7 +313,7 @@ impl<D: Dir> Recovery<D> {
         let name = name::store(base, generation);
         let (dir, check) = (&self.context.way.dir, || self.context.call_off.check());
         let made = copy(dir, store, name.clone(), bytes, &check).await?;
-        let verified = self.reading(settle::verify_copy(store, &made, bytes));
+        let verified = self.reading(copies::verify(store, &made, bytes));
         if let Err(error) = verified.await {
             made.close().await?;
             steps::remove(&self.context.way.dir, &name).await?;

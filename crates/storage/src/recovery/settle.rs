@@ -301,51 +301,6 @@ async fn is_changed<D: Dir>(
     Ok(shown.as_ref() != bytes)
 }
 
-/// Makes sure that `copy` begins with the first `bytes` bytes of `store`.
-///
-/// # Errors
-/// An error of `copy` if it does not; any error of reading them.
-pub(super) async fn verify_copy<D: Dir>(
-    store: &Store<D>,
-    copy: &Store<D>,
-    bytes: u64,
-) -> Result<(), Error> {
-    match is_copied(store, &(0..bytes), copy).await? {
-        true => Ok(()),
-        false => Err(copy.at().io("verify", ErrorKind::InvalidData.into())),
-    }
-}
-
-/// Whether all of `copy` is what lies in `range` of `store`.
-///
-/// # Errors
-/// Any error of reading them.
-pub(super) async fn is_copied<D: Dir>(
-    store: &Store<D>,
-    range: &Range<u64>,
-    copy: &Store<D>,
-) -> Result<bool, Error> {
-    let (file, copied) = (store.file().await?, copy.file().await?);
-    let mut start = range.start;
-    while start < range.end {
-        let piece = start..range.end.min(start + PIECE_BYTES);
-        start = piece.end;
-        let place = piece.start - range.start..piece.end - range.start;
-        // A byte may turn over on its way.
-        for attempt in 1.. {
-            let expected = read(store, &*file, piece.clone()).await?;
-            let found = read(copy, &*copied, place.clone()).await?;
-            if expected.as_ref() == found.as_ref() {
-                break;
-            }
-            if attempt == READS_MAX {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
-}
-
 /// Reads all of `range`, which no checksum covers from end to end, and which is written back: so often that two reads agree.
 async fn read_surely<D: Dir>(
     store: &Store<D>,
@@ -369,7 +324,7 @@ async fn read_surely<D: Dir>(
 }
 
 /// Reads `range`, or as much of it as there is.
-async fn read<D: Dir>(
+pub(super) async fn read<D: Dir>(
     store: &Store<D>,
     file: &D::File,
     range: Range<u64>,
@@ -380,12 +335,12 @@ async fn read<D: Dir>(
 }
 
 /// How often bytes are read at most that come out differently.
-const READS_MAX: usize = 4;
+pub(super) const READS_MAX: usize = 4;
 
 /// So many blocks without an answer are bad sectors; more are a device that is failing. Each is asked for twice, and a drive
 /// may take seconds until it gives up: as many as there are in a store would hold its opening up for days.
 const UNREAD_BLOCKS_MAX: usize = 64;
 
 /// How much is read at once; whole blocks.
-const PIECE_BYTES: u64 = 1 << 20;
+pub(super) const PIECE_BYTES: u64 = 1 << 20;
 const BLOCK: u64 = BLOCK_BYTES as u64;
