@@ -2,23 +2,27 @@
 
 use std::io::ErrorKind;
 use std::ops::Range;
+use std::rc::Rc;
 
-use super::settle::{PIECE_BYTES, READS_MAX, read};
+use super::settle::{self, Kept, PIECE_BYTES, READS_MAX, read};
 use crate::Error;
 use crate::disk::Dir;
 use crate::store::Store;
 
-/// Makes sure that `copy` begins with the first `bytes` bytes of `store`.
+/// Makes sure that `copy` begins with the first `bytes` bytes of `store`, and that the batches which are `kept` of that are
+/// sound in it: where the store is read otherwise than when they were found, the copy may well be equal to it.
 ///
 /// # Errors
-/// An error of `copy` if it does not; any error of reading them.
+/// [`Error::Damaged`] if a batch is not sound any more; an error of `copy` if that is not equal; any error of reading them;
+/// [`Error::CalledOff`].
 pub(super) async fn verify<D: Dir>(
     store: &Store<D>,
-    copy: &Store<D>,
+    copy: &Rc<Store<D>>,
     bytes: u64,
+    kept: &Kept,
 ) -> Result<(), Error> {
     match is_copied(store, &(0..bytes), copy).await? {
-        true => Ok(()),
+        true => settle::verify(copy, kept).await,
         false => Err(copy.at().io("verify", ErrorKind::InvalidData.into())),
     }
 }

@@ -125,34 +125,7 @@ pub(super) async fn rewrite<D: Dir>(
         unread: None,
     };
     rewriter.copy(start / BLOCK * BLOCK..start).await?;
-    let is_kept = |(_, behind): &&(Point, Point)| start < behind.position.get();
-    let mut bad = kept.bad.iter().filter(is_kept).peekable();
-    let mut scanner = Scanner::new(store, file.clone(), kept.start, kept.sound_end);
-    loop {
-        kept.call_off.check()?;
-        let at = scanner.point();
-        let position = at.position.get();
-        if let Some((_, behind)) = bad.next_if(|(from, _)| from.position <= at.position) {
-            rewriter.pass(position..behind.position.get()).await?;
-            scanner.move_to(*behind);
-            continue;
-        }
-        let unread = match scanner.next().await? {
-            Step::Batch(batch) if is_of_its_epoch(&batch, &kept.epochs) => {
-                rewriter.push_sound(position, batch.bytes()).await?;
-                continue;
-            }
-            Step::Batch(_) | Step::Bad => None,
-            Step::Unread(unread) => Some(unread.error),
-            Step::End => break,
-        };
-        scanner.move_to(at);
-        if !scanner.read_again() {
-            let (from, segment) = (at.offset, kept.base);
-            let to = from.plus(1);
-            return Err(unread.unwrap_or(Error::Damaged { from, to, segment }));
-        }
-    }
+    walk(store, kept, Some(&mut rewriter)).await?;
     rewriter.copy(kept.sound_end.max(start)..kept.end).await?;
     if planted::is(Bug::BytesBehindCut) {
         let behind = read(store, &*file, kept.end..zeros_end).await?;
@@ -162,6 +135,56 @@ pub(super) async fn rewrite<D: Dir>(
     sync(store).await?;
     let unread = rewriter.unread.filter(|_| !kept.is_left);
     unread.map_or(Ok(()), Err)
+}
+
+/// Verifies once more the batches of a store that are `kept`.
+///
+/// # Errors
+/// [`Error::Damaged`] if one that was sound is not any more; any error of the disk; [`Error::CalledOff`].
+pub(super) async fn verify<D: Dir>(store: &Rc<Store<D>>, kept: &Kept) -> Result<(), Error> {
+    walk(store, kept, None).await
+}
+
+/// The same, and has a `rewriter` go on with them, and with what is bad between them.
+async fn walk<D: Dir>(
+    store: &Rc<Store<D>>,
+    kept: &Kept,
+    mut rewriter: Option<&mut Rewriter<'_, D>>,
+) -> Result<(), Error> {
+    let start = kept.start.position.get();
+    let is_kept = |(_, behind): &&(Point, Point)| start < behind.position.get();
+    let mut bad = kept.bad.iter().filter(is_kept).peekable();
+    let file = store.file().await?;
+    let mut scanner = Scanner::new(store, file, kept.start, kept.sound_end);
+    loop {
+        kept.call_off.check()?;
+        let at = scanner.point();
+        let position = at.position.get();
+        if let Some((_, behind)) = bad.next_if(|(from, _)| from.position <= at.position) {
+            if let Some(rewriter) = &mut rewriter {
+                rewriter.pass(position..behind.position.get()).await?;
+            }
+            scanner.move_to(*behind);
+            continue;
+        }
+        let unread = match scanner.next().await? {
+            Step::Batch(batch) if is_of_its_epoch(&batch, &kept.epochs) => {
+                if let Some(rewriter) = &mut rewriter {
+                    rewriter.push_sound(position, batch.bytes()).await?;
+                }
+                continue;
+            }
+            Step::Batch(_) | Step::Bad => None,
+            Step::Unread(unread) => Some(unread.error),
+            Step::End => return Ok(()),
+        };
+        scanner.move_to(at);
+        if !scanner.read_again() {
+            let (from, segment) = (at.offset, kept.base);
+            let to = from.plus(1);
+            return Err(unread.unwrap_or(Error::Damaged { from, to, segment }));
+        }
+    }
 }
 
 /// Syncs a store.
