@@ -34,6 +34,8 @@ enum Trouble {
     Refused,
     /// The disk did not give something of a store.
     Unread,
+    /// The disk gave other bytes of a store than a moment before: which of them are right the next opening may tell.
+    Misread,
     /// Its volume is not there, or the disk does not even tell what is in its directory: nothing says that it is the disk
     /// that fails, and not the way to it.
     Away,
@@ -43,6 +45,7 @@ impl From<&Error> for Trouble {
     fn from(error: &Error) -> Self {
         match error.may_pass() {
             _ if error.is_unread_store() => Self::Unread,
+            _ if error.is_misread() => Self::Misread,
             true => Self::Away,
             false => Self::Refused,
         }
@@ -404,6 +407,21 @@ mod tests {
         }
         let waited: Vec<_> = (1..OPEN_AGAIN_TRIES).map(|_| fail(of_store)).collect();
         assert_eq!(waited.last(), Some(&true));
+    }
+
+    /// It stayed closed until somebody came by, for bytes that were read wrongly while they were to be written again.
+    #[test]
+    fn a_partition_that_is_read_otherwise_than_a_moment_before_is_tried_again() {
+        let offset = |offset| corelog_record::Offset::new(offset).unwrap();
+        let (from, to, segment) = (offset(3), offset(4), offset(0));
+        let misread = Trouble::from(&Error::Damaged { from, to, segment });
+        let mut again = Again::default();
+        for _ in 0..=OPEN_AGAIN_TRIES {
+            let now = again.at.unwrap_or_else(rt::now);
+            again.failed(misread, now);
+            assert!(again.at.is_some_and(|at| now < at));
+            assert!(!again.has_waited(), "it was given");
+        }
     }
 
     /// The source's next batch had it give up all of its last segment for the sector, and where the source was lost that

@@ -6,7 +6,7 @@ use corelog_record::Offset;
 
 use super::settle::Kept;
 use super::survey::Survey;
-use super::{Findings, OpenStore, Recovery, partial_block, settle};
+use super::{Findings, OpenStore, Recovery, copies, partial_block, settle};
 use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::format::damage::Damage;
@@ -291,7 +291,7 @@ impl<D: Dir> Recovery<D> {
             // A batch was sound, and came out as none: whoever opens next reads it anew.
             Err(error @ (Error::Damaged { .. } | Error::CalledOff)) => Err(error),
             Err(unwritten) => match copied {
-                Some(bytes) => match self.replace(segment, store, bytes).await {
+                Some(bytes) => match self.replace(segment, store, kept, bytes).await {
                     // Another attempt would sync the same file: that it succeeds behind a sync that failed proves nothing.
                     Err(error) if error.is_unreadable() => Err(unwritten),
                     replaced => replaced,
@@ -302,18 +302,19 @@ impl<D: Dir> Recovery<D> {
     }
 
     /// Copies the first `bytes` bytes of a store that cannot be written in place any more to a new
-    /// generation, which takes its place once it is verified; the old one goes to quarantine.
+    /// generation, which takes its place once that and what is `kept` are verified; the old one goes to quarantine.
     async fn replace(
         &mut self,
         segment: &mut Segment<D>,
         store: &Store<D>,
+        kept: &Kept,
         bytes: u64,
     ) -> Result<(), Error> {
         let (base, generation) = (segment.base.offset, segment.generation + 1);
         let name = name::store(base, generation);
         let (dir, check) = (&self.context.way.dir, || self.context.call_off.check());
         let made = copy(dir, store, name.clone(), bytes, &check).await?;
-        let verified = self.reading(settle::verify_copy(store, &made, bytes));
+        let verified = self.reading(copies::verify(store, &made, bytes, kept));
         if let Err(error) = verified.await {
             made.close().await?;
             steps::remove(&self.context.way.dir, &name).await?;

@@ -10,6 +10,7 @@
 //! - [`empty`]: what becomes of empty stores behind the end;
 //! - [`survey`]: which batches of one store are sound, and how bad ones are stepped over;
 //! - [`settle`]: that bytes are on the disk before they are served;
+//! - [`copies`]: whether a copy of a store is what it was made of;
 //! - [`slot`]: what the mark says, and is to say;
 //! - [`received`]: which files of installed segments still need their names;
 //! - [`seal`]: what of it is sealed at once, so that it is never read again.
@@ -35,6 +36,7 @@
 //!   edit is, in any case. The mark is written, and synced unless the old one is still as true.
 
 mod clean;
+mod copies;
 mod damage;
 mod earlier;
 mod empty;

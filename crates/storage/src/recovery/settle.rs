@@ -125,34 +125,7 @@ pub(super) async fn rewrite<D: Dir>(
         unread: None,
     };
     rewriter.copy(start / BLOCK * BLOCK..start).await?;
-    let is_kept = |(_, behind): &&(Point, Point)| start < behind.position.get();
-    let mut bad = kept.bad.iter().filter(is_kept).peekable();
-    let mut scanner = Scanner::new(store, file.clone(), kept.start, kept.sound_end);
-    loop {
-        kept.call_off.check()?;
-        let at = scanner.point();
-        let position = at.position.get();
-        if let Some((_, behind)) = bad.next_if(|(from, _)| from.position <= at.position) {
-            rewriter.pass(position..behind.position.get()).await?;
-            scanner.move_to(*behind);
-            continue;
-        }
-        let unread = match scanner.next().await? {
-            Step::Batch(batch) if is_of_its_epoch(&batch, &kept.epochs) => {
-                rewriter.push_sound(position, batch.bytes()).await?;
-                continue;
-            }
-            Step::Batch(_) | Step::Bad => None,
-            Step::Unread(unread) => Some(unread.error),
-            Step::End => break,
-        };
-        scanner.move_to(at);
-        if !scanner.read_again() {
-            let (from, segment) = (at.offset, kept.base);
-            let to = from.plus(1);
-            return Err(unread.unwrap_or(Error::Damaged { from, to, segment }));
-        }
-    }
+    walk(store, kept, Some(&mut rewriter)).await?;
     rewriter.copy(kept.sound_end.max(start)..kept.end).await?;
     if planted::is(Bug::BytesBehindCut) {
         let behind = read(store, &*file, kept.end..zeros_end).await?;
@@ -162,6 +135,56 @@ pub(super) async fn rewrite<D: Dir>(
     sync(store).await?;
     let unread = rewriter.unread.filter(|_| !kept.is_left);
     unread.map_or(Ok(()), Err)
+}
+
+/// Verifies once more the batches of a store that are `kept`.
+///
+/// # Errors
+/// [`Error::Damaged`] if one that was sound is not any more; any error of the disk; [`Error::CalledOff`].
+pub(super) async fn verify<D: Dir>(store: &Rc<Store<D>>, kept: &Kept) -> Result<(), Error> {
+    walk(store, kept, None).await
+}
+
+/// The same, and has a `rewriter` go on with them, and with what is bad between them.
+async fn walk<D: Dir>(
+    store: &Rc<Store<D>>,
+    kept: &Kept,
+    mut rewriter: Option<&mut Rewriter<'_, D>>,
+) -> Result<(), Error> {
+    let start = kept.start.position.get();
+    let is_kept = |(_, behind): &&(Point, Point)| start < behind.position.get();
+    let mut bad = kept.bad.iter().filter(is_kept).peekable();
+    let file = store.file().await?;
+    let mut scanner = Scanner::new(store, file, kept.start, kept.sound_end);
+    loop {
+        kept.call_off.check()?;
+        let at = scanner.point();
+        let position = at.position.get();
+        if let Some((_, behind)) = bad.next_if(|(from, _)| from.position <= at.position) {
+            if let Some(rewriter) = &mut rewriter {
+                rewriter.pass(position..behind.position.get()).await?;
+            }
+            scanner.move_to(*behind);
+            continue;
+        }
+        let unread = match scanner.next().await? {
+            Step::Batch(batch) if is_of_its_epoch(&batch, &kept.epochs) => {
+                if let Some(rewriter) = &mut rewriter {
+                    rewriter.push_sound(position, batch.bytes()).await?;
+                }
+                continue;
+            }
+            Step::Batch(_) | Step::Bad => None,
+            Step::Unread(unread) => Some(unread.error),
+            Step::End => return Ok(()),
+        };
+        scanner.move_to(at);
+        if !scanner.read_again() {
+            let (from, segment) = (at.offset, kept.base);
+            let to = from.plus(1);
+            return Err(unread.unwrap_or(Error::Damaged { from, to, segment }));
+        }
+    }
 }
 
 /// Syncs a store.
@@ -301,51 +324,6 @@ async fn is_changed<D: Dir>(
     Ok(shown.as_ref() != bytes)
 }
 
-/// Makes sure that `copy` begins with the first `bytes` bytes of `store`.
-///
-/// # Errors
-/// An error of `copy` if it does not; any error of reading them.
-pub(super) async fn verify_copy<D: Dir>(
-    store: &Store<D>,
-    copy: &Store<D>,
-    bytes: u64,
-) -> Result<(), Error> {
-    match is_copied(store, &(0..bytes), copy).await? {
-        true => Ok(()),
-        false => Err(copy.at().io("verify", ErrorKind::InvalidData.into())),
-    }
-}
-
-/// Whether all of `copy` is what lies in `range` of `store`.
-///
-/// # Errors
-/// Any error of reading them.
-pub(super) async fn is_copied<D: Dir>(
-    store: &Store<D>,
-    range: &Range<u64>,
-    copy: &Store<D>,
-) -> Result<bool, Error> {
-    let (file, copied) = (store.file().await?, copy.file().await?);
-    let mut start = range.start;
-    while start < range.end {
-        let piece = start..range.end.min(start + PIECE_BYTES);
-        start = piece.end;
-        let place = piece.start - range.start..piece.end - range.start;
-        // A byte may turn over on its way.
-        for attempt in 1.. {
-            let expected = read(store, &*file, piece.clone()).await?;
-            let found = read(copy, &*copied, place.clone()).await?;
-            if expected.as_ref() == found.as_ref() {
-                break;
-            }
-            if attempt == READS_MAX {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
-}
-
 /// Reads all of `range`, which no checksum covers from end to end, and which is written back: so often that two reads agree.
 async fn read_surely<D: Dir>(
     store: &Store<D>,
@@ -369,7 +347,7 @@ async fn read_surely<D: Dir>(
 }
 
 /// Reads `range`, or as much of it as there is.
-async fn read<D: Dir>(
+pub(super) async fn read<D: Dir>(
     store: &Store<D>,
     file: &D::File,
     range: Range<u64>,
@@ -380,12 +358,12 @@ async fn read<D: Dir>(
 }
 
 /// How often bytes are read at most that come out differently.
-const READS_MAX: usize = 4;
+pub(super) const READS_MAX: usize = 4;
 
 /// So many blocks without an answer are bad sectors; more are a device that is failing. Each is asked for twice, and a drive
 /// may take seconds until it gives up: as many as there are in a store would hold its opening up for days.
 const UNREAD_BLOCKS_MAX: usize = 64;
 
 /// How much is read at once; whole blocks.
-const PIECE_BYTES: u64 = 1 << 20;
+pub(super) const PIECE_BYTES: u64 = 1 << 20;
 const BLOCK: u64 = BLOCK_BYTES as u64;

@@ -182,8 +182,10 @@ impl<D: Dir> Survey<D> {
             return Ok(false);
         };
         scanner.move_to(behind);
-        // Whoever reads behind the bad bytes must not have to begin before them.
-        self.rows.note(&self.of.base, &behind, 1);
+        // Whoever reads before the bad bytes must not have to read them, and whoever reads behind them not begin before them.
+        for point in [at, behind] {
+            self.rows.note(&self.of.base, &point, 1);
+        }
         self.note_bad(at, behind);
         Ok(true)
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use corelog_record::{Offset, Position};
 
-use super::{Context, Recovery, settle};
+use super::{Context, Recovery, copies, settle};
 use crate::Error;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open};
 use crate::error::At;
@@ -259,7 +259,7 @@ impl<D: Dir> Recovery<D> {
     /// further: tried again and again, it would fill the disk with copies.
     async fn is_copied(&self, store: &Store<D>, range: &Range<u64>, kept: &str) -> bool {
         let kept = Store::closed(&self.context.way.quarantine, kept.to_owned());
-        let is_same = self.reading(settle::is_copied(store, range, &kept)).await;
+        let is_same = self.reading(copies::is_copied(store, range, &kept)).await;
         let closed = kept.close().await;
         closed.is_ok() && is_same.unwrap_or(false)
     }

@@ -49,7 +49,8 @@ impl EntryRef<'_> {
 /// to batch verified. It borrows nothing: the log goes on beside it.
 ///
 /// As an iterator it gives records with bytes of their own; [`Reader::read_next`] lends them. After
-/// [`Error::Damaged`] it goes on behind the damage.
+/// [`Error::Damaged`] it goes on behind the damage, and after an error of the disk with the next segment: whoever wants
+/// what lies before that makes another reader.
 ///
 /// ```
 /// # use corelog_storage::wal::{Options, Wal};
@@ -141,7 +142,7 @@ impl<D: Dir> Reader<D> {
     ///
     /// # Errors
     /// [`Error::Damaged`], after which it goes on behind the damage; [`Error::Foreign`], after which it goes on with the next
-    /// batch; any error of the disk.
+    /// batch; any error of the disk, after which it goes on with the next segment.
     pub fn read_next(&mut self) -> Result<Option<EntryRef<'_>>, Error> {
         while self.found.is_empty() {
             let Some(batch) = block_on(self.batches.next())? else {

@@ -11,6 +11,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on, poll_once};
 use crate::log::Log;
+use crate::mark;
 use crate::testing::{batch, flush, identity, open, read_all, settle};
 
 type Disk = FaultyDir<MemoryDir>;
@@ -119,6 +120,62 @@ fn a_store_that_recovery_copies_is_verified_before_it_takes_the_place_of_the_oth
         disk.faults()
             .fail(Match::on(Operation::Write, "000.log"), 1, refused);
     });
+}
+
+/// It was compared with the other alone: where that was read otherwise than before, and twice alike, the log was served with what
+/// had been acknowledged as damage, and the mark told that all of it was durable.
+#[test]
+fn a_copy_without_the_batches_that_were_found_does_not_take_the_place_of_the_store() {
+    let (root, batches) = stopped(false, BYTES);
+    // So that all of it is in doubt.
+    block_on(root.child("p0").remove(mark::NAME)).unwrap();
+    let refused = Fault::Fail(ErrorKind::Other);
+    let mut refusals = 0;
+    for nth in 1.. {
+        let mut is_over = false;
+        for seed in 0..16 {
+            let image = root.fork();
+            let disk = FaultyDir::new(image.clone());
+            let on = |operation| Match::on(operation, "000.log");
+            disk.faults().fail(on(Operation::Write), 1, refused);
+            for read in [nth, nth + 1] {
+                disk.faults()
+                    .fail(on(Operation::Read), read, Fault::Flip { seed });
+            }
+            let opened = open(&disk, small(), 3, at(30_000));
+            let happened = disk.faults().happened();
+            disk.faults().clear();
+            is_over |= happened.iter().all(|happened| happened.fault == refused);
+            // Twice misread before that, a batch is none to anybody.
+            let is_copied = happened.first().is_some_and(|first| first.fault == refused);
+            if !is_copied || happened.len() < 3 {
+                continue;
+            }
+            let what = format!("reads from {nth} on, seed {seed}");
+            match opened {
+                Ok((log, report)) => {
+                    assert!(report.damage.is_empty(), "{what}: {report:?}");
+                    let read = read_all(&log, Offset::ZERO);
+                    assert!(read.is_ok_and(|read| read == batches), "{what}");
+                }
+                Err(Error::Damaged { .. }) => {
+                    let entries = block_on(disk.child("p0").list()).unwrap();
+                    let is_copy = |name: &str| name.ends_with(".1.log");
+                    assert!(!entries.iter().any(|entry| is_copy(&entry.name)), "{what}");
+                    refusals += 1;
+                }
+                Err(error) => panic!("{what}: {error}"),
+            }
+            assert!(read_all_of(&image) == batches, "{what}");
+        }
+        if is_over {
+            break;
+        }
+    }
+    assert!(
+        0 < refusals,
+        "the copy is read, and what it is compared with"
+    );
 }
 
 /// The next segment that began there was given the name, and the file with it.

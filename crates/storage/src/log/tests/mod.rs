@@ -14,6 +14,7 @@ mod fenced;
 mod finding;
 mod following;
 mod forgiven;
+mod gaps;
 mod holding;
 mod joined;
 mod lost;
