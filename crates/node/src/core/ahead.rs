@@ -96,28 +96,37 @@ impl Core {
     }
 
     /// What lies on the disk is read, and its checksums taken, at a lower share; in strides if flushes would
-    /// have to wait for more. Once it has its turn it is read to the end: what the disk was asked for it gives,
-    /// whether anybody waits or not, and the memory that it fills is in use until then.
+    /// have to wait for more. What the disk was asked for it gives, whether anybody waits or not, and the memory that
+    /// it fills is in use until then; it is asked for no stride that nobody waits for. What is read ahead somebody
+    /// waits for as long as its task is kept.
     async fn read_now<H: 'static>(self: &Rc<Self>, plan: ReadPlan<Disk>, held: H) -> Read<H> {
         let turn = self.files.turn(Turn::Read).await;
         let core = Rc::clone(self);
-        rt::run_on(async move {
+        // Gone with this future, and so with whoever waits for it. Nobody else is told what a read gave that ended early.
+        let waiting = Rc::new(());
+        let waits = Rc::downgrade(&waiting);
+        let read = rt::run_on(async move {
             let _turn = turn;
             let read = match core.files.is_flushing() {
                 false => rt::spawn_background(plan.run()),
                 true => {
                     let bytes = core.files.stride_bytes();
-                    let stride = async move || core.files.stride().await;
+                    let stride = async move || {
+                        let stride = core.files.stride().await;
+                        (waits.strong_count() > 0).then_some(stride)
+                    };
                     rt::spawn_background(plan.run_by_turns(bytes, stride))
                 }
             };
             Ok((held, read.await?))
-        })
-        .await
+        });
+        let read = read.await;
+        drop(waiting);
+        read
     }
 
     /// Notes where a reader left off, and reads what comes there if it is going on: then it was given
-    /// `bytes_before`. Whether a read was begun. What another is having read there stays: it is read to the end.
+    /// `bytes_before`. Whether a read was begun. What another is having read there stays: it would be read twice.
     fn go_on(
         self: &Rc<Self>,
         place: (PartitionKey, Offset),
@@ -237,7 +246,14 @@ const KEPT_FOR: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{cold, with_core};
+    use std::sync::atomic::Ordering;
+
+    use futures_lite::future::poll_once;
+
+    use super::super::fetch::Fetched;
+    use super::super::tests::{
+        PATIENCE, cold, cold_batches, hold_strides, let_stride_go, stride_wanted, until, with_core,
+    };
     use super::*;
 
     const APPETITE: Appetite = Appetite {
@@ -248,15 +264,18 @@ mod tests {
         may_park: false,
     };
 
+    const LARGE: Appetite = Appetite {
+        bytes_max: 8 << 20,
+        ..APPETITE
+    };
+
     /// Each threw away what the one before had begun, which was read to its end all the same.
     #[test]
     fn readers_that_go_on_at_one_place_have_it_read_ahead_once() {
         with_core(|core| async move {
             let (_topic, key) = cold(&core).await;
             let place = (key, Offset::ZERO);
-            // The disk is another's.
-            let _flushing = core.files.turn(Turn::Flush).await;
-            let _stride = core.files.stride().await;
+            let _held = hold_strides(&core).await;
             assert!(core.go_on(place, APPETITE, Some(2 << 20)));
             let left = core.ahead.room.available();
             let is_read = || {
@@ -275,23 +294,64 @@ mod tests {
     fn what_is_read_ahead_counts_until_the_disk_has_answered_also_if_it_is_let_go() {
         with_core(|core| async move {
             let (_topic, key) = cold(&core).await;
-            // The disk is another's.
-            let _flushing = core.files.turn(Turn::Flush).await;
-            let stride = core.files.stride().await;
+            let held = hold_strides(&core).await;
             assert!(core.go_on((key, Offset::ZERO), APPETITE, Some(2 << 20)));
             core.ahead.forget(key);
             // What is let go has gone by then.
             rt::next_turn().await;
             let left = || core.ahead.room.available();
             assert!(left() < BYTES_MAX);
-            drop(stride);
-            let answered = async {
-                while left() < BYTES_MAX {
-                    rt::next_turn().await;
+            drop(held);
+            until("it comes back", || left() == BYTES_MAX).await;
+        });
+    }
+
+    /// It was read to its end: who asked and hung up, again and again, kept the disk from those who waited.
+    #[test]
+    fn a_read_asks_the_disk_for_no_stride_that_nobody_waits_for() {
+        with_core(|core| async move {
+            let (_topic, key) = cold_batches(&core, 4).await;
+            let (memory, reads) = (Semaphore::new(1), core.reads_left());
+            for strides in 0..4 {
+                let [_flushing, mut held] = hold_strides(&core).await;
+                let room = memory.try_acquire(1).unwrap();
+                let mut fetched = Box::pin(core.fetch((key, Offset::ZERO), LARGE, room));
+                for _ in 0..strides {
+                    assert!(poll_once(fetched.as_mut()).await.is_none());
+                    held = let_stride_go(&core, held).await;
                 }
+                assert!(poll_once(fetched.as_mut()).await.is_none());
+                stride_wanted(&core).await;
+                drop(fetched);
+                // It has one more turn, and would wait for another.
+                let _held = let_stride_go(&core, held).await;
+                let left = || (memory.available(), core.reads_left());
+                until("it ends", || left() == (1, reads)).await;
+            }
+        });
+    }
+
+    #[test]
+    fn what_nobody_asked_for_yet_is_read_ahead_to_its_end() {
+        with_core(|core| async move {
+            let (_topic, key) = cold_batches(&core, 4).await;
+            let reads = core.reads_left();
+            let [_flushing, mut held] = hold_strides(&core).await;
+            let place = (key, Offset::ZERO);
+            assert!(core.go_on(place, LARGE, Some(4 << 20)));
+            for _ in 0..4 {
+                held = let_stride_go(&core, held).await;
+            }
+            until("it is read", || core.reads_left() == reads).await;
+            // Who comes by has all of it, and no stride goes to the disk.
+            let fetched = rt::timeout(PATIENCE, core.fetch(place, LARGE, ())).await;
+            let (_, fetched) = fetched.expect("it is there").unwrap();
+            let Fetched::Batches { answer, .. } = fetched else {
+                panic!("it has batches");
             };
-            let answered = rt::timeout(Duration::from_secs(10), answered).await;
-            answered.expect("it comes back");
+            assert_eq!(answer.next, Offset::ZERO.plus(4));
+            assert_eq!(core.counters.reads_ahead_total.load(Ordering::Relaxed), 1);
+            drop(held);
         });
     }
 }

@@ -149,6 +149,12 @@ impl Core {
     pub(crate) fn reads_left(&self) -> u64 {
         self.files.reads.available()
     }
+
+    /// How many wait for a stride.
+    #[cfg(test)]
+    pub(super) fn strides_waiting(&self) -> usize {
+        self.files.strides.waiting()
+    }
 }
 
 fn stride_bytes(cores: u16) -> usize {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -13,10 +14,12 @@ use corelog_protocol::message::settings::TopicSettings;
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{CoreId, NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use corelog_storage::format::replica::Replica;
+use futures_lite::future::poll_once;
 use tracing::field::Field;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+use super::files::Turn;
 use super::queue::Stand;
 use super::serve::NotAppended;
 use super::terms::Terms;
@@ -29,8 +32,11 @@ use crate::metrics::Counters;
 use crate::partition::{Input, Partition};
 use crate::rate::Rates;
 use crate::router;
-use crate::rt::{self, tests::on_core};
+use crate::rt::{self, Permit, tests::on_core};
 use crate::transfer::Transfers;
+
+/// How long a test waits for what comes at once on a machine that is not busy.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `test` on a core that serves from a directory of its own.
 pub(crate) fn with_core<F: Future<Output = ()> + 'static>(
@@ -125,12 +131,53 @@ pub(super) async fn flush(core: &Rc<Core>, key: PartitionKey) {
 
 /// A partition of [`topic`] with a batch of a mebibyte, which lies on the disk alone.
 pub(crate) async fn cold(core: &Rc<Core>) -> (Arc<Topic>, PartitionKey) {
+    cold_batches(core, 1).await
+}
+
+/// The same with so many batches, of which each is more than a stride.
+pub(super) async fn cold_batches(core: &Rc<Core>, count: usize) -> (Arc<Topic>, PartitionKey) {
     let (topic, key) = topic(1);
     assert!(core.open_partition(&topic, key).await);
-    produce(core, key, &batches(1 << 20)).await;
+    for _ in 0..count {
+        produce(core, key, &batches(1 << 20)).await;
+    }
     flush(core, key).await;
     core.reopen_partition(key).await.unwrap();
     (topic, key)
+}
+
+/// Has partitions flushed just now, and no stride of a read go to the disk, until these are dropped.
+pub(crate) async fn hold_strides(core: &Core) -> [Permit; 2] {
+    [
+        core.files.turn(Turn::Flush).await,
+        core.files.stride().await,
+    ]
+}
+
+/// Waits until a read waits for its stride.
+pub(super) async fn stride_wanted(core: &Core) {
+    until("a stride is wanted", || core.strides_waiting() == 1).await;
+}
+
+/// Lets one stride go to the disk, once it is wanted, which `held` kept back, and waits until that has answered: what is
+/// given keeps back the next one.
+pub(super) async fn let_stride_go(core: &Core, held: Permit) -> Permit {
+    stride_wanted(core).await;
+    let mut behind = pin!(core.files.stride());
+    assert!(poll_once(behind.as_mut()).await.is_none());
+    drop(held);
+    let answered = rt::timeout(PATIENCE, behind).await;
+    answered.expect("the disk answers")
+}
+
+/// Waits until that is so.
+pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let so = async {
+        while !is_so() {
+            rt::next_turn().await;
+        }
+    };
+    rt::timeout(PATIENCE, so).await.expect(what);
 }
 
 /// A partition of a [`small_topic`] that has a copy, where nobody listens.

@@ -49,6 +49,12 @@ impl Semaphore {
         self.0.borrow().available
     }
 
+    /// How many wait, or have not yet taken what they were granted.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.borrow().waiters.len()
+    }
+
     /// Waits for `units`. May be dropped at any time.
     ///
     /// # Panics

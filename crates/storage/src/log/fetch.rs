@@ -139,7 +139,8 @@ impl<D: Dir> DiskRead<D> {
     }
 
     /// The same, a stride of `stride_bytes` after the other: whoever else wants the disk gets it in between. `turn` is
-    /// waited for before each stride, and what it gives is kept until that was read.
+    /// waited for before each stride, and what it gives is kept until that was read. Where it gives none the read ends,
+    /// with what was read by then.
     ///
     /// # Errors
     /// As [`read`](DiskRead::read), of the first stride.
@@ -147,16 +148,20 @@ impl<D: Dir> DiskRead<D> {
         &self,
         wanted: Wanted,
         stride_bytes: usize,
-        turn: impl AsyncFn() -> T,
+        turn: impl AsyncFn() -> Option<T>,
     ) -> Result<Fetched<D>, Error> {
         let stride_bytes = stride_bytes.max(STRIDE_BYTES_MIN);
         let mut rows = self.rows.load().await?;
         let mut fetched = {
-            let _turn = turn().await;
+            let Some(_turn) = turn().await else {
+                return Ok(self.nothing(wanted));
+            };
             self.read_first(&mut rows, wanted, stride_bytes).await?
         };
         while let Some(next) = self.next_stride(&rows, wanted, stride_bytes, &fetched) {
-            let _turn = turn().await;
+            let Some(_turn) = turn().await else {
+                break;
+            };
             match self.read_stride(&mut rows, next).await {
                 Ok(more) if more.bytes > 0 => fetched.append(more),
                 // Whoever goes on from there is told.

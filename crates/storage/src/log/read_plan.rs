@@ -61,14 +61,16 @@ impl<D: Dir> ReadPlan<D> {
     }
 
     /// The same for who leaves the disk to others in between: waits for a turn before each stride of so many bytes
-    /// ([`STRIDE_BYTES_MIN`](Self::STRIDE_BYTES_MIN) at least), and keeps it until that was read.
+    /// ([`STRIDE_BYTES_MIN`](Self::STRIDE_BYTES_MIN) at least), and keeps it until that was read. Where `turn` gives none
+    /// the disk is asked for no more, and what was read by then is all: nothing before the first stride, which says nothing
+    /// of where the log ends.
     ///
     /// # Errors
     /// Those of [`run`](ReadPlan::run), if they come before anything was read.
     pub async fn run_by_turns<T>(
         self,
         stride_bytes: usize,
-        turn: impl AsyncFn() -> T,
+        turn: impl AsyncFn() -> Option<T>,
     ) -> Result<Fetched<D>, ReadError> {
         match self.0 {
             Work::Ready(fetched) => Ok(fetched),

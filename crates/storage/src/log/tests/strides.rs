@@ -5,13 +5,12 @@ use std::io::ErrorKind;
 
 use corelog_record::{ByteSize, Offset};
 
-use super::following::Memory;
 use super::recovery::{STORE, change};
 use super::{at, offset, small};
-use crate::disk::block_on;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::log::{Fetched, Options, ReadError, ReadPlan};
+use crate::disk::{Dir, block_on};
+use crate::log::{Fetched, Log, Options, ReadError, ReadPlan};
 use crate::testing::{batch, flush, open, settle};
 
 const INTERVAL_BYTES: u32 = 4096;
@@ -31,7 +30,7 @@ fn options() -> Options {
 }
 
 /// A log that has nothing in memory, and its batches.
-fn cold(root: &MemoryDir) -> (Memory, Vec<Vec<u8>>) {
+fn cold<D: Dir>(root: &D) -> (Log<D>, Vec<Vec<u8>>) {
     let (mut log, _) = open(root, options(), 1, at(0)).unwrap();
     let mut batches = Vec::new();
     for round in 0..5 {
@@ -50,7 +49,7 @@ fn cold(root: &MemoryDir) -> (Memory, Vec<Vec<u8>>) {
     (log, batches)
 }
 
-fn plan(log: &Memory, from: u64, bytes_max: usize) -> ReadPlan<MemoryDir> {
+fn plan<D: Dir>(log: &Log<D>, from: u64, bytes_max: usize) -> ReadPlan<D> {
     let plan = log.plan_read(offset(from), Offset::MAX, bytes_max).unwrap();
     assert!(plan.ready().is_none());
     plan
@@ -68,12 +67,12 @@ fn by_turns(plan: ReadPlan<MemoryDir>) -> (Result<Fetched<MemoryDir>, ReadError>
     let read = block_on(plan.run_by_turns(STRIDE_BYTES, async || {
         turns.set(turns.get() + 1);
         assert!(!is_held.replace(true), "a turn was kept");
-        Held(&is_held)
+        Some(Held(&is_held))
     }));
     (read, turns.get())
 }
 
-fn bytes(fetched: &Fetched<MemoryDir>) -> Vec<u8> {
+fn bytes<D: Dir>(fetched: &Fetched<D>) -> Vec<u8> {
     fetched.pieces.iter().flat_map(|p| p.to_vec()).collect()
 }
 
@@ -116,6 +115,35 @@ fn by_turns_as_many_batches_are_read_as_fit_and_no_turn_takes_more_than_a_stride
                 "{first} {bytes_max}: {left}"
             );
         }
+    }
+}
+
+/// It was read to its end, whoever still waited.
+#[test]
+fn who_is_given_no_more_turns_asks_the_disk_for_no_more_and_has_whole_batches_up_to_there() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let (log, batches) = cold(&root);
+    let asked = || root.faults().count(Operation::Read);
+    let read = |given: usize| {
+        let before = asked();
+        let left = Cell::new(given);
+        let read = plan(&log, 0, 4 << 20).run_by_turns(STRIDE_BYTES, async || {
+            left.set(left.get().checked_sub(1)?);
+            Some(())
+        });
+        (block_on(read).unwrap(), asked() - before)
+    };
+    let (whole, most) = read(usize::MAX);
+    assert!(whole.pieces.len() > 2);
+    for given in 0..whole.pieces.len() {
+        let (some, asked) = read(given);
+        assert_eq!(some.pieces.len(), given);
+        // Those of the index are the same.
+        let spared = (whole.pieces.len() - given) as u64;
+        assert_eq!(asked, most - spared);
+        let upto = usize::try_from(some.next.get()).unwrap();
+        assert_eq!(bytes(&some), batches[..upto].concat());
+        assert_eq!(some.bytes, bytes(&some).len());
     }
 }
 
