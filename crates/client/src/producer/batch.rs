@@ -171,10 +171,15 @@ impl Batch {
         self.is_in_flight = is_in_flight;
     }
 
+    /// Notes what a server refused it with for good: there are no bytes to send any more.
+    pub(super) fn refuse(&mut self, error: Arc<Error>) {
+        self.content = Content::Refused(error);
+    }
+
     /// The batch's bytes; built on first use, large compressed ones on a thread for such work.
     ///
     /// # Errors
-    /// [`Error::Batch`] if the codec refuses, then and ever after.
+    /// [`Error::Batch`] if the codec refuses, then and ever after; what it was refused with.
     pub(super) async fn build(&mut self) -> Result<Bytes, Arc<Error>> {
         match std::mem::replace(&mut self.content, Content::Gone) {
             Content::Open(builder) => {

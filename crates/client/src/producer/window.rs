@@ -26,7 +26,7 @@ pub(super) enum Verdict<A, E> {
         error: E,
         /// The server said so, hence aborts the rest of the run. Otherwise it was never taken, nor was any behind it.
         is_said: bool,
-        /// It shall not be sent again, but behind one that is.
+        /// It shall not be sent again. Behind one that is, it stays in line for whoever sends to give it up in its turn.
         is_final: bool,
     },
     /// The server says that nobody knows.
@@ -96,6 +96,11 @@ impl<B, E> Window<B, E> {
     /// The oldest batch in flight.
     pub(super) fn front(&self) -> Option<&B> {
         self.in_flight.front()
+    }
+
+    /// The same, to note something with it.
+    pub(super) fn front_mut(&mut self) -> Option<&mut B> {
+        self.in_flight.front_mut()
     }
 
     /// True while nothing is in flight.
@@ -186,7 +191,7 @@ impl<B, E> Window<B, E> {
             } => {
                 self.is_halted = true;
                 self.is_aborted |= is_said;
-                // Behind one that is sent again it is, too: outcomes are told in order.
+                // Behind one that is sent again it waits: outcomes are told in order.
                 if is_final && self.again.is_empty() {
                     settled.push(Settled::Failed(batch, error));
                 } else {

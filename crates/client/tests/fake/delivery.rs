@@ -3,19 +3,20 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::{PartitionId, TopicName};
 use corelog_client::{
     Ack, BatchReport, Client, ClientConfig, Delivery, Error, Outcome, ProduceError, Producer,
     ProducerConfig,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::{Instant, interval, timeout};
 
-use crate::producing::{eager, on_produce, outcomes, send_numbers};
+use crate::producing::{check, eager, on_produce, outcomes, send_numbers};
 use crate::server::{Act, Server};
-use crate::{config, record};
+use crate::{config, error, record};
 
 const P1: Option<PartitionId> = Some(PartitionId::new(1));
 
@@ -254,4 +255,87 @@ async fn a_record_whose_time_is_over_does_not_end_the_connection() {
         (state.connection_count, state.reset_count),
         (connections, 0)
     );
+}
+
+/// Sends to a server that takes the first batch, asks for patience with the second, and does not understand the head of the
+/// third, which is of no run then. What comes after these meets `then`.
+async fn refused_behind_what_goes_again(
+    server: &Server,
+    producer: &Producer,
+    topic: &TopicName,
+    then: Act,
+) -> Vec<Result<Ack, ProduceError>> {
+    let gate = Arc::new(Notify::new());
+    let held = Act::Hold(Arc::clone(&gate));
+    let refusals = [ErrorCode::Busy, ErrorCode::BadFrame].map(|code| Act::Refuse(error(code)));
+    let mut acts = std::iter::once(held).chain(refusals);
+    server.script(on_produce(move |_| {
+        acts.next().unwrap_or_else(|| then.clone())
+    }));
+    let mut deliveries = send_numbers(producer, topic, 0..1).await;
+    server
+        .until(|server| server.count(Some(0), "Produce") == 1)
+        .await;
+    // Those that it refuses are in flight behind the one that it holds.
+    deliveries.extend(send_numbers(producer, topic, 1..6).await);
+    gate.notify_one();
+    timeout(PATIENCE, outcomes(deliveries)).await.unwrap()
+}
+
+fn assert_not_understood(outcome: &Result<Ack, ProduceError>) {
+    let failed = outcome.as_ref().unwrap_err();
+    assert_eq!(failed.outcome, Outcome::NotApplied);
+    assert!(
+        matches!(&*failed.error, Error::Refused { body } if body.is(ErrorCode::BadFrame)),
+        "{failed}"
+    );
+}
+
+/// It was sent again, which cost those behind it a run.
+#[tokio::test]
+async fn what_is_refused_behind_what_is_sent_again_is_told_so_in_its_turn() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let told: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let heard = Arc::clone(&told);
+    let observed = ProducerConfig {
+        batch_bytes_max: 1,
+        observer: Some(Arc::new(move |report: &BatchReport| {
+            heard.lock().unwrap().push(report.sequence);
+        })),
+        ..eager()
+    };
+    let producer = producer_of(&server, observed).await;
+    let all = refused_behind_what_goes_again(&server, &producer, &topic, Act::Serve).await;
+    check(&server, &topic, &all);
+    for (number, outcome) in all.iter().enumerate() {
+        match number {
+            2 => assert_not_understood(outcome),
+            _ => assert!(outcome.is_ok(), "{number}: {outcome:?}"),
+        }
+    }
+    assert_eq!(*told.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
+}
+
+/// The one in front of it was busy until its time was over: that was told of it, too.
+#[tokio::test]
+async fn what_is_refused_is_told_so_also_where_its_time_is_over_by_its_turn() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let producer = producer(&server).await;
+    let busy = Act::Refuse(error(ErrorCode::Busy));
+    let all = refused_behind_what_goes_again(&server, &producer, &topic, busy).await;
+    assert!(all[0].is_ok());
+    assert_not_understood(&all[2]);
+    for number in [1, 3, 4, 5] {
+        let failed = all[number].as_ref().unwrap_err();
+        let is_busy = failed
+            .error
+            .refusal()
+            .is_some_and(|body| body.is(ErrorCode::Busy));
+        assert!(
+            is_busy && matches!(*failed.error, Error::GivenUp { .. }),
+            "{number}: {failed}"
+        );
+    }
 }

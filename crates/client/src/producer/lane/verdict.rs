@@ -42,11 +42,15 @@ impl Lane {
     }
 
     fn not_applied(
-        &self,
+        &mut self,
         error: Arc<Error>,
         is_said: bool,
         is_final: bool,
     ) -> Verdict<BatchAck, Arc<Error>> {
+        if is_final && let Some(batch) = self.window.front_mut() {
+            // Where one in front of it is sent again it is told later, and this is still why.
+            batch.refuse(Arc::clone(&error));
+        }
         let is_late = self
             .window
             .front()

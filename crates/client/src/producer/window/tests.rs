@@ -1,6 +1,6 @@
 //! The window against a model of the server's run rule.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -13,6 +13,8 @@ type Settlement = Settled<u32, u32, &'static str>;
 struct Server {
     log: Vec<u32>,
     aborted_run: Option<u32>,
+    /// What it will never take.
+    refused: BTreeSet<u32>,
 }
 
 /// What becomes of the next request that the server takes in.
@@ -56,6 +58,7 @@ impl Server {
         if self.aborted_run == Some(run) {
             return said("aborted", false);
         }
+        assert!(!self.refused.contains(&batch), "it has said so of {batch}");
         match fate {
             Fate::Applied => {
                 self.log.push(batch);
@@ -68,7 +71,11 @@ impl Server {
             Fate::UnknownLost => Verdict::Unknown("unknown"),
             Fate::Busy | Fate::Refused => {
                 self.aborted_run = Some(run);
-                said("not applied", matches!(fate, Fate::Refused))
+                let is_final = matches!(fate, Fate::Refused);
+                if is_final {
+                    self.refused.insert(batch);
+                }
+                said("not applied", is_final)
             }
         }
     }
@@ -87,7 +94,11 @@ struct World {
     abandoned: usize,
     server: Server,
     outcomes: BTreeMap<u32, &'static str>,
-    /// What the window settled last.
+    /// What the client was told never to send again.
+    refused: BTreeSet<u32>,
+    /// What waited in the queue when an outcome became unknown.
+    behind: VecDeque<u32>,
+    /// What was told last.
     last: Option<u32>,
 }
 
@@ -102,6 +113,8 @@ impl World {
             abandoned: 0,
             server: Server::default(),
             outcomes: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            behind: VecDeque::new(),
             last: None,
         }
     }
@@ -131,12 +144,23 @@ impl World {
     }
 
     fn send(&mut self) {
-        if self.window.has_room()
+        if let Some(refused) = self.refused_next() {
+            // As the lane does: it is told behind all that is in front of it, and what is behind it waits for that.
+            if self.window.is_idle() {
+                self.window.pop_resend();
+                self.tell(refused, "not applied");
+            }
+        } else if self.window.has_room()
             && let Some(batch) = self.window.pop_resend().or_else(|| self.queue.pop_front())
         {
             self.requests.push_back((batch, self.window.run()));
             self.window.push(batch);
         }
+    }
+
+    fn refused_next(&mut self) -> Option<u32> {
+        let next = self.window.next_mut().copied();
+        next.filter(|batch| self.refused.contains(batch))
     }
 
     fn answer(&mut self) {
@@ -195,38 +219,42 @@ impl World {
     }
 
     fn settle(&mut self, verdict: Answered) {
+        if let Verdict::NotApplied { is_final: true, .. } = verdict {
+            self.refused.extend(self.window.front());
+        }
         let mut settled: Vec<Settlement> = Vec::new();
         self.window.settle(verdict, &mut settled);
-        for one in &settled {
-            let (Settled::Applied(batch, _)
-            | Settled::Failed(batch, _)
-            | Settled::Unknown(batch, _)
-            | Settled::Behind(batch)) = one;
-            let before = self.last.replace(*batch);
-            assert!(before < Some(*batch), "told in order: {before:?}, {batch}");
-        }
-        if settled
+        let is_unknown = settled
             .iter()
-            .any(|one| matches!(one, Settled::Unknown(..)))
-        {
-            // As the lane does: what waits behind an unknown outcome fails.
-            settled.extend(self.queue.drain(..).map(Settled::Behind));
-        }
+            .any(|one| matches!(one, Settled::Unknown(..)));
         for one in settled {
-            let (batch, outcome) = match one {
+            match one {
                 Settled::Applied(batch, ack) => {
                     assert_eq!(batch, ack, "an answer belongs to its own batch");
-                    (batch, "applied")
+                    self.tell(batch, "applied");
                 }
-                Settled::Unknown(batch, _) => (batch, "unknown"),
-                Settled::Failed(batch, _) | Settled::Behind(batch) => (batch, "not applied"),
-            };
-            assert_eq!(
-                self.outcomes.insert(batch, outcome),
-                None,
-                "settled once: {batch}"
-            );
+                Settled::Unknown(batch, _) => self.tell(batch, "unknown"),
+                Settled::Failed(batch, _) | Settled::Behind(batch) => {
+                    self.tell(batch, "not applied");
+                }
+            }
         }
+        if is_unknown {
+            // As the lane does: what waits behind an unknown outcome fails, once all in front of it is told.
+            self.behind.append(&mut self.queue);
+        }
+        if self.window.is_idle() {
+            for batch in std::mem::take(&mut self.behind) {
+                self.tell(batch, "not applied");
+            }
+        }
+    }
+
+    fn tell(&mut self, batch: u32, outcome: &'static str) {
+        let before = self.last.replace(batch);
+        assert!(before < Some(batch), "told in order: {before:?}, {batch}");
+        let told = self.outcomes.insert(batch, outcome);
+        assert_eq!(told, None, "settled once: {batch}");
     }
 
     /// Lets everything still open come to its end.
@@ -379,7 +407,7 @@ fn what_is_overtaken_fails_with_what_kept_it_out_of_the_log() {
 
 /// Its refusal was told at once, before what became of the one in front of it.
 #[test]
-fn what_is_refused_behind_what_is_to_be_sent_again_is_sent_again_too() {
+fn what_is_refused_behind_what_is_to_be_sent_again_stays_in_line() {
     let mut window = Window::new(1, 4);
     window.push(0);
     window.push(1);
@@ -393,8 +421,8 @@ fn what_is_refused_behind_what_is_to_be_sent_again_is_sent_again_too() {
         window.settle(verdict, &mut settled);
     }
     assert_eq!(settled, []);
-    let resent: Vec<u32> = std::iter::from_fn(|| window.pop_resend()).collect();
-    assert_eq!(resent, [0, 1]);
+    let in_line: Vec<u32> = std::iter::from_fn(|| window.pop_resend()).collect();
+    assert_eq!(in_line, [0, 1]);
 }
 
 #[test]
