@@ -158,10 +158,16 @@ impl Core {
         damaged.retain(|wanted| !self.repairs.leaves_out(key, wanted.seal.digest.base));
         let mut all = Ok(());
         for wanted in damaged {
+            self.repairs.note_asked(key, wanted.seal.digest.base);
             let one = self.replace(&topic, key, wanted, &sources).await;
             all = all.and(one.map(|one| replaced.push(one)));
         }
         for ends in self.damaged_unsealed(key)? {
+            let base = ends.start.offset;
+            if self.repairs.leaves_out(key, base) {
+                continue;
+            }
+            self.repairs.note_asked(key, base);
             let one = self.replace_unsealed(&topic, key, ends, &sources).await;
             all = all.and(one.map(|one| replaced.extend(one)));
         }
@@ -177,8 +183,12 @@ impl Core {
         ends: Range<Point>,
         sources: &[String],
     ) -> Result<Option<Replaced>, Failure> {
+        let base = ends.start.offset;
         let seal = self.sealed_elsewhere(topic, key, ends, sources).await?;
-        let Some(seal) = seal else { return Ok(None) };
+        let Some(seal) = seal else {
+            self.repairs.note_lacked(key, base);
+            return Ok(None);
+        };
         let generation = self.generation_next(key, seal.digest.base)?;
         let wanted = Wanted { seal, generation };
         self.replace(topic, key, wanted, sources).await.map(Some)
@@ -262,6 +272,7 @@ impl Core {
         // It may be the very segment that a repair before this one still has taken in.
         self.check_takes_in(key)?;
         let sources = self.repairs.ranked(sources);
+        let base = wanted.seal.digest.base;
         let order = Order {
             patience: PATIENCE,
             ..self.order(key, topic, sources, vec![wanted])?
@@ -289,7 +300,12 @@ impl Core {
                 let gave = asked.next().filter(|from| !from.is_empty());
                 Ok((ready, gave.or(first).unwrap_or_default()))
             }
-            (None, Some(error)) => Err(why_not(&error, &faults)),
+            (None, Some(error)) => {
+                if faults.iter().any(|met| met.fault.is_for_good()) {
+                    self.repairs.note_lacked(key, base);
+                }
+                Err(why_not(&error, &faults))
+            }
             (None, None) => Err(failure(ErrorCode::Internal, "nothing was received")),
         }
     }
