@@ -22,6 +22,9 @@ const AGAIN_MAX: Duration = Duration::from_secs(60);
 const RETRY_MS: u32 = 500;
 /// A segment that is damaged again so soon after it was replaced lies on a disk that does not keep it.
 const LATELY: Duration = Duration::from_secs(600);
+/// A scrub asks for a segment that was replaced only so much later: where reads fail and writes do not, each pass would have all
+/// of a log fetched anew.
+const SCRUB_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The repairs of a core.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ struct Repairing {
     failed_count: u32,
     /// Segments that were replaced since the node was started.
     replaced: u64,
-    /// Those of the last minutes.
+    /// Those of the last day.
     lately: HashMap<Offset, Again>,
 }
 
@@ -127,6 +130,14 @@ impl Repairs {
         let by_key = self.by_key.borrow();
         let repairing = by_key.get(&key);
         repairing.is_some_and(|repairing| repairing.rests(Some(met), rt::now()))
+    }
+
+    /// When a segment was replaced, unless a scrub may ask for it again.
+    pub(super) fn replaced_at(&self, key: PartitionKey, base: Offset) -> Option<Instant> {
+        let by_key = self.by_key.borrow();
+        let again = by_key.get(&key)?.lately.get(&base)?;
+        let age = rt::now().saturating_duration_since(again.at);
+        (age < SCRUB_AGAIN).then_some(again.at)
     }
 
     /// The one that runs asks for a segment.
@@ -223,9 +234,9 @@ impl Repairing {
 
     /// Notes that a segment was replaced.
     fn note_replaced(&mut self, base: Offset, now: Instant) {
-        let is_late = |again: &Again| now.saturating_duration_since(again.at) < LATELY;
-        self.lately.retain(|_, again| is_late(again));
-        let before = self.lately.get(&base);
+        let is_within = |again: &Again, time| now.saturating_duration_since(again.at) < time;
+        self.lately.retain(|_, again| is_within(again, SCRUB_AGAIN));
+        let before = self.lately.get(&base).filter(|it| is_within(it, LATELY));
         let count = before.map_or(0, |before| before.count.saturating_add(1));
         self.lately.insert(base, Again { at: now, count });
     }
