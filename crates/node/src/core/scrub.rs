@@ -13,6 +13,7 @@ use super::refusal::with_causes;
 use super::slots::{PartitionKey, Slot, SlotId};
 use super::state::Core;
 use super::tickets::Tickets;
+use crate::follow::Unread;
 use crate::metrics::add;
 use crate::partition::{Answer, Input};
 use crate::rt;
@@ -163,13 +164,13 @@ impl Core {
     }
 
     /// One pass over one partition.
-    async fn scrub_pass(self: &Rc<Self>, id: SlotId) {
+    pub(crate) async fn scrub_pass(self: &Rc<Self>, id: SlotId) {
         self.scrub_last.set(id);
         let Some(key) = self.begin_scrub(id) else {
             return;
         };
         let (mut reached, mut outcome) = (Outcome::Whole, Outcome::Stopped);
-        let mut unread = None;
+        let mut unread = Unread::default();
         while !self.is_stopping.get() {
             let Some(is_asked) = self.is_asked(id, key) else {
                 return;
@@ -191,12 +192,10 @@ impl Core {
                 reached = Outcome::Unread;
             }
             self.tell_scrubbed(id, &scrubbed);
-            // Once for each segment: one that takes the place of another is read anew, and no disk is to hold the pass there.
             if let Some((segment, error)) = &scrubbed.error
                 && error.is_unread_store()
-                && unread.replace(*segment) != Some(*segment)
             {
-                self.heal_unread(key, *segment).await;
+                self.heal_unread(key, *segment, &mut unread).await;
             }
             if scrubbed.is_pass_complete {
                 outcome = reached;
@@ -371,9 +370,8 @@ mod tests {
 
     use futures_lite::future::poll_once;
 
-    use super::super::tests::{copied, first_store, logged, seal, small_topic, topic, with_core};
+    use super::super::tests::{seal, small_topic, topic, with_core};
     use super::*;
-    use crate::rt::unreadable;
 
     /// With thousands of partitions that were due, the core did nothing else for seconds while it was to answer
     /// what was in flight.
@@ -468,47 +466,6 @@ mod tests {
                 let tried = core.slots.borrow().get(slot).unwrap().scrub.tried;
                 assert_eq!(tried.unwrap().outcome, expected);
             }
-        });
-    }
-
-    /// A pass: how many repairs failed in it, and how it ended.
-    async fn pass(core: &Rc<Core>, key: PartitionKey) -> (usize, Outcome) {
-        let slot = core.slot_of(key).unwrap();
-        let lines = logged(core.scrub_pass(slot)).await;
-        let failed = lines.iter().filter(|line| line.contains("not repaired"));
-        let tried = core.slots.borrow().get(slot).unwrap().scrub.tried;
-        (failed.count(), tried.unwrap().outcome)
-    }
-
-    /// It waited for a reader, who found it missing.
-    #[test]
-    fn a_segment_that_the_disk_does_not_give_a_pass_is_asked_for_and_none_while_that_one_rests() {
-        with_core(|core| async move {
-            let key = copied(&core).await;
-            for _ in 0..2 {
-                seal(&core, key).await;
-            }
-            let folder = first_store(&core, 1).with_file_name("");
-            for file in std::fs::read_dir(folder).unwrap() {
-                unreadable::lose(&file.unwrap().path());
-            }
-            assert_eq!(pass(&core, key).await, (1, Outcome::Unread), "of two");
-            unreadable::give_back();
-            assert_eq!(pass(&core, key).await, (0, Outcome::Whole));
-            assert_eq!(core.damage_count(key).unwrap(), 0);
-        });
-    }
-
-    /// A lack of descriptors would have sound segments replaced.
-    #[test]
-    fn nothing_is_asked_for_that_a_pass_cannot_read_for_another_reason() {
-        with_core(|core| async move {
-            let key = copied(&core).await;
-            seal(&core, key).await;
-            let store = first_store(&core, 1);
-            std::fs::rename(&store, store.with_extension("away")).unwrap();
-            std::fs::create_dir(&store).unwrap();
-            assert_eq!(pass(&core, key).await, (0, Outcome::Unread));
         });
     }
 

@@ -93,7 +93,7 @@ pub(super) fn small_topic(number: u8) -> (Arc<Topic>, PartitionKey) {
 }
 
 /// What is about `bytes` long.
-pub(super) fn batches(bytes: usize) -> Vec<u8> {
+pub(crate) fn batches(bytes: usize) -> Vec<u8> {
     let mut builder = Builder::new(Codec::None);
     let value = vec![b'v'; bytes];
     let time = Timestamp::from_millis(1);
@@ -111,7 +111,7 @@ pub(super) fn terms() -> Terms {
 }
 
 /// As a connection does.
-pub(super) async fn produce(core: &Rc<Core>, key: PartitionKey, batches: &[u8]) {
+pub(crate) async fn produce(core: &Rc<Core>, key: PartitionKey, batches: &[u8]) {
     match core.produce(key, batches, terms(), Stand::Newcomer) {
         Err(NotAppended::TailFull(_)) => {
             core.produce_in_turn(key, batches, terms()).await.unwrap();
@@ -180,29 +180,39 @@ pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
     rt::timeout(PATIENCE, so).await.expect(what);
 }
 
-/// A partition of a [`small_topic`] that has a copy, where nobody listens.
-pub(crate) async fn copied(core: &Rc<Core>) -> PartitionKey {
+/// A partition of a [`small_topic`] that `source` is known to have a copy of.
+pub(crate) async fn copied(core: &Rc<Core>, source: &str) -> PartitionKey {
     let (topic, key) = small_topic(1);
-    let mut topic = Arc::unwrap_or_clone(topic);
-    let replica = Replica {
-        sources: vec!["127.0.0.1:1".to_owned()],
-        ..Replica::owner(key.partition)
-    };
-    topic.replicas.insert(key.partition, replica);
-    let topic = Arc::new(topic);
     assert!(core.open_partition(&topic, key).await);
-    core.apply(Change::Publish(topic)).await;
+    give_copy(core, source).await;
     key
 }
 
+/// Has `source` be known to have a copy of it, and nobody else.
+pub(crate) async fn give_copy(core: &Rc<Core>, source: &str) {
+    let (topic, key) = small_topic(1);
+    let mut topic = Arc::unwrap_or_clone(topic);
+    let replica = Replica {
+        sources: vec![source.to_owned()],
+        ..Replica::owner(key.partition)
+    };
+    topic.replicas.insert(key.partition, replica);
+    core.apply(Change::Publish(Arc::new(topic))).await;
+}
+
 /// Has a partition of a [`small_topic`] seal one more segment, of two batches if it is the first.
-pub(super) async fn seal(core: &Rc<Core>, key: PartitionKey) {
+pub(crate) async fn seal(core: &Rc<Core>, key: PartitionKey) {
+    // The third does not fit beside the others.
+    seal_of(core, key, 3, 400 << 10).await;
+}
+
+/// Has it seal one more segment by so many batches of about as many `bytes`.
+pub(crate) async fn seal_of(core: &Rc<Core>, key: PartitionKey, count: usize, bytes: usize) {
     let slot = core.slot_of(key).unwrap();
     let sealed = || core.look(key, Partition::sealed_bytes).unwrap();
     let before = sealed();
-    // The third does not fit beside the others.
-    for _ in 0..3 {
-        produce(core, key, &batches(400 << 10)).await;
+    for _ in 0..count {
+        produce(core, key, &batches(bytes)).await;
     }
     for _ in 0..2_000 {
         if before < sealed() {
@@ -215,13 +225,13 @@ pub(super) async fn seal(core: &Rc<Core>, key: PartitionKey) {
 }
 
 /// The first store of a partition of [`topic`].
-pub(super) fn first_store(core: &Core, number: u8) -> PathBuf {
+pub(crate) fn first_store(core: &Core, number: u8) -> PathBuf {
     let store = format!("topics/topic-{number}/0/00000000000000000000.log");
     core.shared.data_dir.join(store)
 }
 
 /// The lines that are logged while `work` is done, with their fields.
-pub(super) async fn logged(work: impl Future<Output = ()>) -> Vec<String> {
+pub(crate) async fn logged(work: impl Future<Output = ()>) -> Vec<String> {
     let lines = Arc::new(Lines::default());
     let until_then = tracing::subscriber::set_default(Arc::clone(&lines));
     work.await;

@@ -41,19 +41,6 @@ impl Core {
         rt::spawn_background(async move { core.repair_begun(key, sources).await }).detach();
     }
 
-    /// Begins to repair a segment that the disk does not give the scrub, unless a repair of its partition goes on or rests,
-    /// and waits until none goes on. It is not remembered for a later one, as what readers meet is: that would ask for all
-    /// that a failing disk did not give, also for what has been replaced by then.
-    pub(crate) async fn heal_unread(self: &Rc<Self>, key: PartitionKey, segment: Offset) {
-        if !self.repairs.is_running(key) && !self.repairs.rests(key, segment) {
-            self.heal(key, Some(segment));
-        }
-        let has_ended = || !self.repairs.is_running(key);
-        let ended = self.repairs.ended.until(has_ended);
-        // Of a node that stops the pass ends by itself.
-        let _stopping = self.unless_stopping(ended).await;
-    }
-
     /// Repairs, again and again, whatever is known to be damaged.
     pub(crate) async fn keep_healing(self: Rc<Self>) {
         loop {
@@ -158,10 +145,16 @@ impl Core {
         damaged.retain(|wanted| !self.repairs.leaves_out(key, wanted.seal.digest.base));
         let mut all = Ok(());
         for wanted in damaged {
+            self.repairs.note_asked(key, wanted.seal.digest.base);
             let one = self.replace(&topic, key, wanted, &sources).await;
             all = all.and(one.map(|one| replaced.push(one)));
         }
         for ends in self.damaged_unsealed(key)? {
+            let base = ends.start.offset;
+            if self.repairs.leaves_out(key, base) {
+                continue;
+            }
+            self.repairs.note_asked(key, base);
             let one = self.replace_unsealed(&topic, key, ends, &sources).await;
             all = all.and(one.map(|one| replaced.extend(one)));
         }
@@ -177,8 +170,12 @@ impl Core {
         ends: Range<Point>,
         sources: &[String],
     ) -> Result<Option<Replaced>, Failure> {
+        let base = ends.start.offset;
         let seal = self.sealed_elsewhere(topic, key, ends, sources).await?;
-        let Some(seal) = seal else { return Ok(None) };
+        let Some(seal) = seal else {
+            self.repairs.note_lacked(key, base);
+            return Ok(None);
+        };
         let generation = self.generation_next(key, seal.digest.base)?;
         let wanted = Wanted { seal, generation };
         self.replace(topic, key, wanted, sources).await.map(Some)
@@ -262,6 +259,7 @@ impl Core {
         // It may be the very segment that a repair before this one still has taken in.
         self.check_takes_in(key)?;
         let sources = self.repairs.ranked(sources);
+        let base = wanted.seal.digest.base;
         let order = Order {
             patience: PATIENCE,
             ..self.order(key, topic, sources, vec![wanted])?
@@ -289,7 +287,12 @@ impl Core {
                 let gave = asked.next().filter(|from| !from.is_empty());
                 Ok((ready, gave.or(first).unwrap_or_default()))
             }
-            (None, Some(error)) => Err(why_not(&error, &faults)),
+            (None, Some(error)) => {
+                if faults.iter().any(|met| met.fault.is_for_good()) {
+                    self.repairs.note_lacked(key, base);
+                }
+                Err(why_not(&error, &faults))
+            }
             (None, None) => Err(failure(ErrorCode::Internal, "nothing was received")),
         }
     }
@@ -312,51 +315,4 @@ fn did_not_tell(source: &str, error: Failure) -> Failure {
         return error;
     }
     failure(ErrorCode::SourceUnavailable, said_by(source, error).message)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::pin::pin;
-
-    use futures_lite::future::poll_once;
-
-    use super::super::repairs::tests::replaced;
-    use super::*;
-    use crate::core::tests::{copied, with_core};
-
-    /// What was replaced for a reader meanwhile would be asked for once more.
-    #[test]
-    fn the_scrub_waits_for_the_repair_that_goes_on_and_begins_none_behind_it() {
-        with_core(|core| async move {
-            let key = copied(&core).await;
-            for stops in [false, true] {
-                assert!(core.repairs.begin(key, None, true));
-                let mut waits = pin!(core.heal_unread(key, Offset::ZERO));
-                assert!(poll_once(&mut waits).await.is_none(), "one goes on");
-                match stops {
-                    false => core.repairs.end(key, &[replaced(0)], true),
-                    true => core.begin_stop(),
-                }
-                assert!(poll_once(&mut waits).await.is_some());
-                assert_eq!(core.repairs.is_running(key), stops);
-            }
-        });
-    }
-
-    /// The next round would ask for each segment that a failing disk had not given.
-    #[test]
-    fn what_the_scrub_meets_while_repairs_go_on_or_rest_is_not_remembered() {
-        with_core(|core| async move {
-            let key = copied(&core).await;
-            assert!(core.repairs.begin(key, None, false));
-            assert!(
-                poll_once(core.heal_unread(key, Offset::ZERO))
-                    .await
-                    .is_none()
-            );
-            core.repairs.end(key, &[], false);
-            core.heal_unread(key, Offset::ZERO).await;
-            assert!(core.repairs.take_met(key).is_empty());
-        });
-    }
 }

@@ -38,6 +38,7 @@
 //! fence     taking no more appends because another node owns the partition
 //! heal      damaged segments replaced by a peer's
 //! repairs   which of that goes on, and when the next may begin
+//! unread    the same of what the disk does not give the scrub
 //! status    all of that, as clients are told
 //! ```
 //!
@@ -88,6 +89,7 @@ mod take_over;
 mod target;
 mod task;
 mod unasked;
+mod unread;
 
 use std::time::Duration;
 
@@ -104,6 +106,7 @@ pub(crate) use lines::Lines;
 pub(crate) use ownership::segments_of;
 pub(crate) use places::topic_at;
 pub(crate) use repairs::Repairs;
+pub(crate) use unread::Unread;
 
 /// How long one is waited for that is probably gone.
 const GONE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::mem;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{ErrorBody, Retry};
@@ -21,6 +22,9 @@ const AGAIN_MAX: Duration = Duration::from_secs(60);
 const RETRY_MS: u32 = 500;
 /// A segment that is damaged again so soon after it was replaced lies on a disk that does not keep it.
 const LATELY: Duration = Duration::from_secs(600);
+/// A scrub asks for a segment that was replaced only so much later: where reads fail and writes do not, each pass would have all
+/// of a log fetched anew.
+const SCRUB_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The repairs of a core.
 #[derive(Debug)]
@@ -40,13 +44,18 @@ struct Repairing {
     is_asked: bool,
     /// Segments in which damage was met, or what the disk does not give.
     met: BTreeSet<Offset>,
+    /// What the one that runs has asked for, and what of that some source says it has not.
+    asked: BTreeSet<Offset>,
+    lacked: BTreeSet<Offset>,
     /// Before this the next one does not begin by itself: the last one left damage and replaced nothing.
     rests_until: Option<Instant>,
+    /// What rests until then, where sources answered: they may have any other segment. All does if none is named.
+    resting: BTreeSet<Offset>,
     /// How many in a row replaced nothing, of those that began by themselves.
     failed_count: u32,
     /// Segments that were replaced since the node was started.
     replaced: u64,
-    /// Those of the last minutes.
+    /// Those of the last day.
     lately: HashMap<Offset, Again>,
 }
 
@@ -123,6 +132,28 @@ impl Repairs {
         repairing.is_some_and(|repairing| repairing.rests(Some(met), rt::now()))
     }
 
+    /// When a segment was replaced, unless a scrub may ask for it again.
+    pub(super) fn replaced_at(&self, key: PartitionKey, base: Offset) -> Option<Instant> {
+        let by_key = self.by_key.borrow();
+        let again = by_key.get(&key)?.lately.get(&base)?;
+        let age = rt::now().saturating_duration_since(again.at);
+        (age < SCRUB_AGAIN).then_some(again.at)
+    }
+
+    /// The one that runs asks for a segment.
+    pub(super) fn note_asked(&self, key: PartitionKey, base: Offset) {
+        if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
+            repairing.asked.insert(base);
+        }
+    }
+
+    /// A source says that it does not give a segment that was asked for.
+    pub(super) fn note_lacked(&self, key: PartitionKey, base: Offset) {
+        if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
+            repairing.lacked.insert(base);
+        }
+    }
+
     /// Ends one, which replaced these, and left no damage if it `is_whole`.
     pub(super) fn end(&self, key: PartitionKey, replaced: &[Replaced], is_whole: bool) {
         if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
@@ -136,14 +167,8 @@ impl Repairs {
             for one in replaced {
                 repairing.note_replaced(one.base, now);
             }
-            if is_whole || !replaced.is_empty() {
-                // What is left was met meanwhile, or rests, or will not be replaced: the next round tells.
-                repairing.rests_until = None;
-                repairing.failed_count = 0;
-            } else if !repairing.is_asked {
-                repairing.failed_count = repairing.failed_count.saturating_add(1);
-                repairing.rests_until = Some(now + rest(repairing.failed_count));
-            }
+            let is_well = is_whole || !replaced.is_empty();
+            repairing.rest_behind(is_well, now);
         }
         self.ended.notify();
     }
@@ -168,7 +193,7 @@ impl Repairs {
         let Some(repairing) = by_key.get_mut(&key) else {
             return BTreeSet::new();
         };
-        let (met, now) = (std::mem::take(&mut repairing.met), rt::now());
+        let (met, now) = (mem::take(&mut repairing.met), rt::now());
         let is_left = |met: &Offset| repairing.leaves_out(*met, now);
         let (left, taken) = met.into_iter().partition(is_left);
         repairing.met = left;
@@ -184,18 +209,42 @@ impl Repairs {
 }
 
 impl Repairing {
+    /// What rests behind one that ends, and ended well or replaced nothing.
+    fn rest_behind(&mut self, is_well: bool, now: Instant) {
+        let (asked, lacked) = (mem::take(&mut self.asked), mem::take(&mut self.lacked));
+        // It asked for nothing that rests, unless an operator wanted it.
+        let is_beside = self.has_failed(now) && !self.is_asked;
+        if is_well && !is_beside {
+            // What is left was met meanwhile, or rests, or will not be replaced: the next round tells.
+            self.rests_until = None;
+            self.resting.clear();
+            self.failed_count = 0;
+        } else if !is_well && !self.is_asked {
+            self.failed_count = self.failed_count.saturating_add(1);
+            self.rests_until = Some(now + rest(self.failed_count));
+            let is_heard = asked.is_subset(&lacked);
+            if !is_beside || !is_heard {
+                self.resting.clear();
+            }
+            if is_heard {
+                self.resting.extend(asked);
+            }
+        }
+    }
+
     /// Notes that a segment was replaced.
     fn note_replaced(&mut self, base: Offset, now: Instant) {
-        let is_late = |again: &Again| now.saturating_duration_since(again.at) < LATELY;
-        self.lately.retain(|_, again| is_late(again));
-        let before = self.lately.get(&base);
+        let is_within = |again: &Again, time| now.saturating_duration_since(again.at) < time;
+        self.lately.retain(|_, again| is_within(again, SCRUB_AGAIN));
+        let before = self.lately.get(&base).filter(|it| is_within(it, LATELY));
         let count = before.map_or(0, |before| before.count.saturating_add(1));
         self.lately.insert(base, Again { at: now, count });
     }
 
-    /// Whether none begins by itself: the last one failed, or the segment that was met rests; if none was, any does.
+    /// Whether none begins by itself: what failed rests, or the segment that was met does; if none was, any does.
     fn rests(&self, met: Option<Offset>, now: Instant) -> bool {
-        let has_failed = self.rests_until.is_some_and(|until| now < until);
+        let rests = |met| self.resting.is_empty() || self.resting.contains(&met);
+        let has_failed = self.has_failed(now) && met.is_none_or(rests);
         let keeps_away = match met {
             Some(met) => self.keeps_away(met, now),
             None => self.lately.keys().any(|base| self.keeps_away(*base, now)),
@@ -203,9 +252,15 @@ impl Repairing {
         has_failed || keeps_away
     }
 
+    /// Whether what failed rests still.
+    fn has_failed(&self, now: Instant) -> bool {
+        self.rests_until.is_some_and(|until| now < until)
+    }
+
     /// Whether the round leaves a segment out, as that rests and no operator asked.
     fn leaves_out(&self, base: Offset, now: Instant) -> bool {
-        !self.is_asked && self.keeps_away(base, now)
+        let has_failed = self.has_failed(now) && self.resting.contains(&base);
+        !self.is_asked && (has_failed || self.keeps_away(base, now))
     }
 
     /// Whether a segment was replaced so often, and so lately, that it rests itself.
@@ -290,6 +345,22 @@ pub(super) mod tests {
         repairs.end(key(), &[replaced(5)], true);
         assert_eq!(repairs.count(key()), 1);
         assert_eq!(repairs.take_met(key()), BTreeSet::from([at(9)]));
+    }
+
+    /// On a disk that keeps nothing each round would fetch anew what readers once met.
+    #[test]
+    fn what_readers_met_while_none_began_is_asked_for_by_one_round() {
+        let repairs = Repairs::default();
+        assert!(repairs.begin(key(), None, false));
+        for _ in 0..3 {
+            assert!(!repairs.begin(key(), Some(at(9)), false));
+        }
+        repairs.end(key(), &[], true);
+        for asks in [true, false] {
+            assert!(repairs.begin(key(), None, false));
+            assert_eq!(!repairs.take_met(key()).is_empty(), asks);
+            repairs.end(key(), &[], true);
+        }
     }
 
     #[test]
@@ -402,6 +473,45 @@ pub(super) mod tests {
         assert!(!repairs.begin(key(), None, false));
         assert!(!repairs.begin(key(), Some(at(5)), false));
         assert!(repairs.begin(key(), Some(at(9)), false));
+    }
+
+    /// A round that asks for these in vain, of whom sources have none if they answer.
+    fn round_in_vain(repairs: &Repairs, met: Option<u64>, bases: &[u64], is_answered: bool) {
+        assert!(repairs.begin(key(), met.map(at), false));
+        repairs.take_met(key());
+        for base in bases {
+            repairs.note_asked(key(), at(*base));
+        }
+        for base in bases.iter().filter(|_| is_answered) {
+            repairs.note_lacked(key(), at(*base));
+        }
+        repairs.end(key(), &[], false);
+    }
+
+    /// What a disk does not give of one segment had all that it did not give of the others wait for up to a minute, or, of a
+    /// scrub, for its next pass.
+    #[test]
+    fn what_no_source_has_rests_alone_and_where_none_answers_all_does() {
+        let repairs = Repairs::default();
+        round_in_vain(&repairs, Some(5), &[5, 6], true);
+        for rests in [Some(5), Some(6), None] {
+            assert!(!repairs.begin(key(), rests.map(at), false), "{rests:?}");
+        }
+        assert!(repairs.begin(key(), Some(at(9)), false));
+        assert!(repairs.leaves_out(key(), at(6)));
+        assert_eq!(repairs.take_met(key()), BTreeSet::from([at(9)]));
+        repairs.end(key(), &[replaced(9)], true);
+        assert!(!repairs.begin(key(), Some(at(5)), false), "it rests still");
+        round_in_vain(&repairs, Some(8), &[8], true);
+        assert_eq!(rest_of(&repairs), Some(10));
+        for rests in [Some(5), Some(8), None] {
+            assert!(!repairs.begin(key(), rests.map(at), false), "{rests:?}");
+        }
+        round_in_vain(&repairs, Some(7), &[7], false);
+        assert!(!repairs.begin(key(), Some(at(9)), false), "nobody answers");
+        wake(&repairs);
+        round_in_vain(&repairs, Some(5), &[5], true);
+        assert!(repairs.begin(key(), Some(at(7)), false));
     }
 
     /// It was waited for again in each partition, and in each round.

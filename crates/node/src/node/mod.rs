@@ -47,8 +47,8 @@ pub struct Node {
     stop_timeout: Duration,
     /// Ends before the cores do, so that a stop is no stall.
     watchdog: rt::Watchdog,
-    /// The lock on the data directory, given back last.
-    _lock: NodeFile,
+    /// The lock on the data directory, given back last, behind all that may write there.
+    _lock: Arc<NodeFile>,
 }
 
 /// A way to look at a running node from any thread; cheap to clone.
@@ -154,7 +154,7 @@ impl Node {
     /// calling thread until the cores have ended, not longer than [`Node::stops_within`].
     ///
     /// # Errors
-    /// `StopError` if a core did not end or a partition was not marked clean.
+    /// `StopError` if a core did not end, which has the data directory until it does, or a partition was not marked clean.
     pub fn stop(self) -> Result<(), StopError> {
         let Self {
             cores,

@@ -11,7 +11,7 @@ use super::control::{self, Control, Parts, Recovered, ask};
 use super::descriptors::Share;
 use super::identity::identify;
 use super::ports::{self, Ports};
-use super::{Handle, Inner, Node, StartReport};
+use super::{Handle, Inner, Node, StartReport, stop};
 use crate::config::{NodeConfig, NodeLimits};
 use crate::conn::PerAddress;
 use crate::core::{Shared, Slight};
@@ -33,7 +33,7 @@ const CONTROL_QUEUE_MAX: usize = 64;
 /// The threads of a node's cores and the ways to tell them.
 #[derive(Debug)]
 pub(super) struct Cores {
-    pub(super) threads: Vec<CoreThread<()>>,
+    pub(super) threads: Vec<CoreThread<Arc<NodeFile>>>,
     pub(super) controls: Vec<Sender<Control>>,
     /// Files that are being received.
     pub(super) receiving: Arc<Claims>,
@@ -79,6 +79,7 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
     })?;
     sys::claim_place(&config.data_dir, &node)?;
     let id = identify(&config.data_dir, &mut lock)?;
+    let lock = Arc::new(lock);
     let Ports {
         shared,
         own,
@@ -88,7 +89,7 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
         .map(|_| Arc::<Counters>::default())
         .collect();
     let rates = Rates::of(config);
-    let cores = Cores::start(config, id, &rates, &counters, io_memory_bytes, share)?;
+    let cores = Cores::start(config, id, &rates, &counters, io_memory_bytes, share, &lock)?;
     let vitals = cores.threads.iter();
     let vitals: Vec<_> = vitals.map(|thread| Arc::clone(thread.vitals())).collect();
     let watchdog = match Watchdog::start(vitals.clone()) {
@@ -165,6 +166,7 @@ impl Cores {
         counters: &[Arc<Counters>],
         io_memory_bytes: usize,
         share: Share,
+        lock: &Arc<NodeFile>,
     ) -> Result<Self, StartError> {
         let core_count = u16::try_from(config.cores).unwrap_or(u16::MAX);
         let limits = NodeLimits {
@@ -196,6 +198,7 @@ impl Cores {
             controls: Vec::new(),
             receiving: Arc::clone(shared.transfers.copies().claims()),
         };
+        started.receiving.keep(Arc::clone(lock));
         let per_address = PerAddress::default();
         let lanes = router::connect(core_count, &config.limits, shared.budget.lanes);
         for ((number, counters), lanes) in (0..core_count).zip(counters).zip(lanes) {
@@ -222,7 +225,7 @@ impl Cores {
             if config.is_unguarded {
                 core = core.without_guard();
             }
-            match rt::spawn_core(&core, move || control::live(parts)) {
+            match stop::spawn(&core, lock, move || control::live(parts)) {
                 Ok(thread) => started.threads.push(thread),
                 Err(source) => return Err(started.give_up(StartError::Core { source })),
             }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corelog_record::CoreId;
-use flume::{RecvTimeoutError, Sender, TrySendError};
+use flume::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::control::Control;
 use super::start::Cores;
 use crate::error::{StartError, StopError};
-use crate::rt;
+use crate::rt::{self, CoreConfig, CoreThread};
+use crate::sys::NodeFile;
 
 /// How much longer than its connections a core may take to drain.
 const DRAIN_GRACE: Duration = Duration::from_secs(10);
@@ -22,6 +23,20 @@ pub(super) const fn within(timeout: Duration) -> Duration {
     timeout
         .saturating_add(DRAIN_GRACE)
         .saturating_add(CLOSE_TIMEOUT)
+}
+
+/// Starts a core, which has the data directory until its thread has ended, whoever still waits for that by then: nobody is to
+/// open the logs beside what may write to them.
+pub(super) fn spawn<F: Future<Output = ()> + 'static>(
+    core: &CoreConfig,
+    lock: &Arc<NodeFile>,
+    live: impl FnOnce() -> F + Send + 'static,
+) -> Result<CoreThread<Arc<NodeFile>>, rt::Error> {
+    let lock = Arc::clone(lock);
+    rt::spawn_core(core, move || async move {
+        live().await;
+        lock
+    })
 }
 
 impl Cores {
@@ -77,19 +92,16 @@ impl Cores {
         let send =
             |(sender, control): (&Sender<_>, _)| sender.send_deadline(control, deadline).err();
         let _untold: Vec<_> = full.into_iter().map(send).collect();
-        let mut told = Vec::with_capacity(answers.len());
-        for (number, answer) in (0..).zip(answers) {
+        let told = |(number, answer): (u16, Receiver<T>)| {
             let core = CoreId::new(number);
-            told.push(
-                answer
-                    .recv_deadline(deadline)
-                    .map_err(|error| match error {
-                        RecvTimeoutError::Timeout => StopError::TimedOut { core, timeout },
-                        RecvTimeoutError::Disconnected => StopError::CoreEnded { core },
-                    })?,
-            );
-        }
-        Ok(told)
+            answer.recv_deadline(deadline).map_err(|error| match error {
+                RecvTimeoutError::Timeout => StopError::TimedOut { core, timeout },
+                RecvTimeoutError::Disconnected => StopError::CoreEnded { core },
+            })
+        };
+        // All are waited for before the first that failed is told of: the process may end next.
+        let told: Vec<_> = (0..).zip(answers).map(told).collect();
+        told.into_iter().collect()
     }
 
     /// Ends the cores of a start that failed, and gives the reason on.
@@ -104,10 +116,11 @@ impl Cores {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::{io, thread};
 
     use super::*;
-    use crate::rt::CoreConfig;
+    use crate::sys;
     use crate::transfer::Claims;
 
     /// Far beyond what anything takes on a slow, busy machine.
@@ -149,9 +162,37 @@ mod tests {
         drop(kept);
     }
 
-    /// Its thread was waited for without a bound, and the stop said nothing.
+    /// What the others had in memory was lost with the process, which ended meanwhile.
     #[test]
-    fn a_core_that_has_closed_and_does_not_end_is_waited_for_until_the_deadline() {
+    fn a_core_that_had_ended_keeps_a_stop_from_waiting_for_no_other() {
+        let (gone, _) = flume::bounded(1);
+        let (well, told) = flume::bounded(1);
+        let (tell, returned) = flume::bounded(1);
+        let turning = thread::spawn(move || {
+            let Ok(Control::Close { reply }) = told.recv() else {
+                panic!("it is told something else");
+            };
+            let was_left = returned.recv_timeout(Duration::from_millis(100)).is_ok();
+            // Nobody may listen any more.
+            let _ = reply.send(0);
+            was_left
+        });
+        let cores = Cores {
+            threads: Vec::new(),
+            controls: vec![gone, well],
+            receiving: Arc::default(),
+        };
+        let end = cores.tell_all(SOON, |reply| Control::Close { reply });
+        let core = CoreId::new(0);
+        assert!(matches!(end, Err(StopError::CoreEnded { core: gone }) if gone == core));
+        // It has been told, or has not waited for so long.
+        let _ = tell.send(());
+        assert!(!turning.join().unwrap());
+    }
+
+    /// A core on a data directory that closes and does not end before what is given back with it is dropped.
+    fn stuck(data: &Path) -> (Cores, Sender<()>) {
+        let lock = Arc::new(NodeFile::lock(data).unwrap());
         let (keep, kept) = flume::bounded::<()>(0);
         let (control, told) = flume::bounded(1);
         let live = move || async move {
@@ -167,16 +208,54 @@ mod tests {
                 }
             }
         };
-        let core = rt::spawn_core(&CoreConfig::new(0, "late"), live).unwrap();
+        let core = spawn(&CoreConfig::new(0, "late"), &lock, live).unwrap();
         let cores = Cores {
             threads: vec![core],
             controls: vec![control],
             receiving: Arc::default(),
         };
+        (cores, keep)
+    }
+
+    /// Its thread was waited for without a bound, and the stop said nothing.
+    #[test]
+    fn a_core_that_has_closed_and_does_not_end_is_waited_for_until_the_deadline() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cores, keep) = stuck(dir.path());
         let end = soon(move || cores.end(Duration::ZERO, rt::now() + Duration::from_millis(1)));
         let core = CoreId::new(0);
         assert!(matches!(end, Err(StopError::TimedOut { core: late, .. }) if late == core));
         drop(keep);
+    }
+
+    /// Another node could open the logs beside a core that still wrote to them.
+    #[test]
+    fn what_a_stop_does_not_wait_for_has_the_data_directory_until_it_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let is_taken = |data: &Path| {
+            let locked = NodeFile::lock(data);
+            matches!(locked, Err(sys::Error::Locked { .. }))
+        };
+        let until_free = |data: &Path| {
+            let data = data.to_owned();
+            soon(move || {
+                while is_taken(&data) {
+                    thread::yield_now();
+                }
+            });
+        };
+        let (cores, keep) = stuck(dir.path());
+        soon(move || cores.end(Duration::ZERO, rt::now())).unwrap_err();
+        assert!(is_taken(dir.path()));
+        drop(keep);
+        until_free(dir.path());
+        let receiving: Arc<Claims> = Arc::default();
+        receiving.keep(Arc::new(NodeFile::lock(dir.path()).unwrap()));
+        let claim = receiving.hold("one").unwrap();
+        receiving.end(rt::now());
+        assert!(is_taken(dir.path()));
+        drop(claim);
+        until_free(dir.path());
     }
 
     /// What had begun to be received was not waited for where the start failed behind that.

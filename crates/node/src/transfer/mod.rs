@@ -32,6 +32,8 @@ mod turn;
 pub(crate) use receive::{
     Claims, Done, Met, Order, Progress, RECEIVERS, ReceiveError, Received, Wanted,
 };
+#[cfg(test)]
+pub(crate) use receive::tests::source_of;
 pub(crate) use send::{Ended, send};
 pub(crate) use threads::{PLACES, Transfers};
 

@@ -49,7 +49,7 @@ pub struct Scrubbed {
     /// Bytes of a store's file behind its segment's end, which belong to nothing.
     pub surplus_bytes: u64,
     /// The segment whose store could not be read, and why, if so. The pass goes on behind what the disk does not give, else
-    /// with the next segment, and will not count as whole.
+    /// with the next segment, or with what has its place by the next piece, and will not count as whole.
     pub error: Option<(Offset, Error)>,
     /// Whether this piece was the pass's last. The next piece begins another pass.
     pub is_pass_complete: bool,
@@ -74,6 +74,8 @@ struct Pass<D: Dir> {
     /// All below is done.
     next: Offset,
     walk: Option<Walk<D>>,
+    /// The walk over a segment that could not all be read: its place may be another's by the next piece.
+    left: Option<Walk<D>>,
     /// The damage of the walk's segment that was known when the walk began, and was not met since: the walk
     /// has seen all of it anew once it ends.
     known: Vec<Damage>,
@@ -173,6 +175,9 @@ impl<D: Dir> Log<D> {
         let Some(mut pass) = self.scrub.pass.take().or_else(|| self.begin_pass(now)) else {
             return Ok(None);
         };
+        if let Some(left) = pass.left.take().filter(|left| self.has(left.target())) {
+            pass.next = left.target().end.offset;
+        }
         let segment = self.next_to_scrub(&pass);
         let is_same = |walk: &Walk<D>| segment.is_some_and(|segment| is_of(segment, walk.target()));
         let walk = pass.walk.take().filter(is_same);
@@ -218,7 +223,8 @@ impl<D: Dir> Log<D> {
             self.take_piece(walk, result, &mut pass, &mut scrubbed, now);
         }
         scrubbed.upto = pass.next;
-        if pass.walk.is_none() && self.next_to_scrub(&pass).is_none() {
+        let is_open = pass.walk.is_some() || pass.left.is_some();
+        if !is_open && self.next_to_scrub(&pass).is_none() {
             scrubbed.is_pass_complete = true;
             self.scrub.unwritten = Some(now).filter(|_| pass.is_whole);
         } else {
@@ -267,14 +273,14 @@ impl<D: Dir> Log<D> {
                 pass.is_whole = false;
                 scrubbed.error = Some((base, error));
             }
-            Err(error) => {
+            Err(error) if error.is_missing() => {
                 pass.next = end;
-                if error.is_missing() {
-                    note(self, base, end);
-                } else {
-                    pass.is_whole = false;
-                    scrubbed.error = Some((base, error));
-                }
+                return note(self, base, end);
+            }
+            Err(error) => {
+                pass.is_whole = false;
+                scrubbed.error = Some((base, error));
+                pass.left = Some(walk);
                 return;
             }
         }
@@ -288,7 +294,7 @@ impl<D: Dir> Log<D> {
         if walk.has_unread() {
             // What the chain covers was not read: whether the store is wrong or a row cannot be told.
             scrubbed.surplus_bytes = walk.surplus_bytes();
-            pass.next = end;
+            pass.left = Some(walk);
             return;
         }
         let (again, second) = (walk.indexing(), walk.second());
@@ -337,6 +343,7 @@ impl<D: Dir> Log<D> {
             end: last.end.offset,
             next: Offset::ZERO,
             walk: None,
+            left: None,
             known: Vec::new(),
             is_whole: true,
         })

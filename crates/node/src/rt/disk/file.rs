@@ -210,7 +210,7 @@ impl File for UringFile {
     async fn read_at(&self, position: u64, len: usize) -> io::Result<UringBytes> {
         let _read = outstanding(Work::Read);
         #[cfg(test)]
-        super::unreadable::check(fd::borrow(self.file()))?;
+        super::unreadable::check(fd::borrow(self.file()), position, len)?;
         let block = BLOCK_BYTES as u64;
         let start = position - position % block;
         let lead = memory_bytes(position - start)?;

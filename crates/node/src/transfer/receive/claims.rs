@@ -14,6 +14,7 @@ use corelog_record::Offset;
 use super::Order;
 use super::paces::Paces;
 use crate::rt;
+use crate::sys::NodeFile;
 
 /// The segments that a node's threads are receiving, by the file that each of them comes into.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ struct Taken {
     places: HashSet<Place>,
     /// None of them is given any more.
     is_closed: bool,
+    /// The lock on the data directory, until none of them is written or will be.
+    lock: Option<Arc<NodeFile>>,
 }
 
 /// The directory of a log, and the base and generation of a segment in it.
@@ -43,6 +46,12 @@ pub(super) struct Claim {
 }
 
 impl Claims {
+    /// Keeps the data directory from others for as long as a file in it may be written, also if a node that stops does not
+    /// wait for that: who opens a log beside it may install the file.
+    pub(crate) fn keep(&self, lock: Arc<NodeFile>) {
+        self.taken().lock = Some(lock);
+    }
+
     /// The file of a segment of that base and generation, unless another thread writes it or none is to be written.
     pub(super) fn take(
         self: &Arc<Self>,
@@ -78,6 +87,7 @@ impl Claims {
         if !self.wait_until_free(left.min(END_TIMEOUT)) {
             tracing::warn!("a segment is being received still");
         }
+        self.taken().unlock_if_done();
     }
 
     /// Waits until no file is written any more, so long at most; false if one still is.
@@ -95,9 +105,20 @@ impl Claims {
     }
 }
 
+impl Taken {
+    fn unlock_if_done(&mut self) {
+        if self.is_closed && self.places.is_empty() {
+            self.lock = None;
+        }
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.claims.taken().places.remove(&self.place);
+        let mut taken = self.claims.taken();
+        taken.places.remove(&self.place);
+        taken.unlock_if_done();
+        drop(taken);
         self.claims.given_back.notify_all();
     }
 }

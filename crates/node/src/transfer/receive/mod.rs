@@ -31,7 +31,7 @@ mod threads;
 mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ fn scrub<D: Dir>(log: &mut Log<D>) -> Vec<Damage> {
 }
 
 /// Has the segment at `base` come in again.
-fn heal(root: &MemoryDir, log: &mut MemoryLog, source: &Source, number: usize) -> Chore {
+fn heal<D: Dir>(root: &D, log: &mut Log<D>, source: &Source, number: usize) -> Chore {
     let base = source.sealed[number].1.digest.base;
     let of = source.of(number, log.generation_next(base));
     let mut intake = block_on(Intake::open(&root.child("p0"), of, at(30))).unwrap();
@@ -83,6 +83,33 @@ fn a_damaged_segment_is_healed_its_damage_forgotten_and_the_old_file_quarantined
             "{report:?}"
         );
         assert_eq!(walk(&log), sent);
+    }
+}
+
+/// Nobody knew for a week if the disk gives it.
+#[test]
+fn what_replaces_a_segment_that_a_scrub_could_not_read_is_read_in_the_same_pass() {
+    let source = Source::new(25);
+    for number in [2, source.sealed.len() - 1] {
+        let (prepared, mut log) = replica(&source);
+        block_on(log.close(at(11))).unwrap();
+        let root = FaultyDir::new(prepared.power_cut(0));
+        let (mut log, _) = open(&root, small(), 4, at(12)).unwrap();
+        let base = source.sealed[number].1.digest.base;
+        let store = name::store(base, 0);
+        root.faults().set_unreadable(store.leak(), 0..1 << 40);
+        let (mut bytes, mut is_over) = (0, false);
+        while !is_over {
+            let plan = log.plan_scrub(at(20), 1 << 20).unwrap().unwrap();
+            let scrubbed = log.complete_scrub(block_on(plan.run()), at(20));
+            if let Some((segment, _)) = scrubbed.error {
+                assert_eq!(segment, base);
+                heal(&root, &mut log, &source, number);
+            }
+            (bytes, is_over) = (bytes + scrubbed.bytes, scrubbed.is_pass_complete);
+        }
+        let sealed = source.sealed.iter().map(|(_, seal)| seal.digest.bytes);
+        assert_eq!(bytes, sealed.sum::<u64>());
     }
 }
 

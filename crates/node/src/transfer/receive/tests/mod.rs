@@ -24,6 +24,16 @@ use super::queues::Ordered;
 use super::sources::Sources;
 use super::{Order, Progress, Received, Wanted};
 
+/// Where a source listens that has these sealed segments of a log, and their bytes.
+pub(crate) fn source_of(history: HistoryId, sealed: Vec<(Seal, Vec<u8>)>) -> String {
+    let copied = Copied {
+        history,
+        sealed,
+        epochs: Vec::new(),
+    };
+    source::Source::new(&copied, &[]).address
+}
+
 /// A log as its files, for sources to send.
 #[derive(Clone)]
 struct Copied {
