@@ -29,11 +29,11 @@ mod stop;
 mod threads;
 mod turn;
 
+#[cfg(test)]
+pub(crate) use receive::tests::source_of;
 pub(crate) use receive::{
     Claims, Done, Met, Order, Progress, RECEIVERS, ReceiveError, Received, Wanted,
 };
-#[cfg(test)]
-pub(crate) use receive::tests::source_of;
 pub(crate) use send::{Ended, send};
 pub(crate) use threads::{PLACES, Transfers};
 
