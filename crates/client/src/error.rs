@@ -61,7 +61,7 @@ pub enum Error {
         source: Arc<Fault>,
     },
     /// No answer in time.
-    #[error("{address} did not answer {kind} within {after:?}")]
+    #[error("{}", late(address, *kind, *after, *is_sent))]
     TimedOut {
         /// The server asked.
         address: Arc<str>,
@@ -376,5 +376,34 @@ impl Error {
     }
 }
 
+/// What is said of a request that ran out of time: a server that was not asked was not silent.
+fn late(address: &str, kind: Kind, after: Duration, is_sent: bool) -> String {
+    match is_sent {
+        true => format!("{address} did not answer {kind} within {after:?}"),
+        false => format!("{kind} could not be sent to {address} within {after:?}"),
+    }
+}
+
 /// Whoever asks for more is asked again all the same.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It was said of a server that answered others all the while, on a connection that had no room.
+    #[test]
+    fn who_was_not_asked_is_not_said_to_have_been_silent() {
+        let said = |is_sent| {
+            let late = Error::TimedOut {
+                address: "a:7400".into(),
+                kind: Kind::Produce,
+                after: Duration::from_secs(2),
+                is_sent,
+            };
+            late.to_string()
+        };
+        assert_eq!(said(true), "a:7400 did not answer Produce within 2s");
+        assert_eq!(said(false), "Produce could not be sent to a:7400 within 2s");
+    }
+}
