@@ -293,9 +293,13 @@ impl Error {
     /// Whether an opening was given other bytes of a store than a moment before.
     #[must_use]
     pub fn is_misread(&self) -> bool {
-        let is_other = |source: &io::Error| source.kind() == io::ErrorKind::InvalidData;
-        let is_sound_no_more = matches!(self, Self::Damaged { .. });
-        is_sound_no_more || matches!(self, Self::Io { source, .. } if is_other(source))
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Io { file, source, .. } => {
+                source.kind() == io::ErrorKind::InvalidData && name::is_store(file)
+            }
+            _ => false,
+        }
     }
 
     /// Whether the disk did not give what is there, names of files and their lengths included: it may the next time.

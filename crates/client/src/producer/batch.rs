@@ -171,7 +171,7 @@ impl Batch {
         self.is_in_flight = is_in_flight;
     }
 
-    /// Notes what a server refused it with for good: there are no bytes to send any more.
+    /// Notes why it is not to be sent again: there are no bytes to send any more.
     pub(super) fn refuse(&mut self, error: Arc<Error>) {
         self.content = Content::Refused(error);
     }
@@ -179,7 +179,7 @@ impl Batch {
     /// The batch's bytes; built on first use, large compressed ones on a thread for such work.
     ///
     /// # Errors
-    /// [`Error::Batch`] if the codec refuses, then and ever after; what it was refused with.
+    /// [`Error::Batch`] if the codec refuses, then and ever after; why it is not to be sent again, if that was noted.
     pub(super) async fn build(&mut self) -> Result<Bytes, Arc<Error>> {
         match std::mem::replace(&mut self.content, Content::Gone) {
             Content::Open(builder) => {

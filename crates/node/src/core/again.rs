@@ -414,14 +414,23 @@ mod tests {
     fn a_partition_that_is_read_otherwise_than_a_moment_before_is_tried_again() {
         let offset = |offset| corelog_record::Offset::new(offset).unwrap();
         let (from, to, segment) = (offset(3), offset(4), offset(0));
-        let misread = Trouble::from(&Error::Damaged { from, to, segment });
-        let mut again = Again::default();
-        for _ in 0..=OPEN_AGAIN_TRIES {
-            let now = again.at.unwrap_or_else(rt::now);
-            again.failed(misread, now);
-            assert!(again.at.is_some_and(|at| now < at));
-            assert!(!again.has_waited(), "it was given");
+        let unlike = |file: &str| Error::Io {
+            action: "verify",
+            dir: "p0".into(),
+            file: file.into(),
+            source: std::io::ErrorKind::InvalidData.into(),
+        };
+        let unsound = Error::Damaged { from, to, segment };
+        for misread in [unsound, unlike("00000000000000000000.1.log")] {
+            let mut again = Again::default();
+            for _ in 0..=OPEN_AGAIN_TRIES {
+                let now = again.at.unwrap_or_else(rt::now);
+                again.failed(Trouble::from(&misread), now);
+                assert!(again.at.is_some_and(|at| now < at), "{misread}");
+                assert!(!again.has_waited(), "it was given");
+            }
         }
+        assert_eq!(Trouble::from(&unlike("manifest")), Trouble::Refused);
     }
 
     /// The source's next batch had it give up all of its last segment for the sector, and where the source was lost that

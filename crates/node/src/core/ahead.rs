@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_ahead_counts_until_the_disk_has_answered_also_if_it_is_let_go() {
+    fn what_is_read_ahead_counts_until_it_has_its_turn_also_if_it_is_let_go() {
         with_core(|core| async move {
             let (_topic, key) = cold(&core).await;
             let held = hold_strides(&core).await;

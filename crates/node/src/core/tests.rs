@@ -147,7 +147,7 @@ pub(super) async fn cold_batches(core: &Rc<Core>, count: usize) -> (Arc<Topic>, 
 }
 
 /// Has partitions flushed just now, and no stride of a read go to the disk, until these are dropped.
-pub(crate) async fn hold_strides(core: &Core) -> [Permit; 2] {
+pub(super) async fn hold_strides(core: &Core) -> [Permit; 2] {
     [
         core.files.turn(Turn::Flush).await,
         core.files.stride().await,
@@ -171,7 +171,7 @@ pub(super) async fn let_stride_go(core: &Core, held: Permit) -> Permit {
 }
 
 /// Waits until that is so.
-pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, is_so: impl Fn() -> bool) {
     let so = async {
         while !is_so() {
             rt::next_turn().await;
@@ -184,16 +184,16 @@ pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
 pub(crate) async fn copied(core: &Rc<Core>, source: &str) -> PartitionKey {
     let (topic, key) = small_topic(1);
     assert!(core.open_partition(&topic, key).await);
-    give_copy(core, source).await;
+    give_copy(core, &[source]).await;
     key
 }
 
-/// Has `source` be known to have a copy of it, and nobody else.
-pub(crate) async fn give_copy(core: &Rc<Core>, source: &str) {
+/// Has `sources` be known to have a copy of it, and nobody else.
+pub(crate) async fn give_copy(core: &Rc<Core>, sources: &[&str]) {
     let (topic, key) = small_topic(1);
     let mut topic = Arc::unwrap_or_clone(topic);
     let replica = Replica {
-        sources: vec![source.to_owned()],
+        sources: sources.iter().map(|source| (*source).to_owned()).collect(),
         ..Replica::owner(key.partition)
     };
     topic.replicas.insert(key.partition, replica);

@@ -22,7 +22,7 @@ use crate::failure::{Failure, deleted, failure, said_by};
 use crate::metrics::add;
 use crate::partition::Change;
 use crate::rt;
-use crate::transfer::{Order, Progress, Received, Wanted};
+use crate::transfer::{Order, Progress, ReceiveError, Received, Wanted};
 
 /// How long a source may send nothing whose turn it is to send.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -288,7 +288,10 @@ impl Core {
                 Ok((ready, gave.or(first).unwrap_or_default()))
             }
             (None, Some(error)) => {
-                if faults.iter().any(|met| met.fault.is_for_good()) {
+                // Who has not answered may have it, and what failed here has nothing to do with who does.
+                let is_heard =
+                    !faults.is_empty() && faults.iter().all(|met| met.fault.is_for_good());
+                if is_heard && matches!(error, ReceiveError::NoSource { .. }) {
                     self.repairs.note_lacked(key, base);
                 }
                 Err(why_not(&error, &faults))

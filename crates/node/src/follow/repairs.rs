@@ -49,8 +49,8 @@ struct Repairing {
     lacked: BTreeSet<Offset>,
     /// Before this the next one does not begin by itself: the last one left damage and replaced nothing.
     rests_until: Option<Instant>,
-    /// What rests until then, where sources answered: they may have any other segment. All does if none is named.
-    resting: BTreeSet<Offset>,
+    /// The segments that alone rest, each until then, since sources answered: they may have any other one.
+    resting: HashMap<Offset, Instant>,
     /// How many in a row replaced nothing, of those that began by themselves.
     failed_count: u32,
     /// Segments that were replaced since the node was started.
@@ -212,8 +212,9 @@ impl Repairing {
     /// What rests behind one that ends, and ended well or replaced nothing.
     fn rest_behind(&mut self, is_well: bool, now: Instant) {
         let (asked, lacked) = (mem::take(&mut self.asked), mem::take(&mut self.lacked));
+        self.resting.retain(|_, until| now < *until);
         // It asked for nothing that rests, unless an operator wanted it.
-        let is_beside = self.has_failed(now) && !self.is_asked;
+        let is_beside = !self.resting.is_empty() && !self.is_asked;
         if is_well && !is_beside {
             // What is left was met meanwhile, or rests, or will not be replaced: the next round tells.
             self.rests_until = None;
@@ -221,13 +222,12 @@ impl Repairing {
             self.failed_count = 0;
         } else if !is_well && !self.is_asked {
             self.failed_count = self.failed_count.saturating_add(1);
-            self.rests_until = Some(now + rest(self.failed_count));
-            let is_heard = asked.is_subset(&lacked);
-            if !is_beside || !is_heard {
-                self.resting.clear();
-            }
-            if is_heard {
-                self.resting.extend(asked);
+            let until = now + rest(self.failed_count);
+            match !asked.is_empty() && asked.is_subset(&lacked) {
+                true => self
+                    .resting
+                    .extend(asked.into_iter().map(|base| (base, until))),
+                false => self.rests_until = Some(until),
             }
         }
     }
@@ -243,30 +243,25 @@ impl Repairing {
 
     /// Whether none begins by itself: what failed rests, or the segment that was met does; if none was, any does.
     fn rests(&self, met: Option<Offset>, now: Instant) -> bool {
-        let rests = |met| self.resting.is_empty() || self.resting.contains(&met);
-        let has_failed = self.has_failed(now) && met.is_none_or(rests);
-        let keeps_away = match met {
-            Some(met) => self.keeps_away(met, now),
-            None => self.lately.keys().any(|base| self.keeps_away(*base, now)),
-        };
-        has_failed || keeps_away
-    }
-
-    /// Whether what failed rests still.
-    fn has_failed(&self, now: Instant) -> bool {
-        self.rests_until.is_some_and(|until| now < until)
+        let has_failed = self.rests_until.is_some_and(|until| now < until);
+        let mut each = self.resting.keys().chain(self.lately.keys());
+        has_failed
+            || match met {
+                Some(met) => self.keeps_away(met, now),
+                None => each.any(|base| self.keeps_away(*base, now)),
+            }
     }
 
     /// Whether the round leaves a segment out, as that rests and no operator asked.
     fn leaves_out(&self, base: Offset, now: Instant) -> bool {
-        let has_failed = self.has_failed(now) && self.resting.contains(&base);
-        !self.is_asked && (has_failed || self.keeps_away(base, now))
+        !self.is_asked && self.keeps_away(base, now)
     }
 
-    /// Whether a segment was replaced so often, and so lately, that it rests itself.
+    /// Whether a segment rests itself: no source has it, or it was replaced so often, and so lately.
     fn keeps_away(&self, base: Offset, now: Instant) -> bool {
+        let is_lacked = self.resting.get(&base).is_some_and(|until| now < *until);
         let again = self.lately.get(&base);
-        again.is_some_and(|again| now < again.rests_until())
+        is_lacked || again.is_some_and(|again| now < again.rests_until())
     }
 }
 
@@ -312,6 +307,7 @@ pub(super) mod tests {
         let (by_key, now) = (repairs.by_key.borrow(), rt::now());
         let repairing = by_key.get(&key())?;
         let each = repairing.lately.values().map(Again::rests_until);
+        let each = each.chain(repairing.resting.values().copied());
         let until = each.chain(repairing.rests_until).max()?;
         let left = until.saturating_duration_since(now);
         (!left.is_zero()).then(|| (left + Duration::from_millis(500)).as_secs())
@@ -322,6 +318,7 @@ pub(super) mod tests {
         let mut by_key = repairs.by_key.borrow_mut();
         let repairing = by_key.entry(key()).or_default();
         repairing.rests_until = None;
+        repairing.resting.clear();
         for again in repairing.lately.values_mut() {
             again.at -= rest(again.count);
         }
@@ -502,8 +499,11 @@ pub(super) mod tests {
         assert_eq!(repairs.take_met(key()), BTreeSet::from([at(9)]));
         repairs.end(key(), &[replaced(9)], true);
         assert!(!repairs.begin(key(), Some(at(5)), false), "it rests still");
+        let rests_until = || repairs.by_key.borrow()[&key()].resting[&at(5)];
+        let until = rests_until();
         round_in_vain(&repairs, Some(8), &[8], true);
         assert_eq!(rest_of(&repairs), Some(10));
+        assert_eq!(rests_until(), until, "no longer for another one");
         for rests in [Some(5), Some(8), None] {
             assert!(!repairs.begin(key(), rests.map(at), false), "{rests:?}");
         }

@@ -43,10 +43,11 @@ impl Core {
             return;
         }
         unread.last = Some((segment, now));
-        if unread.is_hopeless || replaced_at.is_some() {
+        if unread.is_hopeless {
             return;
         }
-        if !self.repairs.is_running(key) && !self.repairs.rests(key, segment) {
+        let may_begin = replaced_at.is_none() && !self.repairs.is_running(key);
+        if may_begin && !self.repairs.rests(key, segment) {
             self.heal(key, Some(segment));
         }
         let has_ended = || !self.repairs.is_running(key);
@@ -215,13 +216,28 @@ mod tests {
         with_core(|core| async move {
             let key = copied(&core, NOBODY).await;
             let nothing = source_of(core.place(key).unwrap().history, Vec::new());
-            give_copy(&core, &nothing).await;
+            give_copy(&core, &[&nothing]).await;
             for _ in 0..2 {
                 seal(&core, key).await;
             }
             lose(&core, |_| true);
             assert_eq!(pass(&core, key).await, (2, Outcome::Unread));
             assert_eq!(pass(&core, key).await, (0, Outcome::Unread), "they rest");
+        });
+    }
+
+    /// It waited for the silent one again, segment after segment.
+    #[test]
+    fn where_one_source_does_not_answer_a_pass_asks_for_no_other_segment_of_those_that_do() {
+        with_core(|core| async move {
+            let key = copied(&core, NOBODY).await;
+            let nothing = source_of(core.place(key).unwrap().history, Vec::new());
+            give_copy(&core, &[&nothing, NOBODY]).await;
+            for _ in 0..2 {
+                seal(&core, key).await;
+            }
+            lose(&core, |_| true);
+            assert_eq!(pass(&core, key).await, (1, Outcome::Unread), "of two");
         });
     }
 
@@ -259,7 +275,7 @@ mod tests {
             for _ in 0..3 {
                 seal(&core, key).await;
             }
-            give_copy(&core, &source_of_all(&core, key)).await;
+            give_copy(&core, &[&source_of_all(&core, key)]).await;
             unreadable::lose_all();
             assert_eq!(pass(&core, key).await, (0, Outcome::Unread));
             assert_eq!(core.repairs.count(key), 1);

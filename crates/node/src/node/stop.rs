@@ -56,14 +56,17 @@ impl Cores {
             timeout,
             reply,
         });
-        let unclean = self.tell_all(CLOSE_TIMEOUT, |reply| Control::Close { reply })?;
+        let closed = self.tell_all(CLOSE_TIMEOUT, |reply| Control::Close { reply });
         let timeout = within(timeout);
-        for (number, thread) in (0..).zip(self.threads) {
+        let join = |(number, thread): (u16, CoreThread<Arc<NodeFile>>)| {
             let core = CoreId::new(number);
             let ended = thread.join_by(deadline);
             let ended = ended.ok_or(StopError::TimedOut { core, timeout })?;
-            ended.map_err(|source| StopError::Core { core, source })?;
-        }
+            ended.map_err(|source| StopError::Core { core, source })
+        };
+        let joined: Vec<_> = (0..).zip(self.threads).map(join).collect();
+        let unclean = closed?;
+        joined.into_iter().collect::<Result<Vec<_>, _>>()?;
         drained?;
         match unclean.into_iter().sum() {
             0 => Ok(()),

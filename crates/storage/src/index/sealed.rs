@@ -239,7 +239,13 @@ impl<D: Dir> Sealed<D> {
                     }
                     is_whole = false;
                     match scanner.behind_bad().await? {
-                        Some(behind) => scanner.move_to(behind),
+                        Some(behind) => {
+                            scanner.move_to(behind);
+                            // As an opening does: who reads on either side has not to read what is between.
+                            for point in [start, behind] {
+                                rows.note(&self.of.base, &point, 1);
+                            }
+                        }
                         None => break,
                     }
                 }

@@ -3,12 +3,12 @@
 use corelog_record::Offset;
 
 use super::recovery::STORE;
-use super::unread::{BATCH_BYTES, BLOCK, Disk, disk, lose, open_before_unread, reopen};
+use super::unread::{BATCH_BYTES, BLOCK, Disk, disk, filled, lose, open_before_unread, reopen};
 use super::{at, offset};
 use crate::Error;
 use crate::disk::{Dir, block_on};
 use crate::log::{Fetched, Log, ReadError};
-use crate::testing::{batch, flush, read_all};
+use crate::testing::{batch, flush, read_all, settle};
 
 /// A log of five batches, each of a time of its own, that was killed.
 fn killed(disk: &Disk) -> Vec<Vec<u8>> {
@@ -61,6 +61,28 @@ fn a_read_ends_before_a_gap_and_one_within_it_is_told_where_that_ends() {
         (all[2..4].concat(), offset(4))
     );
     assert!(matches!(read(4), Err(ReadError::Damaged { .. })));
+}
+
+/// The rows on either side of what cannot be read were those of an opening alone.
+#[test]
+fn what_lies_right_before_a_gap_can_be_read_also_by_an_index_that_is_made_anew() {
+    let disk = disk();
+    let mut log = filled(&disk, 8);
+    settle(&mut log, at(0)).unwrap();
+    assert_eq!(log.segments().count(), 2);
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    drop(log);
+    let index = crate::segment::name::index(Offset::ZERO, 0);
+    block_on(disk.inner().child("p0").remove(&index)).unwrap();
+    lose(&disk, 2);
+    let (log, _) = reopen(&disk);
+    for from in [0, 1, 3] {
+        let end = if from < 2 { 2 } else { 5 };
+        let plan = log.plan_read(offset(from), Offset::MAX, 1 << 20).unwrap();
+        let read = block_on(plan.run()).unwrap();
+        let wanted = usize::try_from(from).unwrap()..end;
+        assert_eq!(bytes(&read), all[wanted].concat(), "from {from}");
+    }
 }
 
 #[test]

@@ -44,7 +44,6 @@ impl Tally {
             self.of_kind.entry(kind).or_default().extend(hashes);
         }
         self.again.extend(other.again);
-        self.judged.extend(other.judged);
         self.recoveries += other.recoveries;
     }
 
