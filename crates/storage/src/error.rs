@@ -293,13 +293,10 @@ impl Error {
     /// Whether an opening was given other bytes of a store than a moment before.
     #[must_use]
     pub fn is_misread(&self) -> bool {
-        match self {
-            Self::Damaged { .. } => true,
-            Self::Io { file, source, .. } => {
-                source.kind() == io::ErrorKind::InvalidData && name::is_store(file)
-            }
-            _ => false,
-        }
+        let is_unlike = |source: &io::Error| source.kind() == io::ErrorKind::InvalidData;
+        let is_unlike = |source, file| is_unlike(source) && name::is_store(file);
+        matches!(self, Self::Damaged { .. })
+            || matches!(self, Self::Io { source, file, .. } if is_unlike(source, file))
     }
 
     /// Whether the disk did not give what is there, names of files and their lengths included: it may the next time.
