@@ -294,9 +294,8 @@ impl Error {
     #[must_use]
     pub fn is_misread(&self) -> bool {
         let is_unlike = |source: &io::Error| source.kind() == io::ErrorKind::InvalidData;
-        let is_unlike = |source, file| is_unlike(source) && name::is_store(file);
         matches!(self, Self::Damaged { .. })
-            || matches!(self, Self::Io { source, file, .. } if is_unlike(source, file))
+            || matches!(self, Self::Io { source, file, .. } if is_unlike(source) && name::is_store(file))
     }
 
     /// Whether the disk did not give what is there, names of files and their lengths included: it may the next time.

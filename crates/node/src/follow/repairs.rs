@@ -44,12 +44,12 @@ struct Repairing {
     is_asked: bool,
     /// Segments in which damage was met, or what the disk does not give.
     met: BTreeSet<Offset>,
-    /// What the one that runs has asked for, and what of that some source says it has not.
+    /// What the one that runs has asked for, and what of that all sources say that they do not give.
     asked: BTreeSet<Offset>,
     lacked: BTreeSet<Offset>,
     /// Before this the next one does not begin by itself: the last one left damage and replaced nothing.
     rests_until: Option<Instant>,
-    /// The segments that alone rest, each until then, since sources answered: they may have any other one.
+    /// The segments that alone rest, each until then, since all sources answered: they may have any other one.
     resting: HashMap<Offset, Instant>,
     /// How many in a row replaced nothing, of those that began by themselves.
     failed_count: u32,
@@ -147,7 +147,7 @@ impl Repairs {
         }
     }
 
-    /// A source says that it does not give a segment that was asked for.
+    /// All sources say that they do not give a segment that was asked for.
     pub(super) fn note_lacked(&self, key: PartitionKey, base: Offset) {
         if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
             repairing.lacked.insert(base);

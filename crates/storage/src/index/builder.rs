@@ -74,6 +74,13 @@ impl Builder {
         });
     }
 
+    /// Notes what lies on either side of bytes that are bad or cannot be read: whoever reads before them must not have to read
+    /// them, and whoever reads behind them not begin before them.
+    pub(crate) fn note_around(&mut self, base: &Point, [before, behind]: [&Point; 2]) {
+        self.note(base, before, 1);
+        self.note(base, behind, 1);
+    }
+
     fn push(&mut self, row: Row) {
         self.position_last = row.position.into();
         Rc::make_mut(&mut self.last).push(row);

@@ -241,10 +241,7 @@ impl<D: Dir> Sealed<D> {
                     match scanner.behind_bad().await? {
                         Some(behind) => {
                             scanner.move_to(behind);
-                            // As an opening does: who reads on either side has not to read what is between.
-                            for point in [start, behind] {
-                                rows.note(&self.of.base, &point, 1);
-                            }
+                            rows.note_around(&self.of.base, [&start, &behind]);
                         }
                         None => break,
                     }

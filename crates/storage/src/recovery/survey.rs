@@ -182,10 +182,7 @@ impl<D: Dir> Survey<D> {
             return Ok(false);
         };
         scanner.move_to(behind);
-        // Whoever reads before the bad bytes must not have to read them, and whoever reads behind them not begin before them.
-        for point in [at, behind] {
-            self.rows.note(&self.of.base, &point, 1);
-        }
+        self.rows.note_around(&self.of.base, [&at, &behind]);
         self.note_bad(at, behind);
         Ok(true)
     }
