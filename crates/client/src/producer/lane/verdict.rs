@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use corelog_protocol::error::{Applied, ErrorCode};
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::produce;
 
 use super::super::delivery::BatchAck;
@@ -33,24 +33,17 @@ impl Lane {
                 may_be_taken: true, ..
             }
             | Error::TimedOut { is_sent: true, .. } => Verdict::Unanswered(error),
-            Error::Refused { body } if body.applied() == Applied::No => {
-                self.not_applied(error, true, is_final)
-            }
             _ if error.outcome() == Outcome::Unknown => Verdict::Unknown(error),
-            _ => self.not_applied(error, false, is_final),
+            _ => self.not_applied(error, is_final),
         }
     }
 
-    fn not_applied(
-        &mut self,
-        error: Arc<Error>,
-        is_said: bool,
-        is_final: bool,
-    ) -> Verdict<BatchAck, Arc<Error>> {
+    fn not_applied(&mut self, error: Arc<Error>, is_final: bool) -> Verdict<BatchAck, Arc<Error>> {
         if is_final && let Some(batch) = self.window.front_mut() {
             // Where one in front of it is sent again it is told later, and this is still why.
             batch.refuse(Arc::clone(&error));
         }
+        let aborts_run = aborts_run(&error);
         let is_late = self
             .window
             .front()
@@ -62,7 +55,7 @@ impl Lane {
         };
         Verdict::NotApplied {
             error,
-            is_said,
+            aborts_run,
             is_final: is_final || is_late,
         }
     }
@@ -83,4 +76,11 @@ impl Lane {
             level: answer.level,
         })
     }
+}
+
+/// If the server aborts the run of a batch that it did not take. A head that it cannot read names none.
+fn aborts_run(error: &Error) -> bool {
+    let is_unread =
+        |body: &ErrorBody| body.is(ErrorCode::BadFrame) || body.is(ErrorCode::InvalidTopicName);
+    matches!(error, Error::Refused { body } if !is_unread(body))
 }
