@@ -16,7 +16,7 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::producing::{check, eager, hold_first, on_produce, outcomes, send_numbers};
 use crate::server::{Act, Server};
-use crate::{config, error, record};
+use crate::{config, connect, error, record};
 
 const P1: Option<PartitionId> = Some(PartitionId::new(1));
 
@@ -110,6 +110,26 @@ async fn a_record_is_given_up_in_time_where_its_connection_has_no_room() {
     let unanswered = timeout(PATIENCE, taking).await.unwrap();
     assert_eq!(unanswered.unwrap_err().outcome, Outcome::Unknown);
     assert_eq!(producer.memory_bytes(), 0);
+}
+
+/// The delivery timeout was told, where the least that an attempt has is longer.
+#[tokio::test]
+async fn what_is_given_up_says_how_long_it_was_tried() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    server.state.lock().unwrap().limits.in_flight_requests_max = 1;
+    let hasty = ProducerConfig {
+        delivery_timeout: Duration::from_millis(1),
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(hasty);
+    let _taking = take_all_room(&server, &producer, &topic).await;
+    let waiting = send_numbers(&producer, &topic, 0..1).await.remove(0);
+    let failed = timeout(PATIENCE, waiting).await.unwrap().unwrap_err();
+    let Error::GivenUp { after, .. } = &*failed.error else {
+        panic!("{failed}");
+    };
+    assert!(Duration::from_secs(1) <= *after, "{failed}");
 }
 
 /// The one in front was waited for as long as for the answer to a request.

@@ -382,6 +382,35 @@ async fn what_is_late_behind_a_failure_is_given_up_with_it() {
     assert!(server.count(Some(0), "Produce") < 10);
 }
 
+/// Those behind it were told to be aborted, and not what for.
+#[tokio::test]
+async fn what_is_given_up_behind_a_failure_is_told_that_one() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let mut last = None;
+    server.script(on_produce(move |seen| match seen.request {
+        // The others of its run are aborted.
+        Request::Produce(one) if last.replace(one.run) != Some(one.run) => {
+            Act::Refuse(error(ErrorCode::Busy))
+        }
+        _ => Act::Serve,
+    }));
+    let config = ProducerConfig {
+        batch_bytes_max: 1,
+        delivery_timeout: Duration::from_millis(100),
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    for outcome in outcomes(send_numbers(&producer, &topic, 0..50).await).await {
+        let failed = outcome.unwrap_err();
+        let is_busy = failed.error.refusal().unwrap().is(ErrorCode::Busy);
+        assert!(
+            is_busy && matches!(*failed.error, Error::GivenUp { .. }),
+            "{failed}"
+        );
+    }
+}
+
 /// A producer of a client whose pauses are longer than any test.
 async fn pausing(server: &Server, config: ProducerConfig) -> Producer {
     let client = ClientConfig {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::produce;
 
+use super::super::batch::Batch;
 use super::super::delivery::BatchAck;
 use super::super::window::Verdict;
 use super::{Answer, Lane};
@@ -18,9 +19,7 @@ impl Lane {
             Err(error) => error,
         };
         self.heed(&error);
-        let is_aborted = error
-            .refusal()
-            .is_some_and(|body| body.is(ErrorCode::Aborted));
+        let is_aborted = is_aborted(&error);
         let is_final = !is_aborted && !error.may_pass();
         let error = Arc::new(error);
         // One failure aborts many, or loses them; it is one all the same. Of a run that was aborted before it failed, that
@@ -44,19 +43,24 @@ impl Lane {
             batch.refuse(Arc::clone(&error));
         }
         let aborts_run = aborts_run(&error);
-        let is_late = self
-            .window
-            .front()
-            .is_some_and(|batch| self.is_late(batch.since()));
-        let error = if is_late && !is_final {
-            self.given_up(error)
-        } else {
-            error
+        let since = self.window.front().map(Batch::since);
+        let late = since.filter(|since| self.is_late(*since));
+        let error = match late {
+            Some(since) if !is_final => Self::given_up(since, self.cause(error)),
+            _ => error,
         };
         Verdict::NotApplied {
             error,
             aborts_run,
-            is_final: is_final || is_late,
+            is_final: is_final || late.is_some(),
+        }
+    }
+
+    /// What a batch failed for: where its run was aborted, that is what aborted it, which was noted.
+    fn cause(&self, error: Arc<Error>) -> Arc<Error> {
+        match &self.trouble {
+            Some(trouble) if is_aborted(&error) => Arc::clone(&trouble.last),
+            _ => error,
         }
     }
 
@@ -76,6 +80,10 @@ impl Lane {
             level: answer.level,
         })
     }
+}
+
+fn is_aborted(error: &Error) -> bool {
+    matches!(error, Error::Refused { body } if body.is(ErrorCode::Aborted))
 }
 
 /// If the server aborts the run of a batch that it did not take. A head that it cannot read names none.
