@@ -69,6 +69,8 @@ impl Lane {
             match room.and_then(|room| self.enter(room, &body)) {
                 Ok(()) => return Sent::Done,
                 Err(_) if !self.window.is_idle() => return Sent::NotNow,
+                // That is the batch's own fault, and says nothing of those behind it.
+                Err(error @ Error::Request { .. }) => return self.give_up(Arc::new(error)),
                 Err(error) => {
                     if let Some(error) = self.not_sent(since, error) {
                         return self.give_up(error);
