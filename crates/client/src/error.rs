@@ -249,7 +249,8 @@ pub enum Error {
         /// The last failure; of what the server aborted behind another batch, that one's.
         source: Arc<Self>,
     },
-    /// The producer or client was dropped.
+    /// The producer or client was dropped, or a task of it has ended: with its runtime, or in a panic, of which the panic hook
+    /// tells.
     #[error("closed by this program")]
     Closed,
     /// The same, while what was sent waited for its answer.
