@@ -241,15 +241,16 @@ pub enum Error {
     /// unknown: order would not hold. Whoever looks at that outcome decides whether to send this again.
     #[error("an earlier batch of the partition has an unknown outcome")]
     BehindUnknown,
-    /// Tried until the delivery timeout ended.
+    /// Not in the log by the end of the delivery timeout, and tried no more.
     #[error("given up after {after:?}: {source}")]
     GivenUp {
-        /// How long it was tried.
+        /// How long it was tried or had to wait for its turn; longer than the delivery timeout where an attempt ended later.
         after: Duration,
-        /// The last failure.
+        /// The last failure; of what the server aborted behind another batch, that one's.
         source: Arc<Self>,
     },
-    /// The producer or client was dropped.
+    /// The producer or client was dropped, or a task of it has ended: with its runtime, or in a panic, of which the panic hook
+    /// tells.
     #[error("closed by this program")]
     Closed,
     /// The same, while what was sent waited for its answer.

@@ -212,8 +212,8 @@ impl Consumer {
     ///
     /// # Errors
     /// [`Error::OutOfRange`], [`Error::Damaged`], [`Error::Diverged`], [`Error::NoSuchPartition`],
-    /// [`Error::Refused`], why a server could not be reached for longer than configured, or [`Error::Closed`] where the
-    /// runtime in which the partition was assigned has ended.
+    /// [`Error::Refused`], why a server could not be reached for longer than configured, or [`Error::Closed`] where the task
+    /// that reads the partition has ended, with the runtime in which it was assigned or in a panic.
     pub async fn next(&mut self) -> Option<Result<Received, Error>> {
         self.take(Reading::next).await
     }

@@ -24,8 +24,8 @@ pub(super) enum Verdict<A, E> {
     /// It is not in the log.
     NotApplied {
         error: E,
-        /// The server said so, hence aborts the rest of the run. Otherwise it was never taken, nor was any behind it.
-        is_said: bool,
+        /// The server aborts the rest of the run. Otherwise what is behind it may be in the log.
+        aborts_run: bool,
         /// It shall not be sent again. Behind one that is, it stays in line for whoever sends to give it up in its turn.
         is_final: bool,
     },
@@ -60,7 +60,7 @@ pub(super) struct Window<B, E> {
     resend: VecDeque<B>,
     /// A batch of this run failed: nothing is sent until all in flight are answered.
     is_halted: bool,
-    /// The server said *not applied* in this run: it aborts all that follows in it.
+    /// The server aborts all that follows in this run.
     is_aborted: bool,
     /// An outcome of this run is unknown: nothing is sent again behind it.
     is_unknown: bool,
@@ -186,11 +186,11 @@ impl<B, E> Window<B, E> {
             }
             Verdict::NotApplied {
                 error,
-                is_said,
+                aborts_run,
                 is_final,
             } => {
                 self.is_halted = true;
-                self.is_aborted |= is_said;
+                self.is_aborted |= aborts_run;
                 // Behind one that is sent again it waits: outcomes are told in order.
                 if is_final && self.again.is_empty() {
                     settled.push(Settled::Failed(batch, error));

@@ -14,9 +14,9 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::{Instant, interval, timeout};
 
-use crate::producing::{check, eager, on_produce, outcomes, send_numbers};
+use crate::producing::{check, eager, hold_first, on_produce, outcomes, send_numbers};
 use crate::server::{Act, Server};
-use crate::{config, error, record};
+use crate::{config, connect, error, record};
 
 const P1: Option<PartitionId> = Some(PartitionId::new(1));
 
@@ -110,6 +110,26 @@ async fn a_record_is_given_up_in_time_where_its_connection_has_no_room() {
     let unanswered = timeout(PATIENCE, taking).await.unwrap();
     assert_eq!(unanswered.unwrap_err().outcome, Outcome::Unknown);
     assert_eq!(producer.memory_bytes(), 0);
+}
+
+/// The delivery timeout was told, where the least that an attempt has is longer.
+#[tokio::test]
+async fn what_is_given_up_says_how_long_it_was_tried() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    server.state.lock().unwrap().limits.in_flight_requests_max = 1;
+    let hasty = ProducerConfig {
+        delivery_timeout: Duration::from_millis(1),
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(hasty);
+    let _taking = take_all_room(&server, &producer, &topic).await;
+    let waiting = send_numbers(&producer, &topic, 0..1).await.remove(0);
+    let failed = timeout(PATIENCE, waiting).await.unwrap().unwrap_err();
+    let Error::GivenUp { after, .. } = &*failed.error else {
+        panic!("{failed}");
+    };
+    assert!(Duration::from_secs(1) <= *after, "{failed}");
 }
 
 /// The one in front was waited for as long as for the answer to a request.
@@ -315,6 +335,28 @@ async fn what_is_refused_behind_what_is_sent_again_is_told_so_in_its_turn() {
         }
     }
     assert_eq!(*told.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
+}
+
+/// It was taken for aborted, and sent again: it was in the log twice.
+#[tokio::test]
+async fn what_is_lost_behind_a_head_that_the_server_cannot_read_is_unknown() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let unread = Act::Refuse(error(ErrorCode::BadFrame));
+    let gate = hold_first(&server, [unread, Act::ServeAndCut]);
+    let producer = producer(&server).await;
+    let mut deliveries = send_numbers(&producer, &topic, 0..1).await;
+    server
+        .until(|server| server.count(Some(0), "Produce") == 1)
+        .await;
+    // In flight behind the one that is held.
+    deliveries.extend(send_numbers(&producer, &topic, 1..3).await);
+    gate.notify_one();
+    let all = timeout(PATIENCE, outcomes(deliveries)).await.unwrap();
+    check(&server, &topic, &all);
+    assert!(all[0].is_ok());
+    assert_not_understood(&all[1]);
+    assert_eq!(all[2].as_ref().unwrap_err().outcome, Outcome::Unknown);
 }
 
 /// The one in front of it was busy until its time was over: that was told of it, too.

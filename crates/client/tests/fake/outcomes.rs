@@ -7,6 +7,7 @@ use std::time::Duration;
 use corelog_client::protocol::error::{Detail, ErrorCode};
 use corelog_client::protocol::request::Request;
 use corelog_client::record::PartitionId;
+use corelog_client::record::batch::{Builder, Codec, Rules};
 use corelog_client::{
     Backoff, BatchReport, Client, ClientConfig, Error, Outcome, ProduceError, Producer,
     ProducerConfig,
@@ -382,12 +383,67 @@ async fn what_is_late_behind_a_failure_is_given_up_with_it() {
     assert!(server.count(Some(0), "Produce") < 10);
 }
 
+/// Those behind it were told to be aborted, and not what for.
+#[tokio::test]
+async fn what_is_given_up_behind_a_failure_is_told_that_one() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let mut last = None;
+    server.script(on_produce(move |seen| match seen.request {
+        // The others of its run are aborted.
+        Request::Produce(one) if last.replace(one.run) != Some(one.run) => {
+            Act::Refuse(error(ErrorCode::Busy))
+        }
+        _ => Act::Serve,
+    }));
+    let config = ProducerConfig {
+        batch_bytes_max: 1,
+        delivery_timeout: Duration::from_millis(100),
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    for outcome in outcomes(send_numbers(&producer, &topic, 0..50).await).await {
+        let failed = outcome.unwrap_err();
+        let is_busy = failed.error.refusal().unwrap().is(ErrorCode::Busy);
+        assert!(
+            is_busy && matches!(*failed.error, Error::GivenUp { .. }),
+            "{failed}"
+        );
+    }
+}
+
+/// It was held to be trouble of the partition: what came behind it waited for a pause, and might have been told its error.
+#[tokio::test]
+async fn a_batch_that_fits_into_no_frame_fails_alone_and_at_once() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.state.lock().unwrap().limits.batch_bytes_max = 16 << 20;
+    let producer = pausing(&server, eager()).await;
+    let rules = Rules {
+        record_bytes_max: 16 << 20,
+        batch_bytes_max: 16 << 20,
+        ..Rules::default()
+    };
+    let mut batch = Builder::with_rules(Codec::None, rules);
+    // So large that the frame has no room for the head.
+    let large = record(vec![0; (16 << 20) - 100]);
+    batch.append_record(&large).unwrap();
+    let sent = producer.send_batch(&topic, P0.unwrap(), batch);
+    let large = sent.await.unwrap();
+    let behind = producer.send(&topic, P0, record("0")).await.unwrap();
+    let failed = large.await.unwrap_err();
+    assert_eq!(failed.outcome, Outcome::NotApplied);
+    assert!(matches!(*failed.error, Error::Request { .. }), "{failed}");
+    let told = timeout(Duration::from_secs(20), behind).await;
+    told.unwrap().unwrap();
+}
+
 /// A producer of a client whose pauses are longer than any test.
 async fn pausing(server: &Server, config: ProducerConfig) -> Producer {
     let client = ClientConfig {
         backoff: Backoff {
-            first: Duration::from_secs(10),
-            max: Duration::from_secs(10),
+            first: Duration::from_secs(100),
+            max: Duration::from_secs(100),
         },
         ..crate::config(server)
     };

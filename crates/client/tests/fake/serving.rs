@@ -445,10 +445,12 @@ impl One<'_> {
         self.ok::<fetch::Request>(&head, &[]);
     }
 
-    /// Answers with an error, and aborts the run if it was a Produce that was not applied.
+    /// Answers with an error, and aborts the run if it was a Produce that was not applied. A head that is not read names none.
     fn refuse(&self, kind: u16, request: &Request, error: &ErrorBody, runs: &mut Runs) {
+        let is_unread = error.is(ErrorCode::BadFrame) || error.is(ErrorCode::InvalidTopicName);
         if let Request::Produce(asked) = request
             && error.applied() == Applied::No
+            && !is_unread
         {
             runs.insert((asked.topic.clone(), asked.partition), asked.run);
         }

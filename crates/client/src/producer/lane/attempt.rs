@@ -41,14 +41,14 @@ impl Lane {
             if let Some(trouble) = self.trouble.as_ref().filter(|_| self.window.is_idle()) {
                 // It waited behind what failed: another attempt for each of its like would make all behind it later.
                 if since < trouble.last_at && self.is_late(since) {
-                    let error = self.given_up(Arc::clone(&trouble.last));
+                    let error = Self::given_up(since, Arc::clone(&trouble.last));
                     return self.give_up(error);
                 }
                 self.pause(since, trouble).await;
             }
             // What is in front of it may have taken all of its time.
             if self.end(since) <= Instant::now() {
-                let error = self.given_up(self.why_late());
+                let error = Self::given_up(since, self.why_late());
                 return self.give_up(error);
             }
             match self.find_route(topic, since).await {
@@ -69,6 +69,8 @@ impl Lane {
             match room.and_then(|room| self.enter(room, &body)) {
                 Ok(()) => return Sent::Done,
                 Err(_) if !self.window.is_idle() => return Sent::NotNow,
+                // That is the batch's own fault, and says nothing of those behind it.
+                Err(error @ Error::Request { .. }) => return self.give_up(Arc::new(error)),
                 Err(error) => {
                     if let Some(error) = self.not_sent(since, error) {
                         return self.give_up(error);
@@ -83,11 +85,10 @@ impl Lane {
         since.elapsed() >= self.options.delivery_timeout
     }
 
-    pub(super) fn given_up(&self, source: Arc<Error>) -> Arc<Error> {
-        Arc::new(Error::GivenUp {
-            after: self.options.delivery_timeout,
-            source,
-        })
+    /// The error of a batch that had time `since` then, and is tried no more because of `source`.
+    pub(super) fn given_up(since: Instant, source: Arc<Error>) -> Arc<Error> {
+        let after = since.elapsed();
+        Arc::new(Error::GivenUp { after, source })
     }
 
     /// Until when a batch waits to be sent.
@@ -220,7 +221,7 @@ impl Lane {
         if !error.may_pass() {
             return Some(error);
         }
-        self.is_late(since).then(|| self.given_up(error))
+        self.is_late(since).then(|| Self::given_up(since, error))
     }
 
     /// Fails the next batch, in its turn.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use corelog_protocol::error::{Applied, ErrorCode};
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::produce;
 
+use super::super::batch::Batch;
 use super::super::delivery::BatchAck;
 use super::super::window::Verdict;
 use super::{Answer, Lane};
@@ -18,9 +19,7 @@ impl Lane {
             Err(error) => error,
         };
         self.heed(&error);
-        let is_aborted = error
-            .refusal()
-            .is_some_and(|body| body.is(ErrorCode::Aborted));
+        let is_aborted = is_aborted(&error);
         let is_final = !is_aborted && !error.may_pass();
         let error = Arc::new(error);
         // One failure aborts many, or loses them; it is one all the same. Of a run that was aborted before it failed, that
@@ -33,37 +32,35 @@ impl Lane {
                 may_be_taken: true, ..
             }
             | Error::TimedOut { is_sent: true, .. } => Verdict::Unanswered(error),
-            Error::Refused { body } if body.applied() == Applied::No => {
-                self.not_applied(error, true, is_final)
-            }
             _ if error.outcome() == Outcome::Unknown => Verdict::Unknown(error),
-            _ => self.not_applied(error, false, is_final),
+            _ => self.not_applied(error, is_final),
         }
     }
 
-    fn not_applied(
-        &mut self,
-        error: Arc<Error>,
-        is_said: bool,
-        is_final: bool,
-    ) -> Verdict<BatchAck, Arc<Error>> {
+    fn not_applied(&mut self, error: Arc<Error>, is_final: bool) -> Verdict<BatchAck, Arc<Error>> {
         if is_final && let Some(batch) = self.window.front_mut() {
             // Where one in front of it is sent again it is told later, and this is still why.
             batch.refuse(Arc::clone(&error));
         }
-        let is_late = self
-            .window
-            .front()
-            .is_some_and(|batch| self.is_late(batch.since()));
-        let error = if is_late && !is_final {
-            self.given_up(error)
-        } else {
-            error
+        let aborts_run = aborts_run(&error);
+        let since = self.window.front().map(Batch::since);
+        let late = since.filter(|since| self.is_late(*since));
+        let error = match late {
+            Some(since) if !is_final => Self::given_up(since, self.cause(error)),
+            _ => error,
         };
         Verdict::NotApplied {
             error,
-            is_said,
-            is_final: is_final || is_late,
+            aborts_run,
+            is_final: is_final || late.is_some(),
+        }
+    }
+
+    /// What a batch failed for: where its run was aborted, that is what aborted it, which was noted.
+    fn cause(&self, error: Arc<Error>) -> Arc<Error> {
+        match &self.trouble {
+            Some(trouble) if is_aborted(&error) => Arc::clone(&trouble.last),
+            _ => error,
         }
     }
 
@@ -83,4 +80,15 @@ impl Lane {
             level: answer.level,
         })
     }
+}
+
+fn is_aborted(error: &Error) -> bool {
+    matches!(error, Error::Refused { body } if body.is(ErrorCode::Aborted))
+}
+
+/// If the server aborts the run of a batch that it did not take. A head that it cannot read names none.
+fn aborts_run(error: &Error) -> bool {
+    let is_unread =
+        |body: &ErrorBody| body.is(ErrorCode::BadFrame) || body.is(ErrorCode::InvalidTopicName);
+    matches!(error, Error::Refused { body } if !is_unread(body))
 }

@@ -23,6 +23,8 @@ enum Fate {
     Applied,
     Busy,
     Refused,
+    /// Its head cannot be read, and so names no run.
+    Unread,
     UnknownApplied,
     UnknownLost,
 }
@@ -52,7 +54,7 @@ impl Server {
     fn serve(&mut self, batch: u32, run: u32, fate: Fate) -> Answered {
         let said = |error, is_final| Verdict::NotApplied {
             error,
-            is_said: true,
+            aborts_run: true,
             is_final,
         };
         if self.aborted_run == Some(run) {
@@ -69,6 +71,14 @@ impl Server {
                 Verdict::Unknown("unknown")
             }
             Fate::UnknownLost => Verdict::Unknown("unknown"),
+            Fate::Unread => {
+                self.refused.insert(batch);
+                Verdict::NotApplied {
+                    error: "not applied",
+                    aborts_run: false,
+                    is_final: true,
+                }
+            }
             Fate::Busy | Fate::Refused => {
                 self.aborted_run = Some(run);
                 let is_final = matches!(fate, Fate::Refused);
@@ -184,7 +194,7 @@ impl World {
             self.requests.remove(index);
             self.settle(Verdict::NotApplied {
                 error: "late",
-                is_said: false,
+                aborts_run: false,
                 is_final: false,
             });
         }
@@ -206,7 +216,7 @@ impl World {
             self.settle(if is_unsent {
                 Verdict::NotApplied {
                     error,
-                    is_said: false,
+                    aborts_run: false,
                     is_final: false,
                 }
             } else {
@@ -278,6 +288,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         6 => Just(Fate::Applied),
         2 => Just(Fate::Busy),
         1 => Just(Fate::Refused),
+        1 => Just(Fate::Unread),
         1 => prop_oneof![Just(Fate::UnknownApplied), Just(Fate::UnknownLost)],
     ]
 }
@@ -349,7 +360,7 @@ fn what_is_sent_behind_a_not_applied_answer_is_not_unknown_when_the_connection_g
     let mut settled: Vec<Settlement> = Vec::new();
     let busy = Verdict::NotApplied {
         error: "busy",
-        is_said: true,
+        aborts_run: true,
         is_final: false,
     };
     window.settle(busy, &mut settled);
@@ -384,7 +395,7 @@ fn what_waits_to_be_sent_again_is_settled_behind_what_is_in_flight() {
 fn what_is_overtaken_fails_with_what_kept_it_out_of_the_log() {
     let withdrawn = || Verdict::NotApplied {
         error: "not sent in time",
-        is_said: false,
+        aborts_run: false,
         is_final: false,
     };
     for (answer, settlement) in [
@@ -415,7 +426,7 @@ fn what_is_refused_behind_what_is_to_be_sent_again_stays_in_line() {
     for (error, is_final) in [("not sent in time", false), ("refused", true)] {
         let verdict = Verdict::NotApplied {
             error,
-            is_said: is_final,
+            aborts_run: is_final,
             is_final,
         };
         window.settle(verdict, &mut settled);
@@ -433,7 +444,7 @@ fn a_run_ends_only_when_all_in_flight_is_answered() {
     let mut settled: Vec<Settlement> = Vec::new();
     let busy = Verdict::NotApplied {
         error: "busy",
-        is_said: true,
+        aborts_run: true,
         is_final: false,
     };
     window.settle(busy, &mut settled);
@@ -441,7 +452,7 @@ fn a_run_ends_only_when_all_in_flight_is_answered() {
     assert!(!window.has_resend());
     let aborted = Verdict::NotApplied {
         error: "aborted",
-        is_said: true,
+        aborts_run: true,
         is_final: false,
     };
     window.settle(aborted, &mut settled);
