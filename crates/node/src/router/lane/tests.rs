@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use corelog_protocol::message::fetch;
-use corelog_record::{Offset, Timestamp};
+use corelog_protocol::message::fetch::{self, Follower};
+use corelog_record::{Chain, CopyId, Offset, Timestamp};
 use futures_lite::future::block_on;
 
 use super::super::message::Ask;
@@ -156,6 +156,37 @@ fn searches_leave_half_of_the_places_of_what_clients_ask_to_the_rest_of_it() {
     lane.take(Reply { id, what });
     assert!(has_room_for_search(lane, 9), "one is done");
     assert!(!has_room_for_search(lane, 10));
+}
+
+/// Twelve connections whose Fetches met the same damage, 64 each, took all places for as long as its repair went on, and so did
+/// those that told of copies which the disk was to be looked at for.
+#[test]
+fn who_waits_for_a_repair_and_who_follows_leave_as_many_places_to_the_rest_as_searches() {
+    let heal = || Ask::Heal {
+        key: key(),
+        error: full(),
+    };
+    let hear = || Ask::Hear {
+        key: key(),
+        follower: Follower {
+            copy: CopyId::from_bytes([1; 16]),
+            end: Offset::ZERO,
+            chain: Chain::from_raw(1),
+            node: None,
+            address: None,
+            epochs: vec![],
+        },
+    };
+    for ask in [heal as fn() -> Ask, hear] {
+        let (lanes, _inbox) = way();
+        let lane = lane(&lanes);
+        let all = (0..9).take_while(|port| {
+            let frame = FrameId::new(client(1, *port), CorrelationId::new(1));
+            has_room_to_ask(lane, ask(), Some(frame))
+        });
+        assert_eq!(all.count(), 3);
+        assert!(has_room_for_question(lane, Some(frame())));
+    }
 }
 
 /// They are no searches, and took all places of what clients ask: every Fetch over that lane was refused.
