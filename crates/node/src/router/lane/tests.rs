@@ -305,6 +305,18 @@ fn produces_may_take_all_places() {
     assert_eq!(produces.count(), 8);
 }
 
+/// A handover, or a promotion, whose first steps were done was told that nothing was, since core 0 could not be told of it.
+#[test]
+fn what_clients_send_leaves_places_to_what_the_node_itself_asks() {
+    let (lanes, _inbox) = way_within(&NodeLimits::default());
+    let lane = lane(&lanes);
+    let produces = (0..2_000).take_while(|_| has_room_for_produce(lane));
+    assert_eq!(produces.count(), 992);
+    assert!(!has_room_for_question(lane, Some(frame())));
+    let own = (0..2_000).take_while(|_| has_room_for_question(lane, None));
+    assert_eq!(own.count(), 32);
+}
+
 /// Three quarters of the places with Produces in them were too many for a question.
 #[test]
 fn questions_are_counted_apart_from_produces() {
