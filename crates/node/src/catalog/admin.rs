@@ -17,6 +17,7 @@ use super::ledger::Ledger;
 use super::peers::{Forgotten, Newcomers};
 use super::placement::Load;
 use super::promises::Promises;
+use super::random::random_bytes;
 use super::restore::Restores;
 use super::routes::unreadable;
 use super::spare;
@@ -364,17 +365,6 @@ fn created(topic: &Topic, created: bool) -> create_topic::Answer {
         partitions: topic.partition_count(),
         settings,
     }
-}
-
-pub(super) fn random_bytes() -> Result<[u8; 16], Failure> {
-    let none = |error| format!("the system gives no random bytes: {error}");
-    random().map_err(|error| failure(ErrorCode::Busy, none(error)))
-}
-
-pub(super) fn random() -> Result<[u8; 16], std::io::Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
-    Ok(bytes)
 }
 
 pub(super) fn failed(error: &CatalogError) -> Failure {
