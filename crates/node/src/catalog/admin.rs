@@ -17,6 +17,7 @@ use super::ledger::Ledger;
 use super::peers::{Forgotten, Newcomers};
 use super::placement::Load;
 use super::promises::Promises;
+use super::random::random_bytes;
 use super::restore::Restores;
 use super::routes::unreadable;
 use super::spare;
@@ -105,10 +106,13 @@ impl Admin {
         request: create_topic::Request,
     ) -> Result<create_topic::Answer, Failure> {
         request.settings.check()?;
+        // Who only makes sure of it does not wait behind a snapshot.
+        if let Some(there) = self.there_already(&request) {
+            return Ok(there);
+        }
         let _turn = self.turn_of_shape().await;
-        let known = self.core.routes.borrow().topic(&request.name).cloned();
-        if let (Ok(topic), true) = (known, request.if_not_exists) {
-            return Ok(created(&topic, false));
+        if let Some(there) = self.there_already(&request) {
+            return Ok(there);
         }
         self.check_free(&request.name).await?;
         self.check_count(0, request.partitions)?;
@@ -130,6 +134,14 @@ impl Admin {
         let partitions = topic.partition_count();
         tracing::info!(topic = %topic.name, id = %topic.id, partitions, "created a topic");
         Ok(created(&topic, true))
+    }
+
+    /// The topic to create, if it is there and that will do.
+    fn there_already(&self, request: &create_topic::Request) -> Option<create_topic::Answer> {
+        let routes = self.core.routes.borrow();
+        let there = routes.topic(&request.name).ok();
+        let there = there.filter(|_| request.if_not_exists);
+        there.map(|topic| created(topic, false))
     }
 
     /// Changes a topic's settings, adds partitions.
@@ -366,17 +378,6 @@ fn created(topic: &Topic, created: bool) -> create_topic::Answer {
     }
 }
 
-pub(super) fn random_bytes() -> Result<[u8; 16], Failure> {
-    let none = |error| format!("the system gives no random bytes: {error}");
-    random().map_err(|error| failure(ErrorCode::Busy, none(error)))
-}
-
-pub(super) fn random() -> Result<[u8; 16], std::io::Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
-    Ok(bytes)
-}
-
 pub(super) fn failed(error: &CatalogError) -> Failure {
     let message = with_causes(error);
     tracing::error!(error = %message, "the catalog could not be written");
@@ -399,9 +400,12 @@ fn not_durable(error: &CatalogError) -> Failure {
 mod tests {
     use std::io;
 
+    use corelog_protocol::message::settings::TopicSettings;
+    use futures_lite::future::poll_once;
     use nix::errno::Errno;
 
     use super::*;
+    use crate::core::tests::with_core;
 
     fn code_of(source: impl Into<io::Error>) -> u16 {
         let error = CatalogError::Io {
@@ -418,6 +422,33 @@ mod tests {
         assert_eq!(code_of(StorageFull), ErrorCode::StorageFull.number());
         assert_eq!(code_of(QuotaExceeded), ErrorCode::StorageFull.number());
         assert_eq!(code_of(Other), ErrorCode::Internal.number());
+    }
+
+    /// Each waited for as long as a snapshot took, and together they had all room there is for requests that change something.
+    #[test]
+    fn who_makes_sure_of_a_topic_that_is_there_does_not_wait_behind_a_snapshot() {
+        with_core(|core| async move {
+            let admin = Admin::new(core);
+            let create = |name| {
+                let request = create_topic::Request {
+                    name: TopicName::new(name).unwrap(),
+                    partitions: 1,
+                    settings: TopicSettings::default(),
+                    if_not_exists: true,
+                };
+                Box::pin(admin.create(request))
+            };
+            assert!(create("there").await.unwrap().created);
+            let snapshot = admin.shape.acquire(1).await;
+            let told = poll_once(create("there")).await;
+            assert!(!told.expect("it waits").unwrap().created);
+            let (mut first, mut second) = (create("new"), create("new"));
+            assert!(poll_once(&mut first).await.is_none());
+            assert!(poll_once(&mut second).await.is_none());
+            drop(snapshot);
+            assert!(first.await.unwrap().created);
+            assert!(!second.await.unwrap().created);
+        });
     }
 
     /// Whoever created a topic was told that the outcome is unknown, though nothing had been created.

@@ -31,7 +31,8 @@ use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Stores}
 pub(super) use self::jobs::Restores;
 use self::jobs::{Done, Job};
 use self::source::{invalid_source, kept_of, pick, unopened};
-use super::admin::{Admin, random, random_bytes};
+use super::admin::Admin;
+use super::random::{random, random_bytes};
 use super::snapshots::{refused, snapshot_dir};
 use super::topic::Topic;
 use crate::core::{Core, with_causes};

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use corelog_protocol::kind::Kind;
 use corelog_protocol::limits;
 use futures_lite::FutureExt;
 
@@ -22,7 +23,9 @@ const SENT_MIN: usize = 128 << 10;
 /// and so is who sends less than this part of the room that it holds for it: a frame of 16 MiB has two minutes.
 const SENT_PART: usize = 64;
 /// Bytes of the frames of requests that are kept; what was read of one may be some thirty times as large.
-const KEPT_BYTES_MAX: u64 = 2 << 20;
+const KEPT_BYTES_MAX: u64 = (2 << 20) - KEPT_FOR_OWNERS_BYTES;
+/// As many more of those that change who owns a partition: others may wait behind a snapshot, which these do not.
+const KEPT_FOR_OWNERS_BYTES: u64 = 256 << 10;
 /// What each of them counts at least.
 const KEPT_BYTES_MIN: u64 = 8 << 10;
 
@@ -33,6 +36,7 @@ pub(super) struct Intake {
     budget: Semaphore,
     turns: Semaphore,
     kept: Semaphore,
+    kept_for_owners: Semaphore,
     /// With less of it left, others wait or soon will.
     short: u64,
     /// What the turns may come to.
@@ -72,6 +76,7 @@ impl Intake {
             budget,
             turns: Semaphore::new(turns),
             kept: Semaphore::new(KEPT_BYTES_MAX),
+            kept_for_owners: Semaphore::new(KEPT_FOR_OWNERS_BYTES),
             short,
             _reserve: reserve.map(Rc::new),
         }
@@ -104,10 +109,15 @@ impl Intake {
     ///
     /// # Errors
     /// `Busy` if too much is kept.
-    pub(super) fn keep(&self, frame_bytes: usize) -> Result<Permit, Failure> {
-        let kept = self
-            .kept
-            .try_acquire(KEPT_BYTES_MIN.max(frame_bytes as u64));
+    pub(super) fn keep(&self, kind: Kind, frame_bytes: usize) -> Result<Permit, Failure> {
+        let bytes = KEPT_BYTES_MIN.max(frame_bytes as u64);
+        let changes_owner = matches!(
+            kind,
+            Kind::Promote | Kind::Handover | Kind::TakeOver | Kind::Rejoin
+        );
+        let for_owners = || self.kept_for_owners.try_acquire(bytes);
+        let kept = self.kept.try_acquire(bytes);
+        let kept = kept.or_else(|| changes_owner.then(for_owners).flatten());
         kept.ok_or_else(|| {
             let message = "too many requests that change something wait to be done";
             busy(message, MEMORY_RETRY_MS)
@@ -165,13 +175,30 @@ mod tests {
     #[test]
     fn requests_that_outlive_their_connection_are_few_and_small_together() {
         let intake = Intake::new(Semaphore::new(72 << 20));
-        for (frame_bytes, count) in [(100, 256), (256 << 10, 8)] {
-            let mut kept = Vec::from_iter((0..count).map_while(|_| intake.keep(frame_bytes).ok()));
+        for (frame_bytes, count) in [(100, 224), (256 << 10, 7)] {
+            let keep = |bytes| intake.keep(Kind::CreateTopic, bytes);
+            let mut kept = Vec::from_iter((0..300).map_while(|_| keep(frame_bytes).ok()));
             assert_eq!(kept.len(), count);
-            let error = intake.keep(100).expect_err("too many");
+            let error = keep(100).expect_err("too many");
             assert!(error.is(ErrorCode::Busy), "{error}");
             kept.pop();
-            intake.keep(frame_bytes).expect("one was answered");
+            keep(frame_bytes).expect("one was answered");
         }
+    }
+
+    /// A partition stayed without an owner for as long as a snapshot took, since all that others had asked for waited
+    /// behind that.
+    #[test]
+    fn what_changes_who_owns_a_partition_is_kept_where_what_waits_for_a_snapshot_has_all_other_room()
+     {
+        let intake = Intake::new(Semaphore::new(72 << 20));
+        let keep = |kind| intake.keep(kind, 100);
+        let _waiting = Vec::from_iter((0..300).map_while(|_| keep(Kind::CreateTopic).ok()));
+        let owners = [Kind::Promote, Kind::Handover, Kind::TakeOver, Kind::Rejoin];
+        let owners = owners.into_iter().cycle().take(300);
+        let kept = Vec::from_iter(owners.map_while(|kind| keep(kind).ok()));
+        assert_eq!(kept.len(), 32);
+        drop(kept);
+        assert!(keep(Kind::CreateTopic).is_err());
     }
 }

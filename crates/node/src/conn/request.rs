@@ -283,7 +283,7 @@ impl Asked {
     /// Room for the request until it is answered, whatever becomes of the connection; if there is none, that
     /// is the answer.
     pub(super) fn kept<R: Call>(&self) -> Option<Permit> {
-        let kept = self.link.intake.keep(self.frame_bytes);
+        let kept = self.link.intake.keep(R::KIND, self.frame_bytes);
         kept.map_err(|error| self.told::<R>(Err(error))).ok()
     }
 }

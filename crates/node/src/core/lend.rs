@@ -199,9 +199,8 @@ mod tests {
 
     use futures_lite::future::poll_once;
 
-    use super::super::files::Turn;
     use super::super::slots::SlotState;
-    use super::super::tests::{terms, topic, with_core};
+    use super::super::tests::{cold_batches, hold_reads, terms, topic, with_core};
     use super::*;
     use crate::router::{Ask, told};
     use crate::rt;
@@ -210,20 +209,14 @@ mod tests {
     #[test]
     fn a_search_has_its_place_until_it_is_done_whether_anybody_waits_or_not() {
         with_core(|core| async move {
-            let (topic, key) = topic(1);
-            assert!(core.open_partition(&topic, key).await);
+            let (_, key) = cold_batches(&core, 2).await;
             let search = || {
                 let (at, frame) = (core.id, Some(terms().frame));
-                let ask = Ask::ChainAt {
-                    key,
-                    offset: Offset::ZERO,
-                };
+                let offset = Offset::ZERO.plus(1);
+                let ask = Ask::ChainAt { key, offset };
                 told::<chain_at::Answer>(&core, at, ask, frame)
             };
-            let mut turns = Vec::new();
-            while let Some(turn) = poll_once(core.files.turn(Turn::Read)).await {
-                turns.push(turn);
-            }
+            let turns = hold_reads(&core).await;
             let mut given_up = 0;
             let refused = loop {
                 match poll_once(Box::pin(search())).await {
@@ -233,7 +226,7 @@ mod tests {
                 assert!(given_up < 1_000, "nothing bounds them");
             };
             assert!(refused.is(ErrorCode::Busy), "{refused}");
-            turns.clear();
+            drop(turns);
             while Box::pin(search()).await.is_err() {
                 rt::next_turn().await;
             }

@@ -10,8 +10,9 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::log::lineage::Common;
-use corelog_storage::log::{Chore, CopyError};
+use corelog_storage::log::{ChainPlan, Chore, CopyError, ReadError};
 
+use super::Disk;
 use super::board::{Board, Void};
 use super::files::Turn;
 use super::queue::Stand;
@@ -23,7 +24,7 @@ use super::tickets::Tickets;
 use crate::failure::{Failure, failure, failure_with};
 use crate::metrics::add;
 use crate::partition::{Answer, Change, Input, Partition, Place, Refusal};
-use crate::rt;
+use crate::rt::{self, Permit};
 use crate::transfer::Wanted;
 
 /// How long a change of a log may take, with the others that it waits for.
@@ -123,9 +124,13 @@ impl Core {
         let plan = self.look(key, |partition| partition.plan_chain_at(at))?;
         let plan = plan.map_err(|error| error_of(&Refusal::from(error)))?;
         let origin = plan.origin();
-        let turn = self.files.turn(Turn::Read).await;
-        let found = rt::spawn_background(plan.run()).await;
-        drop(turn);
+        let found = match plan.is_ready() {
+            true => plan.run().await,
+            false => {
+                let turn = self.files.turn(Turn::Read).await;
+                rt::run_on(found_on_disk(plan, turn)).await
+            }
+        };
         found.map_err(|error| self.not_read(key, origin.as_ref(), error))
     }
 
@@ -338,13 +343,18 @@ impl Core {
     pub(super) fn look<T>(
         &self,
         key: PartitionKey,
-        look: impl FnOnce(&Partition<super::Disk>) -> T,
+        look: impl FnOnce(&Partition<Disk>) -> T,
     ) -> Result<T, Failure> {
         let slot = self.slot_of(key)?;
         let slots = self.slots.borrow();
         let partition = slots.get(slot).and_then(|found| found.partition());
         partition.map(look).ok_or_else(|| not_told(None))
     }
+}
+
+/// The disk is at it until it has answered, whether anybody waits or not, and so long it has its turn.
+async fn found_on_disk(plan: ChainPlan<Disk>, _turn: Permit) -> Result<Point, ReadError> {
+    rt::spawn_background(plan.run()).await
 }
 
 /// Why a segment that had ended does not go on.
@@ -364,7 +374,9 @@ mod tests {
     use corelog_storage::log::Begin;
     use futures_lite::future::poll_once;
 
-    use super::super::tests::{batches, flush, produce, topic, with_core};
+    use super::super::tests::{
+        batches, cold_batches, flush, hold_reads, produce, topic, until, with_core,
+    };
     use super::*;
 
     const EPOCH: Change = Change::Epoch(Begin::TakenOver);
@@ -389,6 +401,31 @@ mod tests {
     async fn assert_unknown(change: &mut Changing) {
         let told = poll_once(change).await.expect("it is told at once");
         assert!(told.unwrap_err().is(ErrorCode::UnknownTopic));
+    }
+
+    /// Who asked and hung up, again and again, had the disk do so without end: each gave back its turn at once.
+    #[test]
+    fn a_chain_that_nobody_waits_for_any_more_keeps_its_turn_until_the_disk_has_answered() {
+        with_core(|core| async move {
+            let (_, key) = cold_batches(&core, 2).await;
+            let all = core.reads_left();
+            let asked = core.chain_at(key, Offset::ZERO.plus(1));
+            assert!(poll_once(Box::pin(asked)).await.is_none());
+            assert_eq!(core.reads_left(), all - 1);
+            until("the disk answers", || core.reads_left() == all).await;
+        });
+    }
+
+    /// A follower at the end of a log waited behind all that read old records.
+    #[test]
+    fn a_chain_that_is_in_memory_waits_for_no_turn() {
+        with_core(|core| async move {
+            let (_, key) = cold_batches(&core, 2).await;
+            let _turns = hold_reads(&core).await;
+            let end = core.place(key).unwrap().durable;
+            let told = poll_once(Box::pin(core.chain_at(key, end.offset))).await;
+            assert_eq!(told.expect("it waits").unwrap(), end);
+        });
     }
 
     /// It waited for half a minute, and was told then that it might take effect yet.

@@ -135,7 +135,7 @@ pub(crate) async fn cold(core: &Rc<Core>) -> (Arc<Topic>, PartitionKey) {
 }
 
 /// The same with so many batches, of which each is more than a stride.
-pub(super) async fn cold_batches(core: &Rc<Core>, count: usize) -> (Arc<Topic>, PartitionKey) {
+pub(crate) async fn cold_batches(core: &Rc<Core>, count: usize) -> (Arc<Topic>, PartitionKey) {
     let (topic, key) = topic(1);
     assert!(core.open_partition(&topic, key).await);
     for _ in 0..count {
@@ -144,6 +144,15 @@ pub(super) async fn cold_batches(core: &Rc<Core>, count: usize) -> (Arc<Topic>, 
     flush(core, key).await;
     core.reopen_partition(key).await.unwrap();
     (topic, key)
+}
+
+/// All turns of reads: until they are dropped no read goes to the disk.
+pub(crate) async fn hold_reads(core: &Core) -> Vec<Permit> {
+    let mut turns = Vec::new();
+    while core.reads_left() > 0 {
+        turns.push(core.files.turn(Turn::Read).await);
+    }
+    turns
 }
 
 /// Has partitions flushed just now, and no stride of a read go to the disk, until these are dropped.

@@ -48,9 +48,9 @@ impl Core {
         // It tells its epochs when it comes, and is heard as a follower once they were compared; a copy
         // that has none yet is held against the chain alone.
         let is_empty = follower.end == Offset::ZERO && follower.epochs.is_empty();
-        let is_known = self.followers.knows(key, follower.copy);
+        let is_told_at_once = self.is_told_at_once(key, &follower);
         let mut is_claiming = false;
-        if !follower.epochs.is_empty() || is_empty || !is_known {
+        if is_empty || !is_told_at_once {
             let mine = self.epochs(key)?;
             if !follower.epochs.is_empty() {
                 is_claiming = self.check_claim(key, &mine, &follower);
@@ -59,7 +59,7 @@ impl Core {
                     return Err(diverged(at));
                 }
             }
-            if !is_empty {
+            if !is_told_at_once {
                 self.confirm(key, &follower).await?;
             }
             hearing.epochs = told(&mine);
@@ -100,6 +100,13 @@ impl Core {
             }
         }
         Ok(hearing)
+    }
+
+    /// If a follower's log is not held against this one, which may take a look at the disk: it has no records, or it was
+    /// before, and says no more of itself now.
+    pub(crate) fn is_told_at_once(&self, key: PartitionKey, follower: &fetch::Follower) -> bool {
+        let is_empty = follower.end == Offset::ZERO;
+        follower.epochs.is_empty() && (is_empty || self.followers.knows(key, follower.copy))
     }
 
     /// Compares chains where the follower ends, if this log still reaches back to there, and knows the chain.
@@ -185,5 +192,95 @@ impl Core {
         let routes = self.routes.borrow();
         let topic = routes.topic_by_id(key.topic)?;
         Some(topic.name.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use corelog_protocol::frame::CorrelationId;
+    use corelog_record::{Chain, CopyId, PartitionId};
+    use corelog_storage::format::edit::Point;
+    use futures_lite::future::poll_once;
+
+    use super::*;
+    use crate::catalog::Topic;
+    use crate::core::tests::{cold_batches, hold_reads, with_core};
+    use crate::frame_id::FrameId;
+    use crate::partition::Appetite;
+    use crate::router::FetchFrom;
+
+    /// What a follower is told that names no epochs.
+    async fn heard(
+        core: &Rc<Core>,
+        topic: &Topic,
+        copy: u128,
+        end: Point,
+    ) -> Result<Hearing, Failure> {
+        let request = FetchFrom {
+            frame: FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1)),
+            topic: &topic.name,
+            id: topic.id,
+            partition: PartitionId::new(0),
+            from: end.offset,
+            appetite: Appetite {
+                bytes_max: 1,
+                bytes_min: 1,
+                is_replica: true,
+                last_epoch: None,
+                may_park: false,
+            },
+            wait: Duration::ZERO,
+        };
+        let follower = fetch::Follower {
+            copy: CopyId::from_bytes(copy.to_le_bytes()),
+            end: end.offset,
+            chain: end.chain,
+            node: None,
+            address: None,
+            epochs: vec![],
+        };
+        router::hear(core, &request, follower).await
+    }
+
+    /// Any number of copies that nobody had heard of had the disk look where they ended, also those that had hung up, and
+    /// each read of old records waited behind them.
+    #[test]
+    fn copies_that_are_new_search_and_one_that_is_known_does_not_wait_behind_them() {
+        with_core(|core| async move {
+            let (topic, key) = cold_batches(&core, 2).await;
+            core.routes.borrow_mut().put(Arc::clone(&topic));
+            let end = core.place(key).unwrap().durable;
+            let between = Point {
+                offset: Offset::ZERO.plus(1),
+                chain: Chain::from_raw(1),
+                ..end
+            };
+            heard(&core, &topic, 0, end).await.unwrap();
+            let turns = hold_reads(&core).await;
+            let mut given_up = 0;
+            let refused = loop {
+                match poll_once(Box::pin(heard(&core, &topic, 1 + given_up, between))).await {
+                    None => given_up += 1,
+                    Some(told) => break told.unwrap_err(),
+                }
+                assert!(given_up < 1_000, "nothing bounds them");
+            };
+            assert!(refused.is(ErrorCode::Busy), "{refused}");
+            for place in [between, end] {
+                let known = poll_once(Box::pin(heard(&core, &topic, 0, place))).await;
+                known.expect("it waits").unwrap();
+            }
+            drop(turns);
+            let told = loop {
+                match heard(&core, &topic, 1_000, between).await.unwrap_err() {
+                    refused if refused.is(ErrorCode::Busy) => rt::next_turn().await,
+                    told => break told,
+                }
+            };
+            assert!(told.is(ErrorCode::Diverged), "{told}");
+        });
     }
 }

@@ -2,26 +2,41 @@
 //! disk does not give what has just been put there.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use corelog_record::Offset;
 
 use crate::core::{Core, PartitionKey};
 use crate::rt;
 
+/// How long a pass waits for a repair: the scrub of the core's other partitions waits behind it.
+const REPAIR_WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// What a pass of the scrub has met of that, and asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Unread {
+    /// How long it waits yet: once that was in vain, no more.
+    patience: Duration,
     /// The segment that was met last, and when it was first.
     last: Option<(Offset, Instant)>,
     /// Whether the disk does not give what has just been put there.
     is_hopeless: bool,
 }
 
+impl Default for Unread {
+    fn default() -> Self {
+        Self {
+            patience: REPAIR_WAIT_MAX,
+            last: None,
+            is_hopeless: false,
+        }
+    }
+}
+
 impl Core {
     /// The disk does not give a pass of the scrub some of a segment: begins to repair that, once in the pass, unless a repair
-    /// of its partition goes on or rests, and waits until none goes on. It is not remembered for a later one, as what readers
-    /// meet is: that would ask for all that a failing disk did not give, also for what has been replaced by then.
+    /// of its partition goes on or rests, and waits a while until none goes on. It is not remembered for a later one, as what
+    /// readers meet is: that would ask for all that a failing disk did not give, also for what has been replaced by then.
     pub(crate) async fn heal_unread(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -53,7 +68,10 @@ impl Core {
         let has_ended = || !self.repairs.is_running(key);
         let ended = self.repairs.ended.until(has_ended);
         // Of a node that stops the pass ends by itself.
-        let _stopping = self.unless_stopping(ended).await;
+        let ended = self.unless_stopping(ended);
+        if rt::timeout(unread.patience, ended).await.is_none() {
+            unread.patience = Duration::ZERO;
+        }
     }
 }
 
@@ -62,7 +80,6 @@ mod tests {
     use std::path::Path;
     use std::pin::pin;
     use std::sync::atomic::Ordering;
-    use std::time::Duration;
 
     use corelog_protocol::message::repair_topic::Replaced;
     use corelog_protocol::message::scrub_topic::Outcome;
@@ -177,6 +194,24 @@ mod tests {
                 assert!(poll_once(&mut waits).await.is_some());
                 assert_eq!(core.repairs.is_running(key), stops);
             }
+        });
+    }
+
+    /// It was waited for without an end, and all other partitions of the core were not scrubbed meanwhile.
+    #[test]
+    fn a_repair_that_goes_on_and_on_holds_up_a_pass_once_and_for_a_while() {
+        with_core(|core| async move {
+            let key = copied(&core, NOBODY).await;
+            assert!(core.repairs.begin(key, None, true));
+            let mut unread = Unread {
+                patience: Duration::from_millis(1),
+                ..Unread::default()
+            };
+            let waits = core.heal_unread(key, Offset::ZERO, &mut unread);
+            let over = rt::timeout(Duration::from_secs(10), waits).await;
+            over.expect("the pass goes on");
+            assert!(core.repairs.is_running(key));
+            assert!(unread.patience.is_zero());
         });
     }
 

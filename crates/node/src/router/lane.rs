@@ -246,7 +246,7 @@ impl Lane {
         let outstanding = self.bytes.get();
         let class = match &to {
             Whom::Call(_) => Class::of(&what, frame),
-            Whom::Produce { .. } => Class::Other,
+            Whom::Produce { .. } => Class::Produce,
         };
         let is_full = state.places.are_full(class, self.limits.requests_max)
             || (outstanding > 0 && outstanding + bytes > self.limits.bytes_max)

@@ -41,11 +41,14 @@ pub(super) struct SearchHere {
 }
 
 impl Searcher {
-    /// Whose search a question is, if it is one of a client's: the ends of a log are told from memory.
+    /// Whose search a question is, if it is one of a client's: the ends of a log are told from memory. A follower's log may
+    /// have to be held against this one, on the disk, and who met damage waits for its repair.
     pub(super) fn of(ask: &Ask, frame: Option<FrameId>) -> Option<Self> {
         let is_search = matches!(
             ask,
             Ask::ChainAt { .. }
+                | Ask::Hear { .. }
+                | Ask::Heal { .. }
                 | Ask::Find {
                     seek: Seek::Time(_),
                     ..

@@ -7,8 +7,9 @@ use crate::frame_id::FrameId;
 /// What a request is to the others on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// A Produce, or the node's own.
-    Other,
+    /// The node asks by itself, perhaps in the middle of what it does: nothing that clients send takes its last places.
+    Own,
+    Produce,
     /// A client asks. That may wait for a disk, or for another node: Produces do not wait behind it.
     Question,
     /// One for where a log begins or ends, which is told from memory: no search, but no more of them than of those.
@@ -30,10 +31,10 @@ pub(super) struct Places {
 }
 
 impl Class {
-    /// Of a request that is answered to who calls, for a client if it has a frame.
+    /// Of a request, not a Produce, for a client if it has a frame.
     pub(super) fn of(what: &What, frame: Option<FrameId>) -> Self {
         let (What::Ask(ask), Some(_)) = (what, frame) else {
-            return frame.map_or(Self::Other, |_| Self::Question);
+            return frame.map_or(Self::Own, |_| Self::Question);
         };
         match (Searcher::of(ask, frame), &**ask) {
             (Some(by), _) => Self::Search(by),
@@ -41,23 +42,32 @@ impl Class {
             (None, _) => Self::Question,
         }
     }
+
+    /// If a client asks, Produces apart.
+    const fn is_question(self) -> bool {
+        !matches!(self, Self::Own | Self::Produce)
+    }
 }
 
 impl Places {
     /// If there is no place for one more, of so many in all.
     pub(super) fn are_full(&self, class: Class, places: usize) -> bool {
-        let is_question = class != Class::Other;
+        let all_max = match class {
+            Class::Own => places,
+            _ => places - places / OWN_PART,
+        };
         let are_full = match class {
-            Class::Other | Class::Question => false,
+            Class::Own | Class::Produce | Class::Question => false,
             Class::End => self.ends >= searches_max(places),
             Class::Search(by) => self.searches.are_full_for(by, searches_max(places)),
         };
-        are_full || (is_question && self.questions >= questions_max(places)) || self.all >= places
+        let are_asked = class.is_question() && self.questions >= questions_max(places);
+        are_full || are_asked || self.all >= all_max
     }
 
     pub(super) fn take(&mut self, class: Class) {
         self.all += 1;
-        self.questions += usize::from(class != Class::Other);
+        self.questions += usize::from(class.is_question());
         self.ends += usize::from(class == Class::End);
         if let Class::Search(by) = class {
             self.searches.begin(by);
@@ -66,13 +76,16 @@ impl Places {
 
     pub(super) fn give_back(&mut self, class: Class) {
         self.all -= 1;
-        self.questions -= usize::from(class != Class::Other);
+        self.questions -= usize::from(class.is_question());
         self.ends -= usize::from(class == Class::End);
         if let Class::Search(by) = class {
             self.searches.end(by);
         }
     }
 }
+
+/// Of how many places one is the node's own: it asks for little, and is answered soon.
+const OWN_PART: usize = 32;
 
 /// How many of so many places clients' questions may take.
 const fn questions_max(places: usize) -> usize {

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use corelog_protocol::message::fetch;
-use corelog_record::{Offset, Timestamp};
+use corelog_protocol::message::fetch::{self, Follower};
+use corelog_record::{Chain, CopyId, Offset, Timestamp};
 use futures_lite::future::block_on;
 
 use super::super::message::Ask;
@@ -158,6 +158,37 @@ fn searches_leave_half_of_the_places_of_what_clients_ask_to_the_rest_of_it() {
     assert!(!has_room_for_search(lane, 10));
 }
 
+/// Twelve connections whose Fetches met the same damage, 64 each, took all places for as long as its repair went on, and so did
+/// those that told of copies which the disk was to be looked at for.
+#[test]
+fn who_waits_for_a_repair_and_who_follows_leave_as_many_places_to_the_rest_as_searches() {
+    let heal = || Ask::Heal {
+        key: key(),
+        error: full(),
+    };
+    let hear = || Ask::Hear {
+        key: key(),
+        follower: Follower {
+            copy: CopyId::from_bytes([1; 16]),
+            end: Offset::ZERO,
+            chain: Chain::from_raw(1),
+            node: None,
+            address: None,
+            epochs: vec![],
+        },
+    };
+    for ask in [heal as fn() -> Ask, hear] {
+        let (lanes, _inbox) = way();
+        let lane = lane(&lanes);
+        let all = (0..9).take_while(|port| {
+            let frame = FrameId::new(client(1, *port), CorrelationId::new(1));
+            has_room_to_ask(lane, ask(), Some(frame))
+        });
+        assert_eq!(all.count(), 3);
+        assert!(has_room_for_question(lane, Some(frame())));
+    }
+}
+
 /// They are no searches, and took all places of what clients ask: every Fetch over that lane was refused.
 #[test]
 fn who_asks_where_a_log_ends_leaves_places_to_fetches_and_to_searches() {
@@ -272,6 +303,18 @@ fn produces_may_take_all_places() {
     let lane = lane(&lanes);
     let produces = (0..9).take_while(|_| has_room_for_produce(lane));
     assert_eq!(produces.count(), 8);
+}
+
+/// A handover, or a promotion, whose first steps were done was told that nothing was, since core 0 could not be told of it.
+#[test]
+fn what_clients_send_leaves_places_to_what_the_node_itself_asks() {
+    let (lanes, _inbox) = way_within(&NodeLimits::default());
+    let lane = lane(&lanes);
+    let produces = (0..2_000).take_while(|_| has_room_for_produce(lane));
+    assert_eq!(produces.count(), 992);
+    assert!(!has_room_for_question(lane, Some(frame())));
+    let own = (0..2_000).take_while(|_| has_room_for_question(lane, None));
+    assert_eq!(own.count(), 32);
 }
 
 /// Three quarters of the places with Produces in them were too many for a question.
