@@ -1,5 +1,6 @@
 //! SIGTERM, SIGINT and SIGHUP, for the server: blocked before any other thread exists, so that every
-//! thread inherits the mask, and waited for by one. That one ends a server that does not serve yet by itself:
+//! thread inherits the mask, and waited for by one. So is SIGXFSZ, for which nobody waits: a write beyond the limit of a
+//! file's size (setrlimit(2)) is an error like any other, where its signal ended the server without a word. That one ends a server that does not serve yet by itself:
 //! opening the topics can take long, and whoever does it hears nobody.
 
 use std::process;
@@ -59,7 +60,9 @@ struct Reached(Arc<Mutex<Stage>>);
 pub(crate) fn hear() -> anyhow::Result<Heard> {
     let all = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     let signals: SigSet = all.into_iter().collect();
-    signals.thread_block()?;
+    let mut blocked = signals;
+    blocked.add(Signal::SIGXFSZ);
+    blocked.thread_block()?;
     let (ask, asked) = sync_channel(ASKED_MAX);
     let reached = Reached::default();
     let theirs = reached.clone();

@@ -16,7 +16,8 @@ use crate::{cli, output, quantity, session};
     long_about = "Make a former owner follow the server that took its place.\n\n\
         After a promotion the old owner may hold records that nobody else has: they lie above the \
         offset at which the two logs parted. They are moved to a file in `quarantine/` of its data \
-        directory, counted and readable (`corelog inspect FILE --records`), and the server that \
+        directory, counted and readable (`corelog inspect FILE --records --from OFFSET`: the file may begin \
+        before the parting, with records that the new owner has, too), and the server that \
         --server names follows the new owner from the parting on. Nothing is overwritten.\n\n\
         Ends with 4 if for 5 seconds the new owner does not answer, or what answers there is no server for \
         clients.",
@@ -74,7 +75,8 @@ fn print(args: &Args, server: &str, rejoined: &[Partition]) -> anyhow::Result<()
     let records: u64 = rejoined.iter().map(|partition| partition.records).sum();
     if records > 0 {
         say(&format!(
-            "{records} records that only this server had are in quarantine"
+            "{records} records that only this server had are in quarantine; to read them from where a partition follows: \
+             corelog inspect FILE --records --from OFFSET"
         ));
     }
     Ok(())

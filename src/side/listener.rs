@@ -35,6 +35,8 @@ pub(super) async fn serve(listener: TcpListener, routes: Router) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        // Who has no more to send, as `nc -N`, waits for an answer all the same.
+        .half_close(true)
         .keep_alive(false);
     loop {
         let stream = match listener.accept().await {

@@ -1,7 +1,7 @@
 //! Health, metrics and what a node tells of itself over HTTP.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,6 +24,23 @@ fn a_server_that_serves_is_alive_and_ready() {
     let (status, paths) = http::get(admin, "/metric");
     assert_eq!(status, 404);
     assert!(paths.contains("/metrics, "), "what there is: {paths}");
+}
+
+/// One of five such probes was answered with nothing.
+#[test]
+fn who_has_no_more_to_send_is_answered_all_the_same() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).cores(1).start();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(server.ready.admin).unwrap();
+        stream
+            .write_all(b"GET /livez HTTP/1.1\r\nHost: corelog\r\n\r\n")
+            .unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+    }
 }
 
 /// Each connection took a descriptor, and those on which nothing was asked kept theirs.

@@ -17,7 +17,6 @@ use super::promote::{promote, rejoin};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
-use crate::support::server::FAILING_WRITES;
 use crate::support::wire::{Target, batch};
 
 #[test]
@@ -385,8 +384,7 @@ fn forget_epochs(node: &mut Node, topic: &Target, batches: usize) -> Offset {
 fn a_copy_whose_write_failed_follows_on_when_it_is_reopened() {
     let folder = Folder::new();
     let a = Node::start(&folder, "a");
-    let wrapper = FAILING_WRITES.map(str::to_owned).to_vec();
-    let b = Node::on(folder.path().join("b"), wrapper, 1);
+    let b = Node::start(&folder, "b");
     let topic = a.topic("t", 1);
     a.fill(&topic, 0, 3);
     b.follow(&topic, &[&a]);

@@ -19,10 +19,6 @@ use super::deadline::{DEADLINE, Watch, output_of};
 /// The path of the binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_corelog");
 
-/// Run through it, writes that the server is to fail do: the signal that comes with the limit is ignored, and stays so when
-/// the shell becomes the server.
-pub(crate) const FAILING_WRITES: [&str; 4] = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
-
 /// A server that said `ready`. Dropping it kills it.
 pub(crate) struct Server {
     child: Child,

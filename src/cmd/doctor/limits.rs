@@ -96,10 +96,7 @@ fn file_size(limit: u64) -> Check {
     if limit == RLIM_INFINITY {
         Check::good(NAME, whose("unlimited"))
     } else if size < FILE_SIZE_MIN {
-        let found = format!(
-            "{}: a larger write is answered with a signal that ends it",
-            whose(size)
-        );
+        let found = format!("{}: what is written beyond it fails", whose(size));
         Check::bad(NAME, found, MEND)
     } else if size < FILE_SIZE_GOOD {
         let found = format!("{}: segments must stay below it", whose(size));

@@ -64,8 +64,6 @@ async fn alter(args: &Args, client: Client) -> anyhow::Result<Exit> {
     // Where nothing is said before, the server says it itself.
     if loss.is_some() || args.consent.dry_run {
         owner::check_all(&args.name, &topic.partitions).map_err(by_server)?;
-    }
-    if args.consent.dry_run {
         owner::check_copy(&args.name, &topic.partitions).map_err(by_server)?;
     }
     if let Some(loss) = loss

@@ -38,7 +38,7 @@ fn copy(partitions: &[Partition]) -> Option<&Partition> {
     partitions.iter().find(|one| is_one_s && is_copied(one))
 }
 
-/// Looks if what a dry run would alter goes on to follow another node's, as far as one can tell; says so where one cannot.
+/// Looks if what is to be altered goes on to follow another node's, as far as one can tell; says so where one cannot.
 ///
 /// # Errors
 /// As the server refuses it, with the address of the owner.

@@ -10,7 +10,7 @@ use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
-use crate::support::server::{FAILING_WRITES, Start};
+use crate::support::server::Start;
 use crate::support::wire::{Target, Wire, batch};
 
 const RECORD_BYTES: usize = 100_000;
@@ -20,9 +20,7 @@ const RECORDS: u64 = 12;
 #[test]
 fn a_write_that_fails_fences_its_partition_until_it_is_reopened() {
     let folder = Folder::new();
-    let server = Start::on(&folder.path().join("data"))
-        .through(FAILING_WRITES)
-        .start();
+    let server = Start::on(&folder.path().join("data")).start();
     let corelog = Corelog::to(&server);
     let mut wire = Wire::open(server.ready.listen).unwrap();
     // The limit is one for the whole server: no file of the sound one may come to it, whatever it has under way.

@@ -60,8 +60,9 @@ fn the_wrong_server_refuses_what_it_can_do_for_no_partition() {
         assert!(said.contains(&format!("--server {owner}")), "{said}");
     }
     let alter = ["topic", "alter", "t", "--retention-age", "1h"];
-    for more in ["--dry-run", "--yes"] {
-        let said = there.run([&alter[..], &[more]].concat()).failed(1);
+    // Without a word of consent as well: none is asked for what is refused.
+    for more in [&[][..], &["--dry-run"], &["--yes"]] {
+        let said = there.run([&alter[..], more].concat()).failed(1);
         assert!(said.contains(&format!("--server {owner}")), "{said}");
     }
     let said = here.run(["promote", "t"]).failed(1);
