@@ -133,7 +133,9 @@ impl<D: Dir> TimePlan<D> {
         let (from, segment) = (scanner.point().offset, place.base.offset);
         let Some(behind) = behind else {
             let row = rows.after(&place.base, scanner.point().position.get());
-            let to = row.map_or(place.end, |row| row.offset).max(from.plus(1));
+            let to = row
+                .map_or(place.end, |row| row.offset)
+                .max(from.saturating_add(1));
             return Err(ReadError::Damaged { from, to, segment });
         };
         scanner.move_to(behind);
