@@ -50,13 +50,22 @@ macro_rules! counter {
             /// The value moved up by `count`.
             ///
             /// # Panics
-            /// Beyond `i64::MAX`, which no log reaches: use
-            /// [`checked_add`](Self::checked_add) for numbers that came from outside.
+            /// Beyond `i64::MAX`, which no log reaches: use [`checked_add`](Self::checked_add) or
+            /// [`saturating_add`](Self::saturating_add) for numbers that came from outside.
             #[must_use]
             pub const fn plus(self, count: u64) -> Self {
                 match self.checked_add(count) {
                     Some(moved) => moved,
                     None => panic!(concat!($kind, " overflows")),
+                }
+            }
+
+            /// The value moved up by `count`, at most to the last one.
+            #[must_use]
+            pub const fn saturating_add(self, count: u64) -> Self {
+                match self.checked_add(count) {
+                    Some(moved) => moved,
+                    None => Self::MAX,
                 }
             }
 
@@ -113,6 +122,8 @@ mod tests {
         assert_eq!(Offset::MAX.checked_add(1), None);
         assert_eq!(Offset::MAX.checked_add(u64::MAX), None);
         assert_eq!(Offset::ZERO.checked_add(i64::MAX as u64), Some(Offset::MAX));
+        assert_eq!(Offset::MAX.saturating_add(1), Offset::MAX);
+        assert_eq!(Offset::ZERO.saturating_add(7), Offset::ZERO.plus(7));
         assert_eq!(
             Offset::try_from(1 << 63),
             Err(CounterRangeError {

@@ -166,7 +166,8 @@ impl Core {
                 high_watermark,
             })) => {
                 let turn = self.files.turn(Turn::Read).await;
-                let found = plan.run().await;
+                let search = async move { (plan.run().await, plan) };
+                let (found, plan) = rt::spawn_background(search).await;
                 drop(turn);
                 let found = found.map_err(|error| {
                     let origin = plan.origin_of(&error);

@@ -118,8 +118,7 @@ fn beginning(
             false => Beginning::GoesOn,
         };
     };
-    // Each batch has an offset at least.
-    if start.offset.get() < start.ordinal.get() {
+    if !start.is_possible() {
         return Beginning::Impossible(start.offset);
     }
     let is_whole = start.offset <= origin.log_start;

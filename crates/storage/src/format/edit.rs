@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use corelog_record::{Chain, LeaderEpoch, Lineage, Offset, Ordinal, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Error;
 use super::cursor::{Reader, Writer, checksum};
 use super::envelope::{from_messagepack, to_messagepack};
+use super::{Error, state};
 
 pub use super::seal::{Digest, Kind, SEALS_MAX, Seal, Seals};
 
@@ -292,6 +292,22 @@ impl Start16 {
 
 fn frame_bytes(body_bytes: usize) -> usize {
     (HEADER_BYTES + body_bytes).next_multiple_of(ALIGN_BYTES)
+}
+
+impl Point {
+    /// Whether a log can come there: each batch has an offset at least.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        self.ordinal.get() <= self.offset.get()
+    }
+
+    /// Refuses a point to which no log can come.
+    pub(crate) fn check(self) -> Result<(), state::Broken> {
+        match self.is_possible() {
+            true => Ok(()),
+            false => Err(state::Broken::Impossible { found: self }),
+        }
+    }
 }
 
 impl End {

@@ -26,7 +26,7 @@ pub(crate) const BYTES_MAX: u64 = 64 << 20;
 /// 12  required features  u32
 /// 16  history id         16 bytes
 /// 32  base offset        u64
-/// 40  base ordinal       u64
+/// 40  base ordinal       u64, not above the base offset
 /// 48  chain at base      u64
 /// 56  reserved           u32, zero
 /// 60  CRC-32             u32, over bytes [0, 60)
@@ -49,7 +49,7 @@ pub struct Header {
 /// 0   relative offset        u32, of the next record, from the base offset
 /// 4   position               u32, in the store
 /// 8   running max timestamp  i64, of all batches of this segment before the place
-/// 16  relative ordinal       u32, of the next batch, from the base ordinal
+/// 16  relative ordinal       u32, of the next batch, from the base ordinal; not above the relative offset
 /// 20  chain                  u64, before the next batch
 /// 28  CRC-32                 u32, over bytes [0, 28)
 /// ```
@@ -93,13 +93,20 @@ impl Header {
             ordinal: reader.ordinal("base ordinal")?,
             chain: Chain::from_raw(reader.u64()?),
         };
+        let wrong = |field, found| {
+            Err(Error::Field {
+                what: HEADER,
+                field,
+                found,
+            })
+        };
+        // Each batch has an offset at least.
+        if header.base.get() < header.ordinal.get() {
+            return wrong("base ordinal", header.ordinal.get());
+        }
         match reader.u32()? {
             0 => Ok(header),
-            found => Err(Error::Field {
-                what: HEADER,
-                field: "reserved bytes",
-                found: found.into(),
-            }),
+            found => wrong("reserved bytes", found.into()),
         }
     }
 }
@@ -124,14 +131,22 @@ impl Row {
     /// # Errors
     /// What is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let mut reader = Reader::checked("index row", bytes, ROW_BYTES)?;
-        Ok(Self {
+        let mut reader = Reader::checked(ROW, bytes, ROW_BYTES)?;
+        let row = Self {
             relative_offset: reader.u32()?,
             position: reader.u32()?,
             max_timestamp: Timestamp::from_millis(reader.i64()?),
             relative_ordinal: reader.u32()?,
             chain: Chain::from_raw(reader.u64()?),
-        })
+        };
+        if row.relative_offset < row.relative_ordinal {
+            return Err(Error::Field {
+                what: ROW,
+                field: "relative ordinal",
+                found: row.relative_ordinal.into(),
+            });
+        }
+        Ok(row)
     }
 }
 
@@ -164,3 +179,4 @@ fn fixed<const N: usize>(mut writer: Writer) -> [u8; N] {
 
 const MAGIC: [u8; 8] = *b"CLOGINDX";
 const HEADER: &str = "index header";
+const ROW: &str = "index row";

@@ -6,6 +6,7 @@
 use corelog_record::{Chain, CopyId, HistoryId, LeaderEpoch, Offset, Ordinal, Position, Timestamp};
 
 use super::cursor::Writer;
+use super::edit::Point;
 use super::{Error, read_header, write_start};
 
 /// The length of a slot: one block, so that slots are written independently.
@@ -28,7 +29,7 @@ pub const SLOTS: u64 = 2;
 /// 68   flags              u32: bit 0 clean
 /// 72   durable position   u64, in that store
 /// 80   durable offset     u64
-/// 88   durable ordinal    u64
+/// 88   durable ordinal    u64, not above the durable offset
 /// 96   chain              u64, at the durable offset
 /// 104  max timestamp      i64, of the segment below the durable position
 /// 112  leader epoch       i32, the highest that this copy had or heard of; -1 none
@@ -152,22 +153,32 @@ impl Slot {
                 .filter(|born| *born != 0)
                 .map(Timestamp::from_millis),
         };
-        if slot.offset < slot.segment {
-            let found = slot.offset.get();
-            return Err(Error::Field {
+        let wrong = |field, found| {
+            Err(Error::Field {
                 what: WHAT,
-                field: "durable offset",
+                field,
                 found,
-            });
+            })
+        };
+        if slot.offset < slot.segment {
+            return wrong("durable offset", slot.offset.get());
+        }
+        if !slot.place().is_possible() {
+            return wrong("durable ordinal", slot.ordinal.get());
         }
         if !slot.is_held() {
-            return Err(Error::Field {
-                what: WHAT,
-                field: "durable position",
-                found: 0,
-            });
+            return wrong("durable position", 0);
         }
         Ok(slot)
+    }
+
+    /// Up to where all is durable.
+    fn place(&self) -> Point {
+        Point {
+            offset: self.offset,
+            ordinal: self.ordinal,
+            chain: self.chain,
+        }
     }
 
     /// Whether records of the segment, if it tells of any, have bytes: recovery looks for them from the

@@ -106,6 +106,8 @@ impl Digest {
 
     /// What of the digest cannot be, if anything.
     pub(super) fn check(&self) -> Result<(), state::Broken> {
+        self.start().check()?;
+        self.end().check()?;
         let batches = self.end_ordinal.checked_since(self.ordinal);
         let has_records = self.end > self.base && self.bytes > 0 && self.batches > 0;
         match self.kind {

@@ -123,7 +123,7 @@ pub(super) fn stores() -> Vec<Vec<u8>> {
     let [killed, clean] = recovery::images();
     let stores = [killed.file(".log"), clean.file(".log")];
     let short = batches();
-    let ways = [0, 1, 3, 5, 7];
+    let ways = [0, 1, 3, 5, 7, 11];
     let inputs = stores
         .into_iter()
         .flat_map(|store| ways.map(|how| input(how, store)));

@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
-use corelog_record::Chain;
 use corelog_record::batch::{HEADER_BYTES, View};
+use corelog_record::{Chain, Offset, Ordinal};
 
 use super::{repair, split};
 use crate::disk::memory::MemoryDir;
@@ -19,8 +19,10 @@ pub(super) fn scan(input: &[u8]) {
         return;
     };
     let mut bytes = bytes.to_vec();
+    // Near the last offset a log may have as many batches.
+    let first = if how & 8 == 8 { LAST_FIRST } else { 0 };
     if how & 1 == 1 {
-        repair::batches(&mut bytes, (how & 2 == 2).then_some(0));
+        repair::batches(&mut bytes, (how & 2 == 2).then_some(first));
     }
     // An active store has zeros behind its last batch.
     if how & 4 == 4 {
@@ -30,7 +32,12 @@ pub(super) fn scan(input: &[u8]) {
     let dir = MemoryDir::new();
     let file = write(&dir, &bytes);
     let store = Store::opened(&dir, NAME.to_owned(), file.clone());
-    let start = Point::origin(Chain::from_raw(1));
+    let first = first.unsigned_abs();
+    let start = Point {
+        offset: Offset::new(first).unwrap_or(Offset::MAX),
+        ordinal: Ordinal::new(first).unwrap_or(Ordinal::MAX),
+        ..Point::origin(Chain::from_raw(1))
+    };
     let mut scanner = Scanner::new(&store, file, start, end as u64);
     let mut batches = 0;
     loop {
@@ -75,5 +82,8 @@ fn write(dir: &MemoryDir, bytes: &[u8]) -> Rc<<MemoryDir as Dir>::File> {
     assert!(written.is_ok(), "memory does not fail: {written:?}");
     file
 }
+
+/// Not all batches of a store have an offset from here on.
+const LAST_FIRST: i64 = i64::MAX - 5;
 
 const NAME: &str = "00000000000000000000.log";

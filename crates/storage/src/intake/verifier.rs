@@ -156,7 +156,7 @@ impl Verifier {
         if view.base_offset() != self.point.offset {
             return Err(bad);
         }
-        // No batch of a seal that was made is behind its end; of one that was made up nothing can be counted there.
+        // No batch of a seal that was made is behind its end.
         if self.end.ordinal <= self.point.ordinal || self.end.offset < view.next_offset() {
             return Err(bad);
         }

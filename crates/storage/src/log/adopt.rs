@@ -107,12 +107,16 @@ impl<D: Dir> Log<D> {
     /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight, or, if the log
     /// start is to move back, while somebody reads what expired; [`Error::Fenced`];
     /// [`Error::OutOfRange`] if the log holds records at or above `start`;
-    /// [`Error::Foreign`] for a log with files of another history.
+    /// [`Error::Foreign`] for a log with files of another history; [`Error::Contradicts`] for a start that no log has.
     pub fn plan_adopt(
         &mut self,
         history: HistoryId,
         start: edit::Point,
     ) -> Result<ChorePlan<D>, Error> {
+        start.check().map_err(|source| Error::Contradicts {
+            segment: start.offset,
+            source,
+        })?;
         self.ready_to_change_end()?;
         let is_empty = self.floor_place().offset == self.log_end();
         if start.offset < self.log_end() && !is_empty {

@@ -62,7 +62,7 @@ pub enum AppendError {
     /// Batches of another log that do not follow as a copy.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// The offsets of the log are used up, or the numbers of its batches.
+    /// The offsets of the log are used up.
     #[error("the log has no offsets left")]
     OffsetsExhausted,
     /// The log is fenced until it is reopened.
@@ -92,7 +92,8 @@ impl<D: Dir> Log<D> {
         self.admit(batches.len())?;
         let (count, records) = self.check(batches)?;
         let base = self.log_end();
-        if base.checked_add(records).is_none() || !self.has_ordinals(count) {
+        // A batch has a record at least: ordinals last as long.
+        if base.checked_add(records).is_none() {
             return Err(AppendError::OffsetsExhausted);
         }
         for batch in batch::Batches::over(batches) {
@@ -183,12 +184,6 @@ impl<D: Dir> Log<D> {
             true => Err(AppendError::Full { pending }),
             false => Ok(()),
         }
-    }
-
-    /// Whether `count` more batches can be counted. A log that is a copy counts on from what its source told.
-    pub(super) fn has_ordinals(&self, count: usize) -> bool {
-        let end = self.active().end.ordinal;
-        end.checked_add(count as u64).is_some()
     }
 
     /// Checks all batches. Returns how many there are, and how many records they hold.

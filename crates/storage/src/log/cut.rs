@@ -242,7 +242,7 @@ impl<D: Dir> Suffix<D> {
                 None => {
                     return Err(Error::Damaged {
                         from: point.offset,
-                        to: cut.end.offset.max(point.offset.plus(1)),
+                        to: cut.end.offset.max(point.offset.saturating_add(1)),
                         segment: cut.base.offset,
                     });
                 }

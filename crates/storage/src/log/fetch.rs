@@ -271,7 +271,7 @@ impl<D: Dir> DiskRead<D> {
     }
 
     fn damaged(&self, wanted: Wanted, from: Offset, to: Offset) -> Error {
-        let behind = from.max(wanted.from).plus(1);
+        let behind = from.max(wanted.from).saturating_add(1);
         Error::Damaged {
             from,
             to: to.max(behind),

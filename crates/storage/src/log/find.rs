@@ -59,6 +59,9 @@ impl<D: Dir> TimePlan<D> {
     /// The base offset and largest timestamp of the first batch whose largest timestamp is at or
     /// after the time asked for.
     ///
+    /// Rows of an index tell where to begin, at the last one below log start or above it, and not where to end: behind a batch
+    /// of the segment that is late, and was let go of, all is read up to the first that is late, or the segment's end.
+    ///
     /// # Errors
     /// [`ReadError::Damaged`], also if there is none but in damage that was stepped over, by this or by the rows of an index: what
     /// lies behind that may not have been looked at. [`ReadError::Removed`], [`ReadError::Disk`].
@@ -91,7 +94,13 @@ impl<D: Dir> TimePlan<D> {
         let segment = place.base.offset;
         let failed = |source| read_error(segment, source);
         let rows = place.rows.load().await.map_err(failed)?;
-        let start = rows.before_time(&place.base, self.time);
+        // What lies below log start may be late, and is not searched for.
+        let by_time = rows.before_time(&place.base, self.time);
+        let by_start = rows.before(&place.base, self.log_start);
+        let start = match by_time.position < by_start.position {
+            true => by_start,
+            false => by_time,
+        };
         let file = place.store.file().await.map_err(failed)?;
         let mut scanner = Scanner::new(&place.store, file, start, place.end_bytes);
         loop {
@@ -133,7 +142,9 @@ impl<D: Dir> TimePlan<D> {
         let (from, segment) = (scanner.point().offset, place.base.offset);
         let Some(behind) = behind else {
             let row = rows.after(&place.base, scanner.point().position.get());
-            let to = row.map_or(place.end, |row| row.offset).max(from.plus(1));
+            let to = row
+                .map_or(place.end, |row| row.offset)
+                .max(from.saturating_add(1));
             return Err(ReadError::Damaged { from, to, segment });
         };
         scanner.move_to(behind);

@@ -116,14 +116,13 @@ impl<D: Dir> Recovery<D> {
         let is_same = |end: &Point| end.offset == marked.offset && end.chain == marked.chain;
         let Some(last) = segments.back_mut() else {
             let floor = self.manifest.state().end();
-            let is_end = floor.is_some_and(|floor| floor.offset == marked.offset);
+            let is_end = floor == Some(marked.place());
             return Ok(Some(marked.rolled()).filter(|_| is_end));
         };
         if last.seal_time().is_some() {
             return Ok(Some(last.end).filter(is_same));
         }
-        let is_marked = slot.segment == last.base.offset && slot.generation == last.generation;
-        let end = if is_marked { marked } else { last.base };
+        let end = self.marked_in(last).unwrap_or(last.base);
         let position = end.position.get();
         let name = last.store_name();
         let bytes = self.length(&name);

@@ -113,7 +113,7 @@ impl<D: Dir> Recovery<D> {
                 }
             }
             if !self.reading(survey.resync()).await? {
-                survey.damaged(end.offset, promised.max(end.offset.plus(1)));
+                survey.damaged(end.offset, promised.max(end.offset.saturating_add(1)));
                 let from = end.offset;
                 self.findings.read_only_from = Some(from);
                 self.findings.events.note(Event::ReadOnly { from });

@@ -181,7 +181,7 @@ async fn walk<D: Dir>(
         scanner.move_to(at);
         if !scanner.read_again() {
             let (from, segment) = (at.offset, kept.base);
-            let to = from.plus(1);
+            let to = from.saturating_add(1);
             return Err(unread.unwrap_or(Error::Damaged { from, to, segment }));
         }
     }

@@ -88,11 +88,12 @@ impl<D: Dir> Recovery<D> {
         (point, point.offset)
     }
 
-    /// The mark, if it speaks of `segment`.
+    /// The mark, if it speaks of `segment`, and counts as the manifest does: what is sealed goes by both.
     pub(super) fn marked_in(&self, segment: &Segment<D>) -> Option<Point> {
         let slot = self.slot?;
         let is_it = slot.segment == segment.base.offset && slot.generation == segment.generation;
-        is_it.then(|| Point::marked(&slot))
+        let marked = Point::marked(&slot);
+        (is_it && marked.may_follow(&segment.base)).then_some(marked)
     }
 
     /// The offset below which the manifest or the mark says that all was durable.

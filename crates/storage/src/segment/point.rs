@@ -97,7 +97,14 @@ impl Point {
         }
     }
 
-    /// The point after `batch`, which was stamped for this point.
+    /// Whether it can lie in the segment that begins at `base`: there, or behind records and the batches that hold them.
+    pub(crate) fn may_follow(&self, base: &Self) -> bool {
+        let has_batches = base.ordinal < self.ordinal;
+        base.ordinal <= self.ordinal && has_batches == (base.offset < self.offset)
+    }
+
+    /// The point after `batch`, which was stamped for this point. No file that is read has more batches than offsets lie
+    /// before a point, and a batch that is sound has an offset behind its last one: so there is an ordinal, too.
     pub(crate) fn after(self, batch: &View<'_>) -> Self {
         Self {
             offset: batch.next_offset(),

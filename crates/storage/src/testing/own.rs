@@ -1,9 +1,11 @@
 //! Help for tests of this crate alone.
 
-use corelog_record::{ByteSize, Offset, Timestamp};
+use corelog_record::{ByteSize, Offset, Ordinal, Timestamp};
 
 use super::{batch, flush};
-use crate::disk::{Dir, File, Open, block_on, padded};
+use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on, padded};
+use crate::format::edit::Edit;
+use crate::format::manifest::Header;
 use crate::log::{Log, Options};
 
 /// So many ways the blocks and entries that were not synced may have gone are tried at each step.
@@ -17,6 +19,20 @@ pub(crate) fn at(millis: i64) -> Timestamp {
 /// The offset of this number.
 pub(crate) fn offset(value: u64) -> Offset {
     Offset::new(value).unwrap()
+}
+
+/// The last ordinal but one.
+pub(crate) fn last_but_one() -> Ordinal {
+    Ordinal::new(Ordinal::MAX.get() - 1).unwrap()
+}
+
+/// A manifest of these edits, also if they do not follow from one another.
+pub(crate) fn manifest(header: &Header, edits: &[Edit]) -> Vec<u8> {
+    let frames = edits.iter().zip(1..);
+    let mut bytes = header.encode();
+    bytes.extend(frames.flat_map(|(edit, sequence)| edit.encode(sequence)));
+    bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
+    bytes
 }
 
 /// What there is in a directory, which may be missing.

@@ -203,7 +203,7 @@ impl StoreCheck {
                 }
                 self.base.offset..end
             }
-            _ => self.base.offset..self.base.offset.plus(1),
+            _ => self.base.offset..self.base.offset.saturating_add(1),
         };
         Some(Finding::of(what, self.path(), "a store", error.to_string()).about(offsets))
     }

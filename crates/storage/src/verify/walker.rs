@@ -248,7 +248,7 @@ impl<'a> Walker<'a> {
         let behind = until.and_then(|until| self.row_behind(&until, UNREADABLE_TRIES));
         let end = behind
             .or(until)
-            .map_or(at.offset.plus(1), |point| point.offset);
+            .map_or(at.offset.saturating_add(1), |point| point.offset);
         let what = What::of_error(error);
         let finding = Finding::of(what, self.check.path(), "bytes", error.to_string());
         self.find(finding.at(at.position.get()).about(at.offset..end));

@@ -8,6 +8,12 @@ use crate::format::edit::Point;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Broken {
+    /// A point to which no log can come.
+    #[error("more batches than records lie before {found:?}")]
+    Impossible {
+        /// The point.
+        found: Point,
+    },
     /// A segment that does not begin where the log ends.
     #[error("a segment begins at {found:?}, its predecessor ends at {expected:?}")]
     Gap {

@@ -19,7 +19,7 @@ use super::edit::{Add, Edit, End, Epoch, Generation, Point, Settings, Start};
 /// The segments of a log, its start, its epochs, its settings and its last scrub. Its laws:
 ///
 /// - segments lie in order; each begins where its predecessor ends, by offset, ordinal and chain,
-///   as far as that end is known;
+///   as far as that end is known; before each lie no more batches than records;
 /// - the log start lies at or above the first segment's base, and below every removed one's end;
 /// - epochs rise, and so do, weakly, the places where they began.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,7 @@ impl State {
 
     fn add(&mut self, add: Add) -> Result<(), Broken> {
         let found = Point::from(add);
+        found.check()?;
         if let Some(expected) = self.end()
             && expected != found
         {
@@ -201,6 +202,12 @@ impl State {
             generation,
             epoch,
         } = cut;
+        let point = Point {
+            offset,
+            ordinal,
+            chain,
+        };
+        point.check()?;
         if let Some(end) = self.end()
             && end.offset < offset
         {
@@ -212,11 +219,6 @@ impl State {
         let kept = self
             .segments
             .partition_point(|segment| segment.base < offset);
-        let point = Point {
-            offset,
-            ordinal,
-            chain,
-        };
         let mut shortened = None;
         if let Some(last) = kept
             .checked_sub(1)
@@ -253,6 +255,7 @@ impl State {
     }
 
     fn restart(&mut self, point: Point) -> Result<Vec<Segment>, Broken> {
+        point.check()?;
         if point.offset < self.log_start {
             return Err(Broken::StartMovesBack {
                 present: self.log_start,

@@ -49,6 +49,30 @@ fn mark_slots_survive_a_million_mutations() {
 }
 
 #[test]
+fn what_counts_more_batches_than_records_is_refused() {
+    let slot = Slot {
+        ordinal: samples::ordinal(1235),
+        ..samples::slot()
+    };
+    let header = index::Header {
+        ordinal: samples::ordinal(1001),
+        ..samples::index_header()
+    };
+    let row = Row {
+        relative_ordinal: 18,
+        ..samples::row()
+    };
+    let refused = [
+        Slot::decode(&slot.encode()).unwrap_err(),
+        index::Header::decode(&header.encode()).unwrap_err(),
+        Row::decode(&row.encode()).unwrap_err(),
+    ];
+    for (refused, is) in refused.iter().zip([1235, 1001, 18]) {
+        assert!(matches!(refused, Error::Field { found, .. } if *found == is));
+    }
+}
+
+#[test]
 fn manifest_headers_survive_a_million_mutations() {
     let sample = &samples::header().encode()[..512];
     mutate(

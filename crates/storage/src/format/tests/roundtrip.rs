@@ -57,6 +57,7 @@ proptest! {
         };
         let rows = rows.into_iter().map(|(relative_offset, position, time, relative_ordinal, chain)| {
             let (max_timestamp, chain) = (Timestamp::from_millis(time), Chain::from_raw(chain));
+            let relative_ordinal = relative_ordinal.min(relative_offset);
             Row { relative_offset, position, max_timestamp, relative_ordinal, chain }
         });
         let rows: Vec<_> = rows.collect();

@@ -227,7 +227,7 @@ pub(super) fn node() -> Node {
 prop_compose! {
     pub(super) fn any_point()(at in 0..=Offset::MAX.get(), batches in 0..=Ordinal::MAX.get(), chain: u64)
         -> Point {
-        Point { offset: offset(at), ordinal: ordinal(batches), chain: Chain::from_raw(chain) }
+        Point { offset: offset(at), ordinal: ordinal(batches.min(at)), chain: Chain::from_raw(chain) }
     }
 }
 

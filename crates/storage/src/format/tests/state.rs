@@ -4,7 +4,7 @@ use corelog_record::{Chain, LeaderEpoch, Offset, Ordinal};
 
 use super::samples::{self, epoch, ordinal, point, seal};
 use crate::format::damage::Damage;
-use crate::format::edit::{Edit, End, Generation, SEALS_MAX, Seals, Settings, Start};
+use crate::format::edit::{Edit, End, Generation, Point, SEALS_MAX, Seals, Settings, Start};
 use crate::format::state::{Broken, State};
 use crate::testing::own::offset;
 
@@ -85,6 +85,47 @@ fn the_first_segment_begins_where_the_log_does() {
     let mut begin = point(0);
     begin.chain = Chain::seed(samples::header().history);
     empty().apply(&Edit::Add(begin.into())).unwrap();
+}
+
+#[test]
+fn no_more_batches_than_records_lie_before_a_point() {
+    let more = |at: u64| Point {
+        ordinal: ordinal(at + 1),
+        ..point(at)
+    };
+    let mut state = empty();
+    for edit in [Edit::Restart(point(100)), add(100)] {
+        state.apply(&edit).unwrap();
+    }
+    let Point {
+        offset,
+        ordinal,
+        chain,
+    } = more(120);
+    let cut = End {
+        offset,
+        ordinal,
+        chain,
+        generation: Some(1),
+        epoch: None,
+    };
+    let mut wrong = seal(100, 200);
+    wrong.digest.end_ordinal = more(200).ordinal;
+    wrong.digest.batches = wrong.digest.end_ordinal.since(wrong.digest.ordinal);
+    for edit in [
+        Edit::Restart(more(100)),
+        Edit::Add(more(200).into()),
+        Edit::TruncateSuffix(cut),
+        Edit::Seal(wrong),
+    ] {
+        assert!(matches!(refuse(&state, &edit), Broken::Impossible { .. }));
+    }
+    // A batch of one record each.
+    let most = Point {
+        ordinal: samples::ordinal(200),
+        ..point(200)
+    };
+    state.apply(&Edit::Add(most.into())).unwrap();
 }
 
 #[test]

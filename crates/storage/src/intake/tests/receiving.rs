@@ -6,6 +6,7 @@ use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::intake::Left;
 use crate::log::CallOff;
+use crate::testing::own::last_but_one;
 
 #[test]
 fn a_segment_comes_in_whatever_its_pieces_and_is_the_file_that_was_sent() {
@@ -145,6 +146,19 @@ fn a_wrong_byte_anywhere_is_refused_and_the_next_source_goes_on_before_it() {
 
 /// The one behind the last that can be counted ended the node.
 #[test]
+fn a_seal_of_more_batches_than_records_is_refused() {
+    let source = Source::new(0);
+    let mut of = source.of(1, 0);
+    of.seal.digest.batches = 1;
+    of.seal.digest.ordinal = last_but_one();
+    of.seal.digest.end_ordinal = Ordinal::MAX;
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let refused = block_on(Intake::open(&root.child("p0"), of, at(5)));
+    assert!(matches!(refused.err(), Some(Error::Seal { .. })));
+}
+
+#[test]
 fn more_batches_than_were_sealed_are_refused_at_the_first_of_them() {
     let source = Source::new(0);
     let refused_at = |change: &dyn Fn(&mut Of)| {
@@ -161,16 +175,13 @@ fn more_batches_than_were_sealed_are_refused_at_the_first_of_them() {
         }
     };
     let base = source.sealed[1].1.digest.base;
-    let counted = refused_at(&|of| {
-        of.seal.digest.ordinal = Ordinal::new(Ordinal::MAX.get() - 1).unwrap();
-        of.seal.digest.end_ordinal = Ordinal::MAX;
-    });
-    assert_eq!(counted, base.plus(1));
     let sealed = refused_at(&|of| of.seal.digest.end_ordinal = of.seal.digest.ordinal.plus(1));
     assert_eq!(sealed, base.plus(1));
     let batches = source.sealed[1].1.digest.batches;
     let ended = refused_at(&|of| {
         of.seal.digest.batches = batches;
+        of.seal.digest.ordinal = Ordinal::ZERO;
+        of.seal.digest.end_ordinal = Ordinal::ZERO.plus(batches);
         of.seal.digest.end = base.plus(2);
     });
     assert_eq!(ended, base.plus(2));

@@ -168,3 +168,32 @@ fn a_lookup_by_time_that_meets_damage_where_it_is_written_names_no_more_than_the
     assert_eq!(from, offset(2));
     assert!(to < offset(8), "{to}");
 }
+
+/// All of a segment was read for each search, from a late batch on that nobody could read any more.
+#[test]
+fn a_lookup_by_time_reads_nothing_that_lies_below_log_start() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let one_segment = Options {
+        segment_bytes_max: ByteSize::from_mib(64),
+        ..small()
+    };
+    let (mut log, _) = open(&disk, one_segment, 1, at(0)).unwrap();
+    for number in 0..130 {
+        let time = if number == 0 { 9_000 } else { number };
+        let one = batch(&[&[b'f'; 64 << 10]], at(time));
+        log.append(&one, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+    }
+    let plan = log.plan_truncate(offset(120)).unwrap().unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(1)).unwrap();
+    let reads = || disk.faults().count(Operation::Read);
+    let before = reads();
+    for (millis, right) in [(1, 120), (125, 125)] {
+        let found = block_on(log.plan_find_time(at(millis), Offset::MAX).run());
+        assert_eq!(found.unwrap().map(|(at, _)| at), Some(offset(right)));
+    }
+    let found = block_on(log.plan_find_time(at(500), Offset::MAX).run());
+    assert_eq!(found.unwrap(), None);
+    assert!(reads() - before <= 3, "of eight megabytes, three times");
+}

@@ -6,6 +6,7 @@ mod begun;
 mod bounds;
 mod called_off;
 mod cost;
+mod counted;
 mod cuts;
 mod descriptors;
 mod explore;

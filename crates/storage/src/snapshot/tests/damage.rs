@@ -5,11 +5,11 @@ use corelog_record::{Ordinal, Position};
 use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::format::edit::{Edit, Epoch};
+use crate::format::edit::{Digest, Edit, Epoch, Point};
 use crate::manifest::Manifest;
 use crate::snapshot::export;
 use crate::testing::open;
-use crate::testing::own::alter;
+use crate::testing::own::{alter, last_but_one, manifest};
 
 /// A snapshot of its own files: the log they were linked from is gone.
 fn made(root: &MemoryDir) -> Partition {
@@ -273,6 +273,50 @@ fn a_manifest_whose_epochs_begin_behind_its_end_is_not_restored() {
     let refused = restore_all(&root, partition).unwrap_err();
     assert!(matches!(refused, Error::Contradicts { .. }), "{refused:?}");
     assert!(!block_on(restored(&root).child("0").exists()).unwrap());
+}
+
+/// The second of two batches, of which the manifest counted one, ended the node: there is no number behind its own.
+#[test]
+fn a_manifest_of_more_batches_than_records_is_not_restored() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 2, 1_000);
+    let partition = Partition {
+        end: offset(1),
+        ..snapshot(&mut log, &root).unwrap()
+    };
+    let source = snapped(&root);
+    let (header, state) = block_on(crate::manifest::read(&source)).unwrap();
+    let segment = &state.segments()[0];
+    let start = Point {
+        ordinal: last_but_one(),
+        ..segment.start()
+    };
+    let mut seal = segment.seal.clone().unwrap();
+    seal.digest = Digest {
+        ordinal: start.ordinal,
+        end: offset(1),
+        end_ordinal: Ordinal::MAX,
+        batches: 1,
+        ..seal.digest
+    };
+    let edits = [
+        Edit::Restart(start),
+        Edit::Add(start.into()),
+        Edit::Seal(seal),
+    ];
+    alter(&source, "manifest", |bytes| {
+        *bytes = manifest(&header, &edits);
+    });
+    for is_damage_kept in [true, false] {
+        let order = Restore {
+            is_damage_kept,
+            ..order(partition)
+        };
+        let refused = block_on(restore(&source, &restored(&root), order, &mut |_| {}));
+        assert!(matches!(refused, Err(Error::Format { .. })), "{refused:?}");
+        assert_nothing_left(&root);
+    }
 }
 
 #[test]

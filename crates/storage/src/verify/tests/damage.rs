@@ -1,9 +1,15 @@
 //! What is changed, is found.
 
-use corelog_record::Offset;
+use corelog_record::{Offset, Ordinal};
 use fastrand::Rng;
 
 use super::*;
+use crate::format::edit::{Edit, Point};
+use crate::format::index;
+use crate::format::manifest::Manifest;
+use crate::segment::name;
+use crate::testing::own::{self, last_but_one};
+use crate::verify::survey;
 
 #[test]
 fn every_changed_byte_of_every_file_is_found() {
@@ -267,4 +273,54 @@ fn a_batch_of_another_epoch_is_found_in_a_store_that_is_not_sealed() {
     let store = &files(partition.path(), "log")[0];
     alter(store, |bytes| bytes[15] ^= 1);
     assert_eq!(kinds(&verify(partition.path())), [What::Batch]);
+}
+
+/// A verify of them ended at the second batch, and said nothing.
+#[test]
+fn files_of_more_batches_than_records_are_found() {
+    let partition = Partition::filled(4);
+    let path = partition.path().join("manifest");
+    let manifest = Manifest::decode(&std::fs::read(&path).unwrap()).unwrap();
+    for ordinal in [Ordinal::MAX, last_but_one()] {
+        let start = Point {
+            ordinal,
+            ..manifest.state.segments()[0].start()
+        };
+        let edits = [Edit::Restart(start), Edit::Add(start.into())];
+        std::fs::write(&path, own::manifest(&manifest.header, &edits)).unwrap();
+        assert_eq!(kinds(&verify(partition.path())), [What::Manifest]);
+    }
+}
+
+/// The same of a store alone, of which its index tells.
+#[test]
+fn an_index_of_more_batches_than_records_is_found() {
+    let partition = Partition::filled(100);
+    let store = files(partition.path(), "log").remove(0);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copied = elsewhere.path().join(store.file_name().unwrap());
+    std::fs::copy(&store, &copied).unwrap();
+    let index = std::fs::read(store.with_extension("index")).unwrap();
+    let header = index::Header {
+        ordinal: Ordinal::MAX,
+        ..index::Header::decode(&index).unwrap()
+    };
+    std::fs::write(copied.with_extension("index"), header.encode()).unwrap();
+    assert_eq!(kinds(&verify(&copied)), [What::Index]);
+}
+
+/// What the disk does not give behind the last offset was to end one further.
+#[test]
+fn a_store_that_begins_with_the_last_offset_and_cannot_be_read_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join(name::store(Offset::MAX, 0));
+    std::fs::create_dir(&store).unwrap();
+    let check = survey::alone(folder.path().to_owned(), name::store(Offset::MAX, 0), 0);
+    let hooks = Hooks {
+        progress: &|_bytes| {},
+        records: None,
+    };
+    let checked = check.unwrap().run(&hooks);
+    let nothing = Some(Offset::MAX..Offset::MAX);
+    assert!(checked.findings.iter().any(|it| it.offsets == nothing));
 }
