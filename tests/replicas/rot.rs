@@ -135,12 +135,12 @@ pub(super) fn damage_the_first(node: &mut Node) {
 
 /// It was damage to nobody: what another node had was never asked for, and readers ended there for ever.
 #[test]
-fn a_segment_that_the_disk_does_not_give_comes_from_the_source() {
+fn a_segment_that_a_reader_cannot_be_given_comes_from_the_source() {
     let folder = Folder::new();
     let (a, mut b, topic) = sealed_pair(&folder, 1);
     let data = b.server().ready.data.clone();
     b.stop();
-    take_from_disk(&folder, &data);
+    make_unreadable(&folder, &data);
     b.up();
     until("a reader has it again", || has_first(&mut b.wire(), &topic));
     assert_equal(&a, &b, &topic, 0);
@@ -148,14 +148,14 @@ fn a_segment_that_the_disk_does_not_give_comes_from_the_source() {
 
 /// Who asked another core was told at once that the disk fails, each time, and nothing was repaired.
 #[test]
-fn a_segment_that_the_disk_does_not_give_comes_from_the_source_also_for_who_asks_another_core() {
+fn a_segment_that_a_reader_cannot_be_given_comes_from_the_source_also_for_who_asks_another_core() {
     let folder = Folder::new();
     let (a, mut b, topic) = sealed_pair(&folder, 2);
     // Nothing of it is in memory, or open.
     b.stop();
     b.up();
     b.wait_until_served(&topic, 0);
-    take_from_disk(&folder, &b.server().ready.data);
+    make_unreadable(&folder, &b.server().ready.data);
     let owner = b.wire().owners(&topic)[0];
     let other = b.server().ready.cores[1 - owner];
     until("a reader has it again", || {
@@ -180,11 +180,11 @@ fn sealed_pair(folder: &Folder, cores: u16) -> (Node, Node, Target) {
     (a, b, topic)
 }
 
-/// Has the disk give nothing of the first segment.
-fn take_from_disk(folder: &Folder, data: &Path) {
+/// Has each read of the first segment fail: nobody reads a directory as a file. It is no error of the disk, which a scrub would
+/// have repaired as well.
+fn make_unreadable(folder: &Folder, data: &Path) {
     let store = first_store(data);
     std::fs::rename(&store, folder.path().join("aside")).unwrap();
-    // Nobody reads a directory as a file.
     std::fs::create_dir(&store).unwrap();
 }
 

@@ -75,6 +75,8 @@ impl Watch {
         let goal = self.goals.get(&partition.id);
         match partition.state {
             State::Done | State::Stopped => true,
+            // Of one that has an end only its server knows whether all is there: what stands in for its source may have less.
+            State::Following if partition.until.is_some() => false,
             State::Following => goal.is_some_and(|goal| *goal <= partition.end),
             // Promoted, or handed over to, meanwhile.
             State::Idle => partition.role != Role::Follower,
@@ -232,6 +234,20 @@ mod tests {
         assert!(!watch.is_over(&[replica(State::Copying, 0, Some(10))]));
         assert!(!watch.is_over(&[replica(State::Following, 9, Some(100))]));
         assert!(watch.is_over(&[replica(State::Following, 10, Some(200))]));
+    }
+
+    /// It was told as one that follows, or, where another source stood in that had less, ended with 0 without all of it.
+    #[test]
+    fn a_copy_with_an_end_is_over_once_it_is_done_and_not_where_its_source_ends() {
+        let to_end = |state| Partition {
+            until: Offset::new(10),
+            ..replica(state, 10, Some(10))
+        };
+        let mut watch = Watch::default();
+        assert!(!watch.is_over(&[to_end(State::Following)]));
+        assert!(watch.is_over(&[to_end(State::Done)]));
+        // Somebody has it follow, which is never done.
+        assert!(watch.is_over(&[replica(State::Following, 10, Some(10))]));
     }
 
     #[test]

@@ -207,7 +207,7 @@ async fn run(core: Rc<Core>, number: u64, copying: Copying, kept: file::Topic) {
     let (name, source) = (kept.name.clone(), copying.source.clone());
     let (id, target) = (copying.id, copying.target.clone());
     tracing::info!(topic = %name, source = ?source, "restoring a topic");
-    let copied = rt::long(move || copy(&copying)).await;
+    let copied = long(&core, move || copy(&copying)).await;
     let Ok(admin) = core.admin() else { return };
     let done = match copied {
         Ok(partitions) => admin.install(kept).await.map(|()| Done { id, partitions }),
@@ -221,7 +221,7 @@ async fn run(core: Rc<Core>, number: u64, copying: Copying, kept: file::Topic) {
         Err(error) => {
             add(&core.counters.restores_failed_total, 1);
             tracing::error!(topic = %name, error = %error.message, "restored nothing");
-            rt::long(move || block_on(StdDir::new(target).remove_tree()))
+            long(&core, move || block_on(StdDir::new(target).remove_tree()))
                 .await
                 .unwrap_or_else(|error| {
                     let error = with_causes(&error);
@@ -230,6 +230,18 @@ async fn run(core: Rc<Core>, number: u64, copying: Copying, kept: file::Topic) {
         }
     }
     admin.restores.end(number, done);
+}
+
+/// Does `work` on the thread for long work, which has the data directory until that is done, whoever waits for it by then: who
+/// starts on the directory removes what it writes, and may restore into the same place.
+async fn long<T: Send + 'static>(core: &Core, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let lock = core.shared.lock.upgrade();
+    let locked = move || {
+        let done = work();
+        drop(lock);
+        done
+    };
+    rt::long(locked).await
 }
 
 /// Why a topic was not copied. A file that a snapshot names and has not is damage, as are bytes that are not what they were:

@@ -9,7 +9,6 @@ use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
 use corelog_storage::log::Scrubbed;
 
 use super::describe;
-use super::refusal::with_causes;
 use super::slots::{PartitionKey, Slot, SlotId};
 use super::state::Core;
 use super::tickets::Tickets;
@@ -188,14 +187,10 @@ impl Core {
                 }
                 Piece::Refused => break,
             };
-            if scrubbed.error.is_some() {
-                reached = Outcome::Unread;
-            }
             self.tell_scrubbed(id, &scrubbed);
-            if let Some((segment, error)) = &scrubbed.error
-                && error.is_unread_store()
-            {
-                self.heal_unread(key, *segment, &mut unread).await;
+            if let Some((segment, error)) = &scrubbed.error {
+                reached = Outcome::Unread;
+                self.meet_unread(key, (*segment, error), &mut unread).await;
             }
             if scrubbed.is_pass_complete {
                 outcome = reached;
@@ -210,6 +205,7 @@ impl Core {
             };
             self.pause(begun, bytes).await;
         }
+        self.tell_unread(key, &unread);
         let mut slots = self.slots.borrow_mut();
         if let Some(slot) = slots.get_mut(id).filter(|slot| slot.key == key) {
             slot.scrub.is_running = false;
@@ -263,7 +259,7 @@ impl Core {
         }
     }
 
-    /// Tells what a piece found, but for damage: that is an event of the log.
+    /// Tells what a piece found, but for what it could not read, and for damage: that is an event of the log.
     fn tell_scrubbed(&self, id: SlotId, scrubbed: &Scrubbed) {
         add(&self.counters.scrubbed_bytes_total, scrubbed.bytes);
         let mut slots = self.slots.borrow_mut();
@@ -280,11 +276,6 @@ impl Core {
             add(&self.counters.surplus_total, 1);
             let bytes = scrubbed.surplus_bytes;
             tracing::warn!(%topic, partition, bytes, "a sealed store is longer than it was");
-        }
-        if let Some((segment, error)) = &scrubbed.error {
-            add(&self.counters.scrub_errors_total, 1);
-            let (segment, error) = (segment.get(), with_causes(error));
-            tracing::error!(%topic, partition, segment, %error, "the scrub could not read a segment");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_record::{CoreId, NodeId};
@@ -34,6 +34,7 @@ use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Failed, Input, Tick};
 use crate::rate::Rate;
 use crate::router::Lanes;
 use crate::rt::{self, Notify, Semaphore};
+use crate::sys::NodeFile;
 use crate::transfer::Transfers;
 
 /// Connections that are told at once why they are refused: each holds a descriptor.
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) core_count: u16,
     /// The data directory, absolute or as the process was given it.
     pub(crate) data_dir: PathBuf,
+    /// The lock on it, for whoever is to keep it beyond the end of the cores.
+    pub(crate) lock: Weak<NodeFile>,
     /// How each core's memory is shared out.
     pub(crate) budget: Budget,
     /// Bytes that the node's scrub reads in a second; 0: none but what is asked for.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use corelog_protocol::frame::CorrelationId;
@@ -283,6 +283,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
         core_files: 64,
         core_count: 1,
         data_dir: config.data_dir.clone(),
+        lock: Weak::new(),
         budget: config.budget().unwrap(),
         scrub_rate: rates.scrub,
         transfers: Transfers::start(rates.transfer).unwrap(),

@@ -33,12 +33,25 @@ impl Core {
     /// Begins to repair a partition of this core, if another node is known to have a copy; `met` is
     /// the segment in which damage was just met, or what the disk does not give.
     pub(crate) fn heal(self: &Rc<Self>, key: PartitionKey, met: Option<Offset>) {
+        self.heal_telling(key, met, move |core, repaired| {
+            core.tell_unrepaired(key, repaired);
+        });
+    }
+
+    /// The same, and has `tell` tell what came of it.
+    pub(super) fn heal_telling(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        met: Option<Offset>,
+        tell: impl FnOnce(&Self, &Partition) + 'static,
+    ) {
         let sources = self.sources_of(key);
         if sources.is_empty() || !self.repairs.begin(key, met, false) {
             return;
         }
         let core = Rc::clone(self);
-        rt::spawn_background(async move { core.repair_begun(key, sources).await }).detach();
+        let repair = async move { tell(&core, &core.repair_begun(key, sources).await) };
+        rt::spawn_background(repair).detach();
     }
 
     /// Repairs, again and again, whatever is known to be damaged.
@@ -79,7 +92,9 @@ impl Core {
         if !self.repairs.begin(key, None, true) {
             return Err(failure(ErrorCode::Busy, "it is being repaired already"));
         }
-        Ok(self.repair_begun(key, sources).await)
+        let repaired = self.repair_begun(key, sources).await;
+        self.tell_unrepaired(key, &repaired);
+        Ok(repaired)
     }
 
     /// What there is of a partition to repair, with nobody to ask.
@@ -114,17 +129,20 @@ impl Core {
         });
         self.repairs
             .end(key, &segments, repaired.is_ok() && damage_left == 0);
-        let topic = self.told_name(key);
-        let partition = key.partition.get();
-        if let Err(error) = &repaired {
-            let error = &error.message;
-            tracing::warn!(%topic, partition, damage_left, error, "not repaired");
-        }
         Partition {
             id: key.partition,
             segments,
             damage_left,
             error: repaired.err().map(|error| *error),
+        }
+    }
+
+    /// Tells of a repair that left something, and why.
+    pub(super) fn tell_unrepaired(&self, key: PartitionKey, repaired: &Partition) {
+        if let Some(error) = &repaired.error {
+            let (topic, partition) = (self.told_name(key), key.partition.get());
+            let (damage_left, error) = (repaired.damage_left, &error.message);
+            tracing::warn!(%topic, partition, damage_left, error, "not repaired");
         }
     }
 

@@ -115,6 +115,7 @@ impl Core {
             source,
             target: replica.and_then(|replica| replica.target),
             let_go: replica.and_then(|replica| replica.let_go),
+            until: replica.and_then(|replica| replica.until),
             followers: self.told_followers(key, replica),
             outranked: replica.map_or_else(Vec::new, |replica| replica.outranked.clone()),
             repairs: self.repairs.count(key),
@@ -301,6 +302,25 @@ mod tests {
             let trouble = Some(failure(ErrorCode::Diverged, "it did"));
             *following.progress.trouble.borrow_mut() = trouble;
         }
+    }
+
+    /// Nothing told a copy that was to end from one that follows, once it had come as far as its source.
+    #[test]
+    fn a_copy_that_does_not_follow_is_told_with_where_it_ends() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            let mut topic = Arc::unwrap_or_clone(topic);
+            for until in [Offset::new(50), None] {
+                let replica = Replica {
+                    role: Role::Follower,
+                    until,
+                    ..Replica::owner(key.partition)
+                };
+                topic.replicas.insert(key.partition, replica);
+                core.routes.borrow_mut().put(Arc::new(topic.clone()));
+                assert_eq!(core.replicas(key.topic, None).await[0].until, until);
+            }
+        });
     }
 
     /// A node with thousands of copies told of them all in one go.

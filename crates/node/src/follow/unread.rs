@@ -1,12 +1,16 @@
-//! What the disk does not give the scrub: a segment is had again from whoever has a copy, once in a pass, and no more once the
-//! disk does not give what has just been put there.
+//! What the scrub cannot read: what the disk does not give of a segment is had again from whoever has a copy, once in a pass,
+//! and no more once the disk does not give what has just been put there.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use corelog_record::Offset;
+use corelog_storage::Error;
 
-use crate::core::{Core, PartitionKey};
+use crate::core::{Core, PartitionKey, with_causes};
+use crate::metrics::add;
 use crate::rt;
 
 /// How long a pass waits for a repair: the scrub of the core's other partitions waits behind it.
@@ -17,8 +21,12 @@ const REPAIR_WAIT_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Unread {
     /// How long it waits yet: once that was in vain, no more.
     patience: Duration,
-    /// The segment that was met last, and when it was first.
-    last: Option<(Offset, Instant)>,
+    /// The segments that could not be read.
+    segments: BTreeSet<Offset>,
+    /// How many of them were asked for in vain.
+    unrepaired: Rc<Cell<u64>>,
+    /// The segment that was met last of those that the disk does not give, and when it was first.
+    met: Option<(Offset, Instant)>,
     /// Whether the disk does not give what has just been put there.
     is_hopeless: bool,
 }
@@ -27,24 +35,52 @@ impl Default for Unread {
     fn default() -> Self {
         Self {
             patience: REPAIR_WAIT_MAX,
-            last: None,
+            segments: BTreeSet::new(),
+            unrepaired: Rc::default(),
+            met: None,
             is_hopeless: false,
         }
     }
 }
 
 impl Core {
+    /// A pass of the scrub cannot read some of a segment: tells so of the first, and has what the disk does not give repaired.
+    pub(crate) async fn meet_unread(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        (segment, error): (Offset, &Error),
+        unread: &mut Unread,
+    ) {
+        add(&self.counters.scrub_errors_total, 1);
+        if unread.segments.is_empty() {
+            let (topic, partition) = (self.told_name(key), key.partition.get());
+            let (segment, error) = (segment.get(), with_causes(error));
+            tracing::error!(%topic, partition, segment, %error, "the scrub could not read a segment");
+        }
+        unread.segments.insert(segment);
+        if error.is_unread_store() {
+            self.heal_unread(key, segment, unread).await;
+        }
+    }
+
+    /// A pass is over: tells how many segments it could not read, if it was more than the one that was told. A disk that is gone
+    /// gives none of them, and each would have its line.
+    pub(crate) fn tell_unread(&self, key: PartitionKey, unread: &Unread) {
+        let (segments, unrepaired) = (unread.segments.len(), unread.unrepaired.get());
+        if let Some(first) = unread.segments.first()
+            && segments > 1
+        {
+            let (topic, partition, first) = (self.told_name(key), key.partition.get(), first.get());
+            tracing::error!(%topic, partition, segments, first, unrepaired, "the scrub could not read segments");
+        }
+    }
+
     /// The disk does not give a pass of the scrub some of a segment: begins to repair that, once in the pass, unless a repair
     /// of its partition goes on or rests, and waits a while until none goes on. It is not remembered for a later one, as what
     /// readers meet is: that would ask for all that a failing disk did not give, also for what has been replaced by then.
-    pub(crate) async fn heal_unread(
-        self: &Rc<Self>,
-        key: PartitionKey,
-        segment: Offset,
-        unread: &mut Unread,
-    ) {
+    async fn heal_unread(self: &Rc<Self>, key: PartitionKey, segment: Offset, unread: &mut Unread) {
         let (now, replaced_at) = (rt::now(), self.repairs.replaced_at(key, segment));
-        if let Some((_, since)) = unread.last.filter(|(last, _)| *last == segment) {
+        if let Some((_, since)) = unread.met.filter(|(met, _)| *met == segment) {
             // Once: what has its place is read anew, and no disk is to hold the pass there.
             if !unread.is_hopeless && replaced_at.is_some_and(|at| since <= at) {
                 unread.is_hopeless = true;
@@ -57,13 +93,19 @@ impl Core {
             }
             return;
         }
-        unread.last = Some((segment, now));
+        unread.met = Some((segment, now));
         if unread.is_hopeless {
             return;
         }
         let may_begin = replaced_at.is_none() && !self.repairs.is_running(key);
         if may_begin && !self.repairs.rests(key, segment) {
-            self.heal(key, Some(segment));
+            let unrepaired = Rc::clone(&unread.unrepaired);
+            self.heal_telling(key, Some(segment), move |core, repaired| {
+                // As of what could not be read, the first is told, and of the others how many there are.
+                if repaired.error.is_some() && unrepaired.replace(unrepaired.get() + 1) == 0 {
+                    core.tell_unrepaired(key, repaired);
+                }
+            });
         }
         let has_ended = || !self.repairs.is_running(key);
         let ended = self.repairs.ended.until(has_ended);
@@ -173,9 +215,15 @@ mod tests {
         seal_of(core, key, 5, bytes).await;
     }
 
+    /// How many repairs failed: a pass tells the first, and, if it could not read more than one segment, how many there were.
     fn are_asked_for(lines: &[String]) -> usize {
-        let failed = lines.iter().filter(|line| line.contains("not repaired"));
-        failed.count()
+        let counts = lines.iter().find_map(|line| line.split_once("unrepaired="));
+        let count = counts.map(|(_, count)| count.trim_end().parse().unwrap());
+        count.unwrap_or_else(|| count_of(lines, "not repaired"))
+    }
+
+    fn count_of(lines: &[String], words: &str) -> usize {
+        lines.iter().filter(|line| line.contains(words)).count()
     }
 
     /// What was replaced for a reader meanwhile would be asked for once more.
@@ -258,6 +306,29 @@ mod tests {
             lose(&core, |_| true);
             assert_eq!(pass(&core, key).await, (2, Outcome::Unread));
             assert_eq!(pass(&core, key).await, (0, Outcome::Unread), "they rest");
+        });
+    }
+
+    /// Each pass over a disk that was gone logged two lines for each segment.
+    #[test]
+    fn a_pass_tells_how_many_segments_it_could_not_read_and_that_no_source_has() {
+        with_core(|core| async move {
+            let key = copied(&core, NOBODY).await;
+            let nothing = source_of(core.place(key).unwrap().history, Vec::new());
+            give_copy(&core, &[&nothing]).await;
+            for _ in 0..4 {
+                seal(&core, key).await;
+            }
+            lose(&core, |_| true);
+            let slot = core.slot_of(key).unwrap();
+            let lines = logged(core.scrub_pass(slot)).await;
+            // One more may be sealed by then.
+            let count = errors(&core);
+            assert!(4 <= count, "{lines:?}");
+            let all = format!("segments={count} first=0 unrepaired={count}");
+            for words in ["could not read a segment ", "not repaired", &all] {
+                assert_eq!(count_of(&lines, words), 1, "{words}: {lines:?}");
+            }
         });
     }
 

@@ -47,7 +47,7 @@ pub struct Node {
     stop_timeout: Duration,
     /// Ends before the cores do, so that a stop is no stall.
     watchdog: rt::Watchdog,
-    /// The lock on the data directory, given back last, behind the cores and what is received for them.
+    /// The lock on the data directory, given back last, behind the cores, and what is received for them or restored.
     _lock: Arc<NodeFile>,
 }
 

@@ -184,6 +184,7 @@ impl Cores {
             core_files: share.core_files,
             core_count,
             data_dir: config.data_dir.clone(),
+            lock: Arc::downgrade(lock),
             budget: config.budget()?,
             scrub_rate: rates.scrub.clone(),
             transfers,

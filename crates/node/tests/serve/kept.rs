@@ -1,13 +1,19 @@
-//! Requests that are done also if their connection dies.
+//! Requests that are done also if their connection dies, and what of them goes on beside a stop.
 
+use std::fs::OpenOptions;
 use std::net::TcpListener;
 
+use corelog_node::sys::{self, NodeFile};
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::limits::IN_FLIGHT_REQUEST_COUNT_MAX;
 use corelog_protocol::message::settings::{Change, SettingsChange};
-use corelog_protocol::message::{Call as _, alter_topic, clone_topic, create_snapshot, ping};
+use corelog_protocol::message::{
+    Call as _, alter_topic, clone_topic, create_snapshot, ping, restore_topic,
+};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
-use crate::client::{Client, name};
+use crate::client::{Client, name, to};
 use crate::{directory, start, start_with, wait_until};
 
 /// As many as a client cared to send, hanging up and coming again, waited with all that they named.
@@ -92,4 +98,37 @@ fn a_snapshot_names_no_more_topics_than_there_can_be() {
     assert_eq!(error.detail.found, Some(4));
     assert_eq!(error.detail.limit, Some(3));
     node.stop().expect("a clean stop");
+}
+
+/// Another node could remove what it wrote, or restore into the same place, beside it.
+#[test]
+fn a_restore_that_a_stop_does_not_wait_for_has_the_data_directory_until_it_has_ended() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("t", 1);
+    client.produce(&to("t", id, 0), &["a"]).expect("produced");
+    let snapshot = create_snapshot::Request {
+        snapshot: "s".to_owned(),
+        topics: Vec::new(),
+    };
+    client.ask(&snapshot).expect("a snapshot");
+    // What is opened to be read and nobody writes to.
+    let manifest = dir.path().join("snapshots/s/topics/t/0/manifest");
+    std::fs::remove_file(&manifest).expect("it is there");
+    mkfifo(&manifest, Mode::S_IRWXU).expect("a pipe");
+    let restore = restore_topic::Request {
+        source: "s".to_owned(),
+        source_topic: None,
+        topic: name("restored"),
+        with_damage: false,
+    };
+    client.ask(&restore).expect("it begins");
+    let target = dir.path().join("restoring/restored");
+    wait_until(|| target.exists());
+    node.stop().expect("a clean stop");
+    let locked = NodeFile::lock(dir.path());
+    assert!(matches!(locked, Err(sys::Error::Locked { .. })));
+    drop(OpenOptions::new().write(true).open(&manifest));
+    wait_until(|| NodeFile::lock(dir.path()).is_ok());
 }

@@ -61,6 +61,9 @@ pub struct Partition {
     pub error: Option<ErrorBody>,
     /// Its end; all below is durable here.
     pub end: Offset,
+    /// Where it is done, of a copy that is not to follow; default nil, it follows, or is no copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Offset>,
     /// The source's high watermark when it was last heard; default nil, never heard.
     #[serde(default)]
     pub source_end: Option<Offset>,
@@ -136,6 +139,7 @@ impl Partition {
             let_go: None,
             error: None,
             end,
+            until: None,
             source_end: None,
             source_heard_ms: None,
             owner_heard_ms: None,

@@ -243,15 +243,16 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
     (
         (partition(), role(), state(), of(address()), of(id16())),
         of(epoch()),
-        (of(answers::error()), offset(), of(offset())),
+        (of(answers::error()), offset(), of(offset()), of(offset())),
         any::<[Option<u64>; 5]>(),
         (any::<[u64; 3]>(), any::<[u32; 2]>()),
         (vec(receiving(), 0..3), vec(dropped(), 0..2)),
         (vec(follower(), 0..3), vec(address(), 0..3)),
     )
         .prop_map(
-            |(what, let_go, (error, end, source_end), lags, (counts, segments), lists, nodes)| {
+            |(what, let_go, ends, lags, (counts, segments), lists, nodes)| {
                 let (id, role, state, source, target) = what;
+                let (error, end, until, source_end) = ends;
                 let [
                     source_heard_ms,
                     owner_heard_ms,
@@ -272,6 +273,7 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
                     let_go,
                     error,
                     end,
+                    until,
                     source_end,
                     source_heard_ms,
                     owner_heard_ms,
