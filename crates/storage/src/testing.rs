@@ -11,7 +11,8 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 
-use corelog_record::batch::{Builder, Codec, View};
+use corelog_record::batch::{Builder, Codec, HEADER_BYTES, View};
+use corelog_record::checksum::crc32c;
 use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
 
 use crate::disk::faulty::FaultyDir;
@@ -58,6 +59,25 @@ pub fn batch(values: &[&[u8]], time: Timestamp) -> Vec<u8> {
         Ok(batch) => batch,
         Err(error) => panic!("a batch of a test is valid: {error}"),
     }
+}
+
+/// A batch that claims so many records at `time`, compressed, and holds none: a log does not look inside.
+///
+/// # Panics
+/// If there can be no batch of so many.
+#[must_use]
+#[expect(clippy::big_endian_bytes, reason = "the batch format is big-endian")]
+pub fn claiming(count: i32, time: Timestamp) -> Vec<u8> {
+    let mut bytes = batch(&[b""], time);
+    bytes.truncate(HEADER_BYTES);
+    // What follows the length field.
+    bytes[8..12].copy_from_slice(&49_u32.to_be_bytes());
+    bytes[22] = Codec::Zstd.number();
+    bytes[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+    bytes[57..].copy_from_slice(&count.to_be_bytes());
+    let crc = crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes
 }
 
 /// Flushes what is pending; `None` if nothing can be flushed now.

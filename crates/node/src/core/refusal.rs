@@ -48,6 +48,18 @@ pub(crate) fn error_of(refusal: &Refusal) -> Failure {
                 ..none()
             },
         ),
+        Refusal::TooManyRecords {
+            records,
+            records_max,
+        } => (
+            ErrorCode::BatchTooLarge,
+            format!("{records} records exceed the {records_max} that one request may append"),
+            Detail {
+                limit: Some(*records_max),
+                found: Some(*records),
+                ..none()
+            },
+        ),
         Refusal::TailFull => (
             ErrorCode::Busy,
             "too many bytes wait for the disk".into(),

@@ -1,6 +1,7 @@
 //! What a core answers to requests for its own partitions, whichever way they came.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
@@ -20,6 +21,9 @@ use crate::failure::{Failure, busy, deleted, failure};
 use crate::metrics::add;
 use crate::partition::{Answer, Input, Refusal, Seek};
 use crate::rt;
+
+/// How long a truncation may take: as long as a snapshot may wait for its partition, far more than what goes before it does.
+const TRUNCATE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why a Produce was not appended.
 pub(crate) enum NotAppended {
@@ -210,16 +214,20 @@ impl Core {
             return Err(not_told(None));
         }
         let ticket = self.tickets.issue();
-        self.step(
-            slot,
-            Input::Truncate {
-                token: ticket.token(),
-                lowest,
-            },
-        );
-        match ticket.told().await {
-            Ok(Answer::Truncated { log_start }) => Ok(truncate::Answer { log_start }),
-            other => Err(not_told(Some(other))),
+        let token = ticket.token();
+        self.step(slot, Input::Truncate { token, lowest });
+        let mut told = rt::timeout(TRUNCATE_PATIENCE, ticket.told()).await;
+        if told.is_none() {
+            self.step(slot, Input::AbandonTruncation { token });
+            told = ticket.take_told();
+        }
+        match told {
+            Some(Ok(Answer::Truncated { log_start })) => Ok(truncate::Answer { log_start }),
+            None => Err(failure(
+                ErrorCode::TimedOut,
+                "the disk does not take the truncation",
+            )),
+            other => Err(not_told(other)),
         }
     }
 

@@ -166,11 +166,19 @@ impl Bench {
         values: &[&[u8]],
         level: Level,
     ) -> Result<(Offset, Offset), Refusal> {
+        self.produce_bytes(&testing::batch(values, self.now), level)
+    }
+
+    /// Appends batches; gives the offsets they got.
+    pub(super) fn produce_bytes(
+        &mut self,
+        batches: &[u8],
+        level: Level,
+    ) -> Result<(Offset, Offset), Refusal> {
         let token = self.token();
-        let batches = testing::batch(values, self.now);
         self.step(Input::Produce {
             token,
-            batches: &batches,
+            batches,
             level: Some(level),
         });
         match self.take_told(token) {

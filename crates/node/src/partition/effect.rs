@@ -149,6 +149,8 @@ pub(crate) enum Refusal {
     Empty,
     /// More bytes than one group may hold.
     TooLarge { bytes: usize, bytes_max: usize },
+    /// More records than one segment may reach over.
+    TooManyRecords { records: u64, records_max: u64 },
     /// The tail is full of bytes that wait for the disk.
     TailFull,
     /// A write or sync failed earlier.
@@ -199,6 +201,13 @@ impl From<AppendError> for Refusal {
             AppendError::Copy(source) => Self::NotNext { source },
             AppendError::Empty => Self::Empty,
             AppendError::TooLarge { bytes, bytes_max } => Self::TooLarge { bytes, bytes_max },
+            AppendError::TooManyRecords {
+                records,
+                records_max,
+            } => Self::TooManyRecords {
+                records,
+                records_max,
+            },
             AppendError::Full { .. } => Self::TailFull,
             AppendError::OffsetsExhausted => Self::OffsetsExhausted,
             AppendError::Fenced => Self::Fenced,

@@ -128,6 +128,8 @@ pub(crate) enum Input<'a, D: Dir> {
     Ticked,
     /// Roll, and link all below into this directory as soon as it is sealed.
     TakeSnapshot { token: Token, target: D },
+    /// Whoever asked for a truncation waits no longer for it to begin; one that has begun goes on.
+    AbandonTruncation { token: Token },
     /// Whoever asked for a snapshot waits no longer for it to begin; what is being linked goes on.
     AbandonSnapshot { token: Token },
     /// Whoever asked for a change waits no longer for it to begin; one that has begun goes on.

@@ -14,8 +14,8 @@ use super::state::{Partition, push_start};
 #[derive(Debug)]
 pub(super) struct Taking<D> {
     token: Token,
-    /// It holds all below this.
-    upto: Offset,
+    /// It holds all below this, once it has begun.
+    upto: Option<Offset>,
     target: D,
     /// Its chore is on the way.
     is_linking: bool,
@@ -32,21 +32,35 @@ impl<D: Dir> Partition<D> {
         if self.taking.is_some() {
             return effects.refuse(token, Refusal::Busy);
         }
+        self.taking = Some(Taking {
+            token,
+            upto: None,
+            target,
+            is_linking: false,
+        });
+        self.begin_snapshot(effects);
+        self.next_chore(now, effects);
+    }
+
+    /// Begins the snapshot that is asked for. It waits while the end of the log is being changed, or too much waits to be
+    /// sealed: it ends a segment.
+    fn begin_snapshot(&mut self, effects: &mut Effects<D>) {
+        let Some(taking) = self.taking.as_mut().filter(|taking| taking.upto.is_none()) else {
+            return;
+        };
         match self.log.begin_snapshot() {
             Ok(upto) => {
-                self.taking = Some(Taking {
-                    token,
-                    upto,
-                    target,
-                    is_linking: false,
-                });
+                taking.upto = Some(upto);
                 // What was accepted and not yet flushed is in it, too.
                 if self.log.pending_bytes() > 0 {
                     push_start(self.group.want(), effects);
                 }
-                self.next_chore(now, effects);
             }
-            Err(error) => effects.refuse(token, refusal_of(error)),
+            Err(Error::Busy) => {}
+            Err(error) => {
+                effects.refuse(taking.token, refusal_of(error));
+                self.taking = None;
+            }
         }
     }
 
@@ -61,8 +75,9 @@ impl<D: Dir> Partition<D> {
 
     /// The chore that links what is in the snapshot, once all of that is sealed.
     pub(super) fn plan_snapshot(&mut self, effects: &mut Effects<D>) -> Option<ChorePlan<D>> {
+        self.begin_snapshot(effects);
         let taking = self.taking.as_mut().filter(|taking| !taking.is_linking)?;
-        match self.log.plan_snapshot(taking.upto, taking.target.clone()) {
+        match self.log.plan_snapshot(taking.upto?, taking.target.clone()) {
             Ok(plan) => {
                 taking.is_linking = plan.is_some();
                 plan

@@ -95,6 +95,7 @@ impl<D: Dir> Partition<D> {
             Input::LookAgain => self.wake_all(effects),
             Input::Find { token, seek } => self.find(token, seek, effects),
             Input::Truncate { token, lowest } => self.truncate(token, lowest, now, effects),
+            Input::AbandonTruncation { token } => self.abandon_truncation(token, effects),
             Input::Commit => self.commit(effects),
             Input::Flushed { generation, done } => {
                 if generation == self.generation {

@@ -6,6 +6,7 @@ use corelog_storage::disk::block_on;
 use corelog_storage::disk::faulty::{Fault, Match, Operation, When};
 use corelog_storage::log::Options;
 use corelog_storage::log::lineage::Common;
+use corelog_storage::testing;
 
 use super::bench::Bench;
 use super::group::BULK_BYTES;
@@ -148,7 +149,7 @@ fn an_accepted_record_is_told_at_once_and_durable_wins_over_the_topics_default()
         policy,
         options: Options::default(),
     });
-    let batches = corelog_storage::testing::batch(&[b"v"], bench.now);
+    let batches = testing::batch(&[b"v"], bench.now);
     for (asked, reached) in [
         (None, Level::Accepted),
         (Some(Level::Durable), Level::Durable),
@@ -494,7 +495,7 @@ fn a_truncation_whose_edit_fails_may_have_taken_effect() {
 #[test]
 fn an_invalid_batch_is_refused_whole() {
     let mut bench = Bench::new(1);
-    let good = corelog_storage::testing::batch(&[b"v"], bench.now);
+    let good = testing::batch(&[b"v"], bench.now);
     let mut bad = good.clone();
     *bad.last_mut().expect("bytes") ^= 1;
     let token = bench.token();

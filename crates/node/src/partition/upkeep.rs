@@ -107,6 +107,15 @@ impl<D: Dir> Partition<D> {
         self.next_chore(now, effects);
     }
 
+    /// Nobody waits any longer for a truncation to begin. One whose edit is on its way ends by itself.
+    pub(super) fn abandon_truncation(&mut self, token: Token, effects: &mut Effects<D>) {
+        let waiting = &mut self.upkeep.waiting;
+        if let Some(at) = waiting.iter().position(|(other, _)| *other == token) {
+            waiting.remove(at);
+            effects.refuse(token, Refusal::Busy);
+        }
+    }
+
     pub(super) fn chored(&mut self, done: ChoreDone<D>, now: Now, effects: &mut Effects<D>) {
         assert!(
             self.upkeep.is_chore_in_flight,

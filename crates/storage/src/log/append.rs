@@ -46,6 +46,14 @@ pub enum AppendError {
         /// Bytes allowed.
         bytes_max: usize,
     },
+    /// More records than one segment may reach over: several would end for one append.
+    #[error("{records} records exceed the {records_max} that one append may hold")]
+    TooManyRecords {
+        /// Records given.
+        records: u64,
+        /// Records allowed.
+        records_max: u64,
+    },
     /// Too much waits for the disk already: try again after the next flush or chore.
     #[error("{pending} bytes wait for the disk already")]
     Full {
@@ -91,6 +99,7 @@ impl<D: Dir> Log<D> {
     pub fn append(&mut self, batches: &[u8], now: Timestamp) -> Result<Appended, AppendError> {
         self.admit(batches.len())?;
         let (count, records) = self.check(batches)?;
+        self.admit_records(records)?;
         let base = self.log_end();
         // A batch has a record at least: ordinals last as long.
         if base.checked_add(records).is_none() {
@@ -186,6 +195,25 @@ impl<D: Dir> Log<D> {
         }
     }
 
+    /// Whether so many more records may be appended now, however few their bytes: what is inside a compressed batch is its
+    /// producer's word. Those that are taken end at most one segment for their number.
+    fn admit_records(&self, records: u64) -> Result<(), AppendError> {
+        if records > REACH {
+            return Err(AppendError::TooManyRecords {
+                records,
+                records_max: REACH,
+            });
+        }
+        let active = self.active();
+        let reach = active.end.offset.since(active.base.offset) + records;
+        match reach > REACH && self.is_sealing_behind() {
+            true => Err(AppendError::Full {
+                pending: self.pending_bytes(),
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// Checks all batches. Returns how many there are, and how many records they hold.
     fn check(&self, batches: &[u8]) -> Result<(usize, u64), AppendError> {
         let (mut index, mut records) = (0, 0);
@@ -250,11 +278,9 @@ impl<D: Dir> Log<D> {
     /// Whether the active segment has grown beyond what rows of an index tell.
     pub(super) fn is_out_of_reach(&self) -> bool {
         let active = self.active();
-        // Index rows hold 32 bits: no batch begins further from its base than they reach.
-        let reach = u64::from(u32::MAX - batch::COUNT_MAX);
         let offsets = active.end.offset.since(active.base.offset);
         let ordinals = active.end.ordinal.since(active.base.ordinal);
-        offsets > reach || ordinals > reach || active.bytes() > reach
+        offsets > REACH || ordinals > REACH || active.bytes() > REACH
     }
 
     /// Ends the active segment and begins the next, in memory.
@@ -279,3 +305,6 @@ impl<D: Dir> Log<D> {
         self.segments.push_back(Segment::new(base));
     }
 }
+
+/// Index rows hold 32 bits: no batch begins further from the base of its segment, in offsets, batches or bytes.
+const REACH: u64 = (u32::MAX - batch::COUNT_MAX) as u64;

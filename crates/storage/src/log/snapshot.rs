@@ -84,7 +84,7 @@ impl<D: Dir> Log<D> {
     /// the snapshot ends where the active segment begins.
     ///
     /// # Errors
-    /// [`Error::Busy`] while the end of the log is cut off, [`Error::ReadOnly`] if damage at its end
+    /// [`Error::Busy`] while the end of the log is cut off, or too much waits to be sealed; [`Error::ReadOnly`] if damage at its end
     /// could not be stepped over, [`Error::Fenced`].
     pub fn begin_snapshot(&mut self) -> Result<Offset, Error> {
         if self.is_fenced() {
@@ -100,6 +100,9 @@ impl<D: Dir> Log<D> {
             return Ok(self.active().base.offset);
         }
         if !self.active().is_empty() {
+            if self.is_sealing_behind() {
+                return Err(Error::Busy);
+            }
             self.roll();
         }
         Ok(self.log_end())

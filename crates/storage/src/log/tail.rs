@@ -285,12 +285,15 @@ impl<D: Dir> Tail<D> {
             position.is_multiple_of(BLOCK_BYTES as u64),
             "a chunk begins at a whole block, not at {position}"
         );
-        let group = self.pending.back();
+        let mut pending = self.pending.iter().rev();
+        let group = pending.next();
         let wanted = match group.and_then(|group| group.chunks.last()) {
             Some(last) => last.buf.as_slice().len() * 2,
             None => {
                 let small_bytes = self.small_bytes + self.small_bytes / 4;
-                head.len() + self.group_bytes_last.max(small_bytes)
+                // One that still waits says more than the last one that went: of many short ones each would hold as much.
+                let before = pending.next().map(|group| group.bytes);
+                head.len() + before.unwrap_or(self.group_bytes_last).max(small_bytes)
             }
         };
         let most = CHUNK_BYTES.end.min(self.group_bytes_max + BLOCK_BYTES);

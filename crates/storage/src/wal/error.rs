@@ -132,6 +132,7 @@ impl From<AppendError> for Error {
             | AppendError::Following
             | AppendError::Copy(_)
             | AppendError::Empty
+            | AppendError::TooManyRecords { .. }
             | AppendError::Invalid { .. } => Self::Fenced,
         }
     }

@@ -34,6 +34,29 @@ fn a_snapshot_ends_where_it_was_asked_for_and_appends_go_on() {
     assert_eq!(bench.partition.status().durable, Offset::ZERO.plus(3));
 }
 
+/// It ended one more segment than may wait to be sealed.
+#[test]
+fn a_snapshot_begins_when_no_longer_too_much_waits_to_be_sealed() {
+    let mut bench = Bench::new(3);
+    while bench.produce(&[&[1; 20_000]], Level::Durable).is_ok() {}
+    let has_ended = |bench: &Bench| {
+        let end = bench.partition.log.log_end();
+        bench.partition.log.base_at(end) == end
+    };
+    let token = bench.token();
+    let target = bench.snapshot_dir("late");
+    bench.step(Input::TakeSnapshot { token, target });
+    assert!(!has_ended(&bench), "17 wait");
+    settle(&mut bench);
+    assert!(has_ended(&bench));
+    match bench.take_told(token) {
+        Some(Ok(Answer::Snapshotted { end, .. })) => {
+            assert_eq!(end, bench.partition.status().durable);
+        }
+        other => panic!("not taken: {other:?}"),
+    }
+}
+
 #[test]
 fn a_link_that_fails_refuses_the_snapshot_and_nothing_else() {
     let mut bench = Bench::new(4);

@@ -5,7 +5,7 @@ use super::*;
 /// Takes the disk's space, and appends until that is seen.
 fn fill(bench: &mut Bench) {
     bench.faults().set_full(true);
-    let batches = corelog_storage::testing::batch(&[&[5; 4_000]], bench.now);
+    let batches = testing::batch(&[&[5; 4_000]], bench.now);
     while !bench.partition.status().is_full {
         let token = bench.token();
         bench.step(Input::Produce {

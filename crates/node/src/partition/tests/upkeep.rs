@@ -216,6 +216,71 @@ fn truncations_have_their_turn_between_appends_that_roll_and_roll() {
     });
 }
 
+/// A partition with this policy whose segments end only by the records that are claimed, and what ends one.
+fn partition_of_claims(policy: Policy) -> (Bench, Vec<u8>) {
+    let mut bench = partition_of(300);
+    let options = Options::default();
+    bench.step(Input::Policy { policy, options });
+    let claims = testing::claiming(1_000_000, bench.now).repeat(4_293);
+    (bench, claims)
+}
+
+/// Appends what ends a segment until that is refused.
+fn claim(bench: &mut Bench, claims: &[u8]) {
+    while bench.produce_bytes(claims, Level::Durable).is_ok() {}
+    let segments = bench.partition.log.segments();
+    let unsealed = segments.filter(|segment| !segment.is_sealed).count();
+    assert!(unsealed <= 17, "{unsealed}");
+}
+
+/// They ended segments without a bound, whose groups took the manifest one after the other.
+#[test]
+fn truncations_have_their_turn_between_records_that_are_only_claimed() {
+    let (mut bench, claims) = partition_of_claims(Policy::default());
+    let mut truncations = Truncations::default();
+    truncations.go_on(&mut bench);
+    truncations.go_on_beside(&mut bench, |bench| claim(bench, &claims));
+}
+
+#[test]
+fn retention_has_its_turn_between_records_that_are_only_claimed() {
+    let (mut bench, claims) = partition_of_claims(Policy {
+        retention_bytes: Some(1),
+        ..Policy::default()
+    });
+    for _ in 0..200 {
+        claim(&mut bench, &claims);
+        if bench.wants_commit {
+            bench.commit();
+        }
+        bench.poll();
+    }
+    let status = bench.partition.status();
+    assert!(Offset::ZERO < status.log_start, "nothing expired");
+}
+
+#[test]
+fn a_truncation_that_nobody_waits_for_any_longer_does_not_begin_and_one_that_has_begun_goes_on() {
+    let mut bench = partition_of(20);
+    let [begun, waiting] = [1, 5].map(|lowest| {
+        let (token, lowest) = (bench.token(), offset(lowest));
+        bench.step(Input::Truncate { token, lowest });
+        token
+    });
+    for token in [begun, waiting] {
+        bench.step(Input::AbandonTruncation { token });
+    }
+    let told = bench.take_told(waiting);
+    assert!(matches!(told, Some(Err(Refusal::Busy))), "{told:?}");
+    assert!(bench.take_told(begun).is_none());
+    bench.settle();
+    let told = bench.take_told(begun);
+    assert!(
+        matches!(told, Some(Ok(Answer::Truncated { log_start })) if log_start == offset(1)),
+        "{told:?}"
+    );
+}
+
 /// Each took an edit, and a turn, of its own.
 #[test]
 fn truncations_that_wait_are_done_at_once() {

@@ -92,6 +92,37 @@ fn groups_hold_no_more_than_they_are_bound_to_but_for_one_batch_of_more() {
     assert_eq!(read.len(), 2 * batches.len() + 2);
 }
 
+/// Each held as much as the last one that went, up to 4 MiB.
+#[test]
+fn groups_of_short_segments_that_wait_take_no_memory_by_what_went_long_before() {
+    let root = MemoryDir::new();
+    let kept = Options {
+        tail_bytes_max: 256 << 20,
+        ..small()
+    };
+    let large = Options {
+        segment_bytes_max: ByteSize::from_mib(128),
+        ..kept.clone()
+    };
+    let (mut log, _) = open(&root, large, 1, at(0)).unwrap();
+    let four = batch(&[&vec![b'l'; 1_000_000]], at(0)).repeat(4);
+    log.append(&four, at(0)).unwrap();
+    flush(&mut log, at(0)).unwrap();
+    log.shrink_tail(0);
+    log.set_options(kept);
+    for _ in 0..10 {
+        log.append(&batch(&[&[b's'; 12_000]], at(0)), at(0))
+            .unwrap();
+    }
+    let mut groups = 0;
+    while flush(&mut log, at(0)).unwrap().is_some() {
+        groups += 1;
+    }
+    assert_eq!(groups, 10);
+    let taken = log.tail_bytes();
+    assert!(taken < 8 << 20, "{taken} bytes for ten groups of 12 KB");
+}
+
 #[test]
 fn an_append_is_taken_whole_or_not_at_all() {
     let root = MemoryDir::new();

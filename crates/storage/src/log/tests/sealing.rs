@@ -4,13 +4,13 @@ use corelog_record::{ByteSize, Offset};
 
 use super::recovery::fill;
 use super::{at, small};
-use crate::Now;
 use crate::disk::faulty::{FaultyDir, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::format::index;
 use crate::log::{AppendError, Chore, Damage, Log, Options};
-use crate::testing::{batch, chore, flush, open, read_all, settle};
+use crate::testing::{batch, chore, claiming, flush, open, read_all, settle};
+use crate::{Error, Now};
 
 /// Appends until the log refuses, flushing but never doing a chore. Returns how many it took.
 fn append_until_full(log: &mut Log<MemoryDir>) -> usize {
@@ -89,6 +89,59 @@ fn appends_wait_for_sealing_before_too_much_waits_to_be_read_again() {
         taken - 16 < append_until_full(&mut log),
         "and go on after it"
     );
+}
+
+/// A megabyte of batches of nothing but a header ended four segments, however many waited to be sealed.
+#[test]
+fn records_that_are_only_claimed_end_no_more_segments_than_may_wait_to_be_sealed() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
+    // As many records as rows of an index reach over.
+    let claims = claiming(1_000_000, at(0)).repeat(4_293);
+    let waiting = |log: &Log<MemoryDir>| log.segments().filter(|s| !s.is_sealed).count();
+    let until_full = |log: &mut Log<MemoryDir>| {
+        for _ in 0..40 {
+            match log.append(&claims, at(0)) {
+                Ok(_) => flush(log, at(0)).unwrap(),
+                Err(AppendError::Full { .. }) => break,
+                Err(error) => panic!("{error}"),
+            };
+        }
+        waiting(log)
+    };
+    assert_eq!(until_full(&mut log), 17);
+    log.append(&batch(&[b"rolls nothing"], at(0)), at(0))
+        .unwrap();
+    let upto = log.begin_snapshot();
+    assert!(matches!(upto, Err(Error::Busy)), "{upto:?}");
+    settle(&mut log, at(1)).unwrap();
+    assert_eq!(waiting(&log), 1);
+    assert_eq!(until_full(&mut log), 17, "and go on after it");
+}
+
+/// It ended as many segments as it took, 64 of 16 MiB, of which no count was asked in between.
+#[test]
+fn an_append_of_more_records_than_a_segment_reaches_over_is_refused() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
+    let claims = claiming(1_000_000, at(0)).repeat(4_294);
+    let refused = log.append(&claims, at(0)).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            AppendError::TooManyRecords {
+                records: 4_294_000_000,
+                records_max: 4_293_967_295,
+            }
+        ),
+        "{refused}"
+    );
+    assert_eq!((log.log_end(), log.pending_bytes()), (Offset::ZERO, 0));
+    let claims = &claims[..claims.len() / 4_294 * 4_293];
+    for segments in [1, 2, 3] {
+        log.append(claims, at(0)).unwrap();
+        assert_eq!(log.segment_count(), segments, "no more than one ends");
+    }
 }
 
 #[test]

@@ -209,7 +209,12 @@ impl World {
         }
         let upto = match self.snapshot {
             Some(upto) => upto,
-            None => self.log.begin_snapshot().unwrap(),
+            None => match self.log.begin_snapshot() {
+                Ok(upto) => upto,
+                // Too much waits to be sealed.
+                Err(Error::Busy) => return,
+                Err(error) => panic!("{error}"),
+            },
         };
         self.snapshot = Some(upto);
         let target = taken::dir(&self.disk, self.snapshot_count);
