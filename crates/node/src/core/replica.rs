@@ -125,8 +125,7 @@ impl Core {
         let plan = plan.map_err(|error| error_of(&Refusal::from(error)))?;
         let origin = plan.origin();
         let found = match plan.is_ready() {
-            // Boxed: the futures of requests are nested as deeply as the compiler follows.
-            true => Box::pin(plan.run()).await,
+            true => plan.run().await,
             false => {
                 let turn = self.files.turn(Turn::Read).await;
                 rt::run_on(found_on_disk(plan, turn)).await

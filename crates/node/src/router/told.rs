@@ -67,7 +67,8 @@ async fn answer(
 
 /// Searches to the end, as for another core: the disk is at it, whether anybody waits or not.
 async fn searched(core: Rc<Core>, ask: Ask, _search: SearchHere) -> Result<Told, Failure> {
-    answer_here(&core, ask).await
+    // Boxed: the compiler follows what is nested so deep, and no deeper.
+    Box::pin(answer_here(&core, ask)).await
 }
 
 macro_rules! picked {
