@@ -1,7 +1,8 @@
 //! SIGTERM, SIGINT and SIGHUP, for the server: blocked before any other thread exists, so that every
-//! thread inherits the mask, and waited for by one. So is SIGXFSZ, for which nobody waits: a write beyond the limit of a
-//! file's size (setrlimit(2)) is an error like any other, where its signal ended the server without a word. That one ends a server that does not serve yet by itself:
+//! thread inherits the mask, and waited for by one. That one ends a server that does not serve yet by itself:
 //! opening the topics can take long, and whoever does it hears nobody.
+//! SIGXFSZ is blocked as well, and nobody waits for it: a write beyond the limit of a file's size (setrlimit(2)) is an
+//! error like any other, where its signal ended the server without a word.
 
 use std::process;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

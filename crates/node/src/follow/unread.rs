@@ -13,13 +13,13 @@ use crate::core::{Core, PartitionKey, with_causes};
 use crate::metrics::add;
 use crate::rt;
 
-/// How long a pass waits for a repair: the scrub of the core's other partitions waits behind it.
+/// How long a pass waits for each repair: the scrub of the core's other partitions waits behind it.
 const REPAIR_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What a pass of the scrub has met of that, and asked for.
 #[derive(Debug)]
 pub(crate) struct Unread {
-    /// How long it waits yet: once that was in vain, no more.
+    /// How long it waits for each repair: once that was in vain, for none any more.
     patience: Duration,
     /// The segments that could not be read.
     segments: BTreeSet<Offset>,

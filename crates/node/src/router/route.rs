@@ -159,7 +159,16 @@ pub(super) async fn healed_at(
     if !may_heal(&error) {
         return Err(error);
     }
-    told(core, owner, Ask::Heal { key, error }, Some(frame)).await
+    let mut met = error.clone();
+    let ask = Ask::Heal { key, error };
+    match told(core, owner, ask, Some(frame)).await {
+        // There is no place to wait: what was met, then, and when to look again.
+        Err(refused) if refused.is(ErrorCode::Busy) => {
+            met.detail.retry_ms = Some(HEAL_RETRY_MS);
+            Err(met)
+        }
+        told => told,
+    }
 }
 
 /// Counts a request that goes to another core, or is refused since there is no room on the way.
@@ -189,3 +198,37 @@ pub(crate) fn seek_of(at: corelog_protocol::message::list_offsets::At) -> Seek {
 
 /// Between two attempts to tell another core of a change while its lane is full.
 const APPLY_PAUSE: Duration = Duration::from_millis(1);
+/// When a reader is to look again at what it met, where it found no place to wait for its repair: those that did wait as long.
+const HEAL_RETRY_MS: u32 = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::frame::CorrelationId;
+    use futures_lite::future::poll_once;
+
+    use super::*;
+    use crate::core::tests::{topic, with_core};
+    use crate::failure::failure;
+
+    /// It was told `Busy`, and came back fifty times a second to read what cannot be read.
+    #[test]
+    fn who_finds_no_place_to_wait_for_a_repair_is_told_what_it_met_and_when_to_look_again() {
+        with_core(|core| async move {
+            let (_, key) = topic(1);
+            assert!(core.repairs.begin(key, None, true));
+            let frame = FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1));
+            let mut waiting = 0;
+            let told = loop {
+                let met = failure(ErrorCode::Damaged, "damaged");
+                let healed = healed_at(&core, (core.id, key), met, frame);
+                match poll_once(Box::pin(healed)).await {
+                    None => waiting += 1,
+                    Some(told) => break told.unwrap_err(),
+                }
+                assert!(waiting < 1_000, "nothing bounds them");
+            };
+            assert!(told.is(ErrorCode::Damaged), "{told}");
+            assert_eq!(told.detail.retry_ms, Some(HEAL_RETRY_MS));
+        });
+    }
+}

@@ -7,8 +7,8 @@ use std::time::Duration;
 use corelog_protocol::message::{fetch, produce};
 use corelog_record::Offset;
 use corelog_record::batch::Codec;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::descriptors;
 use crate::frames::{self, Frame};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -68,7 +68,7 @@ fn a_client_that_never_reads_costs_no_more_than_its_bound() {
 /// A thousand connections that said Hello, and a hundred that did not, cost what they are.
 #[test]
 fn a_thousand_idle_connections_cost_little_and_leave_nothing() {
-    descriptors::raise();
+    raise_descriptors();
     let folder = Folder::new();
     let server = start(&folder);
     let mut first = Wire::open(server.ready.listen).unwrap();
@@ -172,6 +172,12 @@ fn filled(server: &Server, bytes: usize) -> Target {
 
 fn start(folder: &Folder) -> Server {
     Start::on(&folder.path().join("data")).cores(2).start()
+}
+
+/// The test's own end of a thousand connections.
+fn raise_descriptors() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(65_536), hard).unwrap();
 }
 
 const GREEDY: usize = 4;
