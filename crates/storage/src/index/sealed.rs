@@ -160,6 +160,7 @@ impl<D: Dir> Sealed<D> {
                 }
                 Step::Bad | Step::Unread(_) => {
                     if !scanner.read_again() {
+                        rows.note(&self.of.base, &start, 1);
                         return Ok(rows);
                     }
                 }
@@ -243,7 +244,11 @@ impl<D: Dir> Sealed<D> {
                             scanner.move_to(behind);
                             rows.note_around(&self.of.base, [&start, &behind]);
                         }
-                        None => break,
+                        // What it hides is no reason to hide what lies before it.
+                        None => {
+                            rows.note(&self.of.base, &start, 1);
+                            break;
+                        }
                     }
                 }
             }

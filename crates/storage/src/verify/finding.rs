@@ -154,8 +154,9 @@ impl What {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Batch | Self::Chain | Self::MissingStore | Self::Remembered => {
-                "reads of these offsets fail, all others are served; copy them back from a replica \
-                 or a snapshot, or let retention remove them"
+                "reads of these offsets fail, and, where the header of a batch is bad, of those beside it that lie between the \
+                 same two rows of the index, a few KiB; all others are served; copy them back from a replica or a snapshot, \
+                 or let retention remove them"
             }
             Self::Records => {
                 "the batch is as its producer sent it: find the producer, and consume past it"

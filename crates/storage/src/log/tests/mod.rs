@@ -4,6 +4,7 @@ mod ahead;
 mod appending;
 mod begun;
 mod bounds;
+mod brink;
 mod called_off;
 mod cost;
 mod counted;
