@@ -9,6 +9,7 @@
 //! topics   a topic that follows has its source's partitions and settings
 //! followers who follows is remembered, and forgotten
 //! readers  who reads from one node or the other
+//! unused   partitions without a record
 //! refused  what is not copied, or not copied over
 //! parted   two logs that share nothing any more
 //! promote  a follower becomes the owner; the old one rejoins
@@ -59,3 +60,4 @@ mod rot;
 mod several;
 mod sources;
 mod topics;
+mod unused;

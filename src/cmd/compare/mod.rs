@@ -10,7 +10,7 @@ use std::slice;
 use std::sync::Arc;
 
 use corelog_client::{Client, Error};
-use corelog_protocol::error::{ErrorBody, Retry};
+use corelog_protocol::error::{ErrorBody, ErrorCode, Retry};
 use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, TopicName};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -28,8 +28,8 @@ use crate::{cli, quantity, session};
         on, so that equal chains at one offset mean equal bytes below it. What is compared is what \
         both can read; a follower that is some records behind its source is equal to it. Where \
         they part, the first batch that differs is named.\n\n\
-        Ends with 3 if a partition differs, is missing or could not be opened, with 4 if it is not open \
-        yet, or no answer comes from the core that has it, with 1 if one begins behind the other's end, so that there is \
+        Ends with 3 if a partition differs, could not be opened or is missing, as all are where only one server has the \
+        topic, with 4 if one is not open yet, or no answer comes from the core that has it, with 1 if one begins behind the other's end, so that there is \
         nothing to compare. 3 goes before the others. One that cannot be compared keeps none of the others from it, \
         but where no answer came, no more is asked of what the same two cores have; which these are is told, and each of them \
         is compared with --partition where it is its disk that hangs, not the core.",
@@ -96,9 +96,28 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
 /// The topic as both servers tell it, for which no core has to answer.
 async fn sides(args: &Args, client: &Client) -> anyhow::Result<[Side; 2]> {
     let (topic, with) = (&args.topic, slice::from_ref(&args.with));
-    let mine = Side::of(&args.client.server, topic, client).await?;
-    let other = session::connect(&args.client, with.to_vec()).await?;
-    Ok([mine, Side::of(with, topic, &other).await?])
+    let other = async {
+        let other = session::connect(&args.client, with.to_vec()).await?;
+        Side::of(with, topic, &other).await
+    };
+    match [
+        Side::of(&args.client.server, topic, client).await,
+        other.await,
+    ] {
+        [Ok(mine), Ok(other)] => Ok([mine, other]),
+        // All of its partitions are missing there.
+        [Ok(_), Err(error)] | [Err(error), Ok(_)] if is_missing(&error) => {
+            let message = format!("{}; only the other server has it", exit::sentence(&error));
+            Err(stop(Exit::Damage, message))
+        }
+        [Err(error), _] | [_, Err(error)] => Err(error),
+    }
+}
+
+/// If a server has no such topic.
+fn is_missing(error: &anyhow::Error) -> bool {
+    let refusal = error.downcast_ref().and_then(Error::refusal);
+    refusal.is_some_and(|body| body.is(ErrorCode::UnknownTopic))
 }
 
 /// What the comparison of several partitions came to, each by its number.

@@ -94,7 +94,13 @@ async fn verdict(
 ) -> anyhow::Result<Verdict> {
     let [here, there] = logs;
     if here.history != there.history {
-        return Ok(Verdict::OtherHistory);
+        // One that is about to begin as a copy of the other is only behind.
+        let is_one_topic = sides[0].topic.id == sides[1].topic.id;
+        let begins = here.can_be_of(there.history) || there.can_be_of(here.history);
+        return Ok(match is_one_topic && begins {
+            true => Verdict::Equal,
+            false => Verdict::OtherHistory,
+        });
     }
     let low = here.log_start.max(there.log_start);
     let high = here.high_watermark.min(there.high_watermark);

@@ -268,6 +268,13 @@ fn what_cannot_be_compared_is_told_apart_from_what_differs() {
     let with = pair.other.address();
     let here = pair.at_source();
     here.run(["compare", "none", "--with", &with]).failed(1);
+    // It ended with 1, as where neither has it, though all of its partitions are missing there.
+    here.run(["topic", "create", "mine"]).done();
+    let source = pair.source.address();
+    for (corelog, with) in [(&here, &with), (&pair.at_other(), &source)] {
+        let said = corelog.run(["compare", "mine", "--with", with]).failed(3);
+        assert!(said.contains("only the other server has it"), "{said}");
+    }
     here.run(["compare", "t", "--with", &with, "--partition", "7"])
         .failed(1);
     // A server is not its own copy, however it came to be asked.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::segments;
-use corelog_record::Offset;
+use corelog_record::{Chain, HistoryId, Offset, Ordinal};
 use corelog_storage::format::edit::{self, Point};
 
 use super::files::impossible;
@@ -102,8 +102,11 @@ fn beginning(
     origin: &segments::Answer,
     named: &[Offset],
 ) -> Beginning {
-    if place.has_files && place.history != origin.history {
-        return Beginning::Other;
+    if !place.can_be_of(origin.history) {
+        return match origin.can_be_of(place.history) {
+            true => Beginning::Lags,
+            false => Beginning::Other,
+        };
     }
     if lags((place, mine), origin) {
         return Beginning::Lags;
@@ -113,9 +116,15 @@ fn beginning(
             return Beginning::Gone;
         }
         let has_records = origin.log_start < origin.high_watermark;
-        return match !named.is_empty() || (has_records && !place.has_files) {
-            true => Beginning::NotYet,
-            false => Beginning::GoesOn,
+        if !named.is_empty() || (has_records && !place.has_files) {
+            return Beginning::NotYet;
+        }
+        // What this log comes to by itself, as when it takes over, is to be of the source's history, which its place
+        // does not tell where the source was restored.
+        let is_told = origin.high_watermark > Offset::ZERO || place.history == origin.history;
+        return match is_told {
+            true => Beginning::GoesOn,
+            false => Beginning::New(first_of_all(origin.history)),
         };
     };
     if !start.is_possible() {
@@ -196,6 +205,15 @@ fn first_of(origin: &segments::Answer, named: &[Offset]) -> Option<Point> {
     })
 }
 
+/// Where a log of that history begins that never had a record.
+fn first_of_all(history: HistoryId) -> Point {
+    Point {
+        offset: Offset::ZERO,
+        ordinal: Ordinal::ZERO,
+        chain: Chain::seed(history),
+    }
+}
+
 fn not_now(message: &str) -> Trouble {
     Trouble::Again(failure(ErrorCode::SourceUnavailable, message))
 }
@@ -223,9 +241,7 @@ fn apart(segment: Offset, end: Offset) -> Failure {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::segments::{Active, Digest, DigestKind, Sealed};
-    use corelog_record::{
-        Chain, CopyId, HistoryId, LeaderEpoch, Lineage, Ordinal, Position, Timestamp,
-    };
+    use corelog_record::{CopyId, LeaderEpoch, Lineage, Position, Timestamp};
 
     use super::super::lineage::told;
     use super::*;
@@ -369,6 +385,26 @@ mod tests {
         source.high_watermark = source.log_start;
         let new = beginning_of(&without_files(), &source, &[]);
         assert_eq!(new, Beginning::GoesOn);
+    }
+
+    /// It stayed of the history that its place tells, and what it came to by itself parted from the restored source.
+    #[test]
+    fn a_new_copy_of_a_restored_log_that_was_never_used_is_of_its_history() {
+        let unused = |history: u8| segments::Answer {
+            high_watermark: Offset::ZERO,
+            history: HistoryId::from_bytes([history; 16]),
+            ..source(0, &[], None)
+        };
+        let adopted = Beginning::New(first_of_all(HistoryId::from_bytes([1; 16])));
+        assert_eq!(beginning_of(&without_files(), &unused(1), &[]), adopted);
+        let derived = beginning_of(&without_files(), &unused(9), &[]);
+        assert_eq!(derived, Beginning::GoesOn);
+        // The other way round the source has no history of its own yet, unless it tells of an epoch.
+        let mut begun_anew = unused(9);
+        let found = |source: &_| beginning_of(&follower(0, 500), source, &[]);
+        assert_eq!(found(&begun_anew), Beginning::Lags);
+        begun_anew.epochs = told(&[began(0, 1, 0)]);
+        assert_eq!(found(&begun_anew), Beginning::Other);
     }
 
     /// A log whose records have all gone told nothing: a copy stayed where it was until the next record came.

@@ -121,7 +121,7 @@ impl Core {
         let there = there.map_err(|why| said_by(line.address(), why))?;
         // Looked at behind that: a following may have changed it meanwhile.
         let place = self.place(key)?;
-        if place.has_files && there.history != place.history {
+        if !place.can_be_of(there.history) {
             return Err(diverged(Offset::ZERO));
         }
         // Should this node ever own it again, its epoch is above that one.

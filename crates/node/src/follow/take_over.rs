@@ -57,7 +57,7 @@ impl Core {
         if Some(request.epoch) < replica.let_go {
             return Err(given_on(request.epoch));
         }
-        if place.history != request.history {
+        if !place.can_be_of(request.history) {
             return Err(diverged(Offset::ZERO));
         }
         if here != (request.end, request.chain) || place.log_end != request.end {

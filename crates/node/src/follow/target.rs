@@ -157,7 +157,7 @@ impl Core {
         };
         let there = segments_of(line, topic, key, Offset::MAX).await;
         let there = there.map_err(|why| said_by(to, why))?;
-        if there.history != self.place(key)?.history {
+        if !there.can_be_of(self.place(key)?.history) {
             return Err(diverged(Offset::ZERO));
         }
         let newest = self.epoch(key)?;

@@ -277,7 +277,7 @@ impl Following {
         told.epochs = kept(&told.epochs);
         let missing = bytes_behind(place.log_end, &told);
         self.progress.hear(told.high_watermark, missing);
-        if !place.has_files || place.history == told.history {
+        if place.can_be_of(told.history) {
             self.hear_epochs(core, &told.epochs);
         }
         Ok(told)

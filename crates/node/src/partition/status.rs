@@ -42,6 +42,13 @@ pub(crate) struct Place {
     pub(crate) has_files: bool,
 }
 
+impl Place {
+    /// If this log is of that history, or can become a copy of it.
+    pub(crate) fn can_be_of(&self, history: HistoryId) -> bool {
+        !self.has_files || self.history == history
+    }
+}
+
 impl<D: Dir> Partition<D> {
     /// Offsets and condition, for whoever asks.
     pub(crate) fn status(&self) -> Status {

@@ -57,6 +57,16 @@ pub struct Answer {
     pub active: Option<Active>,
 }
 
+impl Answer {
+    /// If this can be, or become, a log of that history: one of which nothing is durable yet has none of its own. The name
+    /// that it tells is derived from where it is, and another one's once it begins as a copy of that.
+    #[must_use]
+    pub fn can_be_of(&self, history: HistoryId) -> bool {
+        let has_none = self.epochs.is_empty() && self.high_watermark == Offset::ZERO;
+        self.history == history || has_none
+    }
+}
+
 /// A sealed segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
