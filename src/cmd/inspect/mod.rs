@@ -38,7 +38,8 @@ pub(super) const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
         way; damage is named and ends with exit code 3. Of a partition that is the manifest, and damage that it \
         remembers, the length of sealed stores, and the active one batch by batch; --batches and \
         --records read every batch, and go on behind those that are bad; `corelog verify` reads all. An end that a kill tore is no damage: those \
-        bytes were never promised, and the next opening of its log cuts them. A server may be running: then the end of an \
+        bytes were never promised (but where the last that were have rotted since, which looks the same), and the next opening \
+        of its log moves them to `quarantine/`. A server may be running: then the end of an \
         active store is what happens to be there, behind what its mark says is durable.",
     after_long_help = "EXAMPLES\n  \
         corelog inspect corelog-data\n  \
