@@ -257,23 +257,30 @@ fn a_refusal_names_the_server_that_it_is_of() {
         assert!(said.starts_with(&begin), "{line}: {said}");
     }
     // What it says by another one's word names that one, too, or alone.
-    for (line, begin) in [
+    for (line, code, begin) in [
         (
             "clone t --from OTHER",
+            1,
             format!("{address}: UnknownTopic: {other}: "),
         ),
         (
             "rejoin t --to OTHER",
+            1,
             format!("{address}: UnknownTopic: t/0: {other}: "),
         ),
-        ("compare t --with OTHER", format!("{other}: UnknownTopic: ")),
+        (
+            "compare t --with OTHER",
+            3,
+            format!("{other}: UnknownTopic: "),
+        ),
         (
             "clone t --from OTHER --dry-run",
+            1,
             format!("{other}: UnknownTopic: "),
         ),
     ] {
         let line = line.replace("OTHER", &other);
-        let said = corelog.run(line.split(' ')).failed(1);
+        let said = corelog.run(line.split(' ')).failed(code);
         assert!(
             said.starts_with(&format!("corelog: {begin}")),
             "{line}: {said}"
