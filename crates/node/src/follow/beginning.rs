@@ -5,7 +5,7 @@ use std::rc::Rc;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::segments;
-use corelog_record::{Chain, HistoryId, Offset, Ordinal};
+use corelog_record::Offset;
 use corelog_storage::format::edit::{self, Point};
 
 use super::files::impossible;
@@ -124,7 +124,7 @@ fn beginning(
         let is_told = origin.high_watermark > Offset::ZERO || place.history == origin.history;
         return match is_told {
             true => Beginning::GoesOn,
-            false => Beginning::New(first_of_all(origin.history)),
+            false => Beginning::New(Point::origin(origin.history)),
         };
     };
     if !start.is_possible() {
@@ -205,15 +205,6 @@ fn first_of(origin: &segments::Answer, named: &[Offset]) -> Option<Point> {
     })
 }
 
-/// Where a log of that history begins that never had a record.
-fn first_of_all(history: HistoryId) -> Point {
-    Point {
-        offset: Offset::ZERO,
-        ordinal: Ordinal::ZERO,
-        chain: Chain::seed(history),
-    }
-}
-
 fn not_now(message: &str) -> Trouble {
     Trouble::Again(failure(ErrorCode::SourceUnavailable, message))
 }
@@ -241,7 +232,9 @@ fn apart(segment: Offset, end: Offset) -> Failure {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::segments::{Active, Digest, DigestKind, Sealed};
-    use corelog_record::{CopyId, LeaderEpoch, Lineage, Position, Timestamp};
+    use corelog_record::{
+        Chain, CopyId, HistoryId, LeaderEpoch, Lineage, Ordinal, Position, Timestamp,
+    };
 
     use super::super::lineage::told;
     use super::*;
@@ -395,7 +388,7 @@ mod tests {
             history: HistoryId::from_bytes([history; 16]),
             ..source(0, &[], None)
         };
-        let adopted = Beginning::New(first_of_all(HistoryId::from_bytes([1; 16])));
+        let adopted = Beginning::New(Point::origin(HistoryId::from_bytes([1; 16])));
         assert_eq!(beginning_of(&without_files(), &unused(1), &[]), adopted);
         let derived = beginning_of(&without_files(), &unused(9), &[]);
         assert_eq!(derived, Beginning::GoesOn);

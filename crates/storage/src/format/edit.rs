@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use corelog_record::{Chain, LeaderEpoch, Lineage, Offset, Ordinal, Timestamp};
+use corelog_record::{Chain, HistoryId, LeaderEpoch, Lineage, Offset, Ordinal, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{Reader, Writer, checksum};
@@ -295,6 +295,16 @@ fn frame_bytes(body_bytes: usize) -> usize {
 }
 
 impl Point {
+    /// Where a log of that history begins that never had a record.
+    #[must_use]
+    pub fn origin(history: HistoryId) -> Self {
+        Self {
+            offset: Offset::ZERO,
+            ordinal: Ordinal::ZERO,
+            chain: Chain::seed(history),
+        }
+    }
+
     /// Whether a log can come there: each batch has an offset at least.
     #[must_use]
     pub fn is_possible(&self) -> bool {

@@ -10,7 +10,7 @@ mod segment;
 
 use std::collections::BTreeMap;
 
-use corelog_record::{Chain, HistoryId, Offset, Ordinal, Timestamp};
+use corelog_record::{HistoryId, Offset, Timestamp};
 
 pub use self::broken::Broken;
 pub use self::segment::Segment;
@@ -37,15 +37,10 @@ impl State {
     /// The state of a log without any edit.
     #[must_use]
     pub fn new(history: HistoryId) -> Self {
-        let chain = Chain::seed(history);
         Self {
             segments: Vec::new(),
             log_start: Offset::ZERO,
-            floor: Point {
-                offset: Offset::ZERO,
-                ordinal: Ordinal::ZERO,
-                chain,
-            },
+            floor: Point::origin(history),
             epochs: Vec::new(),
             settings: BTreeMap::new(),
             scrubbed: None,
