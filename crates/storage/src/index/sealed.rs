@@ -150,11 +150,14 @@ impl<D: Dir> Sealed<D> {
                 Step::Batch(_) => rows.note(&self.of.base, &start, self.of.interval_bytes),
                 Step::End if !self.ends_elsewhere(&start) => return Ok(rows),
                 // What no checksum covers may have turned over on its way. All of the store is read for that, twice at
-                // most. Rows of one that is not whole would go on behind what is bad.
+                // most. Which batch bent the chain is not known, and rows made over it would agree with it: behind
+                // those of the file the end alone tells.
                 Step::End => {
                     return match self.rebuild().await {
                         Ok((rebuilt, true)) => Ok(rebuilt),
-                        Ok((_, false)) | Err(Error::Damaged { .. }) => Ok(rows),
+                        Ok((_, false)) | Err(Error::Damaged { .. }) => {
+                            Ok(Builder::from(lower.to_vec()))
+                        }
                         Err(error) => Err(error),
                     };
                 }
