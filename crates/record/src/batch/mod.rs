@@ -35,6 +35,7 @@ mod builder;
 mod check;
 mod codec;
 mod header;
+mod plain;
 mod raw;
 mod records;
 mod split;

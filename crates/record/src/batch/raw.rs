@@ -14,7 +14,7 @@ pub(super) struct Raw<'a> {
     pub(super) value: Option<&'a [u8]>,
     pub(super) headers: Headers<'a>,
     /// Bytes of the headers' names and values.
-    header_bytes: usize,
+    pub(super) header_bytes: usize,
 }
 
 /// A record's headers in order: names and values.
@@ -32,8 +32,22 @@ pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
 
 impl<'a> Raw<'a> {
     /// Takes the next record off `cursor`: every length in it adds up, every header name is UTF-8.
-    #[inline]
+    ///
+    /// A call would give it through memory, and whoever takes it looks at a few of its fields.
+    #[inline(always)]
     pub(super) fn take(cursor: &mut Cursor<'a>) -> Result<Self, RecordFault> {
+        match Self::plain(cursor.0) {
+            Some((raw, rest)) => {
+                cursor.0 = rest;
+                Ok(raw)
+            }
+            None => cursor.go_on(Self::any),
+        }
+    }
+
+    /// The same, whatever the record has; its registers are not those of whoever calls.
+    #[inline(never)]
+    pub(super) fn any(cursor: &mut Cursor<'a>) -> Result<Self, RecordFault> {
         let length = cursor.varint()?;
         let mut body = Cursor(cursor.bytes(length)?);
         let attributes = body.byte()?;
@@ -66,6 +80,12 @@ impl<'a> Raw<'a> {
 }
 
 impl<'a> Headers<'a> {
+    /// Those of a record that has none.
+    pub(super) const NONE: Self = Self {
+        fields: Cursor(&[]),
+        remaining: 0,
+    };
+
     /// Goes on with headers that were put aside: `bytes` and `count` are what [`Headers::as_bytes`] and
     /// `len` gave. Of other bytes come those headers that can be read, and never a panic.
     pub fn over(bytes: &'a [u8], count: usize) -> Self {
@@ -181,7 +201,7 @@ impl<'a> Cursor<'a> {
                 .ok()
                 .ok_or(RecordFault::Varint)?,
         };
-        Ok((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
+        Ok(signed(zigzag))
     }
 
     /// A zigzag number of at most 64 bits.
@@ -226,6 +246,12 @@ impl<'a> Cursor<'a> {
             shift += 7;
         }
     }
+}
+
+/// The number that is written as `zigzag`.
+#[inline]
+pub(super) const fn signed(zigzag: u32) -> i32 {
+    (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed()
 }
 
 /// Bytes of the smallest header: an empty name and no value, a length each.
