@@ -68,15 +68,15 @@ impl Builder {
         }
         let records = &mut self.bytes;
         let end = records.len() + record_bytes;
-        records.reserve(record_bytes);
+        records.reserve(record_bytes + LEAD_BYTES);
         let mut lead = Lead::new();
-        lead.put_varint(zigzag_len(body_bytes));
-        lead.put(0);
-        lead.put_varint(zigzag(time - base));
-        lead.put_varint(zigzag(index.into()));
+        lead.put_varint(records, zigzag_len(body_bytes));
+        lead.put(records, 0);
+        lead.put_varint(records, zigzag(time - base));
+        lead.put_varint(records, zigzag(index.into()));
         lead.put_field(records, key);
         lead.put_field(records, value);
-        lead.put_varint(zigzag_len(headers.len()));
+        lead.put_varint(records, zigzag_len(headers.len()));
         for (name, value) in headers {
             lead.put_field(records, Some(name.as_bytes()));
             lead.put_field(records, *value);
@@ -112,6 +112,7 @@ impl Builder {
 
     /// Makes room for a batch of so many bytes at once, so that it need not be moved while it grows.
     pub fn reserve(&mut self, bytes: usize) {
+        let bytes = bytes.saturating_add(LEAD_BYTES);
         self.bytes.reserve(bytes.saturating_sub(self.bytes.len()));
     }
 
@@ -292,52 +293,57 @@ const fn varint_bytes(value: u64) -> usize {
     bits.div_ceil(7) as usize
 }
 
-/// The numbers in front of a field, gathered so that they are appended at once: a vector asks for each
-/// byte whether there is room.
+/// The numbers in front of a field, gathered in a register and appended eight bytes at once: a vector asks for each
+/// byte whether there is room, and a copy of as many bytes as there are is a call that waits for what was written just now.
 struct Lead {
-    bytes: [u8; LEAD_BYTES_MAX],
+    bytes: u64,
     len: usize,
 }
 
 impl Lead {
     const fn new() -> Self {
-        Self {
-            bytes: [0; LEAD_BYTES_MAX],
-            len: 0,
-        }
+        Self { bytes: 0, len: 0 }
     }
 
-    fn put(&mut self, byte: u8) {
-        self.bytes[self.len] = byte;
+    #[inline]
+    fn put(&mut self, out: &mut Vec<u8>, byte: u8) {
+        self.bytes |= u64::from(byte) << (8 * self.len);
         self.len += 1;
+        if self.len == LEAD_BYTES {
+            self.give(out);
+        }
     }
 
     /// Groups of 7 bits, the least significant first, all but the last marked by the high bit.
-    fn put_varint(&mut self, mut value: u64) {
+    #[inline]
+    fn put_varint(&mut self, out: &mut Vec<u8>, mut value: u64) {
         while value >= 0x80 {
-            self.put((value & 0x7f) as u8 | 0x80);
+            self.put(out, (value & 0x7f) as u8 | 0x80);
             value >>= 7;
         }
-        self.put((value & 0x7f) as u8);
+        self.put(out, (value & 0x7f) as u8);
     }
 
     /// A field that may be absent, and all that stands before it.
+    #[inline(always)]
     fn put_field(&mut self, out: &mut Vec<u8>, field: Option<&[u8]>) {
         let Some(bytes) = field else {
-            self.put_varint(zigzag(-1));
+            self.put_varint(out, zigzag(-1));
             return;
         };
-        self.put_varint(zigzag_len(bytes.len()));
+        self.put_varint(out, zigzag_len(bytes.len()));
         self.give(out);
         out.extend_from_slice(bytes);
     }
 
+    #[inline]
     fn give(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.bytes[..self.len]);
-        self.len = 0;
+        let end = out.len() + self.len;
+        out.extend_from_slice(&self.bytes.to_le_bytes());
+        out.truncate(end);
+        *self = Self::new();
     }
 }
 
-/// The numbers of a record up to its first header's name, its attributes among them, take at most
-/// 5 + 1 + 10 + 5 + 1 + 1 + 5 + 5 bytes.
-const LEAD_BYTES_MAX: usize = 40;
+/// So many are appended at once: behind a batch there is room for them.
+const LEAD_BYTES: usize = size_of::<u64>();

@@ -155,8 +155,8 @@ mod tests {
         ) {
             let mut bytes = record(delta.into(), key, value);
             for (at, to) in changes {
-                let at = at.index(bytes.len().min(16));
-                bytes[at] = to;
+                let first = bytes.len().min(16);
+                *at.get_mut(bytes.split_at_mut(first).0) = to;
             }
             bytes.truncate(bytes.len().max(kept) - kept);
             assert_agrees(&bytes);
