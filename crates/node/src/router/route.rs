@@ -116,17 +116,14 @@ pub(crate) async fn take_at(
 /// Hears a follower, on the core that has its partition.
 ///
 /// # Errors
-/// `Diverged`; `Busy` while who asks has as many searches under way as it may; and what any request may be refused with.
+/// `Diverged`; `Busy` where its log has to be held against this one, while who asks has as many searches under way as it may;
+/// and what any request may be refused with.
 pub(crate) async fn hear(
     core: &Rc<Core>,
     request: &FetchFrom<'_>,
     follower: fetch::Follower,
 ) -> Result<Hearing, Failure> {
     let (at, key) = request.route(core)?.owner(core);
-    // Nor does it wait behind those that search.
-    if at == core.id && core.is_told_at_once(key, &follower) {
-        return core.hear(key, follower).await;
-    }
     told(core, at, Ask::Hear { key, follower }, Some(request.frame)).await
 }
 
