@@ -294,6 +294,32 @@ mod tests {
     }
 
     /// The next one waited for a pass an hour later, where nobody had the first.
+    /// It was told as whole once it went on, so that what it had not read was left for a week.
+    #[test]
+    fn a_pass_that_goes_on_behind_a_stop_is_not_whole_where_it_could_not_read_some_before_it() {
+        with_core(|core| async move {
+            let key = copied(&core, NOBODY).await;
+            for _ in 0..2 {
+                seal(&core, key).await;
+            }
+            let (slot, rate) = (core.slot_of(key).unwrap(), core.shared.scrub_rate.get());
+            unreadable::lose(&first_store(&core, 1));
+            let mut scrubs = pin!(core.scrub_pass(slot));
+            while errors(&core) == 0 {
+                assert!(poll_once(&mut scrubs).await.is_none(), "it met nothing");
+                rt::sleep(Duration::from_millis(1)).await;
+            }
+            core.shared.scrub_rate.set(0);
+            scrubs.await;
+            unreadable::give_back();
+            assert_eq!(pass(&core, key).await, (0, Outcome::Stopped));
+            core.shared.scrub_rate.set(rate);
+            for outcome in [Outcome::Unread, Outcome::Whole] {
+                assert_eq!(pass(&core, key).await, (0, outcome));
+            }
+        });
+    }
+
     #[test]
     fn a_segment_that_no_source_has_keeps_a_pass_from_asking_for_no_other() {
         with_core(|core| async move {
