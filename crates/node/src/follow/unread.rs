@@ -79,7 +79,8 @@ impl Core {
     /// of its partition goes on or rests, and waits a while until none goes on. It is not remembered for a later one, as what
     /// readers meet is: that would ask for all that a failing disk did not give, also for what has been replaced by then.
     async fn heal_unread(self: &Rc<Self>, key: PartitionKey, segment: Offset, unread: &mut Unread) {
-        let (now, replaced_at) = (rt::now(), self.repairs.replaced_at(key, segment));
+        let (now, next) = (rt::now(), self.generation_next(key, segment).ok());
+        let replaced_at = next.and_then(|next| self.repairs.replaced_at(key, segment, next));
         if let Some((_, since)) = unread.met.filter(|(met, _)| *met == segment) {
             // Once: what has its place is read anew, and no disk is to hold the pass there.
             if !unread.is_hopeless && replaced_at.is_some_and(|at| since <= at) {
@@ -123,10 +124,10 @@ mod tests {
     use std::pin::pin;
     use std::sync::atomic::Ordering;
 
-    use corelog_protocol::message::repair_topic::Replaced;
     use corelog_protocol::message::scrub_topic::Outcome;
     use futures_lite::future::poll_once;
 
+    use super::super::repairs::Put;
     use super::super::repairs::tests::replaced;
     use super::*;
     use crate::core::tests::{copied, first_store, give_copy, logged, seal, seal_of, with_core};
@@ -185,7 +186,7 @@ mod tests {
     async fn pass_beside_a_repair(
         core: &Rc<Core>,
         key: PartitionKey,
-        instead: &[Replaced],
+        instead: &[Put],
     ) -> Vec<String> {
         let slot = core.slot_of(key).unwrap();
         let first = first_store(core, 1);
@@ -293,7 +294,6 @@ mod tests {
         });
     }
 
-    /// The next one waited for a pass an hour later, where nobody had the first.
     /// It was told as whole once it went on, so that what it had not read was left for a week.
     #[test]
     fn a_pass_that_goes_on_behind_a_stop_is_not_whole_where_it_could_not_read_some_before_it() {
@@ -320,6 +320,7 @@ mod tests {
         });
     }
 
+    /// The next one waited for a pass an hour later, where nobody had the first.
     #[test]
     fn a_segment_that_no_source_has_keeps_a_pass_from_asking_for_no_other() {
         with_core(|core| async move {
@@ -434,6 +435,20 @@ mod tests {
                 assert_eq!(pass(&core, key).await, (asks, Outcome::Unread));
                 unreadable::give_back();
             }
+        });
+    }
+
+    /// A rejoin had cut the one that was replaced, and what came in its place was left as it was for a day.
+    #[test]
+    fn a_segment_is_asked_for_that_came_where_one_was_that_had_been_replaced() {
+        with_core(|core| async move {
+            let key = copied(&core, NOBODY).await;
+            seal(&core, key).await;
+            let (before, _) = replaced(0);
+            assert!(core.repairs.begin(key, None, true));
+            core.repairs.end(key, &[(before, 1)], true);
+            unreadable::lose(&first_store(&core, 1));
+            assert_eq!(pass(&core, key).await, (1, Outcome::Unread));
         });
     }
 
