@@ -169,6 +169,15 @@ pub(crate) async fn hold_reads(core: &Core) -> Vec<Permit> {
     turns
 }
 
+/// All turns of chores: until they are dropped none goes to the disk.
+pub(super) async fn hold_chores(core: &Core) -> Vec<Permit> {
+    let mut turns = Vec::new();
+    while let Some(turn) = poll_once(pin!(core.files.turn(Turn::Chore))).await {
+        turns.push(turn);
+    }
+    turns
+}
+
 /// Has partitions flushed just now, and no stride of a read go to the disk, until these are dropped.
 pub(super) async fn hold_strides(core: &Core) -> [Permit; 2] {
     [
