@@ -26,8 +26,8 @@ use crate::transfer::{Order, Progress, ReceiveError, Received, Wanted};
 
 /// How long a source may send nothing whose turn it is to send.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a reader that met damage waits for its repair.
-const READER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a reader that met damage waits for its repair, in milliseconds; who finds no place to wait looks again behind that.
+pub(crate) const READER_WAIT_MAX_MS: u32 = 2_000;
 
 impl Core {
     /// Begins to repair a partition of this core, if another node is known to have a copy; `met` is
@@ -68,7 +68,8 @@ impl Core {
     pub(crate) async fn healed(self: &Rc<Self>, key: PartitionKey) -> bool {
         let has_ended = || !self.repairs.is_running(key);
         let ended = self.repairs.ended.until(has_ended);
-        !has_ended() && rt::timeout(READER_WAIT_MAX, ended).await.is_some()
+        let wait_max = Duration::from_millis(READER_WAIT_MAX_MS.into());
+        !has_ended() && rt::timeout(wait_max, ended).await.is_some()
     }
 
     /// Repairs a partition of this core from `sources`, or from those that are known; if there are none it tells what
