@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use self::answers::Answers;
 pub(super) use self::attempt::ATTEMPT_MIN;
 use self::attempt::Sent;
+use self::verdict::is_aborted;
 use super::batch::Batch;
 use super::delivery::BatchAck;
 use super::queue::{Next, Queue};
@@ -76,6 +77,14 @@ impl Drop for Lane {
         drop(self.window.drain());
         self.behind.clear();
         self.queue.close(self.window.run().wrapping_add(1));
+    }
+}
+
+impl Trouble {
+    /// If there is no way to the partition, as of a topic that was deleted, so that no other attempt is of use to what
+    /// waited by then.
+    fn is_final(&self) -> bool {
+        !self.last.may_pass() && !is_aborted(&self.last)
     }
 }
 

@@ -187,6 +187,33 @@ async fn what_has_its_turn_too_late_is_given_up_in_its_turn() {
     assert!(timeout(PATIENCE, outcomes(later)).await.unwrap()[0].is_ok());
 }
 
+/// Each that waited in the queue asked anew whether the topic is there, after a longer and longer pause: who flushed waited for
+/// as long as a record has.
+#[tokio::test]
+async fn what_waited_while_its_topic_was_deleted_is_told_so_once_that_is_known() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let gate = hold_first(&server, []);
+    let one_by_one = ProducerConfig {
+        batch_bytes_max: 1,
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(one_by_one);
+    let deliveries = send_numbers(&producer, &topic, 0..100).await;
+    let count = |server: &Server, kind| server.state.lock().unwrap().count_all(kind);
+    server.until(|server| count(server, "Produce") == 1).await;
+    let asked = count(&server, "Metadata");
+    server.delete(&topic);
+    gate.notify_one();
+    timeout(PATIENCE, producer.flush()).await.unwrap();
+    for outcome in outcomes(deliveries).await {
+        let failed = outcome.unwrap_err();
+        assert_eq!(failed.outcome, Outcome::NotApplied);
+        assert!(failed.error.is_unknown_topic(), "{failed}");
+    }
+    assert_eq!(count(&server, "Metadata"), asked + 1);
+}
+
 /// It had waited for longer than its time before it was to be sent at all.
 #[tokio::test]
 async fn the_time_of_a_batch_that_lingers_counts_from_when_it_is_to_be_sent() {

@@ -32,6 +32,7 @@
 //! aborted    runs of which none is done any more
 //! slowest    where the time of slow acknowledgements went
 //! tickets    requests that are answered by a later step
+//! asked      how long a partition has to begin what it is asked for
 //! delay      things that are due a fixed time later
 //! refusal    refusals as they travel
 //! owner      whether this node is whom to ask
@@ -49,6 +50,7 @@ mod aborted;
 mod acks;
 mod again;
 mod ahead;
+mod asked;
 mod board;
 mod budget;
 mod calls;

@@ -296,24 +296,19 @@ impl Core {
     ) -> Result<Chore, Failure> {
         loop {
             let quieter = self.quieter.notified();
-            // While it waited the log may have gone, and another one have come in its place.
-            let slot = self.slot_of(key)?;
-            if self.slots.borrow_mut().partition_mut(slot).is_none() {
-                return Err(not_told(None));
-            }
             self.abandon_left(key);
-            let ticket = self.tickets.issue();
-            let (token, change) = (ticket.token(), Box::new(change.clone()));
-            self.step(slot, Input::Change { token, change });
+            let change = Box::new(change.clone());
+            // While it waited the log may have gone, and another one have come in its place.
+            let asked = self.ask(key, |token| Input::Change { token, change })?;
             let left = deadline.saturating_duration_since(rt::now());
-            match rt::timeout(left, ticket.told()).await {
+            let call_off = |token| Input::AbandonChange { token };
+            match self.told_within(&asked, left, call_off).await {
                 Some(Ok(Answer::Changed(chore))) => return Ok(chore),
                 // Another change is on its way, which whoever asked for it may have left alone.
                 Some(Err(Refusal::Busy)) if !left.is_zero() => {
                     rt::timeout(CHANGE_PAUSE, quieter).await;
                 }
                 None => {
-                    self.step(slot, Input::AbandonChange { token });
                     let message = "the change of the log takes too long";
                     return Err(failure(ErrorCode::TimedOut, message));
                 }

@@ -168,7 +168,7 @@ impl Core {
         let Some(key) = self.begin_scrub(id) else {
             return;
         };
-        let (mut reached, mut outcome) = (Outcome::Whole, Outcome::Stopped);
+        let mut outcome = Outcome::Stopped;
         let mut unread = Unread::default();
         while !self.is_stopping.get() {
             let Some(is_asked) = self.is_asked(id, key) else {
@@ -182,20 +182,23 @@ impl Core {
             let scrubbed = match self.scrub_piece(id).await {
                 Piece::Read(scrubbed) => scrubbed,
                 Piece::Nothing => {
-                    outcome = reached;
+                    outcome = Outcome::Whole;
                     break;
                 }
                 Piece::Refused => break,
             };
             self.tell_scrubbed(id, &scrubbed);
             if let Some((segment, error)) = &scrubbed.error {
-                reached = Outcome::Unread;
                 self.meet_unread(key, (*segment, error), &mut unread).await;
             }
             if scrubbed.is_pass_complete {
-                outcome = reached;
-                let is_whole = outcome == Outcome::Whole;
-                add(&self.counters.scrub_passes_total, u64::from(is_whole));
+                // What it could not read it may have met before it was stopped, and went on.
+                outcome = match scrubbed.is_whole {
+                    true => Outcome::Whole,
+                    false => Outcome::Unread,
+                };
+                let count = u64::from(scrubbed.is_whole);
+                add(&self.counters.scrub_passes_total, count);
                 break;
             }
             // One that read nothing met a file that is being moved: it is looked for again, and not at once.

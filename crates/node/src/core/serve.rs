@@ -9,6 +9,7 @@ use corelog_protocol::message::{list_offsets, produce, truncate};
 use corelog_record::{LeaderEpoch, Offset};
 
 use super::acks::Due;
+use super::asked::PATIENCE;
 use super::files::Turn;
 use super::queue::Stand;
 use super::refusal::{RETRY_MS, error_of};
@@ -21,9 +22,6 @@ use crate::failure::{Failure, busy, deleted, failure};
 use crate::metrics::add;
 use crate::partition::{Answer, Input, Refusal, Seek};
 use crate::rt;
-
-/// How long a truncation may take: as long as a snapshot may wait for its partition, far more than what goes before it does.
-const TRUNCATE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why a Produce was not appended.
 pub(crate) enum NotAppended {
@@ -209,19 +207,18 @@ impl Core {
         key: PartitionKey,
         lowest: Offset,
     ) -> Result<truncate::Answer, Failure> {
-        let slot = self.slot_of(key)?;
-        if self.slots.borrow_mut().partition_mut(slot).is_none() {
-            return Err(not_told(None));
-        }
-        let ticket = self.tickets.issue();
-        let token = ticket.token();
-        self.step(slot, Input::Truncate { token, lowest });
-        let mut told = rt::timeout(TRUNCATE_PATIENCE, ticket.told()).await;
-        if told.is_none() {
-            self.step(slot, Input::AbandonTruncation { token });
-            told = ticket.take_told();
-        }
-        match told {
+        self.truncate_within(key, lowest, PATIENCE).await
+    }
+
+    async fn truncate_within(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        lowest: Offset,
+        patience: Duration,
+    ) -> Result<truncate::Answer, Failure> {
+        let asked = self.ask(key, |token| Input::Truncate { token, lowest })?;
+        let call_off = |token| Input::AbandonTruncation { token };
+        match self.told_within(&asked, patience, call_off).await {
             Some(Ok(Answer::Truncated { log_start })) => Ok(truncate::Answer { log_start }),
             None => Err(failure(
                 ErrorCode::TimedOut,
@@ -264,4 +261,39 @@ pub(super) fn unopened(why: &str) -> Failure {
          `corelog partition reopen` tries again once anything else is put right"
     );
     failure(ErrorCode::Damaged, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{batches, flush, hold_chores, produce, topic, until, with_core};
+    use super::*;
+    use crate::partition::Partition;
+
+    /// It waited for as long as a disk hung, and others behind it.
+    #[test]
+    fn a_truncation_that_has_not_begun_in_time_does_not_begin_and_one_that_has_ends_by_itself() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            for _ in 0..2 {
+                produce(&core, key, &batches(100)).await;
+            }
+            flush(&core, key).await;
+            let is_quiet = || !core.look(key, Partition::has_outstanding).unwrap();
+            until("it is quiet", is_quiet).await;
+            let turns = hold_chores(&core).await;
+            let lowest = [1, 2].map(|lowest| Offset::ZERO.plus(lowest));
+            let mut told = Vec::new();
+            for lowest in lowest {
+                let truncated = core.truncate_within(key, lowest, Duration::ZERO).await;
+                told.push(truncated.unwrap_err().known_code());
+            }
+            assert_eq!(told, [ErrorCode::TimedOut, ErrorCode::Busy].map(Some));
+            drop(turns);
+            let log_start = || core.place(key).unwrap().log_start;
+            until("it ends", || log_start() == lowest[0]).await;
+            core.truncate(key, lowest[0]).await.unwrap();
+            assert_eq!(log_start(), lowest[0]);
+        });
+    }
 }

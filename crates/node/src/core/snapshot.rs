@@ -10,6 +10,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_record::TopicName;
 use corelog_storage::snapshot::{self, Name};
 
+use super::asked::PATIENCE;
 use super::serve::not_told;
 use super::slots::{PartitionKey, SlotId};
 use super::state::Core;
@@ -21,9 +22,6 @@ use crate::rt;
 /// Partitions of one core that are sealed and linked at the same time: enough to keep the disk
 /// busy.
 const AT_ONCE: usize = 16;
-/// How long a partition may take to be sealed: far more than a flush and a seal do, and an end to
-/// waiting for a disk that is full. Linking takes as long as it takes: it ends by itself.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One partition in a snapshot.
 pub(crate) type Taken = (PartitionKey, snapshot::Partition);
@@ -50,7 +48,8 @@ impl Core {
             let (core, has_failed) = (Rc::clone(self), Rc::clone(&has_failed));
             let target = snapshot::partition_dir(&home, &topic.name, key.partition);
             async move {
-                core.take_partition(key, target).await.map_err(|mut error| {
+                let taken = core.take_partition(key, target, PATIENCE).await;
+                taken.map_err(|mut error| {
                     has_failed.set(true);
                     error.message = told(&topic.name, key.partition.get(), &error);
                     error
@@ -64,20 +63,14 @@ impl Core {
         self: &Rc<Self>,
         key: PartitionKey,
         target: super::Disk,
+        patience: Duration,
     ) -> Result<Taken, Failure> {
-        let slot = self.slot_of(key)?;
-        if self.slots.borrow_mut().partition_mut(slot).is_none() {
-            return Err(not_told(None));
-        }
-        let ticket = self.tickets.issue();
-        let token = ticket.token();
-        self.step(slot, Input::TakeSnapshot { token, target });
-        let told = match rt::timeout(PATIENCE, ticket.told()).await {
+        let asked = self.ask(key, |token| Input::TakeSnapshot { token, target })?;
+        let call_off = |token| Input::AbandonSnapshot { token };
+        let told = match self.told_within(&asked, patience, call_off).await {
             Some(told) => told,
-            None => {
-                self.step(slot, Input::AbandonSnapshot { token });
-                ticket.told().await
-            }
+            // Linking takes as long as it takes.
+            None => asked.ticket.told().await,
         };
         match told {
             Ok(Answer::Snapshotted {
@@ -140,8 +133,37 @@ fn told(topic: &TopicName, partition: u32, error: &Failure) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures_lite::future::poll_once;
+
+    use super::super::tests::{batches, flush, produce, topic as numbered, with_core};
     use super::*;
     use crate::failure::failure;
+
+    /// Who waits for it would wait for as long as the disk takes nothing.
+    #[test]
+    fn a_snapshot_of_a_partition_that_is_not_sealed_in_time_is_given_up_and_keeps_no_other_from_being_taken()
+     {
+        with_core(|core| async move {
+            let (topic, key) = numbered(1);
+            assert!(core.open_partition(&topic, key).await);
+            produce(&core, key, &batches(100)).await;
+            let taken = async |name, patience| {
+                let name = Name::new(name).unwrap();
+                let home = catalog::snapshot_dir(&core.root, &name);
+                let target = snapshot::partition_dir(&home, &topic.name, key.partition);
+                core.take_partition(key, target, patience).await
+            };
+            let late = taken("late", Duration::ZERO).await.unwrap_err();
+            assert!(late.is(ErrorCode::Busy), "{late}");
+            let mut whole = pin!(taken("whole", PATIENCE));
+            assert!(poll_once(&mut whole).await.is_none(), "it waits");
+            flush(&core, key).await;
+            let (_, whole) = whole.await.unwrap();
+            assert_eq!(whole.end, corelog_record::Offset::ZERO.plus(1));
+        });
+    }
 
     #[test]
     fn a_refusal_names_the_partition_and_what_to_do() {

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::fetch;
 use corelog_protocol::message::settings::TopicSettings;
 use corelog_record::batch::{Builder, Codec};
-use corelog_record::{CoreId, NodeId, PartitionId, Timestamp, TopicId, TopicName};
+use corelog_record::{CopyId, CoreId, NodeId, PartitionId, Timestamp, TopicId, TopicName};
+use corelog_storage::format::edit::Point;
 use corelog_storage::format::replica::Replica;
 use futures_lite::future::poll_once;
 use tracing::field::Field;
@@ -74,6 +76,18 @@ pub(crate) fn topic(number: u8) -> (Arc<Topic>, PartitionKey) {
         replicas: Default::default(),
     };
     (Arc::new(topic), key(number, 0))
+}
+
+/// A copy that ends there, as it tells of itself once it was compared.
+pub(crate) fn follower(copy: u128, end: Point) -> fetch::Follower {
+    fetch::Follower {
+        copy: CopyId::from_bytes(copy.to_le_bytes()),
+        end: end.offset,
+        chain: end.chain,
+        node: None,
+        address: None,
+        epochs: vec![],
+    }
 }
 
 /// A partition of the topic of that number.
@@ -151,6 +165,15 @@ pub(crate) async fn hold_reads(core: &Core) -> Vec<Permit> {
     let mut turns = Vec::new();
     while core.reads_left() > 0 {
         turns.push(core.files.turn(Turn::Read).await);
+    }
+    turns
+}
+
+/// All turns of chores: until they are dropped none goes to the disk.
+pub(super) async fn hold_chores(core: &Core) -> Vec<Permit> {
+    let mut turns = Vec::new();
+    while let Some(turn) = poll_once(pin!(core.files.turn(Turn::Chore))).await {
+        turns.push(turn);
     }
     turns
 }

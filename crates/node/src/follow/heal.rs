@@ -16,7 +16,7 @@ use corelog_storage::log::Chore;
 use super::address::check_addresses;
 use super::files::{seal_of, why_not};
 use super::ownership::segments_of;
-use super::repairs::AGAIN;
+use super::repairs::{AGAIN, Put};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, deleted, failure, said_by};
 use crate::metrics::add;
@@ -26,8 +26,8 @@ use crate::transfer::{Order, Progress, ReceiveError, Received, Wanted};
 
 /// How long a source may send nothing whose turn it is to send.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a reader that met damage waits for its repair.
-const READER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a reader that met damage waits for its repair, in milliseconds; who finds no place to wait looks again behind that.
+pub(crate) const READER_WAIT_MAX_MS: u32 = 2_000;
 
 impl Core {
     /// Begins to repair a partition of this core, if another node is known to have a copy; `met` is
@@ -68,7 +68,8 @@ impl Core {
     pub(crate) async fn healed(self: &Rc<Self>, key: PartitionKey) -> bool {
         let has_ended = || !self.repairs.is_running(key);
         let ended = self.repairs.ended.until(has_ended);
-        !has_ended() && rt::timeout(READER_WAIT_MAX, ended).await.is_some()
+        let wait_max = Duration::from_millis(READER_WAIT_MAX_MS.into());
+        !has_ended() && rt::timeout(wait_max, ended).await.is_some()
     }
 
     /// Repairs a partition of this core from `sources`, or from those that are known; if there are none it tells what
@@ -131,7 +132,7 @@ impl Core {
             .end(key, &segments, repaired.is_ok() && damage_left == 0);
         Partition {
             id: key.partition,
-            segments,
+            segments: segments.into_iter().map(|(replaced, _)| replaced).collect(),
             damage_left,
             error: repaired.err().map(|error| *error),
         }
@@ -155,7 +156,7 @@ impl Core {
         self: &Rc<Self>,
         key: PartitionKey,
         sources: Vec<String>,
-        replaced: &mut Vec<Replaced>,
+        replaced: &mut Vec<Put>,
     ) -> Result<(), Failure> {
         let topic = self.topic_name(key).ok_or_else(deleted)?;
         let met = self.repairs.take_met(key);
@@ -187,7 +188,7 @@ impl Core {
         key: PartitionKey,
         ends: Range<Point>,
         sources: &[String],
-    ) -> Result<Option<Replaced>, Failure> {
+    ) -> Result<Option<Put>, Failure> {
         let base = ends.start.offset;
         let seal = self.sealed_elsewhere(topic, key, ends, sources).await?;
         let Some(seal) = seal else {
@@ -206,8 +207,8 @@ impl Core {
         key: PartitionKey,
         wanted: Wanted,
         sources: &[String],
-    ) -> Result<Replaced, Failure> {
-        let begun = rt::now();
+    ) -> Result<Put, Failure> {
+        let (begun, generation) = (rt::now(), wanted.generation);
         let (base, bytes) = (wanted.seal.digest.base, wanted.seal.digest.bytes);
         let (ready, from) = self.receive_again(topic, key, wanted, sources).await?;
         let quarantined = match self.change(key, Change::Replace(ready)).await? {
@@ -222,12 +223,13 @@ impl Core {
             %topic, partition = key.partition.get(), segment = base.get(), bytes, from, took_ms, quarantined,
             "repaired: a damaged segment was replaced by a peer's"
         );
-        Ok(Replaced {
+        let replaced = Replaced {
             base,
             bytes,
             from,
             took_ms,
-        })
+        };
+        Ok((replaced, generation))
     }
 
     /// A damaged segment that this log could not seal, as another one has sealed it: one that begins and

@@ -201,13 +201,13 @@ mod tests {
     use std::time::Duration;
 
     use corelog_protocol::frame::CorrelationId;
-    use corelog_record::{Chain, CopyId, PartitionId};
+    use corelog_record::{Chain, PartitionId};
     use corelog_storage::format::edit::Point;
     use futures_lite::future::poll_once;
 
     use super::*;
     use crate::catalog::Topic;
-    use crate::core::tests::{cold_batches, hold_reads, with_core};
+    use crate::core::tests::{cold_batches, follower, hold_reads, with_core};
     use crate::frame_id::FrameId;
     use crate::partition::Appetite;
     use crate::router::FetchFrom;
@@ -234,15 +234,7 @@ mod tests {
             },
             wait: Duration::ZERO,
         };
-        let follower = fetch::Follower {
-            copy: CopyId::from_bytes(copy.to_le_bytes()),
-            end: end.offset,
-            chain: end.chain,
-            node: None,
-            address: None,
-            epochs: vec![],
-        };
-        router::hear(core, &request, follower).await
+        router::hear(core, &request, follower(copy, end)).await
     }
 
     /// Any number of copies that nobody had heard of had the disk look where they ended, also those that had hung up, and

@@ -98,6 +98,7 @@ pub(crate) use followers::{FOLLOWERS_MAX, Followers};
 pub(crate) use followings::Followings;
 pub(crate) use handover::tell_unfinished;
 pub(crate) use hands::Hands;
+pub(crate) use heal::READER_WAIT_MAX_MS;
 pub(crate) use hearing::Hearing;
 pub(crate) use lately::{FOLLOWED_FOR, Lately, SILENT_FOR};
 pub(crate) use line::Line;

@@ -59,6 +59,9 @@ struct Repairing {
     lately: HashMap<Offset, Again>,
 }
 
+/// What was replaced, and the generation of the files that are in its place.
+pub(super) type Put = (Replaced, u32);
+
 /// A segment that was replaced.
 #[derive(Debug)]
 struct Again {
@@ -66,6 +69,8 @@ struct Again {
     at: Instant,
     /// How often it had been replaced lately by then.
     count: u32,
+    /// Of the files that are in its place.
+    generation: u32,
 }
 
 impl Default for Repairs {
@@ -113,7 +118,7 @@ impl Repairs {
     }
 
     /// Begins one, unless one goes on, or it rests and no operator asked; `met` is a segment in which damage was met.
-    pub(crate) fn begin(&self, key: PartitionKey, met: Option<Offset>, is_asked: bool) -> bool {
+    pub(super) fn begin(&self, key: PartitionKey, met: Option<Offset>, is_asked: bool) -> bool {
         let mut by_key = self.by_key.borrow_mut();
         let repairing = by_key.entry(key).or_default();
         repairing.met.extend(met);
@@ -132,12 +137,18 @@ impl Repairs {
         repairing.is_some_and(|repairing| repairing.rests(Some(met), rt::now()))
     }
 
-    /// When a segment was replaced, unless a scrub may ask for it again.
-    pub(super) fn replaced_at(&self, key: PartitionKey, base: Offset) -> Option<Instant> {
+    /// When a segment was replaced, unless a scrub may ask for it again; `next` is the generation that follows on that of its
+    /// files: what came there behind a cut was not.
+    pub(super) fn replaced_at(
+        &self,
+        key: PartitionKey,
+        base: Offset,
+        next: u32,
+    ) -> Option<Instant> {
         let by_key = self.by_key.borrow();
         let again = by_key.get(&key)?.lately.get(&base)?;
         let age = rt::now().saturating_duration_since(again.at);
-        (age < SCRUB_AGAIN).then_some(again.at)
+        (age < SCRUB_AGAIN && again.generation + 1 == next).then_some(again.at)
     }
 
     /// The one that runs asks for a segment.
@@ -155,17 +166,17 @@ impl Repairs {
     }
 
     /// Ends one, which replaced these, and left no damage if it `is_whole`.
-    pub(super) fn end(&self, key: PartitionKey, replaced: &[Replaced], is_whole: bool) {
+    pub(super) fn end(&self, key: PartitionKey, replaced: &[Put], is_whole: bool) {
         if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
             repairing.is_running = false;
             repairing.replaced += replaced.len() as u64;
             // Whoever met damage in them meanwhile read the old ones.
             repairing
                 .met
-                .retain(|met| replaced.iter().all(|replaced| replaced.base != *met));
+                .retain(|met| replaced.iter().all(|(replaced, _)| replaced.base != *met));
             let now = rt::now();
-            for one in replaced {
-                repairing.note_replaced(one.base, now);
+            for (one, generation) in replaced {
+                repairing.note_replaced(one.base, *generation, now);
             }
             let is_well = is_whole || !replaced.is_empty();
             repairing.rest_behind(is_well, now);
@@ -233,12 +244,17 @@ impl Repairing {
     }
 
     /// Notes that a segment was replaced.
-    fn note_replaced(&mut self, base: Offset, now: Instant) {
+    fn note_replaced(&mut self, base: Offset, generation: u32, now: Instant) {
         let is_within = |again: &Again, time| now.saturating_duration_since(again.at) < time;
         self.lately.retain(|_, again| is_within(again, SCRUB_AGAIN));
         let before = self.lately.get(&base).filter(|it| is_within(it, LATELY));
         let count = before.map_or(0, |before| before.count.saturating_add(1));
-        self.lately.insert(base, Again { at: now, count });
+        let again = Again {
+            at: now,
+            count,
+            generation,
+        };
+        self.lately.insert(base, again);
     }
 
     /// Whether none begins by itself: what failed rests, or the segment that was met does; if none was, any does.
@@ -293,13 +309,15 @@ pub(super) mod tests {
         Offset::new(offset).unwrap()
     }
 
-    pub(in crate::follow) fn replaced(base: u64) -> Replaced {
-        Replaced {
+    /// A segment whose files were the log's own before, and are again.
+    pub(in crate::follow) fn replaced(base: u64) -> Put {
+        let replaced = Replaced {
             base: at(base),
             bytes: 1,
             from: String::new(),
             took_ms: 1,
-        }
+        };
+        (replaced, 0)
     }
 
     /// For how many seconds no repair of the partition begins by itself.
@@ -398,7 +416,7 @@ pub(super) mod tests {
         let mut by_key = repairs.by_key.borrow_mut();
         let repairing = by_key.get_mut(&key()).unwrap();
         let later = rt::now() + LATELY;
-        repairing.note_replaced(at(5), later);
+        repairing.note_replaced(at(5), 0, later);
         assert_eq!(repairing.lately[&at(5)].count, 0, "long ago");
     }
 

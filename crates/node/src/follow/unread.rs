@@ -79,7 +79,8 @@ impl Core {
     /// of its partition goes on or rests, and waits a while until none goes on. It is not remembered for a later one, as what
     /// readers meet is: that would ask for all that a failing disk did not give, also for what has been replaced by then.
     async fn heal_unread(self: &Rc<Self>, key: PartitionKey, segment: Offset, unread: &mut Unread) {
-        let (now, replaced_at) = (rt::now(), self.repairs.replaced_at(key, segment));
+        let (now, next) = (rt::now(), self.generation_next(key, segment).ok());
+        let replaced_at = next.and_then(|next| self.repairs.replaced_at(key, segment, next));
         if let Some((_, since)) = unread.met.filter(|(met, _)| *met == segment) {
             // Once: what has its place is read anew, and no disk is to hold the pass there.
             if !unread.is_hopeless && replaced_at.is_some_and(|at| since <= at) {
@@ -123,10 +124,10 @@ mod tests {
     use std::pin::pin;
     use std::sync::atomic::Ordering;
 
-    use corelog_protocol::message::repair_topic::Replaced;
     use corelog_protocol::message::scrub_topic::Outcome;
     use futures_lite::future::poll_once;
 
+    use super::super::repairs::Put;
     use super::super::repairs::tests::replaced;
     use super::*;
     use crate::core::tests::{copied, first_store, give_copy, logged, seal, seal_of, with_core};
@@ -185,7 +186,7 @@ mod tests {
     async fn pass_beside_a_repair(
         core: &Rc<Core>,
         key: PartitionKey,
-        instead: &[Replaced],
+        instead: &[Put],
     ) -> Vec<String> {
         let slot = core.slot_of(key).unwrap();
         let first = first_store(core, 1);
@@ -290,6 +291,32 @@ mod tests {
             unreadable::give_back();
             assert_eq!(pass(&core, key).await, (0, Outcome::Whole));
             assert_eq!(core.damage_count(key).unwrap(), 0);
+        });
+    }
+
+    /// It was told as whole once it went on, so that what it had not read was left for a week.
+    #[test]
+    fn a_pass_that_goes_on_behind_a_stop_is_not_whole_where_it_could_not_read_some_before_it() {
+        with_core(|core| async move {
+            let key = copied(&core, NOBODY).await;
+            for _ in 0..2 {
+                seal(&core, key).await;
+            }
+            let (slot, rate) = (core.slot_of(key).unwrap(), core.shared.scrub_rate.get());
+            unreadable::lose(&first_store(&core, 1));
+            let mut scrubs = pin!(core.scrub_pass(slot));
+            while errors(&core) == 0 {
+                assert!(poll_once(&mut scrubs).await.is_none(), "it met nothing");
+                rt::sleep(Duration::from_millis(1)).await;
+            }
+            core.shared.scrub_rate.set(0);
+            scrubs.await;
+            unreadable::give_back();
+            assert_eq!(pass(&core, key).await, (0, Outcome::Stopped));
+            core.shared.scrub_rate.set(rate);
+            for outcome in [Outcome::Unread, Outcome::Whole] {
+                assert_eq!(pass(&core, key).await, (0, outcome));
+            }
         });
     }
 
@@ -408,6 +435,20 @@ mod tests {
                 assert_eq!(pass(&core, key).await, (asks, Outcome::Unread));
                 unreadable::give_back();
             }
+        });
+    }
+
+    /// A rejoin had cut the one that was replaced, and what came in its place was left as it was for a day.
+    #[test]
+    fn a_segment_is_asked_for_that_came_where_one_was_that_had_been_replaced() {
+        with_core(|core| async move {
+            let key = copied(&core, NOBODY).await;
+            seal(&core, key).await;
+            let (before, _) = replaced(0);
+            assert!(core.repairs.begin(key, None, true));
+            core.repairs.end(key, &[(before, 1)], true);
+            unreadable::lose(&first_store(&core, 1));
+            assert_eq!(pass(&core, key).await, (1, Outcome::Unread));
         });
     }
 

@@ -11,10 +11,10 @@ use flume::{Receiver, TrySendError};
 use futures_lite::FutureExt;
 
 use super::fetch::{fetched_here, fetched_small_here};
-use super::here::answer_here;
 use super::lane::Inbox;
 use super::message::{Answered, Reply, Request, What};
 use super::recent::RecentAborts;
+use super::told::answer_asked;
 use crate::core::{
     Acks, Core, Disk, Due, Fetched, NotAppended, Parked, PartitionKey, Stand, aborted_by,
 };
@@ -135,7 +135,7 @@ async fn serve(
             What::Ask(ask) => {
                 let core = Rc::clone(&core);
                 let answer = async move {
-                    let told = answer_here(&core, *ask).await;
+                    let told = answer_asked(&core, *ask, frame).await;
                     reply(&core, from, id, Answered::Told(told));
                 };
                 rt::spawn(answer).detach();

@@ -16,7 +16,7 @@ use super::told::told;
 use crate::catalog::{Change, Topic};
 use crate::core::{Core, PartitionKey, Taken, Terms, may_heal};
 use crate::failure::Failure;
-use crate::follow::Hearing;
+use crate::follow::{Hearing, READER_WAIT_MAX_MS};
 use crate::frame_id::FrameId;
 use crate::metrics::add;
 use crate::partition::Seek;
@@ -116,17 +116,14 @@ pub(crate) async fn take_at(
 /// Hears a follower, on the core that has its partition.
 ///
 /// # Errors
-/// `Diverged`; `Busy` while who asks has as many searches under way as it may; and what any request may be refused with.
+/// `Diverged`; `Busy` where its log has to be held against this one, while who asks has as many searches under way as it may;
+/// and what any request may be refused with.
 pub(crate) async fn hear(
     core: &Rc<Core>,
     request: &FetchFrom<'_>,
     follower: fetch::Follower,
 ) -> Result<Hearing, Failure> {
     let (at, key) = request.route(core)?.owner(core);
-    // Nor does it wait behind those that search.
-    if at == core.id && core.is_told_at_once(key, &follower) {
-        return core.hear(key, follower).await;
-    }
     told(core, at, Ask::Hear { key, follower }, Some(request.frame)).await
 }
 
@@ -164,7 +161,7 @@ pub(super) async fn healed_at(
     match told(core, owner, ask, Some(frame)).await {
         // There is no place to wait: what was met, then, and when to look again.
         Err(refused) if refused.is(ErrorCode::Busy) => {
-            met.detail.retry_ms = Some(HEAL_RETRY_MS);
+            met.detail.retry_ms = Some(READER_WAIT_MAX_MS);
             Err(met)
         }
         told => told,
@@ -198,8 +195,6 @@ pub(crate) fn seek_of(at: corelog_protocol::message::list_offsets::At) -> Seek {
 
 /// Between two attempts to tell another core of a change while its lane is full.
 const APPLY_PAUSE: Duration = Duration::from_millis(1);
-/// When a reader is to look again at what it met, where it found no place to wait for its repair: those that did wait as long.
-const HEAL_RETRY_MS: u32 = 2_000;
 
 #[cfg(test)]
 mod tests {
@@ -207,15 +202,16 @@ mod tests {
     use futures_lite::future::poll_once;
 
     use super::*;
-    use crate::core::tests::{topic, with_core};
+    use crate::core::tests::{copied, with_core};
     use crate::failure::failure;
 
     /// It was told `Busy`, and came back fifty times a second to read what cannot be read.
     #[test]
     fn who_finds_no_place_to_wait_for_a_repair_is_told_what_it_met_and_when_to_look_again() {
         with_core(|core| async move {
-            let (_, key) = topic(1);
-            assert!(core.repairs.begin(key, None, true));
+            let key = copied(&core, "127.0.0.1:1").await;
+            // It goes on once others have the core.
+            core.heal(key, None);
             let frame = FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1));
             let mut waiting = 0;
             let told = loop {
@@ -228,7 +224,7 @@ mod tests {
                 assert!(waiting < 1_000, "nothing bounds them");
             };
             assert!(told.is(ErrorCode::Damaged), "{told}");
-            assert_eq!(told.detail.retry_ms, Some(HEAL_RETRY_MS));
+            assert_eq!(told.detail.retry_ms, Some(READER_WAIT_MAX_MS));
         });
     }
 }

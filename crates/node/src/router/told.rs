@@ -52,7 +52,7 @@ async fn answer(
     frame: Option<FrameId>,
 ) -> Result<Told, Failure> {
     if at == core.id {
-        return match core.lanes.searches_here.begin(&ask, frame)? {
+        return match place_here(core, &ask, frame)? {
             Some(search) => rt::run_on(searched(Rc::clone(core), ask, search)).await,
             None => answer_here(core, ask).await,
         };
@@ -62,6 +62,32 @@ async fn answer(
     match call?.answered().await {
         Answered::Told(told) => told,
         _ => unreachable!("a question was answered as something else"),
+    }
+}
+
+/// Does what another core asks for a `frame`. A search took its place on the lane, but for that of a follower: only here is
+/// known whether it is one.
+pub(super) async fn answer_asked(
+    core: &Rc<Core>,
+    ask: Ask,
+    frame: Option<FrameId>,
+) -> Result<Told, Failure> {
+    let _search = match ask {
+        Ask::Hear { .. } => place_here(core, &ask, frame)?,
+        _ => None,
+    };
+    answer_here(core, ask).await
+}
+
+/// A place for a question among the searches in the logs of this core, if it is one.
+fn place_here(
+    core: &Core,
+    ask: &Ask,
+    frame: Option<FrameId>,
+) -> Result<Option<SearchHere>, Failure> {
+    match ask {
+        Ask::Hear { key, follower } if core.is_told_at_once(*key, follower) => Ok(None),
+        _ => core.lanes.searches_here.begin(ask, frame),
     }
 }
 
@@ -112,4 +138,56 @@ picked! {
     handover::Partition: Told::HandedOver(it) => it;
     rejoin::Partition: Told::Rejoined(it) => it;
     repair_topic::Partition: Told::Repaired(it) => *it;
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::error::ErrorCode;
+    use corelog_protocol::frame::CorrelationId;
+    use corelog_record::{Chain, Offset};
+    use corelog_storage::format::edit::Point;
+    use futures_lite::future::poll_once;
+
+    use super::*;
+    use crate::core::tests::{cold_batches, follower, hold_reads, with_core};
+
+    /// Those that searched took the places on the lane, and one that was known was refused behind them.
+    #[test]
+    fn copies_of_other_cores_that_are_new_search_and_one_that_is_known_does_not_wait_behind_them() {
+        with_core(|core| async move {
+            let (topic, key) = cold_batches(&core, 2).await;
+            core.routes.borrow_mut().put(topic);
+            let end = core.place(key).unwrap().durable;
+            let between = Point {
+                offset: Offset::ZERO.plus(1),
+                chain: Chain::from_raw(1),
+                ..end
+            };
+            let asked = |copy, end| {
+                let frame = FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1));
+                let follower = follower(copy, end);
+                let (core, ask) = (Rc::clone(&core), Ask::Hear { key, follower });
+                Box::pin(async move { answer_asked(&core, ask, Some(frame)).await })
+            };
+            asked(0, end).await.ok().unwrap();
+            let turns = hold_reads(&core).await;
+            let mut searches = Vec::new();
+            let refused = loop {
+                let mut one = asked(1 + searches.len() as u128, between);
+                match poll_once(&mut one).await {
+                    None => searches.push(one),
+                    Some(told) => break told.err().unwrap(),
+                }
+                assert!(searches.len() < 1_000, "nothing bounds them");
+            };
+            assert!(refused.is(ErrorCode::Busy), "{refused}");
+            for place in [between, end] {
+                let known = poll_once(asked(0, place)).await;
+                known.expect("it waits").ok().unwrap();
+            }
+            drop((searches, turns));
+            let told = asked(1_000, between).await.err().unwrap();
+            assert!(told.is(ErrorCode::Diverged), "{told}");
+        });
+    }
 }

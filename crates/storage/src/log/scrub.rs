@@ -51,6 +51,8 @@ pub struct Scrubbed {
     /// The segment whose store could not be read, and why, if so. The pass goes on behind what the disk does not give, else
     /// with the next segment, or with what has its place by the next piece, and will not count as whole.
     pub error: Option<(Offset, Error)>,
+    /// Whether all that the pass was to read so far could be read.
+    pub is_whole: bool,
     /// Whether this piece was the pass's last. The next piece begins another pass.
     pub is_pass_complete: bool,
 }
@@ -222,7 +224,7 @@ impl<D: Dir> Log<D> {
         if let Some(walk) = walk.filter(|walk| self.has(walk.target())) {
             self.take_piece(walk, result, &mut pass, &mut scrubbed, now);
         }
-        scrubbed.upto = pass.next;
+        (scrubbed.upto, scrubbed.is_whole) = (pass.next, pass.is_whole);
         let is_open = pass.walk.is_some() || pass.left.is_some();
         if !is_open && self.next_to_scrub(&pass).is_none() {
             scrubbed.is_pass_complete = true;
@@ -255,11 +257,8 @@ impl<D: Dir> Log<D> {
     ) {
         let (base, end) = (walk.target().base.offset, walk.target().end.offset);
         let mut note = |log: &mut Self, from, to| {
-            let damage = Damage {
-                from,
-                to,
-                segment: base,
-            };
+            let segment = base;
+            let damage = Damage { from, to, segment };
             scrubbed
                 .damage
                 .extend(Some(damage).filter(|damage| log.note_damage(*damage)));
@@ -387,6 +386,7 @@ impl Scrubbed {
             index: None,
             surplus_bytes: 0,
             error: None,
+            is_whole: true,
             is_pass_complete: false,
         }
     }

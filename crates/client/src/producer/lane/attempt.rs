@@ -40,6 +40,10 @@ impl Lane {
         loop {
             if let Some(trouble) = self.trouble.as_ref().filter(|_| self.window.is_idle()) {
                 // It waited behind what failed: another attempt for each of its like would make all behind it later.
+                if since < trouble.last_at && trouble.is_final() {
+                    let error = Arc::clone(&trouble.last);
+                    return self.give_up(error);
+                }
                 if since < trouble.last_at && self.is_late(since) {
                     let error = Self::given_up(since, Arc::clone(&trouble.last));
                     return self.give_up(error);

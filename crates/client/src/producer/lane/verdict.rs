@@ -82,7 +82,7 @@ impl Lane {
     }
 }
 
-fn is_aborted(error: &Error) -> bool {
+pub(super) fn is_aborted(error: &Error) -> bool {
     matches!(error, Error::Refused { body } if body.is(ErrorCode::Aborted))
 }
 

@@ -58,6 +58,30 @@ fn a_snapshot_begins_when_no_longer_too_much_waits_to_be_sealed() {
 }
 
 #[test]
+fn a_snapshot_that_waits_to_begin_ends_no_segment_once_it_is_given_up_or_the_partition_closes() {
+    for closes in [false, true] {
+        let mut bench = Bench::new(3);
+        while bench.produce(&[&[1; 20_000]], Level::Durable).is_ok() {}
+        let end = bench.partition.log.log_end();
+        let token = bench.token();
+        let target = bench.snapshot_dir("late");
+        bench.step(Input::TakeSnapshot { token, target });
+        assert!(bench.take_told(token).is_none(), "it waits");
+        bench.step(match closes {
+            false => Input::AbandonSnapshot { token },
+            true => Input::Close,
+        });
+        match bench.take_told(token) {
+            Some(Err(Refusal::NotSealed)) => assert!(!closes),
+            Some(Err(Refusal::Closing)) => assert!(closes),
+            other => panic!("it was not given up: {other:?}"),
+        }
+        settle(&mut bench);
+        assert_ne!(bench.partition.log.base_at(end), end);
+    }
+}
+
+#[test]
 fn a_link_that_fails_refuses_the_snapshot_and_nothing_else() {
     let mut bench = Bench::new(4);
     bench.produce(&[b"a"], Level::Durable).expect("appended");

@@ -37,6 +37,8 @@ impl Class {
             return frame.map_or(Self::Own, |_| Self::Question);
         };
         match (Searcher::of(ask, frame), &**ask) {
+            // The core that it goes to knows if it searches, and has a place for that.
+            (_, Ask::Hear { .. }) => Self::Question,
             (Some(by), _) => Self::Search(by),
             (None, Ask::Find { .. }) => Self::End,
             (None, _) => Self::Question,

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use corelog_protocol::message::fetch::{self, Follower};
-use corelog_record::{Chain, CopyId, Offset, Timestamp};
+use corelog_protocol::message::fetch;
+use corelog_record::{HistoryId, Offset, Timestamp};
+use corelog_storage::format::edit::Point;
 use futures_lite::future::block_on;
 
 use super::super::message::Ask;
@@ -158,35 +159,32 @@ fn searches_leave_half_of_the_places_of_what_clients_ask_to_the_rest_of_it() {
     assert!(!has_room_for_search(lane, 10));
 }
 
-/// Twelve connections whose Fetches met the same damage, 64 each, took all places for as long as its repair went on, and so did
-/// those that told of copies which the disk was to be looked at for.
+/// Twelve connections whose Fetches met the same damage, 64 each, took all places for as long as its repair went on.
 #[test]
-fn who_waits_for_a_repair_and_who_follows_leave_as_many_places_to_the_rest_as_searches() {
-    let heal = || Ask::Heal {
-        key: key(),
-        error: full(),
-    };
-    let hear = || Ask::Hear {
-        key: key(),
-        follower: Follower {
-            copy: CopyId::from_bytes([1; 16]),
-            end: Offset::ZERO,
-            chain: Chain::from_raw(1),
-            node: None,
-            address: None,
-            epochs: vec![],
-        },
-    };
-    for ask in [heal as fn() -> Ask, hear] {
-        let (lanes, _inbox) = way();
-        let lane = lane(&lanes);
-        let all = (0..9).take_while(|port| {
-            let frame = FrameId::new(client(1, *port), CorrelationId::new(1));
-            has_room_to_ask(lane, ask(), Some(frame))
-        });
-        assert_eq!(all.count(), 3);
-        assert!(has_room_for_question(lane, Some(frame())));
-    }
+fn who_waits_for_a_repair_leaves_as_many_places_to_the_rest_as_searches() {
+    let (lanes, _inbox) = way();
+    let lane = lane(&lanes);
+    let all = (0..9).take_while(|port| {
+        let frame = FrameId::new(client(1, *port), CorrelationId::new(1));
+        let (key, error) = (key(), full());
+        has_room_to_ask(lane, Ask::Heal { key, error }, Some(frame))
+    });
+    assert_eq!(all.count(), 3);
+    assert!(has_room_for_question(lane, Some(frame())));
+}
+
+/// A copy that had been held against the log long ago was `Busy` behind those that searched, and began anew: it told its
+/// epochs again, for which it searched itself.
+#[test]
+fn who_follows_does_not_wait_on_its_way_to_another_core_behind_those_that_search() {
+    let (lanes, _inbox) = way();
+    let lane = lane(&lanes);
+    let searches = (0..9).take_while(|client| has_room_for_search(lane, *client));
+    assert_eq!(searches.count(), 3);
+    let end = Point::origin(HistoryId::from_bytes([1; 16]));
+    let (key, follower) = (key(), core::tests::follower(1, end));
+    let hear = Ask::Hear { key, follower };
+    assert!(has_room_to_ask(lane, hear, Some(frame())));
 }
 
 /// They are no searches, and took all places of what clients ask: every Fetch over that lane was refused.
