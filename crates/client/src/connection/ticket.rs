@@ -20,6 +20,8 @@ pub(crate) struct Ticket {
     pub(super) receiver: oneshot::Receiver<Answered>,
     pub(super) kind: Kind,
     pub(super) patience: Patience,
+    /// Until when it is waited for.
+    pub(super) until: Instant,
 }
 
 impl Ticket {
@@ -61,7 +63,15 @@ impl Ticket {
 
     /// When whoever waits is to call [`Ticket::time_out`].
     pub(crate) fn deadline(&self) -> Instant {
-        self.patience.end()
+        self.until
+    }
+
+    /// Gives the request its time anew from when anything came last, but none beyond `end`; false if that is no more than it had.
+    pub(crate) fn extend(&mut self, end: Instant) -> bool {
+        let heard = self.shared.table.last_heard() + self.patience.timeout;
+        let before = self.until;
+        self.until = before.max(heard.min(end));
+        before < self.until
     }
 
     /// Reads the head of a raw answer.
@@ -94,7 +104,7 @@ impl Ticket {
         if timeout <= waited {
             self.shared.give_up_on_silence(entered);
         }
-        let after = waited.min(timeout);
+        let after = waited.min(self.until - entered);
         self.shared.timed_out(self.kind, after, is_sent)
     }
 }
