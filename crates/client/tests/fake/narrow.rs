@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use corelog_client::protocol::request::Request;
 use corelog_client::record::PartitionId;
-use corelog_client::{Client, ClientConfig, Outcome, ProducerConfig};
+use corelog_client::record::batch::Codec;
+use corelog_client::{
+    Client, ClientConfig, Consumer, ConsumerConfig, End, Outcome, ProducerConfig, Start,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::consuming::P0;
+use crate::consuming::{P0, offset};
 use crate::fewer::PATIENCE;
 use crate::producing::eager;
 use crate::server::{Act, Server};
@@ -75,12 +78,77 @@ async fn a_batch_that_is_not_answered_has_its_outcome_in_time_however_much_comes
     assert!(TIME + TIME / 2 < begun.elapsed(), "it may be answered");
 }
 
+/// Whose answer took longer than half of the time that a partition may be unreachable got nothing, however often it asked.
+#[tokio::test]
+async fn an_answer_that_takes_long_is_waited_for_while_it_comes() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    for _ in 0..10 {
+        server.log(&topic, 0, |log| log.fill(Codec::None, &[0; 2_000]));
+    }
+    narrow(&server, [Duration::ZERO, PAUSE], PIECE_BYTES).await;
+    let mut consumer = impatient(&server).await;
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    for expected in 0..20_000 {
+        let received = consumer.next().await.unwrap().unwrap();
+        assert_eq!(received.offset, offset(expected));
+    }
+    assert!(consumer.next().await.is_none());
+    assert_eq!(server.count(Some(0), "Fetch"), 1, "nothing came twice");
+}
+
+#[tokio::test]
+async fn a_partition_whose_answer_trickles_is_reported() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.log(&topic, 0, |log| log.fill(Codec::None, &[0; 20_000]));
+    narrow(&server, [Duration::ZERO, PAUSE], 200).await;
+    let mut consumer = impatient(&server).await;
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    let told = timeout(PATIENCE, consumer.next()).await.unwrap();
+    let error = told.unwrap().unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+}
+
+#[tokio::test]
+async fn a_partition_that_is_not_answered_is_reported_however_much_comes_of_others() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    server.script(|seen| match seen.request {
+        Request::Fetch(asked) if asked.partition == P0 => Act::Ignore,
+        _ => Act::Serve,
+    });
+    let mut consumer = impatient(&server).await;
+    for partition in [P0, P1] {
+        consumer.assign(&topic, partition, Start::Earliest, End::Follow);
+    }
+    let reported = async {
+        loop {
+            server.log(&topic, 1, |log| log.fill(Codec::None, &[0; 2_000]));
+            match consumer.next_batch().await.unwrap() {
+                Ok(batch) => assert_ne!(batch.partition, P0),
+                Err(error) => return error,
+            }
+        }
+    };
+    let error = timeout(PATIENCE, reported).await.unwrap();
+    assert!(error.is_unreachable(), "{error}");
+}
+
 async fn connect(server: &Server) -> Client {
     let config = ClientConfig {
         timeout: TIME,
         ..config(server)
     };
     Client::connect(config).await.unwrap()
+}
+
+async fn impatient(server: &Server) -> Consumer {
+    connect(server).await.consumer(ConsumerConfig {
+        unreachable_timeout: Some(2 * TIME),
+        wait: Duration::from_millis(10),
+        ..ConsumerConfig::default()
+    })
 }
 
 /// Has clients reach a server's core on a way that passes on so many bytes at a time, each behind its pause: to it, and back.
