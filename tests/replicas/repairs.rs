@@ -131,10 +131,12 @@ pub(super) fn repair_from(topic: &Target, from: Vec<String>) -> repair_topic::Re
 pub(super) fn repaired(node: &Node, request: &repair_topic::Request) -> repair_topic::Partition {
     let mut told = None;
     until("no other repair is under way", || {
-        match node.ask(request) {
-            Ok(mut answer) => told = Some(answer.partitions.remove(0)),
-            Err(error) => assert!(error.is(ErrorCode::Busy), "{error:?}"),
-        }
+        let one = node.ask(request).unwrap().partitions.remove(0);
+        let is_busy = |one: &repair_topic::Partition| {
+            let error = one.error.as_ref();
+            error.is_some_and(|error| error.is(ErrorCode::Busy))
+        };
+        told = Some(one).filter(|one| !is_busy(one));
         told.is_some()
     });
     told.unwrap()

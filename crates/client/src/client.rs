@@ -33,6 +33,8 @@ pub struct ClientConfig {
     /// attempt to connect that began in time is let end. Where this program was held up itself, answers that came meanwhile are looked at first.
     /// Of what any server can tell, each of several has its share of the time. Where the server asked does not reach another one
     /// that it needs (`SourceUnavailable`), it is asked again for 5 s from when it first says so.
+    /// What is produced or read is waited for beyond it while anything comes, as [`ProducerConfig::delivery_timeout`] and
+    /// [`ConsumerConfig::unreachable_timeout`] say.
     pub timeout: Duration,
     /// How long one attempt to connect may take, which the addresses of a name share, and where there are several servers, one
     /// to look a topic up.

@@ -67,6 +67,7 @@ pub(super) fn enter<R: Call>(
             receiver,
             kind,
             patience,
+            until: patience.end(),
         }),
         Err(Entry::Frame(source)) => Err(Error::Request { kind, source }),
         Err(Entry::Ended) => Err(shared.not_entered()),

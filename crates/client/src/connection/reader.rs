@@ -84,7 +84,7 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
         };
         match read {
             Ok(0) => return Fault::Closed,
-            Ok(_) => table.heard(Instant::now()),
+            Ok(bytes) => table.heard(bytes, Instant::now()),
             Err(source) => return Fault::Io { source },
         }
     }

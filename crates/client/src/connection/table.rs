@@ -67,6 +67,17 @@ impl Patience {
     }
 }
 
+/// How far a connection is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Came {
+    /// How many bytes were heard.
+    pub(super) bytes: u64,
+    /// The newest request that was answered.
+    pub(super) answered: CorrelationId,
+    /// The newest one.
+    pub(super) entered: CorrelationId,
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
     state: Mutex<State>,
@@ -79,6 +90,7 @@ struct State {
     /// Whether nothing else was in flight when the last request was entered.
     was_alone: bool,
     last_heard: Instant,
+    came: Came,
     /// When the first request was entered that was given up since something was heard.
     silent_since: Option<Instant>,
     /// Why no request is entered any more.
@@ -104,6 +116,11 @@ impl Table {
                 pending: BTreeMap::new(),
                 was_alone: false,
                 last_heard: Instant::now(),
+                came: Came {
+                    bytes: 0,
+                    answered: CorrelationId::new(0),
+                    entered: CorrelationId::new(0),
+                },
                 silent_since: None,
                 fault: None,
                 is_ended: false,
@@ -139,6 +156,7 @@ impl Table {
         let is_sent = hand_over(correlation, is_alone && state.was_alone)?;
         state.was_alone = is_alone;
         state.next = correlation.wrapping_add(1);
+        state.came.entered = CorrelationId::new(correlation);
         let (answer, receiver) = oneshot::channel();
         state.pending.insert(
             correlation,
@@ -181,7 +199,13 @@ impl Table {
 
     /// Hands an answer to whoever waits for it; false if nobody asked.
     pub(super) fn complete(&self, answer: RawAnswer) -> bool {
-        let pending = self.lock().pending.remove(&answer.header.correlation.get());
+        let correlation = answer.header.correlation;
+        let mut state = self.lock();
+        let pending = state.pending.remove(&correlation.get());
+        if correlation.is_behind(state.came.answered) {
+            state.came.answered = correlation;
+        }
+        drop(state);
         match pending {
             Some(Pending {
                 answer: Some(asker),
@@ -196,15 +220,20 @@ impl Table {
         }
     }
 
-    pub(super) fn heard(&self, now: Instant) {
+    pub(super) fn heard(&self, bytes: usize, now: Instant) {
         let mut state = self.lock();
         state.last_heard = now;
+        state.came.bytes += bytes as u64;
         state.silent_since = None;
     }
 
     /// When anything was heard last.
     pub(super) fn last_heard(&self) -> Instant {
         self.lock().last_heard
+    }
+
+    pub(super) fn came(&self) -> Came {
+        self.lock().came
     }
 
     /// For how long nothing was heard, now that a request is given up that was entered at `since`: from it on, or from

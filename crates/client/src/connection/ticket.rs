@@ -1,6 +1,7 @@
 //! Waiting for one answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use corelog_protocol::answer;
 use corelog_protocol::kind::Kind;
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::table::{Answered, Patience, RawAnswer};
-use super::{Reply, Shared, alarm};
+use super::{Reply, SILENCE_MIN, Shared, alarm};
 use crate::Error;
 
 /// A request that was entered and waits for its answer. Dropped, the answer goes nowhere.
@@ -20,6 +21,8 @@ pub(crate) struct Ticket {
     pub(super) receiver: oneshot::Receiver<Answered>,
     pub(super) kind: Kind,
     pub(super) patience: Patience,
+    /// Until when it is waited for.
+    pub(super) until: Instant,
 }
 
 impl Ticket {
@@ -38,6 +41,32 @@ impl Ticket {
             Some(answered) => answered,
             None => Err(self.time_out()),
         }
+    }
+
+    /// Waits for the answer until the request's timeout, and beyond that while it comes, or what may be in front of it, with 64 KiB
+    /// a second: not for one that was overtaken by what was entered when it was due already.
+    ///
+    /// # Errors
+    /// As [`Ticket::answer`].
+    pub(crate) async fn answer_as_it_comes<R: Call>(mut self) -> Result<Reply<R::Answer>, Error> {
+        let bytes_before = self.shared.table.came().bytes;
+        let (mut look_at, mut entered_when_due) = (self.deadline(), None);
+        let raw = loop {
+            if let Some(answered) = alarm::in_time(look_at, self.arrived()).await {
+                break answered?;
+            }
+            let came = self.shared.table.came();
+            let due = *entered_when_due.get_or_insert(came.entered);
+            let slack = Duration::from_secs((came.bytes - bytes_before) / RATE_MIN);
+            let is_over = self.deadline() <= Instant::now();
+            if came.answered.is_behind(due)
+                || (is_over && !self.extend(self.patience.end() + slack))
+            {
+                return Err(self.time_out());
+            }
+            look_at = self.deadline().min(Instant::now() + SILENCE_MIN);
+        };
+        self.understand::<R>(&raw)
     }
 
     /// Waits for the raw answer for as long as there is a connection. Cancel-safe: dropped and called again, it goes on
@@ -61,7 +90,15 @@ impl Ticket {
 
     /// When whoever waits is to call [`Ticket::time_out`].
     pub(crate) fn deadline(&self) -> Instant {
-        self.patience.end()
+        self.until
+    }
+
+    /// Gives the request its time anew from when anything came last, but none beyond `end`; false if that is no more than it had.
+    pub(crate) fn extend(&mut self, end: Instant) -> bool {
+        let heard = self.shared.table.last_heard() + self.patience.timeout;
+        let before = self.until;
+        self.until = before.max(heard.min(end));
+        before < self.until
     }
 
     /// Reads the head of a raw answer.
@@ -94,7 +131,10 @@ impl Ticket {
         if timeout <= waited {
             self.shared.give_up_on_silence(entered);
         }
-        let after = waited.min(timeout);
+        let after = waited.min(self.until - entered);
         self.shared.timed_out(self.kind, after, is_sent)
     }
 }
+
+/// Whoever sends fewer bytes in a second is as good as silent.
+const RATE_MIN: u64 = 64 << 10;

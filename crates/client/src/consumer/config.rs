@@ -22,6 +22,7 @@ pub struct ConsumerConfig {
     /// How long a partition may be unreachable, or be without records that were readable when reading
     /// began, or that were read before, before that is reported; `None` tries for ever. It counts from when an answer was to
     /// come, and an attempt has half of what is left, or what to connect may take if that is more, and a tenth of all at least.
+    /// An answer that comes by then is waited for as long as it comes, with 64 KiB a second at least.
     /// Where it was over by more than a tenth when an attempt failed, as in a program that was held up itself, there is half of it once more.
     pub unreachable_timeout: Option<Duration>,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::limits;
 use corelog_protocol::message::{Call, fetch};
@@ -199,10 +200,9 @@ impl Fetcher {
             let attempt = async {
                 let route = self.route(way, deadline).await?;
                 let request = request(route.topic.id, wait);
-                route
-                    .connection
-                    .call(&request, deadline.left() + wait)
-                    .await
+                let (connection, time) = (&route.connection, deadline.left() + wait);
+                let ticket = connection.submit(&request, Bytes::new(), time).await?;
+                ticket.answer_as_it_comes::<R>().await
             };
             let error = match attempt.await {
                 Ok(reply) => {

@@ -32,7 +32,8 @@ pub struct ProducerConfig {
     pub in_flight_max: usize,
     /// How long one batch may take in all, from its first record on, or where that lingers for longer from the end of its
     /// linger: until then it is tried, as long as every failure says *not applied*, and by then, or a second later if it was sent
-    /// in the last one, its outcome is told, whatever it waited for. What was sent and not answered is unknown then. Who has less
+    /// in the last one, its outcome is told, whatever it waited for. What was sent and not answered is unknown then, or before, once nothing at
+    /// all came for as long as a [request may take](crate::ClientConfig::timeout). Who has less
     /// than a second has that for one attempt. As long may a record with a key wait before, for a server that may know of more partitions.
     pub delivery_timeout: Duration,
     /// Told of every batch once its outcome is settled, in order within a partition; runs on the

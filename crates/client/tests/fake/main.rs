@@ -20,6 +20,7 @@ mod hanging;
 mod log;
 mod memory;
 mod mistrust;
+mod narrow;
 mod outcomes;
 mod producing;
 mod routing;

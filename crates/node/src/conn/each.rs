@@ -36,12 +36,19 @@ pub(super) trait Each: Call + 'static {
     fn passes_over(_error: &Failure) -> bool {
         false
     }
+    /// What is told of a partition that is refused when all are meant, if the others are done all the same.
+    ///
+    /// # Errors
+    /// The same error, if they are not.
+    fn refused(_partition: PartitionId, error: Failure) -> Result<Self::Part, Failure> {
+        Err(error)
+    }
 }
 
 /// Does it for each partition, one after the other.
 ///
 /// # Errors
-/// As [`Each::check`]. Why the first that could not be done could not; those before it are done. Why the first was passed over if all were.
+/// As [`Each::check`]. Why the first that could not be done could not, unless its part tells; those before it are done. Why the first was passed over if all were.
 pub(super) async fn each<R: Each>(
     core: &Rc<Core>,
     request: &R,
@@ -63,7 +70,12 @@ pub(super) async fn each<R: Each>(
             topic: id,
             partition,
         };
-        match router::told(core, owner, request.ask(key), Some(frame)).await {
+        let told = router::told(core, owner, request.ask(key), Some(frame)).await;
+        let told = match one {
+            Some(_) => told,
+            None => told.or_else(|error| R::refused(partition, error)),
+        };
+        match told {
             Ok(part) => parts.push(part),
             Err(error) => {
                 let error = Box::new(error.of(format_args!("{name}/{partition}")));
@@ -149,8 +161,21 @@ impl Each for repair_topic::Request {
         }
     }
 
+    fn check(&self) -> Result<(), Failure> {
+        check_addresses("from", &self.from)
+    }
+
     fn answer(partitions: Vec<repair_topic::Partition>) -> repair_topic::Answer {
         repair_topic::Answer { partitions }
+    }
+
+    fn refused(id: PartitionId, error: Failure) -> Result<repair_topic::Partition, Failure> {
+        Ok(repair_topic::Partition {
+            id,
+            segments: Vec::new(),
+            damage_left: 0,
+            error: Some(*error),
+        })
     }
 }
 
@@ -175,5 +200,48 @@ impl Each for rejoin::Request {
 
     fn answer(partitions: Vec<rejoin::Partition>) -> rejoin::Answer {
         rejoin::Answer { partitions }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use corelog_protocol::frame::CorrelationId;
+
+    use super::*;
+    use crate::core::tests::{key, topic, with_core};
+
+    /// The request was `Busy`, as if nothing were done, behind those before it that were repaired, and none after it was tried.
+    #[test]
+    fn a_partition_that_is_being_repaired_already_keeps_no_other_one_from_it() {
+        with_core(|core| async move {
+            let (of_one, _) = topic(1);
+            let mut topic = Arc::unwrap_or_clone(of_one);
+            topic.owners = vec![core.id; 3];
+            core.routes.borrow_mut().put(Arc::new(topic.clone()));
+            assert!(core.repairs.begin(key(1, 1), None, true));
+            let mut request = repair_topic::Request {
+                topic: topic.name,
+                id: topic.id,
+                partition: None,
+                from: vec!["127.0.0.1:1".to_owned()],
+            };
+            let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+            let frame = FrameId::new(peer, CorrelationId::new(1));
+            let told = each(&core, &request, frame).await.unwrap().partitions;
+            let is_busy = |one: &repair_topic::Partition| {
+                let error = one.error.as_ref();
+                error.is_some_and(|error| error.is(ErrorCode::Busy))
+            };
+            let busy: Vec<_> = told
+                .iter()
+                .map(|one| (one.id.get(), is_busy(one)))
+                .collect();
+            assert_eq!(busy, [(0, false), (1, true), (2, false)]);
+            request.partition = Some(PartitionId::new(1));
+            let refused = each(&core, &request, frame).await.unwrap_err();
+            assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+        });
     }
 }

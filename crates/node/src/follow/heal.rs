@@ -13,7 +13,6 @@ use corelog_storage::format::edit::{Point, Seal};
 use corelog_storage::intake::Ready;
 use corelog_storage::log::Chore;
 
-use super::address::check_addresses;
 use super::files::{seal_of, why_not};
 use super::ownership::segments_of;
 use super::repairs::{AGAIN, Put};
@@ -76,13 +75,12 @@ impl Core {
     /// is left.
     ///
     /// # Errors
-    /// `Busy` while that goes on already, `InvalidRequest`.
+    /// `Busy` while that goes on already.
     pub(crate) async fn repair(
         self: &Rc<Self>,
         key: PartitionKey,
         sources: Vec<String>,
     ) -> Result<Partition, Failure> {
-        check_addresses("from", &sources)?;
         let sources = match sources.is_empty() {
             true => self.sources_of(key),
             false => sources,

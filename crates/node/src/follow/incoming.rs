@@ -70,13 +70,13 @@ impl Incoming {
         self.needed
     }
 
-    /// Reads more; false at the end.
+    /// Reads more; gives how many bytes, none at the end.
     ///
     /// # Errors
     /// As the kernel says.
-    pub(super) async fn read(&mut self, reader: &mut ReadHalf) -> io::Result<bool> {
+    pub(super) async fn read(&mut self, reader: &mut ReadHalf) -> io::Result<usize> {
         let bytes_max = self.make_room();
-        Ok(reader.read_onto(&mut self.buffer, bytes_max).await? > 0)
+        reader.read_onto(&mut self.buffer, bytes_max).await
     }
 
     /// Makes room for what is missing; gives how much of it a read may bring.

@@ -1,6 +1,7 @@
 //! A connection of this core to another node: requests in any number, answers in any order.
 
 mod faults;
+mod patience;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use corelog_protocol::{answer, request};
 use corelog_record::NodeId;
 
 use self::faults::{foreign, of_another_version, unavailable};
+use self::patience::Heard;
 use super::incoming::{Incoming, READ_BYTES};
 use crate::failure::{Failure, failure, said_by};
 use crate::names::{self, REACH_TIMEOUT};
@@ -21,6 +23,8 @@ use crate::rt::{self, Conn, Notify, Permit, ReadHalf, Semaphore, WriteHalf};
 
 /// How long the other side may take nothing of what is sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Why a connection ends that has gone silent.
+const LATE: &str = "it did not answer in time";
 
 /// A connection to another node; it closes when the last holder drops it.
 pub(crate) struct Line {
@@ -48,6 +52,7 @@ struct Raw {
 struct Shared {
     address: String,
     last: Cell<u32>,
+    heard: Heard,
     /// Requests that wait; an answer is laid down where its request looks for it.
     waiting: RefCell<HashMap<u32, Option<Raw>>>,
     /// Frames that are to be sent.
@@ -91,6 +96,7 @@ impl Line {
         let shared = Rc::new(Shared {
             address: address.to_owned(),
             last: Cell::new(0),
+            heard: Heard::new(),
             waiting: RefCell::default(),
             out: RefCell::default(),
             to_send: Notify::new(),
@@ -107,7 +113,8 @@ impl Line {
             client,
         };
         let left = deadline.saturating_duration_since(rt::now());
-        let greeted = call(&shared, &greeting, left).await;
+        let greeted = rt::timeout(left, call(&shared, &greeting, left)).await;
+        let greeted = greeted.unwrap_or_else(|| Err(shared.unavailable(LATE)));
         let hello = greeted.map_err(|why| shared.ungreeted(why))?.head;
         if hello.version != frame::VERSION {
             let why = format!("it speaks version {}", hello.version);
@@ -119,7 +126,8 @@ impl Line {
         })
     }
 
-    /// Asks, and waits for the answer for at most `timeout`.
+    /// Asks, and waits for the answer until nothing came for `timeout`, or less than 64 KiB/s behind that: answers to others
+    /// may be in front of it, on a slow way.
     ///
     /// # Errors
     /// What the other node said; `SourceUnavailable` if it said nothing in time, or nothing that
@@ -298,11 +306,12 @@ async fn call<R: Call>(
     shared.waiting.borrow_mut().insert(number, None);
     let waiting = Waiting { shared, number };
     shared.to_send.notify();
-    let came = rt::timeout(timeout, shared.answered(number)).await;
+    let patience = (shared.heard).patience(shared.waiting.borrow().len(), timeout);
+    let came = patience.wait(shared.answered(number)).await;
     drop(waiting);
     let Some(came) = came else {
         // Whoever sends what nobody waits for any more is in the way of what comes next.
-        shared.end("it did not answer in time");
+        shared.end(LATE);
         let ended = shared.ended.borrow();
         return Err(shared.unavailable(ended.as_deref().unwrap_or_default()));
     };
@@ -351,12 +360,15 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
         let held_bytes = held.as_ref().map_or(0, Permit::units);
         if READ_BYTES < needed && held_bytes < needed as u64 {
             drop(held.take());
-            held = Some(room.acquire(needed as u64).await);
+            held = Some(shared.heard.stand(room.acquire(needed as u64)).await);
             continue;
         }
         match incoming.read(&mut reader).await {
-            Ok(true) => rt::yield_if_needed().await,
-            Ok(false) => shared.end("it closed the connection"),
+            Ok(0) => shared.end("it closed the connection"),
+            Ok(bytes) => {
+                shared.heard.note(bytes);
+                rt::yield_if_needed().await;
+            }
             Err(error) => shared.end(&error.to_string()),
         }
     }

@@ -29,6 +29,7 @@ mod stop;
 mod threads;
 mod turn;
 
+pub(crate) use peer::RATE_MIN;
 #[cfg(test)]
 pub(crate) use receive::tests::source_of;
 pub(crate) use receive::{

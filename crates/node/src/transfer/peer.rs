@@ -299,7 +299,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Who sends fewer bytes in a second than this is stalling: no piece of a node that shares its rate
 /// with others takes as long.
-const RATE_MIN: u64 = 64 << 10;
+pub(crate) const RATE_MIN: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -27,8 +27,8 @@ pub(super) struct Answers {
 
 struct Awaited {
     ticket: Ticket,
-    /// When it is given up.
-    late: Instant,
+    /// When it is given up, whatever comes.
+    end: Instant,
 }
 
 impl Answers {
@@ -48,20 +48,24 @@ impl Answers {
         self.awaited.is_empty()
     }
 
-    /// Waits for an answer, behind those before it, until `end`, or as long as the request has time if that is shorter.
+    /// Waits for an answer, behind those before it, until `end`, or until nothing came for as long as the request has time if
+    /// that is sooner: what is in front of it may take long to leave.
     pub(super) fn expect(&mut self, ticket: Ticket, end: Instant) {
-        let late = ticket.deadline().min(end);
-        self.awaited.push_back(Awaited { ticket, late });
+        self.awaited.push_back(Awaited { ticket, end });
     }
 
     /// Waits for the answer of the oldest batch in flight, or until that is late; for ever while there is none. Notes that
     /// the partition is in trouble once nothing came for long. Cancel-safe.
     pub(super) async fn next(&mut self) -> Answer {
         loop {
-            let Some(Awaited { ticket, late }) = self.awaited.front_mut() else {
+            let Some(Awaited {
+                ticket,
+                end: given_up,
+            }) = self.awaited.front_mut()
+            else {
                 return std::future::pending().await;
             };
-            let late = *late;
+            let late = ticket.deadline().min(*given_up);
             let silent = ticket.entered().max(self.looked) + SILENCE_MAX;
             let end = if self.is_silent {
                 late
@@ -78,6 +82,9 @@ impl Answers {
                 () = self.alarm.run_out(end) => {}
             }
             if end == late {
+                if ticket.extend(*given_up) {
+                    continue;
+                }
                 let late = ticket.time_out();
                 self.awaited.pop_front();
                 return Err(late);

@@ -9,14 +9,18 @@ use std::thread;
 use corelog_protocol::error::{Detail, ErrorBody};
 use corelog_protocol::frame::{Decoder, PREFIX_BYTES, Peek};
 use corelog_protocol::limits::FRAME_BYTES_MAX;
-use corelog_record::{CoreId, NodeId};
-use futures_lite::future::poll_once;
+use corelog_protocol::message::fetch;
+use corelog_record::{CoreId, NodeId, Offset, PartitionId, TopicId, TopicName};
+use futures_lite::future::{poll_once, zip};
 
 use super::*;
 use crate::rt::tests::on_core;
 
 /// Far longer than any answer takes that comes.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// As long as a test can wait for what does not come, and longer than one that does takes on a busy machine.
+const SHORT: Duration = Duration::from_secs(1);
+const BODY_BYTES: usize = 256 << 10;
 const WORDS: &str = "the node is stopping";
 
 #[test]
@@ -91,6 +95,128 @@ fn a_node_that_refuses_or_whose_words_are_bent_may_answer_later() {
             assert!(why.is(ErrorCode::SourceUnavailable), "{why:?}");
         });
     }
+}
+
+/// At 250 KB/s the 4 MiB that a follower asks for took 16 s of the 12 s that there were: what had come was thrown away, and it
+/// began anew, for ever.
+#[test]
+fn an_answer_that_takes_long_is_waited_for_while_it_comes() {
+    let (go_on, told) = mpsc::channel();
+    let address = giving(move |mut stream, answer| {
+        for piece in answer.chunks(32 << 10) {
+            told.recv().unwrap();
+            stream.write_all(piece).unwrap();
+        }
+    });
+    on_core(|| async move {
+        let line = connected(&address).await;
+        let asked = fetched(&line, SHORT);
+        let told = async {
+            for _ in 0..9 {
+                rt::sleep(SHORT / 4).await;
+                go_on.send(()).unwrap();
+            }
+        };
+        let (came, ()) = zip(asked, told).await;
+        assert_eq!(came, Ok(BODY_BYTES));
+    });
+}
+
+#[test]
+fn an_answer_that_trickles_is_given_up() {
+    let address = giving(|mut stream, answer| {
+        let (_kept, pause) = mpsc::channel::<()>();
+        for byte in answer.chunks(1) {
+            if stream.write_all(byte).is_err() {
+                return;
+            }
+            pause.recv_timeout(SHORT / 10).unwrap_err();
+        }
+    });
+    on_core(|| async move {
+        let line = connected(&address).await;
+        let came = rt::timeout(10 * SHORT, fetched(&line, SHORT)).await;
+        assert_eq!(came, Some(Err(format!("{address}: {LATE}"))));
+    });
+}
+
+/// While this node had no room its sources went silent, by their own connections, and were given up one after the other.
+#[test]
+fn what_a_node_waits_for_its_own_room_is_not_the_time_of_its_source() {
+    let address = giving(|mut stream, answer| stream.write_all(&answer).unwrap());
+    on_core(|| async move {
+        let room = Semaphore::new(FRAME_BYTES_MAX.into());
+        let all = room.acquire(FRAME_BYTES_MAX.into()).await;
+        let line = Line::connect(&address, "test".to_owned(), room).await;
+        let line = line.unwrap_or_else(|why| panic!("{why:?}"));
+        let later = async {
+            rt::sleep(3 * SHORT).await;
+            drop(all);
+        };
+        let (came, ()) = zip(fetched(&line, SHORT), later).await;
+        assert_eq!(came, Ok(BODY_BYTES));
+    });
+}
+
+#[test]
+fn who_is_not_answered_is_late_however_much_others_are_told() {
+    let address = node(|mut stream, mut received| {
+        next(&mut stream, &mut received);
+        loop {
+            let asked = next(&mut stream, &mut received);
+            if stream.write_all(&records(asked, 8 << 20)).is_err() {
+                return;
+            }
+        }
+    });
+    on_core(|| async move {
+        let line = connected(&address).await;
+        let others = async { while fetched(&line, PATIENCE).await.is_ok() {} };
+        let both = zip(fetched(&line, SHORT), others);
+        let (came, ()) = rt::timeout(PATIENCE, both).await.expect("late");
+        assert_eq!(came, Err(format!("{address}: {LATE}")));
+    });
+}
+
+/// Fetches from a node; how many bytes came, or why none did.
+async fn fetched(line: &Line, timeout: Duration) -> Result<usize, String> {
+    let asked = fetch::Request {
+        topic: TopicName::new("t").unwrap(),
+        id: TopicId::from_bytes([1; 16]),
+        partition: PartitionId::new(0),
+        offset: Offset::ZERO,
+        max_bytes: 0,
+        min_bytes: 0,
+        max_wait_ms: 0,
+        last_epoch: None,
+        follower: None,
+    };
+    let came = line.call(&asked, timeout).await;
+    came.map(|came| came.body().len())
+        .map_err(|why| why.message)
+}
+
+/// A node that says Hello, and gives the answer to a fetch, as it `gives` it.
+fn giving(gives: impl FnOnce(TcpStream, Vec<u8>) + Send + 'static) -> String {
+    node(move |mut stream, mut received| {
+        let asked = next(&mut stream, &mut received);
+        gives(stream, records(asked, BODY_BYTES));
+    })
+}
+
+fn records(asked: CorrelationId, bytes: usize) -> Vec<u8> {
+    let head = fetch::Answer {
+        log_start: Offset::ZERO,
+        high_watermark: Offset::ZERO,
+        segment_base: Offset::ZERO,
+        next: Offset::ZERO,
+        epochs: Vec::new(),
+        lag_bytes: 0,
+    };
+    let mut answer = Vec::new();
+    answer::encode_ok::<fetch::Request>(asked, &head, bytes, &mut answer).unwrap();
+    answer.resize(answer.len() + bytes, 0);
+    answer
 }
 
 pub(in crate::follow) async fn connected(address: &str) -> Line {
