@@ -152,9 +152,9 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
     }
 }
 
-/// A duration that clocks can be moved on by.
+/// A duration in which an answer may come, and that clocks can be moved on by.
 fn timeout(text: &str) -> Result<Span, ParseError> {
-    Span::within(Duration::ZERO..=WAIT_MAX, text)
+    Span::within(Duration::from_millis(1)..=WAIT_MAX, text)
 }
 
 /// What a command that loses data for good needs before it does.
@@ -215,11 +215,16 @@ mod tests {
         assert!(count > 70, "the commands are found: {count}");
     }
 
+    /// Nothing answers in no time: whatever was asked had timed out.
     #[test]
-    fn a_timeout_beyond_what_a_clock_can_hold_is_refused() {
+    fn a_timeout_of_nothing_or_beyond_what_a_clock_can_hold_is_refused() {
         let refused = |text| timeout(text).unwrap_err().to_string();
         assert_eq!(timeout("365d").unwrap().0, WAIT_MAX);
-        assert_eq!(refused("366d"), "`366d` is not between 0s and 365d");
+        assert_eq!(refused("366d"), "`366d` is not between 1ms and 365d");
+        for nothing in ["0", "0s"] {
+            let said = format!("`{nothing}` is not between 1ms and 365d");
+            assert_eq!(refused(nothing), said);
+        }
         assert!(timeout("18446744073709551615s").is_err());
         assert!(refused("soon").contains("no duration"));
     }
