@@ -78,13 +78,12 @@ pub(crate) enum Command {
     Man(cmd::man::Args),
 }
 
-/// What the command line and the environment say. A variable that is empty says nothing, as of a server: scripts and manifests
-/// unset one that way.
+/// What the command line and the environment say.
 ///
 /// # Errors
 /// What clap says of a wrong usage, and what is asked for with `--help`.
 pub(crate) fn parse() -> Result<Cli, clap::Error> {
-    let mut command = without_empty(Cli::command());
+    let mut command = heard(Cli::command());
     let mut matches = command.try_get_matches_from_mut(env::args_os())?;
     if let Some(("repair", repair)) = matches.subcommand() {
         cmd::repair::check_place(repair)
@@ -93,16 +92,25 @@ pub(crate) fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
-fn without_empty(command: clap::Command) -> clap::Command {
+/// A variable that is empty says nothing, as of a server: scripts and manifests unset one that way. A number below 0 behind an
+/// option is its value, which says by itself what it may be.
+fn heard(command: clap::Command) -> clap::Command {
     let is_empty = |arg: &clap::Arg| {
         let value = arg.get_env().and_then(env::var_os);
         value.is_some_and(|value| value.is_empty())
     };
-    let heard = command.mut_args(|arg| match is_empty(&arg) {
-        true => arg.env(None),
-        false => arg,
+    let told = command.mut_args(|arg| {
+        let has_value = arg.get_long().is_some() && arg.get_action().takes_values();
+        let arg = match has_value {
+            true => arg.allow_negative_numbers(true),
+            false => arg,
+        };
+        match is_empty(&arg) {
+            true => arg.env(None),
+            false => arg,
+        }
     });
-    heard.mut_subcommands(without_empty)
+    told.mut_subcommands(heard)
 }
 
 /// How a client finds its server, and how it prints.
@@ -152,9 +160,9 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
     }
 }
 
-/// A duration that clocks can be moved on by.
+/// A duration in which an answer may come, and that clocks can be moved on by.
 fn timeout(text: &str) -> Result<Span, ParseError> {
-    Span::within(Duration::ZERO..=WAIT_MAX, text)
+    Span::within(Duration::from_millis(1)..=WAIT_MAX, text)
 }
 
 /// What a command that loses data for good needs before it does.
@@ -177,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        heard(Cli::command()).debug_assert();
     }
 
     #[test]
@@ -215,13 +223,40 @@ mod tests {
         assert!(count > 70, "the commands are found: {count}");
     }
 
+    /// Nothing answers in no time: whatever was asked had timed out.
     #[test]
-    fn a_timeout_beyond_what_a_clock_can_hold_is_refused() {
+    fn a_timeout_of_nothing_or_beyond_what_a_clock_can_hold_is_refused() {
         let refused = |text| timeout(text).unwrap_err().to_string();
         assert_eq!(timeout("365d").unwrap().0, WAIT_MAX);
-        assert_eq!(refused("366d"), "`366d` is not between 0s and 365d");
+        assert_eq!(refused("366d"), "`366d` is not between 1ms and 365d");
+        for nothing in ["0", "0s"] {
+            let said = format!("`{nothing}` is not between 1ms and 365d");
+            assert_eq!(refused(nothing), said);
+        }
         assert!(timeout("18446744073709551615s").is_err());
         assert!(refused("soon").contains("no duration"));
+    }
+
+    /// The tip was `-- -1`, which is another wrong usage.
+    #[test]
+    fn a_number_below_0_is_told_as_what_it_was_meant_for() {
+        let said = |words: &[&str]| {
+            let command = heard(Cli::command());
+            let refused = command.try_get_matches_from([&["corelog"], words].concat());
+            refused.unwrap_err().to_string()
+        };
+        for words in [
+            &["consume", "t", "--partition", "-1"][..],
+            &["partition", "reopen", "t", "-1"],
+        ] {
+            let said = said(words);
+            assert!(
+                said.contains("`-1` is no partition: they count from 0"),
+                "{said}"
+            );
+        }
+        let said = said(&["offsets", "t", "--timeout", "-1"]);
+        assert!(said.contains("`-1` is no duration"), "{said}");
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Out {
     }
 
     /// Writes columns under `headers`, if there are any, without borders: `awk` can read them too. A
-    /// terminal that is too narrow gets the last column in several lines, or the last columns below.
+    /// terminal that is too narrow gets the last column in several lines, or the last columns below, and long names cut.
     pub(crate) fn table(
         &mut self,
         headers: &[&str],

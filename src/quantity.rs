@@ -45,6 +45,8 @@ pub(crate) enum ParseError {
     Span { text: String, min: Span, max: Span },
     #[error("`{text}` is no offset: say a number from 0 to {max}", max = i64::MAX)]
     Offset { text: String },
+    #[error("`{text}` is no partition: they count from 0, say a number up to {max}", max = u32::MAX)]
+    Partition { text: String },
     #[error("`{text}` holds an escape that is unknown: use \\n, \\r, \\t, \\0, \\\\ or \\xHH")]
     Escape { text: String },
     #[error("{source}")]
@@ -281,6 +283,13 @@ pub(crate) fn separator(text: &str) -> Result<Vec<u8>, ParseError> {
 pub(crate) fn offset(text: &str) -> Result<Offset, ParseError> {
     let offset = text.parse().ok().and_then(Offset::new);
     offset.ok_or_else(|| ParseError::Offset {
+        text: text.to_owned(),
+    })
+}
+
+/// A partition's number.
+pub(crate) fn partition(text: &str) -> Result<u32, ParseError> {
+    text.parse().map_err(|_source| ParseError::Partition {
         text: text.to_owned(),
     })
 }

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT", value_parser = cli::address)]
     to: Option<String>,
     /// Only this partition; else all that the server owns.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = quantity::partition)]
     partition: Option<u32>,
     /// Call off a handover that has not ended: the owner takes writes again.
     #[arg(long, conflicts_with = "to")]

@@ -1,6 +1,7 @@
 //! `corelog offsets`: where each partition begins and ends, on each server asked.
 
 use corelog_protocol::message::describe_topic::{Answer, Partition};
+use corelog_protocol::message::replica_status::Role;
 use corelog_record::{TopicId, TopicName};
 
 use crate::cli::Client;
@@ -17,7 +18,7 @@ use crate::{quantity, session};
 #[command(
     long_about = "Show where each partition of a topic begins and ends.\n\n\
         With several servers each of them is asked, a row says which one answered, and HOLDS which \
-        of them have the oldest and the newest record of the partition. Ends with 4 if one of them does \
+        of them have the oldest and the newest record of the partition, which no owner has that was replaced. Ends with 4 if one of them does \
         not answer, or a partition is not open yet, with 3 if it could not be opened, or one has another \
         topic of that name: `topic_id` in JSON differs, and HOLDS tells of each topic by itself.",
     after_long_help = "EXAMPLES\n  \
@@ -120,7 +121,8 @@ fn print(format: Format, rows: &[Row]) -> anyhow::Result<()> {
     out.flush()
 }
 
-/// Whether no other server's copy of the partition begins earlier, or ends later.
+/// Whether no other server's copy of the partition begins earlier, or ends later: of those alone that are no former owner's,
+/// and as the one of the latest epoch ends. What a former owner has beyond its successor is in no other log.
 fn holds(row: &Row, rows: &[Row]) -> Vec<&'static str> {
     let partition = &row.partition;
     let has_records = |copy: &Partition| !copy.closed && copy.log_start < copy.log_end;
@@ -133,7 +135,68 @@ fn holds(row: &Row, rows: &[Row]) -> Vec<&'static str> {
             .filter(|copy| copy.id == partition.id && has_records(copy))
     };
     let is_oldest = copies().all(|copy| partition.log_start <= copy.log_start);
-    let is_newest = copies().all(|copy| copy.high_watermark <= partition.high_watermark);
+    let is_former = |one: &Partition| {
+        let is_later = |copy: &Partition| one.epoch < copy.epoch;
+        one.role == Role::Fenced || (one.role.owns() && copies().any(is_later))
+    };
+    let heirs = copies().filter(|copy| !is_former(copy));
+    let newest = heirs.max_by_key(|copy| (copy.epoch, copy.high_watermark));
+    let ends = |newest: &Partition| newest.high_watermark == partition.high_watermark;
+    let is_newest = !is_former(partition) && newest.is_some_and(ends);
     let words = [is_oldest.then_some("oldest"), is_newest.then_some("newest")];
     words.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::describe_topic::State;
+    use corelog_record::{LeaderEpoch, Offset};
+
+    use super::*;
+
+    fn row(role: Role, epoch: i32, end: u64) -> Row {
+        let end = Offset::new(end).unwrap();
+        Row {
+            server: "log1:7400".to_owned(),
+            topic: TopicId::from_bytes([7; 16]),
+            partition: Partition {
+                role,
+                epoch: LeaderEpoch::new(epoch).unwrap(),
+                high_watermark: end,
+                log_end: end,
+                ..closed::tests::partition(0, State::Ok, Some(1))
+            },
+        }
+    }
+
+    fn have_newest(rows: &[Row]) -> Vec<bool> {
+        let has = |row| holds(row, rows).contains(&"newest");
+        rows.iter().map(has).collect()
+    }
+
+    #[test]
+    fn copies_that_end_alike_all_have_the_newest_record() {
+        let rows = [
+            row(Role::Owner, 2, 9),
+            row(Role::Follower, 2, 9),
+            // No record of the later epoch came yet.
+            row(Role::Follower, 1, 9),
+            row(Role::Follower, 2, 8),
+        ];
+        assert_eq!(have_newest(&rows), [true, true, true, false]);
+    }
+
+    /// Whoever looked for the server to go on with was sent to the one that was to rejoin.
+    #[test]
+    fn what_a_former_owner_has_beyond_its_successor_is_not_the_newest() {
+        let replaced = [row(Role::Fenced, 1, 15), row(Role::Owner, 2, 12)];
+        assert_eq!(have_newest(&replaced), [false, true]);
+        let unheard = [row(Role::Owner, 1, 15), row(Role::Owner, 2, 12)];
+        assert_eq!(have_newest(&unheard), [false, true]);
+        let parted = [row(Role::Follower, 1, 15), row(Role::Owner, 2, 12)];
+        assert_eq!(have_newest(&parted), [false, true]);
+        let level = [row(Role::Fenced, 1, 12), row(Role::Owner, 1, 12)];
+        assert_eq!(have_newest(&level), [false, true]);
+        assert_eq!(have_newest(&[row(Role::Fenced, 1, 15)]), [false]);
+    }
 }

@@ -38,7 +38,7 @@ struct Reopen {
     #[arg(value_name = "TOPIC", value_parser = quantity::topic_name)]
     topic: TopicName,
     /// The partition.
-    #[arg(value_name = "P")]
+    #[arg(value_name = "P", value_parser = quantity::partition, allow_negative_numbers = true)]
     partition: u32,
     #[command(flatten)]
     client: cli::Client,

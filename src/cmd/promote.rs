@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(value_name = "TOPIC", value_parser = quantity::topic_name)]
     topic: TopicName,
     /// Only this partition; else all that were copied from another server.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = quantity::partition)]
     partition: Option<u32>,
     /// Put up with the loss of records that the old owner may have and this server does not.
     #[arg(long)]

@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(value_name = "TOPIC", value_parser = quantity::topic_name)]
     topic: TopicName,
     /// Only this partition.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = quantity::partition)]
     partition: Option<u32>,
     /// Wait until it is done.
     #[arg(long)]

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(value_name = "TOPIC", value_parser = quantity::topic_name)]
     topic: TopicName,
     /// The partition.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = quantity::partition)]
     partition: u32,
     /// The oldest record that stays: an offset, -N, @TIME, @-2h or latest.
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]

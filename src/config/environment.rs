@@ -3,10 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::Value;
 use super::key::{Key, PREFIX};
 use super::origin::Origin;
-use crate::exit::{Exit, stop};
+use super::{Value, Wrong};
 
 /// Names the file, as `--config` does.
 const FILE: &str = "CONFIG";
@@ -16,17 +15,14 @@ const FILE: &str = "CONFIG";
 pub(super) struct Environment {
     pub(super) file: Option<PathBuf>,
     pub(super) settings: Vec<(Key, Value)>,
+    /// Variables that are none of ours, or whose values cannot be meant.
+    pub(super) wrong: Vec<Wrong>,
 }
 
 impl Environment {
     /// Reads all variables that begin as ours do. An empty one says nothing.
-    ///
-    /// # Errors
-    /// Exit code 2 where one of them is none of ours, or its value cannot be meant.
-    pub(super) fn read(
-        variables: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> anyhow::Result<Self> {
-        let (mut read, mut wrong) = (Self::default(), Vec::new());
+    pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let mut read = Self::default();
         for (name, value) in variables {
             let name = name.to_string_lossy();
             let Some(rest) = name.strip_prefix(PREFIX) else {
@@ -38,14 +34,14 @@ impl Environment {
             }
             match setting(rest, &value) {
                 Ok(said) => read.settings.extend(said),
-                Err(why) => wrong.push(format!("{name}{why}")),
+                Err(why) => read.wrong.push(Wrong {
+                    keys: Key::nearest(rest).into_iter().collect(),
+                    why: format!("{name}{why}"),
+                }),
             }
         }
-        if wrong.is_empty() {
-            return Ok(read);
-        }
-        wrong.sort();
-        Err(stop(Exit::Usage, wrong.join("; ")))
+        read.wrong.sort_by(|one, other| one.why.cmp(&other.why));
+        read
     }
 }
 
@@ -81,7 +77,7 @@ fn key(name: &str) -> Option<Key> {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> anyhow::Result<Environment> {
+    fn read(variables: &[(&str, &str)]) -> Environment {
         let pair = |(name, value): &(&str, &str)| (OsString::from(name), OsString::from(value));
         Environment::read(variables.iter().map(pair))
     }
@@ -95,7 +91,7 @@ mod tests {
             ("CORELOG_NODE_CONFIG", "/etc/corelog.toml"),
             ("CORELOG_NODE_CORES", "3"),
         ]);
-        let read = read.unwrap();
+        assert_eq!(read.wrong, []);
         assert_eq!(read.file, Some(PathBuf::from("/etc/corelog.toml")));
         let [(Key::Cores, value)] = read.settings.as_slice() else {
             panic!("{read:?}");
@@ -104,17 +100,25 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_only_looks_like_ours_is_wrong_usage() {
-        let error = read(&[
+    fn a_variable_that_only_looks_like_ours_is_wrong() {
+        let read = read(&[
             ("CORELOG_NODE_LISTN", "x"),
             ("CORELOG_NODE_CORES", "0"),
             ("CORELOG_NODE_SERVICE_HOST", "10.0.0.1"),
         ]);
-        let error = error.unwrap_err();
-        assert_eq!(crate::exit::of(&error), Exit::Usage);
-        let said = error.to_string();
-        assert!(said.contains("did you mean CORELOG_NODE_LISTEN?"), "{said}");
-        assert!(said.contains("CORELOG_NODE_CORES=0: "), "{said}");
-        assert!(said.contains("CORELOG_NODE_SERVICE_HOST is no"), "{said}");
+        let [cores, listen, host] = &read.wrong[..] else {
+            panic!("{read:?}");
+        };
+        assert!(cores.why.contains("CORELOG_NODE_CORES=0: "), "{cores:?}");
+        assert!(
+            listen.why.contains("did you mean CORELOG_NODE_LISTEN?"),
+            "{listen:?}"
+        );
+        assert!(
+            host.why.contains("CORELOG_NODE_SERVICE_HOST is no"),
+            "{host:?}"
+        );
+        let keys = [cores, listen, host].map(|wrong| &wrong.keys[..]);
+        assert_eq!(keys, [&[Key::Cores][..], &[Key::Listen], &[]]);
     }
 }

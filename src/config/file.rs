@@ -4,50 +4,75 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::Value;
 use super::key::Key;
 use super::origin::Origin;
-use crate::exit::{Exit, stop};
+use super::{Value, Wrong};
 
-/// What a file says.
-///
-/// # Errors
-/// Exit code 2 where it cannot be read, with all lines that are wrong.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<(Key, Value)>> {
-    let wrong = |why: &dyn std::fmt::Display| {
-        let message = format!("cannot use the configuration {}: {why}", path.display());
-        stop(Exit::Usage, message)
+/// What a file says, and what is wrong with it: all of its lines that are.
+pub(super) fn read(path: &Path) -> (Vec<(Key, Value)>, Option<Wrong>) {
+    let wrong = |keys, why: String| Wrong {
+        keys,
+        why: format!("cannot use the configuration {}: {why}", path.display()),
     };
-    let unread = |error: std::io::Error| wrong(&format!("{error}; name another (--config)"));
-    let text = std::fs::read_to_string(path).map_err(unread)?;
-    settings(&text).map_err(|why| wrong(&why.join("; ")))
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let why = format!("{error}; name another (--config)");
+            return (Vec::new(), Some(wrong(Key::all().collect(), why)));
+        }
+    };
+    let told = Told::of(&text);
+    let why = (!told.wrong.is_empty()).then(|| wrong(told.doubtful, told.wrong.join("; ")));
+    (told.settings, why)
 }
 
-/// What `text` says, or every reason why it cannot be meant.
-fn settings(text: &str) -> Result<Vec<(Key, Value)>, Vec<String>> {
-    let line = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
-    let table = DeTable::parse(text).map_err(|error| {
-        let place = error.span().map_or(0, |span| span.start);
-        let next = "a line is written KEY = VALUE, `corelog config show` lists the keys";
-        vec![format!("line {}: {}; {next}", line(place), error.message())]
-    })?;
-    let (mut said, mut wrong) = (Vec::new(), Vec::new());
-    for (name, value) in table.get_ref() {
-        let line = line(name.span().start);
-        match setting(name.get_ref(), value.get_ref()) {
-            Ok((key, text)) => {
-                let origin = Origin::File { line };
-                said.push((key, Value { text, origin }));
+/// What a text says.
+struct Told {
+    settings: Vec<(Key, Value)>,
+    /// Why lines are wrong, from the first on.
+    wrong: Vec<String>,
+    /// What they may be about.
+    doubtful: Vec<Key>,
+}
+
+impl Told {
+    fn of(text: &str) -> Self {
+        let line = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+        let mut told = Self {
+            settings: Vec::new(),
+            wrong: Vec::new(),
+            doubtful: Vec::new(),
+        };
+        let table = match DeTable::parse(text) {
+            Ok(table) => table,
+            Err(error) => {
+                let place = line(error.span().map_or(0, |span| span.start));
+                let next = "a line is written KEY = VALUE, `corelog config show` lists the keys";
+                let why = format!("line {place}: {}; {next}", error.message());
+                told.wrong.push(why);
+                told.doubtful.extend(Key::all());
+                return told;
             }
-            Err(why) => wrong.push((line, why)),
+        };
+        let mut wrong = Vec::new();
+        for (name, value) in table.get_ref() {
+            let line = line(name.span().start);
+            match setting(name.get_ref(), value.get_ref()) {
+                Ok((key, text)) => {
+                    let origin = Origin::File { line };
+                    told.settings.push((key, Value { text, origin }));
+                }
+                Err(why) => {
+                    wrong.push((line, why));
+                    told.doubtful.extend(Key::nearest(name.get_ref()));
+                }
+            }
         }
+        wrong.sort();
+        let tell = |(line, why)| format!("line {line}: {why}");
+        told.wrong.extend(wrong.into_iter().map(tell));
+        told
     }
-    if wrong.is_empty() {
-        return Ok(said);
-    }
-    wrong.sort();
-    let tell = |(line, why)| format!("line {line}: {why}");
-    Err(wrong.into_iter().map(tell).collect())
 }
 
 fn setting(name: &str, value: &DeValue<'_>) -> Result<(Key, String), String> {
@@ -84,7 +109,7 @@ mod tests {
     use super::*;
 
     fn wrong(text: &str) -> String {
-        settings(text).unwrap_err().join("; ")
+        Told::of(text).wrong.join("; ")
     }
 
     #[test]
@@ -117,8 +142,9 @@ mod tests {
 
     #[test]
     fn numbers_may_be_written_as_toml_has_them() {
-        let said = settings("cores = 0x10\nconnections-max = 1_000\ntail-memory = 1024\n").unwrap();
-        let texts: Vec<&str> = said.iter().map(|(_, value)| value.text.as_str()).collect();
+        let told = Told::of("cores = 0x10\nconnections-max = 1_000\ntail-memory = 1024\n");
+        let settings = told.settings.iter();
+        let texts: Vec<&str> = settings.map(|(_, value)| value.text.as_str()).collect();
         assert!(texts.contains(&"16"), "{texts:?}");
         assert!(texts.contains(&"1000"), "{texts:?}");
         assert!(texts.contains(&"1KiB"), "{texts:?}");

@@ -19,7 +19,7 @@ mod form;
 mod key;
 mod origin;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -60,6 +60,14 @@ pub(crate) struct Value {
     /// In the one way in which it is shown.
     pub(crate) text: String,
     pub(crate) origin: Origin,
+}
+
+/// Something that was said and cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// The settings that it is about, as far as that can be told.
+    pub(crate) keys: Vec<Key>,
+    pub(crate) why: String,
 }
 
 /// A setting that is not what it was.
@@ -119,31 +127,22 @@ pub(crate) struct Config {
 
 impl Sources {
     /// The command line, this process's environment, and the file that one of them names.
-    ///
-    /// # Errors
-    /// Exit code 2 where the environment says what cannot be meant.
-    pub(crate) fn new(flags: &Flags) -> anyhow::Result<Self> {
+    pub(crate) fn new(flags: &Flags) -> Self {
         Self::of(flags, std::env::vars_os())
     }
 
     /// As [`Self::new`] without a command line, of `file`.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub(crate) fn of_file(file: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn of_file(file: &Path) -> Self {
         Self::new(&Flags::of_file(file))
     }
 
-    fn of(
-        flags: &Flags,
-        variables: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> anyhow::Result<Self> {
-        let environment = Environment::read(variables)?;
-        Ok(Self {
+    fn of(flags: &Flags, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let environment = Environment::read(variables);
+        Self {
             file: flags.config.clone().or_else(|| environment.file.clone()),
             environment,
             flags: flags.clone(),
-        })
+        }
     }
 
     /// The file, if one is named.
@@ -151,19 +150,36 @@ impl Sources {
         self.file.as_deref()
     }
 
-    /// Decides what each setting is.
+    /// Decides what each setting is, if they fit together: `faults` says what does not.
     ///
     /// # Errors
-    /// Exit code 2 where the file cannot be read or says what cannot be meant.
-    pub(crate) fn decide(&self) -> anyhow::Result<Settings> {
+    /// Exit code 2 with all that is wrong: the file cannot be read, it or the environment says what cannot be meant, or it does
+    /// not fit together. How something fits of which it is not known what was meant is not told.
+    pub(crate) fn decide(
+        &self,
+        faults: impl FnOnce(&Config) -> Vec<Wrong>,
+    ) -> anyhow::Result<Settings> {
         let mut values = defaults()?;
+        let mut wrong = self.environment.wrong.clone();
         if let Some(file) = &self.file {
-            values.extend(file::read(file)?);
+            let (said, why) = file::read(file);
+            values.extend(said);
+            wrong.extend(why);
         }
         values.extend(self.environment.settings.iter().cloned());
         values.extend(self.flags.settings());
         let file = self.file.clone();
-        Ok(Settings { file, values })
+        let settings = Settings { file, values };
+        let doubtful = wrong.iter().flat_map(|wrong| wrong.keys.iter().copied());
+        let doubtful: BTreeSet<Key> = doubtful.collect();
+        let is_told = |fault: &Wrong| fault.keys.iter().all(|key| !doubtful.contains(key));
+        let faults = faults(&settings.config()?);
+        wrong.extend(faults.into_iter().filter(is_told));
+        if wrong.is_empty() {
+            return Ok(settings);
+        }
+        let why: Vec<String> = wrong.into_iter().map(|wrong| wrong.why).collect();
+        Err(stop(Exit::Usage, why.join("; ")))
     }
 }
 

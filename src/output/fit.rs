@@ -8,6 +8,9 @@ pub(super) const GAP: &str = "  ";
 /// A last column that is narrower than this is not worth reading in several lines.
 const LAST_MIN: usize = 32;
 
+/// A name that is cut to less than this is not worth telling from others.
+const NAME_MIN: usize = 24;
+
 /// How wide each column is.
 pub(super) fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -18,6 +21,8 @@ pub(super) fn widths(rows: &[Vec<String>]) -> Vec<usize> {
 
 /// The rows, as one table or several below each other, no wider than `room` if that can be had.
 pub(super) fn fit(rows: Vec<Vec<String>>, room: usize) -> Vec<Vec<Vec<String>>> {
+    let names = names(&rows);
+    let rows = cut(rows, names, room);
     let widths = widths(&rows);
     let up_to = |end: usize| {
         widths[..end]
@@ -34,7 +39,7 @@ pub(super) fn fit(rows: Vec<Vec<String>>, room: usize) -> Vec<Vec<Vec<String>>> 
     if LAST_MIN < widths[last] && up_to(last) + LAST_MIN <= room {
         return vec![wrapped(&rows, last, room - up_to(last))];
     }
-    let groups = groups(&widths, names(&rows), room);
+    let groups = groups(&widths, names, room);
     let of_group = |columns: &Vec<usize>| {
         let cells = |row: &Vec<String>| {
             let cell = |column: &usize| row.get(*column).cloned().unwrap_or_default();
@@ -43,6 +48,52 @@ pub(super) fn fit(rows: Vec<Vec<String>>, room: usize) -> Vec<Vec<Vec<String>>> 
         rows.iter().map(cells).collect()
     };
     groups.iter().map(of_group).collect()
+}
+
+/// The rows with their long names cut, if even below each other no columns would fit beside the first `names`: as little as
+/// leaves room for all of them side by side, if that can be had. A last column is not cut: it may be an id.
+fn cut(rows: Vec<Vec<String>>, names: usize, room: usize) -> Vec<Vec<String>> {
+    let widths = widths(&rows);
+    let Some((&last, others)) = widths.split_last() else {
+        return rows;
+    };
+    let last = last.min(LAST_MIN);
+    let (named, beside) = others.split_at(names.min(others.len()));
+    let named: usize = named.iter().map(|width| width + GAP.len()).sum();
+    let widest = beside.iter().fold(last, |widest, width| widest.max(*width));
+    if named + widest <= room {
+        return rows;
+    }
+    let up_to_last = |cap: usize| {
+        let widths = others.iter().map(|width| width.min(&cap) + GAP.len());
+        widths.sum::<usize>()
+    };
+    let mut caps = (NAME_MIN..room).rev();
+    let cap = caps.find(|cap| up_to_last(*cap) + last <= room);
+    let cap = cap.unwrap_or(NAME_MIN);
+    let cells = |row: Vec<String>| {
+        let cells = row.into_iter().enumerate();
+        cells
+            .map(|(column, cell)| match column < others.len() {
+                true => shortened(cell, cap),
+                false => cell,
+            })
+            .collect()
+    };
+    rows.into_iter().map(cells).collect()
+}
+
+/// The text, or its begin and its end if it has more than `width` characters: names often begin alike.
+fn shortened(text: String, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text;
+    }
+    let tail = width.saturating_sub(1) / 2;
+    let head = width.saturating_sub(1) - tail;
+    let begin = text.chars().take(head);
+    let end = text.chars().skip(count - tail);
+    begin.chain(['…']).chain(end).collect()
 }
 
 /// The rows with the column `last` in lines of at most `width`, each below the other.
@@ -156,6 +207,41 @@ mod tests {
             rows(&[&["T", "P", "STATE"], &["t", "0", "ok"], &["t", "1", ""]]),
         ];
         assert_eq!(fit(table, 12), below);
+    }
+
+    /// They were lines of 280 characters, which a terminal broke wherever it was.
+    #[test]
+    fn names_that_leave_no_room_beside_them_are_cut_in_the_middle() {
+        let name = |end: &str| format!("{}{end}", "n".repeat(240));
+        let names = ["-one", "-two"].map(name);
+        let id = "0123456789abcdef0123456789abcdef";
+        let table = rows(&[
+            &["NAME", "PARTITIONS", "ID"],
+            &[&names[0], "1", id],
+            &[&names[1], "2", id],
+        ]);
+        let [begin, end] = ["n".repeat(17), "n".repeat(12)];
+        let cut = ["-one", "-two"].map(|last| format!("{begin}…{end}{last}"));
+        let fitting = rows(&[
+            &["NAME", "PARTITIONS", "ID"],
+            &[&cut[0], "1", id],
+            &[&cut[1], "2", id],
+        ]);
+        assert_eq!(widths(&fitting), [34, 10, 32]);
+        assert_eq!(fit(table.clone(), 80), [fitting]);
+        // Below each other where they would be too short otherwise.
+        let below = fit(table.clone(), 60);
+        let below: Vec<_> = below.iter().map(|rows| widths(rows)).collect();
+        assert_eq!(below, [[NAME_MIN, 10], [NAME_MIN, 32]]);
+        assert_eq!(fit(table.clone(), 300), [table]);
+    }
+
+    #[test]
+    fn a_name_is_cut_no_further_than_what_stands_beside_it_wants() {
+        let name = "n".repeat(60);
+        let table = rows(&[&["NAME", "PARTITIONS"], &[&name, "1"]]);
+        assert_eq!(widths(&fit(table.clone(), 72)[0]), [60, 10]);
+        assert_eq!(widths(&fit(table, 71)[0]), [59, 10]);
     }
 
     #[test]

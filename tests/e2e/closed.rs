@@ -108,13 +108,14 @@ fn commands_tell_no_offset_of_what_could_not_be_opened_and_end_with_damage() {
     fits("offsets", &row);
     let (topic, _) = json(&["topic", "describe", "t"], 3);
     assert!(is_told_of_none(&topic["partitions"][0]), "{topic}");
+    assert_eq!(topic["partitions"][0]["state"], "failed");
     assert_eq!(topic["partitions"][1]["log_end"], 2);
     fits("topic-describe", &topic);
     let (table, _) = told(&corelog, &["topic", "describe", "t"], 3);
     assert!(table.contains("'s, and not open"), "{table}");
     let row = table.lines().find(|line| line.starts_with("0  "));
     let cells: Vec<_> = row.unwrap().split_whitespace().collect();
-    assert_eq!(cells, [&["0", "damaged", "0"][..], &["-"; 9]].concat());
+    assert_eq!(cells, [&["0", "failed", "0"][..], &["-"; 9]].concat());
     let admin = server.ready.admin.to_string();
     let (top, _) = json(
         &["top", "--admin", &admin, "--once", "--interval", "100ms"],
@@ -123,6 +124,7 @@ fn commands_tell_no_offset_of_what_could_not_be_opened_and_end_with_damage() {
     let rows = top["partitions"].as_array().unwrap();
     let row = rows.iter().find(|row| row["partition"] == 0).unwrap();
     assert!(is_told_of_none(row), "{row}");
+    assert_eq!(row["state"], "failed");
     fits("top", &top);
     let said = corelog.run(["topic", "delete", "t", "--dry-run"]).text();
     assert!(said.contains(" and at least "), "{said}");

@@ -1,7 +1,7 @@
 //! `corelog promote` and `corelog rejoin`, of logs that part.
 
 use corelog_protocol::kind::Kind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::copies::wait_until_level;
 use super::handover::pair;
@@ -53,6 +53,16 @@ fn a_promoted_follower_takes_writes_and_the_old_owner_s_own_records_are_kept_apa
     let (row, code) = compare(&here, &b);
     assert_eq!(code, Some(3), "{row:?}");
     assert_eq!(row["first_difference"]["offset"], 2);
+    let servers = format!("{},{}", a.address(), b.address());
+    let offsets = ["offsets", "t", "--server", &servers, "--output", "json"];
+    let rows = Corelog::offline().run(offsets).json_lines();
+    assert_eq!([&rows[0]["log_end"], &rows[1]["log_end"]], [5, 3]);
+    let holds = [&rows[0]["holds"], &rows[1]["holds"]];
+    assert_eq!(
+        holds,
+        [&json!(["oldest"]), &json!(["oldest", "newest"])],
+        "{rows:?}"
+    );
 
     let owner = b.address();
     let rejoin = ["rejoin", "t", "--to", &owner, "--output", "json"];

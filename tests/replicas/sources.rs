@@ -1,6 +1,7 @@
 //! Of several sources, and of those that are copies themselves, a follower believes the owner.
 
 use std::collections::BTreeSet;
+use std::fs::{File, read_to_string};
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::kind::Kind;
@@ -154,6 +155,37 @@ fn copies_that_stood_in_for_their_owner_return_to_it() {
     a.fill(&topic, 0, 5);
     wait_until_level(&a, &b, &topic, 0);
     wait_until_level(&a, &c, &topic, 0);
+}
+
+/// It waited without a word, for as long as nobody had the rest.
+#[test]
+fn a_clone_says_that_what_stands_in_for_its_source_has_less_than_was_asked_for() {
+    let folder = Folder::new();
+    let nodes = ["a", "b", "c"].map(|name| Node::start(&folder, name));
+    let [mut a, b, c] = nodes;
+    let topic = a.topic("t", 1);
+    let less = a.fill(&topic, 0, 3);
+    let from = a.address();
+    b.corelog().run(["clone", "t", "--from", &from]).done();
+    let end = a.fill(&topic, 0, 3);
+    for port in 0..2 {
+        a.proxy.hold(port, Kind::Fetch);
+    }
+    let said = folder.path().join("said");
+    let is_said = |words: &str| read_to_string(&said).unwrap().contains(words);
+    let from = format!("{},{}", a.address(), b.address());
+    let mut clone = c.corelog().command(["clone", "t", "--from", &from]);
+    let mut clone = clone.stderr(File::create(&said).unwrap()).spawn().unwrap();
+    until("it has begun", || is_said("bytes_done"));
+    a.kill();
+    let words = format!(
+        "{} ends at {less}, and what was asked for at {end}",
+        b.address()
+    );
+    until("it says so", || is_said(&words));
+    clone.kill().unwrap();
+    clone.wait().unwrap();
+    assert_eq!(read_to_string(&said).unwrap().matches("waits").count(), 1);
 }
 
 #[test]

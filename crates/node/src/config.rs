@@ -108,27 +108,35 @@ impl NodeConfig {
     /// # Errors
     /// `StartError` says what cannot be meant.
     pub fn check(&self) -> Result<(), StartError> {
+        self.faults().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All that is wrong with it, which `check` tells of one by one.
+    #[must_use]
+    pub fn faults(&self) -> Vec<StartError> {
         let Self { listen, cores, .. } = *self;
+        let mut faults = Vec::new();
         let cores_max = usize::from(u16::MAX);
         if cores == 0 || cores > cores_max {
-            return Err(StartError::Cores { cores, cores_max });
+            faults.push(StartError::Cores { cores, cores_max });
         }
         if !listen.ip().is_loopback() && !self.is_insecure {
-            return Err(StartError::NotLoopback { listen });
+            faults.push(StartError::NotLoopback { listen });
         }
         // Clients, and peers that ask who owns a partition, would come to themselves.
         if listen.ip().to_canonical().is_unspecified() && self.advertise.is_none() {
-            return Err(StartError::NothingToAdvertise { listen });
+            faults.push(StartError::NothingToAdvertise { listen });
         }
-        let has_room = |port: u16| usize::from(port) + cores <= usize::from(u16::MAX);
+        let has_room = |port: u16| cores <= usize::from(u16::MAX - port);
         if listen.port() != 0 && !has_room(listen.port()) {
-            return Err(StartError::NoRoomForPorts { listen, cores });
+            faults.push(StartError::NoRoomForPorts { listen, cores });
         }
         let advertised = self.advertise.as_ref().and_then(|told| told.port);
         if let Some(port) = advertised.filter(|port| !has_room(*port)) {
-            return Err(StartError::NoRoomToAdvertise { port, cores });
+            faults.push(StartError::NoRoomToAdvertise { port, cores });
         }
-        self.budget().map(drop)
+        faults.extend(self.budget().err());
+        faults
     }
 
     /// How the memory of each core is shared out.

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_parser = quantity::topic_name, default_value = "bench")]
     topic: TopicName,
     /// The partition to read.
-    #[arg(long, value_name = "P", default_value_t = 0)]
+    #[arg(long, value_name = "P", value_parser = quantity::partition, default_value_t = 0)]
     partition: u32,
     /// What a place is given by.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = By::Offset)]

@@ -64,7 +64,7 @@ pub(crate) struct Args {
     )]
     from: Vec<String>,
     /// Only this partition.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = quantity::partition)]
     partition: Option<u32>,
     /// Only the sealed segments with these base offsets, which have to follow each other.
     #[arg(

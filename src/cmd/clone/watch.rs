@@ -92,7 +92,7 @@ struct Shown {
     bytes_before: Option<u64>,
     bars: Option<Bars>,
     last_line: Option<(Instant, Value)>,
-    waiting: Vec<PartitionId>,
+    waiting: Waiting,
 }
 
 impl Shown {
@@ -102,7 +102,7 @@ impl Shown {
             bytes_before: None,
             bars: io::stderr().is_terminal().then(Bars::new),
             last_line: None,
-            waiting: Vec::new(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -114,9 +114,16 @@ impl Shown {
             Some(bars) => bars.show(&total(partitions), &parts(partitions)),
             None => self.line(topic, partitions, is_over),
         }
-        // A line tells why by itself.
-        if let Some(bars) = &self.bars {
-            say_what_waits(bars, &mut self.waiting, topic, partitions);
+        match &self.bars {
+            Some(bars) => {
+                let lines = self.waiting.tell(topic, partitions, why_it_waits);
+                lines.iter().for_each(|line| bars.say(line));
+            }
+            // Its own line tells the error of one that waits.
+            None => {
+                let lines = self.waiting.tell(topic, partitions, what_is_lacking);
+                lines.iter().for_each(|line| say(line));
+            }
         }
     }
 
@@ -150,27 +157,54 @@ impl Shown {
     }
 }
 
-/// Says once why a partition waits, each time that it begins to.
-fn say_what_waits(
-    bars: &Bars,
-    told: &mut Vec<PartitionId>,
-    topic: &TopicName,
-    partitions: &[Partition],
-) {
-    for partition in partitions {
-        let id = partition.id;
-        if partition.state != State::Waiting {
-            told.retain(|waiting| *waiting != id);
-            continue;
+/// What was said of partitions that wait.
+#[derive(Debug, Default)]
+struct Waiting {
+    told: Vec<(PartitionId, String)>,
+}
+
+impl Waiting {
+    /// A line for each partition that waits, once for each reason, until it goes on.
+    fn tell(
+        &mut self,
+        topic: &TopicName,
+        partitions: &[Partition],
+        why: fn(&Partition) -> Option<String>,
+    ) -> Vec<String> {
+        let mut lines = Vec::new();
+        for partition in partitions {
+            let id = partition.id;
+            let Some(why) = why(partition) else {
+                if partition.state != State::Waiting {
+                    self.told.retain(|(waiting, _)| *waiting != id);
+                }
+                continue;
+            };
+            let line = format!("{topic}/{id} waits: {why}");
+            if !self.told.contains(&(id, why.clone())) {
+                self.told.push((id, why));
+                lines.push(line);
+            }
         }
-        // Without an error it has not begun yet.
-        if let Some(why) = &partition.error
-            && !told.contains(&id)
-        {
-            bars.say(&format!("{topic}/{id} waits: {why}"));
-            told.push(id);
-        }
+        lines
     }
+}
+
+/// Why a partition does not go on just now. Of one that waits without an error nothing has begun yet.
+fn why_it_waits(partition: &Partition) -> Option<String> {
+    match partition.state {
+        State::Waiting => partition.error.as_ref().map(ToString::to_string),
+        _ => what_is_lacking(partition),
+    }
+}
+
+/// That its source has less than was asked for, as one may that stands in for another, and it has all of that.
+fn what_is_lacking(partition: &Partition) -> Option<String> {
+    let (until, source_end) = (partition.until?, partition.source_end?);
+    let has_all = source_end <= partition.end && partition.end < until;
+    let source = partition.source.as_deref().unwrap_or("its source");
+    (partition.state == State::Following && has_all)
+        .then(|| format!("{source} ends at {source_end}, and what was asked for at {until}"))
 }
 
 fn bytes(partitions: &[Partition]) -> (u64, u64) {
@@ -217,6 +251,8 @@ fn parts(partitions: &[Partition]) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
+    use corelog_protocol::error::{ErrorBody, ErrorCode};
+
     use super::*;
 
     fn replica(state: State, end: u64, source_end: Option<u64>) -> Partition {
@@ -258,6 +294,37 @@ mod tests {
         assert!(!is_over(replica(State::Following, 5, None)));
         assert!(is_over(replica(State::Stopped, 0, None)));
         assert!(is_over(replica(State::Done, 0, None)));
+    }
+
+    /// Nobody was told why a clone did not end whose source was gone, and of which another one had less.
+    #[test]
+    fn what_waits_is_told_once_until_it_goes_on() {
+        let of = |end, source_end| Partition {
+            until: Offset::new(10),
+            source: Some("log2:7400".to_owned()),
+            ..replica(State::Following, end, Some(source_end))
+        };
+        let topic = TopicName::new("t").unwrap();
+        let mut waiting = Waiting::default();
+        let mut tell = |partition| waiting.tell(&topic, &[partition], why_it_waits);
+        let lacking = "t/0 waits: log2:7400 ends at 5, and what was asked for at 10";
+        assert!(tell(of(3, 5)).is_empty(), "there is more to come");
+        assert_eq!(tell(of(5, 5)), [lacking]);
+        assert!(tell(of(5, 5)).is_empty());
+        // The one before it is asked again, in vain.
+        let error = ErrorBody::new(ErrorCode::SourceUnavailable, "log1:7400 is away".to_owned());
+        let away = Partition {
+            error: Some(error),
+            ..replica(State::Waiting, 5, None)
+        };
+        let said = tell(away.clone());
+        assert!(said[0].contains("log1:7400 is away"), "{said:?}");
+        assert!(tell(of(5, 5)).is_empty());
+        assert!(tell(away).is_empty());
+        assert!(tell(of(6, 9)).is_empty());
+        assert_eq!(tell(of(5, 5)), [lacking]);
+        assert!(tell(of(10, 10)).is_empty(), "it is done");
+        assert!(tell(replica(State::Following, 5, Some(5))).is_empty());
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT", value_parser = cli::address)]
     with: String,
     /// Only this partition.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = quantity::partition)]
     partition: Option<u32>,
     #[command(flatten)]
     client: cli::Client,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cmd::serve::node_config;
+use crate::cmd::serve::fit;
 use crate::config::{Key, Sources};
 use crate::exit::Exit;
 use crate::output::{Format, Out};
@@ -14,7 +14,7 @@ use crate::output::{Format, Out};
         Every key, every value, and how they fit together, as `corelog serve --config FILE` would \
         in this environment: variables CORELOG_NODE_… win over the file here too. Prints what \
         is not at its default. A file that is wrong ends with 2, and every line that is wrong is \
-        named. Neither the machine nor the data directory is looked at: that is `corelog doctor`.",
+        named, and whatever does not fit together. Neither the machine nor the data directory is looked at: that is `corelog doctor`.",
     after_long_help = "EXAMPLES\n  \
         corelog config check /etc/corelog/corelog.toml && systemctl reload corelog\n  \
         corelog config check corelog.toml --output json"
@@ -30,8 +30,7 @@ pub(crate) struct Args {
 
 /// Prints a row per setting that somebody said.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let settings = Sources::of_file(&args.file)?.decide()?;
-    node_config(&settings.config()?)?;
+    let settings = Sources::of_file(&args.file).decide(fit::faults)?;
     let said: Vec<Key> = Key::all().filter(|key| settings.is_said(*key)).collect();
     let mut out = Out::new();
     match args.output {

@@ -1,6 +1,6 @@
 //! `corelog config show`: what holds, and who said so.
 
-use crate::cmd::serve::node_config;
+use crate::cmd::serve::fit;
 use crate::config::{Flags, Key, Sources};
 use crate::exit::Exit;
 use crate::output::{Format, Out};
@@ -27,8 +27,7 @@ pub(crate) struct Args {
 
 /// Prints a row per setting.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let settings = Sources::new(&args.flags)?.decide()?;
-    node_config(&settings.config()?)?;
+    let settings = Sources::new(&args.flags).decide(fit::faults)?;
     let mut out = Out::new();
     match args.output {
         Format::Table => {

@@ -65,7 +65,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Send everything to this partition, keys or not.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = quantity::partition)]
     partition: Option<u32>,
     /// Split each record at the first S into key and value; without S there is no key.
     #[arg(long, value_name = "S", value_parser = separator, conflicts_with = "whole_file")]

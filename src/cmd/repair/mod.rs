@@ -65,7 +65,7 @@ pub(crate) struct Args {
     )]
     from: Vec<String>,
     /// Only this partition of the topic.
-    #[arg(long, value_name = "P", conflicts_with = "dir")]
+    #[arg(long, value_name = "P", value_parser = quantity::partition, conflicts_with = "dir")]
     partition: Option<u32>,
     /// A partition's directory, or a topic's for all its partitions.
     #[arg(long, value_name = "PATH", conflicts_with = "timeout")]

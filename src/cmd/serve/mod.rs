@@ -1,5 +1,6 @@
 //! `corelog serve`: the server, until it is told to stop.
 
+pub(crate) mod fit;
 mod reload;
 
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use nix::sys::signal::Signal;
 
 use self::reload::Reload;
 use crate::config::{Config, Flags, Sources};
-use crate::exit::{Exit, stop};
+use crate::exit::Exit;
 use crate::memory;
 use crate::output::Out;
 use crate::quantity::Span;
@@ -69,8 +70,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     // First of all: whoever asks it to read the file again must not end one that starts, and a file may be waited for.
     let heard = signal::hear()?;
-    let sources = Sources::new(&args.flags)?;
-    let settings = sources.decide()?;
+    let sources = Sources::new(&args.flags);
+    let settings = sources.decide(fit::faults)?;
     let config = settings.config()?;
     let node_config = node_config(&config)?;
     let log = telemetry::start_for_server(&config.log, config.log_format)?;
@@ -127,11 +128,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     stopped.map(|()| Exit::Done)
 }
 
-/// What a node is told; checks how the settings fit together, without a look at the machine.
+/// What a node is told.
 ///
 /// # Errors
-/// Exit code 2 where they do not.
-pub(crate) fn node_config(config: &Config) -> anyhow::Result<NodeConfig> {
+/// None where memory has room for the numbers that there may be.
+fn node_config(config: &Config) -> anyhow::Result<NodeConfig> {
     let mut node = NodeConfig::new(&config.data_dir);
     node.listen = config.listen;
     node.advertise = config.advertise.clone().map(|host| Advertise {
@@ -152,34 +153,7 @@ pub(crate) fn node_config(config: &Config) -> anyhow::Result<NodeConfig> {
     node.limits.write_timeout = config.write_timeout;
     node.limits.idle_timeout = config.idle_timeout;
     node.stop_timeout = config.stop_timeout;
-    check_admin(config)?;
-    node.check()?;
     Ok(node)
-}
-
-fn check_admin(config: &Config) -> anyhow::Result<()> {
-    let (admin, listen) = (config.admin, config.listen);
-    if !config.is_insecure && !admin.ip().is_loopback() {
-        let message = format!(
-            "--admin {admin} can be reached by others and asks nobody who they are; choose a loopback \
-             address, or say --insecure"
-        );
-        return Err(stop(Exit::Usage, message));
-    }
-    let first = u32::from(listen.port());
-    let own = first..=first + u32::from(config.cores);
-    let is_same =
-        admin.ip() == listen.ip() || admin.ip().is_unspecified() || listen.ip().is_unspecified();
-    if listen.port() != 0 && is_same && own.contains(&admin.port().into()) {
-        let message = format!(
-            "--admin {admin} is one of the ports {first} to {} that the shared address and {} cores \
-             listen on; choose another",
-            own.end(),
-            config.cores
-        );
-        return Err(stop(Exit::Usage, message));
-    }
-    Ok(())
 }
 
 /// Cores that share a processor keep each other waiting, and whoever waits for them; processors without a core stand idle.
@@ -263,11 +237,14 @@ fn say_ready(addresses: &Addresses, admin: SocketAddr, config: &Config) {
 mod tests {
     use super::*;
 
-    fn config(text: &str) -> Config {
+    fn decide(text: &str) -> anyhow::Result<Config> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        let sources = Sources::of_file(file.path()).unwrap();
-        sources.decide().unwrap().config().unwrap()
+        Sources::of_file(file.path()).decide(fit::faults)?.config()
+    }
+
+    fn config(text: &str) -> Config {
+        decide(text).unwrap()
     }
 
     #[test]
@@ -316,9 +293,34 @@ mod tests {
             ("listen = '127.0.0.1:7398'\ncores = 1", "choose another"),
         ];
         for (text, why) in pairs {
-            let error = node_config(&config(text)).unwrap_err();
+            let error = decide(text).unwrap_err();
             assert_eq!(crate::exit::of(&error), Exit::Usage, "{text}");
             assert!(error.to_string().contains(why), "{text}: {error}");
+        }
+    }
+
+    /// Whoever had mended the lines was told the next thing that was wrong, and then the next.
+    #[test]
+    fn all_that_does_not_fit_together_is_told_beside_the_lines_that_are_wrong() {
+        let error = decide("listen = '0.0.0.0:7400'\nadmin = '0.0.0.0:7399'\nscrub-rate = 'x'\n");
+        let said = error.unwrap_err().to_string();
+        for why in [
+            "line 3: scrub-rate",
+            "0.0.0.0:7400 is not loopback",
+            "say with --advertise",
+            "--admin 0.0.0.0:7399 can be reached",
+        ] {
+            assert!(said.contains(why), "{why}: {said}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_told_of_how_it_fits_of_which_it_is_not_known_what_was_meant() {
+        for text in ["insecure = 'of course'", "insecur = true", "listen = ["] {
+            let text = format!("listen = '10.0.0.1:7400'\n{text}\n");
+            let said = decide(&text).unwrap_err().to_string();
+            assert!(said.contains("line 2: "), "{said}");
+            assert!(!said.contains("is not loopback"), "{said}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use corelog_node::Handle;
 
-use super::node_config;
+use super::fit;
 use crate::config::{Change, Config, Key, Settings, Sources};
 use crate::exit::sentence;
 use crate::telemetry::Log;
@@ -48,9 +48,8 @@ impl Reload {
         if let Some(file) = self.sources.file().filter(is_read_once) {
             anyhow::bail!("{} is no file, and is read once", file.display());
         }
-        let settings = self.sources.decide()?;
+        let settings = self.sources.decide(fit::faults)?;
         let config = settings.config()?;
-        node_config(&config)?;
         Ok((settings, config))
     }
 

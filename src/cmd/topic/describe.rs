@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::closed::{cell, known};
 use super::followers;
+use super::state::{Told, own_word};
 use crate::exit::{self, Exit};
 use crate::output::{Format, Out};
 use crate::quantity::{self, Amount, Span};
@@ -126,7 +127,7 @@ fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {
     let row = |p: &Partition| {
         vec![
             p.id.to_string(),
-            super::policy::word(&p.state),
+            shown(p),
             p.core.to_string(),
             cell(p, p.log_start),
             cell(p, p.high_watermark),
@@ -152,6 +153,15 @@ fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn shown(partition: &Partition) -> String {
+    let told = Told {
+        word: &own_word(partition),
+        is_read_only: partition.read_only,
+        is_replaced: partition.role == Role::Fenced,
+    };
+    told.shown().to_owned()
 }
 
 /// How long ago a scrub ended, in its two largest units.
@@ -259,7 +269,7 @@ pub(crate) fn damage(damage: &[Damage]) -> Vec<Value> {
 pub(crate) fn partition(partition: &Partition) -> Value {
     json!({
         "partition": partition.id.get(),
-        "state": partition.state,
+        "state": own_word(partition),
         "core": partition.core.get(),
         "log_start": known(partition, partition.log_start.get()),
         "high_watermark": known(partition, partition.high_watermark.get()),

@@ -42,7 +42,7 @@ pub(super) struct Args {
     #[arg(value_name = "HOST:PORT", value_parser = cli::address)]
     follower: String,
     /// Only as a follower of this partition; else of all.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = quantity::partition)]
     partition: Option<u32>,
     #[command(flatten)]
     consent: cli::Consent,

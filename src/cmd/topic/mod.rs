@@ -11,6 +11,7 @@ mod forget_follower;
 mod list;
 pub(crate) mod owner;
 pub(crate) mod policy;
+pub(crate) mod state;
 
 use clap::Subcommand;
 

@@ -164,10 +164,10 @@ fn collect(args: &Args, pack: &mut Pack) {
 
 fn settings(file: Option<&Path>) -> anyhow::Result<Settings> {
     let sources = match file {
-        Some(file) => Sources::of_file(file)?,
-        None => Sources::new(&Flags::default())?,
+        Some(file) => Sources::of_file(file),
+        None => Sources::new(&Flags::default()),
     };
-    sources.decide()
+    sources.decide(|_config| Vec::new())
 }
 
 fn admin(args: &Args, config: Option<&Config>) -> Option<String> {

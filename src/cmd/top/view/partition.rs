@@ -8,6 +8,7 @@ use crate::cmd::top::picture::Picture;
 use crate::cmd::top::rates::{Gap, number};
 use crate::cmd::top::theme::Tone;
 use crate::cmd::top::{figure, told};
+use crate::cmd::topic::state;
 
 /// One partition.
 #[derive(Clone, Debug, Serialize)]
@@ -50,15 +51,14 @@ impl Partition {
         self.told.lag_records.or(self.follower_lag_records_max)
     }
 
-    /// The word for its state, with what the node's own word leaves open; damage that keeps it from being written comes
-    /// first.
+    /// The word for its state.
     pub(in crate::cmd::top) fn state(&self) -> &str {
-        match &*self.told.state {
-            "ok" | "damaged" if self.told.read_only == Some(true) => "read-only",
-            "ok" if self.told.role == "fenced" => "replaced",
-            "damaged" if self.told.damaged_ranges > Some(0) => "rotten",
-            state => state,
-        }
+        let told = state::Told {
+            word: &self.told.state,
+            is_read_only: self.told.read_only == Some(true),
+            is_replaced: self.told.role == "fenced",
+        };
+        told.shown()
     }
 
     pub(super) fn tone(&self) -> Tone {
@@ -210,29 +210,19 @@ mod tests {
 
     use super::*;
 
-    fn state(told: &told::Partition) -> String {
-        Partition::of(told, None, &[]).state().to_owned()
-    }
-
-    /// What had damage was always "damaged": the node tells that state of whatever has some.
     #[test]
-    fn a_damaged_partition_is_told_by_what_can_be_done_with_it() {
-        let with = |state: &str, read_only, damaged_ranges| told::Partition {
+    fn the_word_for_its_state_is_that_of_topic_describe() {
+        let with = |state: &str, role: &str, read_only| told::Partition {
             state: state.to_owned(),
+            role: role.to_owned(),
             read_only: Some(read_only),
-            damaged_ranges: Some(damaged_ranges),
+            damaged_ranges: Some(2),
             ..told::Partition::default()
         };
-        assert_eq!(state(&with("damaged", true, 1)), "read-only");
-        assert_eq!(state(&with("ok", true, 0)), "read-only");
-        assert_eq!(state(&with("damaged", false, 2)), "rotten");
-        assert_eq!(state(&with("full", false, 2)), "full");
-        assert_eq!(state(&with("ok", false, 0)), "ok");
-        let replaced = told::Partition {
-            role: "fenced".to_owned(),
-            ..with("ok", false, 0)
-        };
-        assert_eq!(state(&replaced), "replaced");
+        let state = |told| Partition::of(&told, None, &[]).state().to_owned();
+        assert_eq!(state(with("damaged", "owner", false)), "damaged");
+        assert_eq!(state(with("damaged", "owner", true)), "read-only");
+        assert_eq!(state(with("ok", "fenced", false)), "replaced");
     }
 
     /// One that was opened between two polls had appended all that it holds in that second.
