@@ -115,6 +115,7 @@ pub use expire::Hold;
 pub use find::TimePlan;
 pub use flush::{FlushDone, FlushPlan, Flushed};
 pub use open::{OpenReport, Torn};
+pub(crate) use options::STORE_BYTES_MAX;
 pub use options::{INDEX_INTERVAL_BYTES, Identity, Options, Ownership, UNSYNCED_BYTES_MAX};
 pub use origin::Origin;
 pub use outcome::Chore;

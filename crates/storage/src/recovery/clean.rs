@@ -205,6 +205,7 @@ impl<D: Dir> Recovery<D> {
             });
         };
         let store = Store::unopened(&self.context.way.dir, name);
+        settle::check_length(&store, bytes)?;
         let waited = store.file().await?.outwait().await;
         waited.map_err(|e| store.at().space("outwait", e))?;
         let end = self.reading(settle::data_end(&store, bytes)).await?;
