@@ -162,9 +162,8 @@ impl<D: Dir> Log<D> {
     /// Whether what a segment leaves is worth being used again: it is sound, and about as large as what comes.
     pub(super) fn is_reusable(&self, segment: &Segment<D>) -> bool {
         let (bytes, wanted) = (segment.bytes(), self.options.segment_bytes_max.bytes());
-        let is_its = |damage: &super::Damage| damage.segment == segment.base.offset;
         let is_alike = wanted <= 2 * bytes && bytes <= 2 * wanted;
-        is_alike && segment.seal_time().is_some() && !self.damage.iter().any(is_its)
+        is_alike && segment.seal_time().is_some() && self.damage.of(segment.base.offset).is_empty()
     }
 }
 
