@@ -149,6 +149,14 @@ pub enum Error {
         /// The directory.
         dir: String,
     },
+    /// A segment of which no other generation can be made.
+    #[error("segment {segment} in {dir} has used up its generations")]
+    GenerationsExhausted {
+        /// The directory.
+        dir: String,
+        /// The base offset of the segment.
+        segment: Offset,
+    },
     /// A segment that does not begin where the log ends, by offset, ordinal or chain; or files of a
     /// generation that is taken.
     #[error("segment {segment} does not go on where the log ends, at offset {log_end}")]

@@ -73,6 +73,17 @@ pub enum Error {
         /// Bytes found or claimed.
         found: usize,
     },
+    /// A store that is longer than any that was ever made.
+    #[error(
+        "a store of {found} bytes, and none is longer than {max}: its length is not what it was; cut it to {max} bytes, \
+         behind which no record was ever written"
+    )]
+    StoreTooLong {
+        /// Its length in bytes.
+        found: u64,
+        /// The most bytes that one may have.
+        max: u64,
+    },
     /// Not a file of this kind at all.
     #[error("{what} starts with {found:02x?}, which is not its magic number")]
     Magic {

@@ -231,6 +231,7 @@ impl<D: Dir> Log<D> {
         self.found = Found::default();
         self.keep_damage(|_| false);
         self.is_damage_unwritten = false;
+        self.unwritten.clear();
         self.read_only_from = None;
         self.marked.note_durable(point.ordinal, self.durable_total);
         Chore::Adopted { start: offset }

@@ -3,7 +3,7 @@
 use corelog_record::{LeaderEpoch, Offset, Timestamp, batch};
 
 use super::segments::back;
-use super::{CopyError, Log, UNSYNCED_BYTES_MAX};
+use super::{CopyError, Log, STORE_BYTES_MAX, UNSYNCED_BYTES_MAX};
 use crate::disk::Dir;
 use crate::segment::{Index, Segment, Stage};
 
@@ -308,3 +308,8 @@ impl<D: Dir> Log<D> {
 
 /// Index rows hold 32 bits: no batch begins further from the base of its segment, in offsets, batches or bytes.
 const REACH: u64 = (u32::MAX - batch::COUNT_MAX) as u64;
+
+const _: () = assert!(
+    REACH + (batch::BYTES_MAX + UNSYNCED_BYTES_MAX) as u64 <= STORE_BYTES_MAX,
+    "a store that any log makes can be opened"
+);

@@ -138,8 +138,8 @@ impl<D: Dir> Log<D> {
             return Ok(ChainPlan(Work::Known(known)));
         }
         // What was bent by damage is bent up to the segment's end.
-        let mut damage = self.damage.iter();
-        if let Some(damage) = damage.find(|d| d.segment == segment.base.offset && d.from < offset) {
+        let damage = self.damage.of(segment.base.offset).first();
+        if let Some(damage) = damage.filter(|damage| damage.from < offset) {
             return Err((*damage).into());
         }
         if let Some(point) = self.point_in_tail(segment, offset) {

@@ -20,7 +20,7 @@ use crate::mark::Mark;
 use crate::quarantine::Way;
 use crate::recovery::partial_block;
 use crate::scan::{Scanner, Step};
-use crate::segment::{Point, name};
+use crate::segment::{Point, name, next_generation};
 use crate::steps;
 use crate::store::{Store, copy};
 
@@ -262,7 +262,8 @@ impl<D: Dir> Suffix<D> {
         let Some(cut) = self.kept_of(point) else {
             return Ok(None);
         };
-        let (base, generation) = (cut.base, cut.generation + 1);
+        let base = cut.base;
+        let generation = next_generation(&self.way.dir, base.offset, cut.generation)?;
         let (name, bytes) = (name::store(base.offset, generation), point.position.get());
         let made = copy(&self.way.dir, &cut.store, name, bytes, &|| Ok(())).await?;
         match verified(&made, base, point).await {

@@ -11,7 +11,7 @@ use super::work::Work;
 use super::{Damage, Event, Log};
 use crate::Error;
 use crate::disk::Dir;
-use crate::format::damage::{EDIT_MAX, place};
+use crate::format::damage::{EDIT_MAX, Place, key, place};
 use crate::format::edit::{Edit, Settings};
 
 /// Damage that reads have met and the log has not heard of yet; shared with the plans of reads.
@@ -52,34 +52,56 @@ impl<D: Dir> Log<D> {
         let (unread, scrub) = (&self.unread, &self.scrub);
         let is_unread = |known: &Damage| unread.contains(known) && !found.holds(known);
         let is_apart = |known: &Damage| is_unread(known) || scrub.may_forget(known);
-        if found.to <= self.log_start || !found.join(&mut self.damage, is_apart) {
+        if found.to <= self.log_start {
             return false;
         }
+        let Some(mut changed) = self.damage.join(found, is_apart) else {
+            return false;
+        };
         // All of it is to be remembered; what the disk did not give is not, unless it lies in what is.
+        let held = self.unread.iter().filter(|unread| found.holds(unread));
+        changed.extend(held.map(|unread| (unread.segment, unread.from)));
         self.unread.retain(|unread| !found.holds(unread));
-        self.is_damage_unwritten = true;
+        self.unwrite(changed);
         self.events.note(Event::Damage(found));
         true
     }
 
     /// The known damage of a segment.
     pub(super) fn damage_of(&self, segment: Offset) -> Vec<Damage> {
-        let is_of = |known: &&Damage| known.segment == segment;
-        self.damage.iter().filter(is_of).copied().collect()
+        self.damage.of(segment).to_vec()
     }
 
     /// Forgets damage of a segment that was read whole since it was known, and every byte of it right: what was read wrongly
-    /// before was not the disk's. The next chores have the manifest forget it.
+    /// before was not the disk's. It is in order. The next chores have the manifest forget it.
     pub(super) fn forget_damage(&mut self, gone: &[Damage]) {
-        let before = self.damage.len();
-        self.keep_damage(|known| !gone.contains(known));
-        self.is_damage_unwritten |= self.damage.len() < before;
+        let is_gone = |known: &Damage| gone.binary_search_by_key(&known.key(), Damage::key).is_ok();
+        let places = self.keep_damage(|known| !is_gone(known));
+        self.unwrite(places);
     }
 
-    /// Keeps only the damage for which `is_kept` holds, and what of it no manifest is to remember.
-    pub(super) fn keep_damage(&mut self, is_kept: impl Fn(&Damage) -> bool) {
-        self.damage.retain(&is_kept);
+    /// Keeps only the damage for which `is_kept` holds, and what of it no manifest is to remember. Returns where the other
+    /// begins.
+    pub(super) fn keep_damage(&mut self, is_kept: impl Fn(&Damage) -> bool) -> Vec<Place> {
+        let places = self.damage.keep(&is_kept);
         self.unread.retain(is_kept);
+        places
+    }
+
+    /// Notes that the manifest may remember something else of all damage than is known.
+    pub(super) fn unwrite_all(&mut self) {
+        let known = self.damage.iter().map(|known| (known.segment, known.from));
+        let settings = self.manifest.get().map(|it| it.state().settings());
+        let remembered = settings.into_iter().flatten();
+        let remembered = remembered.filter_map(|(key, _)| place(key));
+        let places = known.chain(remembered).collect();
+        self.unwrite(places);
+    }
+
+    /// Notes that the manifest may remember something else of damage at these places than is known.
+    fn unwrite(&mut self, places: Vec<Place>) {
+        self.is_damage_unwritten |= !places.is_empty();
+        self.unwritten.extend(places);
     }
 
     /// Damage that the manifest does not remember yet, or still does.
@@ -91,14 +113,24 @@ impl<D: Dir> Log<D> {
             return None;
         }
         let known = manifest.state().settings();
-        let read = self.damage.iter().filter(|it| !self.unread.contains(it));
-        let settings = read.map(Damage::setting);
-        let new = settings.filter(|(key, to)| known.get(key) != to.as_ref());
-        let is_known = |place| self.damage.iter().any(|d| (d.segment, d.from) == place);
-        let is_stale = |key: &&String| place(key).is_some_and(|place| !is_known(place));
-        let stale = known.keys().filter(is_stale);
-        let changes = new.chain(stale.map(|key| (key.clone(), None)));
-        let changes: BTreeMap<_, _> = changes.take(EDIT_MAX).collect();
+        let (mut changes, mut written) = (BTreeMap::new(), Vec::new());
+        for place in &self.unwritten {
+            let here = self.damage.at(*place);
+            let read = here.iter().rfind(|it| !self.unread.contains(it));
+            let (key, to) = (key(*place), read.map(|it| it.to.to_string()));
+            // What was not given is not to be remembered, nor is what was remembered before to be forgotten.
+            let is_kept = read.is_none() && !here.is_empty();
+            match is_kept || known.get(&key) == to.as_ref() {
+                true => written.push(*place),
+                false => drop(changes.insert(key, to)),
+            }
+            if changes.len() == EDIT_MAX {
+                break;
+            }
+        }
+        for place in written {
+            self.unwritten.remove(&place);
+        }
         if changes.is_empty() {
             self.is_damage_unwritten = false;
             return None;

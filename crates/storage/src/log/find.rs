@@ -167,7 +167,7 @@ impl<D: Dir> Log<D> {
         };
         let places = self.segments_at(time).filter(may_hold);
         // Two sound ones at most: only in the one that holds log start may the batch be out of reach.
-        let damage_of = |segment: &Segment<D>| self.damage_of(segment.base.offset).first().copied();
+        let damage_of = |segment: &Segment<D>| self.damage.of(segment.base.offset).first().copied();
         let is_known_bad =
             |segment: &Segment<D>| segment.stage == Stage::Damaged || damage_of(segment).is_some();
         let is_empty = |segment: &Segment<D>| segment.base.offset == segment.end.offset;

@@ -76,7 +76,7 @@ mod work;
 mod tests;
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
@@ -84,6 +84,7 @@ use std::rc::Rc;
 use corelog_record::{ByteSize, CopyId, LeaderEpoch, Offset, Timestamp};
 
 use crate::disk::Dir;
+use crate::format::damage::{Known, Place};
 use crate::format::edit::Epoch;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
@@ -115,6 +116,7 @@ pub use expire::Hold;
 pub use find::TimePlan;
 pub use flush::{FlushDone, FlushPlan, Flushed};
 pub use open::{OpenReport, Torn};
+pub(crate) use options::STORE_BYTES_MAX;
 pub use options::{INDEX_INTERVAL_BYTES, Identity, Options, Ownership, UNSYNCED_BYTES_MAX};
 pub use origin::Origin;
 pub use outcome::Chore;
@@ -185,13 +187,15 @@ pub struct Log<D: Dir> {
     garbage: Vec<Garbage<D>>,
     reuse_retry_at: Timestamp,
     remove_retry_at: Timestamp,
-    damage: Vec<Damage>,
+    damage: Known,
     /// Damage that the manifest does not remember: the disk may give these bytes the next time.
     unread: Vec<Damage>,
     found: Found,
     events: Events,
     /// Whether the manifest may not remember all of it yet.
     is_damage_unwritten: bool,
+    /// Where that may be.
+    unwritten: BTreeSet<Place>,
     scrub: Scrub<D>,
     read_only_from: Option<Offset>,
 }

@@ -8,11 +8,11 @@ use std::rc::Rc;
 
 use corelog_record::Timestamp;
 
-use super::Log;
 use super::space::{self, Extent, Hurry};
 use super::work::{Garbage, Remove, Work};
+use super::{Log, STORE_BYTES_MAX};
 use crate::Error;
-use crate::disk::{Dir, Open};
+use crate::disk::{Dir, File, Open};
 use crate::error::At;
 use crate::planted::{self, Bug};
 use crate::segment::Segment;
@@ -44,13 +44,18 @@ impl<D: Dir> Next<D> {
     }
 
     async fn make(&mut self) -> Result<(), Error> {
-        let (mode, action) = match self.reuse().await? {
+        let is_used = self.reuse().await?;
+        let (mode, action) = match is_used {
             true => (Open::Write, "open"),
             false => (Open::Create, "create"),
         };
         let at = || At::new(&self.dir, NEXT);
         let opened = self.dir.open(NEXT, mode).await;
         let file = Rc::new(opened.map_err(|e| at().space(action, e))?);
+        // Of a used one what lies behind the end of its segment was nobody's, and no opening takes a store of any length.
+        if is_used && STORE_BYTES_MAX < file.len().await.map_err(|e| at().io("measure", e))? {
+            file.set_len(0).await.map_err(|e| at().io("cut", e))?;
+        }
         let mut reached = 0;
         let prepared = self.extent.prepare(&*file, &mut reached, &self.hurry);
         prepared.await.map_err(|e| at().space("extend", e))?;
@@ -156,10 +161,9 @@ impl<D: Dir> Log<D> {
 
     /// Whether what a segment leaves is worth being used again: it is sound, and about as large as what comes.
     pub(super) fn is_reusable(&self, segment: &Segment<D>) -> bool {
-        let is_its = |damage: &super::Damage| damage.segment == segment.base.offset;
         let (bytes, wanted) = (segment.bytes(), self.options.segment_bytes_max.bytes());
         let is_alike = wanted <= 2 * bytes && bytes <= 2 * wanted;
-        is_alike && segment.seal_time().is_some() && !self.damage.iter().any(is_its)
+        is_alike && segment.seal_time().is_some() && self.damage.of(segment.base.offset).is_empty()
     }
 }
 

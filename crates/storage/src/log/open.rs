@@ -1,7 +1,7 @@
 //! Opening a log: what a clean stop left is believed, everything else is recovered.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use corelog_record::{Chain, CopyId, LeaderEpoch, Lineage, Offset, Position, Timestamp};
 
@@ -16,6 +16,7 @@ use super::sums::Sums;
 use super::tail::Tail;
 use super::{Begun, Damage, Event, Events, Identity, Log, Options};
 use crate::disk::Dir;
+use crate::format::damage::Known;
 use crate::recovery::{Context, Findings, Recovered, recover};
 use crate::segment::{Point, Segment};
 use crate::{Error, Now};
@@ -141,7 +142,7 @@ impl<D: Dir> Log<D> {
             epoch: log.epoch(),
             is_clean: findings.is_clean,
             torn: findings.torn,
-            damage: findings.damage,
+            damage: findings.damage.to_vec(),
             quarantined: findings.quarantined,
             is_read_only: findings.read_only_from.is_some(),
         };
@@ -216,11 +217,12 @@ impl<D: Dir> Log<D> {
             garbage: Vec::new(),
             reuse_retry_at: now,
             remove_retry_at: now,
-            damage: Vec::new(),
+            damage: Known::default(),
             unread: Vec::new(),
             found: Found::default(),
             events: Events::default(),
             is_damage_unwritten: false,
+            unwritten: BTreeSet::new(),
             scrub: Scrub::default(),
             read_only_from: None,
         }
@@ -260,7 +262,9 @@ impl<D: Dir> Log<D> {
         self.marked.is_synced = findings.is_clean;
         self.damage.clone_from(&findings.damage);
         // The manifest may have ranges apart that are one.
-        self.is_damage_unwritten = !self.damage.is_empty();
+        if !self.damage.is_empty() {
+            self.unwrite_all();
+        }
         self.unread = std::mem::take(&mut findings.unread);
         self.read_only_from = findings.read_only_from;
         assert!(

@@ -8,6 +8,10 @@ use super::CallOff;
 /// format: recovery tells torn from damage by it, so no group exceeds it.
 pub const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 
+/// No store is longer, whatever a log is told: rows of an index reach no further than 2^32 bytes, so a segment ends there, or
+/// with the batch behind, and space is prepared no further ahead than what may be written without a sync.
+pub(crate) const STORE_BYTES_MAX: u64 = (1 << 32) + 2 * UNSYNCED_BYTES_MAX as u64;
+
 const _: () = assert!(
     batch::BYTES_MAX <= UNSYNCED_BYTES_MAX,
     "a group holds any batch"

@@ -96,7 +96,7 @@ impl<D: Dir> Log<D> {
     }
 
     /// The generation that files of a segment at `base` are to have if they are to come into this log:
-    /// one more than those that are there.
+    /// one more than those that are there. Behind the last one there is none, and it is told again: no log takes files of it.
     #[must_use]
     pub fn generation_next(&self, base: Offset) -> u32 {
         let segment = self.segment_of(base);
@@ -108,7 +108,7 @@ impl<D: Dir> Log<D> {
             .as_ref()
             .is_some_and(|(next, _)| next.name() == first);
         match is_there {
-            true => segment.generation + 1,
+            true => segment.generation.saturating_add(1),
             false => u32::from(is_waiting),
         }
     }

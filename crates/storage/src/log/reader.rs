@@ -154,7 +154,8 @@ impl<D: Dir> Log<D> {
     /// What there is to read of `segment` from `from` on. The lower part of an index that is not whole in
     /// memory is a part of its own.
     fn parts_of(&self, segment: &Segment<D>, from: Offset) -> Vec<DiskRead<D>> {
-        if self.durable_bytes(segment) == 0 {
+        // Not by its bytes: of a store that is lost there are none, and whoever walks over it is told so.
+        if self.durable_end(segment).offset <= segment.base.offset {
             return Vec::new();
         }
         let below = segment.below.as_ref().map(|below| below.end.offset);

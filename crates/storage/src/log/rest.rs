@@ -2,7 +2,7 @@
 
 use corelog_record::Timestamp;
 
-use super::{Damage, Log};
+use super::Log;
 use crate::disk::Dir;
 use crate::segment::{Segment, Stage};
 
@@ -62,8 +62,7 @@ impl<D: Dir> Log<D> {
         if is_held {
             return None;
         }
-        let is_of_active = |damage: &Damage| damage.segment == active.base.offset;
-        if self.damage.iter().any(is_of_active) {
+        if !self.damage.of(active.base.offset).is_empty() {
             return Some(born);
         }
         let age_max = self.options.segment_age_max_ms?;

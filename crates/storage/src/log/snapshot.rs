@@ -149,7 +149,7 @@ impl<D: Dir> Log<D> {
         let files = segments.clone().map(|segment| Files {
             store: segment.store_name(),
             index: segment.index_name(),
-            is_damaged: damage.iter().any(|d| d.segment == segment.base.offset),
+            is_damaged: !self.damage.of(segment.base.offset).is_empty(),
         });
         let files = files.collect();
         let bytes = segments.map(|segment| segment.bytes()).sum();

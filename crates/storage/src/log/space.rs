@@ -14,7 +14,7 @@ use crate::disk::{BLOCK_BYTES, Dir, File, Space, is_full, round_up};
 use crate::segment::Segment;
 
 use super::tail::SMALL_BYTES;
-use super::{Options, UNSYNCED_BYTES_MAX};
+use super::{Options, STORE_BYTES_MAX, UNSYNCED_BYTES_MAX};
 
 /// How far a store's space is to reach, and what kind of space it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +165,7 @@ pub(crate) fn next<D: Dir>(
     let segment_bytes = options.segment_bytes_max.bytes();
     let how = kind(group_bytes);
     let end = match how {
-        Space::Reserved => segment_bytes,
+        Space::Reserved => segment_bytes.min(STORE_BYTES_MAX),
         Space::Zeroed => (segment_bytes / 16).clamp(STEP_BYTES_MIN, STEP_BYTES_MAX),
     };
     let end = round_up(end);

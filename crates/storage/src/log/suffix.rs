@@ -64,7 +64,7 @@ impl<D: Dir> Log<D> {
             let segment = &self.segments[cut];
             let base = segment.base.offset;
             let is_bent = segment.stage == Stage::Damaged;
-            let first = self.damage_of(base).first().copied();
+            let first = self.damage.of(base).first().copied();
             Some(Cut {
                 store: segment.store.clone()?,
                 base: segment.base,
@@ -191,7 +191,7 @@ impl<D: Dir> Log<D> {
         self.sums = Sums::over(&self.segments);
         self.durable = point;
         self.log_start = self.log_start.min(point.offset);
-        damage::cut(&mut self.damage, point.offset);
+        self.damage.cut(point.offset);
         damage::cut(&mut self.unread, point.offset);
         // What reads still find in what was cut says nothing about what comes there.
         self.found = Found::default();

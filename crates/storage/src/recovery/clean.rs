@@ -187,10 +187,7 @@ impl<D: Dir> Recovery<D> {
 
     /// Whether damage of a segment is known.
     pub(super) fn is_damaged(&self, segment: &Segment<D>) -> bool {
-        let damage = self.findings.damage.iter();
-        damage
-            .map(|damage| damage.segment)
-            .any(|damaged| damaged == segment.base.offset)
+        !self.findings.damage.of(segment.base.offset).is_empty()
     }
 
     /// Opens the store of a segment that is not sealed.
@@ -205,6 +202,7 @@ impl<D: Dir> Recovery<D> {
             });
         };
         let store = Store::unopened(&self.context.way.dir, name);
+        settle::check_length(&store, bytes)?;
         let waited = store.file().await?.outwait().await;
         waited.map_err(|e| store.at().space("outwait", e))?;
         let end = self.reading(settle::data_end(&store, bytes)).await?;

@@ -6,7 +6,7 @@ use super::survey::Survey;
 use super::{Findings, Recovery};
 use crate::Error;
 use crate::disk::Dir;
-use crate::format::damage::{self, Damage, edits};
+use crate::format::damage::{self, Damage, Known, edits};
 use crate::log::Event;
 use crate::store::Store;
 
@@ -23,7 +23,7 @@ impl Findings {
 
     /// Forgets damage from `offset` on: other bytes will stand there.
     pub(super) fn cut_damage(&mut self, offset: Offset) {
-        damage::cut(&mut self.damage, offset);
+        self.damage.cut(offset);
         damage::cut(&mut self.unread, offset);
     }
 }
@@ -34,7 +34,7 @@ impl<D: Dir> Recovery<D> {
         let unread = &self.findings.unread;
         let is_unread = |known: &Damage| unread.contains(known) && !found.holds(known);
         let is_apart = |known: &Damage| unread.contains(&found) || is_unread(known);
-        if found.join(&mut self.findings.damage, is_apart) {
+        if self.findings.damage.join(found, is_apart).is_some() {
             self.findings.events.note(Event::Damage(found));
         }
     }
@@ -52,9 +52,9 @@ impl<D: Dir> Recovery<D> {
 
     /// Makes the manifest remember the damage found, but for what the disk did not give: it is asked again.
     pub(super) async fn remember(&mut self) -> Result<(), Error> {
-        let known = self.manifest.state().damage();
+        let known: Known = self.manifest.state().damage().into_iter().collect();
         let unread = &self.findings.unread;
-        let is_new = |damage: &&Damage| !known.contains(damage) && !unread.contains(damage);
+        let is_new = |damage: &&Damage| !known.has(damage) && !unread.contains(damage);
         let new = self.findings.damage.iter().filter(is_new);
         let new: Vec<_> = new.copied().collect();
         for edit in edits(&new) {

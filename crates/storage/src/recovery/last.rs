@@ -14,7 +14,7 @@ use crate::format::edit::{Edit, Generation};
 use crate::format::quarantine::Reason;
 use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX};
 use crate::planted::{self, Bug};
-use crate::segment::{Below, Point, Segment, Stage, name};
+use crate::segment::{Below, Point, Segment, Stage, name, next_generation};
 use crate::steps;
 use crate::store::{Store, copy};
 
@@ -310,7 +310,8 @@ impl<D: Dir> Recovery<D> {
         kept: &Kept,
         bytes: u64,
     ) -> Result<(), Error> {
-        let (base, generation) = (segment.base.offset, segment.generation + 1);
+        let base = segment.base.offset;
+        let generation = next_generation(&self.context.way.dir, base, segment.generation)?;
         let name = name::store(base, generation);
         let (dir, check) = (&self.context.way.dir, || self.context.call_off.check());
         let made = copy(dir, store, name.clone(), bytes, &check).await?;

@@ -58,7 +58,7 @@ use std::rc::Rc;
 use corelog_record::{LeaderEpoch, Lineage, Offset};
 
 use crate::disk::{Dir, Entry};
-use crate::format::damage::Damage;
+use crate::format::damage::{Damage, Known};
 use crate::format::edit::{Edit, Epoch};
 use crate::format::mark::Slot;
 use crate::log::{Begun, CallOff, Event, Events, Identity, Ownership, Torn};
@@ -106,7 +106,7 @@ pub(crate) struct Recovered<D: Dir> {
 pub(crate) struct Findings {
     pub(crate) is_clean: bool,
     pub(crate) torn: Option<Torn>,
-    pub(crate) damage: Vec<Damage>,
+    pub(crate) damage: Known,
     /// Those of the damage that no manifest is to remember: the disk did not give these bytes, and may the next time.
     pub(crate) unread: Vec<Damage>,
     pub(crate) quarantined: Vec<String>,
@@ -222,8 +222,8 @@ impl<D: Dir> Recovery<D> {
     /// The segments as the manifest names them, and what is known of their damage.
     fn segments(&mut self) -> VecDeque<Segment<D>> {
         self.findings = Findings::default();
-        self.findings.damage = self.manifest.state().damage();
-        for damage in &self.findings.damage {
+        self.findings.damage = self.manifest.state().damage().into_iter().collect();
+        for damage in self.findings.damage.iter() {
             self.findings.events.note(Event::DamageKnown(*damage));
         }
         let named = self.manifest.state().segments().to_vec();

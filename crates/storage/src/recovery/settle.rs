@@ -11,8 +11,9 @@ use super::survey::is_of_its_epoch;
 use crate::Error;
 use crate::disk::unread::read_twice;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
+use crate::format;
 use crate::format::edit::Epoch;
-use crate::log::CallOff;
+use crate::log::{CallOff, STORE_BYTES_MAX};
 use crate::planted::{self, Bug};
 use crate::scan::{Scanner, Step};
 use crate::segment::Point;
@@ -22,8 +23,10 @@ use crate::store::Store;
 /// give count as data where they follow on data, or begin the store, and as space behind zeros: no batch begins with these.
 ///
 /// # Errors
-/// Any error of the disk, also for want of more than [`UNREAD_BLOCKS_MAX`] of them.
+/// [`format::Error::StoreTooLong`], before anything is read: zeros without end would be. Any error of the disk, also for want
+/// of more than [`UNREAD_BLOCKS_MAX`] of them.
 pub(crate) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64, Error> {
+    check_length(store, bytes)?;
     let file = store.file().await?;
     let (mut end, mut unread, mut unread_blocks) = (bytes, bytes..bytes, 0);
     // Most stores end in data: little is read unless there are zeros to pass.
@@ -54,6 +57,20 @@ pub(crate) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64
     }
     let is_next = !unread.is_empty() && unread.start <= round_up(end);
     Ok(if is_next { unread.end.max(end) } else { end })
+}
+
+/// Refuses a store of `bytes` bytes if it is longer than any that was ever made.
+///
+/// # Errors
+/// [`format::Error::StoreTooLong`].
+pub(super) fn check_length<D: Dir>(store: &Store<D>, bytes: u64) -> Result<(), Error> {
+    let (found, max) = (bytes, STORE_BYTES_MAX);
+    match found <= max {
+        true => Ok(()),
+        false => Err(store
+            .at()
+            .format(format::Error::StoreTooLong { found, max })),
+    }
 }
 
 /// The bytes of the block in which `position` lies, up to there. They are written again in front of the next group's.

@@ -8,7 +8,6 @@ use super::survey::{self, Survey};
 use super::{BLOCK, OpenStore, Recovery};
 use crate::Error;
 use crate::disk::{Dir, round_up};
-use crate::format::damage::Damage;
 use crate::format::quarantine::Reason;
 use crate::log::Event;
 use crate::planted::{self, Bug};
@@ -133,11 +132,7 @@ impl<D: Dir> Recovery<D> {
         // What an opening before this one knew of it has copied.
         let base = segment.base.offset;
         let mut new = survey.bad();
-        new.retain(|(from, _)| {
-            let is_it = |known: &Damage| known.from <= from.offset && from.offset < known.to;
-            let mut known = self.findings.damage.iter().filter(|d| d.segment == base);
-            !known.any(is_it)
-        });
+        new.retain(|(from, _)| !self.findings.damage.covers(base, from.offset));
         let (rows, damage) = survey.into_parts();
         for damage in damage {
             self.note_damage(damage);

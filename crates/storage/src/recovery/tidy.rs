@@ -14,7 +14,7 @@ use crate::format;
 use crate::format::mark::Slot;
 use crate::format::quarantine::Reason;
 use crate::intake::partial;
-use crate::log::Event;
+use crate::log::{Event, STORE_BYTES_MAX};
 use crate::manifest::Manifest;
 use crate::planted::{self, Bug};
 use crate::segment::name;
@@ -28,9 +28,8 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
         .iter()
         .filter(|entry| name::is_store(&entry.name) && entry.bytes > 0)
     {
-        let store = Store::closed(&context.way.dir, entry.name.clone());
-        let end = settle::data_end(&store, entry.bytes);
-        if context.call_off.unless_called(end).await? > 0 {
+        let holds = holds_bytes(&context.way.dir, entry);
+        if context.call_off.unless_called(holds).await? {
             let (dir, file) = (context.way.dir.describe(), entry.name.clone());
             return Err(Error::NoManifest { dir, file });
         }
@@ -44,6 +43,12 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
         steps::remove(&context.way.dir, &entry.name).await?;
     }
     Ok(())
+}
+
+/// Whether anything but zeros is in a store. One that is longer than any that was ever made is not read: nobody knows what it is.
+async fn holds_bytes<D: Dir>(dir: &D, entry: &Entry) -> Result<bool, Error> {
+    let store = Store::closed(dir, entry.name.clone());
+    Ok(STORE_BYTES_MAX < entry.bytes || settle::data_end(&store, entry.bytes).await? > 0)
 }
 
 /// All that tells that a log without a manifest had one, if anything does: the manifest is made before the mark is, and before
@@ -186,8 +191,8 @@ impl<D: Dir> Recovery<D> {
             if name::base(name).is_some_and(|base: Offset| base < start) {
                 return Ok(Verdict::Remove); // Expired; its removal was interrupted.
             }
-            let store = Store::closed(&self.context.way.dir, entry.name.clone());
-            if self.reading(settle::data_end(&store, entry.bytes)).await? == 0 {
+            let holds = holds_bytes(&self.context.way.dir, entry);
+            if !self.reading(holds).await? {
                 return Ok(Verdict::Remove);
             }
         }

@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use corelog_record::{HistoryId, Offset, Timestamp};
 
+use crate::Error;
 use crate::disk::Dir;
 use crate::index::{Builder, Of, Sealed};
 use crate::store::Store;
@@ -82,6 +83,23 @@ pub(crate) struct Segment<D: Dir> {
     pub(crate) is_index_written: bool,
     /// When its first batch was appended.
     pub(crate) born: Option<Timestamp>,
+}
+
+/// The generation behind `generation` of the segment based at `segment`, whose files lie in `dir`.
+///
+/// # Errors
+/// [`Error::GenerationsExhausted`]: by itself no log comes there.
+pub(crate) fn next_generation<D: Dir>(
+    dir: &D,
+    segment: Offset,
+    generation: u32,
+) -> Result<u32, Error> {
+    let dir = || dir.describe();
+    let next = generation.checked_add(1);
+    next.ok_or_else(|| Error::GenerationsExhausted {
+        dir: dir(),
+        segment,
+    })
 }
 
 impl<D: Dir> Segment<D> {

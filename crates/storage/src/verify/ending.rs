@@ -10,7 +10,8 @@ use super::store::{End, StoreCheck};
 use super::walker::{Walker, visible};
 use crate::disk::std::StdDir;
 use crate::disk::std::stream::Stream;
-use crate::log::UNSYNCED_BYTES_MAX;
+use crate::format;
+use crate::log::{STORE_BYTES_MAX, UNSYNCED_BYTES_MAX};
 use crate::segment::Point;
 
 impl Walker<'_> {
@@ -168,6 +169,11 @@ impl Walker<'_> {
         let position = self.point.position.get();
         if matches!(self.check.end, End::Sealed(_)) {
             return Ok(position);
+        }
+        if STORE_BYTES_MAX < self.limit {
+            let (found, max) = (self.limit, STORE_BYTES_MAX);
+            let too_long = format::Error::StoreTooLong { found, max };
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, too_long));
         }
         let (mut at, mut end) = (position, position);
         loop {

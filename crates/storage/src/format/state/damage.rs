@@ -3,7 +3,7 @@
 use corelog_record::Offset;
 
 use super::{Segment, State};
-use crate::format::damage::{Damage, place};
+use crate::format::damage::{Damage, Known, place};
 
 impl State {
     /// The damage that it remembers, of what is still there, lowest first.
@@ -13,17 +13,13 @@ impl State {
         let all = settings.filter_map(|(key, to)| Damage::of(key, to));
         let is_there =
             |damage: &Damage| self.find(damage.segment).is_ok() && self.log_start < damage.to;
-        let mut known = Vec::new();
-        for damage in all.filter(is_there) {
-            // Ranges that are told as one by now stand beside it until the log has let go of them.
-            damage.join(&mut known, |_| false);
-        }
-        known
+        // Ranges that are told as one by now stand beside it until the log has let go of them.
+        all.filter(is_there).collect::<Known>().to_vec()
     }
 
-    /// Forgets damage of segments that are gone.
+    /// Forgets damage of segments that are gone, in order.
     pub(super) fn forget_damage_of(&mut self, gone: &[Segment]) {
-        let is_gone = |base: Offset| gone.iter().any(|segment| segment.base == base);
+        let is_gone = |base: Offset| gone.binary_search_by_key(&base, |it| it.base).is_ok();
         let is_stale = |key: &str| place(key).is_some_and(|(base, _)| is_gone(base));
         self.settings.retain(|key, _| !is_stale(key));
     }

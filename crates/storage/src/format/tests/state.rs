@@ -3,7 +3,7 @@
 use corelog_record::{Chain, LeaderEpoch, Offset, Ordinal};
 
 use super::samples::{self, epoch, ordinal, point, seal};
-use crate::format::damage::Damage;
+use crate::format::damage::{Damage, edits};
 use crate::format::edit::{Edit, End, Generation, Point, SEALS_MAX, Seals, Settings, Start};
 use crate::format::state::{Broken, State};
 use crate::testing::own::offset;
@@ -503,4 +503,21 @@ fn the_front_of_a_log_that_ends_unsealed_has_an_empty_segment_behind_it() {
     let front = state.front(point(200));
     assert_eq!(bases(&front), [100, 200]);
     assert_eq!(front.end(), None);
+}
+
+/// Each was held against all others: what an opening took went with the square of how many there were.
+#[test]
+fn damage_in_many_ranges_is_told_in_order() {
+    const RANGES: u64 = 200_000;
+    let mut state = three();
+    let of = |number: u64| {
+        let (from, to) = (offset(1_000 + 2 * number), offset(1_001 + 2 * number));
+        let segment = offset(300);
+        Damage { from, to, segment }
+    };
+    let all: Vec<_> = (0..RANGES).map(of).collect();
+    for edit in edits(&all) {
+        state.apply(&edit).unwrap();
+    }
+    assert!(state.damage() == all);
 }

@@ -11,10 +11,11 @@ use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on};
-use crate::format::edit::Point;
+use crate::format::edit::{Edit, Generation, Point};
 use crate::log::lineage::Began;
 use crate::log::work::Garbage;
 use crate::log::{Begin, ChorePlan, Damage, Event, Log, Options, Ownership};
+use crate::manifest::Manifest;
 use crate::segment::name;
 use crate::testing::{batch, flush, open, read_all, settle};
 
@@ -404,4 +405,42 @@ fn a_read_only_log_begins_anew_where_an_empty_store_waits() {
     log.complete_chore(done, at(3)).unwrap();
     append(&mut log, 1);
     assert_eq!((log.durable(), log.is_fenced()), (offset(4), false));
+}
+
+/// The number of the copy wrapped, to the name of the first file.
+#[test]
+fn a_segment_in_its_last_generation_is_neither_cut_nor_copied() {
+    let root = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append(&mut log, 3);
+    drop(log);
+    let dir = root.child("p0");
+    let mut manifest = block_on(Manifest::open(dir.clone())).unwrap();
+    let (base, generation) = (Offset::ZERO, u32::MAX);
+    let last = Edit::Generation(Generation { base, generation });
+    block_on(manifest.append(&last)).unwrap();
+    let store = name::store(base, generation);
+    block_on(dir.rename(STORE, &dir, &store)).unwrap();
+    let is_refused = |error: Option<Error>| {
+        let told = format!("{error:?}");
+        assert!(told.contains("GenerationsExhausted"), "{told}");
+    };
+    // In place it takes no write.
+    let fault = Fault::Fail(ErrorKind::Other);
+    root.faults()
+        .fail(Match::on(Operation::Write, ".log"), 1, fault);
+    is_refused(open(&root, small(), 2, at(1)).err());
+    root.faults().clear();
+    let (mut log, _) = open(&root, small(), 2, at(2)).unwrap();
+    assert_eq!(read_all(&log, base).unwrap().len(), 3);
+    assert_eq!(
+        log.generation_next(base),
+        generation,
+        "there is none behind it"
+    );
+    let plan = log.plan_truncate_suffix(offset(2), at(2)).unwrap().unwrap();
+    is_refused(log.complete_chore(block_on(plan.run()), at(2)).err());
+    assert!(!log.is_fenced());
+    append(&mut log, 1);
+    assert_eq!(read_all(&log, base).unwrap().len(), 4);
 }

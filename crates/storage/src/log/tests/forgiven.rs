@@ -104,3 +104,32 @@ fn damage_that_comes_behind_a_scrub_stays() {
         assert_eq!(log.damage(), [met]);
     }
 }
+
+/// With each edit all of them were held against all that the manifest remembers: a core did nothing else for hours.
+#[test]
+fn damage_in_many_ranges_is_remembered_and_forgotten() {
+    const RANGES: u64 = 20_000;
+    let root = MemoryDir::new();
+    let mut log = doubted(&root);
+    let of = |from: u64, to: u64| {
+        let base = Offset::ZERO.plus(100);
+        let (from, to, segment) = (base.plus(from), base.plus(to), Offset::ZERO);
+        Damage { from, to, segment }
+    };
+    for number in 0..RANGES {
+        // In no order.
+        let from = 2 * (number * 7_919 % RANGES);
+        assert!(log.note_damage(of(from, from + 1)));
+        assert!(!log.note_damage(of(from, from + 1)));
+    }
+    settle(&mut log, at(300)).unwrap();
+    assert_eq!(remembered(&root).len() as u64, RANGES + 1);
+    block_on(log.close(at(301))).unwrap();
+    let (mut log, report) = open(&root, small(), 2, at(400)).unwrap();
+    assert_eq!(report.damage.len() as u64, RANGES + 1);
+    assert_eq!(report.damage, log.damage());
+    assert!(log.note_damage(of(0, 2 * RANGES)));
+    assert_eq!(log.damage()[1..], [of(0, 2 * RANGES)]);
+    settle(&mut log, at(500)).unwrap();
+    assert_eq!(remembered(&root).len(), 2);
+}

@@ -4,9 +4,9 @@ use corelog_record::Offset;
 
 use super::recovery::{STORE, change, fill};
 use super::{at, offset, small};
-use crate::disk::block_on;
 use crate::disk::faulty::{FaultyDir, Operation};
 use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, block_on};
 use crate::log::{Log, Options};
 use crate::testing::{batch, open, settle};
 use crate::{Error, Reader};
@@ -227,4 +227,44 @@ fn a_reader_begins_by_the_index_and_reads_little_before_it() {
     assert_eq!(first, offset(190));
     let reads = root.faults().count(Operation::Read) - before;
     assert!(reads <= 2, "{reads} reads");
+}
+
+/// Asserts that a log of 40 batches, killed, tells of those in `lost`, whose store is gone, and gives all others.
+fn assert_told(root: &MemoryDir, lost: std::ops::Range<u64>) {
+    let (log, _) = open(root, small(), 2, at(100)).unwrap();
+    assert_eq!(log.durable(), offset(40));
+    let told = [Seen::Damaged(lost.start, lost.end)];
+    for from in 0..40 {
+        let before = batches(from..lost.start.max(from));
+        let behind = batches(lost.end.max(from)..40);
+        let is_told = from < lost.end;
+        let told = if is_told { &told[..] } else { &[] };
+        let expected = [&before[..], told, &behind[..]].concat();
+        assert_eq!(seen(log.reader(offset(from))), expected, "from {from}");
+    }
+}
+
+/// A walk went on from the batch before to the one behind, or ended there, and all in between was gone in silence.
+#[test]
+fn a_store_that_is_lost_is_told_of_by_a_reader() {
+    for is_empty in [false, true] {
+        for (segment, lost) in [(0, 0..15), (15, 15..30), (30, 30..40)] {
+            let root = MemoryDir::new();
+            let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+            fill(&mut log, 40, 1_000);
+            assert_eq!(log.segments().filter(|it| it.is_sealed).count(), 0);
+            if segment == 30 {
+                // That there was something in the last one only the mark tells.
+                settle(&mut log, at(1)).unwrap();
+            }
+            drop(log);
+            let store = crate::segment::name::store(offset(segment), 0);
+            match is_empty {
+                true => change(&root, &store, Vec::clear),
+                false => block_on(root.child("p0").remove(&store)).unwrap(),
+            }
+            assert_told(&root, lost.clone());
+            assert_told(&root, lost);
+        }
+    }
 }

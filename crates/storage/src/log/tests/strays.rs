@@ -110,3 +110,64 @@ fn a_copy_that_never_took_a_stores_place_is_quarantined_as_torn() {
     assert_eq!(reason(copy), Reason::Torn);
     assert_eq!(reason(unnamed), Reason::Unnamed);
 }
+
+/// Its zeros were read from the end on, for hours, and with one byte in the size of a file turned over none of it had been written.
+#[test]
+fn a_store_longer_than_any_that_was_made_is_not_read() {
+    const ABSURD: u64 = 1 << 43;
+    let temporary = tempfile::tempdir().unwrap();
+    let root = StdDir::new(temporary.path());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    log.append(&batch(&[b"here"], at(0)), at(0)).unwrap();
+    flush(&mut log, at(0)).unwrap();
+    drop(log);
+    let dir = temporary.path().join("p0");
+    let open_store = |name: &str| {
+        fs::File::options()
+            .write(true)
+            .open(dir.join(name))
+            .unwrap()
+    };
+    let bytes = open_store(STORE).metadata().unwrap().len();
+    // The log's own, of which it says what to do.
+    open_store(STORE).set_len(ABSURD).unwrap();
+    for _ in 0..2 {
+        let Err(refused) = open(&root, small(), 2, at(1)) else {
+            panic!("it is read to its end")
+        };
+        assert!(matches!(&refused, crate::Error::Format { file, .. } if file == STORE));
+        assert!(
+            refused.cause().contains("cut it to 4328521728 bytes"),
+            "{refused:?}"
+        );
+        assert_eq!(open_store(STORE).metadata().unwrap().len(), ABSURD);
+    }
+    // As short as it says is short enough.
+    open_store(STORE).set_len(bytes + (1 << 26)).unwrap();
+    let (log, report) = open(&root, small(), 2, at(1)).unwrap();
+    assert!(
+        report.torn.is_none() && report.damage.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 1);
+    drop(log);
+    // Another one is not the log's, whatever is in it.
+    let other = "00000000000000000900.log";
+    fs::File::create(dir.join(other))
+        .unwrap()
+        .set_len(ABSURD)
+        .unwrap();
+    let (_, report) = open(&root, small(), 3, at(2)).unwrap();
+    let [kept] = &report.quarantined[..] else {
+        panic!("{report:?}")
+    };
+    assert!(kept.ends_with(other));
+    // Without a manifest any store may be.
+    fs::remove_file(dir.join("manifest")).unwrap();
+    open_store(STORE).set_len(ABSURD).unwrap();
+    let refused = open(&root, small(), 4, at(3)).map(drop);
+    assert!(
+        matches!(refused, Err(crate::Error::NoManifest { .. })),
+        "{refused:?}"
+    );
+}

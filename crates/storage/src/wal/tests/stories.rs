@@ -406,3 +406,37 @@ fn a_directory_belongs_to_one_log_at_a_time() {
     drop(wal);
     Wal::open(folder.path(), small()).unwrap();
 }
+
+/// The replay went on behind it, or ended before it, without a word.
+#[test]
+fn a_replay_over_a_store_that_is_lost_is_told_of_it() {
+    for lost in 0..3 {
+        let dir = MemoryDir::new();
+        let mut wal = open(&dir);
+        let (record, time) = (vec![7; 600 << 10], Timestamp::from_millis(1));
+        for _ in 0..3 {
+            wal.log.append(&batch(&[&record], time), time).unwrap();
+            flush(&mut wal.log, time).unwrap();
+        }
+        if lost == 2 {
+            // That there was something in the last one only the mark tells.
+            wal.sync().unwrap();
+        }
+        drop(wal);
+        let store = crate::segment::name::store(offset(lost), 0);
+        block_on(dir.child("log").remove(&store)).unwrap();
+        let wal = open(&dir);
+        assert_eq!(wal.durable(), offset(3));
+        for (number, entry) in (0..3).zip(wal.reader(Offset::ZERO)) {
+            match entry {
+                Ok(entry) => assert_eq!(entry.offset, offset(number)),
+                Err(Error::Damaged { from, to, .. }) => {
+                    assert_eq!((from, to), (offset(lost), offset(lost + 1)));
+                    assert_eq!(number, lost);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(wal.reader(Offset::ZERO).count(), 3, "without {lost}");
+    }
+}

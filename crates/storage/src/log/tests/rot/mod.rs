@@ -174,11 +174,25 @@ fn walk(log: &Log<MemoryDir>, world: &World) {
         stored.is_none_or(|stored| world.is_right(stored, view.bytes()))
     };
     let (mut wrong, mut is_told) = (None, false);
+    // All below was given, or told of as damage.
+    let mut next = log.log_start();
     for _ in 0..2 * world.stored.len() {
         match block_on(reader.next()) {
-            Ok(Some(view)) => wrong = wrong.or((!is_right(&view)).then(|| view.base_offset())),
-            Ok(None) => break,
-            Err(Error::Damaged { .. } | Error::Io { .. }) => is_told = true,
+            Ok(Some(view)) => {
+                wrong = wrong.or((!is_right(&view)).then(|| view.base_offset()));
+                assert!(view.base_offset() <= next, "nothing was said of {next}");
+                next = view.next_offset();
+            }
+            Ok(None) => {
+                assert!(log.durable() <= next, "nothing was said of {next}");
+                break;
+            }
+            Err(Error::Damaged { from, to, .. }) => {
+                assert!(from <= next, "nothing was said of {next}");
+                (next, is_told) = (next.max(to), true);
+            }
+            // It goes on with the next segment.
+            Err(Error::Io { .. }) => (next, is_told) = (Offset::MAX, true),
             Err(error) => panic!("{error}"),
         }
     }
