@@ -28,8 +28,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The disk is full. It can arise only while space is prepared: nothing is lost, and the log
-    /// goes on by itself once there is space.
+    /// The disk is full. It can arise only while space is prepared: nothing is lost, and the log goes on by itself once there is space.
     #[error("no space left to {action} {file} in {dir}")]
     StorageFull {
         /// What was tried.
@@ -157,8 +156,7 @@ pub enum Error {
         /// The base offset of the segment.
         segment: Offset,
     },
-    /// A segment that does not begin where the log ends, by offset, ordinal or chain; or files of a
-    /// generation that is taken.
+    /// A segment that does not begin where the log ends, by offset, ordinal or chain; or files of a generation that is taken.
     #[error("segment {segment} does not go on where the log ends, at offset {log_end}")]
     NotNext {
         /// The base offset of the segment.
@@ -175,8 +173,7 @@ pub enum Error {
         /// The file that was received.
         file: String,
     },
-    /// A segment that does not hold the batches of the one that it is to replace; or files of a
-    /// generation that is taken.
+    /// A segment that does not hold the batches of the one that it is to replace; or files of a generation that is taken.
     #[error("segment {segment} is not the one of that base, or its files are not newer")]
     NotSame {
         /// The base offset of the segment.
@@ -190,8 +187,7 @@ pub enum Error {
         /// The number of the epoch.
         epoch: LeaderEpoch,
     },
-    /// A segment of a source that does not have the last epoch of the log, in which no batch is: the
-    /// epoch has to be forgotten first.
+    /// A segment of a source that does not have the last epoch of the log, in which no batch is: the epoch has to be forgotten first.
     #[error("epoch {epoch} of the log is none of the source's that segment {segment} is of")]
     OwnEpoch {
         /// The base offset of the segment.
@@ -268,8 +264,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether only space or descriptors were missing: nothing has failed, and a later try may
-    /// succeed.
+    /// Whether only space or descriptors were missing: nothing has failed, and a later try may succeed.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, Self::StorageFull { .. } | Self::OutOfFiles { .. })
@@ -286,8 +281,7 @@ impl Error {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Whether the disk did not give bytes of a file that is there: as good as bytes that are wrong, unless it
-    /// gives them the next time.
+    /// Whether the disk did not give bytes of a file that is there: as good as bytes that are wrong, unless it gives them the next time.
     pub(crate) fn is_unreadable(&self) -> bool {
         matches!(self, Self::Io { action: "read", source, .. } if is_unreadable(source))
     }
