@@ -232,9 +232,12 @@ impl<D: Dir> DiskRead<D> {
                     (start, wanted_bytes) = (sure, enough);
                     continue;
                 }
-                Look::Short { needed, .. } if len < needed && needed as u64 <= available => {
-                    wanted_bytes = needed as u64;
-                    continue;
+                Look::Short { sure, needed } if len < needed && needed as u64 <= available => {
+                    if needed <= LOOK_BYTES_MAX {
+                        wanted_bytes = needed as u64;
+                        continue;
+                    }
+                    (sure, self.row_behind(rows, &sure))
                 }
                 Look::Bad { .. } if !is_second => {
                     is_second = true;
@@ -365,6 +368,9 @@ impl<D: Dir> Loaded<D> {
         Ok(anew.map(|anew| Self::File(sealed.clone(), anew)))
     }
 }
+
+/// No more lies between two rows if no header between them leads nowhere: one interval and the largest batch.
+const LOOK_BYTES_MAX: usize = 20 << 20;
 
 /// A failed read of `segment`: a file that is gone was removed on purpose.
 pub(super) fn read_error(segment: Offset, source: Error) -> ReadError {
