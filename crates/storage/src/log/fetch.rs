@@ -134,7 +134,7 @@ impl<D: Dir> DiskRead<D> {
     /// # Errors
     /// [`Error::Damaged`] up to an offset behind the first wanted one; any error of reading.
     pub(super) async fn read(&self, wanted: Wanted) -> Result<Fetched<D>, Error> {
-        let mut rows = self.rows.load().await?;
+        let mut rows = self.load().await?;
         self.read_first(&mut rows, wanted, usize::MAX).await
     }
 
@@ -151,7 +151,7 @@ impl<D: Dir> DiskRead<D> {
         turn: impl AsyncFn() -> Option<T>,
     ) -> Result<Fetched<D>, Error> {
         let stride_bytes = stride_bytes.max(STRIDE_BYTES_MIN);
-        let mut rows = self.rows.load().await?;
+        let mut rows = self.load().await?;
         let mut fetched = {
             let Some(_turn) = turn().await else {
                 return Ok(self.nothing(wanted));
@@ -193,6 +193,14 @@ impl<D: Dir> DiskRead<D> {
             true => self.read_stride(rows, least).await,
             false => read,
         }
+    }
+
+    async fn load(&self) -> Result<Loaded<D>, Error> {
+        let loaded = self.rows.load().await;
+        if let Err(Error::Damaged { from, to, segment }) = loaded {
+            self.found.note(Damage { from, to, segment });
+        }
+        loaded
     }
 
     async fn read_stride(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {

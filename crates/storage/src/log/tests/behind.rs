@@ -330,3 +330,33 @@ fn a_clean_stop_keeps_the_rows_of_a_segment_that_is_known_to_be_damaged() {
         block_on(log.close(at(30_001))).unwrap();
     }
 }
+
+/// Each read below the mark read all of that twice, nothing was told, and sealing left the segment without any row.
+#[test]
+fn a_changed_epoch_below_the_mark_is_told_of_and_takes_nothing_behind_the_mark_with_it() {
+    for is_read in [false, true] {
+        let (disk, mut log, batches) = small_bad_below_the_mark(EPOCH_BIT);
+        let known = damage(0, HALF);
+        if is_read {
+            assert!(matches!(read(&log, 0), Err(ReadError::Damaged { .. })));
+            settle(&mut log, at(20_001)).unwrap();
+            assert_eq!(log.damage(), [known]);
+            let before = disk.faults().count(Operation::Read);
+            for from in 0..HALF {
+                assert!(matches!(read(&log, from), Err(ReadError::Damaged { .. })));
+            }
+            assert_eq!(disk.faults().count(Operation::Read), before);
+        }
+        log.roll();
+        settle(&mut log, at(20_002)).unwrap();
+        assert_eq!(log.sealed().count(), 1);
+        for round in 0..2 {
+            drop(log);
+            log = open(&disk, options(1), 3 + round, at(30_000)).unwrap().0;
+            batches.assert_served(&log, HALF, "sealed");
+            assert!(matches!(read(&log, 0), Err(ReadError::Damaged { .. })));
+            scrub(&mut log);
+            assert_eq!(log.damage(), [known]);
+        }
+    }
+}
