@@ -45,10 +45,12 @@ impl Builder {
 
     /// Lets go of a row for what was to begin at the end of the store, which has so many bytes: nothing does any more.
     pub(crate) fn end(&mut self, bytes: u64) {
-        let last = self.count().checked_sub(1);
-        let last = last.and_then(|number| self.row(number));
-        if last.is_some_and(|row| bytes <= row.position.into()) {
-            self.pop();
+        let before = self.count().saturating_sub(1);
+        if self
+            .row(before)
+            .is_some_and(|row| bytes <= row.position.into())
+        {
+            self.keep(before);
         }
     }
 
@@ -92,6 +94,15 @@ impl Builder {
             Rc::make_mut(&mut piece).shrink_to_fit();
             Rc::make_mut(self.whole.get_or_insert_default()).push(piece);
         }
+    }
+
+    /// Keeps only the first `count` rows.
+    pub(super) fn keep(&mut self, count: usize) {
+        while count < self.count() {
+            self.pop();
+        }
+        let last = count.checked_sub(1).and_then(|number| self.row(number));
+        self.position_last = last.map_or(0, |row| row.position.into());
     }
 
     fn pop(&mut self) {

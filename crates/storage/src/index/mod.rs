@@ -8,6 +8,8 @@
 //! and a missing or wrong one is rebuilt from the store.
 
 mod builder;
+mod made;
+mod remains;
 mod sealed;
 mod whole;
 

@@ -1,18 +1,20 @@
 //! The index of a segment that is not written to any more: a file, read when it is first used.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 
 use corelog_record::{Chain, HistoryId, Offset};
 
+use super::made::{self, Ending};
 use super::whole::Whole;
-use super::{Builder, Rows};
+use super::{Builder, Rows, remains};
 use crate::Error;
 use crate::disk::Dir;
 use crate::disk::map::Map;
+use crate::error::At;
 use crate::format::index::{self as format, Row};
 use crate::open_files::{Holder, Place, maps};
-use crate::scan::{Scanner, Step};
 use crate::segment::Point;
 use crate::store::Store;
 
@@ -107,21 +109,54 @@ impl<D: Dir> Sealed<D> {
         if let Some(loaded) = self.in_memory() {
             return Ok(loaded);
         }
-        let rows = match self.map().await {
-            Some(file) if !self.may_lack_rows(&file) => return Ok(self.kept(file)),
-            Some(file) => self.completed(&file).await?,
-            None => self.rebuild().await?.0,
-        };
-        Ok(self.replace(rows))
+        match self.map().await {
+            Ok(file) if !self.of.has_all(&file).await? => {
+                let known = file.to_vec();
+                let rows = self.of.by(&known, self.of.anew().await?).await?;
+                Ok(match known.into_iter().eq(made::all(&rows)) {
+                    // What it lacks cannot be found.
+                    true => self.kept(file),
+                    false => self.replace(rows),
+                })
+            }
+            Ok(file) if !self.may_lack_rows(&file) => Ok(self.kept(file)),
+            Ok(file) => Ok(self.replace(self.of.completed(file.to_vec()).await?)),
+            Err(error) => self.made_anew(is_wrong(&error)).await,
+        }
     }
 
-    /// The rows, if none has to be made from the store.
-    pub(crate) async fn at_hand(self: &Rc<Self>) -> Option<Rc<Loaded>> {
-        if let Some(loaded) = self.in_memory() {
-            return Some(loaded);
+    /// Rows made in the place of a file which is wrong, or of which the disk does not give all.
+    async fn made_anew(self: &Rc<Self>, is_wrong: bool) -> Result<Rc<Loaded>, Error> {
+        let anew = self.of.anew().await?;
+        if matches!(anew.1, Ending::Right) {
+            return Ok(self.replace(anew.0));
         }
-        let file = self.map().await?;
-        (!self.may_lack_rows(&file)).then(|| self.kept(file))
+        let known = self.sound_rows().await?;
+        let rows = self.of.by(&known, anew).await?;
+        Ok(match is_wrong {
+            true => self.replace(rows),
+            // What the disk does not give now may lead behind what is bad: it is not written over.
+            false => self.kept(Loaded::Rebuilt(rows)),
+        })
+    }
+
+    /// The rows for which nothing has to be read from the store: some may be missing.
+    ///
+    /// # Errors
+    /// That the file, which is there, cannot be had now.
+    pub(crate) async fn at_hand(&self) -> Result<Vec<Row>, Error> {
+        if let Some(loaded) = self.in_memory() {
+            return Ok(loaded.to_vec());
+        }
+        match self.map().await {
+            Ok(file) => Ok(file.to_vec()),
+            Err(error) if is_wrong(&error) => self.sound_rows().await,
+            Err(error) => Err(At::new(&self.dir, &self.name).io("map", error)),
+        }
+    }
+
+    async fn sound_rows(&self) -> Result<Vec<Row>, Error> {
+        remains::sound_rows(&self.dir, &self.name, &self.whole()).await
     }
 
     fn in_memory(&self) -> Option<Rc<Loaded>> {
@@ -138,39 +173,6 @@ impl<D: Dir> Sealed<D> {
         self.of.is_lower && u64::from(self.of.interval_bytes) <= behind
     }
 
-    /// The rows of such a file, and those behind its last one, as far as the store is sound there.
-    async fn completed(&self, lower: &Loaded) -> Result<Builder, Error> {
-        let start = super::before_position(&self.of.base, lower, u64::MAX);
-        let mut rows = Builder::from(lower.to_vec());
-        let file = self.of.store.file().await?;
-        let mut scanner = Scanner::new(&self.of.store, file, start, self.of.store_bytes);
-        loop {
-            let start = scanner.point();
-            match scanner.next().await? {
-                Step::Batch(_) => rows.note(&self.of.base, &start, self.of.interval_bytes),
-                Step::End if !self.ends_elsewhere(&start) => return Ok(rows),
-                // What no checksum covers may have turned over on its way. All of the store is read for that, twice at
-                // most. Which batch bent the chain is not known, and rows made over it would agree with it: behind
-                // those of the file the end alone tells.
-                Step::End => {
-                    return match self.rebuild().await {
-                        Ok((rebuilt, true)) => Ok(rebuilt),
-                        Ok((_, false)) | Err(Error::Damaged { .. }) => {
-                            Ok(Builder::from(lower.to_vec()))
-                        }
-                        Err(error) => Err(error),
-                    };
-                }
-                Step::Bad | Step::Unread(_) => {
-                    if !scanner.read_again() {
-                        rows.note(&self.of.base, &start, 1);
-                        return Ok(rows);
-                    }
-                }
-            }
-        }
-    }
-
     /// Rows made anew from a store that the rows of the file contradict; `None` if the store is not
     /// whole either, or the rows were made from it already.
     ///
@@ -183,12 +185,10 @@ impl<D: Dir> Sealed<D> {
         if !matches!(**rows, Loaded::Mapped(_)) || self.of.end.is_none() {
             return Ok(None);
         }
-        let rows = match self.rebuild().await {
-            Ok((rows, is_whole)) if is_whole => rows,
-            Ok(_) | Err(Error::Damaged { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        Ok(Some(self.replace(rows)))
+        Ok(match self.of.anew().await? {
+            (rows, Ending::Right) => Some(self.replace(rows)),
+            (_, Ending::Bad | Ending::Elsewhere) => None,
+        })
     }
 
     /// Keeps rows in memory as long as there is room for them.
@@ -204,76 +204,19 @@ impl<D: Dir> Sealed<D> {
         loaded
     }
 
-    /// Maps the file, if it is there and every byte of it is right. An index is a hint: why it is
-    /// of no use does not matter, it is rebuilt.
-    async fn map(&self) -> Option<Loaded> {
-        let whole = Whole {
+    /// Maps the file, if it is there and every byte of it is right.
+    async fn map(&self) -> io::Result<Loaded> {
+        let whole = self.whole();
+        let map = self.dir.map(&self.name, move |index| whole.is(index));
+        map.await.map(Loaded::Mapped)
+    }
+
+    fn whole(&self) -> Whole {
+        Whole {
             header: super::header(self.of.history, &self.of.base),
-            store_bytes: self.of.store_bytes,
             // Behind the end of one that goes on something may begin.
             below: self.of.store_bytes + u64::from(self.of.is_lower),
-        };
-        let map = self.dir.map(&self.name, move |index| whole.is(index));
-        map.await.ok().map(Loaded::Mapped)
-    }
-
-    /// Rows made from the store, and whether all of it is sound. If it comes to another end than what was appended, it is
-    /// read once more: what no checksum covers may have turned over on its way.
-    async fn rebuild(&self) -> Result<(Builder, bool), Error> {
-        match self.rows_of_store().await {
-            Err(Error::Damaged { .. }) => self.rows_of_store().await,
-            other => other,
         }
-    }
-
-    async fn rows_of_store(&self) -> Result<(Builder, bool), Error> {
-        let mut rows = Builder::default();
-        let mut is_whole = true;
-        let file = self.of.store.file().await?;
-        let mut scanner = Scanner::new(&self.of.store, file, self.of.base, self.of.store_bytes);
-        loop {
-            let start = scanner.point();
-            match scanner.next().await? {
-                Step::Batch(_) => rows.note(&self.of.base, &start, self.of.interval_bytes),
-                Step::End => break,
-                Step::Bad | Step::Unread(_) => {
-                    // One that was misread would bend the chain in all rows behind it.
-                    if scanner.read_again() {
-                        continue;
-                    }
-                    is_whole = false;
-                    match scanner.behind_bad().await? {
-                        Some(behind) => {
-                            scanner.move_to(behind);
-                            rows.note_around(&self.of.base, [&start, &behind]);
-                        }
-                        // What it hides is no reason to hide what lies before it.
-                        None => {
-                            rows.note(&self.of.base, &start, 1);
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-        let found = scanner.point();
-        match self.of.end {
-            Some((offset, _)) if is_whole && self.ends_elsewhere(&found) => {
-                let segment = self.of.base.offset;
-                Err(Error::Damaged {
-                    from: segment,
-                    to: offset,
-                    segment,
-                })
-            }
-            _ => Ok((rows, is_whole)),
-        }
-    }
-
-    /// Whether the store that was read to `found` is known to end otherwise.
-    fn ends_elsewhere(&self, found: &Point) -> bool {
-        let end = self.of.end;
-        end.is_some_and(|end| end != (found.offset, found.chain))
     }
 }
 
@@ -310,9 +253,7 @@ impl Loaded {
 
     /// All rows, in memory.
     pub(crate) fn to_vec(&self) -> Vec<Row> {
-        (0..self.count())
-            .map_while(|number| self.row(number))
-            .collect()
+        made::all(self).collect()
     }
 }
 
@@ -330,6 +271,15 @@ impl Rows for Loaded {
             Self::Rebuilt(rows) => rows.row(number),
         }
     }
+}
+
+/// Whether a file is not there, or not right: nothing is lost where it is written over. Any other error of mapping it may
+/// be gone the next time.
+fn is_wrong(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidData
+    )
 }
 
 /// What a map costs besides its rows, in bytes: its header, the rest of its last page, and what the

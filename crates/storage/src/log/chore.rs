@@ -254,7 +254,7 @@ impl<D: Dir> Log<D> {
                 for part in parts.iter().filter(|_| is_done) {
                     let segment = self.segment_at_mut(part.segment());
                     segment.stage = Stage::Finished;
-                    segment.is_index_written = part.is_index_written;
+                    segment.finished(part);
                 }
                 Chore::Finished {
                     segment: parts.first().map_or(Offset::ZERO, Finishing::segment),

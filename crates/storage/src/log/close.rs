@@ -75,7 +75,7 @@ impl<D: Dir> Log<D> {
     async fn cut_unsealed(&mut self) -> Result<(), Error> {
         let is_unsealed = |segment: &&Segment<D>| segment.seal_time().is_none();
         let unsealed = self.segments.iter().rev().take_while(is_unsealed);
-        for segment in unsealed.filter(|segment| segment.stage != Stage::Damaged) {
+        for segment in unsealed {
             self.cut_one(segment).await?;
         }
         Ok(())
@@ -86,18 +86,21 @@ impl<D: Dir> Log<D> {
             return Ok(());
         };
         let bytes = self.durable_bytes(segment);
-        store.cut(bytes).await?;
-        // An index is a hint: where it takes reading a store, or speaks of what is not written, the
-        // next opening does without.
+        // One with damage stays as it is.
+        if segment.stage != Stage::Damaged {
+            store.cut(bytes).await?;
+        }
+        // An index is a hint: where it speaks of what is not written the next opening does without, and no store is read
+        // for what it lacks. What leads behind a header that leads nowhere is not to be had again.
         if bytes < segment.bytes() {
             return Ok(());
         }
         let mut rows = rows.clone();
         if let Some(below) = &segment.below {
-            let Some(lower) = below.index.at_hand().await else {
+            let Ok(lower) = below.index.at_hand().await else {
                 return Ok(());
             };
-            rows = Builder::joined(lower.to_vec(), &rows);
+            rows = Builder::joined(lower, &rows);
         }
         if rows.is_empty() {
             return Ok(()); // The next opening needs none.

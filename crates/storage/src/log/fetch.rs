@@ -134,7 +134,7 @@ impl<D: Dir> DiskRead<D> {
     /// # Errors
     /// [`Error::Damaged`] up to an offset behind the first wanted one; any error of reading.
     pub(super) async fn read(&self, wanted: Wanted) -> Result<Fetched<D>, Error> {
-        let mut rows = self.rows.load().await?;
+        let mut rows = self.load().await?;
         self.read_first(&mut rows, wanted, usize::MAX).await
     }
 
@@ -151,7 +151,7 @@ impl<D: Dir> DiskRead<D> {
         turn: impl AsyncFn() -> Option<T>,
     ) -> Result<Fetched<D>, Error> {
         let stride_bytes = stride_bytes.max(STRIDE_BYTES_MIN);
-        let mut rows = self.rows.load().await?;
+        let mut rows = self.load().await?;
         let mut fetched = {
             let Some(_turn) = turn().await else {
                 return Ok(self.nothing(wanted));
@@ -195,6 +195,14 @@ impl<D: Dir> DiskRead<D> {
         }
     }
 
+    async fn load(&self) -> Result<Loaded<D>, Error> {
+        let loaded = self.rows.load().await;
+        if let Err(Error::Damaged { from, to, segment }) = loaded {
+            self.found.note(Damage { from, to, segment });
+        }
+        loaded
+    }
+
     async fn read_stride(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
         let read = self.read_wanted(rows, stride).await;
         if let Err(Error::Damaged { from, to, segment }) = read {
@@ -232,9 +240,12 @@ impl<D: Dir> DiskRead<D> {
                     (start, wanted_bytes) = (sure, enough);
                     continue;
                 }
-                Look::Short { needed, .. } if len < needed && needed as u64 <= available => {
-                    wanted_bytes = needed as u64;
-                    continue;
+                Look::Short { sure, needed } if len < needed && needed as u64 <= available => {
+                    if needed <= LOOK_BYTES_MAX {
+                        wanted_bytes = needed as u64;
+                        continue;
+                    }
+                    (sure, self.row_behind(rows, &sure))
                 }
                 Look::Bad { .. } if !is_second => {
                     is_second = true;
@@ -365,6 +376,9 @@ impl<D: Dir> Loaded<D> {
         Ok(anew.map(|anew| Self::File(sealed.clone(), anew)))
     }
 }
+
+/// No more lies between two rows if no header between them leads nowhere: one interval and the largest batch.
+const LOOK_BYTES_MAX: usize = 20 << 20;
 
 /// A failed read of `segment`: a file that is gone was removed on purpose.
 pub(super) fn read_error(segment: Offset, source: Error) -> ReadError {

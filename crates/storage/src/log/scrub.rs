@@ -310,12 +310,13 @@ impl<D: Dir> Log<D> {
             note(self, replaced.start, replaced.end);
         }
         match rows {
-            Some(rows) => self.take_rows(base, rows, now),
-            None if !verdict.is_index_right => {
+            Some(rows) if verdict.is_whole => self.take_rows(base, rows, now),
+            // That of a store which is not whole is made where it is used, by the rows that are left of it.
+            None if !verdict.is_index_right && verdict.is_whole => {
                 scrubbed.index = Some(base);
                 return self.walk(pass, again);
             }
-            None => {}
+            _ => {}
         }
         pass.next = end;
     }

@@ -39,8 +39,8 @@ impl<D: Dir> Recovery<D> {
         finish_all(&mut parts).await?;
         let seals = numbers.iter().map(|n| seal(&segments[*n], stamp)).collect();
         self.manifest.append(&Edit::Seals(Seals { seals })).await?;
-        for (number, part) in finished.into_iter().zip(parts) {
-            segments[number].is_index_written = part.is_index_written;
+        for (number, part) in finished.into_iter().zip(&parts) {
+            segments[number].finished(part);
         }
         for number in numbers {
             let segment = &mut segments[*number];

@@ -189,7 +189,11 @@ impl<D: Dir> Survey<D> {
 
     /// The first index row behind `at` at which a valid batch stands.
     async fn row_behind(&mut self, at: Point) -> Result<Option<Point>, Error> {
-        let rows = self.of.index.load().await?;
+        let rows = match self.of.index.load().await {
+            // As if there was none.
+            Err(error) if error.is_unreadable() => return Ok(None),
+            rows => rows?,
+        };
         let Some(scanner) = &mut self.scanner else {
             return Ok(None);
         };

@@ -26,6 +26,7 @@ pub(crate) struct Audit {
     is_bent: bool,
     has_damage: bool,
     has_wrong_row: bool,
+    lacks_row: bool,
 }
 
 /// What came out of it.
@@ -49,6 +50,7 @@ impl Audit {
             is_bent: false,
             has_damage: false,
             has_wrong_row: false,
+            lacks_row: false,
         }
     }
 
@@ -101,6 +103,11 @@ impl Audit {
         self.has_wrong_row = true;
     }
 
+    /// Notes that a row is missing, or is no row any more: the others tell no less.
+    pub(crate) fn lacking_row(&mut self) {
+        self.lacks_row = true;
+    }
+
     /// Whether a row was found wrong.
     pub(crate) fn has_wrong_row(&self) -> bool {
         self.has_wrong_row
@@ -117,10 +124,11 @@ impl Audit {
     pub(crate) fn conclude(mut self, at: &Point, end: &Point) -> Verdict {
         let is_there = (at.offset, at.ordinal) == (end.offset, end.ordinal);
         let is_as_stored = self.stored.unwrap_or(at.chain) == end.chain;
+        let is_index_right = !self.has_wrong_row && !self.lacks_row;
         if is_there && is_as_stored && !self.has_damage {
             return Verdict {
                 replaced: Vec::new(),
-                is_index_right: !self.has_wrong_row && self.suspect.is_empty(),
+                is_index_right: is_index_right && self.suspect.is_empty(),
                 is_whole: true,
             };
         }
@@ -130,7 +138,7 @@ impl Audit {
         }
         Verdict {
             replaced: joined(self.suspect),
-            is_index_right: !self.has_wrong_row,
+            is_index_right,
             is_whole: false,
         }
     }

@@ -1,10 +1,13 @@
 //! Reading the rows of an index file in order, a few at a time, apart from those who look up in it.
 
+use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
 use corelog_record::HistoryId;
 
-use crate::disk::{Dir, File, Open};
+use crate::Error;
+use crate::disk::{BLOCK_BYTES, Dir, File, Open};
+use crate::error::At;
 use crate::format::index::{self as format, Header, Row};
 use crate::index;
 use crate::segment::Point;
@@ -19,36 +22,46 @@ pub(super) struct Rows<D: Dir> {
 }
 
 impl<D: Dir> Rows<D> {
-    /// The rows of the index `name`; `None` if it is missing, unreadable, or not that of the segment
-    /// at `base`. Why does not matter: it is rebuilt.
+    /// The rows of the index `name`; `None` if it is missing, or not that of the segment at `base`.
+    ///
+    /// # Errors
+    /// Any error of opening and reading it.
     pub(super) async fn open(
         dir: &D,
         name: &str,
         history: HistoryId,
         base: &Point,
-    ) -> Option<Self> {
-        let file = Rc::new(dir.open(name, Open::Read).await.ok()?);
+    ) -> Result<Option<Self>, Error> {
+        let at = || At::new(dir, name);
+        let file = match dir.open(name, Open::Read).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => Rc::new(opened.map_err(|error| at().io("open", error))?),
+        };
         let rows = Self::check(file.clone(), history, base).await;
-        if rows.is_none() {
+        if !matches!(rows, Ok(Some(_))) {
             let _closed = file.close().await;
         }
-        rows
+        rows.map_err(|error| at().io("read", error))
     }
 
-    async fn check(file: Rc<D::File>, history: HistoryId, base: &Point) -> Option<Self> {
-        let bytes = usize::try_from(file.len().await.ok()?).ok()?;
-        let header = file.read_at(0, format::HEADER_BYTES).await.ok()?;
+    async fn check(
+        file: Rc<D::File>,
+        history: HistoryId,
+        base: &Point,
+    ) -> io::Result<Option<Self>> {
+        let bytes = usize::try_from(file.len().await?).unwrap_or(usize::MAX);
+        let header = file.read_at(0, format::HEADER_BYTES).await?;
         let expected = index::header(history, base);
         let is_ours = Header::decode(header.as_ref()).is_ok_and(|header| header == expected);
-        let row_bytes = bytes.checked_sub(format::HEADER_BYTES)?;
+        let row_bytes = bytes.saturating_sub(format::HEADER_BYTES);
         let is_whole = row_bytes.is_multiple_of(format::ROW_BYTES);
-        let window = file.read_at(0, 0).await.ok()?;
-        (is_ours && is_whole).then_some(Self {
+        let window = file.read_at(0, 0).await?;
+        Ok((is_ours && is_whole).then_some(Self {
             file,
             count: row_bytes / format::ROW_BYTES,
             window,
             window_first: 0,
-        })
+        }))
     }
 
     /// The row `number`; `None` behind the last one.
@@ -68,14 +81,14 @@ impl<D: Dir> Rows<D> {
                 .file
                 .read_at(position as u64, rows * format::ROW_BYTES)
                 .await;
-            self.window = read.ok().ok_or(Unreadable)?;
+            self.window = read.ok().ok_or(Unreadable { rows: BLOCK_ROWS })?;
             self.window_first = number;
         }
         let start = (number - self.window_first) * format::ROW_BYTES;
         let bytes = self.window.as_ref().get(start..start + format::ROW_BYTES);
         match bytes.map(Row::decode) {
             Some(Ok(row)) => Ok(Some(row)),
-            _ => Err(Unreadable),
+            _ => Err(Unreadable { rows: 1 }),
         }
     }
 
@@ -87,7 +100,13 @@ impl<D: Dir> Rows<D> {
 
 /// A row that is of no use.
 #[derive(Debug)]
-pub(super) struct Unreadable;
+pub(super) struct Unreadable {
+    /// How many there are at least before the next that may be.
+    pub(super) rows: usize,
+}
+
+/// Where the disk does not give one, so many are asked for together.
+const BLOCK_ROWS: usize = BLOCK_BYTES / format::ROW_BYTES;
 
 /// So many rows are read at once: the index of some 8 MiB of store.
 const WINDOW_ROWS: usize = 2048;

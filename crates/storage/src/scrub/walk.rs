@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use corelog_record::{HistoryId, Offset};
 
 use super::audit::{Audit, Verdict};
-use super::rows::Rows;
+use super::rows::{Rows, Unreadable};
 use crate::Error;
 use crate::disk::{Dir, File, Open};
 use crate::format::index::Row;
@@ -47,6 +47,12 @@ pub(crate) struct Walk<D: Dir> {
     has_unread: bool,
     /// Whether one before it found sound batches that are not those of the log.
     is_second: bool,
+}
+
+impl<D: Dir> Target<D> {
+    async fn rows(&self) -> Result<Option<Rows<D>>, Error> {
+        Rows::open(&self.dir, &self.index_name, self.history, &self.base).await
+    }
 }
 
 impl<D: Dir> Clone for Walk<D> {
@@ -153,7 +159,13 @@ impl<D: Dir> Walk<D> {
         // Not by the store's own handle: the thread's other files need not make room for it.
         let opened = self.target.dir.open(store.name(), Open::Read).await;
         let file = Rc::new(opened.map_err(|e| store.at().io("open", e))?);
-        let mut rows = self.open_rows().await;
+        let mut rows = match self.open_rows().await {
+            Ok(rows) => rows,
+            Err(error) => {
+                let _closed = file.close().await;
+                return Err(error);
+            }
+        };
         let start = self.point.position;
         let scanner = Scanner::new(
             store,
@@ -174,22 +186,19 @@ impl<D: Dir> Walk<D> {
         Ok(self.point.position.get().saturating_sub(start.get()))
     }
 
-    async fn open_rows(&mut self) -> Option<Rows<D>> {
+    async fn open_rows(&mut self) -> Result<Option<Rows<D>>, Error> {
         if self.rows.is_some() || self.audit.has_wrong_row() {
-            return None;
+            return Ok(None);
         }
-        let Target {
-            dir,
-            history,
-            base,
-            index_name,
-            ..
-        } = &*self.target;
-        let rows = Rows::open(dir, index_name, *history, base).await;
+        let rows = match self.target.rows().await {
+            // It is made anew.
+            Err(error) if error.may_pass() => None,
+            rows => rows?,
+        };
         if rows.is_none() {
             self.audit.wrong_row();
         }
-        rows
+        Ok(rows)
     }
 
     /// Goes on until what was read in one go is used up.
@@ -219,7 +228,7 @@ impl<D: Dir> Walk<D> {
                 Step::Bad => match scanner.read_again() {
                     true => is_first = true,
                     false => {
-                        let bad = self.step_over(scanner, rows).await?;
+                        let bad = self.step_over(scanner).await?;
                         self.bad.push(bad);
                     }
                 },
@@ -231,7 +240,7 @@ impl<D: Dir> Walk<D> {
                         false if self.rows.is_some() => return Err(error),
                         false => {
                             // It is no damage.
-                            self.step_over(scanner, rows).await?;
+                            self.step_over(scanner).await?;
                             self.has_unread = true;
                             unread_error = Some(error);
                         }
@@ -276,7 +285,7 @@ impl<D: Dir> Walk<D> {
         let is_inside = at < self.target.end.position.get();
         let interval = u64::from(self.target.interval_bytes);
         if rows.is_some() && is_inside && self.row_position + interval <= at {
-            self.audit.wrong_row(); // One should stand here.
+            self.audit.lacking_row(); // One should stand here.
         }
     }
 
@@ -285,53 +294,76 @@ impl<D: Dir> Walk<D> {
         if self.audit.has_wrong_row() {
             return None;
         }
-        if self.row_ahead.is_none() {
-            self.row_ahead = match rows.as_mut()?.row(self.row).await {
-                Ok(row) => row,
-                Err(_unreadable) => {
-                    self.audit.wrong_row();
-                    None
+        while self.row_ahead.is_none() {
+            match rows.as_mut()?.row(self.row).await {
+                Ok(row) => {
+                    self.row_ahead = row;
+                    break;
                 }
-            };
+                Err(Unreadable { rows }) => {
+                    self.audit.lacking_row();
+                    self.row += rows;
+                }
+            }
         }
         self.row_ahead
     }
 
     /// Steps over bytes that are no sound batch: by their own length, or by a row of the index, never
     /// by searching; else to the end of the segment. Returns their offsets.
-    async fn step_over(
-        &mut self,
-        scanner: &mut Scanner<D>,
-        rows: &mut Option<Rows<D>>,
-    ) -> Result<Range<Offset>, Error> {
+    async fn step_over(&mut self, scanner: &mut Scanner<D>) -> Result<Range<Offset>, Error> {
         let (at, end) = (scanner.point(), self.target.end);
         let by_length = scanner.behind_bad().await?;
         let by_length = by_length.filter(|behind| behind.position <= end.position);
         let behind = match by_length {
             Some(behind) => Some(behind),
-            None => self.row_behind(scanner, rows).await?,
+            None => self.row_behind(scanner).await?,
         };
         self.audit.step_over(by_length.is_none());
+        if let Some(rows) = &mut self.rows {
+            match &behind {
+                Some(behind) => rows.note_around(&self.target.base, [&at, behind]),
+                None => rows.note(&self.target.base, &at, 1),
+            }
+        }
         let behind = behind.unwrap_or(end);
         scanner.move_to(behind);
         Ok(at.offset..behind.offset.min(end.offset))
     }
 
-    /// The first of the next rows at which a sound batch stands.
-    async fn row_behind(
+    /// The first row behind at which a sound batch stands: each has a checksum of its own, whatever others are.
+    async fn row_behind(&mut self, scanner: &mut Scanner<D>) -> Result<Option<Point>, Error> {
+        let Some(mut rows) = self.target.rows().await? else {
+            return Ok(None);
+        };
+        let behind = self.sound_row(scanner, &mut rows).await;
+        rows.close().await;
+        behind
+    }
+
+    async fn sound_row(
         &mut self,
         scanner: &mut Scanner<D>,
-        rows: &mut Option<Rows<D>>,
+        rows: &mut Rows<D>,
     ) -> Result<Option<Point>, Error> {
         let at = scanner.point();
-        for _ in 0..ROW_TRIES {
-            let Some(row) = self.peek_row(rows).await else {
-                break;
+        let is_behind = |point: &Point| at.position < point.position && at.offset < point.offset;
+        let mut tries = 0;
+        self.row_ahead = None;
+        while tries < ROW_TRIES {
+            let row = match rows.row(self.row).await {
+                Ok(None) => break,
+                Ok(Some(row)) => row,
+                Err(Unreadable { rows }) => {
+                    tries += 1;
+                    self.row += rows;
+                    self.audit.lacking_row();
+                    continue;
+                }
             };
-            let point = index::point(&self.target.base, &row);
-            let is_behind =
-                |point: &Point| at.position < point.position && at.offset < point.offset;
-            if let Some(point) = point.filter(is_behind) {
+            let point = index::point(&self.target.base, &row).filter(is_behind);
+            if let Some(point) = point {
+                tries += 1;
                 scanner.move_to(point);
                 let is_sound = matches!(scanner.next().await?, Step::Batch(_));
                 scanner.move_to(at);
@@ -339,8 +371,7 @@ impl<D: Dir> Walk<D> {
                     return Ok(Some(point));
                 }
             }
-            (self.row, self.row_ahead) = (self.row + 1, None);
-            self.row_position = row.position.into();
+            (self.row, self.row_position) = (self.row + 1, row.position.into());
         }
         Ok(None)
     }

@@ -41,11 +41,23 @@ impl<D: Dir> Finishing<D> {
     async fn run(&mut self) -> Result<(), Error> {
         self.store.cut(self.bytes).await?;
         if let Some(below) = self.below.take() {
-            match below.index.load().await {
-                Ok(lower) => self.rows = Builder::joined(lower.to_vec(), &self.rows),
-                // Its rows cannot be made now; whoever reads there learns why.
-                Err(_) => return Ok(()),
-            }
+            let lower = match below.index.load().await {
+                Ok(lower) => lower.to_vec(),
+                // Which of the batches below are those that were appended nothing tells: those behind have their rows.
+                Err(Error::Damaged { .. }) => Vec::new(),
+                // They are made when they are used. What may lead there is not written over.
+                Err(_) => match below.index.at_hand().await {
+                    Ok(lower) => {
+                        self.below = Some(below);
+                        lower
+                    }
+                    Err(_) => {
+                        self.below = Some(below);
+                        return Ok(());
+                    }
+                },
+            };
+            self.rows = Builder::joined(lower, &self.rows);
         }
         self.rows.end(self.bytes);
         let index = self.rows.encode(self.history, &self.base);

@@ -166,6 +166,13 @@ impl<D: Dir> Segment<D> {
         })
     }
 
+    /// Takes what is known of the index once it was written, or was to be.
+    pub(crate) fn finished(&mut self, part: &Finishing<D>) {
+        self.index = Index::Growing(part.rows.clone());
+        self.below.clone_from(&part.below);
+        self.is_index_written = part.is_index_written;
+    }
+
     /// Lets the index in memory go; if its file is not written, once it is.
     pub(crate) fn index_in_file(&mut self, dir: &D, history: HistoryId, interval_bytes: u32) {
         let (Some(store), Index::Growing(rows)) = (self.store.clone(), &self.index) else {

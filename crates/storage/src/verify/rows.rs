@@ -64,6 +64,12 @@ impl Walker<'_> {
         self.row_ahead = None;
     }
 
+    /// Notes that a row is missing, or is none any more.
+    fn lacks_row(&mut self, why: String) {
+        self.index_fault.get_or_insert(why);
+        self.audit.lacking_row();
+    }
+
     /// Compares the rows that point to here.
     pub(super) fn meet_rows(&mut self) {
         while let Some(row) = self.peek_row() {
@@ -89,15 +95,20 @@ impl Walker<'_> {
         let is_whole = matches!(self.check.end, End::Sealed(_)) && !self.index.is_empty();
         if is_whole && at < self.limit && self.row_position + ROW_GAP_BYTES_MAX <= at {
             let text = format!("no row between {} and {at}", self.row_position);
-            self.wrong_index(text);
+            self.lacks_row(text);
         }
     }
 
     pub(super) fn peek_row(&mut self) -> Option<Row> {
-        if self.row_ahead.is_none() {
+        // Each has a checksum of its own.
+        while self.row_ahead.is_none() {
             match format::row(&self.index, self.row)? {
                 Ok(row) => self.row_ahead = Some(row),
-                Err(error) => self.wrong_index(format!("row {}: {error}", self.row)),
+                Err(error) => {
+                    let text = format!("row {}: {error}", self.row);
+                    self.lacks_row(text);
+                    self.row += 1;
+                }
             }
         }
         self.row_ahead

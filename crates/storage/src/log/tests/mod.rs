@@ -3,6 +3,7 @@
 mod ahead;
 mod appending;
 mod begun;
+mod behind;
 mod bounds;
 mod brink;
 mod called_off;
