@@ -129,15 +129,18 @@ fn holds(row: &Row, rows: &[Row]) -> Vec<&'static str> {
     if !has_records(partition) {
         return Vec::new();
     }
-    let copies = || {
-        let all = rows.iter().filter(|other| other.topic == row.topic);
-        all.map(|other| &other.partition)
-            .filter(|copy| copy.id == partition.id && has_records(copy))
+    let all = || {
+        let of_topic = rows.iter().filter(|other| other.topic == row.topic);
+        of_topic
+            .map(|other| &other.partition)
+            .filter(|copy| copy.id == partition.id)
     };
+    let copies = || all().filter(|copy| has_records(copy));
     let is_oldest = copies().all(|copy| partition.log_start <= copy.log_start);
     let is_former = |one: &Partition| {
-        let is_later = |copy: &Partition| one.epoch < copy.epoch;
-        one.role == Role::Fenced || (one.role.owns() && copies().any(is_later))
+        // Also one that has no records.
+        let is_later = |copy: &Partition| !copy.closed && one.epoch < copy.epoch;
+        one.role == Role::Fenced || (one.role.owns() && all().any(is_later))
     };
     let heirs = copies().filter(|copy| !is_former(copy));
     let newest = heirs.max_by_key(|copy| (copy.epoch, copy.high_watermark));
@@ -198,5 +201,7 @@ mod tests {
         let level = [row(Role::Fenced, 1, 12), row(Role::Owner, 1, 12)];
         assert_eq!(have_newest(&level), [false, true]);
         assert_eq!(have_newest(&[row(Role::Fenced, 1, 15)]), [false]);
+        let empty = [row(Role::Owner, 1, 15), row(Role::Owner, 2, 0)];
+        assert_eq!(have_newest(&empty), [false, false]);
     }
 }

@@ -157,33 +157,41 @@ impl Shown {
     }
 }
 
-/// What was said of partitions that wait.
+/// What was said of partitions that wait, and why: the words of one reason may change each time that they are asked for.
 #[derive(Debug, Default)]
 struct Waiting {
-    told: Vec<(PartitionId, String)>,
+    told: Vec<(PartitionId, Kind)>,
+}
+
+/// What a partition waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Its source, by the code of the error.
+    Error(u16),
+    /// A source that has more.
+    More,
 }
 
 impl Waiting {
-    /// A line for each partition that waits, once for each reason, until it goes on.
+    /// A line for each partition that waits, once for each kind of reason, until it goes on.
     fn tell(
         &mut self,
         topic: &TopicName,
         partitions: &[Partition],
-        why: fn(&Partition) -> Option<String>,
+        why: fn(&Partition) -> Option<(Kind, String)>,
     ) -> Vec<String> {
         let mut lines = Vec::new();
         for partition in partitions {
             let id = partition.id;
-            let Some(why) = why(partition) else {
-                if partition.state != State::Waiting {
+            let Some((kind, why)) = why(partition) else {
+                if goes_on(partition) {
                     self.told.retain(|(waiting, _)| *waiting != id);
                 }
                 continue;
             };
-            let line = format!("{topic}/{id} waits: {why}");
-            if !self.told.contains(&(id, why.clone())) {
-                self.told.push((id, why));
-                lines.push(line);
+            if !self.told.contains(&(id, kind)) {
+                self.told.push((id, kind));
+                lines.push(format!("{topic}/{id} waits: {why}"));
             }
         }
         lines
@@ -191,20 +199,31 @@ impl Waiting {
 }
 
 /// Why a partition does not go on just now. Of one that waits without an error nothing has begun yet.
-fn why_it_waits(partition: &Partition) -> Option<String> {
+fn why_it_waits(partition: &Partition) -> Option<(Kind, String)> {
     match partition.state {
-        State::Waiting => partition.error.as_ref().map(ToString::to_string),
+        State::Waiting => {
+            let error = partition.error.as_ref()?;
+            Some((Kind::Error(error.code), error.to_string()))
+        }
         _ => what_is_lacking(partition),
     }
 }
 
 /// That its source has less than was asked for, as one may that stands in for another, and it has all of that.
-fn what_is_lacking(partition: &Partition) -> Option<String> {
+fn what_is_lacking(partition: &Partition) -> Option<(Kind, String)> {
     let (until, source_end) = (partition.until?, partition.source_end?);
     let has_all = source_end <= partition.end && partition.end < until;
     let source = partition.source.as_deref().unwrap_or("its source");
-    (partition.state == State::Following && has_all)
-        .then(|| format!("{source} ends at {source_end}, and what was asked for at {until}"))
+    let why = || format!("{source} ends at {source_end}, and what was asked for at {until}");
+    (partition.state == State::Following && has_all).then(|| (Kind::More, why()))
+}
+
+/// If there is nothing that it would wait for again: where its source has less than was asked for, and gets more, slowly, it
+/// does.
+fn goes_on(partition: &Partition) -> bool {
+    let ends = partition.source_end.zip(partition.until);
+    let has_less = ends.is_some_and(|(source_end, until)| source_end < until);
+    partition.state != State::Waiting && !has_less
 }
 
 fn bytes(partitions: &[Partition]) -> (u64, u64) {
@@ -321,7 +340,12 @@ mod tests {
         assert!(said[0].contains("log1:7400 is away"), "{said:?}");
         assert!(tell(of(5, 5)).is_empty());
         assert!(tell(away).is_empty());
-        assert!(tell(of(6, 9)).is_empty());
+        // It has more now and then, and never all.
+        for end in 6..10 {
+            assert!(tell(of(end - 1, end)).is_empty());
+            assert!(tell(of(end, end)).is_empty(), "it was told");
+        }
+        assert!(tell(of(6, 10)).is_empty());
         assert_eq!(tell(of(5, 5)), [lacking]);
         assert!(tell(of(10, 10)).is_empty(), "it is done");
         assert!(tell(replica(State::Following, 5, Some(5))).is_empty());

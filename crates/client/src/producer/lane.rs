@@ -18,7 +18,6 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use self::answers::Answers;
 pub(super) use self::attempt::ATTEMPT_MIN;
 use self::attempt::Sent;
-use self::verdict::is_aborted;
 use super::batch::Batch;
 use super::delivery::BatchAck;
 use super::queue::{Next, Queue};
@@ -62,6 +61,8 @@ pub(super) struct Lane {
 /// Failures since the last acknowledgement.
 struct Trouble {
     count: u32,
+    /// The topic of the batch that met the last one.
+    topic: TopicId,
     last: Arc<Error>,
     last_at: Instant,
 }
@@ -81,10 +82,12 @@ impl Drop for Lane {
 }
 
 impl Trouble {
-    /// If there is no way to the partition, as of a topic that was deleted, so that no other attempt is of use to what
-    /// waited by then.
-    fn is_final(&self) -> bool {
-        !self.last.may_pass() && !is_aborted(&self.last)
+    /// If there is no such partition, as of a topic that was deleted, so that no other attempt is of use to what of that
+    /// topic waited by then.
+    fn is_final(&self, topic: TopicId) -> bool {
+        let is_no_partition = matches!(*self.last, Error::NoSuchPartition { .. });
+        let is_gone = self.last.is_unknown_topic() || self.last.is_topic_changed();
+        self.topic == topic && (is_gone || is_no_partition)
     }
 }
 
@@ -176,11 +179,12 @@ impl Lane {
         self.idle.as_mut().reset(Instant::now() + IDLE_MAX);
     }
 
-    fn note(&mut self, failure: &Arc<Error>) {
+    fn note(&mut self, topic: TopicId, failure: &Arc<Error>) {
         self.queue.origin.held.begin_trouble();
         let before = self.trouble.as_ref().map_or(0, |trouble| trouble.count);
         self.trouble = Some(Trouble {
             count: before.saturating_add(1),
+            topic,
             last: Arc::clone(failure),
             last_at: Instant::now(),
         });

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::{Instant, interval, timeout};
 
-use crate::producing::{check, eager, hold_first, on_produce, outcomes, send_numbers};
+use crate::producing::{P0, check, eager, hold_first, on_produce, outcomes, send_numbers};
 use crate::server::{Act, Server};
 use crate::{config, connect, error, record};
 
@@ -50,6 +50,15 @@ async fn producer_of(server: &Server, options: ProducerConfig) -> Producer {
             delivery_timeout: TIME,
             ..options
         })
+}
+
+/// What a producer sends of one record each, each behind the answer to the one before it.
+fn one_by_one() -> ProducerConfig {
+    ProducerConfig {
+        batch_bytes_max: 1,
+        in_flight_max: 1,
+        ..eager()
+    }
 }
 
 /// What became of records that were sent just now, which is told neither before their time is over nor long after it.
@@ -157,12 +166,7 @@ async fn what_has_its_turn_too_late_is_given_up_in_its_turn() {
     let gate = Arc::new(Semaphore::new(0));
     let held = Arc::clone(&gate);
     server.script(on_produce(move |_| Act::Later(Arc::clone(&held))));
-    let one_by_one = ProducerConfig {
-        batch_bytes_max: 1,
-        in_flight_max: 1,
-        ..eager()
-    };
-    let producer = producer_of(&server, one_by_one).await;
+    let producer = producer_of(&server, one_by_one()).await;
     let deliveries = send_numbers(&producer, &topic, 0..100).await;
     let mut pace = interval(TIME / 8);
     let all = async {
@@ -212,6 +216,77 @@ async fn what_waited_while_its_topic_was_deleted_is_told_so_once_that_is_known()
         assert!(failed.error.is_unknown_topic(), "{failed}");
     }
     assert_eq!(count(&server, "Metadata"), asked + 1);
+}
+
+/// Has the first Produce to partition 0 wait for a permit, and refuses one Metadata as this, once there is such.
+fn hold_and_refuse(server: &Server) -> (Arc<Semaphore>, Arc<Mutex<Option<ErrorCode>>>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let refusal: Arc<Mutex<Option<ErrorCode>>> = Arc::default();
+    let (mut held, refused) = (Some(Arc::clone(&gate)), Arc::clone(&refusal));
+    server.script(move |seen| match seen.request {
+        Request::Produce(asked) if Some(asked.partition) == P0 => {
+            held.take().map_or(Act::Serve, Act::Later)
+        }
+        Request::Metadata(_) => {
+            let code = refused.lock().unwrap().take();
+            code.map_or(Act::Serve, |code| Act::Refuse(error(code)))
+        }
+        _ => Act::Serve,
+    });
+    (gate, refusal)
+}
+
+/// A server that refused the look-up for another reason, once, had all fail that waited behind the first.
+#[tokio::test]
+async fn only_what_is_gone_is_refused_to_all_that_waited() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let (gate, refusal) = hold_and_refuse(&server);
+    let producer = connect(&server).await.producer(one_by_one());
+    let deliveries = send_numbers(&producer, &topic, 0..3).await;
+    let is_sent = |server: &Server| server.count(Some(0), "Produce") == 1;
+    server.until(is_sent).await;
+    server.topic("numbers", 1);
+    *refusal.lock().unwrap() = Some(ErrorCode::InvalidRequest);
+    gate.add_permits(1);
+    let codes = [
+        ErrorCode::TopicChanged,
+        ErrorCode::InvalidRequest,
+        ErrorCode::TopicChanged,
+    ];
+    for (outcome, code) in outcomes(deliveries).await.into_iter().zip(codes) {
+        let failed = outcome.unwrap_err();
+        assert!(failed.error.refusal().unwrap().is(code), "{failed}");
+    }
+}
+
+/// What was meant for the new one was told that the old one is gone.
+#[tokio::test]
+async fn what_waits_for_a_topic_made_anew_is_tried_behind_what_waited_for_the_one_that_is_gone() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    let (gate, refusal) = hold_and_refuse(&server);
+    let producer = connect(&server).await.producer(one_by_one());
+    let of_old = send_numbers(&producer, &topic, 0..3).await;
+    let is_sent = |server: &Server| server.count(Some(0), "Produce") == 1;
+    server.until(is_sent).await;
+    server.topic("numbers", 2);
+    // The other partition is told, and asks for the new one.
+    let tell = async || {
+        let sent = producer.send(&topic, P1, record("9")).await;
+        sent.unwrap().await
+    };
+    while tell().await.is_err() {}
+    let of_new = send_numbers(&producer, &topic, 3..4).await;
+    *refusal.lock().unwrap() = Some(ErrorCode::UnknownTopic);
+    gate.add_permits(1);
+    for outcome in outcomes(of_old).await {
+        let failed = outcome.unwrap_err();
+        assert_eq!(failed.outcome, Outcome::NotApplied);
+    }
+    assert!(refusal.lock().unwrap().is_none(), "it was asked");
+    assert!(outcomes(of_new).await[0].is_ok());
+    assert_eq!(server.log(&topic, 0, |log| log.values()), [b"3"]);
 }
 
 /// It had waited for longer than its time before it was to be sent at all.

@@ -36,19 +36,12 @@ pub(super) trait Each: Call + 'static {
     fn passes_over(_error: &Failure) -> bool {
         false
     }
-    /// What is told of a partition that is refused when all are meant, if the others are done all the same.
-    ///
-    /// # Errors
-    /// The same error, if they are not.
-    fn refused(_partition: PartitionId, error: Failure) -> Result<Self::Part, Failure> {
-        Err(error)
-    }
 }
 
 /// Does it for each partition, one after the other.
 ///
 /// # Errors
-/// As [`Each::check`]. Why the first that could not be done could not, unless its part tells; those before it are done. Why the first was passed over if all were.
+/// As [`Each::check`]. Why the first that could not be done could not; those before it are done. Why the first was passed over if all were.
 pub(super) async fn each<R: Each>(
     core: &Rc<Core>,
     request: &R,
@@ -70,12 +63,7 @@ pub(super) async fn each<R: Each>(
             topic: id,
             partition,
         };
-        let told = router::told(core, owner, request.ask(key), Some(frame)).await;
-        let told = match one {
-            Some(_) => told,
-            None => told.or_else(|error| R::refused(partition, error)),
-        };
-        match told {
+        match router::told(core, owner, request.ask(key), Some(frame)).await {
             Ok(part) => parts.push(part),
             Err(error) => {
                 let error = Box::new(error.of(format_args!("{name}/{partition}")));
@@ -158,6 +146,7 @@ impl Each for repair_topic::Request {
         Ask::Repair {
             key,
             from: self.from.clone(),
+            is_named: self.partition.is_some(),
         }
     }
 
@@ -167,15 +156,6 @@ impl Each for repair_topic::Request {
 
     fn answer(partitions: Vec<repair_topic::Partition>) -> repair_topic::Answer {
         repair_topic::Answer { partitions }
-    }
-
-    fn refused(id: PartitionId, error: Failure) -> Result<repair_topic::Partition, Failure> {
-        Ok(repair_topic::Partition {
-            id,
-            segments: Vec::new(),
-            damage_left: 0,
-            error: Some(*error),
-        })
     }
 }
 
@@ -206,11 +186,29 @@ impl Each for rejoin::Request {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
+    use std::pin::pin;
 
     use corelog_protocol::frame::CorrelationId;
+    use corelog_record::CoreId;
+    use futures_lite::future::poll_once;
 
     use super::*;
-    use crate::core::tests::{key, topic, with_core};
+    use crate::catalog::Topic;
+    use crate::core::tests::{key, topic, with_core, with_others};
+
+    fn repair(topic: &Topic, from: Vec<String>) -> repair_topic::Request {
+        repair_topic::Request {
+            topic: topic.name.clone(),
+            id: topic.id,
+            partition: None,
+            from,
+        }
+    }
+
+    fn frame() -> FrameId {
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        FrameId::new(peer, CorrelationId::new(1))
+    }
 
     /// The request was `Busy`, as if nothing were done, behind those before it that were repaired, and none after it was tried.
     #[test]
@@ -221,26 +219,41 @@ mod tests {
             topic.owners = vec![core.id; 3];
             core.routes.borrow_mut().put(Arc::new(topic.clone()));
             assert!(core.repairs.begin(key(1, 1), None, true));
-            let mut request = repair_topic::Request {
-                topic: topic.name,
-                id: topic.id,
-                partition: None,
-                from: vec!["127.0.0.1:1".to_owned()],
-            };
-            let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-            let frame = FrameId::new(peer, CorrelationId::new(1));
-            let told = each(&core, &request, frame).await.unwrap().partitions;
-            let is_busy = |one: &repair_topic::Partition| {
-                let error = one.error.as_ref();
-                error.is_some_and(|error| error.is(ErrorCode::Busy))
-            };
-            let busy: Vec<_> = told
-                .iter()
-                .map(|one| (one.id.get(), is_busy(one)))
-                .collect();
-            assert_eq!(busy, [(0, false), (1, true), (2, false)]);
+            let mut request = repair(&topic, vec!["127.0.0.1:1".to_owned()]);
+            let told = each(&core, &request, frame()).await.unwrap().partitions;
+            // There is none of them, as the core finds that tries.
+            let codes = [
+                ErrorCode::UnknownTopic,
+                ErrorCode::Busy,
+                ErrorCode::UnknownTopic,
+            ];
+            assert_eq!(told.len(), codes.len());
+            for (index, (one, code)) in (0..).zip(told.iter().zip(codes)) {
+                assert_eq!(one.id.get(), index);
+                assert!(one.error.as_ref().unwrap().is(code), "{one:?}");
+            }
             request.partition = Some(PartitionId::new(1));
-            let refused = each(&core, &request, frame).await.unwrap_err();
+            let refused = each(&core, &request, frame()).await.unwrap_err();
+            assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+        });
+    }
+
+    /// It was told of each partition, as of one that is repaired already, in an answer as if the others had been tried.
+    #[test]
+    fn what_refuses_a_repair_but_another_repair_is_the_answer() {
+        with_others(1, |core, _others| async move {
+            let (of_one, _) = topic(1);
+            let mut topic = Arc::unwrap_or_clone(of_one);
+            topic.owners = vec![CoreId::new(1)];
+            core.routes.borrow_mut().put(Arc::new(topic.clone()));
+            let request = repair(&topic, vec![]);
+            let mut refused = None;
+            while refused.is_none() {
+                let mut asked = pin!(each(&core, &request, frame()));
+                // It takes a place on the lane, until there is none.
+                refused = poll_once(&mut asked).await;
+            }
+            let refused = refused.unwrap().unwrap_err();
             assert!(refused.is(ErrorCode::Busy), "{refused:?}");
         });
     }

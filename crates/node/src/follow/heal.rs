@@ -72,14 +72,15 @@ impl Core {
     }
 
     /// Repairs a partition of this core from `sources`, or from those that are known; if there are none it tells what
-    /// is left.
+    /// is left. What keeps one from it that is not named, as with others of its topic, is told with it.
     ///
     /// # Errors
-    /// `Busy` while that goes on already.
+    /// `Busy` if it is named, while that goes on already.
     pub(crate) async fn repair(
         self: &Rc<Self>,
         key: PartitionKey,
         sources: Vec<String>,
+        is_named: bool,
     ) -> Result<Partition, Failure> {
         let sources = match sources.is_empty() {
             true => self.sources_of(key),
@@ -89,7 +90,11 @@ impl Core {
             return Ok(self.unrepaired(key));
         }
         if !self.repairs.begin(key, None, true) {
-            return Err(failure(ErrorCode::Busy, "it is being repaired already"));
+            let refused = failure(ErrorCode::Busy, "it is being repaired already");
+            return match is_named {
+                true => Err(refused),
+                false => Ok(untried(key, 0, Some(refused))),
+            };
         }
         let repaired = self.repair_begun(key, sources).await;
         self.tell_unrepaired(key, &repaired);
@@ -106,12 +111,7 @@ impl Core {
             }
             Err(error) => (0, Some(error)),
         };
-        Partition {
-            id: key.partition,
-            segments: Vec::new(),
-            damage_left,
-            error: error.map(|error| *error),
-        }
+        untried(key, damage_left, error)
     }
 
     async fn repair_begun(self: &Rc<Self>, key: PartitionKey, sources: Vec<String>) -> Partition {
@@ -336,4 +336,14 @@ fn did_not_tell(source: &str, error: Failure) -> Failure {
         return error;
     }
     failure(ErrorCode::SourceUnavailable, said_by(source, error).message)
+}
+
+/// What is told of a partition that was not tried to be repaired.
+fn untried(key: PartitionKey, damage_left: u32, error: Option<Failure>) -> Partition {
+    Partition {
+        id: key.partition,
+        segments: Vec::new(),
+        damage_left,
+        error: error.map(|error| *error),
+    }
 }

@@ -118,7 +118,7 @@ impl Repairs {
     }
 
     /// Begins one, unless one goes on, or it rests and no operator asked; `met` is a segment in which damage was met.
-    pub(super) fn begin(&self, key: PartitionKey, met: Option<Offset>, is_asked: bool) -> bool {
+    pub(crate) fn begin(&self, key: PartitionKey, met: Option<Offset>, is_asked: bool) -> bool {
         let mut by_key = self.by_key.borrow_mut();
         let repairing = by_key.entry(key).or_default();
         repairing.met.extend(met);
@@ -148,7 +148,7 @@ impl Repairs {
         let by_key = self.by_key.borrow();
         let again = by_key.get(&key)?.lately.get(&base)?;
         let age = rt::now().saturating_duration_since(again.at);
-        (age < SCRUB_AGAIN && again.generation + 1 == next).then_some(again.at)
+        (age < SCRUB_AGAIN && next.checked_sub(1) == Some(again.generation)).then_some(again.at)
     }
 
     /// The one that runs asks for a segment.
@@ -418,6 +418,20 @@ pub(super) mod tests {
         let later = rt::now() + LATELY;
         repairing.note_replaced(at(5), 0, later);
         assert_eq!(repairing.lately[&at(5)].count, 0, "long ago");
+    }
+
+    /// One more than the last generation that there is was reckoned, which overflows.
+    #[test]
+    fn nothing_follows_on_a_segment_that_was_replaced_with_the_last_generation() {
+        let repairs = Repairs::default();
+        let at_of = |generation, next| {
+            assert!(repairs.begin(key(), None, true));
+            let (one, _) = replaced(5);
+            repairs.end(key(), &[(one, generation)], true);
+            repairs.replaced_at(key(), at(5), next)
+        };
+        assert!(at_of(u32::MAX, 0).is_none());
+        assert!(at_of(u32::MAX - 1, u32::MAX).is_some());
     }
 
     /// Each round of another one that had not been replaced before ended its rest: it was fetched anew, and its store went

@@ -107,8 +107,12 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             };
             handed.map(Told::HandedOver)
         }
-        Ask::Repair { key, from } => {
-            let repaired = core.repair(key, from).await;
+        Ask::Repair {
+            key,
+            from,
+            is_named,
+        } => {
+            let repaired = core.repair(key, from, is_named).await;
             repaired.map(|part| Told::Repaired(Box::new(part)))
         }
         Ask::Rejoin { topic, key, to } => core.rejoin(topic, key, to).await.map(Told::Rejoined),

@@ -149,6 +149,7 @@ pub(crate) enum Ask {
     Repair {
         key: PartitionKey,
         from: Vec<String>,
+        is_named: bool,
     },
     Rejoin {
         topic: TopicName,

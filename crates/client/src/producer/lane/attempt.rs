@@ -40,7 +40,7 @@ impl Lane {
         loop {
             if let Some(trouble) = self.trouble.as_ref().filter(|_| self.window.is_idle()) {
                 // It waited behind what failed: another attempt for each of its like would make all behind it later.
-                if since < trouble.last_at && trouble.is_final() {
+                if since < trouble.last_at && trouble.is_final(topic) {
                     let error = Arc::clone(&trouble.last);
                     return self.give_up(error);
                 }
@@ -58,7 +58,7 @@ impl Lane {
             match self.find_route(topic, since).await {
                 Ok(true) => {}
                 Ok(false) => return Sent::NotNow,
-                Err(error) => match self.not_sent(since, error) {
+                Err(error) => match self.not_sent(topic, since, error) {
                     Some(error) => return self.give_up(error),
                     None => continue,
                 },
@@ -76,7 +76,7 @@ impl Lane {
                 // That is the batch's own fault, and says nothing of those behind it.
                 Err(error @ Error::Request { .. }) => return self.give_up(Arc::new(error)),
                 Err(error) => {
-                    if let Some(error) = self.not_sent(since, error) {
+                    if let Some(error) = self.not_sent(topic, since, error) {
                         return self.give_up(error);
                     }
                 }
@@ -218,10 +218,10 @@ impl Lane {
     }
 
     /// Notes a failure before anything was sent; the error back if there is no use in another try.
-    fn not_sent(&mut self, since: Instant, error: Error) -> Option<Arc<Error>> {
+    fn not_sent(&mut self, topic: TopicId, since: Instant, error: Error) -> Option<Arc<Error>> {
         self.heed(&error);
         let error = Arc::new(error);
-        self.note(&error);
+        self.note(topic, &error);
         if !error.may_pass() {
             return Some(error);
         }

@@ -25,7 +25,8 @@ impl Lane {
         // One failure aborts many, or loses them; it is one all the same. Of a run that was aborted before it failed, that
         // is the failure.
         if (error.may_pass() || is_aborted) && !self.window.is_halted() {
-            self.note(&error);
+            // All that is in flight is of one topic.
+            self.note(self.request.id, &error);
         }
         match &*error {
             Error::Lost {
@@ -82,7 +83,7 @@ impl Lane {
     }
 }
 
-pub(super) fn is_aborted(error: &Error) -> bool {
+fn is_aborted(error: &Error) -> bool {
     matches!(error, Error::Refused { body } if body.is(ErrorCode::Aborted))
 }
 

@@ -16,6 +16,9 @@ pub(super) enum Class {
     End,
     /// One that searches: other questions do not wait behind it either.
     Search(Searcher),
+    /// One that tells of a copy: only the core that it goes to knows if it searches, and has a place for that. It does not wait
+    /// behind those that do, nor other questions behind it.
+    Hear(Searcher),
 }
 
 /// Places that are taken.
@@ -28,6 +31,8 @@ pub(super) struct Places {
     ends: usize,
     /// And of these the searches.
     searches: Searches,
+    /// And those that tell of a copy.
+    hears: Searches,
 }
 
 impl Class {
@@ -37,8 +42,7 @@ impl Class {
             return frame.map_or(Self::Own, |_| Self::Question);
         };
         match (Searcher::of(ask, frame), &**ask) {
-            // The core that it goes to knows if it searches, and has a place for that.
-            (_, Ask::Hear { .. }) => Self::Question,
+            (Some(by), Ask::Hear { .. }) => Self::Hear(by),
             (Some(by), _) => Self::Search(by),
             (None, Ask::Find { .. }) => Self::End,
             (None, _) => Self::Question,
@@ -62,6 +66,7 @@ impl Places {
             Class::Own | Class::Produce | Class::Question => false,
             Class::End => self.ends >= searches_max(places),
             Class::Search(by) => self.searches.are_full_for(by, searches_max(places)),
+            Class::Hear(by) => self.hears.are_full_for(by, hears_max(places)),
         };
         let are_asked = class.is_question() && self.questions >= questions_max(places);
         are_full || are_asked || self.all >= all_max
@@ -71,8 +76,8 @@ impl Places {
         self.all += 1;
         self.questions += usize::from(class.is_question());
         self.ends += usize::from(class == Class::End);
-        if let Class::Search(by) = class {
-            self.searches.begin(by);
+        if let Some((searches, by)) = self.counted_by(class) {
+            searches.begin(by);
         }
     }
 
@@ -80,8 +85,17 @@ impl Places {
         self.all -= 1;
         self.questions -= usize::from(class.is_question());
         self.ends -= usize::from(class == Class::End);
-        if let Class::Search(by) = class {
-            self.searches.end(by);
+        if let Some((searches, by)) = self.counted_by(class) {
+            searches.end(by);
+        }
+    }
+
+    /// Where it counts among others of who asks it.
+    const fn counted_by(&mut self, class: Class) -> Option<(&mut Searches, Searcher)> {
+        match class {
+            Class::Search(by) => Some((&mut self.searches, by)),
+            Class::Hear(by) => Some((&mut self.hears, by)),
+            Class::Own | Class::Produce | Class::Question | Class::End => None,
         }
     }
 }
@@ -97,4 +111,9 @@ const fn questions_max(places: usize) -> usize {
 /// How many of them may be searches, and how many ask for an end of a log.
 pub(super) const fn searches_max(places: usize) -> usize {
     questions_max(places).div_ceil(2)
+}
+
+/// How many of them may tell of a copy: with as many searches as there may be they leave places to the rest.
+const fn hears_max(places: usize) -> usize {
+    questions_max(places).div_ceil(4)
 }

@@ -60,6 +60,13 @@ fn client(machine: u8, port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, machine], port))
 }
 
+/// What is asked where a copy tells of itself.
+fn hear() -> Ask {
+    let end = Point::origin(HistoryId::from_bytes([1; 16]));
+    let (key, follower) = (key(), core::tests::follower(1, end));
+    Ask::Hear { key, follower }
+}
+
 /// Whether there is one for a search of the client at this port.
 fn has_room_for_search(lane: &Lane, port: u16) -> bool {
     let (ask, frame) = search(client(1, port));
@@ -159,32 +166,41 @@ fn searches_leave_half_of_the_places_of_what_clients_ask_to_the_rest_of_it() {
     assert!(!has_room_for_search(lane, 10));
 }
 
-/// Twelve connections whose Fetches met the same damage, 64 each, took all places for as long as its repair went on.
+/// Twelve connections whose Fetches met the same damage, 64 each, took all places for as long as its repair went on, and so did
+/// those that told of copies which the disk was to be looked at for.
 #[test]
-fn who_waits_for_a_repair_leaves_as_many_places_to_the_rest_as_searches() {
-    let (lanes, _inbox) = way();
-    let lane = lane(&lanes);
-    let all = (0..9).take_while(|port| {
-        let frame = FrameId::new(client(1, *port), CorrelationId::new(1));
-        let (key, error) = (key(), full());
-        has_room_to_ask(lane, Ask::Heal { key, error }, Some(frame))
-    });
-    assert_eq!(all.count(), 3);
-    assert!(has_room_for_question(lane, Some(frame())));
+fn who_waits_for_a_repair_and_who_follows_leave_as_many_places_to_the_rest_as_searches() {
+    let heal = || Ask::Heal {
+        key: key(),
+        error: full(),
+    };
+    for (ask, count) in [(heal as fn() -> Ask, 3), (hear, 2)] {
+        let (lanes, _inbox) = way();
+        let lane = lane(&lanes);
+        let all = (0..9).take_while(|port| {
+            let frame = FrameId::new(client(1, *port), CorrelationId::new(1));
+            has_room_to_ask(lane, ask(), Some(frame))
+        });
+        assert_eq!(all.count(), count);
+        assert!(has_room_for_question(lane, Some(frame())));
+    }
 }
 
 /// A copy that had been held against the log long ago was `Busy` behind those that searched, and began anew: it told its
-/// epochs again, for which it searched itself.
+/// epochs again, for which it searched itself. Then those that searched beside other searches took all places.
 #[test]
-fn who_follows_does_not_wait_on_its_way_to_another_core_behind_those_that_search() {
-    let (lanes, _inbox) = way();
+fn who_follows_does_not_wait_on_its_way_to_another_core_behind_searches_nor_fetches_behind_both() {
+    let (lanes, inbox) = way();
     let lane = lane(&lanes);
+    let hears = || (0..9).take_while(|_| has_room_to_ask(lane, hear(), Some(frame())));
+    assert_eq!(hears().count(), 2);
+    let id = inbox.requests.try_recv().unwrap().id;
+    let what = Answered::Told(Err(full()));
+    lane.take(Reply { id, what });
     let searches = (0..9).take_while(|client| has_room_for_search(lane, *client));
     assert_eq!(searches.count(), 3);
-    let end = Point::origin(HistoryId::from_bytes([1; 16]));
-    let (key, follower) = (key(), core::tests::follower(1, end));
-    let hear = Ask::Hear { key, follower };
-    assert!(has_room_to_ask(lane, hear, Some(frame())));
+    assert_eq!(hears().count(), 1);
+    assert!(has_room_for_question(lane, Some(frame())));
 }
 
 /// They are no searches, and took all places of what clients ask: every Fetch over that lane was refused.
