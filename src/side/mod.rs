@@ -32,7 +32,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use corelog_node::Handle;
+use corelog_node::{Handle, StartError};
 use tokio::runtime;
 use tokio::sync::oneshot;
 
@@ -96,6 +96,10 @@ impl Side {
                 }
                 // What was asked for meanwhile may wait for a disk, and nobody waits for its answer.
                 runtime.shutdown_background();
+            })
+            .map_err(|source| StartError::Thread {
+                name: "side",
+                source,
             })?;
         Ok(Self {
             address,

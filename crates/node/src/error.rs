@@ -146,7 +146,9 @@ pub enum StartError {
         core: CoreId,
     },
     /// A thread could not be started.
-    #[error("cannot start the {name} thread; raise the limit of processes (ulimit -u)")]
+    #[error(
+        "cannot start the {name} thread; raise the limit of processes (ulimit -u, TasksMax in the unit)"
+    )]
     Thread {
         /// Which thread.
         name: &'static str,
@@ -161,6 +163,18 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<rt::Error> for StartError {
+    fn from(source: rt::Error) -> Self {
+        match source {
+            rt::Error::Thread { source, .. } => {
+                let name = "core";
+                Self::Thread { name, source }
+            }
+            source => Self::Core { source },
+        }
+    }
 }
 
 /// Why a node did not stop cleanly; what was acknowledged is on disk, recovery will scan more.

@@ -228,7 +228,7 @@ impl Cores {
             }
             match stop::spawn(&core, lock, move || control::live(parts)) {
                 Ok(thread) => started.threads.push(thread),
-                Err(source) => return Err(started.give_up(StartError::Core { source })),
+                Err(source) => return Err(started.give_up(source.into())),
             }
             started.controls.push(control);
         }
