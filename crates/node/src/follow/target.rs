@@ -153,8 +153,7 @@ impl Core {
             Ok(there) if follows(&there) => there,
             Err(error) if !has_none(&error) => return Err(said_by(to, error)),
             _ => {
-                let message = format!("{to} does not follow {topic}/{}, or no more", key.partition);
-                return Err(failure(ErrorCode::NotFollower, message));
+                return Err(self.no_follower(topic, key, to));
             }
         };
         let there = segments_of(line, topic, key, Offset::MAX).await;
@@ -167,6 +166,18 @@ impl Core {
             Some(let_go) => Err(given_on(to, let_go)),
             None => Ok(follower.end),
         }
+    }
+
+    /// Asked again it would still be none.
+    fn no_follower(&self, topic: &TopicName, key: PartitionKey, to: &str) -> Failure {
+        let partition = key.partition;
+        let mine = self.shared.addresses.get();
+        let mine = mine.map_or("HOST:PORT", |mine| &mine.advertised);
+        let message = format!(
+            "{to} does not follow {topic}/{partition}, or no more: make it a copy first, with \
+             `corelog clone {topic} --server {to} --from {mine} --follow`"
+        );
+        failure(ErrorCode::NotFollower, message)
     }
 
     /// Waits until the topic at `to` has the settings and the partitions that it has here, and the partition's log
