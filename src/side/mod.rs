@@ -28,7 +28,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
-use anyhow::Context as _;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -72,8 +71,11 @@ impl Side {
     /// # Errors
     /// Where the address cannot be listened on.
     pub(crate) fn start(address: SocketAddr, tells_partitions: bool) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).with_context(|| {
-            format!("cannot listen on {address}; stop what uses the port or choose another --admin")
+        let option = "--admin";
+        let listener = TcpListener::bind(address).map_err(|source| StartError::Bind {
+            address,
+            option,
+            source,
         })?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
