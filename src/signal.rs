@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use anyhow::Context as _;
 use corelog_node::StartError;
 use nix::sys::signal::{SigSet, Signal};
 
