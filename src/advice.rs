@@ -198,8 +198,10 @@ const fn of_code(code: ErrorCode) -> &'static str {
             "choose another name, or `corelog snapshot delete` one"
         }
         E::UnknownRestore => "`corelog topic list` shows if it came to its end; else restore again",
-        E::NotOwner | E::NotFollower => {
-            "`corelog topic describe` shows who owns it; name that server with --server"
+        E::NotOwner => "`corelog topic describe` shows who owns it; name that server with --server",
+        E::NotFollower => {
+            "`corelog topic describe` at each server shows who owns it and who follows; name one that follows with --server, or make \
+             one with `corelog clone --follow`"
         }
         E::ReadOnly => {
             "mend the disk, then `corelog partition reopen`; if it does not give the end any more, have a copy take over: \

@@ -234,11 +234,13 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
                 | Error::RingsMissing
                 | Error::RingsDisabled { .. }
                 | Error::RingsForbidden { .. }
+                | Error::Thread { .. }
                 | Error::Memlock { .. }
                 | Error::FileSystem { .. }
                 | Error::Device { .. }
                 | Error::Copied { .. },
         }
+        | StartError::Thread { .. }
         | StartError::Descriptors { .. } => Some(Exit::Denied),
         StartError::NodeFile { .. }
         | StartError::NoTopics { .. }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::Context as _;
+use corelog_node::StartError;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::exit::Exit;
@@ -70,7 +71,10 @@ pub(crate) fn hear() -> anyhow::Result<Heard> {
     let thread = thread::Builder::new().name("signals".to_owned());
     thread
         .spawn(move || pass_on(&signals, &ask, &theirs))
-        .context("cannot start the thread that waits for signals")?;
+        .map_err(|source| StartError::Thread {
+            name: "signals",
+            source,
+        })?;
     Ok(Heard {
         asked,
         reached,

@@ -28,11 +28,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
-use anyhow::Context as _;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use corelog_node::Handle;
+use corelog_node::{Handle, StartError};
 use tokio::runtime;
 use tokio::sync::oneshot;
 
@@ -72,8 +71,11 @@ impl Side {
     /// # Errors
     /// Where the address cannot be listened on.
     pub(crate) fn start(address: SocketAddr, tells_partitions: bool) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).with_context(|| {
-            format!("cannot listen on {address}; stop what uses the port or choose another --admin")
+        let option = "--admin";
+        let listener = TcpListener::bind(address).map_err(|source| StartError::Bind {
+            address,
+            option,
+            source,
         })?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -96,6 +98,10 @@ impl Side {
                 }
                 // What was asked for meanwhile may wait for a disk, and nobody waits for its answer.
                 runtime.shutdown_background();
+            })
+            .map_err(|source| StartError::Thread {
+                name: "side",
+                source,
             })?;
         Ok(Self {
             address,

@@ -40,6 +40,7 @@ mod stage;
 mod stopped;
 mod stores;
 mod supervisor;
+mod threads;
 mod top;
 mod topic;
 mod tour;

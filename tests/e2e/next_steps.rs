@@ -42,6 +42,11 @@ fn a_server_that_cannot_start_says_what_to_do() {
         &["--listen", "stop what"],
     );
     refuses(&start(&["--admin", &address]), 1, &["--admin", "stop what"]);
+    let elsewhere = ["192.0.2.1:0", "--insecure"];
+    for option in ["--listen", "--admin"] {
+        let start = start(&[&[option][..], &elsewhere].concat());
+        refuses(&start, 1, &["no address of this machine", option]);
+    }
     refuses(&start(&["--listen", "0.0.0.0:0"]), 2, &["--insecure"]);
     refuses(
         &start(&["--listen", "0.0.0.0:0", "--insecure"]),

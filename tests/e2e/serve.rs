@@ -251,12 +251,32 @@ fn a_node_file_that_is_damaged_is_said_as_damage() {
     Corelog::to(&server).run(["topic", "create", "t"]).done();
     assert!(server.stop().status.success());
     let node = data.join("node");
-    let mut bytes = std::fs::read(&node).unwrap();
-    bytes[20] ^= 1;
-    std::fs::write(&node, bytes).unwrap();
-    let (code, said) = Start::on(&data).refused();
+    let bytes = std::fs::read(&node).unwrap();
+    let mut rotten = bytes.clone();
+    rotten[20] ^= 1;
+    // One that is longer than a block ended with 1, and with advice about permissions and space.
+    for more in [
+        rotten,
+        [&bytes[..], &[0; 9]].concat(),
+        [&bytes[..], &[0; 9_000]].concat(),
+    ] {
+        std::fs::write(&node, more).unwrap();
+        let (code, said) = Start::on(&data).refused();
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("does not name a node"), "{said}");
+        assert!(said.contains("from a backup"), "{said}");
+    }
+}
+
+/// It may be a program of that name where somebody meant another directory.
+#[test]
+fn a_long_file_of_a_node_s_name_is_not_written_over_in_a_directory_without_topics() {
+    let folder = Folder::new();
+    let long = [7; 5_000];
+    let node = folder.file("node", &long);
+    let (code, said) = Start::on(folder.path()).refused();
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("does not name a node"), "{said}");
+    assert_eq!(std::fs::read(node).unwrap(), long);
 }
 
 #[test]

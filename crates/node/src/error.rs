@@ -82,12 +82,12 @@ pub enum StartError {
         limit_min: u64,
     },
     /// An address could not be listened on.
-    #[error(
-        "cannot listen on {address}: {source}; stop what uses the port or choose another with --listen"
-    )]
+    #[error("cannot listen on {address}: {source}; {}", instead_of(.source, .option))]
     Bind {
         /// The address.
         address: SocketAddr,
+        /// What names it.
+        option: &'static str,
         /// Why not.
         #[source]
         source: io::Error,
@@ -146,7 +146,9 @@ pub enum StartError {
         core: CoreId,
     },
     /// A thread could not be started.
-    #[error("cannot start the {name} thread; raise the limit of processes (ulimit -u)")]
+    #[error(
+        "cannot start the {name} thread; raise the limit of processes (ulimit -u, TasksMax in the unit)"
+    )]
     Thread {
         /// Which thread.
         name: &'static str,
@@ -161,6 +163,42 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+}
+
+/// What to do where an address that `option` names could not be listened on.
+fn instead_of(source: &io::Error, option: &str) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            format!(
+                "it is no address of this machine (`ip address` shows them): name one with {option}"
+            )
+        }
+        _ => format!("stop what uses the port or choose another with {option}"),
+    }
+}
+
+impl StartError {
+    /// That `address`, which --listen names or leads to, could not be listened on.
+    pub(crate) fn at_listen(address: SocketAddr, source: io::Error) -> Self {
+        let option = "--listen";
+        Self::Bind {
+            address,
+            option,
+            source,
+        }
+    }
+}
+
+impl From<rt::Error> for StartError {
+    fn from(source: rt::Error) -> Self {
+        match source {
+            rt::Error::Thread { source, .. } => {
+                let name = "core";
+                Self::Thread { name, source }
+            }
+            source => Self::Core { source },
+        }
+    }
 }
 
 /// Why a node did not stop cleanly; what was acknowledged is on disk, recovery will scan more.

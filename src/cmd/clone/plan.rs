@@ -154,7 +154,9 @@ async fn remark_on(
     source_end: Offset,
 ) -> anyhow::Result<Option<Remark>> {
     if here.told.id != source.topic.id {
-        return Ok(Some(Remark::failed("another topic has this name here")));
+        return Ok(Some(Remark::failed(
+            "another topic has this name here: see `corelog topic delete`",
+        )));
     }
     let counts = (here.told.partitions.len(), source.topic.partitions.len());
     if counts.1 < counts.0 {

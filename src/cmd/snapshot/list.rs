@@ -17,7 +17,7 @@ use crate::{cli, session};
         Ends with 3 if one is there that cannot be read.",
     after_long_help = "EXAMPLES\n  \
         corelog snapshot list\n  \
-        corelog snapshot list monday --output json | jq '.[].topics[].partitions'"
+        corelog snapshot list monday --output json | jq '.topics[].partitions'"
 )]
 pub(super) struct Args {
     /// Only this one, with every partition.
@@ -74,8 +74,8 @@ fn print(args: &Args, snapshots: &[Snapshot], unreadable: &[Unreadable]) -> anyh
             let bad = unreadable
                 .iter()
                 .map(|bad| json!({ "name": bad.name, "error": bad.message }));
-            let all: Vec<_> = snapshots.iter().map(show::json).chain(bad).collect();
-            out.json(&all)?;
+            let mut all = snapshots.iter().map(show::json).chain(bad);
+            all.try_for_each(|one| out.json(&one))?;
         }
     }
     out.flush()

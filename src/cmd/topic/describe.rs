@@ -201,6 +201,11 @@ fn replica_line(topic: &TopicName, partition: &Partition) -> Option<String> {
                 "replica: {place} does not follow {source} any more: it has stopped at {}; `corelog top` says why",
                 partition.durable
             ),
+            Copying::Waiting => format!(
+                "replica: {place} does not hear {source}: {}{}; `corelog top` says why",
+                lag(partition.lag_records, partition.lag_bytes, None),
+                partition.lag_records.map_or("", |_| " when last heard")
+            ),
             _ => format!(
                 "replica: {place} follows {source}, {}",
                 lag(partition.lag_records, partition.lag_bytes, partition.lag_ms)

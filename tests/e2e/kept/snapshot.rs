@@ -136,9 +136,12 @@ fn snapshots_are_listed_described_and_deleted() {
     corelog
         .run(["snapshot", "create", "some", "--topic", "b"])
         .done();
-    let list = || corelog.run(["snapshot", "list", "--output", "json"]).json();
-    let names = |list: Value| -> Vec<(String, usize)> {
-        let all = list.as_array().unwrap().iter();
+    let list = || {
+        let list = ["snapshot", "list", "--output", "json"];
+        corelog.run(list).json_lines()
+    };
+    let names = |list: Vec<Value>| -> Vec<(String, usize)> {
+        let all = list.iter();
         all.map(|one| {
             let topics = one["topics"].as_array().unwrap().len();
             (one["name"].as_str().unwrap().to_owned(), topics)
@@ -152,7 +155,7 @@ fn snapshots_are_listed_described_and_deleted() {
     let one = corelog
         .run(["snapshot", "list", "some", "--output", "json"])
         .json();
-    let partitions = one[0]["topics"][0]["partitions"].as_array().unwrap();
+    let partitions = one["topics"][0]["partitions"].as_array().unwrap();
     let ends: u64 = partitions.iter().map(|p| p["end"].as_u64().unwrap()).sum();
     assert_eq!((partitions.len(), ends), (2, 2));
     let described = corelog

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::support::corelog::Corelog;
 use crate::support::deadline;
+use crate::support::server::Server;
 
 use super::{Pair, described, produce};
 
@@ -111,4 +112,36 @@ fn whom_a_promoted_copy_has_yet_to_tell_is_listed_and_forgotten_with_consent() {
     let listed = there.run(["topic", "describe", "t"]).text();
     assert!(!listed.contains("untold:"), "{listed}");
     forget(&["--yes"]).failed(1);
+}
+
+/// It was told for ever to follow what was gone, level with it.
+#[test]
+fn a_copy_that_does_not_hear_its_source_is_not_told_to_follow_it() {
+    let goes = |goes: fn(Server) -> Option<Server>| {
+        let Pair {
+            source,
+            other,
+            folders: _folders,
+        } = Pair::following();
+        let there = Corelog::to(&other);
+        let line = |says: &str| format!("replica: t/0 {says} {}, level with it", source.address());
+        let [follows, unheard] = ["follows", "does not hear"].map(line);
+        let unheard = unheard.replace(',', ":") + " when last heard";
+        let says = |line: &str| {
+            let described = there.run(["topic", "describe", "t"]).text();
+            described.contains(line)
+        };
+        assert!(says(&follows));
+        let _source = goes(source);
+        deadline::until("it is told not to hear it", || says(&unheard));
+    };
+    goes(|source| {
+        source.kill();
+        None
+    });
+    goes(|source| {
+        let delete = ["topic", "delete", "t", "--yes"];
+        Corelog::to(&source).run(delete).done();
+        Some(source)
+    });
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 
 use super::{Pair, consume, lines, produce};
+use crate::support::corelog::Corelog;
 
 #[test]
 fn a_handover_changes_the_owner_and_loses_nothing() {
@@ -150,4 +151,35 @@ fn the_retention_of_a_copy_with_an_end_is_lowered_while_it_is_under_way() {
     assert!(String::from_utf8_lossy(&out).contains("would remove"));
     assert!(said.contains("t/0 is being copied"), "{said}");
     there.run([&alter[..], &["--yes"]].concat()).done();
+}
+
+/// Whoever did as was advised, which was to ask another server or once more, met the same refusal.
+#[test]
+fn what_is_refused_for_want_of_a_copy_is_done_after_what_is_advised() {
+    let pair = Pair::start();
+    let (here, there) = (pair.at_source(), pair.at_other());
+    let (source, other) = (pair.source.address(), pair.other.address());
+    let advised = |said: &str, corelog: &Corelog, more: &[&str]| {
+        let advice = said.split("`corelog ").nth(1).expect("it names a command");
+        let advice = advice.split('`').next().unwrap();
+        let words: Vec<_> = advice.split(' ').chain(more.iter().copied()).collect();
+        corelog.run(words).done();
+    };
+    for corelog in [&here, &there] {
+        corelog.run(["topic", "create", "old"]).done();
+    }
+    let clone = ["clone", "old", "--from", &source];
+    let said = there.run(clone).failed(1);
+    assert!(said.contains("TopicChanged"), "{said}");
+    advised(&said, &there, &["--yes"]);
+    there.run(clone).done();
+
+    here.run(["topic", "create", "t"]).done();
+    produce(&here, "0", b"a\nb\n");
+    let handover = ["handover", "t", "--to", &other];
+    let said = here.run(handover).failed(1);
+    assert!(said.contains("NotFollower"), "{said}");
+    advised(&said, &Corelog::offline(), &[]);
+    pair.level();
+    here.run(handover).done();
 }

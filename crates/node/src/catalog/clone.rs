@@ -334,7 +334,11 @@ fn check_id(origin: &metadata::Topic, routes: &Routes, address: &str) -> Result<
 /// A topic of the same name is the same one; partitions may have come at its source, never gone.
 fn check_same(topic: &Topic, origin: &metadata::Topic) -> Result<(), Failure> {
     if topic.id != origin.id {
-        let message = format!("topic {} is another one here: its id differs", topic.name);
+        let message = format!(
+            "topic {0} is another one here: its id differs; if nobody wants that one any more, `corelog topic delete {0}` \
+             here, then clone it again",
+            topic.name
+        );
         let detail = Detail {
             topic_id: Some(topic.id),
             ..Detail::default()

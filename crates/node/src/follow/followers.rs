@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use corelog_record::{CopyId, NodeId, Offset};
+use corelog_storage::format::replica::Peer;
 
 use super::contested::Contested;
 use super::pause::Pulse;
@@ -56,6 +57,17 @@ pub(crate) struct Follower {
     pub(crate) at: Instant,
     /// It has told of an epoch that this log has not, and nothing else since: it is asked once it is remembered.
     pub(super) is_claiming: bool,
+}
+
+impl Follower {
+    /// As one that is written down, where it has said who and where it is.
+    pub(super) fn peer(self) -> Option<Peer> {
+        Some(Peer {
+            node: self.node?,
+            copy: self.copy,
+            address: self.address?,
+        })
+    }
 }
 
 impl Followers {
@@ -242,7 +254,7 @@ mod tests {
     use corelog_protocol::message::epoch::Epoch;
     use corelog_protocol::message::fetch;
     use corelog_record::{Chain, LeaderEpoch, Lineage};
-    use corelog_storage::format::replica::{Peer, Replica, Role};
+    use corelog_storage::format::replica::{Replica, Role};
 
     use super::super::fence::SILENT_AFTER;
     use super::*;

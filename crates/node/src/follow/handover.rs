@@ -17,7 +17,7 @@ use super::ASK_TIMEOUT;
 use super::claim::Claim;
 use super::hands::Hand;
 use super::ownership::{check_same, follower_of, owned_at};
-use super::target::{Target, target_of};
+use super::target::Target;
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, said_by};
@@ -45,7 +45,7 @@ impl Core {
     ) -> Result<handover::Partition, Failure> {
         let hand = self.take_hand(key)?;
         let before = self.replica(key)?;
-        let address = target_of(&topic, key, &before, to)?;
+        let address = self.target_of(&topic, key, &before, to)?;
         let to = match before.role {
             Role::Owner => self.target_named(address).await?,
             _ => {

@@ -11,10 +11,12 @@ use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica, Role};
 
 use super::ASK_TIMEOUT;
+use super::followers::Follower;
 use super::hands::Hand;
 use super::line::Line;
 use super::lineage::diverged;
 use super::ownership::{has_none, not_owner, partition_at, segments_of};
+use crate::catalog::is_in_place_of;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with, invalid, said_by};
 use crate::rt;
@@ -151,8 +153,7 @@ impl Core {
             Ok(there) if follows(&there) => there,
             Err(error) if !has_none(&error) => return Err(said_by(to, error)),
             _ => {
-                let message = format!("{to} does not follow {topic}/{}, or no more", key.partition);
-                return Err(failure(ErrorCode::NotFollower, message));
+                return Err(self.no_follower(topic, key, to));
             }
         };
         let there = segments_of(line, topic, key, Offset::MAX).await;
@@ -165,6 +166,18 @@ impl Core {
             Some(let_go) => Err(given_on(to, let_go)),
             None => Ok(follower.end),
         }
+    }
+
+    /// Asked again it would still be none.
+    fn no_follower(&self, topic: &TopicName, key: PartitionKey, to: &str) -> Failure {
+        let partition = key.partition;
+        let mine = self.shared.addresses.get();
+        let mine = mine.map_or("HOST:PORT", |mine| &mine.advertised);
+        let message = format!(
+            "{to} does not follow {topic}/{partition}, or no more: make it a copy first, with \
+             `corelog clone {topic} --server {to} --from {mine} --follow`"
+        );
+        failure(ErrorCode::NotFollower, message)
     }
 
     /// Waits until the topic at `to` has the settings and the partitions that it has here, and the partition's log
@@ -247,42 +260,51 @@ impl Core {
         }
         Ok(owned)
     }
-}
 
-/// Whom a partition is given to.
-pub(super) fn target_of(
-    topic: &TopicName,
-    key: PartitionKey,
-    replica: &Replica,
-    to: Option<String>,
-) -> Result<String, Failure> {
-    let before = replica.sources.first();
-    match (replica.role, to) {
-        (Role::Owner, to) => to.map_or_else(|| only_follower(replica), Ok),
-        (Role::HandingOver, to) if to.is_none() || to.as_ref() == before => {
-            let none = || {
-                let message = "it is being taken back: finish that by aborting it again";
-                invalid("abort", message)
-            };
-            before.cloned().ok_or_else(none)
+    /// Whom a partition is given to.
+    pub(super) fn target_of(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        replica: &Replica,
+        to: Option<String>,
+    ) -> Result<String, Failure> {
+        let before = replica.sources.first();
+        match (replica.role, to) {
+            (Role::Owner, to) => to.map_or_else(|| self.only_follower(key, replica), Ok),
+            (Role::HandingOver, to) if to.is_none() || to.as_ref() == before => {
+                let none = || {
+                    let message = "it is being taken back: finish that by aborting it again";
+                    invalid("abort", message)
+                };
+                before.cloned().ok_or_else(none)
+            }
+            (Role::HandingOver, _) => {
+                let message = "it is being handed over to another node: finish or abort that";
+                Err(invalid("to", message))
+            }
+            _ => Err(not_owner(topic, key, replica)),
         }
-        (Role::HandingOver, _) => {
-            let message = "it is being handed over to another node: finish or abort that";
-            Err(invalid("to", message))
-        }
-        _ => Err(not_owner(topic, key, replica)),
     }
-}
 
-fn only_follower(replica: &Replica) -> Result<String, Failure> {
-    match replica.followers.as_slice() {
-        [one] => Ok(one.address.clone()),
-        several => {
-            let message = format!(
-                "{} nodes follow it: name the one to hand it to",
-                several.len()
-            );
-            Err(invalid("to", message))
+    /// The one that follows a partition. Those that were heard and are not written down yet count as well.
+    fn only_follower(&self, key: PartitionKey, replica: &Replica) -> Result<String, Failure> {
+        let mut all = replica.followers.clone();
+        let heard = self.followers.of(key);
+        for peer in heard.into_iter().filter_map(Follower::peer) {
+            if !all.iter().any(|known| is_in_place_of(&peer, known)) {
+                all.push(peer);
+            }
+        }
+        match all.as_slice() {
+            [one] => Ok(one.address.clone()),
+            several => {
+                let message = format!(
+                    "{} nodes follow it: name the one to hand it to",
+                    several.len()
+                );
+                Err(invalid("to", message))
+            }
         }
     }
 }
@@ -328,4 +350,49 @@ fn far(to: &str, end: Offset, missing: u64) -> Failure {
         ..Detail::default()
     };
     failure_with(ErrorCode::NotEqual, message, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::error::ErrorCode;
+
+    use super::*;
+    use crate::core::tests::{topic, with_core};
+
+    fn peer(number: u8, address: &str) -> Peer {
+        Peer {
+            node: NodeId::from_bytes([number; 16]),
+            copy: CopyId::from_bytes([number; 16]),
+            address: address.to_owned(),
+        }
+    }
+
+    fn heard(peer: Peer) -> Follower {
+        Follower {
+            copy: peer.copy,
+            node: Some(peer.node),
+            address: Some(peer.address),
+            end: Offset::ZERO,
+            at: rt::now(),
+            is_claiming: false,
+        }
+    }
+
+    /// The one that was written down got the partition, within a second of the coming of another one.
+    #[test]
+    fn a_follower_that_is_not_written_down_yet_is_one_to_choose_from() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            let target = |replica: &Replica| core.target_of(&topic.name, key, replica, None);
+            let mut replica = Replica::owner(key.partition);
+            assert!(target(&replica).unwrap_err().is(ErrorCode::InvalidRequest));
+            core.followers.note(key, heard(peer(1, "a:1")));
+            assert_eq!(target(&replica).unwrap(), "a:1");
+            replica.followers = vec![peer(1, "a:1")];
+            assert_eq!(target(&replica).unwrap(), "a:1");
+            core.followers.note(key, heard(peer(2, "b:1")));
+            let refused = target(&replica).unwrap_err();
+            assert!(refused.message.contains("2 nodes follow it"), "{refused:?}");
+        });
+    }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use corelog_record::NodeId;
+use corelog_storage::format;
 use corelog_storage::format::node::{DELETED, Node, TOPICS};
 
 use crate::error::StartError;
@@ -18,7 +19,19 @@ pub(super) fn identify(data_dir: &Path, lock: &mut NodeFile) -> Result<NodeId, S
         source,
     };
     let is_new = is_new(data_dir)?;
-    let bytes = lock.read().map_err(failed)?;
+    let bytes = match lock.read() {
+        // Also where there are no topics: no first write leaves so much, and somebody's it may be.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            let found = lock.metadata().map_err(failed)?.len();
+            let source = format::Error::TooLong {
+                what: "node file",
+                max: NodeFile::BYTES_MAX,
+                found: usize::try_from(found).unwrap_or(usize::MAX),
+            };
+            return Err(StartError::NodeFile { path, source });
+        }
+        read => read.map_err(failed)?,
+    };
     // A first write that was interrupted names nobody yet: there are no topics.
     match Node::decode(&bytes) {
         Ok(node) => return Ok(node.id),

@@ -20,7 +20,7 @@ pub(super) struct Ports {
 
 /// Claims the shared port and each core's own.
 pub(super) fn claim(config: &NodeConfig) -> Result<Ports, StartError> {
-    let failed = |address| move |source| StartError::Bind { address, source };
+    let failed = |address| move |source| StartError::at_listen(address, source);
     let first = Port::claim_within(config.listen, PATIENCE).map_err(failed(config.listen))?;
     let listen = first.address();
     let mut shared = vec![first];

@@ -113,7 +113,7 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
             reply,
         };
         if let Err(source) = ask(control, told, &answer).unwrap_or_else(Err) {
-            return Err(cores.give_up(StartError::Bind { address, source }));
+            return Err(cores.give_up(StartError::at_listen(address, source)));
         }
     }
     let controls = cores.controls.clone();
@@ -228,7 +228,7 @@ impl Cores {
             }
             match stop::spawn(&core, lock, move || control::live(parts)) {
                 Ok(thread) => started.threads.push(thread),
-                Err(source) => return Err(started.give_up(StartError::Core { source })),
+                Err(source) => return Err(started.give_up(source.into())),
             }
             started.controls.push(control);
         }

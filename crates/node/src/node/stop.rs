@@ -61,8 +61,8 @@ impl Cores {
         let join = |(number, thread): (u16, CoreThread<Arc<NodeFile>>)| {
             let core = CoreId::new(number);
             let ended = thread.join_by(deadline);
-            let ended = ended.ok_or(StopError::TimedOut { core, timeout })?;
-            ended.map_err(|source| StopError::Core { core, source })
+            let ended = ended.map_err(|source| StopError::Core { core, source })?;
+            ended.ok_or(StopError::TimedOut { core, timeout })
         };
         let joined: Vec<_> = (0..).zip(self.threads).map(join).collect();
         let unclean = closed?;
@@ -111,7 +111,8 @@ impl Cores {
     pub(super) fn give_up(self, error: StartError) -> StartError {
         // What was opened is closed cleanly; if that fails too, the first reason counts.
         if let Err(error) = self.stop(Duration::ZERO) {
-            tracing::warn!(%error, "the start failed, and so did ending it");
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "the start failed, and so did ending it");
         }
         error
     }

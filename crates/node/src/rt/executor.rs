@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use glommio::{GlommioError, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use super::{blocking, guard, long, pacemaker, slice, task, vitals, vitals::Vitals};
+use super::{blocking, guard, long, pacemaker, slice, task, threads, vitals, vitals::Vitals};
 use crate::sys::cooperative;
 use crate::sys::nudge::Nudge;
 use crate::sys::probe::processors;
@@ -63,6 +63,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The system refuses a thread that the core needs, beside its own.
+    #[error("the system refuses a thread of {core}")]
+    Thread {
+        /// The core's name.
+        core: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// The core's thread ended without an answer.
     #[error("{core} ended abnormally")]
     Join {
@@ -111,12 +120,16 @@ impl<T: Send + 'static> CoreThread<T> {
 
     /// The same, and nothing if that has not come by the deadline: the kernel keeps a thread until the disk has answered
     /// it.
-    pub(crate) fn join_by(self, deadline: Instant) -> Option<Result<T, Error>> {
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), and [`Error::Thread`] where no thread can be had that waits: nobody does then.
+    pub(crate) fn join_by(self, deadline: Instant) -> Result<Option<T>, Error> {
         let (tell, ended) = flume::bounded(1);
+        let core = self.name.clone();
         let join = move || tell.send(self.join());
-        // Where no thread can be had that waits, nobody does.
-        thread::Builder::new().spawn(join).ok()?;
-        ended.recv_deadline(deadline).ok()
+        let waiting = thread::Builder::new().spawn(join);
+        waiting.map_err(|source| Error::Thread { core, source })?;
+        ended.recv_deadline(deadline).ok().transpose()
     }
 }
 
@@ -126,16 +139,22 @@ impl<T: Send + 'static> CoreThread<T> {
 /// be finished. Returns once the core runs.
 ///
 /// # Errors
-/// [`Error::Start`] if the kernel refuses the thread, the processor or the rings.
+/// [`Error::Thread`] if the kernel refuses a thread, [`Error::Start`] if it refuses the processor or the rings.
 pub fn spawn_core<G, F, T>(config: &CoreConfig, main: G) -> Result<CoreThread<T>, Error>
 where
     G: FnOnce() -> F + Send + 'static,
     F: Future<Output = T> + 'static,
     T: Send + 'static,
 {
+    let refused = |source| Error::Thread {
+        core: config.name.clone(),
+        source,
+    };
     // The pool's threads inherit the affinity of the thread that makes them: not a core's.
-    blocking::POOL.start();
-    long::LONG.start();
+    blocking::POOL.start().map_err(refused)?;
+    long::LONG.start().map_err(refused)?;
+    // glommio panics where it is refused its own.
+    threads::try_some(CORE_THREADS).map_err(refused)?;
     let failed = |source| Error::Start {
         core: config.name.clone(),
         cpu: config.cpu,
@@ -172,7 +191,7 @@ where
             }))
         }
     });
-    let thread = thread.map_err(failed)?;
+    let thread = thread.map_err(refused)?;
     // The rings are made on the new thread: a refusal shows when it ends.
     if start.recv().is_err() {
         return Err(match thread.join() {
@@ -203,6 +222,10 @@ pub(super) fn io_error<T>(error: GlommioError<T>) -> io::Error {
         other => io::Error::from(other),
     }
 }
+
+/// A core's own thread and glommio's beside it; then those of the process that begin with the cores: the pacemaker, the
+/// watchdog's two, and one that waits for the cores' end.
+const CORE_THREADS: usize = 6;
 
 /// Registered I/O buffers of a core unless told otherwise.
 const IO_MEMORY_BYTES: usize = 1 << 20;

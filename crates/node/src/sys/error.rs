@@ -37,6 +37,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The limit of processes leaves no room for a thread.
+    #[error(
+        "the system refuses a thread, raise the limit of processes (ulimit -u, TasksMax in the unit)"
+    )]
+    Thread {
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// The limit of locked memory is too low for the rings of so many cores.
     #[error(
         "{cores} cores need {needed} of locked memory and the limit is {limit}, \

@@ -23,6 +23,9 @@ pub struct NodeFile {
 }
 
 impl NodeFile {
+    /// One block: an interrupted write of it is old or new, sector by sector.
+    pub const BYTES_MAX: usize = 4096;
+
     /// Makes the data directory and an empty node file unless they exist, and locks the file.
     ///
     /// # Errors
@@ -76,9 +79,9 @@ impl NodeFile {
         self.file.seek(SeekFrom::Start(0))?;
         let mut bytes = Vec::new();
         let count = (&mut *self.file)
-            .take(BYTES_MAX + 1)
+            .take(Self::BYTES_MAX as u64 + 1)
             .read_to_end(&mut bytes)?;
-        if count as u64 > BYTES_MAX {
+        if count > Self::BYTES_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         Ok(bytes)
@@ -94,7 +97,7 @@ impl NodeFile {
     /// If `bytes` are more than a block.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         assert!(
-            bytes.len() as u64 <= BYTES_MAX,
+            bytes.len() <= Self::BYTES_MAX,
             "the node's file fits in a block"
         );
         self.file.seek(SeekFrom::Start(0))?;
@@ -106,9 +109,6 @@ impl NodeFile {
         File::open(data)?.sync_all()
     }
 }
-
-/// One block: an interrupted write of it is old or new, sector by sector.
-const BYTES_MAX: u64 = 4096;
 
 #[cfg(test)]
 mod tests {

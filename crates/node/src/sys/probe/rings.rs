@@ -33,7 +33,7 @@ pub fn kernel() -> Result<String, Error> {
 ///
 /// # Errors
 /// [`Error::RingsMissing`], [`Error::RingsDisabled`] or [`Error::RingsForbidden`], which say what
-/// to do; [`Error::Unknown`] for anything else.
+/// to do; [`Error::Thread`] where none can be had to try it on; [`Error::Unknown`] for anything else.
 pub fn rings() -> Result<(), Error> {
     match try_ring()? {
         Ok(()) => Ok(()),
@@ -54,7 +54,7 @@ fn try_ring() -> Result<Result<(), Errno>, Error> {
     let thread = thread::Builder::new().name("probe".to_owned());
     let tried = thread
         .spawn(|| set_up_ring().map(drop))
-        .map_err(unknown("a thread"))?;
+        .map_err(|source| Error::Thread { source })?;
     tried
         .join()
         .map_err(|_| unknown("io_uring")(io::Error::other("the probe panicked")))
