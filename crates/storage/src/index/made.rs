@@ -1,6 +1,7 @@
 //! Rows made from a store, by those that are known of it.
 
 use super::sealed::Of;
+use super::whole::FAR_BYTES;
 use super::{Builder, Rows, before_position, point};
 use crate::Error;
 use crate::disk::{Dir, File};
@@ -275,9 +276,6 @@ impl<D: Dir> Making<'_, D> {
 pub(super) fn all(rows: &impl Rows) -> impl Iterator<Item = Row> {
     (0..rows.count()).map_while(|number| rows.row(number))
 }
-
-/// A read that begins at a row has no more than this to pass over, unless a batch is larger: the disk gives it in one go.
-const FAR_BYTES: u64 = 1 << 20;
 
 /// So many rows behind bad bytes are tried: rot comes in blocks, and a row stands every 4 KiB.
 const ROW_TRIES: usize = 1024;

@@ -7,7 +7,7 @@ use super::whole::Whole;
 use crate::Error;
 use crate::disk::{BLOCK_BYTES, Dir, File, Open};
 use crate::error::At;
-use crate::format::index::Row;
+use crate::format::index::{BYTES_MAX, Row};
 
 /// The sound rows of the file `name`, if it is that of the segment: none if it is not, or not there.
 ///
@@ -64,6 +64,3 @@ async fn bytes<D: Dir>(file: &D::File, at: &impl Fn() -> At) -> Result<Vec<u8>, 
 
 /// So much is read at once.
 const WINDOW_BYTES: usize = 64 << 10;
-
-/// No more is read: the rows of the largest segment there is, 1 GiB, by the usual interval take an eighth of that.
-const BYTES_MAX: u64 = 64 << 20;

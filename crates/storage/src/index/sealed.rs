@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use corelog_record::{Chain, HistoryId, Offset};
 
@@ -25,6 +27,8 @@ pub(crate) struct Sealed<D: Dir> {
     of: Of<D>,
     loaded: RefCell<Option<Rc<Loaded>>>,
     was_rebuilt: Cell<bool>,
+    /// Whether the file was held against the store, and no row that it lacks can be found: once, however often it is mapped.
+    is_complete: Cell<bool>,
     /// Where in the thread's table of maps it is, if its rows are loaded.
     place: Place,
 }
@@ -61,6 +65,7 @@ impl<D: Dir> Sealed<D> {
             of,
             loaded: RefCell::new(None),
             was_rebuilt: Cell::new(false),
+            is_complete: Cell::new(false),
             place: Place::default(),
         })
     }
@@ -109,20 +114,24 @@ impl<D: Dir> Sealed<D> {
         if let Some(loaded) = self.in_memory() {
             return Ok(loaded);
         }
-        match self.map().await {
-            Ok(file) if !self.of.has_all(&file).await? => {
+        let (file, has_gaps) = match self.map().await {
+            Ok(mapped) => mapped,
+            Err(error) => return self.made_anew(is_wrong(&error)).await,
+        };
+        if has_gaps && !self.is_complete.get() {
+            if !self.of.has_all(&file).await? {
                 let known = file.to_vec();
                 let rows = self.of.by(&known, self.of.anew().await?).await?;
-                Ok(match known.into_iter().eq(made::all(&rows)) {
-                    // What it lacks cannot be found.
-                    true => self.kept(file),
-                    false => self.replace(rows),
-                })
+                if !known.into_iter().eq(made::all(&rows)) {
+                    return Ok(self.replace(rows));
+                }
             }
-            Ok(file) if !self.may_lack_rows(&file) => Ok(self.kept(file)),
-            Ok(file) => Ok(self.replace(self.of.completed(file.to_vec()).await?)),
-            Err(error) => self.made_anew(is_wrong(&error)).await,
+            self.is_complete.set(true);
         }
+        Ok(match self.may_lack_rows(&file) {
+            true => self.replace(self.of.completed(file.to_vec()).await?),
+            false => self.kept(file),
+        })
     }
 
     /// Rows made in the place of a file which is wrong, or of which the disk does not give all.
@@ -149,7 +158,7 @@ impl<D: Dir> Sealed<D> {
             return Ok(loaded.to_vec());
         }
         match self.map().await {
-            Ok(file) => Ok(file.to_vec()),
+            Ok((file, _)) => Ok(file.to_vec()),
             Err(error) if is_wrong(&error) => self.sound_rows().await,
             Err(error) => Err(At::new(&self.dir, &self.name).io("map", error)),
         }
@@ -204,11 +213,17 @@ impl<D: Dir> Sealed<D> {
         loaded
     }
 
-    /// Maps the file, if it is there and every byte of it is right.
-    async fn map(&self) -> io::Result<Loaded> {
-        let whole = self.whole();
-        let map = self.dir.map(&self.name, move |index| whole.is(index));
-        map.await.map(Loaded::Mapped)
+    /// Maps the file, if it is there and every byte of it is right; tells whether it has gaps.
+    async fn map(&self) -> io::Result<(Loaded, bool)> {
+        let (whole, has_gaps) = (self.whole(), Arc::new(AtomicBool::new(false)));
+        let found = Arc::clone(&has_gaps);
+        let is_right = move |index: &[u8]| {
+            let has_gaps = whole.has_gaps(index);
+            found.store(has_gaps == Some(true), Ordering::Relaxed);
+            has_gaps.is_some()
+        };
+        let map = self.dir.map(&self.name, is_right).await?;
+        Ok((Loaded::Mapped(map), has_gaps.load(Ordering::Relaxed)))
     }
 
     fn whole(&self) -> Whole {
@@ -216,6 +231,8 @@ impl<D: Dir> Sealed<D> {
             header: super::header(self.of.history, &self.of.base),
             // Behind the end of one that goes on something may begin.
             below: self.of.store_bytes + u64::from(self.of.is_lower),
+            // Those behind the last row of one that goes on are completed.
+            end: (!self.of.is_lower).then_some(self.of.store_bytes),
         }
     }
 }

@@ -9,16 +9,29 @@ pub(super) struct Whole {
     pub(super) header: Header,
     /// Where every row lies below, in bytes of the store.
     pub(super) below: u64,
+    /// Where the store ends, unless it goes on.
+    pub(super) end: Option<u64>,
 }
 
+/// A read that begins at a row has no more than this to pass over, unless a batch is larger: the disk gives it in one go.
+pub(super) const FAR_BYTES: u64 = 1 << 20;
+
 impl Whole {
-    /// Whether `index` is one: its rows are intact, in order and within the store. Whether they are all of them only the
-    /// store tells.
-    pub(super) fn is(&self, index: &[u8]) -> bool {
+    /// Whether rows of `index` lie far apart, so that some may be missing, which only the store tells; `None` unless it is
+    /// one: its rows are intact, in order and within the store.
+    pub(super) fn has_gaps(&self, index: &[u8]) -> Option<bool> {
         let rows = index.get(format::HEADER_BYTES..).unwrap_or_default();
-        self.is_ours(index)
-            && rows.len().is_multiple_of(format::ROW_BYTES)
-            && self.sound_rows(index).count() == format::row_count(index)
+        if !self.is_ours(index) || !rows.len().is_multiple_of(format::ROW_BYTES) {
+            return None;
+        }
+        let (mut count, mut last, mut has_gaps) = (0, 0, false);
+        for row in self.sound_rows(index) {
+            let position = u64::from(row.position);
+            has_gaps |= FAR_BYTES < position - last;
+            (count, last) = (count + 1, position);
+        }
+        has_gaps |= self.end.is_some_and(|end| FAR_BYTES < end - last.min(end));
+        (count == format::row_count(index)).then_some(has_gaps)
     }
 
     /// Whether `index` is that of the segment, whatever its rows are.

@@ -74,8 +74,8 @@ impl<D: Dir> Log<D> {
     /// opening: one, unless the disk is full.
     async fn cut_unsealed(&mut self) -> Result<(), Error> {
         let is_unsealed = |segment: &&Segment<D>| segment.seal_time().is_none();
-        let unsealed = self.segments.iter().rev().take_while(is_unsealed);
-        for segment in unsealed {
+        // One with damage may have sealed ones behind it.
+        for segment in self.segments.iter().rev().filter(is_unsealed) {
             self.cut_one(segment).await?;
         }
         Ok(())

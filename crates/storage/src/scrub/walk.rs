@@ -191,9 +191,11 @@ impl<D: Dir> Walk<D> {
             return Ok(None);
         }
         let rows = match self.target.rows().await {
+            // With descriptors it may be had.
+            Err(error) if error.is_shortage() => return Err(error),
             // It is made anew.
-            Err(error) if error.may_pass() => None,
-            rows => rows?,
+            Err(_) => None,
+            Ok(rows) => rows,
         };
         if rows.is_none() {
             self.audit.wrong_row();
@@ -320,12 +322,6 @@ impl<D: Dir> Walk<D> {
             None => self.row_behind(scanner).await?,
         };
         self.audit.step_over(by_length.is_none());
-        if let Some(rows) = &mut self.rows {
-            match &behind {
-                Some(behind) => rows.note_around(&self.target.base, [&at, behind]),
-                None => rows.note(&self.target.base, &at, 1),
-            }
-        }
         let behind = behind.unwrap_or(end);
         scanner.move_to(behind);
         Ok(at.offset..behind.offset.min(end.offset))

@@ -51,9 +51,13 @@ impl<D: Dir> Finishing<D> {
                         self.below = Some(below);
                         lower
                     }
-                    Err(_) => {
+                    Err(error) => {
                         self.below = Some(below);
-                        return Ok(());
+                        // Without its rows it would be read up to the next one, or not at all: it is sealed later.
+                        return match error.is_shortage() {
+                            true => Err(error),
+                            false => Ok(()),
+                        };
                     }
                 },
             };

@@ -327,7 +327,13 @@ fn a_clean_stop_keeps_the_rows_of_a_segment_that_is_known_to_be_damaged() {
     for round in 0..3 {
         let (mut log, _) = open(&disk, options(1), 3 + round, at(30_000)).unwrap();
         batches.assert_served(&log, marked, "closed");
-        block_on(log.close(at(30_001))).unwrap();
+        // Others are sealed behind it.
+        batches.append(&mut log, [800; HALF]);
+        log.roll();
+        batches.append(&mut log, [800]);
+        settle(&mut log, at(30_001)).unwrap();
+        assert_eq!(log.sealed().count(), 1 + usize::try_from(round).unwrap());
+        block_on(log.close(at(30_002))).unwrap();
     }
 }
 
