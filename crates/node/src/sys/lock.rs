@@ -36,7 +36,7 @@ impl NodeFile {
                 false => Error::DataDirectory { path, source },
             }
         };
-        disk::block_on(StdDir::new(data).create()).map_err(unwritable)?;
+        disk::block_on(StdDir::new(data).create_all()).map_err(unwritable)?;
         let path = data.join(NODE);
         let file = OpenOptions::new()
             .read(true)

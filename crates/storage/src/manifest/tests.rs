@@ -53,7 +53,7 @@ fn state(count: i32) -> State {
 
 fn partition(disk: &MemoryDir) -> MemoryDir {
     let dir = disk.child("topic").child("0");
-    block_on(dir.create()).unwrap();
+    block_on(dir.create_all()).unwrap();
     dir
 }
 
