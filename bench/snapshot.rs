@@ -38,6 +38,7 @@ fn main() -> Result<(), Failure> {
 
 async fn run(dir: String, gib: u64, segment_mib: u32) -> Result<(), Failure> {
     let root = UringDir::new(dir);
+    root.create_all().await?;
     let options = Options {
         segment_bytes_max: ByteSize::from_mib(segment_mib),
         ..Options::default()
@@ -248,7 +249,7 @@ async fn read_all(dir: &UringDir, bytes: u64) -> Result<Duration, Failure> {
 
 /// Writes so many bytes to new files of 128 MiB, and syncs each.
 async fn write_all(dir: &UringDir, bytes: u64) -> Result<Duration, Failure> {
-    dir.create().await?;
+    dir.create_all().await?;
     let mut piece = dir.alloc(PIECE_BYTES);
     piece.as_mut_slice().fill(0x5a);
     let piece = Rc::new(piece);

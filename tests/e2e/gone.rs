@@ -253,3 +253,91 @@ fn a_node_whose_topics_are_gone_starts_once_they_are_back_or_given_up() {
     assert!(!listed.contains("\"t\""), "{listed}");
     assert_eq!(fs::read(dir.join("node")).unwrap(), identity);
 }
+
+/// A running server beside what is moved away from under it, and back: a volume that is unmounted while it is in use is as
+/// little there, and what stands in its place has none of its directories.
+struct Running {
+    data: Data,
+    server: Server,
+    corelog: Corelog,
+}
+
+impl Running {
+    /// Its topic `t` has records in the first partition, and none in the second.
+    fn start() -> Self {
+        let data = Data::kept(false);
+        let (server, corelog) = data.start();
+        Self {
+            data,
+            server,
+            corelog,
+        }
+    }
+
+    /// A record is not taken by the partition that has none.
+    fn refuse_first_record(&self) {
+        let produce = ["produce", "t", "--partition", "1"];
+        let (_, said, code) = self.corelog.feed(produce, b"x\n").parts();
+        assert_ne!(code, Some(0), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+
+    /// All is served, and the partition that was fenced takes its first record.
+    fn check_whole(self) {
+        let consume = ["consume", "t", "--partition", "0"];
+        assert_eq!(self.corelog.run(consume).text(), "a\nb\n");
+        let reopen = ["partition", "reopen", "t", "1"];
+        self.corelog.run(reopen).done();
+        let produce = ["produce", "t", "--partition", "1"];
+        self.corelog.feed(produce, b"y\n").done();
+        assert!(self.server.stop().status.success());
+        let (_server, corelog) = self.data.start();
+        for (partition, records) in [("0", "a\nb\n"), ("1", "y\n")] {
+            let consume = ["consume", "t", "--partition", partition];
+            assert_eq!(corelog.run(consume).text(), records);
+        }
+        assert_eq!(self.data.verified().1, Some(0));
+    }
+}
+
+/// The directories were made anew, and records acknowledged in them that nobody found behind a restart.
+#[test]
+fn a_first_record_is_not_taken_where_the_directory_of_its_topic_is_gone() {
+    let running = Running::start();
+    let topic = running.data.dir().join("topics/t");
+    fs::rename(&topic, running.data.away()).unwrap();
+    running.refuse_first_record();
+    let reopen = ["partition", "reopen", "t", "1"];
+    running.corelog.run(reopen).failed(3);
+    running.refuse_first_record();
+    // The topic that is known makes no directory either.
+    let add = ["topic", "add-partitions", "t", "--partitions", "3"];
+    let (_, said, code) = running.corelog.run(add).parts();
+    assert_ne!(code, Some(0), "{said}");
+    assert!(!topic.exists(), "nothing takes its place");
+    // Others are where they were.
+    running.corelog.run(["topic", "create", "other"]).done();
+    fs::rename(running.data.away(), &topic).unwrap();
+    running.check_whole();
+}
+
+/// It was made in a directory of topics that was made anew, and a start behind it saw no other topic.
+#[test]
+fn no_topic_is_made_where_the_directory_of_topics_is_gone() {
+    for gone in ["topics", ""] {
+        let running = Running::start();
+        let gone = running.data.dir().join(gone);
+        fs::rename(&gone, running.data.away()).unwrap();
+        running.refuse_first_record();
+        for args in [
+            &["topic", "create", "other"][..],
+            &["partition", "reopen", "t", "1"],
+        ] {
+            let (_, said, code) = running.corelog.run(args).parts();
+            assert_eq!(code, Some(3), "{args:?}: {said}");
+        }
+        assert!(!gone.exists(), "nothing takes its place");
+        fs::rename(running.data.away(), &gone).unwrap();
+        running.check_whole();
+    }
+}

@@ -225,3 +225,37 @@ fn a_topic_called_node_hides_no_server_from_a_repair_or_from_verify() {
     let found = offline.run(["verify", dir, "--output", "json"]).json();
     assert_eq!(found["summary"]["is_live"], true, "{found}");
 }
+
+/// The server refused it and named a repair, which found nothing to do.
+#[test]
+fn a_manifest_that_was_cut_behind_its_edits_is_sound_to_all_who_read_it() {
+    let folder = Folder::new();
+    let lines = filled(&folder);
+    let partition = folder.path().join("topics/t/0");
+    let dir = partition.to_str().unwrap();
+    let path = partition.join("manifest");
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    let bytes = file.metadata().unwrap().len();
+    for len in [bytes - 1, bytes - 5_000] {
+        file.set_len(len).unwrap();
+        let offline = Corelog::offline();
+        offline.run(["verify", dir]).done();
+        offline.run(["inspect", path.to_str().unwrap()]).done();
+        let plan = offline.run(["repair", "--dir", dir, "--output", "json"]);
+        assert_eq!(plan.json()["steps"], serde_json::json!([]));
+        let server = Server::start(folder.path());
+        let corelog = Corelog::to(&server);
+        let got = corelog.run(["consume", "t"]).text();
+        assert!(got == lines, "all records are there");
+        server.stop();
+    }
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog.feed(["produce", "t"], b"and on\n").done();
+    drop(server.kill());
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    let got = corelog.run(["consume", "t"]).text();
+    assert!(got == format!("{lines}and on\n"), "it goes on");
+    drop(server);
+}

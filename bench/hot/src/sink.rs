@@ -66,6 +66,10 @@ impl Dir for SinkDir {
         self.inner.create()
     }
 
+    fn create_all(&self) -> impl Future<Output = io::Result<()>> {
+        self.inner.create_all()
+    }
+
     fn list(&self) -> impl Future<Output = io::Result<Vec<Entry>>> {
         self.inner.list()
     }

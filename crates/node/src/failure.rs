@@ -41,6 +41,8 @@ pub(crate) fn disk_code(error: &io::Error) -> ErrorCode {
     match error {
         _ if is_full(error) => ErrorCode::StorageFull,
         _ if is_out_of_files(error) => ErrorCode::Busy,
+        // Of what is there as long as its volume is.
+        _ if error.kind() == io::ErrorKind::NotFound => ErrorCode::Damaged,
         _ => ErrorCode::Internal,
     }
 }

@@ -11,7 +11,7 @@ fn main() -> io::Result<()> {
     let corpus = StdDir::new(concat!(env!("CARGO_MANIFEST_DIR"), "/corpus"));
     for target in TARGETS {
         let folder = corpus.child(target.name);
-        block_on(folder.create())?;
+        block_on(folder.create_all())?;
         let mut seeds = (target.seeds)();
         if matches!(target.name, "batch" | "store") {
             let ways = golden.iter().flat_map(|bytes| [(0, bytes), (3, bytes)]);

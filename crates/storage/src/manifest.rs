@@ -86,11 +86,6 @@ impl<D: Dir> Manifest<D> {
         let bytes = read_file_twice(&dir, NAME, BYTES_MAX).await;
         let bytes = bytes.map_err(|e| at().io("read", e))?;
         let read = format::Manifest::decode(&bytes).map_err(|e| at().format(e))?;
-        if !bytes.len().is_multiple_of(BLOCK_BYTES) {
-            let (what, field) = ("manifest", "length");
-            let found = bytes.len() as u64;
-            return Err(at().format(formats::Error::Field { what, field, found }));
-        }
         let next_sequence = read.next_sequence();
         // The last edit may have been left by a write whose sync failed, and the file by a rename
         // whose sync failed: the first write from here on repeats both.
@@ -105,7 +100,8 @@ impl<D: Dir> Manifest<D> {
             state: read.state,
             tail: bytes[tail_start..read.end].to_vec(),
             end: read.end as u64,
-            space_end: bytes.len() as u64,
+            // Where something else has cut the file, its last block is none to write an edit into.
+            space_end: (bytes.len() - bytes.len() % BLOCK_BYTES) as u64,
             next_sequence,
             torn,
             is_in_place: false,

@@ -8,9 +8,15 @@ use std::io::ErrorKind;
 use crate::disk::{Dir, Entry};
 use crate::error::{At, Error};
 
-/// Makes `dir`, unless it is there.
+/// Makes `dir` in the one above it, unless it is there.
 pub(crate) async fn create<D: Dir>(dir: &D) -> Result<(), Error> {
     let created = dir.create().await;
+    created.map_err(|e| At::dir(dir).space("create", e))
+}
+
+/// Makes `dir` and those above it, where they are an operator's to name.
+pub(crate) async fn create_all<D: Dir>(dir: &D) -> Result<(), Error> {
+    let created = dir.create_all().await;
     created.map_err(|e| At::dir(dir).space("create", e))
 }
 

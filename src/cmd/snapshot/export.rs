@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 /// Keeps other exports off a directory: of two that find it empty, one would clear away what the other one has written.
 fn claim(target: &StdDir) -> anyhow::Result<Option<Lock>> {
-    if block_on(target.create()).is_err() {
+    if block_on(target.create_all()).is_err() {
         // The export tells what is in its way.
         return Ok(None);
     }

@@ -45,7 +45,7 @@ fn main() -> Result<()> {
 fn measure(group_bytes: usize, folder: &std::path::Path) -> Result<f64> {
     let root = StdDir::new(folder.join("amplification"));
     block_on(root.remove_tree())?;
-    block_on(root.create())?;
+    block_on(root.create_all())?;
     let disk = CountingDir::new(root.clone());
     let options = Options {
         segment_bytes_max: ByteSize::from_mib(32),

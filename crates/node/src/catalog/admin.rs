@@ -417,10 +417,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_quota_is_a_full_disk() {
-        use io::ErrorKind::{Other, QuotaExceeded, StorageFull};
+    fn a_full_quota_is_a_full_disk_and_a_directory_that_is_gone_is_damage() {
+        use io::ErrorKind::{NotFound, Other, QuotaExceeded, StorageFull};
         assert_eq!(code_of(StorageFull), ErrorCode::StorageFull.number());
         assert_eq!(code_of(QuotaExceeded), ErrorCode::StorageFull.number());
+        assert_eq!(code_of(NotFound), ErrorCode::Damaged.number());
         assert_eq!(code_of(Other), ErrorCode::Internal.number());
     }
 

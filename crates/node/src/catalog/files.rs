@@ -217,7 +217,7 @@ pub(super) async fn rewrite<D: Dir>(
     written.map_err(io_error("write the topic file", &dir))
 }
 
-/// Makes the directory of a topic, durably, if it is not there.
+/// Makes the directory of a topic, durably, if it is not there; that of all topics is made by a start.
 pub(super) async fn create<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {
     let dir = topic_dir(root, &topic.name);
     dir.create().await.map_err(io_error("create", &dir))
@@ -421,7 +421,8 @@ mod tests {
 
     /// Writes a topic that is new.
     async fn write<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {
-        create(root, topic).await?;
+        let dir = topic_dir(root, &topic.name);
+        dir.create_all().await.map_err(io_error("create", &dir))?;
         super::write(root, topic).await
     }
 
@@ -469,7 +470,7 @@ mod tests {
     fn an_unfinished_creation_that_cannot_go_keeps_nobody_from_starting() {
         let root = FaultyDir::new(MemoryDir::new());
         let dir = root.child(TOPICS).child("half");
-        block_on(dir.create()).expect("made");
+        block_on(dir.create_all()).expect("made");
         for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
             let full = Fault::Fail(full);
             root.faults().fail(Operation::CreateDir, 2, full);
@@ -517,7 +518,7 @@ mod tests {
     fn an_unfinished_creation_goes_and_its_name_is_free() {
         let root = MemoryDir::new();
         let dir = root.child(TOPICS).child("half");
-        block_on(dir.create()).expect("made");
+        block_on(dir.create_all()).expect("made");
         assert_eq!(loaded(&root), (vec![], 0));
         assert!(block_on(is_free(&root, &topic("half").name)).expect("told"));
         assert!(!block_on(dir.exists()).expect("told"));
@@ -529,7 +530,7 @@ mod tests {
         let root = MemoryDir::new();
         block_on(write(&root, &topic("good"))).expect("written");
         let orphan = partition_dir(&root, &topic("orphan").name, PartitionId::new(0));
-        block_on(orphan.create()).expect("made");
+        block_on(orphan.create_all()).expect("made");
         let rotten = root.child(TOPICS).child("rotten");
         block_on(rotten.create()).expect("made");
         block_on(rotten.write_aside(TOPIC, b"not a topic")).expect("written");

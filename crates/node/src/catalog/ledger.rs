@@ -57,8 +57,11 @@ impl<D: Dir> Ledger<D> {
         before: Option<&Topic>,
         topic: &Topic,
     ) -> Result<(), CatalogError> {
-        // What fails here is certain, whatever it left: a directory without a file is no topic.
-        files::create(&self.root, topic).await?;
+        // The directory of a topic that is known holds its records: where it is gone, none takes its place.
+        if before.is_none() {
+            // What fails here is certain, whatever it left: a directory without a file is no topic.
+            files::create(&self.root, topic).await?;
+        }
         let written = files::write(&self.root, topic).await;
         self.end(written, before, topic).await
     }
@@ -277,7 +280,7 @@ mod tests {
 
     /// Topics on a disk that may fail, one of which follows.
     fn ledger() -> (FaultyDir<MemoryDir>, Ledger<FaultyDir<MemoryDir>>) {
-        let root = FaultyDir::new(MemoryDir::new());
+        let root = disk();
         let ledger = Ledger::new(root.clone(), Notify::new());
         block_on(ledger.write(None, &topic(Role::Follower))).unwrap();
         (root, ledger)
@@ -289,6 +292,13 @@ mod tests {
 
     fn settle<D: Dir>(ledger: &Ledger<D>) -> Result<(), CatalogError> {
         block_on(ledger.settle(Some(&topic(Role::Follower)), &topic(Role::Owner)))
+    }
+
+    /// One that a start has seen.
+    fn disk() -> FaultyDir<MemoryDir> {
+        let root = FaultyDir::new(MemoryDir::new());
+        block_on(root.child(TOPICS).create()).unwrap();
+        root
     }
 
     /// Checks what a restart finds, also after a power cut.
@@ -356,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_could_not_be_created_does_not_come_with_a_restart() {
-        let root = FaultyDir::new(MemoryDir::new());
+        let root = disk();
         let ledger = Ledger::new(root.clone(), Notify::new());
         let fault = Fault::Fail(ErrorKind::StorageFull);
         root.faults().fail(Operation::SyncDir, 1, fault);
@@ -368,12 +378,12 @@ mod tests {
     /// It had moved, it could not be moved away, and whoever was told that it had failed had it after the next start.
     #[test]
     fn a_restore_that_failed_does_not_come_with_a_restart() {
-        let root = FaultyDir::new(MemoryDir::new());
+        let root = disk();
         let ledger = Ledger::new(root.clone(), Notify::new());
         let (topic, from) = (topic(Role::Owner), root.child("restoring"));
         let made = block_on(files::load(&root, 1)).unwrap();
         assert_eq!(made, Default::default());
-        block_on(from.child("t").child("0").create()).unwrap();
+        block_on(from.child("t").child("0").create_all()).unwrap();
         let fault = Fault::Fail(ErrorKind::Other);
         // The topic's file comes first, in the place where the topic is made.
         root.faults().fail(Operation::SyncDir, 2, fault);
@@ -389,10 +399,9 @@ mod tests {
     /// What had been restored, hundreds of gigabytes of it, stayed on the disk until something else was deleted.
     #[test]
     fn what_did_not_come_to_be_is_removed() {
-        let root = FaultyDir::new(MemoryDir::new());
+        let root = disk();
         let ledger = Ledger::new(root.clone(), Notify::new());
         let (topic, from) = (topic(Role::Owner), root.child("restoring"));
-        block_on(root.child(TOPICS).create()).unwrap();
         let mut removing = pin!(files::keep_removing(root.clone(), ledger.buried.clone()));
         let mut is_left = || {
             let never = block_on(poll_once(removing.as_mut()));
@@ -401,7 +410,7 @@ mod tests {
             !left.is_empty() || !block_on(files::is_gone(&root, &topic))
         };
         for is_stuck in [false, true] {
-            block_on(from.child("t").child("0").create()).unwrap();
+            block_on(from.child("t").child("0").create_all()).unwrap();
             let fault = Fault::Fail(ErrorKind::Other);
             root.faults().fail(Operation::SyncDir, 2, fault);
             if is_stuck {
@@ -420,7 +429,7 @@ mod tests {
     /// It was gone, and came back with a power cut.
     #[test]
     fn what_was_moved_away_and_not_durably_so_is_in_doubt_until_it_is() {
-        let root = FaultyDir::new(MemoryDir::new());
+        let root = disk();
         let ledger = Ledger::new(root.clone(), Notify::new());
         let topic = topic(Role::Owner);
         let fault = Fault::Fail(ErrorKind::Other);
@@ -441,8 +450,7 @@ mod tests {
     /// the outcome is unknown.
     #[test]
     fn a_directory_that_was_made_for_a_topic_leaves_nothing_in_doubt() {
-        let root = FaultyDir::new(MemoryDir::new());
-        block_on(root.child(TOPICS).create()).unwrap();
+        let root = disk();
         let ledger = Ledger::new(root.clone(), Notify::new());
         let faults = root.faults();
         faults.fail(Operation::CreateDir, 1, Fault::FailAfter(ErrorKind::Other));
@@ -455,7 +463,7 @@ mod tests {
     /// Whoever asked meanwhile was told of damage that had been there since the start.
     #[test]
     fn what_is_left_of_a_topic_that_could_not_be_created_goes_when_it_can() {
-        let root = FaultyDir::new(MemoryDir::new());
+        let root = disk();
         let ledger = Ledger::new(root.clone(), Notify::new());
         let topic = topic(Role::Owner);
         root.faults()
@@ -472,5 +480,24 @@ mod tests {
         assert!(!ledger.is_doubted(topic.id));
         ledger.check_certain(&topic.name).unwrap();
         assert_found(&root, &[]);
+    }
+
+    /// A topic that is known holds records, and one that is not belongs beside the others: nothing is made in their place.
+    #[test]
+    fn nothing_is_made_where_the_directories_of_topics_are_gone() {
+        let topic = topic(Role::Owner);
+        for is_known in [false, true] {
+            let root = disk();
+            let ledger = Ledger::new(root.clone(), Notify::new());
+            let before = is_known.then_some(&topic);
+            if !is_known {
+                block_on(root.child(TOPICS).remove_tree()).unwrap();
+            }
+            let refused = block_on(ledger.write(before, &topic));
+            let is_missing = |error: &CatalogError| matches!(error, CatalogError::Io { source, .. } if source.kind() == ErrorKind::NotFound);
+            assert!(is_missing(&refused.unwrap_err()));
+            assert!(block_on(files::is_gone(&root, &topic)));
+            assert_eq!(block_on(root.child(TOPICS).exists()).unwrap(), is_known);
+        }
     }
 }

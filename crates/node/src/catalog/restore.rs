@@ -272,6 +272,10 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
         source,
     };
     block_on(target.remove_tree()).map_err(at)?;
+    // Not what is above: where the data directory is gone, what was copied would be nobody's.
+    if let Some(restoring) = target.path().parent() {
+        block_on(StdDir::new(restoring).create()).map_err(at)?;
+    }
     block_on(target.create()).map_err(at)?;
     let mut restored = Vec::new();
     for partition in &origin.partitions {

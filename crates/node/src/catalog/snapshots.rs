@@ -239,6 +239,7 @@ impl Admin {
         let created = rt::wall_clock();
         let failed = |error: std::io::Error| disk_failure(&error);
         dir.remove_tree().await.map_err(failed)?;
+        snapshots_dir(&core.root).create().await.map_err(failed)?;
         dir.create().await.map_err(failed)?;
         let others = (0..core.shared.core_count).map(CoreId::new);
         let tasks: Vec<_> = others

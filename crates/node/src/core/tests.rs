@@ -53,6 +53,9 @@ pub(crate) fn with_others<F: Future<Output = ()> + 'static>(
     test: impl FnOnce(Rc<Core>, Vec<router::LaneEnds>) -> F + Send + 'static,
 ) {
     let dir = tempfile::tempdir().unwrap();
+    for number in 0..=9 {
+        std::fs::create_dir_all(dir.path().join(format!("topics/topic-{number}"))).unwrap();
+    }
     let shared = shared(dir.path());
     on_core(move || {
         let counters = Arc::clone(&shared.counters[0]);

@@ -39,7 +39,7 @@ impl NodeFile {
                 false => Error::DataDirectory { path, source },
             }
         };
-        disk::block_on(StdDir::new(data).create()).map_err(unwritable)?;
+        disk::block_on(StdDir::new(data).create_all()).map_err(unwritable)?;
         let path = data.join(NODE);
         let file = OpenOptions::new()
             .read(true)

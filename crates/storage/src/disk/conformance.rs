@@ -44,7 +44,10 @@ async fn directories_are_made_with_those_above_them<D: Dir>(dir: &D) -> io::Resu
     let deep = dir.child("a").child("b");
     assert!(!deep.exists().await?);
     expect_error(deep.list().await, ErrorKind::NotFound);
-    deep.create().await?;
+    expect_error(deep.create().await, ErrorKind::NotFound);
+    assert!(!dir.child("a").exists().await?);
+    deep.create_all().await?;
+    deep.create_all().await?;
     deep.create().await?;
     assert!(deep.exists().await?);
     assert!(dir.child("a").exists().await?);

@@ -124,6 +124,11 @@ impl<D: Dir> Dir for CountingDir<D> {
         self.inner.create()
     }
 
+    fn create_all(&self) -> impl Future<Output = io::Result<()>> {
+        self.count(|counts| counts.entries += 1);
+        self.inner.create_all()
+    }
+
     fn list(&self) -> impl Future<Output = io::Result<Vec<Entry>>> {
         self.inner.list()
     }

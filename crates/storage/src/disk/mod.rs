@@ -7,8 +7,8 @@
 //!
 //! Never lives here: any knowledge of what the bytes mean.
 //!
-//! Laws kept: a buffer given to the disk is frozen (it travels as an [`Rc`]); writes are whole
-//! aligned blocks of [`BLOCK_BYTES`]; a short write is an error, never a partial success.
+//! Laws kept: a buffer given to the disk is frozen (it travels as an [`Rc`]); writes are whole aligned blocks of
+//! [`BLOCK_BYTES`]; a short write is an error, never a partial success.
 
 pub mod buf;
 #[cfg(any(test, feature = "testing"))]
@@ -107,12 +107,17 @@ pub trait Dir: Clone + 'static {
     /// Any error of the file system but *not found*.
     fn exists(&self) -> impl Future<Output = io::Result<bool>>;
 
-    /// Makes this directory and its missing ancestors, and makes its entry, and each new one above,
-    /// durable. Existing directories are left as they are.
+    /// Makes this directory, unless it is there, and makes its entry durable.
+    ///
+    /// # Errors
+    /// `NotFound` without the one above it, which may come back, as a volume does. Any other error of the file system.
+    fn create(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// The same with its missing ancestors, where nobody has made these before, and makes each new entry durable.
     ///
     /// # Errors
     /// Any error of the file system.
-    fn create(&self) -> impl Future<Output = io::Result<()>>;
+    fn create_all(&self) -> impl Future<Output = io::Result<()>>;
 
     /// The entries, sorted by name.
     ///
@@ -126,16 +131,14 @@ pub trait Dir: Clone + 'static {
     /// `NotFound` without such a file, `AlreadyExists` for [`Open::Create`] with one; any error of the file system.
     fn open(&self, name: &str, mode: Open) -> impl Future<Output = io::Result<Self::File>>;
 
-    /// Renames the file or directory `from` to `to` in `to_dir`, atomically, replacing a file of
-    /// that name.
+    /// Renames the file or directory `from` to `to` in `to_dir`, atomically, replacing a file of that name.
     ///
     /// # Errors
     /// `NotFound` without such an entry; any error of the file system.
     fn rename(&self, from: &str, to_dir: &Self, to: &str) -> impl Future<Output = io::Result<()>>;
 
-    /// Makes `to` in `to_dir` a second name of the file `from` (a hard link): both names stand for
-    /// the same bytes, and removing one leaves the other. The new name is durable once `to_dir` is
-    /// synced.
+    /// Makes `to` in `to_dir` a second name of the file `from` (a hard link): both names stand for the same bytes, and
+    /// removing one leaves the other. The new name is durable once `to_dir` is synced.
     ///
     /// # Errors
     /// `NotFound` without such a file, `AlreadyExists` if the new name is taken; any error of the
@@ -193,8 +196,7 @@ pub trait Dir: Clone + 'static {
     /// file or the new one, also after a power cut.
     ///
     /// # Errors
-    /// Any error of the file system; the old file is then still there, or already the new one, and
-    /// what was written aside is removed as far as the file system lets it.
+    /// Any error of the file system; then either file is there, and what was written aside is removed if that can be.
     fn write_aside(&self, name: &str, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
         async move {
             let aside = format!("{name}{ASIDE_SUFFIX}");
@@ -202,8 +204,7 @@ pub trait Dir: Clone + 'static {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            let written = write_new(self, &aside, bytes).await;
-            let renamed = match written {
+            let renamed = match write_new(self, &aside, bytes).await {
                 Ok(()) => self.rename(&aside, self, name).await,
                 Err(error) => Err(error),
             };
@@ -283,9 +284,8 @@ pub trait File: 'static {
 
     /// Waits until no write that a killed process left with the kernel can still reach the file.
     ///
-    /// A ring outlives the process that owned it by milliseconds, and its direct writes with it:
-    /// one could land on what a successor wrote meanwhile. Shortening a file makes ext4 and XFS wait
-    /// for direct I/O in flight (`inode_dio_wait`), so the file grows by a block and shrinks again.
+    /// A ring outlives the process that owned it by milliseconds, and its direct writes with it: one could land on what a
+    /// successor wrote. Shortening makes ext4 and XFS wait for them (`inode_dio_wait`): the file grows a block and shrinks.
     ///
     /// # Errors
     /// Any error of the file system; the file may then be a block of zeros longer.

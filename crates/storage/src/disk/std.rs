@@ -131,6 +131,10 @@ impl Dir for StdDir {
         create::create(&self.path, &mut sync)
     }
 
+    async fn create_all(&self) -> io::Result<()> {
+        create::create_all(&self.path, &mut sync)
+    }
+
     async fn list(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.path)? {

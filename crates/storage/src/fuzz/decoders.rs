@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use corelog_record::batch::{self, Batches, Rules, View};
 use corelog_record::{Chain, CopyId, HistoryId, Offset, PartitionId, Position, Timestamp, TopicId};
 
-use super::{repair, split};
+use super::{recovery, repair, split};
+use crate::disk::block_on;
+use crate::disk::memory::MemoryDir;
 use crate::format::carry::Carry;
 use crate::format::edit::Frame;
 use crate::format::index::{self as format, Row};
@@ -16,6 +18,7 @@ use crate::format::quarantine::Name;
 use crate::format::snapshot::Summary;
 use crate::format::topic::Topic;
 use crate::index::{Builder, after_position, before_offset, before_time};
+use crate::manifest as open;
 use crate::segment::{Point, name};
 
 /// Batches as a reader, and as a server takes them.
@@ -106,9 +109,13 @@ pub(super) fn manifest(input: &[u8]) {
         if how & 2 == 2 {
             file.resize(file.len() + 512, 0);
         }
+        let opened = opened(file);
         let Ok(read) = Manifest::decode(file) else {
+            assert!(opened.is_none(), "what is not understood is not opened");
             return;
         };
+        let opened = opened.as_ref().map(open::Manifest::state);
+        assert_eq!(opened, Some(&read.state), "what is understood is opened");
         assert!(manifest::EDITS_AT <= read.last);
         assert!(read.last <= read.end);
         assert!(read.end <= file.len());
@@ -129,6 +136,13 @@ pub(super) fn manifest(input: &[u8]) {
             Err(error) => panic!("a compacted manifest is understood: {error}"),
         }
     });
+}
+
+/// The manifest in a file of these bytes, as whoever opens a log reads it.
+fn opened(bytes: &[u8]) -> Option<open::Manifest<MemoryDir>> {
+    let dir = MemoryDir::new();
+    recovery::write(&dir, open::NAME, bytes);
+    block_on(open::Manifest::open(dir)).ok()
 }
 
 /// Slots of a mark.

@@ -185,7 +185,7 @@ fn image(is_clean: bool) -> Image {
     }
 }
 
-fn write(dir: &MemoryDir, name: &str, bytes: &[u8]) {
+pub(super) fn write(dir: &MemoryDir, name: &str, bytes: &[u8]) {
     let file = block_on(dir.open(name, Open::Create));
     let Ok(file) = file.map(Rc::new) else {
         panic!("names are there once");

@@ -54,7 +54,7 @@ impl<D: Dir> Snapshot<D> {
         let Some((header, edits)) = &self.manifest else {
             return Ok(());
         };
-        steps::create(&self.target).await?;
+        steps::create_all(&self.target).await?;
         for files in &self.files {
             self.link(&files.store, files.is_damaged).await?;
             // An index is a hint: who needs it rebuilds it.

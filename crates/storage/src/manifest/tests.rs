@@ -53,7 +53,7 @@ fn state(count: i32) -> State {
 
 fn partition(disk: &MemoryDir) -> MemoryDir {
     let dir = disk.child("topic").child("0");
-    block_on(dir.create()).unwrap();
+    block_on(dir.create_all()).unwrap();
     dir
 }
 
@@ -114,6 +114,36 @@ fn a_manifest_written_anew_says_the_same() {
         manifest.append(&edit(30)).await.unwrap();
         assert_eq!(Manifest::open(dir).await.unwrap().state(), &state(31));
     });
+}
+
+/// It was refused by whoever opened the log, and sound to whoever was asked what is wrong with it.
+#[test]
+fn a_manifest_that_was_cut_anywhere_behind_its_last_edit_is_opened_and_goes_on() {
+    let dir = partition(&MemoryDir::new());
+    let mut manifest = block_on(Manifest::create(dir.clone(), header(), &[])).unwrap();
+    for number in 0..3 {
+        block_on(manifest.append(&edit(number))).unwrap();
+    }
+    let whole = block_on(dir.read(NAME, BYTES_MAX)).unwrap();
+    let end = usize::try_from(manifest.end).unwrap();
+    for len in [end, end + 1, 8191, 8192, 8193, 12_287, whole.len() - 1] {
+        let cut = partition(&MemoryDir::new());
+        block_on(cut.write_aside(NAME, &whole[..len])).unwrap();
+        let mut manifest = block_on(Manifest::open(cut.clone())).unwrap();
+        assert_eq!((manifest.state(), manifest.torn()), (&state(3), None));
+        block_on(manifest.confirm()).unwrap();
+        for number in 3..40 {
+            block_on(manifest.append(&edit(number))).unwrap();
+            let opened = block_on(Manifest::open(cut.power_cut(1))).unwrap();
+            assert_eq!((opened.state(), opened.torn()), (&state(number + 1), None));
+        }
+    }
+    for len in [0, 4095, 4096, end - 16] {
+        let cut = partition(&MemoryDir::new());
+        block_on(cut.write_aside(NAME, &whole[..len])).unwrap();
+        let refused = block_on(Manifest::open(cut)).unwrap_err();
+        assert!(matches!(refused, Error::Format { .. }), "{len}: {refused}");
+    }
 }
 
 #[test]

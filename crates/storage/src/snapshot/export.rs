@@ -84,7 +84,7 @@ async fn copy_partition<D: Dir>(
         return Ok((0, 0));
     };
     origin.refuse_damage(source)?;
-    steps::create(target).await?;
+    steps::create_all(target).await?;
     let (header, mut bytes) = (origin.header, 0);
     let copy = Copy {
         source,

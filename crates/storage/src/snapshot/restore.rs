@@ -146,7 +146,7 @@ async fn fill<D: Dir>(
     // What was exported may be changed by whoever has it.
     let segment = origin.end.offset;
     began.map_err(|source| Error::Contradicts { segment, source })?;
-    steps::create(target).await?;
+    steps::create_all(target).await?;
     let copy = Copy {
         source,
         target,

@@ -41,10 +41,10 @@ pub(super) fn topic_dir<D: Dir>(dir: &D, topic: &TopicName) -> D {
 pub async fn commit<D: Dir>(dir: &D, summary: &Summary) -> Result<(), Error> {
     let bytes = summary.encode();
     let bytes = bytes.map_err(|e| At::new(dir, NAME).format(e))?;
-    steps::create(dir).await?;
+    steps::create_all(dir).await?;
     for topic in &summary.topics {
         let home = topic_dir(dir, &topic.name);
-        steps::create(&home).await?;
+        steps::create_all(&home).await?;
         steps::write(&home, TOPIC, &topic.settings).await?;
     }
     steps::write(dir, NAME, &bytes).await

@@ -29,7 +29,7 @@ impl Wal<StdDir> {
     /// log's, are too damaged to be opened, or need a newer program.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<(Self, OpenReport), Error> {
         let dir = StdDir::new(path.as_ref());
-        block_on(steps::create(&dir))?;
+        block_on(steps::create_all(&dir))?;
         let lock = dir.lock().map_err(|e| At::dir(&dir).io("lock", e))?;
         let Some(lock) = lock else {
             let dir = dir.describe();
@@ -41,7 +41,7 @@ impl Wal<StdDir> {
 }
 
 impl<D: Dir> Wal<D> {
-    /// Opens the log in `dir`, which can be a directory in memory. Nothing keeps others out. `seed`
+    /// Opens the log in `dir`, which exists, and can be a directory in memory. Nothing keeps others out. `seed`
     /// feeds the random ids.
     ///
     /// # Errors

@@ -97,6 +97,10 @@ impl Dir for UringDir {
         self.on_pool(|dir| disk::block_on(dir.create())).await
     }
 
+    async fn create_all(&self) -> io::Result<()> {
+        self.on_pool(|dir| disk::block_on(dir.create_all())).await
+    }
+
     async fn list(&self) -> io::Result<Vec<Entry>> {
         self.on_pool(|dir| disk::block_on(dir.list())).await
     }

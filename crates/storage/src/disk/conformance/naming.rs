@@ -10,7 +10,7 @@ use crate::disk::{BLOCK_BYTES, Dir, File, Open};
 
 pub(super) async fn renames_replace_and_move<D: Dir>(dir: &D) -> io::Result<()> {
     let other = dir.child("other");
-    other.create().await?;
+    other.create_all().await?;
     put(dir, "old", BLOCK_BYTES).await?;
     put(dir, "new", 2 * BLOCK_BYTES).await?;
     expect_error(dir.rename("none", dir, "old").await, ErrorKind::NotFound);
@@ -30,7 +30,7 @@ pub(super) async fn renames_replace_and_move<D: Dir>(dir: &D) -> io::Result<()> 
 pub(super) async fn links_are_names_of_one_file<D: Dir>(dir: &D) -> io::Result<()> {
     let other = dir.child("other");
     expect_error(dir.link("f", dir, "g").await, ErrorKind::NotFound);
-    other.create().await?;
+    other.create_all().await?;
     expect_error(dir.link("f", dir, "g").await, ErrorKind::NotFound);
     let file = put(dir, "f", BLOCK_BYTES).await?;
     dir.link("f", &other, "g").await?;

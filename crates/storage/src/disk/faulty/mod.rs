@@ -190,6 +190,11 @@ impl<D: Backing> Dir for FaultyDir<D> {
         self.scene.change(Operation::CreateDir, ".", work).await
     }
 
+    async fn create_all(&self) -> io::Result<()> {
+        let work = self.inner.create_all();
+        self.scene.change(Operation::CreateDir, ".", work).await
+    }
+
     async fn list(&self) -> io::Result<Vec<Entry>> {
         let work = self.inner.list();
         self.scene.run(Operation::List, ".", work).await

@@ -29,6 +29,7 @@ pub(super) struct Disk {
 #[derive(Debug, Clone)]
 pub(super) enum Op {
     CreateDir(Rc<[String]>),
+    CreateDirs(Rc<[String]>),
     CreateFile(Place),
     Link {
         from: Place,
@@ -93,6 +94,7 @@ impl Disk {
         let step = self.steps;
         match op {
             Op::CreateDir(path) => self.tree.create(step, path)?,
+            Op::CreateDirs(path) => self.tree.create_all(step, path)?,
             Op::CreateFile((path, name)) => {
                 let file = FileId(self.files_made + 1);
                 self.tree.create_file(step, (path, name), file)?;

@@ -12,33 +12,28 @@
 //! crash    the disks that a power cut may leave at each of these steps
 //! ```
 //!
-//! Everything is shared by clones of a [`MemoryDir`]. `MemoryDir::power_cut` makes another,
-//! independent disk with what might have survived; `MemoryDir::record` and `Trace::crash_states`
-//! make all of them, within reason.
+//! Everything is shared by clones of a [`MemoryDir`]. `MemoryDir::power_cut` makes another, independent disk with what might
+//! have survived; `MemoryDir::record` and `Trace::crash_states` make all of them, within reason.
 //!
 //! # What a power cut may leave
 //!
-//! The disk is as unkind as POSIX allows on a journaling file system over a device with a volatile
-//! cache, and a little more:
-//! - bytes written but not synced survive or not, each sector of 512 bytes for itself and whole, in
-//!   any version written since the last sync; the same holds for the length. A device need not keep
-//!   the order of writes between two flushes; that a sector is never half written is what the
-//!   format assumes;
-//! - entries made, linked, renamed or removed since the last sync of their directory survive up to
-//!   some point in the order in which they were made, a rename whole or not at all. Changes of
-//!   different directories survive independently, and syncing a directory makes durable what
-//!   concerns it alone: a journal keeps one order for all, but a file system that logs inodes by
-//!   themselves does not (btrfs, and f2fs);
-//! - syncing a file says nothing about its entry, syncing a directory nothing about its files
-//!   (fsync(2));
+//! The disk is as unkind as POSIX allows on a journaling file system over a device with a volatile cache, and a little more:
+//! - bytes written but not synced survive or not, each sector of 512 bytes for itself and whole, in any version written
+//!   since the last sync; the same holds for the length. A device need not keep the order of writes between two flushes;
+//!   that a sector is never half written is what the format assumes;
+//! - entries made, linked, renamed or removed since the last sync of their directory survive up to some point in the order
+//!   in which they were made, a rename whole or not at all. Changes of different directories survive independently, and
+//!   syncing a directory makes durable what concerns it alone: a journal keeps one order for all, but a file system that
+//!   logs inodes by themselves does not (btrfs, and f2fs);
+//! - syncing a file says nothing about its entry, syncing a directory nothing about its files (fsync(2));
 //! - a file shortened and not synced may have its length and keep its bytes, or the other way round;
 //! - space that `allocate` prepared is there after a power cut as far as the file's length is. On a disk that was
 //!   [used](MemoryDir::used) before, zeros that were never synced may be missing there, and what the blocks held before be
 //!   in their place: a file system without a journal may keep the map of a file and not its bytes.
 //!
-//! Which states a program can be left in by these rules, and how to enumerate them, follows Pillai
-//! et al., "All File Systems Are Not Created Equal", OSDI 2014, and Mohan et al., "Finding
-//! Crash-Consistency Bugs with Bounded Black-Box Crash Testing", OSDI 2018.
+//! Which states a program can be left in by these rules, and how to enumerate them, follows Pillai et al., "All File Systems
+//! Are Not Created Equal", OSDI 2014, and Mohan et al., "Finding Crash-Consistency Bugs with Bounded Black-Box Crash
+//! Testing", OSDI 2018.
 
 mod content;
 mod crash;
@@ -125,6 +120,11 @@ impl MemoryDir {
 
     fn run(&self, op: Op, name: &str) -> io::Result<Option<FileId>> {
         self.shared.run(op, name)
+    }
+
+    fn change(&self, op: fn(Rc<[String]>) -> Op) -> io::Result<()> {
+        let op = op(Rc::clone(&self.path));
+        self.run(op, &self.path.join("/")).map(drop)
     }
 }
 
@@ -244,9 +244,8 @@ impl MemoryDir {
         self.run(Op::FailSync { file, how, seed }, name).map(drop)
     }
 
-    /// Does to the file `name` what a failed flush of the device does: its unsynced bytes stay
-    /// readable, but what a power cut leaves of each sector is now fixed (by `seed`), and no sync
-    /// changes that until the sector is written again.
+    /// Does to the file `name` what a failed flush of the device does: its unsynced bytes stay readable, but what a power
+    /// cut leaves of each sector is now fixed (by `seed`), and no sync changes that until the sector is written again.
     ///
     /// # Errors
     /// `NotFound` without such a file.
@@ -302,8 +301,11 @@ impl Dir for MemoryDir {
     }
 
     async fn create(&self) -> io::Result<()> {
-        self.run(Op::CreateDir(Rc::clone(&self.path)), &self.path.join("/"))
-            .map(drop)
+        self.change(Op::CreateDir)
+    }
+
+    async fn create_all(&self) -> io::Result<()> {
+        self.change(Op::CreateDirs)
     }
 
     async fn list(&self) -> io::Result<Vec<Entry>> {
@@ -377,13 +379,11 @@ impl Dir for MemoryDir {
     }
 
     async fn remove_tree(&self) -> io::Result<()> {
-        self.run(Op::RemoveTree(Rc::clone(&self.path)), &self.path.join("/"))
-            .map(drop)
+        self.change(Op::RemoveTree)
     }
 
     async fn sync(&self) -> io::Result<()> {
-        self.run(Op::SyncDir(Rc::clone(&self.path)), &self.path.join("/"))
-            .map(drop)
+        self.change(Op::SyncDir)
     }
 
     async fn map(&self, name: &str, is_right: impl Check) -> io::Result<Map> {

@@ -80,7 +80,7 @@ impl Step {
     #[must_use]
     pub fn operation(&self) -> Operation {
         match &self.op {
-            Op::CreateDir(_) => Operation::CreateDir,
+            Op::CreateDir(_) | Op::CreateDirs(_) => Operation::CreateDir,
             Op::CreateFile(_) => Operation::CreateFile,
             Op::Link { .. } => Operation::Link,
             Op::Rename { .. } => Operation::Rename,
@@ -106,7 +106,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match &self.op {
-            Op::CreateDir(_) => write!(f, "create directory {name}"),
+            Op::CreateDir(_) | Op::CreateDirs(_) => write!(f, "create directory {name}"),
             Op::CreateFile(_) => write!(f, "create {name}"),
             Op::Link { from, .. } => write!(f, "link {} to {name}", from.1),
             Op::Rename { from, .. } => write!(f, "rename {} to {name}", from.1),

@@ -82,22 +82,31 @@ impl Tree {
     }
 
     /// Makes the directory at `path` and those above it, durably.
+    pub(super) fn create_all(&mut self, step: u64, path: &[String]) -> io::Result<()> {
+        if let Some((_, above)) = path.split_last()
+            && self.dir(path).is_err()
+        {
+            self.create_all(step, above)?;
+        }
+        self.create(step, path)
+    }
+
+    /// Makes the directory at `path` in the one above it, durably.
     pub(super) fn create(&mut self, step: u64, path: &[String]) -> io::Result<()> {
-        for depth in 0..path.len() {
-            let (parent, name) = (self.dir(&path[..depth])?, &path[depth]);
-            match self.find(parent, name) {
-                Some(Node::Dir(_)) => {}
-                Some(Node::File(_)) => return Err(failure(io::ErrorKind::NotADirectory, name)),
-                None => {
-                    self.made += 1;
-                    let child = Node::Dir(DirId(self.made));
-                    self.change(step, vec![(parent, name.as_str().into(), Some(child))]);
-                    self.sync(&path[..depth])?;
-                }
+        let Some((name, above)) = path.split_last() else {
+            return Ok(());
+        };
+        let parent = self.dir(above)?;
+        match self.find(parent, name) {
+            Some(Node::Dir(_)) => {}
+            Some(Node::File(_)) => return Err(failure(io::ErrorKind::NotADirectory, name)),
+            None => {
+                self.made += 1;
+                let child = Node::Dir(DirId(self.made));
+                self.change(step, vec![(parent, name.as_str().into(), Some(child))]);
             }
         }
-        path.split_last()
-            .map_or(Ok(()), |(_, above)| self.sync(above))
+        self.sync(above)
     }
 
     /// Makes a name for the new file `file`.

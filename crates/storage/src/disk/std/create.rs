@@ -6,16 +6,27 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// Makes the directory at `path` and those above it, from the top. The entry of each has `sync` of its parent
-/// before anything is made in it: also that of the lowest one that is there already, for whoever made it may not
-/// have got so far.
+/// before anything is made in it: also that of the lowest one that is there already.
+pub(super) fn create_all(
+    path: &Path,
+    sync: &mut impl FnMut(&Path) -> io::Result<()>,
+) -> io::Result<()> {
+    if let Some(parent) = parent(path)
+        && !path.is_dir()
+    {
+        create_all(parent, sync)?;
+    }
+    create(path, sync)
+}
+
+/// Makes the directory at `path` in one that is there. Its entry has `sync` of its parent, also if it is there already:
+/// whoever made it may not have got so far.
 pub(super) fn create(
     path: &Path,
     sync: &mut impl FnMut(&Path) -> io::Result<()>,
 ) -> io::Result<()> {
-    let parent = match path.parent() {
-        None => return Ok(()),
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
+    let Some(parent) = parent(path) else {
+        return Ok(());
     };
     if path.is_dir() {
         return match sync(parent) {
@@ -24,13 +35,20 @@ pub(super) fn create(
             other => other,
         };
     }
-    create(parent, sync)?;
     match DirBuilder::new().mode(0o755).create(path) {
         // Somebody else was quicker.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         other => other?,
     }
     sync(parent)
+}
+
+fn parent(path: &Path) -> Option<&Path> {
+    let parent = path.parent()?;
+    Some(match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    })
 }
 
 #[cfg(test)]
@@ -56,7 +74,7 @@ mod tests {
                 _ => Ok(()),
             }
         };
-        let created = create(&root.join(path), &mut sync);
+        let created = create_all(&root.join(path), &mut sync);
         (synced, created)
     }
 
@@ -88,6 +106,19 @@ mod tests {
             ["a/b"],
             "it is there, and whoever made it may not have got so far"
         );
+    }
+
+    /// A log's first record remade the directories of a volume that was not mounted any more, and was acknowledged there.
+    #[test]
+    fn a_directory_is_made_only_in_one_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let mut sync = |_: &Path| -> io::Result<()> { panic!("nothing was made") };
+        let created = create(&path, &mut sync);
+        assert_eq!(created.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(!dir.path().join("a").exists());
+        create_all(&path, &mut |_| Ok(())).unwrap();
+        assert!(path.is_dir());
     }
 
     #[test]

@@ -18,6 +18,13 @@ use crate::testing::{batch, flush, identity, read_all, run_up_to, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
+/// A disk with the directory of the log's topic, which its log makes none of.
+fn empty() -> MemoryDir {
+    let root = MemoryDir::new();
+    block_on(root.child("t").create()).unwrap();
+    root
+}
+
 /// Opens the log in `root`/t/0 as a node does.
 async fn open_as<D: Dir>(root: &D, options: Options) -> Result<(Log<D>, OpenReport), Error> {
     let (topic, quarantine) = (root.child("t"), root.child("quarantine"));
@@ -40,7 +47,7 @@ async fn append<D: Dir>(log: &mut Log<D>) -> Result<(), Error> {
 
 /// A disk with a log of one record, closed in order.
 fn kept() -> MemoryDir {
-    let root = MemoryDir::new();
+    let root = empty();
     let mut log = open(&root).unwrap();
     block_on(append(&mut log)).unwrap();
     block_on(log.close(at(2))).unwrap();
@@ -144,9 +151,31 @@ fn without_what_tells_of_it_a_log_whose_files_are_gone_begins_anew() {
     assert!(is_told(&root));
 }
 
+/// It made the directories anew that were on a volume which was not mounted any more, and acknowledged records in them.
+#[test]
+fn a_log_makes_no_first_files_where_the_directory_above_it_is_gone() {
+    let root = empty();
+    let topic = root.child("t");
+    let mut log = open(&root).unwrap();
+    block_on(root.rename("t", &root, "away")).unwrap();
+    let refused = block_on(append(&mut log)).unwrap_err();
+    assert!(refused.is_missing(), "{refused}");
+    assert!(log.is_fenced());
+    assert!(!block_on(topic.exists()).unwrap());
+    let (mut copy, _) = block_on(open_as(&root, follower())).unwrap();
+    let begun = block_on(copy.plan_epoch(Begin::TakenOver).unwrap().run());
+    let refused = copy.complete_chore(begun, at(2)).unwrap_err();
+    assert!(refused.is_missing(), "{refused}");
+    assert!(!block_on(topic.exists()).unwrap());
+    block_on(root.rename("away", &root, "t")).unwrap();
+    let mut log = open(&root).unwrap();
+    block_on(append(&mut log)).unwrap();
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 1);
+}
+
 #[test]
 fn nothing_tells_of_a_log_before_its_first_files() {
-    let root = MemoryDir::new();
+    let root = empty();
     let mut log = open(&root).unwrap();
     block_on(log.close(at(2))).unwrap();
     assert!(files(&root.child("t")).is_empty());
@@ -158,8 +187,8 @@ fn nothing_tells_of_a_log_before_its_first_files() {
 fn whenever_the_power_goes_a_log_whose_end_was_changed_is_told_of() {
     let end = source(&MemoryDir::new(), 5).end_place();
     for (made, is_copy) in [
-        (MemoryDir::new(), true),
-        (MemoryDir::new(), false),
+        (empty(), true),
+        (empty(), false),
         (of_an_earlier_version(true), true),
         (of_an_earlier_version(true), false),
     ] {
@@ -229,7 +258,7 @@ fn a_mark_without_a_manifest_tells_of_a_log_by_itself() {
 
 /// A disk on which so many operations happened of a log that begins and appends a record; what came of that, if all did.
 fn begun_up_to(operations: usize) -> (Disk, Option<Result<(), Error>>) {
-    let root = Disk::new(MemoryDir::new());
+    let root = Disk::new(empty());
     root.faults().hold(Match::ANY, When::Before);
     let beginning = async {
         let (mut log, _) = open_as(&root, small()).await?;
@@ -355,7 +384,7 @@ fn a_clean_stop_stays_one_where_an_opening_makes_what_tells_of_the_log() {
 #[test]
 fn whatever_fails_while_a_log_begins_it_is_new_or_there_and_told_of_once_it_acknowledged() {
     let operations = (1..).find(|nth| {
-        let root = Disk::new(MemoryDir::new());
+        let root = Disk::new(empty());
         let fault = Fault::Fail(ErrorKind::Other);
         root.faults().fail(Match::ANY, *nth, fault);
         let done = block_on(async {
@@ -500,7 +529,7 @@ fn one_plan_at_a_time_makes_what_tells_of_a_log() {
 #[test]
 fn what_tells_of_a_log_costs_a_file_once_and_a_sync_of_a_directory_in_each_life() {
     let spent = |is_told: bool| {
-        let root = CountingDir::new(MemoryDir::new());
+        let root = CountingDir::new(empty());
         let (topic, aside) = (root.child("t"), root.child("quarantine"));
         let dir = topic.child("0");
         let open = || {
@@ -549,7 +578,7 @@ fn a_group_that_finds_no_room_for_what_tells_of_it_waits_and_any_other_failure_f
         Fault::OutOfFiles,
         Fault::Fail(ErrorKind::Other),
     ] {
-        let root = Disk::new(MemoryDir::new());
+        let root = Disk::new(empty());
         let mut log = open(&root).unwrap();
         let is_it = Match::on(Operation::CreateFile, "0.begun");
         root.faults().fail(is_it, 1, fault);

@@ -51,7 +51,7 @@ fn an_unfinished_snapshot_is_not_listed_and_is_swept() {
     );
     made(&root);
     let half = shelf.child("half");
-    block_on(half.child("topics").create()).unwrap();
+    block_on(half.child("topics").create_all()).unwrap();
     assert_eq!(names(&root), ["nightly"]);
     let swept = block_on(snapshot::sweep_unfinished(&shelf)).unwrap();
     assert_eq!(swept, [Name::new("half").unwrap()]);
@@ -69,7 +69,7 @@ fn what_could_not_be_removed_of_a_snapshot_goes_when_it_is_asked_for_again() {
         created: at(1),
         topics: Vec::new(),
     };
-    block_on(half.child("topics").create()).unwrap();
+    block_on(half.child("topics").create_all()).unwrap();
     block_on(commit(&half, &summary)).unwrap();
     let fault = Fault::Fail(ErrorKind::Other);
     root.faults().fail(Operation::RemoveTree, 1, fault);
@@ -85,7 +85,7 @@ fn what_could_not_be_removed_of_a_snapshot_goes_when_it_is_asked_for_again() {
 fn an_unfinished_snapshot_that_cannot_be_removed_keeps_no_other_one() {
     let root = FaultyDir::new(MemoryDir::new());
     for name in ["first", "second"] {
-        block_on(root.child(name).child("topics").create()).unwrap();
+        block_on(root.child(name).child("topics").create_all()).unwrap();
     }
     let fault = Fault::Fail(ErrorKind::Other);
     root.faults().fail(Operation::RemoveTree, 1, fault);

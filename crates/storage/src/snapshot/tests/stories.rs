@@ -387,7 +387,7 @@ fn a_restore_never_replaces_a_partition() {
     fill(&mut log, 20, 1_000);
     let partition = snapshot(&mut log, &root).unwrap();
     // An empty directory is in nobody's way.
-    block_on(restored(&root).child("0").create()).unwrap();
+    block_on(restored(&root).child("0").create_all()).unwrap();
     restore_all(&root, partition).unwrap();
     let again = restore_all(&root, partition);
     assert!(matches!(again, Err(Error::Occupied { .. })), "{again:?}");

@@ -147,7 +147,7 @@ fn entries_survive_up_to_a_point_in_their_order() {
 #[test]
 fn a_made_directory_is_durable_with_those_above_it() {
     let dir = MemoryDir::new().child("a").child("b");
-    block_on(dir.create()).unwrap();
+    block_on(dir.create_all()).unwrap();
     file(&dir, "f");
     block_on(dir.sync()).unwrap();
     assert_eq!(seen(&dir, names), ["f".to_owned()].into());
