@@ -218,14 +218,14 @@ async fn what_waited_while_its_topic_was_deleted_is_told_so_once_that_is_known()
     assert_eq!(count(&server, "Metadata"), asked + 1);
 }
 
-/// Has the first Produce to partition 0 wait for a permit, and refuses one Metadata as this, once there is such.
-fn hold_and_refuse(server: &Server) -> (Arc<Semaphore>, Arc<Mutex<Option<ErrorCode>>>) {
-    let gate = Arc::new(Semaphore::new(0));
+/// Holds the first Produce to partition 0 until it is told, and refuses one Metadata as this, once there is such.
+fn hold_and_refuse(server: &Server) -> (Arc<Notify>, Arc<Mutex<Option<ErrorCode>>>) {
+    let gate = Arc::new(Notify::new());
     let refusal: Arc<Mutex<Option<ErrorCode>>> = Arc::default();
     let (mut held, refused) = (Some(Arc::clone(&gate)), Arc::clone(&refusal));
     server.script(move |seen| match seen.request {
         Request::Produce(asked) if Some(asked.partition) == P0 => {
-            held.take().map_or(Act::Serve, Act::Later)
+            held.take().map_or(Act::Serve, Act::Hold)
         }
         Request::Metadata(_) => {
             let code = refused.lock().unwrap().take();
@@ -248,7 +248,7 @@ async fn only_what_is_gone_is_refused_to_all_that_waited() {
     server.until(is_sent).await;
     server.topic("numbers", 1);
     *refusal.lock().unwrap() = Some(ErrorCode::InvalidRequest);
-    gate.add_permits(1);
+    gate.notify_one();
     let codes = [
         ErrorCode::TopicChanged,
         ErrorCode::InvalidRequest,
@@ -263,7 +263,7 @@ async fn only_what_is_gone_is_refused_to_all_that_waited() {
 /// What was meant for the new one was told that the old one is gone.
 #[tokio::test]
 async fn what_waits_for_a_topic_made_anew_is_tried_behind_what_waited_for_the_one_that_is_gone() {
-    let server = Server::start(1).await;
+    let server = Server::start(2).await;
     let topic = server.topic("numbers", 2);
     let (gate, refusal) = hold_and_refuse(&server);
     let producer = connect(&server).await.producer(one_by_one());
@@ -279,7 +279,7 @@ async fn what_waits_for_a_topic_made_anew_is_tried_behind_what_waited_for_the_on
     while tell().await.is_err() {}
     let of_new = send_numbers(&producer, &topic, 3..4).await;
     *refusal.lock().unwrap() = Some(ErrorCode::UnknownTopic);
-    gate.add_permits(1);
+    gate.notify_one();
     for outcome in outcomes(of_old).await {
         let failed = outcome.unwrap_err();
         assert_eq!(failed.outcome, Outcome::NotApplied);
