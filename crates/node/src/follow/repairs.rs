@@ -118,7 +118,7 @@ impl Repairs {
     }
 
     /// Begins one, unless one goes on, or it rests and no operator asked; `met` is a segment in which damage was met.
-    pub(super) fn begin(&self, key: PartitionKey, met: Option<Offset>, is_asked: bool) -> bool {
+    pub(crate) fn begin(&self, key: PartitionKey, met: Option<Offset>, is_asked: bool) -> bool {
         let mut by_key = self.by_key.borrow_mut();
         let repairing = by_key.entry(key).or_default();
         repairing.met.extend(met);
