@@ -8,8 +8,9 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::{Partition, Role, State};
 use corelog_record::LeaderEpoch;
 
+use super::ASK_TIMEOUT;
 use super::line::Line;
-use super::ownership::partition_at;
+use super::ownership::{status_of, told_of};
 use super::task::{Following, Trouble};
 use crate::core::Core;
 use crate::failure::{Failure, failure};
@@ -116,7 +117,9 @@ impl Following {
             return Ok(());
         }
         let asked = rt::now();
-        let there = partition_at(&source.line, &self.topic, self.key).await;
+        let ask = status_of(&self.topic, self.key);
+        let told = source.line.call_as_it_comes(&ask, ASK_TIMEOUT).await;
+        let there = told.and_then(|told| told_of(self.key, told.head));
         let there = there.map_err(Trouble::of)?;
         let standing = standing_of(&there);
         let (followed, address) = (&core.shared.followed, &source.address);

@@ -81,7 +81,7 @@ impl Following {
             let ask = self.ask(core, is_first)?;
             let reply = source
                 .line
-                .call(&ask, POLL + ASK_TIMEOUT)
+                .call_as_it_comes(&ask, POLL + ASK_TIMEOUT)
                 .await
                 .map_err(Trouble::of)?;
             let answer = &reply.head;
