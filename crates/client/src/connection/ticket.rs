@@ -49,17 +49,17 @@ impl Ticket {
     /// # Errors
     /// As [`Ticket::answer`].
     pub(crate) async fn answer_as_it_comes<R: Call>(mut self) -> Result<Reply<R::Answer>, Error> {
-        let bytes_before = self.shared.table.came().bytes;
-        let (mut look_at, mut entered_when_due) = (self.deadline(), None);
+        let (mut look_at, mut when_due) = (self.deadline(), None);
         let raw = loop {
             if let Some(answered) = alarm::in_time(look_at, self.arrived()).await {
                 break answered?;
             }
             let came = self.shared.table.came();
-            let due = *entered_when_due.get_or_insert(came.entered);
-            let slack = Duration::from_secs((came.bytes - bytes_before) / RATE_MIN);
+            let due = *when_due.get_or_insert(came);
+            // What came before that was for others as a rule.
+            let slack = SILENCE_MIN + Duration::from_secs((came.bytes - due.bytes) / RATE_MIN);
             let is_over = self.deadline() <= Instant::now();
-            if came.answered.is_behind(due)
+            if came.answered.is_behind(due.entered)
                 || (is_over && !self.extend(self.patience.end() + slack))
             {
                 return Err(self.time_out());

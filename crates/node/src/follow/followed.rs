@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::{Partition, Role, State};
 use corelog_record::LeaderEpoch;
+use futures_lite::FutureExt;
 
+use super::ASK_TIMEOUT;
 use super::line::Line;
-use super::ownership::partition_at;
+use super::ownership::{status_of, told_of};
 use super::task::{Following, Trouble};
 use crate::core::Core;
 use crate::failure::{Failure, failure};
@@ -116,21 +118,23 @@ impl Following {
             return Ok(());
         }
         let asked = rt::now();
-        let there = partition_at(&source.line, &self.topic, self.key).await;
+        let ask = status_of(&self.topic, self.key);
+        let told = source.line.call_as_it_comes(&ask, ASK_TIMEOUT);
+        let told = self.noting(core, source, told).await;
+        let there = told.and_then(|told| told_of(self.key, told.head));
         let there = there.map_err(Trouble::of)?;
         let standing = standing_of(&there);
-        let (followed, address) = (&core.shared.followed, &source.address);
+        source.looked.set(Some(asked));
+        source.standing.set(standing);
         match standing {
-            Standing::Owner | Standing::Follower(_) => {
-                followed.note(self.key, address.clone(), asked);
+            Standing::Owner | Standing::Follower(_) => self.note(core, source),
+            Standing::Lender(_) | Standing::Replaced => {
+                core.shared.followed.forget(&self.key, &source.address);
             }
-            Standing::Lender(_) | Standing::Replaced => followed.forget(&self.key, address),
         }
         if standing == Standing::Replaced && self.replica.until.is_none() {
             return Err(Trouble::Again(replaced(&there)));
         }
-        source.looked.set(Some(asked));
-        source.standing.set(standing);
         let heard = match standing {
             Standing::Owner => Some(asked),
             Standing::Follower(ago) | Standing::Lender(Some(ago)) => asked.checked_sub(ago),
@@ -138,6 +142,30 @@ impl Following {
         };
         self.progress.hear_owner(heard, standing == Standing::Owner);
         Ok(())
+    }
+
+    /// Notes now and then that a source is followed, while what it was asked for comes.
+    pub(super) async fn noting<T>(
+        &self,
+        core: &Core,
+        source: &Followed,
+        answer: impl Future<Output = T>,
+    ) -> T {
+        let noting = async {
+            loop {
+                rt::sleep(LOOK_EVERY).await;
+                self.note(core, source);
+            }
+        };
+        answer.or(noting).await
+    }
+
+    /// Notes that a source is followed, if it is to be by what it last said of the partition.
+    fn note(&self, core: &Core, source: &Followed) {
+        if let Standing::Owner | Standing::Follower(_) = source.standing.get() {
+            let address = source.address.clone();
+            core.shared.followed.note(self.key, address, rt::now());
+        }
     }
 }
 

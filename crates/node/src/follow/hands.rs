@@ -124,3 +124,45 @@ impl Drop for Hand {
         topic.iter().for_each(|topic| core.follow(topic));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::sync::mpsc;
+
+    use corelog_record::TopicName;
+    use futures_lite::future::zip;
+
+    use super::*;
+    use crate::core::tests::{key, with_core};
+    use crate::follow::line::tests::{connected, next, node, records};
+    use crate::follow::ownership::partition_at;
+
+    /// An abort was `Busy` for as long as the target sent 64 KiB a second.
+    #[test]
+    fn a_change_whose_target_trickles_is_called_off_in_time() {
+        let address = node(|mut stream, mut received| {
+            let asked = next(&mut stream, &mut received);
+            let (_kept, pause) = mpsc::channel::<()>();
+            for piece in records(asked, 8 << 20).chunks(16 << 10) {
+                if stream.write_all(piece).is_err() {
+                    return;
+                }
+                pause.recv_timeout(CALL_OFF_PAUSE).unwrap_err();
+            }
+        });
+        with_core(|core| async move {
+            let (line, topic) = (connected(&address).await, TopicName::new("t").unwrap());
+            let key = key(1, 0);
+            let hand = core.take_hand(key).unwrap();
+            let changing = async {
+                let asked = partition_at(&line, &topic, key).await;
+                drop(hand);
+                asked.map(drop)
+            };
+            let (asked, taken) = zip(changing, core.call_off(key)).await;
+            asked.unwrap_err();
+            taken.map(drop).unwrap();
+        });
+    }
+}

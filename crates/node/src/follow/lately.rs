@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 /// A node that did not answer in time is not asked again for so long: long enough for many partitions that are promoted one
 /// after the other, short enough for one that comes back to be asked by whoever begins anew.
 pub(crate) const SILENT_FOR: Duration = Duration::from_secs(5);
-/// A source is followed that was, and was not found to be replaced, so long ago: who follows one looks at it more often.
+/// A source is followed that was, and was not found to be replaced, so long ago: who follows one looks at it more often, or
+/// notes it while that does not come.
 pub(crate) const FOLLOWED_FOR: Duration = Duration::from_secs(75);
 
 /// What was last found out of each `K`, and when.

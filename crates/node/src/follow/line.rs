@@ -2,29 +2,32 @@
 
 mod faults;
 mod patience;
+mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use corelog_protocol::answer;
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::frame::{self, CorrelationId, Frame, FrameError, Header};
 use corelog_protocol::message::{Call, hello};
-use corelog_protocol::{answer, request};
 use corelog_record::NodeId;
 
 use self::faults::{foreign, of_another_version, unavailable};
 use self::patience::Heard;
+use self::waiting::call;
 use super::incoming::{Incoming, READ_BYTES};
 use crate::failure::{Failure, failure, said_by};
 use crate::names::{self, REACH_TIMEOUT};
 use crate::rt::{self, Conn, Notify, Permit, ReadHalf, Semaphore, WriteHalf};
+use crate::transfer::RATE_MIN;
 
 /// How long the other side may take nothing of what is sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Why a connection ends that has gone silent.
-const LATE: &str = "it did not answer in time";
+/// How long a large answer may take beyond its bytes, by [`RATE_MIN`].
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to another node; it closes when the last holder drops it.
 pub(crate) struct Line {
@@ -113,8 +116,7 @@ impl Line {
             client,
         };
         let left = deadline.saturating_duration_since(rt::now());
-        let greeted = rt::timeout(left, call(&shared, &greeting, left)).await;
-        let greeted = greeted.unwrap_or_else(|| Err(shared.unavailable(LATE)));
+        let greeted = call(&shared, &greeting, left).await;
         let hello = greeted.map_err(|why| shared.ungreeted(why))?.head;
         if hello.version != frame::VERSION {
             let why = format!("it speaks version {}", hello.version);
@@ -126,8 +128,7 @@ impl Line {
         })
     }
 
-    /// Asks, and waits for the answer until nothing came for `timeout`, or less than 64 KiB/s behind that: answers to others
-    /// may be in front of it, on a slow way.
+    /// Asks, and waits for the answer for at most `timeout`: one that comes later goes nowhere.
     ///
     /// # Errors
     /// What the other node said; `SourceUnavailable` if it said nothing in time, or nothing that
@@ -274,60 +275,12 @@ impl Shared {
     }
 }
 
-/// A request that waits; given up, its answer goes nowhere.
-struct Waiting<'a> {
-    shared: &'a Shared,
-    number: u32,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.shared.waiting.borrow_mut().remove(&self.number);
-    }
-}
-
-async fn call<R: Call>(
-    shared: &Shared,
-    request: &R,
-    timeout: Duration,
-) -> Result<Reply<R::Answer>, Failure> {
-    if let Some(said) = &*shared.last_words.borrow() {
-        return Err(shared.unavailable(&said.why));
-    }
-    let number = shared.last.get().wrapping_add(1);
-    shared.last.set(number);
-    let encoded = request::encode(
-        CorrelationId::new(number),
-        request,
-        0,
-        &mut shared.out.borrow_mut(),
-    );
-    encoded.map_err(|error| failure(ErrorCode::InvalidRequest, error.to_string()))?;
-    shared.waiting.borrow_mut().insert(number, None);
-    let waiting = Waiting { shared, number };
-    shared.to_send.notify();
-    let patience = (shared.heard).patience(shared.waiting.borrow().len(), timeout);
-    let came = patience.wait(shared.answered(number)).await;
-    drop(waiting);
-    let Some(came) = came else {
-        // Whoever sends what nobody waits for any more is in the way of what comes next.
-        shared.end(LATE);
-        let ended = shared.ended.borrow();
-        return Err(shared.unavailable(ended.as_deref().unwrap_or_default()));
-    };
-    let frame = came?;
-    match answer::decode::<R>(&frame.frame()) {
-        Ok(Ok(head)) => Ok(Reply { head, frame }),
-        Ok(Err(error)) => Err(Box::new(error)),
-        Err(error) => Err(shared.unavailable(&error.to_string())),
-    }
-}
-
 /// Reads answers until the connection ends. Behind what the other side says of why it closes it, there may be some yet: the
 /// last records that a follower gets of a source that stops.
 async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
     let mut incoming = Incoming::new();
     let mut held: Option<Permit> = None;
+    let mut due = rt::now();
     while shared.ended.borrow().is_none() {
         match incoming.take() {
             Ok(Some((header, bytes))) => {
@@ -361,8 +314,12 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
         if READ_BYTES < needed && held_bytes < needed as u64 {
             drop(held.take());
             held = Some(shared.heard.stand(room.acquire(needed as u64)).await);
+            due = rt::now() + READ_TIMEOUT + Duration::from_secs(needed as u64 / RATE_MIN);
             continue;
         }
+        // Others wait for the room that it has, whoever waits for it.
+        let left = due.saturating_duration_since(rt::now());
+        reader.set_timeout(held.is_some().then_some(left));
         match incoming.read(&mut reader).await {
             Ok(0) => shared.end("it closed the connection"),
             Ok(bytes) => {

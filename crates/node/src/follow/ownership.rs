@@ -87,13 +87,21 @@ pub(crate) async fn segments_of(
     key: PartitionKey,
     from: Offset,
 ) -> Result<segments::Answer, Failure> {
-    let ask = segments::Request {
+    let ask = segments_from(topic, key, from);
+    Ok(line.call(&ask, ASK_TIMEOUT).await?.head)
+}
+
+pub(super) fn segments_from(
+    topic: &TopicName,
+    key: PartitionKey,
+    from: Offset,
+) -> segments::Request {
+    segments::Request {
         topic: topic.clone(),
         id: key.topic,
         partition: key.partition,
         from,
-    };
-    Ok(line.call(&ask, ASK_TIMEOUT).await?.head)
+    }
 }
 
 /// The chain of a partition at an offset, as the node at the other end of `line` holds it. One that is busy, as with
@@ -138,12 +146,23 @@ pub(super) async fn partition_at(
     topic: &TopicName,
     key: PartitionKey,
 ) -> Result<replica_status::Partition, Failure> {
-    let ask = replica_status::Request {
+    let told = line.call(&status_of(topic, key), ASK_TIMEOUT).await?.head;
+    told_of(key, told)
+}
+
+pub(super) fn status_of(topic: &TopicName, key: PartitionKey) -> replica_status::Request {
+    replica_status::Request {
         topic: topic.clone(),
         id: Some(key.topic),
         partition: Some(key.partition),
-    };
-    let told = line.call(&ask, ASK_TIMEOUT).await?.head;
+    }
+}
+
+/// What a node told of a partition.
+pub(super) fn told_of(
+    key: PartitionKey,
+    told: replica_status::Answer,
+) -> Result<replica_status::Partition, Failure> {
     // A node of an earlier version tells of all.
     let mut partitions = told.partitions.into_iter();
     let there = partitions.find(|partition| partition.id == key.partition);

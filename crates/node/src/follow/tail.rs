@@ -79,11 +79,9 @@ impl Following {
             }
             self.look(core, source).await?;
             let ask = self.ask(core, is_first)?;
-            let reply = source
-                .line
-                .call(&ask, POLL + ASK_TIMEOUT)
-                .await
-                .map_err(Trouble::of)?;
+            let reply = source.line.call_as_it_comes(&ask, POLL + ASK_TIMEOUT);
+            let reply = self.noting(core, source, reply).await;
+            let reply = reply.map_err(Trouble::of)?;
             let answer = &reply.head;
             if !answer.epochs.is_empty() {
                 epochs = kept(&answer.epochs);

@@ -13,12 +13,13 @@ use corelog_record::{LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::replica::Replica;
 use futures_lite::FutureExt;
 
+use super::ASK_TIMEOUT;
 use super::address::is_beside;
 use super::followed::Followed;
 use super::lately::Lately;
 use super::line::Line;
 use super::lineage::{check_told, kept};
-use super::ownership::segments_of;
+use super::ownership::segments_from;
 use super::progress::Progress;
 use super::tail::Tail;
 use crate::core::{Core, PartitionKey};
@@ -272,8 +273,9 @@ impl Following {
             true => place.log_end,
             false => Offset::ZERO,
         };
-        let told = segments_of(line, &self.topic, self.key, from).await;
-        let mut told = told.map_err(Trouble::of)?;
+        let ask = segments_from(&self.topic, self.key, from);
+        let told = line.call_as_it_comes(&ask, ASK_TIMEOUT).await;
+        let mut told = told.map_err(Trouble::of)?.head;
         told.epochs = kept(&told.epochs);
         let missing = bytes_behind(place.log_end, &told);
         self.progress.hear(told.high_watermark, missing);

@@ -11,8 +11,10 @@ use corelog_protocol::frame::{Decoder, PREFIX_BYTES, Peek};
 use corelog_protocol::limits::FRAME_BYTES_MAX;
 use corelog_protocol::message::fetch;
 use corelog_record::{CoreId, NodeId, Offset, PartitionId, TopicId, TopicName};
+use futures_lite::FutureExt;
 use futures_lite::future::{poll_once, zip};
 
+use super::waiting::LATE;
 use super::*;
 use crate::rt::tests::on_core;
 
@@ -140,6 +142,84 @@ fn an_answer_that_trickles_is_given_up() {
     });
 }
 
+/// An abort of a handover waited for what the target was asked for as long as that sent 64 KiB a second.
+#[test]
+fn who_is_answered_too_late_gives_up_only_itself() {
+    let (go_on, told) = mpsc::channel();
+    let address = node(move |mut stream, mut received| {
+        let fetched = next(&mut stream, &mut received);
+        let asked = next(&mut stream, &mut received);
+        for piece in records(fetched, BODY_BYTES).chunks(32 << 10) {
+            told.recv().unwrap();
+            stream.write_all(piece).unwrap();
+        }
+        stream.write_all(&answer_to(asked)).unwrap();
+        let asked = next(&mut stream, &mut received);
+        stream.write_all(&answer_to(asked)).unwrap();
+    });
+    on_core(|| async move {
+        let line = connected(&address).await;
+        let told = async {
+            for _ in 0..9 {
+                rt::sleep(SHORT / 4).await;
+                go_on.send(()).unwrap();
+            }
+        };
+        let late = rt::timeout(2 * SHORT, ask_for(&line, SHORT));
+        let (came, (late, ())) = zip(fetched(&line, SHORT), zip(late, told)).await;
+        assert_eq!(late, Some(Err(format!("{address}: {LATE}"))));
+        assert_eq!(came, Ok(BODY_BYTES));
+        assert_eq!(ask(&line).await, Ok(()), "the connection is of use yet");
+    });
+}
+
+#[test]
+fn a_connection_over_which_nothing_comes_ends() {
+    let (kept, ended) = mpsc::channel::<()>();
+    let address = node(move |stream, _| {
+        ended.recv().unwrap_err();
+        drop(stream);
+    });
+    on_core(|| async move {
+        let line = connected(&address).await;
+        let late = rt::timeout(PATIENCE, ask_for(&line, SHORT)).await;
+        assert_eq!(late, Some(Err(format!("{address}: {LATE}"))));
+        assert!(line.is_closed());
+        drop(kept);
+    });
+}
+
+/// A node that nobody had asked held the room for the answers of all others.
+#[test]
+fn a_large_answer_that_trickles_gives_its_room_back_also_if_nobody_waits_for_it() {
+    let address = node(|mut stream, _| {
+        let (_kept, pause) = mpsc::channel::<()>();
+        let answer = records(CorrelationId::new(99), READ_BYTES);
+        let (begins, trickles) = answer.split_at(answer.len() / 2);
+        stream.write_all(begins).unwrap();
+        for byte in trickles.chunks(1) {
+            if stream.write_all(byte).is_err() {
+                return;
+            }
+            pause.recv_timeout(SHORT / 10).unwrap_err();
+        }
+    });
+    on_core(|| async move {
+        let room = Semaphore::new(FRAME_BYTES_MAX.into());
+        let line = Line::connect(&address, "test".to_owned(), room.clone()).await;
+        let line = line.unwrap_or_else(|why| panic!("{why:?}"));
+        while rt::timeout(SHORT / 10, room.acquire(FRAME_BYTES_MAX.into()))
+            .await
+            .is_some()
+        {
+            rt::next_turn().await;
+        }
+        let all = rt::timeout(2 * READ_TIMEOUT, room.acquire(FRAME_BYTES_MAX.into())).await;
+        assert!(all.is_some());
+        assert!(line.is_closed());
+    });
+}
+
 /// While this node had no room its sources went silent, by their own connections, and were given up one after the other.
 #[test]
 fn what_a_node_waits_for_its_own_room_is_not_the_time_of_its_source() {
@@ -171,10 +251,14 @@ fn who_is_not_answered_is_late_however_much_others_are_told() {
     });
     on_core(|| async move {
         let line = connected(&address).await;
-        let others = async { while fetched(&line, PATIENCE).await.is_ok() {} };
-        let both = zip(fetched(&line, SHORT), others);
-        let (came, ()) = rt::timeout(PATIENCE, both).await.expect("late");
+        let others = async {
+            while fetched(&line, PATIENCE).await.is_ok() {}
+            Ok(0)
+        };
+        let came = fetched(&line, SHORT).or(others);
+        let came = rt::timeout(PATIENCE, came).await.expect("late");
         assert_eq!(came, Err(format!("{address}: {LATE}")));
+        assert!(!line.is_closed(), "others are answered");
     });
 }
 
@@ -191,7 +275,7 @@ async fn fetched(line: &Line, timeout: Duration) -> Result<usize, String> {
         last_epoch: None,
         follower: None,
     };
-    let came = line.call(&asked, timeout).await;
+    let came = line.call_as_it_comes(&asked, timeout).await;
     came.map(|came| came.body().len())
         .map_err(|why| why.message)
 }
@@ -204,7 +288,8 @@ fn giving(gives: impl FnOnce(TcpStream, Vec<u8>) + Send + 'static) -> String {
     })
 }
 
-fn records(asked: CorrelationId, bytes: usize) -> Vec<u8> {
+/// The answer to a fetch, with a body of so many bytes.
+pub(in crate::follow) fn records(asked: CorrelationId, bytes: usize) -> Vec<u8> {
     let head = fetch::Answer {
         log_start: Offset::ZERO,
         high_watermark: Offset::ZERO,
@@ -227,11 +312,15 @@ pub(in crate::follow) async fn connected(address: &str) -> Line {
 
 /// Asks for something; the reason, where there is no answer.
 async fn ask(line: &Line) -> Result<(), String> {
+    ask_for(line, PATIENCE).await
+}
+
+async fn ask_for(line: &Line, timeout: Duration) -> Result<(), String> {
     let asked = hello::Request {
         versions: vec![frame::VERSION],
         client: String::new(),
     };
-    let answered = line.call(&asked, PATIENCE).await;
+    let answered = line.call(&asked, timeout).await;
     answered.map(drop).map_err(|why| why.message)
 }
 
