@@ -288,9 +288,9 @@ impl Asked {
     }
 }
 
-async fn fetch(asked: Asked, request: fetch::Request) {
+async fn fetch(asked: Asked, mut request: fetch::Request) {
     let Asked { link, .. } = &asked;
-    let fetched = link.alive(fetched(&asked, request)).await;
+    let fetched = link.alive(fetched(&asked, &mut request)).await;
     match fetched {
         Some(Ok((answer, batches, room))) => link.answer_with::<fetch::Request>(
             asked.correlation,
@@ -305,7 +305,7 @@ async fn fetch(asked: Asked, request: fetch::Request) {
 
 async fn fetched(
     asked: &Asked,
-    mut request: fetch::Request,
+    request: &mut fetch::Request,
 ) -> Result<(fetch::Answer, router::Batches, router::Room), Failure> {
     let link = &asked.link;
     // What a follower tells may be long, and a Fetch that waits keeps what it has.

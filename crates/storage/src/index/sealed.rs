@@ -114,6 +114,11 @@ impl<D: Dir> Sealed<D> {
         if let Some(loaded) = self.in_memory() {
             return Ok(loaded);
         }
+        // Rare, and of many states: each read would have room for them.
+        Box::pin(self.load_file()).await
+    }
+
+    async fn load_file(self: &Rc<Self>) -> Result<Rc<Loaded>, Error> {
         let (file, has_gaps) = match self.map().await {
             Ok(mapped) => mapped,
             Err(error) => return self.made_anew(is_wrong(&error)).await,
