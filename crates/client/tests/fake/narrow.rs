@@ -25,8 +25,6 @@ const TIME: Duration = Duration::from_secs(1);
 /// So much passes at a time.
 const PIECE_BYTES: usize = 16 << 10;
 const PAUSE: Duration = Duration::from_millis(50);
-/// As much as a server may send, by the least rate, in more time than a test has.
-const WIDE_BYTES: usize = 20 * (64 << 10);
 
 /// Its batches were given up as of unknown outcome while they left and were acknowledged one after the other, and all behind them
 /// failed.
@@ -112,40 +110,6 @@ async fn a_partition_whose_answer_trickles_is_reported() {
     assert!(error.is_unreachable(), "{error}");
 }
 
-/// What came for others in the time that it had anyway counted as if it came behind that: hours, where they read fast.
-#[tokio::test]
-async fn a_partition_that_is_not_answered_is_reported_however_much_came_of_others_before() {
-    let server = Server::start(1).await;
-    let topic = server.topic("numbers", 2);
-    for _ in 0..20 {
-        server.log(&topic, 1, |log| log.fill(Codec::None, &[0; 4_000]));
-    }
-    server.script(|seen| match seen.request {
-        Request::Fetch(asked) if asked.partition == P0 => Act::Ignore,
-        _ => Act::Serve,
-    });
-    narrow_behind(&server, WIDE_BYTES, [Duration::ZERO, PAUSE], 200).await;
-    let client = connect(&server).await;
-    let consumer = |unreachable| {
-        client.consumer(ConsumerConfig {
-            unreachable_timeout: unreachable,
-            wait: Duration::from_millis(10),
-            ..ConsumerConfig::default()
-        })
-    };
-    let (mut unanswered, mut other) = (consumer(Some(4 * TIME)), consumer(None));
-    unanswered.assign(&topic, P0, Start::Earliest, End::Follow);
-    other.assign(&topic, P1, Start::Earliest, End::Follow);
-    let reported = async {
-        tokio::select! {
-            told = unanswered.next() => told.unwrap().unwrap_err(),
-            () = async { while other.next_batch().await.is_some() {} } => unreachable!(),
-        }
-    };
-    let error = timeout(PATIENCE, reported).await.unwrap();
-    assert!(error.is_unreachable(), "{error}");
-}
-
 #[tokio::test]
 async fn a_partition_that_is_not_answered_is_reported_however_much_comes_of_others() {
     let server = Server::start(1).await;
@@ -189,16 +153,6 @@ async fn impatient(server: &Server) -> Consumer {
 
 /// Has clients reach a server's core on a way that passes on so many bytes at a time, each behind its pause: to it, and back.
 async fn narrow(server: &Server, pauses: [Duration; 2], piece_bytes: usize) {
-    narrow_behind(server, 0, pauses, piece_bytes).await;
-}
-
-/// The same, but so many bytes pass at once before.
-async fn narrow_behind(
-    server: &Server,
-    wide_bytes: usize,
-    pauses: [Duration; 2],
-    piece_bytes: usize,
-) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let way = listener.local_addr().unwrap().to_string();
     let advertised = &mut server.state.lock().unwrap().advertised_cores[0];
@@ -209,32 +163,16 @@ async fn narrow_behind(
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
             let [to, back] = pauses;
-            let bytes = (wide_bytes, piece_bytes);
-            tokio::spawn(pass(from_client, to_server, to, bytes));
-            tokio::spawn(pass(from_server, to_client, back, bytes));
+            tokio::spawn(pass(from_client, to_server, to, piece_bytes));
+            tokio::spawn(pass(from_server, to_client, back, piece_bytes));
         }
     });
 }
 
-async fn pass(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    pause: Duration,
-    (mut wide_bytes, piece_bytes): (usize, usize),
-) {
-    let mut piece = vec![0; wide_bytes.max(piece_bytes)];
-    loop {
-        let bytes = match wide_bytes {
-            0 => piece_bytes,
-            wide_bytes => wide_bytes,
-        };
-        let Ok(count @ 1..) = from.read(&mut piece[..bytes]).await else {
-            return;
-        };
-        match wide_bytes {
-            0 => sleep(pause).await,
-            _ => wide_bytes -= count,
-        }
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, pause: Duration, bytes: usize) {
+    let mut piece = vec![0; bytes];
+    while let Ok(count @ 1..) = from.read(&mut piece).await {
+        sleep(pause).await;
         if to.write_all(&piece[..count]).await.is_err() {
             return;
         }
