@@ -61,6 +61,11 @@ struct Stop {
     message: String,
 }
 
+/// That the system refuses the server a thread.
+pub(crate) fn no_thread(name: &'static str, source: io::Error) -> anyhow::Error {
+    corelog_node::StartError::Thread { name, source }.into()
+}
+
 /// An error that ends the command with `exit`; `message` says what was wrong, where, and what to do
 /// next.
 pub(crate) fn stop(exit: Exit, message: impl Into<String>) -> anyhow::Error {

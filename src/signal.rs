@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::Context as _;
-use corelog_node::StartError;
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::exit::Exit;
+use crate::exit::{Exit, no_thread};
 use crate::telemetry;
 
 /// Signals that wait for whoever acts on them; what comes meanwhile waits in the kernel, as one of its kind.
@@ -71,10 +70,7 @@ pub(crate) fn hear() -> anyhow::Result<Heard> {
     let thread = thread::Builder::new().name("signals".to_owned());
     thread
         .spawn(move || pass_on(&signals, &ask, &theirs))
-        .map_err(|source| StartError::Thread {
-            name: "signals",
-            source,
-        })?;
+        .map_err(|source| no_thread("signals", source))?;
     Ok(Heard {
         asked,
         reached,

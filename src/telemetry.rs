@@ -17,7 +17,6 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use corelog_node::StartError;
 use corelog_record::Timestamp;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{self, DefaultFields};
@@ -27,6 +26,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, reload};
 
 use self::lines::Lines;
+use crate::exit::no_thread;
 use crate::quantity;
 use crate::repeats::Repeats;
 
@@ -184,10 +184,7 @@ pub(crate) fn filter(wanted: &str) -> Result<EnvFilter, String> {
 pub(crate) fn start_for_server(wanted: &str, format: Format) -> anyhow::Result<Log> {
     let filter = filter(wanted).map_err(anyhow::Error::msg)?;
     let lines = Lines::start(io::stderr(), tell_missing);
-    let lines = lines.map_err(|source| StartError::Thread {
-        name: "log",
-        source,
-    })?;
+    let lines = lines.map_err(|source| no_thread("log", source))?;
     let lines = LINES.get_or_init(|| lines);
     FORMAT.get_or_init(|| format);
     let builder = builder(filter, Arc::clone(lines));
