@@ -230,7 +230,7 @@ impl<D: Dir> Walk<D> {
                 Step::Bad => match scanner.read_again() {
                     true => is_first = true,
                     false => {
-                        let bad = self.step_over(scanner).await?;
+                        let bad = self.step_over(scanner, false).await?;
                         self.bad.push(bad);
                     }
                 },
@@ -242,7 +242,7 @@ impl<D: Dir> Walk<D> {
                         false if self.rows.is_some() => return Err(error),
                         false => {
                             // It is no damage.
-                            self.step_over(scanner).await?;
+                            self.step_over(scanner, true).await?;
                             self.has_unread = true;
                             unread_error = Some(error);
                         }
@@ -313,13 +313,21 @@ impl<D: Dir> Walk<D> {
 
     /// Steps over bytes that are no sound batch: by their own length, or by a row of the index, never
     /// by searching; else to the end of the segment. Returns their offsets.
-    async fn step_over(&mut self, scanner: &mut Scanner<D>) -> Result<Range<Offset>, Error> {
+    async fn step_over(
+        &mut self,
+        scanner: &mut Scanner<D>,
+        is_unread: bool,
+    ) -> Result<Range<Offset>, Error> {
         let (at, end) = (scanner.point(), self.target.end);
         let by_length = scanner.behind_bad().await?;
         let by_length = by_length.filter(|behind| behind.position <= end.position);
         let behind = match by_length {
             Some(behind) => Some(behind),
-            None => self.row_behind(scanner).await?,
+            None => match self.row_behind(scanner).await {
+                // The disk gives neither: no more is told of the segment than that.
+                Err(error) if is_unread && error.may_pass() => None,
+                row => row?,
+            },
         };
         self.audit.step_over(by_length.is_none());
         let behind = behind.unwrap_or(end);
