@@ -117,7 +117,7 @@ fn check_records(batch: &View<'_>, rules: &Rules) -> Result<(), Error> {
     let mut highest = i64::MIN;
     for index in 0..batch.count() {
         let at = |fault| Error::Record { index, fault };
-        let raw = Raw::take(&mut cursor).map_err(at)?;
+        let raw = Raw::skim(&mut cursor).map_err(at)?;
         if raw.attributes != 0 {
             return Err(at(RecordFault::Attributes {
                 found: raw.attributes,

@@ -32,22 +32,8 @@ pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
 
 impl<'a> Raw<'a> {
     /// Takes the next record off `cursor`: every length in it adds up, every header name is UTF-8.
-    ///
-    /// A call would give it through memory, and whoever takes it looks at a few of its fields.
-    #[inline(always)]
+    #[inline]
     pub(super) fn take(cursor: &mut Cursor<'a>) -> Result<Self, RecordFault> {
-        match Self::plain(cursor.0) {
-            Some((raw, rest)) => {
-                cursor.0 = rest;
-                Ok(raw)
-            }
-            None => cursor.go_on(Self::any),
-        }
-    }
-
-    /// The same, whatever the record has; its registers are not those of whoever calls.
-    #[inline(never)]
-    pub(super) fn any(cursor: &mut Cursor<'a>) -> Result<Self, RecordFault> {
         let length = cursor.varint()?;
         let mut body = Cursor(cursor.bytes(length)?);
         let attributes = body.byte()?;
@@ -140,7 +126,7 @@ impl<'a> Cursor<'a> {
     /// Has a call take something off. It is lent a copy: a cursor whose address is known elsewhere lies in memory,
     /// all others in registers.
     #[inline]
-    fn go_on<T>(&mut self, take: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn go_on<T>(&mut self, take: impl FnOnce(&mut Self) -> T) -> T {
         let mut lent = Self(self.0);
         let taken = take(&mut lent);
         self.0 = lent.0;
