@@ -1,7 +1,7 @@
 //! What is spoken of Corelog's own protocol (`crates/protocol/PROTOCOL.md`) where the client that peers are
 //! measured by stands in for the one that users have.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -179,7 +179,11 @@ fn ask<R: Call>(stream: &mut TcpStream, asked: &R) -> Result<R::Answer> {
             return Ok(answer);
         }
         let mut some = [0; 4096];
-        let bytes = stream.read(&mut some)?;
+        let bytes = match stream.read(&mut some) {
+            // A machine that stands still for a moment ends a read that has its time (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         ensure!(bytes > 0, "corelog closed the connection");
         received.extend(&some[..bytes]);
     }
