@@ -91,28 +91,16 @@ impl Incoming {
 
 #[cfg(test)]
 mod tests {
-    use corelog_protocol::answer;
     use corelog_protocol::frame::CorrelationId;
-    use corelog_protocol::message::fetch;
-    use corelog_record::Offset;
 
+    use super::super::line::tests::records;
     use super::*;
 
     /// An answer with a body of so many bytes.
     fn answer(number: u32, body_bytes: usize) -> Vec<u8> {
-        let mut frame = Vec::new();
-        let head = fetch::Answer {
-            log_start: Offset::ZERO,
-            high_watermark: Offset::ZERO,
-            segment_base: Offset::ZERO,
-            next: Offset::ZERO,
-            epochs: Vec::new(),
-            lag_bytes: 0,
-        };
-        let body = vec![b'a' + u8::try_from(number).unwrap(); body_bytes];
-        let number = CorrelationId::new(number);
-        answer::encode_ok::<fetch::Request>(number, &head, body.len(), &mut frame).unwrap();
-        frame.extend_from_slice(&body);
+        let mut frame = records(CorrelationId::new(number), body_bytes);
+        let body = frame.len() - body_bytes;
+        frame[body..].fill(b'a' + u8::try_from(number).unwrap());
         frame
     }
 

@@ -230,7 +230,6 @@ impl<D: Dir> Log<D> {
         // What reads of the old files still find says nothing about the new ones.
         self.found = Found::default();
         self.keep_damage(|_| false);
-        self.is_damage_unwritten = false;
         self.unwritten.clear();
         self.read_only_from = None;
         self.marked.note_durable(point.ordinal, self.durable_total);

@@ -55,7 +55,7 @@ impl<D: Dir> Log<D> {
         if self.read_only_from.is_none() && !self.marked.is_clean {
             self.cut_unsealed().await?;
             // What the disk did not give is written down nowhere, nor is damage on a full disk: the next opening is to look again.
-            self.write_mark(self.unread.is_empty() && !self.is_damage_unwritten)
+            self.write_mark(self.unread.is_empty() && self.unwritten.is_empty())
                 .await?;
         } else if !self.is_heard_marked() || !self.is_age_marked() {
             // A clean one is never written over a clean one: an opening behind a kill does not outwait writes there.

@@ -100,7 +100,6 @@ impl<D: Dir> Log<D> {
 
     /// Notes that the manifest may remember something else of damage at these places than is known.
     fn unwrite(&mut self, places: Vec<Place>) {
-        self.is_damage_unwritten |= !places.is_empty();
         self.unwritten.extend(places);
     }
 
@@ -109,7 +108,7 @@ impl<D: Dir> Log<D> {
         let Held::Here(manifest) = &self.manifest else {
             return None;
         };
-        if !self.is_damage_unwritten {
+        if self.unwritten.is_empty() {
             return None;
         }
         let known = manifest.state().settings();
@@ -132,7 +131,6 @@ impl<D: Dir> Log<D> {
             self.unwritten.remove(&place);
         }
         if changes.is_empty() {
-            self.is_damage_unwritten = false;
             return None;
         }
         self.edit(Edit::Settings(Settings { changes }))

@@ -192,9 +192,7 @@ pub struct Log<D: Dir> {
     unread: Vec<Damage>,
     found: Found,
     events: Events,
-    /// Whether the manifest may not remember all of it yet.
-    is_damage_unwritten: bool,
-    /// Where that may be.
+    /// Where the manifest may remember something else of it yet.
     unwritten: BTreeSet<Place>,
     scrub: Scrub<D>,
     read_only_from: Option<Offset>,

@@ -221,7 +221,6 @@ impl<D: Dir> Log<D> {
             unread: Vec::new(),
             found: Found::default(),
             events: Events::default(),
-            is_damage_unwritten: false,
             unwritten: BTreeSet::new(),
             scrub: Scrub::default(),
             read_only_from: None,

@@ -35,7 +35,7 @@ impl<D: Dir> Log<D> {
                 Stage::Sealed(_) | Stage::Active | Stage::Damaged
             )
         });
-        let is_told = !self.is_damage_unwritten && self.scrub.unwritten.is_none();
+        let is_told = self.unwritten.is_empty() && self.scrub.unwritten.is_none();
         let is_idle = !is_busy && is_told && self.pending_bytes() == 0;
         let is_sealed = is_sealed && !self.is_any_left_below();
         is_idle && is_marked && is_sealed && self.garbage.is_empty() && self.index_checks.get() == 0

@@ -46,20 +46,16 @@ impl<D: Dir> Finishing<D> {
                 // Which of the batches below are those that were appended nothing tells: those behind have their rows.
                 Err(Error::Damaged { .. }) => Vec::new(),
                 // They are made when they are used. What may lead there is not written over.
-                Err(_) => match below.index.at_hand().await {
-                    Ok(lower) => {
-                        self.below = Some(below);
-                        lower
-                    }
-                    Err(error) => {
-                        self.below = Some(below);
+                Err(_) => {
+                    let at_hand = below.index.at_hand().await;
+                    self.below = Some(below);
+                    match at_hand {
+                        Ok(lower) => lower,
                         // Without its rows it would be read up to the next one, or not at all: it is sealed later.
-                        return match error.is_shortage() {
-                            true => Err(error),
-                            false => Ok(()),
-                        };
+                        Err(error) if error.is_shortage() => return Err(error),
+                        Err(_) => return Ok(()),
                     }
-                },
+                }
             };
             self.rows = Builder::joined(lower, &self.rows);
         }

@@ -94,10 +94,9 @@ pub(crate) fn next_generation<D: Dir>(
     segment: Offset,
     generation: u32,
 ) -> Result<u32, Error> {
-    let dir = || dir.describe();
     let next = generation.checked_add(1);
     next.ok_or_else(|| Error::GenerationsExhausted {
-        dir: dir(),
+        dir: dir.describe(),
         segment,
     })
 }

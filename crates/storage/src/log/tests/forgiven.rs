@@ -57,7 +57,7 @@ fn damage_is_forgotten_once_a_scrub_reads_the_whole_segment_right() {
     assert_eq!(log.damage(), []);
     settle(&mut log, at(300)).unwrap();
     assert_eq!(remembered(&root), [""; 0]);
-    assert!(!log.is_damage_unwritten);
+    assert!(log.unwritten.is_empty());
     assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 20);
     drop(log);
     let (log, report) = open(&root, small(), 2, at(400)).unwrap();
