@@ -54,7 +54,6 @@ impl Core {
     /// # Errors
     /// `NotOwner`, with the address of who is; `Busy` as [`check_asked`](Self::check_asked).
     pub(super) fn check_readable(&self, key: PartitionKey, slot: SlotId) -> Result<(), Failure> {
-        self.check_asked(key)?;
         let slots = self.slots.borrow();
         let topic = slots.get(slot).map(|slot| &slot.topic);
         let replica = topic.and_then(|topic| topic.replica(key.partition));
@@ -63,7 +62,8 @@ impl Core {
         let is_none = |one: &&Replica| one.role == Role::Fenced || copies_nothing(one);
         match replica.filter(is_none) {
             Some(replica) => Err(self.not_owner(key, Some(replica))),
-            None => Ok(()),
+            // A fence that is written down is sure, whoever is still being asked.
+            None => self.check_asked(key),
         }
     }
 

@@ -258,8 +258,9 @@ mod tests {
 
     use super::super::fence::SILENT_AFTER;
     use super::*;
-    use crate::catalog::Change;
+    use crate::catalog::{Change, Topic};
     use crate::core::tests::{key, topic, with_core};
+    use crate::partition::Seek;
 
     /// Nobody asked it behind the standstill: its owner served for half a minute beside it.
     #[test]
@@ -322,6 +323,25 @@ mod tests {
         });
     }
 
+    /// It was told that others were being asked, as who had shown it was held until the fence was written down, and a moment
+    /// longer.
+    #[test]
+    fn a_reader_of_a_partition_that_was_given_up_is_sent_elsewhere_whoever_is_held() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            core.apply(known(&[1])).await;
+            core.followers.unasked.hold(key, peer(1).copy);
+            let refused = async || core.find(key, Seek::Latest).await.unwrap_err();
+            let held = refused().await;
+            assert!(held.is(ErrorCode::Busy), "{held:?}");
+            // Its core takes the change before it is known to all.
+            core.apply(Change::Open(of(&[1], Role::Fenced))).await;
+            let fenced = refused().await;
+            assert!(fenced.is(ErrorCode::NotOwner), "{fenced:?}");
+        });
+    }
+
     /// It was asked when it came again, or had been silent for long, and may never have come.
     #[test]
     fn who_is_remembered_and_claims_a_partition_right_behind_another_one_is_asked_as_well() {
@@ -362,6 +382,10 @@ mod tests {
 
     /// The same where this node is something else to it.
     fn named(numbers: &[u8], role: Role) -> Change {
+        Change::Publish(of(numbers, role))
+    }
+
+    fn of(numbers: &[u8], role: Role) -> Arc<Topic> {
         let (topic, key) = topic(1);
         let mut topic = Arc::unwrap_or_clone(topic);
         let replica = Replica {
@@ -370,7 +394,7 @@ mod tests {
             ..Replica::owner(key.partition)
         };
         topic.replicas.insert(key.partition, replica);
-        Change::Publish(Arc::new(topic))
+        Arc::new(topic)
     }
 
     fn peer(number: u8) -> Peer {
