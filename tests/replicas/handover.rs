@@ -20,7 +20,7 @@ use corelog_record::{LeaderEpoch, Offset, PartitionId};
 use super::copies::{assert_equal, chain_at, remembered, segments, status, wait_until_level};
 use super::fence::hand_on;
 use super::node::{Node, cloning};
-use super::promote::promote;
+use super::promote::{cut_off, promote};
 use crate::support::chance;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -176,6 +176,24 @@ fn a_handover_to_a_copy_that_follows_no_more_changes_nothing() {
     assert!(refused.is(ErrorCode::NotFollower), "{refused:?}");
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
     a.fill(&topic, 0, 1);
+}
+
+/// As one that follows who owned the partition before, and is gone: writes stopped for it until a person called it off.
+#[test]
+fn a_handover_to_a_follower_that_does_not_hear_whom_it_follows_changes_nothing() {
+    let folder = Folder::new();
+    let (a, mut b, topic, _) = cut_off(&folder, 1);
+    b.stop();
+    b.up();
+    a.fill(&topic, 0, 1);
+    let refused = a.ask(&handing(&topic)).unwrap_err();
+    assert!(refused.is(ErrorCode::NotEqual), "{refused:?}");
+    assert!(refused.message.contains("does not hear"), "{refused:?}");
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    a.fill(&topic, 0, 1);
+    a.connect();
+    a.ask(&handing(&topic)).unwrap();
+    assert_eq!(status(&b, &topic, 0).role, Role::Owner);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica, Role};
 
 use super::ASK_TIMEOUT;
+use super::fence::SILENT_AFTER;
 use super::followers::Follower;
 use super::hands::Hand;
 use super::line::Line;
@@ -120,7 +121,7 @@ impl Core {
     ///
     /// # Errors
     /// `NotFollower`, `Diverged` and `InvalidRequest` if it is no node to give the partition to, as one that let it go to a later owner; `NotEqual` if
-    /// it is too far behind for too long.
+    /// it is too far behind for too long, or behind and out of reach of whom it follows.
     pub(super) async fn until_near(
         self: &Rc<Self>,
         hand: &Hand,
@@ -130,22 +131,27 @@ impl Core {
     ) -> Result<(), Failure> {
         let address = &to.address;
         self.until(hand, to, async |line| {
-            let end = self.check_target(line, topic, key, address).await?;
-            let missing = self.bytes_behind(key, end);
-            Ok((NEAR_BYTES < missing).then(|| far(address, end, missing)))
+            let there = self.check_target(line, topic, key, address).await?;
+            let missing = self.bytes_behind(key, there.end);
+            if NEAR_BYTES < missing {
+                return Ok(Some(far(address, there.end, missing)));
+            }
+            let is_silent = |ms| SILENT_AFTER < Duration::from_millis(ms);
+            let is_cut_off = 0 < missing && there.source_heard_ms.is_none_or(is_silent);
+            Ok(is_cut_off.then(|| self.cut_off(topic, &there, address)))
         })
         .await
     }
 
     /// Checks that the node that `line` leads to is another one, follows the partition's log, and would take it over at the epoch in
-    /// force here; gives where it ends there.
+    /// force here; gives what it says of it.
     async fn check_target(
         &self,
         line: &Line,
         topic: &TopicName,
         key: PartitionKey,
         to: &str,
-    ) -> Result<Offset, Failure> {
+    ) -> Result<replica_status::Partition, Failure> {
         if line.node() == self.shared.node {
             return Err(invalid("to", format!("{to} is this node")));
         }
@@ -164,20 +170,34 @@ impl Core {
         let newest = self.epoch(key)?;
         match follower.let_go.filter(|let_go| newest < Some(*let_go)) {
             Some(let_go) => Err(given_on(to, let_go)),
-            None => Ok(follower.end),
+            None => Ok(follower),
         }
     }
 
     /// Asked again it would still be none.
     fn no_follower(&self, topic: &TopicName, key: PartitionKey, to: &str) -> Failure {
-        let partition = key.partition;
-        let mine = self.shared.addresses.get();
-        let mine = mine.map_or("HOST:PORT", |mine| &mine.advertised);
+        let (partition, clone) = (key.partition, self.clone_of(topic, to));
         let message = format!(
-            "{to} does not follow {topic}/{partition}, or no more: make it a copy first, with \
-             `corelog clone {topic} --server {to} --from {mine} --follow`"
+            "{to} does not follow {topic}/{partition}, or no more: make it a copy first, with {clone}"
         );
         failure(ErrorCode::NotFollower, message)
+    }
+
+    /// What comes from here on does not come there: it would never have all while nothing is appended.
+    fn cut_off(&self, topic: &TopicName, there: &replica_status::Partition, to: &str) -> Failure {
+        let (end, clone) = (there.end, self.clone_of(topic, to));
+        let source = there.source.as_deref().unwrap_or("whom it follows");
+        let message = format!(
+            "{to} ends at {end}, and does not hear {source}: nothing was changed; have it follow this node, with {clone}"
+        );
+        failure_with(ErrorCode::NotEqual, message, ending_at(end))
+    }
+
+    /// The command with which the node at `to` follows this one.
+    fn clone_of(&self, topic: &TopicName, to: &str) -> String {
+        let mine = self.shared.addresses.get();
+        let mine = mine.map_or("HOST:PORT", |mine| &mine.advertised);
+        format!("`corelog clone {topic} --server {to} --from {mine} --follow`")
     }
 
     /// Waits until the topic at `to` has the settings and the partitions that it has here, and the partition's log
@@ -345,11 +365,14 @@ fn unequal(to: &str, there: Offset, here: Offset) -> Failure {
 
 fn far(to: &str, end: Offset, missing: u64) -> Failure {
     let message = format!("{to} ends at {end}, about {missing} bytes behind: nothing was changed");
-    let detail = Detail {
+    failure_with(ErrorCode::NotEqual, message, ending_at(end))
+}
+
+fn ending_at(end: Offset) -> Detail {
+    Detail {
         end: Some(end),
         ..Detail::default()
-    };
-    failure_with(ErrorCode::NotEqual, message, detail)
+    }
 }
 
 #[cfg(test)]
