@@ -57,8 +57,9 @@ impl Core {
         if at < valid.start || valid.end < at {
             return Err(error_of(&Refusal::OutOfRange { valid }));
         }
-        let found = self.chain_at(key, at).await?;
+        // Before the disk is waited for: what is let go of meanwhile takes its epochs along.
         let epochs = self.epochs(key)?;
+        let found = self.chain_at(key, at).await?;
         let mut began = epochs.iter().rev();
         let began = began.find(|began| began.offset <= found.offset);
         Ok(chain_at::Answer {

@@ -35,7 +35,9 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
         }
         Ok(None) => survey.find(Finding::of(What::Node, dir.join(NODE), "a node", "no file")),
     }
-    let entries = list(dir)?;
+    let Ok(entries) = list(dir, survey) else {
+        return Ok(());
+    };
     let is_there = |name| entries.iter().any(|entry| entry.name == name);
     // A server makes the one before the other.
     if is_there(DELETED) && !is_there(TOPICS) {
@@ -52,14 +54,15 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
                     .map(Some)
                     .contains(&aside.strip_suffix(ASIDE_SUFFIX)) => {}
             TOPICS => topics(&path, None, survey)?,
-            QUARANTINE => quarantine(&path, survey)?,
+            QUARANTINE => quarantine(&path, survey),
             SNAPSHOTS => {
-                for entry in list(&path)?.iter().filter(|entry| entry.is_dir) {
+                let kept = list(&path, survey).unwrap_or_default();
+                for entry in kept.iter().filter(|entry| entry.is_dir) {
                     snapshot::survey(&path.join(&entry.name), survey)?;
                 }
             }
-            DELETED => leftovers(&path, "a deleted topic on its way out", survey)?,
-            RESTORING => leftovers(&path, "a topic that is not restored yet", survey)?,
+            DELETED => leftovers(&path, "a deleted topic on its way out", survey),
+            RESTORING => leftovers(&path, "a topic that is not restored yet", survey),
             _ => {
                 let found = if entry.is_dir {
                     "a directory"
@@ -79,12 +82,11 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
 }
 
 /// Looks at a directory whose entries come and go.
-fn leftovers(dir: &Path, found: &str, survey: &mut Survey) -> io::Result<()> {
-    for entry in list(dir)? {
+fn leftovers(dir: &Path, found: &str, survey: &mut Survey) {
+    for entry in list(dir, survey).unwrap_or_default() {
         let path = dir.join(entry.name);
         survey.find(Finding::of(What::Leftover, path, "nothing", found));
     }
-    Ok(())
 }
 
 /// Looks at the directory of all topics, a node's or those of `snapshot`.
@@ -93,7 +95,7 @@ pub(super) fn topics(
     snapshot: Option<&Arc<Subject>>,
     survey: &mut Survey,
 ) -> io::Result<()> {
-    for entry in list(dir)? {
+    for entry in list(dir, survey).unwrap_or_default() {
         let path = dir.join(&entry.name);
         match entry.is_dir {
             true => topic(&path, snapshot, survey)?,
@@ -129,10 +131,11 @@ fn topic_of(
         let found = format!("partition {number}");
         Some(Finding::of(What::Foreign, path, expected, found))
     };
-    for entry in list(dir)? {
+    for entry in list(dir, survey).unwrap_or_default() {
         let path = dir.join(&entry.name);
         let told = format::of_begun(&entry.name).filter(|_| !entry.is_dir && !is_snapshot);
-        let number = format::partition(&entry.name).filter(|_| entry.is_dir);
+        // A server follows a link to a partition as well.
+        let number = format::partition(&entry.name).filter(|_| path.is_dir());
         match (number, told) {
             (Some(number), _) => {
                 survey.findings.extend(foreign(number, &path));
@@ -148,7 +151,6 @@ fn topic_of(
             (None, Some(number)) => {
                 survey.findings.extend(foreign(number, &path));
                 let partition = dir.join(number.to_string());
-                // A server follows a link as well.
                 if !partition.is_dir() {
                     survey.find(partition::gone(&partition, "no directory"));
                 }
@@ -209,8 +211,8 @@ fn is_unfinished(dir: &Path) -> bool {
     entries.is_ok_and(|entries| entries.iter().all(|entry| entry.name == aside))
 }
 
-fn quarantine(dir: &Path, survey: &mut Survey) -> io::Result<()> {
-    for entry in list(dir)? {
+fn quarantine(dir: &Path, survey: &mut Survey) {
+    for entry in list(dir, survey).unwrap_or_default() {
         let path = dir.join(&entry.name);
         let finding = match entry.name.parse::<Name>() {
             Ok(name) => {
@@ -224,5 +226,4 @@ fn quarantine(dir: &Path, survey: &mut Survey) -> io::Result<()> {
         };
         survey.find(finding);
     }
-    Ok(())
 }

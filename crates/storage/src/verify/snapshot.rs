@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::finding::{Finding, What};
 use super::node::topics;
 use super::subject::Subject;
-use super::survey::{Survey, Told, list, read};
+use super::survey::{Survey, Told, read};
 use crate::disk::std::StdDir;
-use crate::disk::{Dir, block_on};
+use crate::disk::{Dir, Entry, block_on};
 use crate::format::node::{TOPIC, TOPICS};
 use crate::format::snapshot::{FILE_BYTES_MAX, NAME, Partition, Summary, Topic};
 use crate::format::state::State;
@@ -42,7 +42,7 @@ fn look(dir: &Path, subject: &Arc<Subject>, survey: &mut Survey) -> io::Result<(
             return Ok(());
         }
         Ok(Some(bytes)) => match Summary::decode(&bytes) {
-            Ok(summary) => check(dir, &summary, survey)?,
+            Ok(summary) => check(dir, &summary, survey),
             Err(error) => {
                 let found = error.to_string();
                 survey.find(Finding::of(What::Snapshot, path, "a summary", found));
@@ -54,10 +54,10 @@ fn look(dir: &Path, subject: &Arc<Subject>, survey: &mut Survey) -> io::Result<(
 }
 
 /// Holds the summary against the manifests, and the manifests' places against the summary.
-fn check(dir: &Path, summary: &Summary, survey: &mut Survey) -> io::Result<()> {
+fn check(dir: &Path, summary: &Summary, survey: &mut Survey) {
     let home = dir.join(TOPICS);
     let is_named = |name: &str| summary.topics.iter().any(|t| t.name.as_str() == name);
-    for entry in list(&home)?.iter().filter(|entry| entry.is_dir) {
+    for entry in dirs(&home) {
         if !is_named(&entry.name) {
             differs(
                 home.join(&entry.name),
@@ -68,12 +68,11 @@ fn check(dir: &Path, summary: &Summary, survey: &mut Survey) -> io::Result<()> {
         }
     }
     for topic in &summary.topics {
-        check_topic(&home.join(topic.name.as_str()), topic, survey)?;
+        check_topic(&home.join(topic.name.as_str()), topic, survey);
     }
-    Ok(())
 }
 
-fn check_topic(dir: &Path, topic: &Topic, survey: &mut Survey) -> io::Result<()> {
+fn check_topic(dir: &Path, topic: &Topic, survey: &mut Survey) {
     let kept = block_on(StdDir::new(dir).read(TOPIC, kept::FILE_BYTES_MAX));
     // One that is missing or cannot be read is told by whoever looks at the topic.
     if kept.as_ref().is_ok_and(|kept| *kept != topic.settings) {
@@ -92,7 +91,7 @@ fn check_topic(dir: &Path, topic: &Topic, survey: &mut Survey) -> io::Result<()>
             .iter()
             .any(|p| p.partition.to_string() == name)
     };
-    for entry in list(dir)?.iter().filter(|entry| entry.is_dir) {
+    for entry in dirs(dir) {
         if !is_named(&entry.name) {
             let path = dir.join(&entry.name);
             differs(path, "the partitions of the summary", "another one", survey);
@@ -116,7 +115,12 @@ fn check_topic(dir: &Path, topic: &Topic, survey: &mut Survey) -> io::Result<()>
             differs(path, text(promised), text(&found), survey);
         }
     }
-    Ok(())
+}
+
+/// The directories in one; whoever looks at that tells why it cannot be listed.
+fn dirs(dir: &Path) -> impl Iterator<Item = Entry> {
+    let entries = block_on(StdDir::new(dir).list()).unwrap_or_default();
+    entries.into_iter().filter(|entry| entry.is_dir)
 }
 
 /// What a manifest says that a summary says as well; of a segment that is not sealed, since it is

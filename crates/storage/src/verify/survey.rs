@@ -33,7 +33,7 @@ pub struct Survey {
 /// that is small. `None` if it is none of these. `is_live`: a server has it in use.
 ///
 /// # Errors
-/// Any error of listing directories.
+/// Any error of listing `path` itself.
 pub fn survey(path: &Path, is_live: bool) -> io::Result<Option<Survey>> {
     let mut survey = Survey {
         is_live,
@@ -113,7 +113,7 @@ fn survey_store(path: &Path, mut survey: Survey) -> io::Result<Survey> {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let entries = list(&dir)?;
+    let entries = list(&dir, &mut survey).unwrap_or_default();
     if entries.iter().any(|entry| entry.name == manifest::NAME) {
         partition::alone(&dir, &mut survey)?;
         survey.stores.retain(|store| store.name == file);
@@ -161,16 +161,19 @@ pub(super) fn alone(dir: PathBuf, file: String, bytes: u64) -> Option<StoreCheck
     })
 }
 
-/// The entries of a directory; none if it is not there.
-pub(super) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
-    match block_on(StdDir::new(dir).list()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other,
-    }
-}
-
-/// What was wrong with a file was told.
+/// What was wrong with a file or a directory was told.
 pub(super) struct Told;
+
+/// The entries of a directory; none if it is not there. One that cannot be listed is a finding.
+pub(super) fn list(dir: &Path, survey: &mut Survey) -> Result<Vec<Entry>, Told> {
+    let error = match block_on(StdDir::new(dir).list()) {
+        Ok(entries) => return Ok(entries),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => error.to_string(),
+    };
+    survey.find(Finding::of(What::Unreadable, dir, "a directory", error));
+    Err(Told)
+}
 
 /// A whole small file; `None` if it is not there. One that cannot be read is a finding: of `what` if it
 /// is no file of ours.

@@ -1,8 +1,13 @@
 //! What is changed, is found.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use corelog_record::{Offset, Ordinal};
 use fastrand::Rng;
+use nix::unistd::{Uid, setfsuid};
 
+use super::snapshot::topic_file;
 use super::*;
 use crate::format::edit::{Edit, Point};
 use crate::format::index;
@@ -248,6 +253,28 @@ fn what_the_system_does_not_give_is_unread_and_no_damage() {
         assert_eq!(kinds(&checked), [What::Unreadable], "{}", path.display());
         assert_eq!(What::Unreadable.grade(), Grade::Unread);
     }
+}
+
+/// One directory that its user may not list ended the check, so nothing was told of all the others; a link to a partition, which
+/// a server follows, was passed over, damaged or not.
+#[test]
+fn each_directory_is_looked_at_whatever_another_one_is() {
+    let topic = tempfile::tempdir().unwrap();
+    let file = topic_file(7).encode().unwrap();
+    std::fs::write(topic.path().join("topic"), file).unwrap();
+    let (locked, linked) = (topic.path().join("0"), Partition::filled(60));
+    std::fs::create_dir(&locked).unwrap();
+    std::os::unix::fs::symlink(linked.path(), topic.path().join("1")).unwrap();
+    alter(&files(linked.path(), "log")[0], |bytes| bytes[100] ^= 1);
+    for (dir, mode) in [(topic.path(), 0o755), (linked.path(), 0o755), (&locked, 0)] {
+        std::fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
+    }
+    // What root may not list is nothing.
+    let root = setfsuid(Uid::from_raw(65_534));
+    let found = kinds(&verify(topic.path()));
+    setfsuid(root);
+    assert!(found.contains(&What::Unreadable), "{found:?}");
+    assert!(found.contains(&What::Batch), "{found:?}");
 }
 
 /// An epoch lies outside a batch's checksum, and no chain tells of the end of a store that is written to: such a directory
