@@ -1,12 +1,16 @@
-//! Two logs of which nothing is left that both have: neither can become a copy of the other.
+//! Two logs of which nothing is left that both have: neither can become a copy of the other. Or one is more than the other.
+
+use std::path::Path;
+use std::process::Command;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{delete_topic, rejoin};
 
-use super::copies::{assert_equal, bytes, forget, segments, status, wait_until_level};
+use super::copies::{assert_equal, bytes, forget, level_pair, segments, status, wait_until_level};
 use super::node::Node;
 use super::promote::{cut_off, promote};
+use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::wire::Target;
 
@@ -69,4 +73,30 @@ fn an_old_owner_does_not_rejoin_once_either_let_go_of_where_they_part() {
         wait_until_level(&b, &a, &topic, 0);
         assert_equal(&b, &a, &topic, 0);
     }
+}
+
+/// It waited without a word of it, as for a copy that lags, while what came to the owner parted the two.
+#[test]
+fn a_copy_that_has_more_than_its_owner_tells_so() {
+    let folder = Folder::new();
+    let (mut a, mut b, topic) = level_pair(&folder, 1);
+    let (dir, older) = (a.topic_dir(&topic), folder.path().join("older"));
+    let copy = |from: &Path, to: &Path| {
+        let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+        assert!(copied.unwrap().success());
+    };
+    a.stop();
+    copy(&dir, &older);
+    a.up();
+    a.fill(&topic, 0, 1);
+    wait_until_level(&a, &b, &topic, 0);
+    a.stop();
+    std::fs::remove_dir_all(&dir).unwrap();
+    copy(&older, &dir);
+    a.up();
+    until("it tells so", || {
+        let error = status(&b, &topic, 0).error;
+        error.is_some_and(|error| error.message.contains("the owner has less"))
+    });
+    assert!(b.log_at_stop().contains("promote this copy"));
 }

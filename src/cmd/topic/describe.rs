@@ -202,7 +202,7 @@ fn replica_line(topic: &TopicName, partition: &Partition) -> Option<String> {
                 partition.durable
             ),
             Copying::Waiting => format!(
-                "replica: {place} does not hear {source}: {}{}; `corelog top` says why",
+                "replica: {place} takes nothing from {source} now: {}{}; `corelog top` says why",
                 lag(partition.lag_records, partition.lag_bytes, None),
                 partition.lag_records.map_or("", |_| " when last heard")
             ),

@@ -124,9 +124,10 @@ fn a_copy_that_does_not_hear_its_source_is_not_told_to_follow_it() {
             folders: _folders,
         } = Pair::following();
         let there = Corelog::to(&other);
-        let line = |says: &str| format!("replica: t/0 {says} {}, level with it", source.address());
-        let [follows, unheard] = ["follows", "does not hear"].map(line);
-        let unheard = unheard.replace(',', ":") + " when last heard";
+        let address = source.address();
+        let follows = format!("replica: t/0 follows {address}, level with it");
+        let unheard =
+            format!("replica: t/0 takes nothing from {address} now: level with it when last heard");
         let says = |line: &str| {
             let described = there.run(["topic", "describe", "t"]).text();
             described.contains(line)

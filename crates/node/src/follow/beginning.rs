@@ -68,7 +68,7 @@ impl Following {
                     "the source is sealing the segment that comes first",
                 ));
             }
-            Beginning::Lags => return Err(not_now("the source has less than this copy so far")),
+            Beginning::Lags => return Err(self.behind(source, place.log_end)),
             // Its owner may still have what comes next.
             Beginning::Anew(_) if !source.leads() => {
                 return Err(not_now("the source, a copy, begins behind this one"));
@@ -88,6 +88,22 @@ impl Following {
         let adopted = core.change(self.key, Change::Adopt { history, start });
         adopted.await.map_err(Trouble::Again)?;
         Ok(())
+    }
+
+    /// Another copy lags. An owner had all that is here on its disk: that is gone there.
+    fn behind(&self, source: &Followed, end: Offset) -> Trouble {
+        if !source.is_owner() {
+            return not_now("the source has less than this copy so far");
+        }
+        let (topic, partition) = (&self.topic, self.key.partition.get());
+        tracing::error!(
+            %topic, partition, end = end.get(),
+            "the owner has less than this copy, which has what was acknowledged there: before more is produced to it, promote this \
+             copy and rejoin the owner"
+        );
+        not_now(
+            "the owner has less than this copy: it was put back from an older copy of its data, or its disk has lost some",
+        )
     }
 }
 
