@@ -257,7 +257,8 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
         | StartError::NothingToAdvertise { .. }
         | StartError::NoRoomForPorts { .. }
         | StartError::NoRoomToAdvertise { .. }
-        | StartError::Memory { .. } => Some(Exit::Usage),
+        | StartError::Memory { .. }
+        | StartError::Snapshot { .. } => Some(Exit::Usage),
         _ => None,
     }
 }

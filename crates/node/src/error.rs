@@ -116,6 +116,15 @@ pub enum StartError {
         #[source]
         source: format::Error,
     },
+    /// What is to be served is a snapshot: records go from it, and come to it, and no restore takes it any more.
+    #[error(
+        "{path} says that the directory is a snapshot, which a server would change: serve another one (--data-dir), and \
+         have that take it with `corelog restore`"
+    )]
+    Snapshot {
+        /// The file that makes it one.
+        path: PathBuf,
+    },
     /// The directory of the topics was there, and is not any more.
     #[error(
         "{path} is gone, and what is made behind it is there: put it back; if no topic is wanted any more, make an empty \

@@ -1,6 +1,7 @@
 //! `corelog snapshot`.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -286,6 +287,14 @@ fn an_export_is_verified_and_can_be_restored_elsewhere() {
     let said = Corelog::offline().run(missing).failed(1);
     assert!(said.contains("snapshot list"), "{said}");
 
+    // It would let go of what is old, and take what no restore takes.
+    for snapshot in [Path::new(copy), &data.join("snapshots/s")] {
+        let (ended, said) = Start::on(snapshot).refused();
+        assert!(said.contains("`corelog restore`"), "{said}");
+        assert_eq!(ended, Some(2));
+        assert!(!snapshot.join("node").exists());
+    }
+
     let other = Start::on(&folder.path().join("other")).start();
     let there = Corelog::to(&other);
     there.run(["restore", copy, "--topic", "moved"]).done();
@@ -320,7 +329,7 @@ fn an_export_goes_into_no_data_directory_and_what_an_interrupted_one_left_is_tol
     let corelog = Corelog::to(&server);
     corelog.run(["topic", "create", "t"]).done();
     corelog.run(["snapshot", "create", "s"]).done();
-    let export = |target: &std::path::Path| {
+    let export = |target: &Path| {
         let args = ["snapshot", "export", "s", target.to_str().unwrap()];
         Corelog::offline().run([&args[..], &["--data-dir", data.to_str().unwrap()]].concat())
     };

@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 
 use corelog_record::NodeId;
-use corelog_storage::format;
 use corelog_storage::format::node::{DELETED, Node, TOPICS};
+use corelog_storage::format::{self, snapshot};
 
 use crate::error::StartError;
 use crate::rt;
@@ -54,6 +54,15 @@ pub(super) fn identify(data_dir: &Path, lock: &mut NodeFile) -> Result<NodeId, S
     };
     lock.write(&node.encode()).map_err(failed)?;
     Ok(node.id)
+}
+
+/// Checks that a directory is no snapshot, before anything comes to be in it.
+pub(super) fn check_no_snapshot(data_dir: &Path) -> Result<(), StartError> {
+    let path = data_dir.join(snapshot::NAME);
+    match path.is_file() {
+        true => Err(StartError::Snapshot { path }),
+        false => Ok(()),
+    }
 }
 
 /// Whether a directory never had topics. Where deleted ones go is made behind the directory of the topics, and stays.

@@ -9,7 +9,7 @@ use flume::Sender;
 
 use super::control::{self, Control, Parts, Recovered, ask};
 use super::descriptors::Share;
-use super::identity::identify;
+use super::identity::{check_no_snapshot, identify};
 use super::ports::{self, Ports};
 use super::{Handle, Inner, Node, StartReport, stop};
 use crate::config::{NodeConfig, NodeLimits};
@@ -72,6 +72,7 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
             "the limit of open files leaves room for fewer connections than configured"
         );
     }
+    check_no_snapshot(&config.data_dir)?;
     let mut lock = NodeFile::lock(&config.data_dir)?;
     let node = lock.metadata().map_err(|source| StartError::DataDir {
         path: lock.path().to_owned(),
