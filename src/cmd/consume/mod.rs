@@ -357,13 +357,14 @@ impl Printing<'_> {
         Ok(())
     }
 
-    /// If there is something to tell, and all others are read: whoever follows them has all that they had.
+    /// If there is something to tell, and whoever follows the others has all that they had. Without --follow each tells itself
+    /// that it is read.
     fn is_rest_read(&self) -> bool {
         let is_read = |partition: &PartitionId| {
             let progress = self.consumer.progress(&self.args.topic, *partition);
             progress.is_some_and(|one| one.is_ended || one.high_watermark <= one.next)
         };
-        !self.failures.is_empty() && self.partitions.iter().all(is_read)
+        self.args.follow && !self.failures.is_empty() && self.partitions.iter().all(is_read)
     }
 
     /// Says what ended single partitions, and behind that what ended the run; all of them give its code.

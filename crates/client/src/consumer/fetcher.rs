@@ -119,6 +119,7 @@ impl Fetcher {
             if checked.is_parted {
                 return Err(self.diverged(offset, head.log_start));
             }
+            self.tell_begun(&mut way);
             (answered, last_epoch) = (Some(head.next), checked.epoch);
             let (log_start, high_watermark) = (head.log_start, head.high_watermark);
             // Nothing is read where too little is there to be worth an answer: the offset may lie within a batch. The high
@@ -163,8 +164,9 @@ impl Fetcher {
         last_epoch: Option<LeaderEpoch>,
     ) -> Result<Reply<fetch::Answer>, Error> {
         let wait = match self.end {
-            End::Follow => self.config.wait,
-            End::HighWatermark | End::Offset(_) => Duration::ZERO,
+            End::Follow if way.begun.is_none() => self.config.wait,
+            // Whether it is the log that was read is told at once.
+            End::Follow | End::HighWatermark | End::Offset(_) => Duration::ZERO,
         };
         let wait = wait.min(Duration::from_millis(limits::FETCH_WAIT_MS_MAX.into()));
         let request = |id, wait: Duration| fetch::Request {
@@ -234,6 +236,7 @@ impl Fetcher {
                 way.failing.wait(backoff, error.retry_after()).await;
                 // It knows the place: nothing is missing that was there.
                 (way.known_at, way.missing) = (Some(way.server), Trouble::default());
+                self.tell_begun(way);
                 self.look_around(way);
                 continue;
             }

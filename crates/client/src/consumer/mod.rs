@@ -189,8 +189,8 @@ impl Consumer {
             .retain(|assignment| left.contains_key(&assignment));
     }
 
-    /// How far reading a partition has come; `None` before its start was found, or if it is not
-    /// assigned.
+    /// How far reading a partition has come; `None` before its start was found, which of a log that was read before takes a
+    /// fetch, or if it is not assigned.
     #[must_use]
     pub fn progress(&self, topic: &TopicName, partition: PartitionId) -> Option<Progress> {
         let assignment = &self.assignments[&self.find(topic, partition)?];
