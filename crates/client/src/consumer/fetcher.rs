@@ -1,6 +1,8 @@
-//! The task that reads one partition ahead of the caller. Where it begins is found out in [`begin`], where it goes is in [`way`].
+//! The task that reads one partition ahead of the caller. Where it begins is found out in [`begin`], where it goes is in [`way`],
+//! what ends it in [`failure`].
 
 mod begin;
+mod failure;
 mod way;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
+use self::failure::is_behind;
 use self::way::Way;
 use super::group::Apart;
 use super::news::{Around, Event, News};
@@ -324,47 +327,6 @@ impl Fetcher {
         trouble.pause(limit, backoff, at_least).await
     }
 
-    /// Gives the errors that end a partition their types.
-    fn explain(&self, offset: Offset, error: Error) -> Error {
-        let Some(body) = error.refusal() else {
-            return error;
-        };
-        let detail = &body.detail;
-        match body.known_code() {
-            Some(ErrorCode::OutOfRange | ErrorCode::PastHighWatermark) => {
-                let log_start = detail.log_start.unwrap_or_default();
-                let high_watermark = detail.high_watermark.unwrap_or_default();
-                self.out_of_range(offset, log_start, high_watermark)
-            }
-            Some(ErrorCode::Diverged) => self.diverged(offset, detail.offset.unwrap_or_default()),
-            Some(ErrorCode::Damaged) => {
-                let range = (detail.offset.unwrap_or(offset), detail.next);
-                Error::damaged(&self.topic, self.partition, range, error)
-            }
-            _ => error,
-        }
-    }
-
-    fn diverged(&self, offset: Offset, parting: Offset) -> Error {
-        Error::Diverged {
-            topic: TopicName::clone(&self.topic),
-            partition: self.partition,
-            offset,
-            parting,
-        }
-    }
-
-    fn out_of_range(&self, offset: Offset, log_start: Offset, high_watermark: Offset) -> Error {
-        let (topic, partition) = (TopicName::clone(&self.topic), self.partition);
-        Error::OutOfRange {
-            topic,
-            partition,
-            offset,
-            log_start,
-            high_watermark,
-        }
-    }
-
     fn tell(&self, news: News) {
         // A consumer that is gone needs no news.
         drop(self.events.send(Event {
@@ -381,11 +343,6 @@ impl Drop for Fetcher {
             self.tell(News::Failed(Error::Closed));
         }
     }
-}
-
-/// If a server's log ends below what is asked for.
-fn is_behind(error: &Error) -> bool {
-    matches!(error, Error::OutOfRange { offset, high_watermark, .. } if high_watermark < offset)
 }
 
 /// An answer without records that comes sooner is followed by a pause: so rarely that it costs little.
