@@ -219,60 +219,6 @@ async fn an_offset_outside_the_log_is_reported_with_the_range() {
 }
 
 #[tokio::test]
-async fn a_batch_that_fails_its_checksum_is_reported_and_other_partitions_go_on() {
-    let server = Server::start(1).await;
-    let topic = server.topic("numbers", 2);
-    for partition in 0..2 {
-        server.log(&topic, partition, |log| log.fill(Codec::None, &[1, 2, 3]));
-    }
-    server.script(|seen| match seen.request {
-        Request::Fetch(asked) if asked.partition == P0 => {
-            Act::Tamper(|body| *body.last_mut().unwrap() ^= 1)
-        }
-        _ => Act::Serve,
-    });
-    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
-    for partition in 0..2 {
-        consumer.assign(
-            &topic,
-            PartitionId::new(partition),
-            Start::Earliest,
-            End::HighWatermark,
-        );
-    }
-    let (mut records, mut errors) = (0, Vec::new());
-    while let Some(received) = consumer.next().await {
-        match received {
-            Ok(received) => {
-                assert_eq!(received.partition, PartitionId::new(1));
-                records += 1;
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-    assert_eq!(records, 3);
-    assert!(
-        matches!(&errors[..], [Error::Damaged { partition: P0, offset, .. }] if *offset == Offset::ZERO),
-        "{errors:?}"
-    );
-}
-
-#[tokio::test]
-async fn damage_that_the_server_found_is_reported_as_damage() {
-    let (server, topic) = three_batches(Codec::None).await;
-    server.script(|seen| match seen.request {
-        Request::Fetch(_) => Act::Refuse(error(ErrorCode::Damaged)),
-        _ => Act::Serve,
-    });
-    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
-    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
-    assert!(matches!(
-        consumer.next().await,
-        Some(Err(Error::Damaged { .. }))
-    ));
-}
-
-#[tokio::test]
 async fn who_follows_hears_of_new_records() {
     let (server, topic) = three_batches(Codec::None).await;
     let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
