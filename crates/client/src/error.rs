@@ -150,6 +150,18 @@ pub enum Error {
         /// What is wrong.
         source: Box<Self>,
     },
+    /// The server's disk does not give what is to be read.
+    #[error("{topic}/{partition} cannot be read at offset {offset}: {source}")]
+    Unread {
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: PartitionId,
+        /// Where reading stopped.
+        offset: Offset,
+        /// What the server says of it.
+        source: Box<Self>,
+    },
     /// The offset asked for is outside the log.
     #[error("offset {offset} of {topic}/{partition} is not in [{log_start}, {high_watermark}]")]
     OutOfRange {
@@ -283,7 +295,9 @@ impl Error {
         match self {
             Self::Refused { body } | Self::Unreadable { body, .. } => Some(body),
             Self::GivenUp { source, .. } => source.refusal(),
-            Self::Damaged { source, .. } | Self::LookUp { source } => source.refusal(),
+            Self::Damaged { source, .. }
+            | Self::Unread { source, .. }
+            | Self::LookUp { source } => source.refusal(),
             _ => None,
         }
     }

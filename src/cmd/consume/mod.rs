@@ -170,6 +170,11 @@ fn config(args: &Args) -> ConsumerConfig {
     }
 }
 
+/// If the disk of a server does not give what is to be read.
+fn is_unread(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Unread { .. }))
+}
+
 /// Why printing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
@@ -212,7 +217,7 @@ impl Printing<'_> {
             match end(self.args, client, partition).await {
                 Ok(end) => self.assign(partition, end),
                 // Where it ends is not known, nor is anything of it read.
-                Err(error) if exit::of(&error) == Exit::Damage => {
+                Err(error) if exit::of(&error) == Exit::Damage || is_unread(&error) => {
                     let topic = &self.args.topic;
                     let what = format!("where {topic}/{partition} ends is not known");
                     let error = error.context(what);

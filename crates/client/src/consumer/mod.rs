@@ -211,7 +211,7 @@ impl Consumer {
     /// Cancel-safe: dropped before it returns, it took nothing.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], [`Error::Damaged`], [`Error::Diverged`], [`Error::NoSuchPartition`],
+    /// [`Error::OutOfRange`], [`Error::Damaged`], [`Error::Unread`], [`Error::Diverged`], [`Error::NoSuchPartition`],
     /// [`Error::Refused`], why a server could not be reached for longer than configured, or [`Error::Closed`] where the task
     /// that reads the partition has ended, with the runtime in which it was assigned or in a panic.
     pub async fn next(&mut self) -> Option<Result<Received, Error>> {

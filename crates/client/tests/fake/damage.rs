@@ -1,12 +1,12 @@
 //! The consumer where a partition cannot be read.
 
-use corelog_client::protocol::error::ErrorCode;
+use corelog_client::protocol::error::{Detail, ErrorCode};
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{Offset, PartitionId};
 use corelog_client::{ConsumerConfig, End, Error, Start};
 
-use crate::consuming::{P0, three_batches};
+use crate::consuming::{P0, offset, three_batches};
 use crate::server::{Act, Server};
 use crate::{connect, error};
 
@@ -62,4 +62,34 @@ async fn damage_that_the_server_found_is_reported_as_damage() {
         consumer.next().await,
         Some(Err(Error::Damaged { .. }))
     ));
+}
+
+/// It was an error of nobody's: which partition had ended, and where, was not said.
+#[tokio::test]
+async fn what_the_disk_does_not_give_the_server_is_reported_with_its_place() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let segment = Some(Offset::ZERO);
+    let unread = error(ErrorCode::Internal).with_detail(Detail {
+        segment,
+        ..Detail::default()
+    });
+    server.script(move |seen| match seen.request {
+        Request::Fetch(_) => Act::Refuse(unread.clone()),
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Offset(offset(4)), End::HighWatermark);
+    match consumer.next().await {
+        Some(Err(
+            error @ Error::Unread {
+                partition: P0,
+                offset: at,
+                ..
+            },
+        )) => {
+            assert_eq!(at, offset(4));
+            assert!(error.refusal().unwrap().is(ErrorCode::Internal));
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -24,6 +24,15 @@ impl Fetcher {
                 let range = (detail.offset.unwrap_or(offset), detail.next);
                 Error::damaged(&self.topic, self.partition, range, error)
             }
+            Some(ErrorCode::Internal) => match detail.segment {
+                Some(segment) => Error::Unread {
+                    topic: TopicName::clone(&self.topic),
+                    partition: self.partition,
+                    offset: offset.max(segment),
+                    source: Box::new(error),
+                },
+                None => error,
+            },
             _ => error,
         }
     }
