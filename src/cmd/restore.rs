@@ -102,13 +102,14 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
         tokio::time::sleep(ASK_EVERY).await;
     };
     check(&args.topic, &status).context(server.clone())?;
-    show(args, &server, &status, begun.elapsed())?;
-    match args.with_damage {
+    let shown = show(args, &server, &status, begun.elapsed());
+    let found = match args.with_damage {
         true => tell_damage(&args.topic, &admin)
             .await
             .map_err(|error| session::by(&server, error)),
         false => Ok(Exit::Done),
-    }
+    };
+    Ok(exit::after_all([found, shown]))
 }
 
 /// Says what of the restored topic is damaged, and is not served.
