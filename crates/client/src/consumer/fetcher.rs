@@ -255,13 +255,15 @@ impl Fetcher {
     }
 
     /// When one attempt has to be over: it leaves half of the time for others, at another server or on another connection, and
-    /// has a tenth of all of it at least.
+    /// has a tenth of all of it at least. With none the first one is the last, and has that of any request.
     fn deadline(&self, failing: &Trouble) -> Deadline {
         let (timeout, least) = (
             self.client.config.timeout,
             self.client.config.connect_timeout,
         );
-        let time = self.config.unreachable_timeout.map_or(timeout, |limit| {
+        let limit = self.config.unreachable_timeout;
+        let limit = limit.filter(|limit| !limit.is_zero());
+        let time = limit.map_or(timeout, |limit| {
             let left = limit.saturating_sub(failing.lasted());
             (left / 2).max(least).min(left.max(limit / 10)).min(timeout)
         });

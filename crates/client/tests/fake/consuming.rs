@@ -341,6 +341,29 @@ async fn a_server_that_stays_away_is_reported() {
     assert!(error.is_unreachable(), "{error}");
 }
 
+/// The first attempt had no time at all: nothing was read at a server that is well.
+#[tokio::test]
+async fn where_a_server_may_be_unreachable_for_no_time_its_first_failure_is_reported() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let impatient = ConsumerConfig {
+        unreachable_timeout: Some(Duration::ZERO),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = connect(&server).await.consumer(impatient);
+    consumer.assign(&topic, P0, Start::Offset(offset(8)), End::Follow);
+    assert_eq!(consumer.next().await.unwrap().unwrap().offset, offset(8));
+    let before = server.state.lock().unwrap().count_all("ListOffsets");
+    server.script(|seen| match seen.request {
+        Request::ListOffsets(_) => Act::Cut,
+        _ => Act::Serve,
+    });
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    let error = consumer.next().await.unwrap().unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    let after = server.state.lock().unwrap().count_all("ListOffsets");
+    assert_eq!(after, before + 1);
+}
+
 #[tokio::test]
 async fn no_more_is_fetched_ahead_than_there_is_memory_for() {
     let server = Server::start(1).await;
