@@ -7,6 +7,8 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use corelog_record::{ByteSize, ByteSizeError, Offset, Timestamp, TopicName};
+use jiff::SignedDuration;
+use jiff::civil::{DateTime, datetime};
 
 /// A place in a partition's log, as `--from` and `--until` take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,8 +227,10 @@ pub(crate) fn micros(time: Duration) -> u64 {
 
 /// A timestamp as RFC 3339 in UTC with milliseconds; one outside the calendar as bare milliseconds.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
-    match jiff::Timestamp::from_millisecond(time.millis()) {
-        Ok(time) => format!("{time:.3}"),
+    // The last instant of jiff is a day before the end of the year 9999, which a record's time may be.
+    const EPOCH: DateTime = datetime(1970, 1, 1, 0, 0, 0, 0);
+    match EPOCH.checked_add(SignedDuration::from_millis(time.millis())) {
+        Ok(time) => format!("{time:.3}Z"),
         Err(_) => format!("{}ms", time.millis()),
     }
 }
@@ -314,6 +318,8 @@ fn instant(text: &str, now: Timestamp) -> Result<Timestamp, ParseError> {
 
 #[cfg(test)]
 mod tests {
+    use corelog_record::batch::TIMESTAMP_MAX;
+
     use super::*;
 
     const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
@@ -388,6 +394,11 @@ mod tests {
     #[test]
     fn instants_are_shown_in_rfc_3339() {
         assert_eq!(rfc3339(NOON), "2026-01-01T12:00:00.000Z");
+        assert_eq!(rfc3339(TIMESTAMP_MAX), "9999-12-31T23:59:59.999Z");
+        let before = Timestamp::from_millis(-1);
+        assert_eq!(rfc3339(before), "1969-12-31T23:59:59.999Z");
+        let later = Timestamp::from_millis(TIMESTAMP_MAX.millis() + 1);
+        assert_eq!(rfc3339(later), "253402300800000ms");
     }
 
     #[test]

@@ -67,8 +67,9 @@ async fn offsets(args: &Args) -> anyhow::Result<Exit> {
             Err(error) => failures.push(session::by(&server, error)),
         }
     }
-    print(args.client.output, &rows)?;
-    Ok(exit::after_all(failures.into_iter().map(Err)))
+    let printed = print(args.client.output, &rows).map(|()| Exit::Done);
+    let failures = failures.into_iter().map(Err);
+    Ok(exit::after_all(failures.chain([printed])))
 }
 
 /// A topic of that name which is not the one that the first server has.

@@ -3,11 +3,12 @@
 use clap::Subcommand;
 use corelog_client::Client;
 use corelog_protocol::message::describe_topic::State;
+use corelog_protocol::message::reopen_partition::Answer;
 use corelog_record::{PartitionId, TopicName};
 use serde_json::json;
 
 use crate::cmd::topic::policy::word;
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
 
@@ -59,6 +60,11 @@ async fn reopen(args: &Reopen, client: Client) -> anyhow::Result<Exit> {
         .await;
     // Its owner is asked, which is another one's core as a rule: those are named that led to it.
     let report = session::changing(&args.client.servers(), answer)?;
+    let found = Exit::damage_if(report.state == State::Damaged);
+    Ok(exit::of_found(found, print(args, &report)))
+}
+
+fn print(args: &Reopen, report: &Answer) -> anyhow::Result<()> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -86,6 +92,5 @@ async fn reopen(args: &Reopen, client: Client) -> anyhow::Result<Exit> {
             "message": report.message,
         }))?,
     }
-    out.flush()?;
-    Ok(Exit::damage_if(report.state == State::Damaged))
+    out.flush()
 }

@@ -89,10 +89,7 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
     };
     let mut bar = None;
     let status = loop {
-        let status = match admin.restore_status(number).await {
-            Ok(status) => status,
-            Err(error) => return Err(lost(&args.topic, &server, error)),
-        };
+        let status = of_this(&args.topic, &server, admin.restore_status(number).await)?;
         let bar = bar.get_or_insert_with(|| progress::bytes(Some(status.bytes_total)));
         bar.set_position(status.bytes_done);
         if status.state != State::Running {
@@ -102,13 +99,14 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
         tokio::time::sleep(ASK_EVERY).await;
     };
     check(&args.topic, &status).context(server.clone())?;
-    show(args, &server, &status, begun.elapsed())?;
-    match args.with_damage {
+    let shown = show(args, &server, &status, begun.elapsed());
+    let found = match args.with_damage {
         true => tell_damage(&args.topic, &admin)
             .await
             .map_err(|error| session::by(&server, error)),
         false => Ok(Exit::Done),
-    }
+    };
+    Ok(exit::after_all([found, shown]))
 }
 
 /// Says what of the restored topic is damaged, and is not served.
@@ -193,6 +191,19 @@ fn failed(failure: &ErrorBody) -> anyhow::Error {
     stop(Exit::Unknown, message)
 }
 
+/// What the server tells of this restore: its numbers begin anew with each start, and this one's may be another's by then.
+fn of_this(topic: &TopicName, server: &str, told: Result<Answer, Error>) -> anyhow::Result<Answer> {
+    let status = told.map_err(|error| lost(topic, server, error))?;
+    match status.topic == *topic {
+        true => Ok(status),
+        false => Err(stop(Exit::Unknown, format!("{server}: {STARTED_AGAIN}"))),
+    }
+}
+
+/// What is known of a restore that the server does not know any more.
+const STARTED_AGAIN: &str =
+    "the server was started again meanwhile: nothing was restored, unless the topic is there";
+
 /// The server could not be asked any more: what becomes of the restore is its own business.
 fn lost(topic: &TopicName, server: &str, error: Error) -> anyhow::Error {
     let is_known = !error
@@ -200,9 +211,7 @@ fn lost(topic: &TopicName, server: &str, error: Error) -> anyhow::Error {
         .is_some_and(|refusal| refusal.is(ErrorCode::UnknownRestore));
     let next = match is_known {
         true => format!("the restore may go on; look with `corelog topic describe {topic}`"),
-        false => "the server was started again meanwhile: nothing was restored, unless the topic \
-                  is there"
-            .to_owned(),
+        false => STARTED_AGAIN.to_owned(),
     };
     session::ended_by(server, error, Exit::Unknown, &next)
 }
@@ -258,6 +267,27 @@ fn show(args: &Args, server: &str, status: &Answer, took: Duration) -> anyhow::R
 mod tests {
     use super::*;
 
+    fn done(topic: &TopicName) -> Answer {
+        Answer {
+            state: State::Done,
+            topic: topic.clone(),
+            bytes_done: 0,
+            bytes_total: 0,
+            id: None,
+            partitions: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// What became of another one was told as what became of this, with the exit code 0 for a topic that is not there.
+    #[test]
+    fn a_restore_that_has_the_number_of_another_since_a_start_is_not_that_one() {
+        let [topic, other] = ["t", "other"].map(|name| TopicName::new(name).unwrap());
+        assert!(of_this(&topic, "a:7400", Ok(done(&topic))).is_ok());
+        let error = of_this(&topic, "a:7400", Ok(done(&other))).unwrap_err();
+        assert_eq!(exit::of(&error), Exit::Unknown);
+    }
+
     /// What is no success by the server's word, or by none that is known, was told as one.
     #[test]
     fn a_restore_is_done_if_the_server_says_so_and_not_otherwise() {
@@ -265,12 +295,7 @@ mod tests {
         let told = |state| {
             let status = Answer {
                 state,
-                topic: topic.clone(),
-                bytes_done: 0,
-                bytes_total: 0,
-                id: None,
-                partitions: Vec::new(),
-                failure: None,
+                ..done(&topic)
             };
             check(&topic, &status)
         };

@@ -59,12 +59,15 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let begun = admin.scrub_topic(&args.topic, Some(id), partition).await;
     let mut scrub = begun.map_err(by_server)?;
     if args.wait {
+        // Of partitions that the topic gets meanwhile no pass was begun.
+        let asked: Vec<_> = scrub.partitions.iter().map(|p| p.id).collect();
         let sum = |of: fn(&Partition) -> u64, all: &[Partition]| all.iter().map(of).sum();
         let bar = progress::bytes(Some(sum(|p| p.bytes_total, &scrub.partitions)));
         while scrub.partitions.iter().any(|p| p.state != State::Idle) {
             tokio::time::sleep(ASK_EVERY).await;
             let told = admin.scrub_status(&args.topic, Some(id), partition).await;
             scrub = told.map_err(by_server)?;
+            scrub.partitions.retain(|p| asked.contains(&p.id));
             bar.set_position(sum(|p| p.bytes_done, &scrub.partitions));
         }
         bar.finish_and_clear();
@@ -123,6 +126,10 @@ fn unfinished(partition: &Partition) -> Option<&'static str> {
         Outcome::Stopped if is_over => {
             Some("the pass ended early: the partition is fenced, or was closed or reopened")
         }
+        // One was begun: to the process that is there now there was none.
+        Outcome::Never if is_over => Some(
+            "the server was started again meanwhile: nothing tells that all was read; scrub it again",
+        ),
         _ => None,
     }
 }
@@ -137,4 +144,29 @@ fn partition_json(partition: &Partition) -> Value {
         "outcome": partition.outcome,
         "damage": damage(&partition.damage),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With --wait it ended with 0 once the server was back, as if all had been read.
+    #[test]
+    fn a_pass_that_a_start_of_the_server_has_ended_says_that_it_did_not_read_all() {
+        let is_unfinished = |state, outcome| {
+            let partition = Partition {
+                id: PartitionId::new(0),
+                state,
+                bytes_done: 0,
+                bytes_total: 9,
+                scrubbed_at: None,
+                outcome,
+                damage: Vec::new(),
+            };
+            unfinished(&partition).is_some()
+        };
+        assert!(is_unfinished(State::Idle, Outcome::Never));
+        assert!(!is_unfinished(State::Waiting, Outcome::Never));
+        assert!(!is_unfinished(State::Idle, Outcome::Whole));
+    }
 }

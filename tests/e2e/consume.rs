@@ -416,7 +416,8 @@ fn a_partition_that_cannot_be_read_on_holds_up_no_other_one() {
     }
 }
 
-/// What ended the partition was not told where the run then ended with something else.
+/// What ended the partition was not told where the run then ended with something else; nor was, whoever came last, what the
+/// other one met at its end.
 #[test]
 fn what_ended_a_partition_is_told_however_the_run_ends() {
     let folder = Folder::new();
@@ -424,21 +425,22 @@ fn what_ended_a_partition_is_told_however_the_run_ends() {
     let state = folder.path().join("state");
     let consume = ["consume", "t", "--state", state.to_str().unwrap()];
     corelog.run(consume).done();
-    let kept = std::fs::read_to_string(&state).unwrap();
-    let mut kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
-    kept["partitions"]["0"] = 20.into();
-    kept["epochs"] = serde_json::json!({});
-    std::fs::write(&state, kept.to_string()).unwrap();
-    let produce = ["produce", "t", "--partition", "1"];
-    corelog.feed(produce, b"d\n").done();
-    // Of the one there is no place 20, of the other one no answer.
+    let partition = ["t", "--partition", "0"];
+    corelog
+        .feed([&["produce"][..], &partition].concat(), b"d\n")
+        .done();
+    let truncate = [&["truncate"][..], &partition, &["--before", "4", "--yes"]].concat();
+    corelog.run(truncate).done();
+    // Of the one the place is gone, of the other one, of which there is no more, comes no answer.
     (1..=2).for_each(|port| proxy.hold(port, Kind::Fetch));
-    // After a second a connection that is silent may be given up first.
-    let run = corelog.run([&consume[..], &["--timeout", "900ms"]].concat());
-    let (_, said, code) = run.parts();
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("--partition 0 --from 3"), "{said}");
-    assert!(said.contains("did not answer Fetch"), "{said}");
+    for follow in [&[][..], &["--follow"]] {
+        // After a second a connection that is silent may be given up first.
+        let run = corelog.run([&consume[..], &["--timeout", "900ms"], follow].concat());
+        let (_, said, code) = run.parts();
+        assert_eq!(code, Some(1), "{follow:?}: {said}");
+        assert!(said.contains("--partition 0 --from 4"), "{said}");
+        assert!(said.contains("did not answer Fetch"), "{said}");
+    }
 }
 
 #[test]

@@ -131,6 +131,13 @@ fn damage_counts_also_where_it_cannot_be_printed() {
     let server = Server::start(folder.path());
     let (offline, online) = (Corelog::offline(), Corelog::to(&server));
     online.run(["scrub", "t", "--wait"]).parts();
+    online.run(["snapshot", "create", "s"]).done();
+    let elsewhere = Folder::new();
+    let other = Server::start(elsewhere.path());
+    Corelog::to(&other).run(["topic", "create", "t"]).done();
+    let both = format!("{},{}", server.address(), other.address());
+    let restore = "restore s --topic r --from-topic t --with-damage";
+    let restore: Vec<_> = restore.split(' ').collect();
     let (data, partition) = (folder.path(), topic.join("0"));
     let [data, partition] = [data, &partition].map(|path| path.to_str().unwrap());
     let commands = [
@@ -140,6 +147,9 @@ fn damage_counts_also_where_it_cannot_be_printed() {
         (&online, &["topic", "describe", "t"]),
         (&online, &["scrub", "t"]),
         (&online, &["repair", "t", "--dry-run"]),
+        (&online, &["partition", "reopen", "t", "0"]),
+        (&online, &["offsets", "t", "--server", &both]),
+        (&online, &restore),
     ];
     for (corelog, args) in commands {
         let full = File::options().write(true).open("/dev/full").unwrap();

@@ -1,5 +1,7 @@
 //! `corelog promote` and `corelog rejoin`, of logs that part.
 
+use std::fs::File;
+
 use corelog_protocol::kind::Kind;
 use serde_json::{Value, json};
 
@@ -141,10 +143,18 @@ fn who_does_not_wait_for_the_end_of_an_abort_is_told_how_to_go_on_with_that() {
 fn clone(at: &Node, from: &Node, more: &[&str]) -> ([Option<i32>; 2], String) {
     let from = from.server().address();
     let clone = [&["clone", "t", "--from", &from][..], more].concat();
-    let dry = [&clone[..], &["--dry-run"]].concat();
-    let (_, planned, dry) = at.corelog().run(dry).parts();
-    let (_, said, code) = at.corelog().run(clone).parts();
+    let planning = [&clone[..], &["--dry-run"]].concat();
+    let (_, planned, dry) = at.corelog().run(&planning).parts();
+    let (_, said, code) = at.corelog().run(&clone).parts();
     println!("{dry:?} {planned}\n{code:?} {said}");
+    if code == Some(3) {
+        // What was found counts also where it cannot be printed.
+        for args in [planning, clone] {
+            let full = File::options().write(true).open("/dev/full").unwrap();
+            let ended = at.corelog().command(args).stdout(full).output().unwrap();
+            assert_eq!(ended.status.code(), code, "{ended:?}");
+        }
+    }
     ([dry, code], planned)
 }
 

@@ -1,8 +1,8 @@
 //! What can go wrong, and what it means for the caller.
 
 mod fault;
+mod outcome;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,25 +12,7 @@ use corelog_protocol::kind::Kind;
 use corelog_record::{Offset, PartitionId, TopicName};
 
 pub use self::fault::Fault;
-
-/// What a failed request did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Nothing: it may be asked again.
-    NotApplied,
-    /// Nobody knows: asking again may do it twice. What has reached the server's machine, or is on its way, may still be
-    /// applied for a moment after this was told.
-    Unknown,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::NotApplied => "not applied",
-            Self::Unknown => "outcome unknown",
-        })
-    }
-}
+pub use self::outcome::Outcome;
 
 /// Everything that can go wrong in this crate.
 ///
@@ -168,6 +150,18 @@ pub enum Error {
         /// What is wrong.
         source: Box<Self>,
     },
+    /// The server's disk does not give what is to be read.
+    #[error("{topic}/{partition} cannot be read at offset {offset}: {source}")]
+    Unread {
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: PartitionId,
+        /// Where reading stopped.
+        offset: Offset,
+        /// What the server says of it.
+        source: Box<Self>,
+    },
     /// The offset asked for is outside the log.
     #[error("offset {offset} of {topic}/{partition} is not in [{log_start}, {high_watermark}]")]
     OutOfRange {
@@ -301,7 +295,9 @@ impl Error {
         match self {
             Self::Refused { body } | Self::Unreadable { body, .. } => Some(body),
             Self::GivenUp { source, .. } => source.refusal(),
-            Self::Damaged { source, .. } | Self::LookUp { source } => source.refusal(),
+            Self::Damaged { source, .. }
+            | Self::Unread { source, .. }
+            | Self::LookUp { source } => source.refusal(),
             _ => None,
         }
     }

@@ -111,8 +111,9 @@ async fn clone(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let server = session::server(&admin);
     let cloned = session::changing(server, admin.clone_topic(&request).await)?;
     let partitions = watch::until_over(&admin, &args.topic, &cloned).await?;
-    print(args, &cloned, &partitions, begun.elapsed().as_secs_f64())?;
-    Ok(Exit::of_all(partitions.iter().map(outcome)))
+    let printed = print(args, &cloned, &partitions, begun.elapsed().as_secs_f64());
+    let ended = Exit::of_all(partitions.iter().map(outcome));
+    Ok(exit::of_found(ended, printed))
 }
 
 /// Says on stderr what went wrong, and gives its exit code.

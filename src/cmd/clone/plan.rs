@@ -12,7 +12,7 @@ use super::Args;
 use crate::cmd::compare::search::{self, Side, Verdict};
 use crate::cmd::topic::closed;
 use crate::cmd::topic::policy::word;
-use crate::exit::{Exit, say, stop};
+use crate::exit::{self, Exit, say, stop};
 use crate::output::{Format, Out, cell};
 use crate::quantity::Amount;
 use crate::session;
@@ -101,9 +101,9 @@ pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
     for partition in numbers {
         plans.push(plan(args, (here.as_ref(), &source), partition).await?);
     }
-    print(args, &plans)?;
-    let remarks = plans.iter().filter_map(|plan| plan.remark.as_ref());
-    Ok(Exit::of_all(remarks.map(|remark| remark.exit)))
+    let printed = print(args, &plans);
+    let ended = Exit::of_all(plans.iter().map(|plan| outcome(args, plan)));
+    Ok(exit::of_found(ended, printed))
 }
 
 async fn plan(
@@ -279,18 +279,21 @@ fn print(args: &Args, plans: &[Plan]) -> anyhow::Result<()> {
             "partitions": plans.iter().map(Plan::in_json).collect::<Vec<_>>(),
         }))?,
     }
-    out.flush()?;
-    for plan in plans {
-        if let Some(remark) = &plan.remark {
-            let place = format!("{}/{}", args.topic, plan.partition);
-            let refused = match remark.is_refusal() {
-                true => " would be refused",
-                false => "",
-            };
-            say(&format!("{place}{refused}: {}", remark.why));
-        }
-    }
-    Ok(())
+    out.flush()
+}
+
+/// Says on stderr what there is to remark, and how the clone would end.
+fn outcome(args: &Args, plan: &Plan) -> Exit {
+    let Some(remark) = &plan.remark else {
+        return Exit::Done;
+    };
+    let place = format!("{}/{}", args.topic, plan.partition);
+    let refused = match remark.is_refusal() {
+        true => " would be refused",
+        false => "",
+    };
+    say(&format!("{place}{refused}: {}", remark.why));
+    remark.exit
 }
 
 impl Plan {

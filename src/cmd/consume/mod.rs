@@ -170,6 +170,11 @@ fn config(args: &Args) -> ConsumerConfig {
     }
 }
 
+/// If the disk of a server does not give what is to be read.
+fn is_unread(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Unread { .. }))
+}
+
 /// Why printing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
@@ -212,7 +217,7 @@ impl Printing<'_> {
             match end(self.args, client, partition).await {
                 Ok(end) => self.assign(partition, end),
                 // Where it ends is not known, nor is anything of it read.
-                Err(error) if exit::of(&error) == Exit::Damage => {
+                Err(error) if exit::of(&error) == Exit::Damage || is_unread(&error) => {
                     let topic = &self.args.topic;
                     let what = format!("where {topic}/{partition} ends is not known");
                     let error = error.context(what);
@@ -357,13 +362,14 @@ impl Printing<'_> {
         Ok(())
     }
 
-    /// If there is something to tell, and all others are read: whoever follows them has all that they had.
+    /// If there is something to tell, and whoever follows the others has all that they had. Without --follow each tells itself
+    /// that it is read.
     fn is_rest_read(&self) -> bool {
         let is_read = |partition: &PartitionId| {
             let progress = self.consumer.progress(&self.args.topic, *partition);
             progress.is_some_and(|one| one.is_ended || one.high_watermark <= one.next)
         };
-        !self.failures.is_empty() && self.partitions.iter().all(is_read)
+        self.args.follow && !self.failures.is_empty() && self.partitions.iter().all(is_read)
     }
 
     /// Says what ended single partitions, and behind that what ended the run; all of them give its code.

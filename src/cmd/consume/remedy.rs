@@ -69,6 +69,7 @@ pub(super) fn partition_of(error: &Error) -> Option<PartitionId> {
     match error {
         Error::OutOfRange { partition, .. }
         | Error::Diverged { partition, .. }
+        | Error::Unread { partition, .. }
         | Error::Damaged { partition, .. } => Some(*partition),
         _ => None,
     }
@@ -84,6 +85,7 @@ mod tests {
     use corelog_protocol::error::{ErrorBody, ErrorCode};
 
     use super::*;
+    use crate::exit::{self, Exit};
 
     /// The state was never said to name a place that cannot be read, and how to read on beside it.
     #[test]
@@ -106,5 +108,19 @@ mod tests {
         let told = of(Error::Refused { body });
         assert!(told.contains("`corelog repair`"), "{told}");
         assert!(told.ends_with(on), "{told}");
+    }
+
+    /// It ended the run, and what the others had left was not printed.
+    #[test]
+    fn what_the_disk_does_not_give_of_a_partition_ends_that_one_alone() {
+        let body = Box::new(ErrorBody::new(ErrorCode::Internal, "input/output error"));
+        let error = Error::Unread {
+            topic: "t".parse().unwrap(),
+            partition: PartitionId::new(3),
+            offset: Offset::ZERO,
+            source: Box::new(Error::Refused { body }),
+        };
+        assert_eq!(partition_of(&error), Some(PartitionId::new(3)));
+        assert_eq!(exit::of(&error.into()), Exit::Failed);
     }
 }

@@ -24,6 +24,7 @@ pub struct ConsumerConfig {
     /// come, and an attempt has half of what is left, or what to connect may take if that is more, and a tenth of all at least.
     /// An answer that comes by then is waited for as long as it comes, with 64 KiB a second at least.
     /// Where it was over by more than a tenth when an attempt failed, as in a program that was held up itself, there is half of it once more.
+    /// With zero the first failure is reported; an attempt has the client's `timeout` then.
     pub unreachable_timeout: Option<Duration>,
 }
 

@@ -1,6 +1,8 @@
-//! The task that reads one partition ahead of the caller. Where it begins is found out in [`begin`], where it goes is in [`way`].
+//! The task that reads one partition ahead of the caller. Where it begins is found out in [`begin`], where it goes is in [`way`],
+//! what ends it in [`failure`].
 
 mod begin;
+mod failure;
 mod way;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
+use self::failure::is_behind;
 use self::way::Way;
 use super::group::Apart;
 use super::news::{Around, Event, News};
@@ -119,6 +122,7 @@ impl Fetcher {
             if checked.is_parted {
                 return Err(self.diverged(offset, head.log_start));
             }
+            self.tell_begun(&mut way);
             (answered, last_epoch) = (Some(head.next), checked.epoch);
             let (log_start, high_watermark) = (head.log_start, head.high_watermark);
             // Nothing is read where too little is there to be worth an answer: the offset may lie within a batch. The high
@@ -163,8 +167,9 @@ impl Fetcher {
         last_epoch: Option<LeaderEpoch>,
     ) -> Result<Reply<fetch::Answer>, Error> {
         let wait = match self.end {
-            End::Follow => self.config.wait,
-            End::HighWatermark | End::Offset(_) => Duration::ZERO,
+            End::Follow if way.begun.is_none() => self.config.wait,
+            // Whether it is the log that was read is told at once.
+            End::Follow | End::HighWatermark | End::Offset(_) => Duration::ZERO,
         };
         let wait = wait.min(Duration::from_millis(limits::FETCH_WAIT_MS_MAX.into()));
         let request = |id, wait: Duration| fetch::Request {
@@ -234,6 +239,7 @@ impl Fetcher {
                 way.failing.wait(backoff, error.retry_after()).await;
                 // It knows the place: nothing is missing that was there.
                 (way.known_at, way.missing) = (Some(way.server), Trouble::default());
+                self.tell_begun(way);
                 self.look_around(way);
                 continue;
             }
@@ -249,13 +255,15 @@ impl Fetcher {
     }
 
     /// When one attempt has to be over: it leaves half of the time for others, at another server or on another connection, and
-    /// has a tenth of all of it at least.
+    /// has a tenth of all of it at least. With none the first one is the last, and has that of any request.
     fn deadline(&self, failing: &Trouble) -> Deadline {
         let (timeout, least) = (
             self.client.config.timeout,
             self.client.config.connect_timeout,
         );
-        let time = self.config.unreachable_timeout.map_or(timeout, |limit| {
+        let limit = self.config.unreachable_timeout;
+        let limit = limit.filter(|limit| !limit.is_zero());
+        let time = limit.map_or(timeout, |limit| {
             let left = limit.saturating_sub(failing.lasted());
             (left / 2).max(least).min(left.max(limit / 10)).min(timeout)
         });
@@ -321,47 +329,6 @@ impl Fetcher {
         trouble.pause(limit, backoff, at_least).await
     }
 
-    /// Gives the errors that end a partition their types.
-    fn explain(&self, offset: Offset, error: Error) -> Error {
-        let Some(body) = error.refusal() else {
-            return error;
-        };
-        let detail = &body.detail;
-        match body.known_code() {
-            Some(ErrorCode::OutOfRange | ErrorCode::PastHighWatermark) => {
-                let log_start = detail.log_start.unwrap_or_default();
-                let high_watermark = detail.high_watermark.unwrap_or_default();
-                self.out_of_range(offset, log_start, high_watermark)
-            }
-            Some(ErrorCode::Diverged) => self.diverged(offset, detail.offset.unwrap_or_default()),
-            Some(ErrorCode::Damaged) => {
-                let range = (detail.offset.unwrap_or(offset), detail.next);
-                Error::damaged(&self.topic, self.partition, range, error)
-            }
-            _ => error,
-        }
-    }
-
-    fn diverged(&self, offset: Offset, parting: Offset) -> Error {
-        Error::Diverged {
-            topic: TopicName::clone(&self.topic),
-            partition: self.partition,
-            offset,
-            parting,
-        }
-    }
-
-    fn out_of_range(&self, offset: Offset, log_start: Offset, high_watermark: Offset) -> Error {
-        let (topic, partition) = (TopicName::clone(&self.topic), self.partition);
-        Error::OutOfRange {
-            topic,
-            partition,
-            offset,
-            log_start,
-            high_watermark,
-        }
-    }
-
     fn tell(&self, news: News) {
         // A consumer that is gone needs no news.
         drop(self.events.send(Event {
@@ -378,11 +345,6 @@ impl Drop for Fetcher {
             self.tell(News::Failed(Error::Closed));
         }
     }
-}
-
-/// If a server's log ends below what is asked for.
-fn is_behind(error: &Error) -> bool {
-    matches!(error, Error::OutOfRange { offset, high_watermark, .. } if high_watermark < offset)
 }
 
 /// An answer without records that comes sooner is followed by a pause: so rarely that it costs little.

@@ -189,8 +189,8 @@ impl Consumer {
             .retain(|assignment| left.contains_key(&assignment));
     }
 
-    /// How far reading a partition has come; `None` before its start was found, or if it is not
-    /// assigned.
+    /// How far reading a partition has come; `None` before its start was found, which of a log that was read before takes a
+    /// fetch, or if it is not assigned.
     #[must_use]
     pub fn progress(&self, topic: &TopicName, partition: PartitionId) -> Option<Progress> {
         let assignment = &self.assignments[&self.find(topic, partition)?];
@@ -211,7 +211,7 @@ impl Consumer {
     /// Cancel-safe: dropped before it returns, it took nothing.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], [`Error::Damaged`], [`Error::Diverged`], [`Error::NoSuchPartition`],
+    /// [`Error::OutOfRange`], [`Error::Damaged`], [`Error::Unread`], [`Error::Diverged`], [`Error::NoSuchPartition`],
     /// [`Error::Refused`], why a server could not be reached for longer than configured, or [`Error::Closed`] where the task
     /// that reads the partition has ended, with the runtime in which it was assigned or in a panic.
     pub async fn next(&mut self) -> Option<Result<Received, Error>> {

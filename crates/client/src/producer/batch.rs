@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -240,8 +239,7 @@ impl Batch {
     fn settle(&mut self, result: Result<BatchAck, ProduceError>) {
         self.report(&result);
         self.give_back();
-        let waiting = self.outcome.settle(result);
-        waiting.into_iter().for_each(Waker::wake);
+        self.outcome.settle(result).wake();
     }
 
     /// Gives back its room in memory: whoever sees what became of its records finds it there.

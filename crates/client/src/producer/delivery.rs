@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use corelog_protocol::message::ack::Level;
 use corelog_record::{Offset, PartitionId, TopicName};
+use tokio::sync::Notify;
 
 use crate::{Error, Outcome};
 
@@ -136,6 +137,22 @@ impl Future for BatchDelivery {
 pub(super) struct BatchOutcome {
     partition: PartitionId,
     state: Mutex<State>,
+    /// Wakes those who may give up waiting, and come again, as often as they like: they leave nothing behind.
+    told: Notify,
+}
+
+/// Whoever waits for an outcome that is set, to be woken while no lock is held.
+#[must_use = "whoever waits is to be woken"]
+pub(super) struct Waiting<'a> {
+    wakers: Vec<Waker>,
+    told: &'a Notify,
+}
+
+impl Waiting<'_> {
+    pub(super) fn wake(self) {
+        self.wakers.into_iter().for_each(Waker::wake);
+        self.told.notify_waiters();
+    }
 }
 
 enum State {
@@ -148,21 +165,23 @@ impl BatchOutcome {
         Arc::new(Self {
             partition,
             state: Mutex::new(State::Pending(Vec::new())),
+            told: Notify::new(),
         })
     }
 
-    /// Sets the outcome; the first one stays. Returns whoever waits, to be woken while no lock is held.
-    #[must_use = "whoever waits is to be woken"]
-    pub(super) fn settle(&self, result: Result<BatchAck, ProduceError>) -> Vec<Waker> {
+    /// Sets the outcome; the first one stays. Returns whoever waits.
+    pub(super) fn settle(&self, result: Result<BatchAck, ProduceError>) -> Waiting<'_> {
         let mut state = self.lock();
-        match &mut *state {
+        let wakers = match &mut *state {
             State::Settled(_) => Vec::new(),
-            State::Pending(waiting) => {
-                let waiting = std::mem::take(waiting);
+            State::Pending(wakers) => {
+                let wakers = std::mem::take(wakers);
                 *state = State::Settled(result);
-                waiting
+                wakers
             }
-        }
+        };
+        let told = &self.told;
+        Waiting { wakers, told }
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -171,8 +190,11 @@ impl BatchOutcome {
 
     /// Waits until the batch is settled, whatever became of it.
     pub(super) async fn settled(&self) {
-        let mut waiter = None;
-        std::future::poll_fn(|context| self.poll(&mut waiter, context).map(drop)).await;
+        let mut settled = pin!(self.told.notified());
+        settled.as_mut().enable();
+        if !self.is_settled() {
+            settled.await;
+        }
     }
 
     fn poll(
@@ -207,5 +229,32 @@ impl fmt::Debug for BatchOutcome {
             .field("partition", &self.partition)
             .field("is_settled", &self.is_settled())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each flush that was dropped left a waker in the batch, as many as a program made in a loop.
+    #[test]
+    fn who_waits_for_a_batch_no_more_leaves_nothing_in_it() {
+        let batch = BatchOutcome::new(PartitionId::new(0));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            let settled = pin!(batch.settled());
+            assert!(settled.poll(&mut context).is_pending());
+        }
+        assert!(matches!(&*batch.lock(), State::Pending(wakers) if wakers.is_empty()));
+        let mut settled = pin!(batch.settled());
+        assert!(settled.as_mut().poll(&mut context).is_pending());
+        let ack = BatchAck {
+            first: Offset::ZERO,
+            last: Offset::ZERO,
+            level: Level::default(),
+        };
+        batch.settle(Ok(ack)).wake();
+        assert!(settled.poll(&mut context).is_ready());
+        assert!(pin!(batch.settled()).poll(&mut context).is_ready());
     }
 }

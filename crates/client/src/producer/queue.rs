@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::time::Duration;
 
 use corelog_record::batch::{Builder, Codec, Rules};
@@ -211,7 +210,7 @@ impl Queue {
         let drained = std::mem::take(&mut state.closed);
         let waiting = outcome.settle(result);
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.wake();
         drained
     }
 

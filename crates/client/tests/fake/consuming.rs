@@ -219,60 +219,6 @@ async fn an_offset_outside_the_log_is_reported_with_the_range() {
 }
 
 #[tokio::test]
-async fn a_batch_that_fails_its_checksum_is_reported_and_other_partitions_go_on() {
-    let server = Server::start(1).await;
-    let topic = server.topic("numbers", 2);
-    for partition in 0..2 {
-        server.log(&topic, partition, |log| log.fill(Codec::None, &[1, 2, 3]));
-    }
-    server.script(|seen| match seen.request {
-        Request::Fetch(asked) if asked.partition == P0 => {
-            Act::Tamper(|body| *body.last_mut().unwrap() ^= 1)
-        }
-        _ => Act::Serve,
-    });
-    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
-    for partition in 0..2 {
-        consumer.assign(
-            &topic,
-            PartitionId::new(partition),
-            Start::Earliest,
-            End::HighWatermark,
-        );
-    }
-    let (mut records, mut errors) = (0, Vec::new());
-    while let Some(received) = consumer.next().await {
-        match received {
-            Ok(received) => {
-                assert_eq!(received.partition, PartitionId::new(1));
-                records += 1;
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-    assert_eq!(records, 3);
-    assert!(
-        matches!(&errors[..], [Error::Damaged { partition: P0, offset, .. }] if *offset == Offset::ZERO),
-        "{errors:?}"
-    );
-}
-
-#[tokio::test]
-async fn damage_that_the_server_found_is_reported_as_damage() {
-    let (server, topic) = three_batches(Codec::None).await;
-    server.script(|seen| match seen.request {
-        Request::Fetch(_) => Act::Refuse(error(ErrorCode::Damaged)),
-        _ => Act::Serve,
-    });
-    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
-    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
-    assert!(matches!(
-        consumer.next().await,
-        Some(Err(Error::Damaged { .. }))
-    ));
-}
-
-#[tokio::test]
 async fn who_follows_hears_of_new_records() {
     let (server, topic) = three_batches(Codec::None).await;
     let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
@@ -393,6 +339,29 @@ async fn a_server_that_stays_away_is_reported() {
     consumer.assign(&topic, P0, Start::Earliest, End::Follow);
     let error = consumer.next().await.unwrap().unwrap_err();
     assert!(error.is_unreachable(), "{error}");
+}
+
+/// The first attempt had no time at all: nothing was read at a server that is well.
+#[tokio::test]
+async fn where_a_server_may_be_unreachable_for_no_time_its_first_failure_is_reported() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let impatient = ConsumerConfig {
+        unreachable_timeout: Some(Duration::ZERO),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = connect(&server).await.consumer(impatient);
+    consumer.assign(&topic, P0, Start::Offset(offset(8)), End::Follow);
+    assert_eq!(consumer.next().await.unwrap().unwrap().offset, offset(8));
+    let before = server.state.lock().unwrap().count_all("ListOffsets");
+    server.script(|seen| match seen.request {
+        Request::ListOffsets(_) => Act::Cut,
+        _ => Act::Serve,
+    });
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    let error = consumer.next().await.unwrap().unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    let after = server.state.lock().unwrap().count_all("ListOffsets");
+    assert_eq!(after, before + 1);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod admin;
 mod admission;
 mod connecting;
 mod consuming;
+mod damage;
 mod delivery;
 mod fewer;
 mod hanging;

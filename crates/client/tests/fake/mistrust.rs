@@ -383,6 +383,32 @@ async fn a_fetch_names_the_epoch_of_what_was_read_and_a_log_that_parted_from_it_
     is_parted(next_error(&mut consumer).await);
 }
 
+/// Its place was told by then: who held it against the end of the log, and left, never heard that the log is another one.
+#[tokio::test]
+async fn who_goes_on_has_a_place_once_the_log_has_told_that_it_is_the_one_that_was_read() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let (asked, due) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (is_asked, answer) = (Arc::clone(&asked), Arc::clone(&due));
+    server.script(move |seen| match seen.request {
+        Request::Fetch(first) if seen.nth == 0 => {
+            assert_eq!(first.max_wait_ms, 0);
+            is_asked.notify_one();
+            Act::Hold(Arc::clone(&answer))
+        }
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, BEHIND_THE_EIGHTH, End::Follow);
+    timeout(PATIENCE, asked.notified()).await.unwrap();
+    assert!(timeout(Duration::ZERO, consumer.next()).await.is_err());
+    assert_eq!(consumer.progress(&topic, P0), None);
+    due.notify_one();
+    let received = timeout(PATIENCE, consumer.next()).await.unwrap();
+    assert_eq!(received.unwrap().unwrap().offset, offset(8));
+    let place = consumer.progress(&topic, P0).unwrap();
+    assert_eq!(place.next, place.high_watermark);
+}
+
 #[tokio::test]
 async fn reading_goes_on_behind_the_epoch_of_what_was_handed_out_last() {
     let (server, topic) = three_batches(Codec::None).await;

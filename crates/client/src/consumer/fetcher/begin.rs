@@ -15,7 +15,7 @@ impl Fetcher {
         self.start.epoch().is_some()
     }
 
-    /// Finds out where reading begins and ends, and tells.
+    /// Finds out where reading begins and ends, and tells, unless that may not be the log that was read.
     pub(super) async fn begin(&self, way: &mut Way) -> Result<Begin, Error> {
         let at = match self.start {
             Start::Earliest => At::Earliest,
@@ -77,8 +77,18 @@ impl Fetcher {
             log_start,
             high_watermark,
         };
-        self.tell(News::Begun { begin, around });
+        way.begun = Some(News::Begun { begin, around });
+        if !self.goes_on() {
+            self.tell_begun(way);
+        }
         Ok(begin)
+    }
+
+    /// Tells where reading begins, where that is not told yet.
+    pub(super) fn tell_begun(&self, way: &mut Way) {
+        if let Some(begun) = way.begun.take() {
+            self.tell(begun);
+        }
     }
 
     /// What is left of the log if retention was quicker than the first fetch, and to begin with that is what was asked

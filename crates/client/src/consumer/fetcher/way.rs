@@ -6,6 +6,7 @@ use corelog_record::TopicId;
 use tokio::time::Instant;
 
 use super::super::group::Apart;
+use super::super::news::News;
 use super::super::trouble::Trouble;
 use super::Fetcher;
 use crate::client::Route;
@@ -27,6 +28,8 @@ pub(super) struct Way {
     pub(super) topic_id: Option<TopicId>,
     /// Whether that is the topic as it was when reading began, and not only what was known of it.
     pub(super) is_sure: bool,
+    /// That reading begins, until a Fetch has told that it is the log which was read before.
+    pub(super) begun: Option<News>,
     pub(super) failing: Trouble,
     /// What was readable, and is not where it is asked for.
     pub(super) missing: Trouble,
