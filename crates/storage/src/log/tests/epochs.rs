@@ -5,7 +5,9 @@ use corelog_record::batch::{Batches, View};
 use corelog_record::{LeaderEpoch, Offset};
 use fastrand::Rng;
 
-use super::behind::{EPOCH_BIT, INDEX, VALUE_BIT, options, read, scrub, sealed};
+use super::behind::{
+    EPOCH_BIT, INDEX, LENGTH_BITS, VALUE_BIT, around, options, read, rows, scrub, sealed,
+};
 use super::following::{Memory, fetch, follower, reopen, run};
 use super::recovery::change;
 use super::{at, offset, small};
@@ -14,9 +16,60 @@ use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::intake::{Intake, Of};
 use crate::log::lineage::Began;
-use crate::log::{Begin, Options, ReadError};
+use crate::log::{Begin, Log, Options, ReadError};
 use crate::segment::name;
 use crate::testing::{batch, open, read_all, settle};
+
+/// Whether this batch is known to be damaged.
+fn is_told<D: Dir>(log: &Log<D>, number: usize) -> bool {
+    let at = offset(number as u64);
+    log.damage().iter().any(|it| it.from <= at && at < it.to)
+}
+
+/// Behind the last row of an index, and by rows that were made from a damaged store, it was served, and a scrub that had
+/// stepped over something before the next row found it sound.
+#[test]
+fn a_changed_epoch_is_not_served_beside_other_damage_and_a_scrub_tells_of_it() {
+    let (whole, batches) = sealed();
+    let rows = rows(&whole, &batches);
+    let end = batches.all.len();
+    let pairs = (0..end).flat_map(|bad| (0..end).map(move |changed| (bad, changed)));
+    for (bad, changed) in pairs.filter(|(bad, changed)| bad != changed) {
+        let (before, behind) = around(&rows, usize::MAX, changed, end);
+        for way in 0..16 {
+            let [is_indexed, is_known, leads, is_read] = [1, 2, 4, 8].map(|bit| way & bit != 0);
+            let what = format!("batch {bad}, epoch {changed}, way {way}");
+            let root = whole.fork();
+            batches.flip(&root, bad, if leads { VALUE_BIT } else { LENGTH_BITS[1] });
+            if is_known {
+                let (mut log, _) = open(&root, options(1), 2, at(2)).unwrap();
+                scrub(&mut log);
+                assert!(is_told(&log, bad), "{what}");
+            }
+            batches.flip(&root, changed, EPOCH_BIT);
+            if !is_indexed {
+                block_on(root.child("p0").remove(INDEX)).unwrap();
+            }
+            let (mut log, _) = open(&root, options(1), 3, at(3)).unwrap();
+            // Damage that a read met is known to a scrub.
+            if is_read {
+                batches.assert_none_changed(&log, &what);
+                assert!(read(&log, changed).is_err(), "{what}");
+            }
+            scrub(&mut log);
+            assert!(is_told(&log, bad) && is_told(&log, changed), "{what}");
+            batches.assert_none_changed(&log, &what);
+            // Where the chain tells as well, what lies between two rows goes with it, or behind the last one.
+            let is_between = |number| before <= number && number < behind;
+            let is_near =
+                |number| (is_indexed && is_between(number)) || rows.last() <= Some(&number);
+            for number in (0..end).filter(|at| leads && ![bad, changed].contains(at)) {
+                let is_served = read(&log, number).is_ok();
+                assert!(is_served || is_near(number), "{what}: {number}");
+            }
+        }
+    }
+}
 
 /// Rows that were made over it agreed with it, since something behind the cut was bad as well: it was kept, and sealed.
 #[test]
