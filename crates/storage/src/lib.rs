@@ -25,6 +25,7 @@ pub mod testing;
 pub mod verify;
 pub mod wal;
 
+mod epochs;
 mod error;
 mod index;
 mod now;

@@ -214,8 +214,8 @@ impl<D: Dir> Log<D> {
         if let Some(manifest) = &manifest {
             self.identity.history = manifest.header().history;
             let epochs = manifest.state().epochs();
-            if self.epochs != epochs {
-                self.epochs = epochs.to_vec();
+            if *self.epochs != *epochs {
+                self.epochs = epochs.into();
                 let last = epochs.last().map(|last| last.epoch);
                 self.epoch_used = self.epoch_used.max(last);
             }

@@ -12,6 +12,7 @@ use super::select::{Taken, Wanted};
 use super::stride::{EDGE_BYTES, STRIDE_BYTES_MIN, Stride};
 use crate::Error;
 use crate::disk::{Dir, File};
+use crate::format::edit::Epoch;
 use crate::index::{self, Builder, Sealed};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
@@ -38,6 +39,8 @@ pub(super) struct DiskRead<D: Dir> {
     /// damage does not know them.
     is_end_true: bool,
     rows: Known<D>,
+    /// Those of the log, oldest first.
+    epochs: Rc<[Epoch]>,
     /// What of the segment is known to be bad.
     damage: Vec<Damage>,
     found: Found,
@@ -53,6 +56,7 @@ impl<D: Dir> DiskRead<D> {
         end: Point,
         from: Offset,
         is_end_true: bool,
+        epochs: Rc<[Epoch]>,
         found: Found,
     ) -> Option<Self> {
         let below = segment.below.as_ref();
@@ -68,6 +72,7 @@ impl<D: Dir> DiskRead<D> {
             end,
             is_end_true: is_end_true && segment.stage != Stage::Damaged,
             rows,
+            epochs,
             damage: Vec::new(),
             found,
             read_max: usize::MAX,
@@ -124,7 +129,7 @@ impl<D: Dir> DiskRead<D> {
         Ok(self.rows.load().await?.before(&self.base, offset))
     }
 
-    /// Reads the wanted batches at once. Each one's checksum is verified, and that the chain over the
+    /// Reads the wanted batches at once. Each one's checksum and epoch are verified, and that the chain over the
     /// headers is right where an index row or the segment's end tells it: base offset and epoch lie
     /// outside the checksum, and another store's batches are as sound as this one's.
     ///
@@ -228,7 +233,7 @@ impl<D: Dir> DiskRead<D> {
             }
             let read = file.read_at(start.position.get(), len).await;
             let bytes = read.map_err(|source| self.store.at().io("read", source))?;
-            let look = Look::at(bytes.as_ref(), start, wanted, |point| {
+            let look = Look::at(bytes.as_ref(), start, wanted, &self.epochs, |point| {
                 let end = || self.end_behind(rows, point, wanted.from);
                 let row = self.row_behind(rows, point);
                 row.or_else(|| end().filter(|_| is_chain_known))

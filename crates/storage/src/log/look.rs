@@ -4,6 +4,8 @@ use corelog_record::Offset;
 use corelog_record::batch::{HEADER_BYTES, Header, View};
 
 use super::select::{Taken, Wanted};
+use crate::epochs::is_of_its_epoch;
+use crate::format::edit::Epoch;
 use crate::segment::Point;
 
 /// What a look gave.
@@ -40,6 +42,7 @@ pub(super) enum Look {
 /// A look under way.
 struct Walk<'a> {
     bytes: &'a [u8],
+    epochs: &'a [Epoch],
     wanted: Wanted,
     /// Where the next batch begins in the bytes.
     at: usize,
@@ -53,21 +56,23 @@ struct Walk<'a> {
     taken: Option<Taken>,
     /// Whether nothing behind is wanted.
     is_done: bool,
-    /// A wanted batch whose header leads on, and whose checksum is wrong.
+    /// A wanted batch whose header leads on, and whose checksum is wrong, or its epoch.
     bad: Option<(Offset, Offset)>,
 }
 
 impl Look {
-    /// Looks at `bytes`, which begin with the batch at `start`; `check` tells the next point behind
-    /// another at which the chain is known.
+    /// Looks at `bytes`, which begin with the batch at `start`, of a log with these `epochs`; `check` tells the
+    /// next point behind another at which the chain is known.
     pub(super) fn at(
         bytes: &[u8],
         start: Point,
         wanted: Wanted,
+        epochs: &[Epoch],
         check: impl Fn(&Point) -> Option<Point>,
     ) -> Self {
         let mut walk = Walk {
             bytes,
+            epochs,
             wanted,
             at: 0,
             point: start,
@@ -122,19 +127,19 @@ impl Walk<'_> {
             if self.taken.is_some() && (is_above || is_too_much) {
                 self.is_done = true;
             } else if let Some(batch) = rest.get(..bytes) {
-                match View::verify(batch) {
-                    Err(_) => {
-                        // How many records it has cannot be believed either.
-                        let to = next.offset.min(self.wanted.limit);
-                        self.bad = Some((self.point.offset, to));
-                    }
-                    Ok(_) if is_above => self.is_done = true,
-                    Ok(_) => {
-                        self.taken = Some(Taken {
-                            range: begin..self.at + bytes,
-                            next: next.offset,
-                        });
-                    }
+                // The chain does not tell its epoch behind damage, nor by rows that were made from what is there.
+                let is_right = |batch| is_of_its_epoch(&batch, self.epochs);
+                if !View::verify(batch).is_ok_and(is_right) {
+                    // How many records it has cannot be believed either.
+                    let to = next.offset.min(self.wanted.limit);
+                    self.bad = Some((self.point.offset, to));
+                } else if is_above {
+                    self.is_done = true;
+                } else {
+                    self.taken = Some(Taken {
+                        range: begin..self.at + bytes,
+                        next: next.offset,
+                    });
                 }
             } else {
                 let end = self.check.map_or(0, |check| self.up_to(&check));

@@ -142,7 +142,7 @@ pub struct Log<D: Dir> {
     seed: u64,
     copy: CopyId,
     /// Those that the manifest names, oldest first.
-    epochs: Vec<Epoch>,
+    epochs: Rc<[Epoch]>,
     /// The highest that this copy ever had or heard of, also if it was forgotten since.
     epoch_used: Option<LeaderEpoch>,
     fence: Fence,

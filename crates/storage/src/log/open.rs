@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use corelog_record::{Chain, CopyId, LeaderEpoch, Lineage, Offset, Position, Timestamp};
 
@@ -178,7 +179,7 @@ impl<D: Dir> Log<D> {
             options,
             seed,
             copy,
-            epochs: Vec::new(),
+            epochs: Rc::default(),
             epoch_used: None,
             fence: Fence::default(),
             segments: VecDeque::from([Segment::new(origin)]),
@@ -243,7 +244,7 @@ impl<D: Dir> Log<D> {
         (self.copy, self.identity.history) = (header.copy, header.history);
         self.log_start = manifest.state().log_start();
         self.scrub = Scrub::since(manifest.state().scrubbed());
-        self.epochs = manifest.state().epochs().to_vec();
+        self.epochs = manifest.state().epochs().into();
         let last = self.epochs.last().map(|last| last.epoch);
         self.epoch_used = mark.last().and_then(|slot| slot.epoch).max(last);
         self.sums = Sums::over(&segments);

@@ -278,7 +278,7 @@ impl<D: Dir> Log<D> {
         let known = self.damage_of(segment.base.offset);
         let is_end_true = self.read_only_from.is_none();
         let (end, found) = (self.durable_end(segment), self.found.clone());
-        let read = DiskRead::new(segment, end, from, is_end_true, found)?;
+        let read = DiskRead::new(segment, end, from, is_end_true, self.epochs.clone(), found)?;
         Some(read.knowing(known))
     }
 

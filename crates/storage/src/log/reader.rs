@@ -14,7 +14,7 @@ use crate::Error;
 use crate::disk::Dir;
 use crate::segment::Segment;
 
-/// Walks what was durable when it was made, batch by batch: every checksum and the offsets are
+/// Walks what was durable when it was made, batch by batch: every checksum, the offsets and the epochs are
 /// verified, and the chain at the next index row or at the segment's end, before a batch is given.
 /// Goes on while the log is appended to, and while segments expire: their files stay as long as a
 /// reader may want them, and no longer than the reader.

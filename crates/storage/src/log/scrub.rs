@@ -183,8 +183,7 @@ impl<D: Dir> Log<D> {
         let segment = self.next_to_scrub(&pass);
         let is_same = |walk: &Walk<D>| segment.is_some_and(|segment| is_of(segment, walk.target()));
         let walk = pass.walk.take().filter(is_same);
-        let store = segment.and_then(|segment| segment.store.as_ref());
-        let store = store.map(|store| store.apart());
+        let store = segment.and_then(|segment| Some(segment.store.as_ref()?.apart()));
         match walk {
             Some(walk) => pass.walk = Some(walk),
             None => {
@@ -365,6 +364,7 @@ impl<D: Dir> Log<D> {
             store: Rc::downgrade(segment.store.as_ref()?),
             base: segment.base,
             end: segment.end,
+            epochs: self.epochs.clone(),
             index_name: segment.index_name(),
             interval_bytes: self.options.index_interval_bytes,
         })

@@ -50,7 +50,6 @@ mod survey;
 mod tidy;
 
 pub(crate) use settle::{data_end, partial_block};
-pub(crate) use survey::is_of_its_epoch;
 
 use std::collections::VecDeque;
 use std::rc::Rc;

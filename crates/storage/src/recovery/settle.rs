@@ -7,10 +7,10 @@ use std::rc::Rc;
 use corelog_record::Offset;
 use corelog_record::batch::HEADER_BYTES;
 
-use super::survey::is_of_its_epoch;
 use crate::Error;
 use crate::disk::unread::read_twice;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
+use crate::epochs::is_of_its_epoch;
 use crate::format;
 use crate::format::edit::Epoch;
 use crate::log::{CallOff, STORE_BYTES_MAX};

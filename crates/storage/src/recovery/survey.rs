@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use corelog_record::Offset;
-use corelog_record::batch::View;
 
 use crate::Error;
 use crate::disk::Dir;
+use crate::epochs::is_of_its_epoch;
 use crate::format::damage::Damage;
 use crate::format::edit::Epoch;
 use crate::index::{self, Builder, Sealed};
@@ -216,15 +216,6 @@ impl<D: Dir> Survey<D> {
         self.damaged(at.offset, behind.offset);
         self.bad.push((at, behind));
     }
-}
-
-/// Whether `batch` was appended in the epoch that ruled where it stands. The manifest knew of each
-/// epoch before its first batch was written, so another one's is rot, or was never to be there: what
-/// was cut and came back. Epochs that it has forgotten say nothing.
-pub(crate) fn is_of_its_epoch(batch: &View<'_>, epochs: &[Epoch]) -> bool {
-    let mut latest_first = epochs.iter().rev();
-    let ruling = latest_first.find(|began| began.offset <= batch.base_offset());
-    ruling.is_none_or(|began| batch.epoch() == Some(began.epoch))
 }
 
 /// So many rows behind bad bytes are tried: a sector holds several batches.

@@ -6,6 +6,7 @@ use corelog_record::{LeaderEpoch, Lineage, Offset, Ordinal};
 use super::evidence::Evidence;
 use super::refusal::Refusal;
 use super::walk::Walked;
+use crate::epochs::ruling;
 use crate::format::edit::Epoch;
 use crate::format::state::State;
 use crate::segment::Point;
@@ -96,11 +97,6 @@ fn check(chosen: &[Walked], epochs: &[Epoch]) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-/// The epoch that began last at or below `offset`.
-fn ruling(epochs: &[Epoch], offset: Offset) -> Option<&Epoch> {
-    epochs.iter().rfind(|began| began.offset <= offset)
 }
 
 fn lineage(seed: u64, epoch: LeaderEpoch) -> Lineage {

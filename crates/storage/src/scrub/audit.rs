@@ -22,6 +22,8 @@ pub(crate) struct Audit {
     agreed: Offset,
     /// Offsets whose batches are sound, but not those that were written down.
     suspect: Vec<Range<Offset>>,
+    /// Offsets of sound batches of another epoch than ruled there: where the chain cannot be followed nothing else tells.
+    strays: Vec<Range<Offset>>,
     /// Whether bytes were stepped over by a length that nobody vouches for.
     is_bent: bool,
     has_damage: bool,
@@ -47,6 +49,7 @@ impl Audit {
             stored: None,
             agreed: base,
             suspect: Vec::new(),
+            strays: Vec::new(),
             is_bent: false,
             has_damage: false,
             has_wrong_row: false,
@@ -58,6 +61,14 @@ impl Audit {
     pub(crate) fn batch(&mut self, header: &[u8; HEADER_BYTES]) {
         if let Some(stored) = &mut self.stored {
             *stored = stored.extend(header);
+        }
+    }
+
+    /// Notes that the sound batch of these offsets is of another epoch than ruled there.
+    pub(crate) fn stray(&mut self, offsets: Range<Offset>) {
+        match self.strays.last_mut() {
+            Some(last) if last.end == offsets.start => last.end = offsets.end,
+            _ => self.strays.push(offsets),
         }
     }
 
@@ -136,6 +147,7 @@ impl Audit {
         if !is_end && self.agreed < end.offset {
             self.suspect.push(self.agreed..end.offset);
         }
+        self.suspect.append(&mut self.strays);
         Verdict {
             replaced: joined(self.suspect),
             is_index_right,
@@ -145,7 +157,8 @@ impl Audit {
 }
 
 /// Ranges in order, those that meet joined.
-fn joined(ranges: Vec<Range<Offset>>) -> Vec<Range<Offset>> {
+fn joined(mut ranges: Vec<Range<Offset>>) -> Vec<Range<Offset>> {
+    ranges.sort_by_key(|range| range.start);
     let mut joined: Vec<Range<Offset>> = Vec::new();
     for range in ranges {
         match joined.last_mut().filter(|last| range.start <= last.end) {
@@ -199,6 +212,20 @@ mod tests {
         let verdict = audit.conclude(&point(4, 14), &point(4, 14));
         assert_eq!(verdict.replaced, [offset(10)..offset(20)]);
         assert!(verdict.is_index_right);
+    }
+
+    #[test]
+    fn a_batch_of_another_epoch_is_told_unless_the_end_agrees() {
+        for (end, replaced) in [(14, vec![]), (15, vec![offset(10)..offset(30)])] {
+            let mut audit = Audit::new(Offset::ZERO);
+            audit.stray(offset(10)..offset(20));
+            audit.stray(offset(20)..offset(30));
+            if end == 15 {
+                audit.step_over(false);
+            }
+            let verdict = audit.conclude(&point(4, 14), &point(4, end));
+            assert_eq!(verdict.replaced, replaced);
+        }
     }
 
     #[test]

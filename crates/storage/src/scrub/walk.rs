@@ -9,6 +9,8 @@ use super::audit::{Audit, Verdict};
 use super::rows::{Rows, Unreadable};
 use crate::Error;
 use crate::disk::{Dir, File, Open};
+use crate::epochs::is_of_its_epoch;
+use crate::format::edit::Epoch;
 use crate::format::index::Row;
 use crate::index::{self, Builder};
 use crate::scan::{Scanner, Step};
@@ -23,6 +25,8 @@ pub(crate) struct Target<D: Dir> {
     pub(crate) store: Weak<Store<D>>,
     pub(crate) base: Point,
     pub(crate) end: Point,
+    /// Those of the log, oldest first.
+    pub(crate) epochs: Rc<[Epoch]>,
     pub(crate) index_name: String,
     pub(crate) interval_bytes: u32,
 }
@@ -223,6 +227,9 @@ impl<D: Dir> Walk<D> {
             match scanner.next().await? {
                 Step::Batch(batch) => {
                     self.audit.batch(batch.header_bytes());
+                    if !is_of_its_epoch(&batch, &self.target.epochs) {
+                        self.audit.stray(at.offset..batch.next_offset());
+                    }
                     if let Some(rows) = &mut self.rows {
                         rows.note(&self.target.base, &at, self.target.interval_bytes);
                     }

@@ -8,14 +8,14 @@ use corelog_record::{HistoryId, Offset};
 use super::copy::{Copy, Stores};
 use crate::Error;
 use crate::disk::Dir;
-use crate::format::edit::Seal;
+use crate::format::edit::{Epoch, Seal};
 use crate::log;
 use crate::scrub::{Target, Walk};
 use crate::segment::{Point, name};
 use crate::store::Store;
 
 impl<D: Dir> Copy<'_, D> {
-    /// Takes the segment `seal` over as it is, and tells what of it is damaged.
+    /// Takes the segment `seal` of a log with these `epochs` over as it is, and tells what of it is damaged.
     ///
     /// # Errors
     /// [`Error::StorageFull`]; any error of the disk, but for what it does not give of the source.
@@ -23,9 +23,10 @@ impl<D: Dir> Copy<'_, D> {
         &self,
         generation: u32,
         seal: &Seal,
+        epochs: &Rc<[Epoch]>,
     ) -> Result<Vec<Range<Offset>>, Error> {
         self.as_it_is(generation, seal).await?;
-        let found = damage_in(self.target, self.history, generation, seal).await;
+        let found = damage_in(self.target, self.history, generation, seal, epochs).await;
         if !found.as_ref().is_err_and(Error::is_unreadable) {
             return found;
         }
@@ -35,12 +36,12 @@ impl<D: Dir> Copy<'_, D> {
             ..*self
         };
         copy.as_it_is(generation, seal).await?;
-        damage_in(self.target, self.history, generation, seal).await
+        damage_in(self.target, self.history, generation, seal, epochs).await
     }
 }
 
 /// The offsets of the segment `seal`, in the files of `generation` in `dir`, that have no batch which is that
-/// of the log; in order. What is stepped over is found as a scrub does.
+/// of the log, whose `epochs` these are; in order. What is stepped over is found as a scrub does.
 ///
 /// # Errors
 /// Any error of the disk.
@@ -49,6 +50,7 @@ async fn damage_in<D: Dir>(
     history: HistoryId,
     generation: u32,
     seal: &Seal,
+    epochs: &Rc<[Epoch]>,
 ) -> Result<Vec<Range<Offset>>, Error> {
     let (base, end) = (Point::starting(seal.digest.start()), Point::sealed(seal));
     let store = Store::closed(dir, name::store(base.offset, generation));
@@ -58,6 +60,7 @@ async fn damage_in<D: Dir>(
         store: Rc::downgrade(&store),
         base,
         end,
+        epochs: epochs.clone(),
         index_name: name::index(base.offset, generation),
         interval_bytes: log::INDEX_INTERVAL_BYTES,
     }));

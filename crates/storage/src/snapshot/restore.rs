@@ -11,6 +11,7 @@
 //! now on carries a lineage of its own.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use corelog_record::{
     CopyId, HistoryId, LeaderEpoch, Lineage, Offset, Position, Timestamp, TopicId,
@@ -153,6 +154,7 @@ async fn fill<D: Dir>(
         history: header.history,
         stores: restore.stores,
     };
+    let epochs = Rc::from(state.epochs());
     let (mut bytes, mut damage) = (0, Vec::new());
     for (generation, seal) in &origin.segments {
         let is_bad = |copied: &Result<(), Error>| match copied {
@@ -171,7 +173,7 @@ async fn fill<D: Dir>(
                 Err(Error::DamagedStore { from, to, .. }) => Some(from..to),
                 _ => None,
             };
-            let found = copy.with_damage(*generation, seal).await?;
+            let found = copy.with_damage(*generation, seal, &epochs).await?;
             let segment = seal.digest.base;
             damage.extend(remembered(&origin.damage, segment, found, refused));
         } else {

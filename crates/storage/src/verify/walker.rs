@@ -9,9 +9,9 @@ use super::partition;
 use super::store::{Checked, End, Hooks, StoreCheck};
 use crate::disk::std::StdDir;
 use crate::disk::std::stream::Stream;
+use crate::epochs::is_of_its_epoch;
 use crate::format::edit::Epoch;
 use crate::format::index::Row;
-use crate::recovery::is_of_its_epoch;
 use crate::scrub::Audit;
 use crate::segment::Point;
 

@@ -13,17 +13,17 @@ use crate::disk::{Dir, block_on};
 use crate::log::{Damage, Log, Options, ReadError};
 use crate::testing::{batch, flush, open, settle};
 
-const INDEX: &str = "00000000000000000000.index";
+pub(super) const INDEX: &str = "00000000000000000000.index";
 
 /// Bits of a batch's length that lead it nowhere, counted from where it begins, and one of its epoch.
-const LENGTH_BITS: [usize; 3] = [68, 74, 92];
-const EPOCH_BIT: usize = 8 * 12 + 31;
+pub(super) const LENGTH_BITS: [usize; 3] = [68, 74, 92];
+pub(super) const EPOCH_BIT: usize = 8 * 12 + 31;
 
 /// Bits of its checksum, and of its record.
 const CRC_BIT: usize = 8 * 17 + 3;
-const VALUE_BIT: usize = 8 * 70;
+pub(super) const VALUE_BIT: usize = 8 * 70;
 
-fn options(segment_mib: u32) -> Options {
+pub(super) fn options(segment_mib: u32) -> Options {
     Options {
         segment_bytes_max: ByteSize::from_mib(segment_mib),
         ..small()
@@ -32,8 +32,8 @@ fn options(segment_mib: u32) -> Options {
 
 /// What a log holds, batch by batch.
 #[derive(Default)]
-struct Batch {
-    all: Vec<Vec<u8>>,
+pub(super) struct Batch {
+    pub(super) all: Vec<Vec<u8>>,
 }
 
 impl Batch {
@@ -56,7 +56,7 @@ impl Batch {
     }
 
     /// Turns one bit of a batch over.
-    fn flip(&self, root: &MemoryDir, number: usize, bit: usize) {
+    pub(super) fn flip(&self, root: &MemoryDir, number: usize, bit: usize) {
         let bit = 8 * self.start(number) + bit;
         change(root, STORE, |store| store[bit / 8] ^= 1 << (bit % 8));
     }
@@ -71,7 +71,7 @@ impl Batch {
     }
 
     /// What is read from each offset on is what was appended, or nothing.
-    fn assert_none_changed<D: Dir>(&self, log: &Log<D>, what: &str) {
+    pub(super) fn assert_none_changed<D: Dir>(&self, log: &Log<D>, what: &str) {
         for from in 0..self.all.len() {
             if let Ok(bytes) = read(log, from) {
                 assert_eq!(bytes, self.all[from], "{what}: {from}");
@@ -81,7 +81,7 @@ impl Batch {
 }
 
 /// The batch at `from`.
-fn read<D: Dir>(log: &Log<D>, from: usize) -> Result<Vec<u8>, ReadError> {
+pub(super) fn read<D: Dir>(log: &Log<D>, from: usize) -> Result<Vec<u8>, ReadError> {
     let plan = log.plan_read(offset(from as u64), Offset::MAX, 1);
     let fetched = block_on(plan?.run())?;
     let piece = &fetched.pieces[0];
@@ -166,7 +166,7 @@ fn a_clean_stop_keeps_the_rows_behind_a_header_that_leads_nowhere() {
 }
 
 /// Batches of a sealed segment, of which some lie between two rows, and of others each takes some rows.
-fn sealed() -> (MemoryDir, Batch) {
+pub(super) fn sealed() -> (MemoryDir, Batch) {
     let root = MemoryDir::new();
     let mut batches = Batch::default();
     let (mut log, _) = open(&root, options(1), 1, at(0)).unwrap();
@@ -183,7 +183,7 @@ fn sealed() -> (MemoryDir, Batch) {
 }
 
 /// The rows of the index: the number of the batch that each leads to.
-fn rows(root: &MemoryDir, batches: &Batch) -> Vec<usize> {
+pub(super) fn rows(root: &MemoryDir, batches: &Batch) -> Vec<usize> {
     use crate::format::index;
     let file = block_on(root.child("p0").read(INDEX, 1 << 20)).unwrap();
     let positions = (0..index::row_count(&file)).map(|row| {
@@ -196,7 +196,7 @@ fn rows(root: &MemoryDir, batches: &Batch) -> Vec<usize> {
 
 /// The rows that are left if one rots: the last before batch `bad` or at it, and the first behind. Between them is what a bad
 /// batch may take with it.
-fn around(rows: &[usize], rotten: usize, bad: usize, end: usize) -> (usize, usize) {
+pub(super) fn around(rows: &[usize], rotten: usize, bad: usize, end: usize) -> (usize, usize) {
     let sound = rows.iter().enumerate().filter(|(row, _)| *row != rotten);
     let sound: Vec<_> = sound.map(|(_, number)| *number).collect();
     let before = sound.iter().rfind(|row| **row <= bad);
@@ -235,7 +235,7 @@ fn one_rotten_row_takes_no_other_with_it() {
     }
 }
 
-fn scrub<D: Dir>(log: &mut Log<D>) {
+pub(super) fn scrub<D: Dir>(log: &mut Log<D>) {
     while let Some(plan) = log.plan_scrub(at(3), 1_000).unwrap() {
         let done = block_on(plan.run());
         if log.complete_scrub(done, at(3)).is_pass_complete {

@@ -11,6 +11,7 @@ mod cost;
 mod counted;
 mod cuts;
 mod descriptors;
+mod epochs;
 mod explore;
 mod faults;
 mod fenced;

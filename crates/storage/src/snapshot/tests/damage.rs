@@ -384,6 +384,34 @@ fn what_is_damaged_is_restored_as_damage_if_that_is_asked_for() {
     }
 }
 
+/// Without an index nothing but the end tells the chain, and what was met before has bent it: it was restored as sound.
+#[test]
+fn a_changed_epoch_beside_other_damage_is_restored_as_damage() {
+    let store = "00000000000000000000.log";
+    let root = MemoryDir::new();
+    let partition = made(&root);
+    alter(&snapped(&root), store, |bytes| {
+        let length = bytes.len() / 15;
+        bytes[4 * length + 500] ^= 0x10;
+        bytes[5 * length + 15] ^= 0x10;
+    });
+    block_on(snapped(&root).remove("00000000000000000000.index")).unwrap();
+    let order = Restore {
+        is_damage_kept: true,
+        ..order(partition)
+    };
+    block_on(restore(
+        &snapped(&root),
+        &restored(&root),
+        order,
+        &mut |_| {},
+    ))
+    .unwrap();
+    let (log, _) = open_restored(&root).unwrap();
+    let known = log.damage().iter().map(|it| (it.from.get(), it.to.get()));
+    assert_eq!(known.collect::<Vec<_>>(), [(4, 6)]);
+}
+
 /// It was refused.
 #[test]
 fn what_cannot_be_read_of_a_snapshot_is_restored_as_damage_if_that_is_asked_for() {
