@@ -10,7 +10,7 @@ use super::rows::{Rows, Unreadable};
 use crate::Error;
 use crate::disk::{Dir, File, Open};
 use crate::format::index::Row;
-use crate::index::{self, Builder};
+use crate::index::{self, Builder, ROW_TRIES};
 use crate::scan::{Scanner, Step};
 use crate::segment::Point;
 use crate::store::Store;
@@ -380,9 +380,6 @@ impl<D: Dir> Walk<D> {
         Ok(None)
     }
 }
-
-/// So many rows behind bad bytes are tried: rot comes in blocks, and a row stands every 4 KiB.
-const ROW_TRIES: usize = 1024;
 
 const WINDOW_BYTES_MIN: usize = 64 << 10;
 const WINDOW_BYTES_MAX: usize = 4 << 20;

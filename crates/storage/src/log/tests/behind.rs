@@ -366,3 +366,40 @@ fn a_changed_epoch_below_the_mark_is_told_of_and_takes_nothing_behind_the_mark_w
         }
     }
 }
+
+/// The store was read for rows that its index lacks, and again for them by those that it has.
+#[test]
+fn a_start_reads_a_damaged_store_once_however_far_apart_the_rows_of_its_index_are() {
+    let (root, mut log, mut batches) = bad_below_the_mark(LENGTH_BITS[1]);
+    assert!(read(&log, BAD).is_err());
+    settle(&mut log, at(20_001)).unwrap();
+    block_on(log.close(at(20_002))).unwrap();
+    let (mut log, report) = open(&root, options(64), 3, at(30_000)).unwrap();
+    assert!(report.is_clean);
+    batches.append(&mut log, [900]);
+    assert_eq!(log.segments().count(), 2);
+    drop(log);
+    let disk = FaultyDir::new(root);
+    let (log, _) = open(&disk, options(64), 4, at(40_000)).unwrap();
+    let reads = disk.faults().count(Operation::Read);
+    assert_eq!(log.damage(), [damage(BAD, MARKED)]);
+    batches.assert_served(&log, MARKED, "killed");
+    assert!(reads < 30, "{reads} of a MiB at most");
+}
+
+/// What is bad behind it led on: all was damage where no row did.
+#[test]
+fn a_whole_batch_of_another_epoch_before_one_that_is_bad_takes_no_more_with_it() {
+    let root = MemoryDir::new();
+    let mut batches = Batch::default();
+    let (mut log, _) = open(&root, options(1), 1, at(0)).unwrap();
+    batches.append(&mut log, [900; HALF]);
+    log.roll();
+    batches.append(&mut log, [900]);
+    drop(log);
+    batches.flip(&root, BAD, EPOCH_BIT);
+    batches.flip(&root, BAD + 1, VALUE_BIT);
+    let (log, report) = open(&root, options(1), 2, at(20_000)).unwrap();
+    assert_eq!(report.damage, [damage(BAD, BAD + 2)]);
+    batches.assert_served(&log, BAD + 2, "killed");
+}
