@@ -36,9 +36,10 @@ impl Builder {
         rows
     }
 
-    /// Two parts of one index. The lower one may have a row where the upper one begins.
+    /// Two parts of one index. Where both have a row for a place that of the lower one stays.
     pub(crate) fn joined(mut lower: Vec<Row>, upper: &Self) -> Self {
         lower.extend(upper.iter());
+        lower.sort_by_key(|row| row.position);
         lower.dedup_by_key(|row| row.position);
         Self::from(lower)
     }

@@ -2,7 +2,7 @@
 
 use super::sealed::Of;
 use super::whole::FAR_BYTES;
-use super::{Builder, Rows, before_position, point};
+use super::{Builder, ROW_TRIES, Rows, before_position, point};
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::index::Row;
@@ -276,6 +276,3 @@ impl<D: Dir> Making<'_, D> {
 pub(super) fn all(rows: &impl Rows) -> impl Iterator<Item = Row> {
     (0..rows.count()).map_while(|number| rows.row(number))
 }
-
-/// So many rows behind bad bytes are tried: rot comes in blocks, and a row stands every 4 KiB.
-const ROW_TRIES: usize = 1024;

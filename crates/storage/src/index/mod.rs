@@ -21,6 +21,9 @@ use corelog_record::{Offset, Timestamp};
 use crate::format::index::Row;
 use crate::segment::Point;
 
+/// So many rows behind bad bytes are tried: rot comes in blocks, and a row stands every 4 KiB.
+pub(crate) const ROW_TRIES: usize = 1024;
+
 /// The rows of an index, in order, wherever they lie.
 pub(crate) trait Rows {
     /// How many there are.

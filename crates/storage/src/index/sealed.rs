@@ -169,7 +169,11 @@ impl<D: Dir> Sealed<D> {
         }
     }
 
-    async fn sound_rows(&self) -> Result<Vec<Row>, Error> {
+    /// The rows of the file that are intact; none if it is not there, or not this segment's.
+    ///
+    /// # Errors
+    /// Any error of opening and reading it, but for bytes that the disk does not give.
+    pub(crate) async fn sound_rows(&self) -> Result<Vec<Row>, Error> {
         remains::sound_rows(&self.dir, &self.name, &self.whole()).await
     }
 

@@ -211,6 +211,7 @@ impl<D: Dir> Recovery<D> {
                 let end = self.recover_stores(&mut segments).await?;
                 self.remember().await?;
                 self.seal(&mut segments).await?;
+                self.keep_marked(&segments).await?;
                 end
             }
         };

@@ -8,8 +8,10 @@ use super::Recovery;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::mark::Slot;
+use crate::index::{Builder, Rows};
 use crate::mark::Mark;
-use crate::segment::{Point, Segment};
+use crate::segment::{Point, Segment, Stage};
+use crate::steps;
 
 impl<D: Dir> Recovery<D> {
     /// Believes the mark, if it is this copy's.
@@ -83,6 +85,35 @@ impl<D: Dir> Recovery<D> {
             epoch,
             ..old
         })
+    }
+
+    /// Keeps what the mark tells of a store with damage as a row of its index. Nothing is appended there any more, so the next
+    /// mark tells of another one, and behind a header that leads nowhere nothing else may lead on.
+    pub(super) async fn keep_marked(&self, segments: &VecDeque<Segment<D>>) -> Result<(), Error> {
+        let mut damaged = segments.iter().filter(|s| s.stage == Stage::Damaged);
+        let marked = damaged.find_map(|s| Some((s, s.store.clone()?, self.marked_in(s)?)));
+        let Some((segment, store, marked)) = marked else {
+            return Ok(());
+        };
+        let index = self.index_of(segment, store, segment.bytes(), None);
+        let known = match index.at_hand().await {
+            Err(error) if error.is_shortage() => return Err(error),
+            // What may lead there is not written over.
+            Err(_) => return Ok(()),
+            Ok(known) => known,
+        };
+        let count = known.len();
+        let mut rows = Builder::joined(known, &Builder::beginning_at(&segment.base, &marked));
+        rows.end(segment.bytes());
+        if rows.count() == count {
+            return Ok(());
+        }
+        let bytes = rows.encode(self.manifest.header().history, &segment.base);
+        match steps::write(&self.context.way.dir, index.name(), &bytes).await {
+            // It is a hint.
+            Err(Error::StorageFull { .. }) => Ok(()),
+            written => written,
+        }
     }
 
     /// What a mark may tell of a log that ends at `durable`, in `segment`.

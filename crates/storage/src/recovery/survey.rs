@@ -9,7 +9,7 @@ use crate::disk::Dir;
 use crate::epochs::is_of_its_epoch;
 use crate::format::damage::Damage;
 use crate::format::edit::Epoch;
-use crate::index::{self, Builder, Sealed};
+use crate::index::{self, Builder, ROW_TRIES, Sealed};
 use crate::scan::{Scanner, Step, Unread};
 use crate::segment::Point;
 use crate::store::Store;
@@ -44,6 +44,8 @@ pub(super) struct Survey<D: Dir> {
     is_in_doubt: bool,
     /// Where bytes were stepped over, and where that led to.
     bad: Vec<(Point, Point)>,
+    /// The rows of the index that an earlier closing may have left, once they were asked for.
+    left: Option<Builder>,
     /// What the disk did not give where the survey stopped, if that is why.
     unread: Option<Unread>,
 }
@@ -69,6 +71,7 @@ impl<D: Dir> Survey<D> {
             unread_damage: Vec::new(),
             is_in_doubt: false,
             bad: Vec::new(),
+            left: None,
             unread: None,
         })
     }
@@ -174,6 +177,15 @@ impl<D: Dir> Survey<D> {
         let at = scanner.point();
         let mut behind = scanner.behind_bad().await?;
         if behind.is_none() {
+            // One that is whole, and of another epoch, leads to the next one, though that be bad.
+            if let Step::Batch(batch) = scanner.next().await?
+                && !is_of_its_epoch(&batch, &self.of.epochs)
+            {
+                behind = scanner.behind_bad().await?;
+            }
+            scanner.move_to(at);
+        }
+        if behind.is_none() {
             behind = self.row_behind(at).await?;
         }
         let known = self.of.known;
@@ -187,13 +199,18 @@ impl<D: Dir> Survey<D> {
         Ok(true)
     }
 
-    /// The first index row behind `at` at which a valid batch stands.
+    /// The first index row behind `at` at which a valid batch stands. Those that the file lacks would lead nowhere that the
+    /// store does not: none are made of it.
     async fn row_behind(&mut self, at: Point) -> Result<Option<Point>, Error> {
-        let rows = match self.of.index.load().await {
-            // As if there was none.
-            Err(error) if error.is_unreadable() => return Ok(None),
-            rows => rows?,
+        let rows = match self.left.take() {
+            Some(rows) => rows,
+            None => match self.of.index.sound_rows().await {
+                // As if there was none.
+                Err(error) if error.is_unreadable() => return Ok(None),
+                rows => Builder::from(rows?),
+            },
         };
+        let rows = self.left.insert(rows);
         let Some(scanner) = &mut self.scanner else {
             return Ok(None);
         };
@@ -217,6 +234,3 @@ impl<D: Dir> Survey<D> {
         self.bad.push((at, behind));
     }
 }
-
-/// So many rows behind bad bytes are tried: a sector holds several batches.
-const ROW_TRIES: usize = 64;

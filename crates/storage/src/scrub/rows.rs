@@ -19,6 +19,10 @@ pub(super) struct Rows<D: Dir> {
     /// Rows in memory, and the number of the first of them.
     window: D::Bytes,
     window_first: usize,
+    /// Below this row the disk did not give a whole window: no more than a block is asked for.
+    hard_until: usize,
+    /// Why a block was not given.
+    unread: Option<io::Error>,
 }
 
 impl<D: Dir> Rows<D> {
@@ -61,6 +65,8 @@ impl<D: Dir> Rows<D> {
             count: row_bytes / format::ROW_BYTES,
             window,
             window_first: 0,
+            hard_until: 0,
+            unread: None,
         }))
     }
 
@@ -75,14 +81,7 @@ impl<D: Dir> Rows<D> {
         let held = self.window.as_ref().len() / format::ROW_BYTES;
         let is_held = self.window_first <= number && number < self.window_first + held;
         if !is_held {
-            let rows = WINDOW_ROWS.min(self.count - number);
-            let position = format::HEADER_BYTES + number * format::ROW_BYTES;
-            let read = self
-                .file
-                .read_at(position as u64, rows * format::ROW_BYTES)
-                .await;
-            self.window = read.ok().ok_or(Unreadable { rows: BLOCK_ROWS })?;
-            self.window_first = number;
+            self.read(number).await?;
         }
         let start = (number - self.window_first) * format::ROW_BYTES;
         let bytes = self.window.as_ref().get(start..start + format::ROW_BYTES);
@@ -92,21 +91,46 @@ impl<D: Dir> Rows<D> {
         }
     }
 
-    /// Closes the file; what comes of it is nobody's concern.
-    pub(super) async fn close(self) {
+    /// Reads rows from `number` on, those of its block alone where the disk does not give more.
+    async fn read(&mut self, number: usize) -> Result<(), Unreadable> {
+        let position = format::HEADER_BYTES + number * format::ROW_BYTES;
+        let block_rows = (BLOCK_BYTES - position % BLOCK_BYTES) / format::ROW_BYTES;
+        let mut rows = match number < self.hard_until {
+            true => block_rows,
+            false => WINDOW_ROWS,
+        };
+        let bytes = |rows: usize| rows.min(self.count - number) * format::ROW_BYTES;
+        let mut read = self.file.read_at(position as u64, bytes(rows)).await;
+        if read.is_err() && block_rows < rows {
+            self.hard_until = number + rows;
+            rows = block_rows;
+            read = self.file.read_at(position as u64, bytes(rows)).await;
+        }
+        match read {
+            Ok(window) => {
+                (self.window, self.window_first) = (window, number);
+                Ok(())
+            }
+            Err(error) => {
+                self.unread = Some(error);
+                Err(Unreadable { rows })
+            }
+        }
+    }
+
+    /// Closes the file; what comes of that is nobody's concern. Returns why rows were not given, if some were not.
+    pub(super) async fn close(self) -> Option<io::Error> {
         let _closed = self.file.close().await;
+        self.unread
     }
 }
 
 /// A row that is of no use.
 #[derive(Debug)]
 pub(super) struct Unreadable {
-    /// How many there are at least before the next that may be.
+    /// How many there are up to the next that may be of some.
     pub(super) rows: usize,
 }
-
-/// Where the disk does not give one, so many are asked for together.
-const BLOCK_ROWS: usize = BLOCK_BYTES / format::ROW_BYTES;
 
 /// So many rows are read at once: the index of some 8 MiB of store.
 const WINDOW_ROWS: usize = 2048;

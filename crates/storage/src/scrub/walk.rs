@@ -10,9 +10,10 @@ use super::rows::{Rows, Unreadable};
 use crate::Error;
 use crate::disk::{Dir, File, Open};
 use crate::epochs::is_of_its_epoch;
+use crate::error::At;
 use crate::format::edit::Epoch;
 use crate::format::index::Row;
-use crate::index::{self, Builder};
+use crate::index::{self, Builder, ROW_TRIES};
 use crate::scan::{Scanner, Step};
 use crate::segment::Point;
 use crate::store::Store;
@@ -39,6 +40,8 @@ pub(crate) struct Walk<D: Dir> {
     /// The number of the next row of the index, and its bytes if they were read.
     row: usize,
     row_ahead: Option<Row>,
+    /// The number of the row behind the last one that was met.
+    row_met: usize,
     /// Where the last row stood, in bytes of the store.
     row_position: u64,
     /// The rows as they should be, if those in the file are of no use.
@@ -79,6 +82,7 @@ impl<D: Dir> Walk<D> {
             audit: Audit::new(target.base.offset),
             row: 0,
             row_ahead: None,
+            row_met: 0,
             row_position: 0,
             rows: None,
             bad: Vec::new(),
@@ -236,25 +240,14 @@ impl<D: Dir> Walk<D> {
                 }
                 Step::Bad => match scanner.read_again() {
                     true => is_first = true,
-                    false => {
-                        let bad = self.step_over(scanner, false).await?;
-                        self.bad.push(bad);
-                    }
+                    false => unread_error = self.step_over(scanner, None).await?,
                 },
-                Step::Unread(unread) => {
-                    let error = unread.error;
-                    match scanner.read_again() {
-                        true => is_first = true,
-                        // An index made anew would lack what lies behind it.
-                        false if self.rows.is_some() => return Err(error),
-                        false => {
-                            // It is no damage.
-                            self.step_over(scanner, true).await?;
-                            self.has_unread = true;
-                            unread_error = Some(error);
-                        }
-                    }
-                }
+                Step::Unread(unread) => match scanner.read_again() {
+                    true => is_first = true,
+                    // An index made anew would lack what lies behind it.
+                    false if self.rows.is_some() => return Err(unread.error),
+                    false => unread_error = self.step_over(scanner, Some(unread.error)).await?,
+                },
                 Step::End => {}
             }
             if self.target.end.position <= scanner.point().position {
@@ -269,6 +262,7 @@ impl<D: Dir> Walk<D> {
                 break;
             }
         }
+        self.has_unread |= unread_error.is_some();
         unread_error.map_or(Ok(()), Err)
     }
 
@@ -289,6 +283,7 @@ impl<D: Dir> Walk<D> {
                 scanner.move_to(mended);
             }
             (self.row, self.row_ahead, self.row_position) = (self.row + 1, None, position);
+            self.row_met = self.row;
         }
         let at = scanner.point().position.get();
         let is_inside = at < self.target.end.position.get();
@@ -319,37 +314,48 @@ impl<D: Dir> Walk<D> {
     }
 
     /// Steps over bytes that are no sound batch: by their own length, or by a row of the index, never
-    /// by searching; else to the end of the segment. Returns their offsets.
+    /// by searching; else to the end of the segment. They are bad, but for those that are `unread`. Returns why something was
+    /// not given, if it was not: if rows of the index, no more than the first offset is known to be bad.
     async fn step_over(
         &mut self,
         scanner: &mut Scanner<D>,
-        is_unread: bool,
-    ) -> Result<Range<Offset>, Error> {
+        unread: Option<Error>,
+    ) -> Result<Option<Error>, Error> {
         let (at, end) = (scanner.point(), self.target.end);
         let by_length = scanner.behind_bad().await?;
         let by_length = by_length.filter(|behind| behind.position <= end.position);
-        let behind = match by_length {
-            Some(behind) => Some(behind),
-            None => match self.row_behind(scanner).await {
-                // The disk gives neither: no more is told of the segment than that.
-                Err(error) if is_unread && error.may_pass() => None,
-                row => row?,
-            },
+        let (behind, lost_rows) = match by_length {
+            Some(behind) => (Some(behind), None),
+            None => self.row_behind(scanner).await?,
         };
         self.audit.step_over(by_length.is_none());
         let behind = behind.unwrap_or(end);
         scanner.move_to(behind);
-        Ok(at.offset..behind.offset.min(end.offset))
+        if unread.is_none() {
+            let to = match lost_rows {
+                Some(_) => at.offset.saturating_add(1),
+                None => behind.offset.min(end.offset),
+            };
+            self.bad.push(at.offset..to);
+        }
+        Ok(unread.or(lost_rows))
     }
 
-    /// The first row behind at which a sound batch stands: each has a checksum of its own, whatever others are.
-    async fn row_behind(&mut self, scanner: &mut Scanner<D>) -> Result<Option<Point>, Error> {
-        let Some(mut rows) = self.target.rows().await? else {
-            return Ok(None);
+    /// The first row behind at which a sound batch stands: each has a checksum of its own, whatever others are. And why the
+    /// disk does not give all rows up to there, if it does not.
+    async fn row_behind(
+        &mut self,
+        scanner: &mut Scanner<D>,
+    ) -> Result<(Option<Point>, Option<Error>), Error> {
+        let mut rows = match self.target.rows().await {
+            Ok(Some(rows)) => rows,
+            Err(error) if error.may_pass() => return Ok((None, Some(error))),
+            other => return other.map(|_| (None, None)),
         };
         let behind = self.sound_row(scanner, &mut rows).await;
-        rows.close().await;
-        behind
+        let unread = rows.close().await;
+        let at = || At::new(&self.target.dir, &self.target.index_name);
+        Ok((behind?, unread.map(|error| at().io("read", error))))
     }
 
     async fn sound_row(
@@ -360,7 +366,7 @@ impl<D: Dir> Walk<D> {
         let at = scanner.point();
         let is_behind = |point: &Point| at.position < point.position && at.offset < point.offset;
         let mut tries = 0;
-        self.row_ahead = None;
+        (self.row, self.row_ahead) = (self.row_met, None);
         while tries < ROW_TRIES {
             let row = match rows.row(self.row).await {
                 Ok(None) => break,
@@ -387,9 +393,6 @@ impl<D: Dir> Walk<D> {
         Ok(None)
     }
 }
-
-/// So many rows behind bad bytes are tried: rot comes in blocks, and a row stands every 4 KiB.
-const ROW_TRIES: usize = 1024;
 
 const WINDOW_BYTES_MIN: usize = 64 << 10;
 const WINDOW_BYTES_MAX: usize = 4 << 20;

@@ -7,7 +7,8 @@ use corelog_record::{ByteSize, Offset};
 
 use super::recovery::{STORE, change};
 use super::{at, offset, small};
-use crate::disk::faulty::{Fault, FaultyDir, Operation};
+use crate::Error;
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Damage, Log, Options, ReadError};
@@ -365,4 +366,131 @@ fn a_changed_epoch_below_the_mark_is_told_of_and_takes_nothing_behind_the_mark_w
             assert_eq!(log.damage(), [known]);
         }
     }
+}
+
+/// A log that was killed with a mark in its first segment, which is not sealed, and a bad header below that.
+fn killed_before_the_seal() -> (MemoryDir, Batch) {
+    let root = MemoryDir::new();
+    let mut batches = Batch::default();
+    let (mut log, _) = open(&root, options(1), 1, at(0)).unwrap();
+    batches.append(&mut log, [900; HALF]);
+    settle(&mut log, at(10_000)).unwrap();
+    batches.append(&mut log, [900; HALF]);
+    log.roll();
+    batches.append(&mut log, [900]);
+    drop(log);
+    batches.flip(&root, BAD, LENGTH_BITS[1]);
+    (root, batches)
+}
+
+/// The mark alone told where to go on behind it. The next one told of another store, and what lies there was damage for good.
+#[test]
+fn a_second_kill_leaves_what_an_opening_found_by_the_mark_behind_a_header_that_leads_nowhere() {
+    for is_power_cut in [false, true] {
+        let (mut image, mut batches) = killed_before_the_seal();
+        for round in 0..4 {
+            if is_power_cut {
+                image = image.power_cut(round);
+            }
+            let (mut log, report) = open(&image, options(1), 2 + round, at(20_000)).unwrap();
+            assert_eq!(report.damage, [damage(BAD, HALF)], "round {round}");
+            batches.assert_served(&log, HALF, "killed");
+            batches.append(&mut log, [900]);
+        }
+    }
+}
+
+#[test]
+fn an_opening_needs_no_room_for_what_the_mark_tells_of_a_damaged_segment_but_a_descriptor() {
+    let (root, batches) = killed_before_the_seal();
+    let disk = FaultyDir::new(root);
+    let no_room = Fault::Fail(ErrorKind::StorageFull);
+    for fault in [Fault::OutOfFiles, no_room] {
+        let made = Match::on(Operation::CreateFile, ".index.new");
+        disk.faults().fail(made, 1, fault);
+        match open(&disk, options(1), 2, at(20_000)) {
+            Ok((log, _)) if fault == no_room => batches.assert_served(&log, HALF, "full"),
+            opened => assert!(matches!(opened, Err(Error::OutOfFiles { .. }))),
+        }
+        assert!(!disk.faults().is_pending(), "{fault:?}");
+    }
+}
+
+/// All that was appended to it since the kill before was damage with the second.
+#[test]
+fn a_second_kill_leaves_what_lies_behind_the_mark_of_a_segment_that_is_known_to_be_damaged() {
+    let (disk, mut log, mut batches) = small_bad_below_the_mark(LENGTH_BITS[1]);
+    assert!(read(&log, BAD).is_err());
+    settle(&mut log, at(20_001)).unwrap();
+    let marked = batches.all.len();
+    batches.append(&mut log, [800; HALF]);
+    for round in 0..3 {
+        drop(log);
+        log = open(&disk, options(1), 3 + round, at(30_000)).unwrap().0;
+        batches.assert_served(&log, marked, "killed");
+        batches.append(&mut log, [800; HALF]);
+    }
+    settle(&mut log, at(30_001)).unwrap();
+    block_on(log.close(at(30_002))).unwrap();
+    let (log, report) = open(&disk, options(1), 6, at(40_000)).unwrap();
+    assert!(report.is_clean);
+    batches.assert_served(&log, marked, "closed");
+}
+
+/// The store was read for rows that its index lacks, and again for them by those that it has.
+#[test]
+fn a_start_reads_a_damaged_store_once_however_far_apart_the_rows_of_its_index_are() {
+    let (root, mut log, mut batches) = bad_below_the_mark(LENGTH_BITS[1]);
+    assert!(read(&log, BAD).is_err());
+    settle(&mut log, at(20_001)).unwrap();
+    block_on(log.close(at(20_002))).unwrap();
+    let (mut log, report) = open(&root, options(64), 3, at(30_000)).unwrap();
+    assert!(report.is_clean);
+    batches.append(&mut log, [900]);
+    assert_eq!(log.segments().count(), 2);
+    drop(log);
+    let disk = FaultyDir::new(root);
+    let (log, _) = open(&disk, options(64), 4, at(40_000)).unwrap();
+    let reads = disk.faults().count(Operation::Read);
+    assert_eq!(log.damage(), [damage(BAD, MARKED)]);
+    batches.assert_served(&log, MARKED, "killed");
+    assert!(reads < 30, "{reads} of a MiB at most");
+}
+
+/// What is bad behind it led on: all was damage where no row did.
+#[test]
+fn a_whole_batch_of_another_epoch_before_one_that_is_bad_takes_no_more_with_it() {
+    let root = MemoryDir::new();
+    let mut batches = Batch::default();
+    let (mut log, _) = open(&root, options(1), 1, at(0)).unwrap();
+    batches.append(&mut log, [900; HALF]);
+    log.roll();
+    batches.append(&mut log, [900]);
+    drop(log);
+    batches.flip(&root, BAD, EPOCH_BIT);
+    batches.flip(&root, BAD + 1, VALUE_BIT);
+    let (log, report) = open(&root, options(1), 2, at(20_000)).unwrap();
+    assert_eq!(report.damage, [damage(BAD, BAD + 2)]);
+    batches.assert_served(&log, BAD + 2, "killed");
+}
+
+/// The store was read twice by each lookup, and nobody was told.
+#[test]
+fn a_lookup_by_time_notes_what_its_rows_say_of_the_store_and_reads_that_no_more() {
+    let (disk, mut log, batches) = small_bad_below_the_mark(EPOCH_BIT);
+    let find = |log: &Log<FaultyDir<MemoryDir>>| {
+        let before = disk.faults().count(Operation::Read);
+        let found = block_on(log.plan_find_time(at(0), Offset::MAX).run());
+        (found, disk.faults().count(Operation::Read) - before)
+    };
+    let (met, _) = find(&log);
+    assert!(matches!(met, Err(ReadError::Damaged { .. })), "{met:?}");
+    settle(&mut log, at(20_001)).unwrap();
+    assert_eq!(log.damage(), [damage(0, HALF)]);
+    for _ in 0..2 {
+        let (found, reads) = find(&log);
+        assert_eq!(found.unwrap(), Some((offset(HALF as u64), at(0))));
+        assert_eq!(reads, 1, "of what lies behind");
+    }
+    assert_eq!(batches.all.len(), 2 * HALF);
 }

@@ -1,15 +1,15 @@
 //! A scrub that meets what the disk does not give.
 
-use corelog_record::Chain;
+use corelog_record::{ByteSize, Chain, Offset};
 
 use super::recovery::STORE;
 use super::unread::{BATCH_BYTES, BLOCK, Disk, disk, filled, lose};
-use super::{at, offset};
+use super::{at, offset, small};
 use crate::disk::{Dir, block_on};
 use crate::format::index::{HEADER_BYTES, ROW_BYTES, Row};
-use crate::log::Log;
-use crate::testing::own::alter;
-use crate::testing::settle;
+use crate::log::{Damage, Log, Options};
+use crate::testing::own::{alter, fill};
+use crate::testing::{open, settle};
 
 const INDEX: &str = "00000000000000000000.index";
 
@@ -67,4 +67,63 @@ fn a_wrong_row_beside_what_cannot_be_read_has_no_records_remembered_as_damaged()
     lose(&disk, 1);
     assert_eq!(pass(&mut log), 1);
     assert_eq!(log.damage(), []);
+}
+
+/// A sealed segment of batches with a row each, in three blocks, but for the first. Of some the headers lead nowhere.
+fn rows_in_blocks(bad: &[u64]) -> (Disk, Log<Disk>) {
+    let disk = disk();
+    let options = Options {
+        segment_bytes_max: ByteSize::from_mib(1),
+        ..small()
+    };
+    let (mut log, _) = open(&disk, options, 1, at(0)).unwrap();
+    fill(&mut log, 300, 600, at(0));
+    log.roll();
+    fill(&mut log, 1, 600, at(0));
+    settle(&mut log, at(150)).unwrap();
+    let bytes = log.segments().next().unwrap().bytes;
+    alter(&disk.inner().child("p0"), STORE, |store| {
+        for number in bad {
+            // The length of a batch, beyond any.
+            store[usize::try_from(number * (bytes / 300)).unwrap() + 8] ^= 1;
+        }
+    });
+    (disk, log)
+}
+
+fn damage(from: u64) -> Damage {
+    Damage {
+        from: offset(from),
+        to: offset(from + 1),
+        segment: Offset::ZERO,
+    }
+}
+
+/// As many rows as a block has were passed over from where many were asked for: up to sixteen blocks before it.
+#[test]
+fn a_scrub_passes_over_no_more_rows_than_lie_in_a_block_that_cannot_be_read() {
+    let (disk, mut log) = rows_in_blocks(&[20, 280]);
+    disk.faults().set_unreadable(INDEX, BLOCK..2 * BLOCK);
+    assert_eq!(pass(&mut log), 0);
+    assert_eq!(log.damage(), [damage(20), damage(280)]);
+}
+
+/// All up to the next row that could be read was remembered as damaged, or what else is bad was not met.
+#[test]
+fn a_bad_header_where_no_row_can_be_read_ends_no_scrub_and_takes_no_other_record_with_it() {
+    for (block, behind) in [(1, Some(280)), (0, None)] {
+        let (disk, mut log) = rows_in_blocks(&[140, 280]);
+        let start = block * BLOCK;
+        disk.faults().set_unreadable(INDEX, start..start + BLOCK);
+        assert_eq!(pass(&mut log), 1, "block {block}");
+        let met = std::iter::once(140).chain(behind).map(damage);
+        assert_eq!(log.damage(), met.collect::<Vec<_>>(), "block {block}");
+        settle(&mut log, at(202)).unwrap();
+        assert_eq!(log.scrubbed_at(), None);
+        disk.faults().clear();
+        assert_eq!(pass(&mut log), 0);
+        assert_eq!(log.damage(), [damage(140), damage(280)]);
+        settle(&mut log, at(203)).unwrap();
+        assert!(log.scrubbed_at().is_some());
+    }
 }
