@@ -275,9 +275,14 @@ impl Core {
                 if is_all {
                     self.followers.note_word(key, copy);
                 }
-                self.followers.settle(key, copy);
+                // Who it has shown may be one that was not reached now.
+                if is_all || !self.followers.unasked.has_shown(key, copy) {
+                    self.followers.settle(key, copy);
+                }
             }
             Err(error) => {
+                // What it asks itself tells nothing of whom it told of.
+                self.followers.await_word(key, copy);
                 if error.is(ErrorCode::Diverged) {
                     self.followers.contested.note(key, copy);
                 }

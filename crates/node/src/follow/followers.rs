@@ -259,7 +259,7 @@ mod tests {
     use super::super::fence::SILENT_AFTER;
     use super::*;
     use crate::catalog::{Change, Topic};
-    use crate::core::tests::{key, topic, with_core};
+    use crate::core::tests::{follower, key, topic, with_core};
     use crate::partition::Seek;
 
     /// Nobody asked it behind the standstill: its owner served for half a minute beside it.
@@ -339,6 +339,36 @@ mod tests {
             core.apply(Change::Open(of(&[1], Role::Fenced))).await;
             let fenced = refused().await;
             assert!(fenced.is(ErrorCode::NotOwner), "{fenced:?}");
+        });
+    }
+
+    /// One in between, of which the new owner is a copy, goes on following: within two seconds its owner served again, though it
+    /// could not write down that it is none any more, and forgot that two own the partition.
+    #[test]
+    fn what_a_copy_asks_itself_lets_go_of_nothing_that_it_has_shown() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            core.apply(known(&[1])).await;
+            let copy = peer(1).copy;
+            let asks = async || {
+                let follower = follower(1, core.place(key).unwrap().durable);
+                core.hear(key, fetch::Follower { copy, ..follower })
+                    .await
+                    .unwrap();
+            };
+            core.followers.contested.note(key, copy);
+            asks().await;
+            assert_eq!(core.followers.contested.count(|_, _| true), 1);
+            core.check_asked(key).unwrap();
+
+            core.followers.unasked.hold(key, copy);
+            asks().await;
+            let held = core.check_asked(key).unwrap_err();
+            assert!(held.is(ErrorCode::Busy), "{held:?}");
+            core.followers.settle(key, copy);
+            assert_eq!(core.followers.contested.count(|_, _| true), 0);
+            core.check_asked(key).unwrap();
         });
     }
 

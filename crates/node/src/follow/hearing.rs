@@ -80,7 +80,7 @@ impl Core {
                 },
             );
             if !is_claiming {
-                self.followers.settle(key, follower.copy);
+                self.followers.unasked.settle(key, follower.copy);
             }
         }
         let replica = self.replica(key)?;
