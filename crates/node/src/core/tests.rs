@@ -206,7 +206,7 @@ pub(super) async fn let_stride_go(core: &Core, held: Permit) -> Permit {
 }
 
 /// Waits until that is so.
-pub(super) async fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
     let so = async {
         while !is_so() {
             rt::next_turn().await;

@@ -259,7 +259,7 @@ mod tests {
     use super::super::fence::SILENT_AFTER;
     use super::*;
     use crate::catalog::{Change, Topic};
-    use crate::core::tests::{follower, key, topic, with_core};
+    use crate::core::tests::{follower, key, topic, until, with_core};
     use crate::partition::Seek;
 
     /// Nobody asked it behind the standstill: its owner served for half a minute beside it.
@@ -397,6 +397,9 @@ mod tests {
             };
             assert_eq!([1, 2].map(claim), [false, true]);
             assert!(core.followers.awaits_word(key, peer(2).copy));
+            // It did not tell, and what it asks itself tells nothing of that.
+            let is_asked_on = || core.followers.awaits_word(key, peer(1).copy);
+            until("the other one is asked on", is_asked_on).await;
             // A copy asks nobody of its own, but tells whom it follows; one that is fenced has nothing to lose to another one.
             for role in [Role::Follower, Role::Fenced] {
                 core.apply(named(&[1, 2], role)).await;
