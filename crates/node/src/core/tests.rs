@@ -173,7 +173,7 @@ pub(crate) async fn hold_reads(core: &Core) -> Vec<Permit> {
 }
 
 /// All turns of chores: until they are dropped none goes to the disk.
-pub(super) async fn hold_chores(core: &Core) -> Vec<Permit> {
+pub(crate) async fn hold_chores(core: &Core) -> Vec<Permit> {
     let mut turns = Vec::new();
     while let Some(turn) = poll_once(pin!(core.files.turn(Turn::Chore))).await {
         turns.push(turn);
