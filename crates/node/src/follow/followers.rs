@@ -248,7 +248,7 @@ fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc};
 
     use corelog_protocol::error::ErrorCode;
     use corelog_protocol::message::epoch::Epoch;
@@ -368,6 +368,32 @@ mod tests {
             assert!(held.is(ErrorCode::Busy), "{held:?}");
             core.followers.settle(key, copy);
             assert_eq!(core.followers.contested.count(|_, _| true), 0);
+            core.check_asked(key).unwrap();
+        });
+    }
+
+    /// It was served at once, whoever had been promoted while it was closed and opened, and its followers were asked within half
+    /// a minute.
+    #[test]
+    fn the_followers_of_a_topic_that_was_to_be_deleted_and_stays_are_asked_first() {
+        with_core(|core| async move {
+            let (_, key) = topic(1);
+            let owned = of(&[1], Role::Owner);
+            core.apply(Change::Open(Arc::clone(&owned))).await;
+            core.followers.note(key, heard(&peer(1)));
+            core.apply(known(&[1])).await;
+            core.followers.settle(key, peer(1).copy);
+            core.check_asked(key).unwrap();
+
+            core.apply(Change::Withdraw(Arc::clone(&owned))).await;
+            let (lost, _losses) = mpsc::channel();
+            core.apply(Change::Close(Arc::clone(&owned), lost)).await;
+            core.apply(Change::Open(owned)).await;
+            core.apply(known(&[1])).await;
+            let waits = core.check_asked(key).unwrap_err();
+            assert!(waits.is(ErrorCode::Busy), "{waits:?}");
+            assert!(core.followers.awaits_word(key, peer(1).copy));
+            core.followers.settle(key, peer(1).copy);
             core.check_asked(key).unwrap();
         });
     }
