@@ -77,6 +77,8 @@ impl Core {
         self.until_alike(&hand, &topic, key, &to).await?;
         let asked = rt::now();
         self.check_unclaimed(&topic, key, &handing).await?;
+        // It may have been opened anew since.
+        self.check_not_read_only(key)?;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
         let request = self.taking_over(&topic, key, end)?;
