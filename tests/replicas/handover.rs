@@ -25,6 +25,7 @@ use crate::support::chance;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::load::{Load, Task};
+use crate::support::mount::Mount;
 use crate::support::wire::{SILENCE_MAX, Target, batch};
 
 pub(super) fn handing(topic: &Target) -> handover::Request {
@@ -329,6 +330,31 @@ fn a_handover_whose_target_is_gone_is_called_off_by_force() {
     a.ask(&forced).unwrap();
     a.fill(&topic, 0, 1);
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+}
+
+/// It needed room, of which there was none but for what had been begun by then.
+#[test]
+fn a_handover_is_called_off_on_a_full_disk_as_well() {
+    let folder = Folder::new();
+    let mount = Mount::small(&folder, 64 << 20);
+    let a = Node::on(mount.inside("a"), mount.wrapper(), 1);
+    let mut b = Node::start(&folder, "b");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 1);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    let running = behind(&a, &topic);
+    b.kill();
+    running.join().unwrap().unwrap_err();
+    let filler = mount.fill();
+    b.up();
+    // Each change takes the blocks that are kept, and others are kept behind it.
+    until("it is called off", || {
+        let called_off = a.ask(&aborting(&topic, false));
+        called_off.is_ok_and(|_| status(&a, &topic, 0).role == Role::Owner)
+    });
+    std::fs::remove_file(filler).unwrap();
+    a.fill(&topic, 0, 1);
 }
 
 /// The target promised that it would take over no more; it had done so, and had passed the partition on: there were two

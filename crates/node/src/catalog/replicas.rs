@@ -69,7 +69,7 @@ impl Admin {
         topic: Topic,
     ) -> Result<(), Failure> {
         check_room(before, &topic)?;
-        match before.filter(|before| are_roles_changed(before, &topic)) {
+        match before.filter(|before| is_other_owner(before, &topic)) {
             // On a full disk, too: who owns a partition, and takes records for it, must not hang on that.
             Some(before) => self.rewrite(before, &topic).await?,
             None => self.write(before, &topic).await?,
@@ -79,10 +79,70 @@ impl Admin {
     }
 }
 
-/// If the node is something else to some partition than before, and has no more of them.
-fn are_roles_changed(before: &Topic, topic: &Topic) -> bool {
-    let role = |topic: &Topic, partition| topic.replica(partition).map(|replica| replica.role);
-    let mut partitions = topic.partitions().map(|(partition, _)| partition);
+/// If some partition is another node's than before, or given to another one, and there are no more of them.
+fn is_other_owner(before: &Topic, topic: &Topic) -> bool {
+    let mut partitions = topic.partitions();
     before.partition_count() == topic.partition_count()
-        && partitions.any(|partition| role(before, partition) != role(topic, partition))
+        && partitions.any(|(partition, _)| {
+            let [was, is] = [before, topic].map(|topic| {
+                let replica = topic.replica(partition);
+                replica.map(|one| (one.role, &one.sources, one.target, one.let_go))
+            });
+            was != is
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{CoreId, NodeId};
+    use corelog_storage::format::replica::Role;
+
+    use super::*;
+    use crate::core::tests::topic;
+
+    /// A handover could not be called off on a full disk, on which it could be begun.
+    #[test]
+    fn a_partition_that_is_given_to_another_one_or_to_nobody_has_another_owner() {
+        let of = |replica: Replica| {
+            let mut topic = Arc::unwrap_or_clone(topic(1).0);
+            topic.set_replica(replica);
+            topic
+        };
+        let given = Replica {
+            role: Role::HandingOver,
+            sources: vec!["b:1".to_owned()],
+            target: Some(NodeId::from_bytes([2; 16])),
+            ..Replica::owner(PartitionId::new(0))
+        };
+        let before = of(given.clone());
+        let is_other = |replica: Replica| is_other_owner(&before, &of(replica));
+        let sources = Vec::new();
+        assert!(is_other(Replica {
+            sources,
+            ..given.clone()
+        }));
+        let target = Some(NodeId::from_bytes([3; 16]));
+        assert!(is_other(Replica {
+            target,
+            ..given.clone()
+        }));
+        let let_go = Some(LeaderEpoch::ZERO);
+        assert!(is_other(Replica {
+            let_go,
+            ..given.clone()
+        }));
+        let role = Role::Owner;
+        assert!(is_other(Replica {
+            role,
+            ..given.clone()
+        }));
+        let outranked = vec!["c:1".to_owned()];
+        assert!(!is_other(Replica {
+            outranked,
+            ..given.clone()
+        }));
+        let mut more = of(Replica { role, ..given });
+        more.owners.push(CoreId::new(0));
+        assert!(!is_other_owner(&before, &more), "more of them need room");
+    }
 }

@@ -18,7 +18,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who asked, and waits.
 pub(super) struct Asked {
-    slot: SlotId,
+    pub(super) slot: SlotId,
     pub(super) ticket: Ticket,
 }
 

@@ -85,7 +85,7 @@ impl Core {
         }
     }
 
-    /// What such a reader is told: `NotOwner`, with the address of the source.
+    /// What is told of a partition that is another node's: `NotOwner`, with the address of the source.
     pub(super) fn elsewhere(&self, key: PartitionKey, slot: SlotId) -> Failure {
         let slots = self.slots.borrow();
         let topic = slots.get(slot).map(|slot| &slot.topic);

@@ -43,6 +43,14 @@ impl Core {
         self.look(key, Partition::place)
     }
 
+    /// If the start of a log of this core is being moved, as a client asked.
+    ///
+    /// # Errors
+    /// As [`Core::place`].
+    pub(crate) fn is_truncating(&self, key: PartitionKey) -> Result<bool, Failure> {
+        self.look(key, Partition::is_truncating)
+    }
+
     /// Checks that a log of this core could take in segments now, and is not taking any in. What nobody waits for any more
     /// is none.
     ///

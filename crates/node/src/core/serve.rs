@@ -96,9 +96,7 @@ impl Core {
                 return Err(NotAppended::TailFull(error_of(&refusal)));
             }
             Some(Err(Refusal::NotOwner)) => {
-                let refused = self.check_owner(key).err();
-                let refused = refused.unwrap_or_else(|| error_of(&Refusal::NotOwner));
-                return Err(NotAppended::Refused(refused));
+                return Err(NotAppended::Refused(self.elsewhere(key, slot)));
             }
             other => return Err(NotAppended::Refused(not_told(other))),
         };
@@ -220,6 +218,7 @@ impl Core {
         let call_off = |token| Input::AbandonTruncation { token };
         match self.told_within(&asked, patience, call_off).await {
             Some(Ok(Answer::Truncated { log_start })) => Ok(truncate::Answer { log_start }),
+            Some(Err(Refusal::NotOwner)) => Err(self.elsewhere(key, asked.slot)),
             None => Err(failure(
                 ErrorCode::TimedOut,
                 "the disk does not take the truncation",

@@ -173,7 +173,7 @@ pub(crate) async fn hold_reads(core: &Core) -> Vec<Permit> {
 }
 
 /// All turns of chores: until they are dropped none goes to the disk.
-pub(super) async fn hold_chores(core: &Core) -> Vec<Permit> {
+pub(crate) async fn hold_chores(core: &Core) -> Vec<Permit> {
     let mut turns = Vec::new();
     while let Some(turn) = poll_once(pin!(core.files.turn(Turn::Chore))).await {
         turns.push(turn);
@@ -206,7 +206,7 @@ pub(super) async fn let_stride_go(core: &Core, held: Permit) -> Permit {
 }
 
 /// Waits until that is so.
-pub(super) async fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
     let so = async {
         while !is_so() {
             rt::next_turn().await;

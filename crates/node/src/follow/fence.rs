@@ -274,15 +274,27 @@ impl Core {
             Ok(is_all) => {
                 if is_all {
                     self.followers.note_word(key, copy);
+                } else if self.followers.unasked.has_shown(key, copy) {
+                    // Who it has shown may be the one that was not reached now.
+                    return tracing::warn!(
+                        topic = self.told_name(key),
+                        partition = key.partition.get(),
+                        "serves nobody, as who was seen to own it is not reached; where that is gone for good, \
+                         `corelog topic forget-follower` of the copy that tells of it ends that"
+                    );
                 }
                 self.followers.settle(key, copy);
             }
             Err(error) => {
+                // What it asks itself tells nothing of whom it told of.
+                self.followers.await_word(key, copy);
                 if error.is(ErrorCode::Diverged) {
                     self.followers.contested.note(key, copy);
                 }
-                let error = error.message;
-                tracing::debug!(error, "who may own a partition does not tell");
+                tracing::debug!(
+                    error = error.message,
+                    "who may own a partition does not tell"
+                );
             }
         }
     }
@@ -363,13 +375,8 @@ impl Core {
         // Should this node ever own it again, its epoch is above that one.
         self.hear_epoch(key, began.epoch);
         let (partition, epoch) = (key.partition.get(), began.epoch.get());
-        let written = self.write_role(
-            topic.clone(),
-            key,
-            before,
-            Role::Fenced,
-            (Some(to), Some(began.epoch)),
-        );
+        let by = (Some(to), Some(began.epoch));
+        let written = self.write_role(topic.clone(), key, before, Role::Fenced, by);
         let written = written.await;
         match &written {
             Ok(()) => {
@@ -382,9 +389,8 @@ impl Core {
                 );
             }
             Err(error) => {
-                let error = &error.message;
                 tracing::error!(
-                    %topic, partition, epoch, owner, error,
+                    %topic, partition, epoch, owner, error = error.message,
                     "another node owns it, which cannot be written down: it serves nobody until that is done"
                 );
             }

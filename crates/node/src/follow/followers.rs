@@ -248,7 +248,7 @@ fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc};
 
     use corelog_protocol::error::ErrorCode;
     use corelog_protocol::message::epoch::Epoch;
@@ -259,7 +259,7 @@ mod tests {
     use super::super::fence::SILENT_AFTER;
     use super::*;
     use crate::catalog::{Change, Topic};
-    use crate::core::tests::{key, topic, with_core};
+    use crate::core::tests::{follower, key, topic, until, with_core};
     use crate::partition::Seek;
 
     /// Nobody asked it behind the standstill: its owner served for half a minute beside it.
@@ -342,6 +342,62 @@ mod tests {
         });
     }
 
+    /// One in between, of which the new owner is a copy, goes on following: within two seconds its owner served again, though it
+    /// could not write down that it is none any more, and forgot that two own the partition.
+    #[test]
+    fn what_a_copy_asks_itself_lets_go_of_nothing_that_it_has_shown() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            core.apply(known(&[1])).await;
+            let copy = peer(1).copy;
+            let asks = async || {
+                let follower = follower(1, core.place(key).unwrap().durable);
+                core.hear(key, fetch::Follower { copy, ..follower })
+                    .await
+                    .unwrap();
+            };
+            core.followers.contested.note(key, copy);
+            asks().await;
+            assert_eq!(core.followers.contested.count(|_, _| true), 1);
+            core.check_asked(key).unwrap();
+
+            core.followers.unasked.hold(key, copy);
+            asks().await;
+            let held = core.check_asked(key).unwrap_err();
+            assert!(held.is(ErrorCode::Busy), "{held:?}");
+            core.followers.settle(key, copy);
+            assert_eq!(core.followers.contested.count(|_, _| true), 0);
+            core.check_asked(key).unwrap();
+        });
+    }
+
+    /// It was served at once, whoever had been promoted while it was closed and opened, and its followers were asked within half
+    /// a minute.
+    #[test]
+    fn the_followers_of_a_topic_that_was_to_be_deleted_and_stays_are_asked_first() {
+        with_core(|core| async move {
+            let (_, key) = topic(1);
+            let owned = of(&[1], Role::Owner);
+            core.apply(Change::Open(Arc::clone(&owned))).await;
+            core.followers.note(key, heard(&peer(1)));
+            core.apply(known(&[1])).await;
+            core.followers.settle(key, peer(1).copy);
+            core.check_asked(key).unwrap();
+
+            core.apply(Change::Withdraw(Arc::clone(&owned))).await;
+            let (lost, _losses) = mpsc::channel();
+            core.apply(Change::Close(Arc::clone(&owned), lost)).await;
+            core.apply(Change::Open(owned)).await;
+            core.apply(known(&[1])).await;
+            let waits = core.check_asked(key).unwrap_err();
+            assert!(waits.is(ErrorCode::Busy), "{waits:?}");
+            assert!(core.followers.awaits_word(key, peer(1).copy));
+            core.followers.settle(key, peer(1).copy);
+            core.check_asked(key).unwrap();
+        });
+    }
+
     /// It was asked when it came again, or had been silent for long, and may never have come.
     #[test]
     fn who_is_remembered_and_claims_a_partition_right_behind_another_one_is_asked_as_well() {
@@ -367,6 +423,9 @@ mod tests {
             };
             assert_eq!([1, 2].map(claim), [false, true]);
             assert!(core.followers.awaits_word(key, peer(2).copy));
+            // It did not tell, and what it asks itself tells nothing of that.
+            let is_asked_on = || core.followers.awaits_word(key, peer(1).copy);
+            until("the other one is asked on", is_asked_on).await;
             // A copy asks nobody of its own, but tells whom it follows; one that is fenced has nothing to lose to another one.
             for role in [Role::Follower, Role::Fenced] {
                 core.apply(named(&[1, 2], role)).await;

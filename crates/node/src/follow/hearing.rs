@@ -64,6 +64,8 @@ impl Core {
             }
             hearing.epochs = told(&mine);
         }
+        // Of one that went meanwhile nothing is kept.
+        let replica = self.replica(key)?;
         if !self.followers.unasked.is_deaf_to(key, follower.copy) {
             let is_untold =
                 follower.epochs.is_empty() && self.followers.is_claiming(key, follower.copy);
@@ -80,10 +82,9 @@ impl Core {
                 },
             );
             if !is_claiming {
-                self.followers.settle(key, follower.copy);
+                self.followers.unasked.settle(key, follower.copy);
             }
         }
-        let replica = self.replica(key)?;
         self.tell_replicated(key, &replica);
         if let (Some(node), Some(address)) = (follower.node, follower.address) {
             let peer = Peer {
@@ -197,16 +198,16 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc};
     use std::time::Duration;
 
     use corelog_protocol::frame::CorrelationId;
     use corelog_record::{Chain, PartitionId};
     use corelog_storage::format::edit::Point;
-    use futures_lite::future::poll_once;
+    use futures_lite::future::{poll_once, zip};
 
     use super::*;
-    use crate::catalog::Topic;
+    use crate::catalog::{Change, Topic};
     use crate::core::tests::{cold_batches, follower, hold_reads, with_core};
     use crate::frame_id::FrameId;
     use crate::partition::Appetite;
@@ -235,6 +236,27 @@ mod tests {
             wait: Duration::ZERO,
         };
         router::hear(core, &request, follower(copy, end)).await
+    }
+
+    /// Each that was being compared while its topic was deleted was kept, as long as the node ran.
+    #[test]
+    fn of_a_follower_of_a_topic_that_was_deleted_meanwhile_nothing_is_kept() {
+        with_core(|core| async move {
+            let (topic, key) = cold_batches(&core, 2).await;
+            core.routes.borrow_mut().put(Arc::clone(&topic));
+            let between = core.chain_at(key, Offset::ZERO.plus(1)).await.unwrap();
+            let turns = hold_reads(&core).await;
+            let deleting = async {
+                core.apply(Change::Withdraw(Arc::clone(&topic))).await;
+                let (lost, _losses) = mpsc::channel();
+                core.apply(Change::Close(topic, lost)).await;
+                drop(turns);
+            };
+            let told = zip(core.hear(key, follower(1, between)), deleting).await.0;
+            let refused = told.unwrap_err();
+            assert!(refused.is(ErrorCode::UnknownTopic), "{refused}");
+            assert!(core.followers.of(key).is_empty());
+        });
     }
 
     /// Any number of copies that nobody had heard of had the disk look where they ended, also those that had hung up, and

@@ -15,6 +15,10 @@ impl Core {
             let Some(owned) = replica.filter(|replica| replica.role.owns()) else {
                 continue;
             };
+            if before.is_none() {
+                // It was to be deleted, and stays: what was heard of its followers is forgotten.
+                self.doubt_of(key, owned);
+            }
             let known = before.and_then(|before| before.replica(key.partition));
             let is_new = |peer: &&Peer| known.is_none_or(|known| !known.followers.contains(*peer));
             for peer in owned.followers.iter().filter(is_new) {

@@ -202,7 +202,8 @@ impl Core {
 
     /// Waits until the topic at `to` has the settings and the partitions that it has here, and the partition's log
     /// begins there where it does here. What was altered or let go of here comes there by a look now and then, and
-    /// is not to be undone by what is in force there afterwards; what a copy never had goes here once it is the owner.
+    /// is not to be undone by what is in force there afterwards; what a copy never had goes here once it is the owner. Where it
+    /// begins here is told once no truncation is on its way to the disk.
     pub(super) async fn until_alike(
         self: &Rc<Self>,
         hand: &Hand,
@@ -219,6 +220,9 @@ impl Core {
             let there = segments_of(line, topic, key, Offset::MAX).await;
             let there = there.map_err(|why| said_by(address, why))?.log_start;
             let here = self.place(key)?.log_start;
+            if self.is_truncating(key)? {
+                return Ok(Some(failure(ErrorCode::Busy, "it is being truncated yet")));
+            }
             Ok((there != here).then(|| unequal(address, there, here)))
         })
         .await
@@ -377,10 +381,17 @@ fn ending_at(end: Offset) -> Detail {
 
 #[cfg(test)]
 mod tests {
-    use corelog_protocol::error::ErrorCode;
+    use std::io::Write as _;
+    use std::sync::mpsc;
+
+    use corelog_protocol::answer;
+    use corelog_protocol::message::segments;
+    use corelog_record::HistoryId;
+    use futures_lite::future::zip;
 
     use super::*;
-    use crate::core::tests::{topic, with_core};
+    use crate::core::tests::{cold_batches, hold_chores, topic, until, with_core};
+    use crate::follow::line::tests::{next, node};
 
     fn peer(number: u8, address: &str) -> Peer {
         Peer {
@@ -417,5 +428,70 @@ mod tests {
             let refused = target(&replica).unwrap_err();
             assert!(refused.message.contains("2 nodes follow it"), "{refused:?}");
         });
+    }
+
+    /// A truncation whose edit stood behind others landed once the target owned the partition, which had all of it to this day.
+    #[test]
+    fn a_log_is_alike_once_no_truncation_of_it_is_on_its_way() {
+        let (asked, looks) = mpsc::channel();
+        let address = node(move |mut stream, mut received| {
+            for look in 0.. {
+                let (mut topics, mut log) = (Vec::new(), Vec::new());
+                let number = next(&mut stream, &mut received);
+                answer::encode_ok::<metadata::Request>(number, &no_topics(), 0, &mut topics)
+                    .unwrap();
+                stream.write_all(&topics).unwrap();
+                let number = next(&mut stream, &mut received);
+                let begins_at = Offset::ZERO.plus(u64::from(1 < look));
+                let there = log_that_begins(begins_at);
+                answer::encode_ok::<segments::Request>(number, &there, 0, &mut log).unwrap();
+                if stream.write_all(&log).is_err() || asked.send(look).is_err() {
+                    return;
+                }
+            }
+        });
+        with_core(|core| async move {
+            let (topic, key) = cold_batches(&core, 2).await;
+            let turns = hold_chores(&core).await;
+            let truncating = core.truncate(key, Offset::ZERO.plus(1));
+            let handing = async {
+                let hand = core.take_hand(key).unwrap();
+                let line = core.line_to(&address).await.unwrap();
+                let node = line.node();
+                let to = Target { node, address };
+                let name = &topic.name;
+                core.until_alike(&hand, name, key, &to).await.unwrap();
+                core.place(key).unwrap().log_start
+            };
+            let landing = async {
+                until("it was asked", || looks.try_recv().is_ok()).await;
+                assert!(core.is_truncating(key).unwrap());
+                drop(turns);
+            };
+            let (truncated, (start, ())) = zip(truncating, zip(handing, landing)).await;
+            assert_eq!(truncated.unwrap().log_start, start);
+        });
+    }
+
+    fn no_topics() -> metadata::Answer {
+        metadata::Answer {
+            node: NodeId::from_bytes([1; 16]),
+            cores: Vec::new(),
+            shared: String::new(),
+            topics: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn log_that_begins(log_start: Offset) -> segments::Answer {
+        segments::Answer {
+            history: HistoryId::from_bytes([1; 16]),
+            copy: CopyId::from_bytes([1; 16]),
+            log_start,
+            high_watermark: Offset::ZERO.plus(2),
+            epochs: Vec::new(),
+            sealed: Vec::new(),
+            active: None,
+        }
     }
 }

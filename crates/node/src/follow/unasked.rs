@@ -30,9 +30,10 @@ pub(crate) struct Unasked {
 #[derive(Debug)]
 struct Waiting {
     since: Instant,
-    /// It has shown that it owns the partition.
+    /// It has shown that it owns the partition, or one of its own does.
     has_shown: bool,
-    /// What it asks itself tells nothing: it may have waited in a socket while this node stood still.
+    /// What it asks itself tells nothing: it may have waited in a socket while this node stood still, or be of a copy in between,
+    /// which goes on following.
     is_deaf: bool,
 }
 
@@ -55,9 +56,13 @@ impl Unasked {
         self.change(key, copy, |known| known.is_deaf = true);
     }
 
-    /// Waits for a copy that has shown that it owns the partition, until it says that it does not.
+    /// Waits for a copy that has shown that it owns the partition, or one of its own does, until it says when asked that none
+    /// does.
     pub(super) fn hold(&self, key: PartitionKey, copy: CopyId) {
-        self.change(key, copy, |known| known.has_shown = true);
+        self.change(key, copy, |known| {
+            known.has_shown = true;
+            known.is_deaf = true;
+        });
     }
 
     /// Waits for a copy, from now on if it did not yet.
@@ -124,9 +129,18 @@ impl Unasked {
 
     /// The same, if it has to be asked.
     pub(super) fn is_deaf_to(&self, key: PartitionKey, copy: CopyId) -> bool {
+        self.is_so(key, copy, |known| known.is_deaf)
+    }
+
+    /// The same, if it has shown that it owns the partition, or one of its own does.
+    pub(super) fn has_shown(&self, key: PartitionKey, copy: CopyId) -> bool {
+        self.is_so(key, copy, |known| known.has_shown)
+    }
+
+    fn is_so(&self, key: PartitionKey, copy: CopyId, so: impl FnOnce(&Waiting) -> bool) -> bool {
         let waiting = self.waiting.borrow();
         let known = waiting.get(&key).and_then(|known| known.get(&copy));
-        known.is_some_and(|known| known.is_deaf)
+        known.is_some_and(so)
     }
 
     /// This node stood still: those that are waited for have to be asked, from now on.
@@ -198,6 +212,8 @@ mod tests {
             let unasked = Unasked::new();
             let one = CopyId::from_bytes([1; 16]);
             unasked.hold(key(0), one);
+            let is_so = [Unasked::has_shown, Unasked::is_deaf_to];
+            assert_eq!(is_so.map(|is_so| is_so(&unasked, key(0), one)), [true; 2]);
             let ago = rt::now().checked_sub(PATIENCE_MAX).unwrap();
             let long_ago = || {
                 unasked.at.set(ago);

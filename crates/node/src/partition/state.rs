@@ -127,6 +127,7 @@ impl<D: Dir> Partition<D> {
                 if self.policy.replication != policy.replication {
                     // Whoever waits may be at the wrong place by now.
                     self.wake_all(effects);
+                    self.refuse_truncations(effects);
                 }
                 self.policy = policy;
                 self.log.set_options(options);

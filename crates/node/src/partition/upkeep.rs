@@ -9,6 +9,7 @@ use corelog_storage::{Error, Now};
 use super::activity::Activity;
 use super::effect::{Answer, Effect, Effects, Failed, Refusal};
 use super::input::{Held, Token};
+use super::replication::Replication;
 use super::snapshot::refusal_of;
 use super::state::{Partition, push_start};
 
@@ -208,18 +209,24 @@ impl<D: Dir> Partition<D> {
         self.arm_tick(effects);
     }
 
-    /// The partition closes or is fenced: waiting truncations will not happen.
+    /// If the log's start is being moved, as a client asked.
+    pub(crate) fn is_truncating(&self) -> bool {
+        !self.upkeep.truncating.is_empty()
+    }
+
+    /// The partition closes, is fenced, or has another owner by now: waiting truncations will not happen.
     pub(super) fn refuse_truncations(&mut self, effects: &mut Effects<D>) {
         for token in self.take_waiting() {
             effects.refuse(token, self.refusal_at_end());
         }
     }
 
-    /// Why nothing waits any longer: the partition is fenced, or closes.
+    /// Why nothing waits any longer: the partition is fenced, or closes, or another node's.
     pub(super) fn refusal_at_end(&self) -> Refusal {
-        match self.log.is_fenced() {
-            true => Refusal::Fenced,
-            false => Refusal::Closing,
+        match (self.log.is_fenced(), self.is_closing) {
+            (true, _) => Refusal::Fenced,
+            (_, true) => Refusal::Closing,
+            _ => Refusal::NotOwner,
         }
     }
 
@@ -317,7 +324,11 @@ impl<D: Dir> Partition<D> {
     fn tell_truncated(&self, tokens: Vec<Token>, effects: &mut Effects<D>) {
         let log_start = self.log.log_start();
         for token in tokens {
-            effects.answer(token, Answer::Truncated { log_start });
+            match self.policy.replication {
+                // Whoever owns it by now has let go of nothing.
+                Replication::Replaced => effects.refuse(token, Refusal::NotOwner),
+                _ => effects.answer(token, Answer::Truncated { log_start }),
+            }
         }
     }
 

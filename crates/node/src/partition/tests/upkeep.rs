@@ -1,7 +1,7 @@
 //! What a partition does beside its requests, as time goes by.
 
 use super::*;
-use crate::partition::Failed;
+use crate::partition::{Failed, Replication};
 
 /// Lets this many milliseconds pass, with a tick every 50.
 fn pass(bench: &mut Bench, millis: i64) {
@@ -316,4 +316,45 @@ fn a_fence_tells_whether_a_group_failed_or_a_chore() {
     bench.faults().fail(Operation::Sync, 1, fault);
     bench.settle();
     assert_eq!(bench.failed, Some(Failed::Flush));
+}
+
+/// What only waited was done behind a handover, and told as done, by a node that did not own the partition: its owner has all of
+/// it to this day.
+#[test]
+fn a_truncation_that_waits_as_another_node_comes_to_own_the_partition_is_not_done() {
+    for (replication, is_told) in [
+        (Replication::Follower, true),
+        (Replication::Replaced, false),
+    ] {
+        let mut bench = Bench::new(1);
+        for value in 0..5_u8 {
+            durable(&mut bench, &[value]);
+        }
+        bench.settle();
+        let [begun, waits] = [3, 4].map(|lowest| {
+            let (token, lowest) = (bench.token(), offset(lowest));
+            bench.step(Input::Truncate { token, lowest });
+            token
+        });
+        assert!(bench.partition.is_truncating());
+        let policy = Policy {
+            replication,
+            ..Policy::default()
+        };
+        let options = Options::default();
+        bench.step(Input::Policy { policy, options });
+        let told = bench.take_told(waits);
+        assert!(matches!(told, Some(Err(Refusal::NotOwner))), "{told:?}");
+        assert!(bench.partition.is_truncating(), "it has begun");
+        bench.settle();
+        assert!(!bench.partition.is_truncating());
+        assert_eq!(bench.partition.status().log_start, offset(3));
+        // A handover goes on from there; one that is fenced has nobody who does.
+        let told = bench.take_told(begun);
+        match told {
+            Some(Ok(Answer::Truncated { .. })) => assert!(is_told),
+            Some(Err(Refusal::NotOwner)) => assert!(!is_told),
+            other => panic!("{replication:?}: {other:?}"),
+        }
+    }
 }
