@@ -121,7 +121,8 @@ impl<D: Dir> DiskRead<D> {
 
     /// The last point at or below `offset` that is known without reading batches.
     pub(super) async fn row_before(&self, offset: Offset) -> Result<Point, Error> {
-        Ok(self.rows.load().await?.before(&self.base, offset))
+        let rows = self.rows.load(&self.found).await?;
+        Ok(rows.before(&self.base, offset))
     }
 
     /// Reads the wanted batches at once. Each one's checksum is verified, and that the chain over the
@@ -134,7 +135,7 @@ impl<D: Dir> DiskRead<D> {
     /// # Errors
     /// [`Error::Damaged`] up to an offset behind the first wanted one; any error of reading.
     pub(super) async fn read(&self, wanted: Wanted) -> Result<Fetched<D>, Error> {
-        let mut rows = self.load().await?;
+        let mut rows = self.rows.load(&self.found).await?;
         self.read_first(&mut rows, wanted, usize::MAX).await
     }
 
@@ -151,7 +152,7 @@ impl<D: Dir> DiskRead<D> {
         turn: impl AsyncFn() -> Option<T>,
     ) -> Result<Fetched<D>, Error> {
         let stride_bytes = stride_bytes.max(STRIDE_BYTES_MIN);
-        let mut rows = self.load().await?;
+        let mut rows = self.rows.load(&self.found).await?;
         let mut fetched = {
             let Some(_turn) = turn().await else {
                 return Ok(self.nothing(wanted));
@@ -193,14 +194,6 @@ impl<D: Dir> DiskRead<D> {
             true => self.read_stride(rows, least).await,
             false => read,
         }
-    }
-
-    async fn load(&self) -> Result<Loaded<D>, Error> {
-        let loaded = self.rows.load().await;
-        if let Err(Error::Damaged { from, to, segment }) = loaded {
-            self.found.note(Damage { from, to, segment });
-        }
-        loaded
     }
 
     async fn read_stride(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
@@ -326,11 +319,17 @@ impl<D: Dir> DiskRead<D> {
 }
 
 impl<D: Dir> Known<D> {
-    pub(super) async fn load(&self) -> Result<Loaded<D>, Error> {
-        Ok(match self {
-            Self::Memory(rows) => Loaded::Memory(rows.clone()),
-            Self::File(sealed) => Loaded::File(sealed.clone(), sealed.load().await?),
-        })
+    /// The rows; damage of all that they are of goes to `found`.
+    pub(super) async fn load(&self, found: &Found) -> Result<Loaded<D>, Error> {
+        let sealed = match self {
+            Self::Memory(rows) => return Ok(Loaded::Memory(rows.clone())),
+            Self::File(sealed) => sealed,
+        };
+        let loaded = sealed.load().await;
+        if let Err(Error::Damaged { from, to, segment }) = loaded {
+            found.note(Damage { from, to, segment });
+        }
+        Ok(Loaded::File(sealed.clone(), loaded?))
     }
 }
 

@@ -5,12 +5,14 @@ use std::rc::Rc;
 
 use corelog_record::{Offset, Timestamp};
 
+use super::damage::Found;
 use super::due::INDEX_CHECKS;
 use super::fetch::{Known, Loaded, read_error};
 use super::origin::Origin;
 use super::read::ReadError;
 use super::{Damage, Log};
 use crate::disk::Dir;
+use crate::index::Builder;
 use crate::scan::{Scanner, Step};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
@@ -21,6 +23,7 @@ pub struct TimePlan<D: Dir> {
     log_start: Offset,
     limit: Offset,
     places: Vec<Place<D>>,
+    found: Found,
 }
 
 /// A segment that may hold what is looked for.
@@ -30,6 +33,8 @@ struct Place<D: Dir> {
     end: Offset,
     end_bytes: u64,
     rows: Known<D>,
+    /// Where to begin, without rows, if all that its file of rows is of is known to be damaged.
+    behind: Option<Point>,
     /// Whether it is known to hold a batch as late as that: of a damaged segment it may not be.
     is_sure: bool,
     /// Whether it lies between log start and the limit.
@@ -93,7 +98,7 @@ impl<D: Dir> TimePlan<D> {
     ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         let segment = place.base.offset;
         let failed = |source| read_error(segment, source);
-        let rows = place.rows.load().await.map_err(failed)?;
+        let rows = place.rows.load(&self.found).await.map_err(failed)?;
         // What lies below log start may be late, and is not searched for.
         let by_time = rows.before_time(&place.base, self.time);
         let by_start = rows.before(&place.base, self.log_start);
@@ -103,6 +108,9 @@ impl<D: Dir> TimePlan<D> {
         };
         let file = place.store.file().await.map_err(failed)?;
         let mut scanner = Scanner::new(&place.store, file, start, place.end_bytes);
+        if place.behind.is_some() {
+            self.step_over(place, &rows, &mut scanner, place.behind, stepped_over)?;
+        }
         loop {
             match scanner.next().await.map_err(failed)? {
                 Step::End => return Ok(None),
@@ -180,7 +188,11 @@ impl<D: Dir> Log<D> {
         let places = places.filter_map(|segment| {
             let below = segment.below.as_ref();
             let below = below.filter(|below| time <= below.end.max_timestamp);
+            let end = below.map_or(segment.end, |below| below.end);
+            let is_lost = |bad: &Damage| bad.from <= segment.base.offset && end.offset <= bad.to;
+            let behind = damage_of(segment).filter(is_lost).map(|_| end);
             let rows = match (&segment.index, below) {
+                _ if behind.is_some() => Known::Memory(Builder::default()),
                 (_, Some(below)) => Known::File(below.index.clone()),
                 (Index::Growing(rows), None) => Known::Memory(rows.clone()),
                 (Index::File(sealed), None) => Known::File(sealed.clone()),
@@ -191,6 +203,7 @@ impl<D: Dir> Log<D> {
                 end: segment.end.offset.min(limit),
                 end_bytes: self.durable_bytes(segment),
                 rows,
+                behind,
                 is_sure: time <= segment.end.max_timestamp && !is_empty(segment),
                 is_within: log_start <= segment.base.offset && segment.end.offset <= limit,
                 damage: damage_of(segment),
@@ -201,6 +214,7 @@ impl<D: Dir> Log<D> {
             log_start,
             limit,
             places: places.collect(),
+            found: self.found.clone(),
         }
     }
 }
