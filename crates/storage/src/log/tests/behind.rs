@@ -494,3 +494,29 @@ fn a_lookup_by_time_notes_what_its_rows_say_of_the_store_and_reads_that_no_more(
     }
     assert_eq!(batches.all.len(), 2 * HALF);
 }
+
+#[test]
+fn a_lookup_by_time_reads_nothing_of_a_sealed_segment_that_is_known_to_be_none_of_what_was_appended()
+ {
+    let (root, mut batches) = sealed();
+    let end = batches.all.len();
+    batches.flip(&root, BAD, EPOCH_BIT);
+    block_on(root.child("p0").remove(INDEX)).unwrap();
+    let disk = FaultyDir::new(root);
+    let (mut log, _) = open(&disk, options(1), 2, at(2)).unwrap();
+    let find = |log: &Log<FaultyDir<MemoryDir>>| {
+        let before = disk.faults().count(Operation::Read);
+        let found = block_on(log.plan_find_time(at(0), Offset::MAX).run());
+        (found, disk.faults().count(Operation::Read) - before)
+    };
+    let (met, _) = find(&log);
+    assert!(matches!(met, Err(ReadError::Damaged { .. })), "{met:?}");
+    settle(&mut log, at(3)).unwrap();
+    assert_eq!(log.damage(), [damage(0, end)]);
+    let (met, reads) = find(&log);
+    assert!(matches!(met, Err(ReadError::Damaged { .. })), "{met:?}");
+    assert_eq!(reads, 0);
+    batches.append(&mut log, [10]);
+    let (found, _) = find(&log);
+    assert_eq!(found.unwrap(), Some((offset(end as u64), at(0))));
+}
