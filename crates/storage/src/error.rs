@@ -217,7 +217,7 @@ pub enum Error {
         dir: String,
     },
     /// A segment that can still change where only sealed ones may be.
-    #[error("segment {segment} in {dir} is not sealed, so this is no snapshot of a partition")]
+    #[error("segment {segment} in {dir} is not sealed, so nothing tells whether it is whole")]
     NotSealed {
         /// The directory.
         dir: String,

@@ -15,8 +15,7 @@ pub struct Request {
     pub source_topic: Option<TopicName>,
     /// The name of the new topic; there must be none of this name.
     pub topic: TopicName,
-    /// Whether damage in sealed segments is taken over as damage; default false: nothing is restored
-    /// then.
+    /// Whether damage is taken over as damage; default false: nothing is restored then.
     #[serde(default)]
     pub with_damage: bool,
 }

@@ -7,7 +7,7 @@ use corelog_record::{Offset, Timestamp};
 use super::Log;
 use super::event::Event;
 use super::fence::Guard;
-use super::next::REUSE_RETRY_MS;
+use super::next::{NEXT_RETRY_MS, REUSE_RETRY_MS};
 use super::outcome::Chore;
 use super::work::{Garbage, Work};
 use crate::disk::Dir;
@@ -159,7 +159,8 @@ impl<D: Dir> Log<D> {
         self.fence.take_back(guard);
         self.chore = None;
         let is_space = matches!(work, Work::Prepare(..));
-        let is_ahead = matches!(work, Work::Next(_) | Work::SpaceSync(_));
+        let is_next = matches!(work, Work::Next(_));
+        let is_ahead = is_next || matches!(work, Work::SpaceSync(_));
         // What these leave undone costs space or time, and says nothing about what was written.
         let is_harmless = matches!(work, Work::Remove(_) | Work::Index(_));
         let is_mark = matches!(work, Work::Mark(_));
@@ -182,6 +183,9 @@ impl<D: Dir> Log<D> {
             Err(error) if is_snapshot => Err(error),
             Err(error) if error.is_shortage() => {
                 let retry_at = now.saturating_add_millis(SPACE_RETRY_MS);
+                if is_next && matches!(error, Error::StorageFull { .. }) {
+                    self.next_retry_at = now.saturating_add_millis(NEXT_RETRY_MS);
+                }
                 if is_space {
                     self.is_out_of_files = matches!(error, Error::OutOfFiles { .. });
                 }

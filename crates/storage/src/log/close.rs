@@ -18,7 +18,8 @@ impl<D: Dir> Log<D> {
     /// # Errors
     /// [`Error::Busy`] while a plan is under way; [`Error::Fenced`] for a fenced log; any error of
     /// the disk. The log is then not clean, and recovers when opened again; after
-    /// [`Error::StorageFull`] it is clean unless there was no space for something else.
+    /// [`Error::StorageFull`] it is clean unless there was no space for something else. If the future is dropped
+    /// before it ends, the log is fenced, and may be clean or not.
     pub async fn close(&mut self, now: impl Into<Now>) -> Result<(), Error> {
         if self.is_fenced() {
             return Err(Error::Fenced);
@@ -26,8 +27,9 @@ impl<D: Dir> Log<D> {
         if self.chore.is_some() || self.in_flight_bytes > 0 {
             return Err(Error::Busy);
         }
+        // Whatever happens, nothing may be written behind a clean mark or after a failure: nor if nobody waits for the end.
+        let _guard = self.fence.guard();
         let closed = self.settle(now.into()).await;
-        // Whatever happened, nothing may be written behind a clean mark or after a failure.
         self.set_fence();
         closed
     }

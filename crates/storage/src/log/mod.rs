@@ -179,6 +179,7 @@ pub struct Log<D: Dir> {
     /// Whether it was not space but descriptors that was missing then.
     is_out_of_files: bool,
     space_retry_at: Timestamp,
+    next_retry_at: Timestamp,
     /// Sealing frees space and takes none: it does not wait for the time of those that do.
     seal_retry_at: Timestamp,
     index_retry_at: Timestamp,

@@ -106,6 +106,9 @@ impl<D: Dir> Log<D> {
         active.store.as_ref()?;
         let extent = space::next(active, self.group_bytes, &self.options)?;
         let spare = self.garbage.iter().position(Garbage::is_spare);
+        if spare.is_none() && now < self.next_retry_at {
+            return None;
+        }
         Some(Work::Next(Next {
             dir: self.dir.clone(),
             extent,
@@ -172,6 +175,10 @@ const WRITTEN_PART: u64 = 16;
 
 /// A log that rolls is as likely to do so again within this time, in milliseconds.
 const SPARE_MS: i64 = 10_000;
+
+/// How long no new one is made after one that found no space, in milliseconds: trying takes, for as long as it lasts, what is left
+/// from those that need it.
+pub(super) const NEXT_RETRY_MS: i64 = 60_000;
 
 /// How long none is tried after one that could not be used, in milliseconds: the file system cannot, or its disk fails.
 pub(super) const REUSE_RETRY_MS: i64 = 60_000;

@@ -212,6 +212,7 @@ impl<D: Dir> Log<D> {
             is_full: false,
             is_out_of_files: false,
             space_retry_at: now,
+            next_retry_at: now,
             seal_retry_at: now,
             index_retry_at: now,
             index_checks: Cell::new(0),

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::task::Poll;
 
-use corelog_record::HistoryId;
+use corelog_record::{HistoryId, Offset};
 
 use super::in_order::InOrder;
 use crate::Error;
@@ -99,50 +99,52 @@ impl<D: Dir> Copy<'_, D> {
             .await
     }
 
-    /// Takes the segment `seal` over as it is, store and index, both of them durable afterwards but for
+    /// Takes the segment that begins at `base` over as it is, store and index, both of them durable afterwards but for
     /// their names. Nothing of either is to be believed; what is missing stays so, and for what the disk does not give there
-    /// are bytes that are wrong.
+    /// are bytes that are wrong. Returns the length of the store.
     ///
     /// # Errors
     /// [`Error::StorageFull`]; any error of the disk.
-    pub(super) async fn as_it_is(&self, generation: u32, seal: &Seal) -> Result<(), Error> {
-        self.forget(generation, seal).await?;
-        let base = seal.digest.base;
-        for name in name::files(base, generation) {
-            let at = || At::new(self.source, &name);
-            let file = match self.source.open(&name, Open::Scan).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                other => Rc::new(other.map_err(|e| at().io("open", e))?),
-            };
-            if self.link(&name).await {
-                file.sync_all().await.map_err(|e| at().io("sync", e))?;
-            } else {
-                let length = file.len().await.map_err(|e| at().io("measure", e))?;
-                let target = self.create(&name, length).await?;
-                let mut position = 0;
-                while position < length {
-                    let wanted = (length - position).min(PIECE_BYTES);
-                    let len = usize::try_from(wanted).unwrap_or(usize::MAX);
-                    let read = read_around(&*file, position, len).await;
-                    let bytes = read.map_err(|e| at().io("read", e))?.bytes;
-                    if bytes.len() < len {
-                        return Err(at().io("read", ErrorKind::UnexpectedEof.into()));
-                    }
-                    position += self.put(&target, &name, position, &bytes).await?;
+    pub(super) async fn as_it_is(&self, base: Offset, generation: u32) -> Result<u64, Error> {
+        self.forget(base, generation).await?;
+        let [store, index] = name::files(base, generation);
+        self.file_as_it_is(&index).await?;
+        self.file_as_it_is(&store).await
+    }
+
+    async fn file_as_it_is(&self, name: &str) -> Result<u64, Error> {
+        let at = || At::new(self.source, name);
+        let file = match self.source.open(name, Open::Scan).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+            other => Rc::new(other.map_err(|e| at().io("open", e))?),
+        };
+        let length = file.len().await.map_err(|e| at().io("measure", e))?;
+        if self.link(name).await {
+            file.sync_all().await.map_err(|e| at().io("sync", e))?;
+        } else {
+            let target = self.create(name, length).await?;
+            let mut position = 0;
+            while position < length {
+                let wanted = (length - position).min(PIECE_BYTES);
+                let len = usize::try_from(wanted).unwrap_or(usize::MAX);
+                let read = read_around(&*file, position, len).await;
+                let bytes = read.map_err(|e| at().io("read", e))?.bytes;
+                if bytes.len() < len {
+                    return Err(at().io("read", ErrorKind::UnexpectedEof.into()));
                 }
-                self.close(target, &name, length).await?;
+                position += self.put(&target, name, position, &bytes).await?;
             }
-            file.close().await.map_err(|e| at().io("close", e))?;
+            self.close(target, name, length).await?;
         }
-        Ok(())
+        file.close().await.map_err(|e| at().io("close", e))?;
+        Ok(length)
     }
 
     /// Removes what came of a segment before damage was met.
     ///
     /// # Errors
     /// Any error of the disk.
-    pub(super) async fn forget(&self, generation: u32, seal: &Seal) -> Result<(), Error> {
-        let base = seal.digest.base;
+    pub(super) async fn forget(&self, base: Offset, generation: u32) -> Result<(), Error> {
         for name in name::files(base, generation) {
             steps::remove(self.target, &name).await?;
         }

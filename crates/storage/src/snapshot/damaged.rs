@@ -25,7 +25,7 @@ impl<D: Dir> Copy<'_, D> {
         seal: &Seal,
         epochs: &Rc<[Epoch]>,
     ) -> Result<Vec<Range<Offset>>, Error> {
-        self.as_it_is(generation, seal).await?;
+        self.as_it_is(seal.digest.base, generation).await?;
         let found = damage_in(self.target, self.history, generation, seal, epochs).await;
         if !found.as_ref().is_err_and(Error::is_unreadable) {
             return found;
@@ -35,7 +35,7 @@ impl<D: Dir> Copy<'_, D> {
             stores: Stores::Copied,
             ..*self
         };
-        copy.as_it_is(generation, seal).await?;
+        copy.as_it_is(seal.digest.base, generation).await?;
         damage_in(self.target, self.history, generation, seal, epochs).await
     }
 }

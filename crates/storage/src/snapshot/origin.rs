@@ -1,6 +1,6 @@
 //! A partition in a snapshot: its manifest, checked against what the summary promises.
 
-use corelog_record::{Position, TopicId};
+use corelog_record::{Offset, Position, TopicId};
 
 use super::Partition;
 use crate::Error;
@@ -17,22 +17,30 @@ pub(super) struct Origin {
     pub(super) state: State,
     /// Where it ends.
     pub(super) end: Point,
-    /// Its segments: the generation of each, and what it holds.
+    /// Its sealed segments: the generation of each, and what it holds.
     pub(super) segments: Vec<(u32, Seal)>,
+    /// Those that were never sealed, since they are damaged: where each begins, and its generation.
+    pub(super) unsealed: Vec<(Offset, u32)>,
     /// Damage that was known when the snapshot was made.
     pub(super) damage: Vec<Damage>,
 }
 
 impl Origin {
-    /// Refuses one with known damage, of the directory `dir`.
+    /// Refuses one with known damage, or with a segment that was never sealed, of the directory `dir`.
     pub(super) fn refuse_damage<D: Dir>(&self, dir: &D) -> Result<(), Error> {
-        let Some(damage) = self.damage.first() else {
-            return Ok(());
-        };
-        let mut segments = self.segments.iter();
-        let segment = segments.find(|(_, seal)| seal.digest.base == damage.segment);
-        let generation = segment.map_or(0, |(generation, _)| *generation);
-        Err(damaged(dir, generation, damage))
+        if let Some(damage) = self.damage.first() {
+            let mut segments = self.state.segments().iter();
+            let segment = segments.find(|segment| segment.base == damage.segment);
+            return Err(Error::DamagedStore {
+                dir: dir.describe(),
+                file: name::store(damage.segment, segment.map_or(0, |it| it.generation)),
+                position: Position::ZERO,
+                from: damage.from,
+                to: damage.to,
+            });
+        }
+        let unsealed = self.unsealed.first();
+        unsealed.map_or(Ok(()), |(segment, _)| Err(not_sealed(dir, *segment)))
     }
 }
 
@@ -55,20 +63,21 @@ pub(super) async fn read<D: Dir>(
             history: header.history,
         });
     }
-    let damage = state.damage();
-    let mut segments = Vec::new();
+    let (mut segments, mut unsealed) = (Vec::new(), Vec::new());
+    let mut end = state.end();
     for segment in state.segments() {
         match &segment.seal {
             Some(seal) => segments.push((segment.generation, seal.clone())),
-            None => {
-                let mut damage = damage.iter().filter(|d| d.segment == segment.base);
-                let damaged = damage.next().map(|d| damaged(dir, segment.generation, d));
-                return Err(damaged.unwrap_or_else(|| not_sealed(dir, segment.base)));
-            }
+            // It has no store, and says where the one before it ends.
+            None if segment.base == promised.end => end = Some(segment.start()),
+            None => unsealed.push((segment.base, segment.generation)),
         }
     }
-    let Some(end) = state.end() else {
-        return Err(not_sealed(dir, state.log_start()));
+    let Some(end) = end else {
+        let last = unsealed
+            .last()
+            .map_or(promised.end, |(segment, _)| *segment);
+        return Err(not_sealed(dir, last));
     };
     let (found, promised) = (
         state.log_start()..end.offset,
@@ -83,25 +92,16 @@ pub(super) async fn read<D: Dir>(
         });
     }
     Ok(Some(Origin {
-        damage,
+        damage: state.damage(),
         header,
         state,
         end,
         segments,
+        unsealed,
     }))
 }
 
-fn damaged<D: Dir>(dir: &D, generation: u32, damage: &Damage) -> Error {
-    Error::DamagedStore {
-        dir: dir.describe(),
-        file: name::store(damage.segment, generation),
-        position: Position::ZERO,
-        from: damage.from,
-        to: damage.to,
-    }
-}
-
-fn not_sealed<D: Dir>(dir: &D, segment: corelog_record::Offset) -> Error {
+fn not_sealed<D: Dir>(dir: &D, segment: Offset) -> Error {
     Error::NotSealed {
         dir: dir.describe(),
         segment,

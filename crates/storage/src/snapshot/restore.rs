@@ -164,7 +164,7 @@ async fn fill<D: Dir>(
         let mut copied = copy.segment(*generation, seal, progress).await;
         if restore.is_damage_kept && is_bad(&copied) {
             // A byte may have turned over on its way from the disk.
-            copy.forget(*generation, seal).await?;
+            copy.forget(seal.digest.base, *generation).await?;
             copied = copy.segment(*generation, seal, &mut |_| {}).await;
         }
         if restore.is_damage_kept && is_bad(&copied) {
@@ -181,10 +181,19 @@ async fn fill<D: Dir>(
         }
         bytes += seal.digest.bytes;
     }
+    for (base, generation) in &origin.unsealed {
+        // Opening reads all of it, and writes what is sound again: not to the snapshot's own file.
+        let copy = Copy {
+            stores: Stores::Copied,
+            ..copy
+        };
+        bytes += copy.as_it_is(*base, *generation).await?;
+        damage.extend(origin.damage.iter().filter(|it| it.segment == *base));
+    }
     let mut edits = state.edits();
     edits.extend(damage::edits(&damage));
     Manifest::create(target.clone(), header, &edits).await?;
-    Mark::create(target.clone(), clean(origin, &header, epoch)).await?;
+    Mark::create(target.clone(), marked(origin, &header, epoch)).await?;
     Ok(Restored {
         history: header.history,
         epoch,
@@ -227,10 +236,12 @@ fn next_epoch(origin: &Origin) -> Option<LeaderEpoch> {
     }
 }
 
-/// A mark that says that nothing is to be recovered.
-fn clean(origin: &Origin, header: &Header, epoch: LeaderEpoch) -> Slot {
+/// A mark that says that nothing is to be recovered, but for segments that were never sealed.
+fn marked(origin: &Origin, header: &Header, epoch: LeaderEpoch) -> Slot {
     let end = origin.end;
     let last = origin.segments.last();
+    // Else the last one is not sealed, and an empty one follows.
+    let last = last.filter(|(_, seal)| seal.digest.end() == end);
     let digest = last.map(|(_, seal)| &seal.digest);
     Slot {
         history: header.history,
@@ -238,7 +249,7 @@ fn clean(origin: &Origin, header: &Header, epoch: LeaderEpoch) -> Slot {
         sequence: 0,
         segment: digest.map_or(end.offset, |digest| digest.base),
         generation: last.map_or(0, |(generation, _)| *generation),
-        is_clean: true,
+        is_clean: origin.unsealed.is_empty(),
         position: digest
             .and_then(|digest| Position::new(digest.bytes))
             .unwrap_or(Position::ZERO),

@@ -126,17 +126,20 @@ fn dirs(dir: &Path) -> impl Iterator<Item = Entry> {
 /// What a manifest says that a summary says as well; of a segment that is not sealed, since it is
 /// damaged, only the summary tells where it ends.
 fn held(state: &State, promised: &Partition) -> Partition {
-    let segments = state.segments();
-    let sealed = segments.iter().filter_map(|segment| segment.seal.as_ref());
+    // What begins at the end has no store.
+    let segments = state.segments().iter();
+    let segments = segments.filter(|segment| segment.base < promised.end);
+    let sealed = segments.clone().filter_map(|segment| segment.seal.as_ref());
+    let count = segments.count();
     let bytes = sealed.clone().map(|seal| seal.digest.bytes).sum();
-    let is_whole = sealed.count() == segments.len();
+    let is_whole = sealed.count() == count;
     let end = state.end().filter(|_| is_whole);
     Partition {
         log_start: state.log_start(),
         end: end.map_or(promised.end, |end| end.offset),
         chain: end.map_or(promised.chain, |end| promised.chain.and(Some(end.chain))),
         bytes: if is_whole { bytes } else { promised.bytes },
-        segments: segments.len() as u64,
+        segments: count as u64,
         ..*promised
     }
 }

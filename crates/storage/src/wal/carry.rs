@@ -15,25 +15,32 @@ use crate::format::carry::{Carry, FILE_BYTES_MAX};
 use crate::steps;
 
 impl<D: Dir> Wal<D> {
-    /// Finishes a cut that a crash or a failure interrupted.
-    pub(super) fn take_up_carry(&mut self) -> Result<(), Error> {
+    /// Finishes, at opening, a cut that a crash or a failure interrupted. Without space, or a descriptor, what it
+    /// carries waits in memory as what is appended does, and the file stays until the next opening or cut. A log that
+    /// `is_read_only` leaves it to one that takes appends. What was given up before the cut stays given up.
+    pub(super) fn open_carry(&mut self, is_read_only: bool) -> Result<(), Error> {
         let Some(carry) = self.read_carry()? else {
             return Ok(());
         };
-        let (base, _) = ends(&carry)?;
-        if self.log_end() == base {
-            return self.restore(&carry);
+        let taken = match is_read_only {
+            true => Ok(()),
+            false => self.take_up(&carry),
+        };
+        self.given_up = carry.log_start.min(self.log_end());
+        match taken {
+            Err(Error::StorageFull | Error::OutOfFiles) if ends(&carry)?.0 < self.log_end() => {
+                Ok(())
+            }
+            taken => taken,
         }
-        self.finish(&carry)
     }
 
-    /// Leaves a `carry` to a log that takes appends: to this one nothing can be done. What was given up before the cut
-    /// stays given up.
-    pub(super) fn leave_carry(&mut self) -> Result<(), Error> {
-        if let Some(carry) = self.read_carry()? {
-            self.given_up = carry.log_start.min(self.log_end());
+    fn take_up(&mut self, carry: &Carry) -> Result<(), Error> {
+        let (base, _) = ends(carry)?;
+        match self.log_end() == base {
+            true => self.restore(carry),
+            false => self.finish(carry),
         }
-        Ok(())
     }
 
     fn read_carry(&self) -> Result<Option<Carry>, Error> {
@@ -53,11 +60,10 @@ impl<D: Dir> Wal<D> {
         if self.is_carry_gone {
             return Ok(());
         }
-        self.take_up_carry()?;
-        if !self.is_carry_gone {
-            self.sync_carry_gone()?;
+        match self.read_carry()? {
+            Some(carry) => self.take_up(&carry),
+            None => self.sync_carry_gone(),
         }
-        Ok(())
     }
 
     /// Writes `carry` beside the log, durably.

@@ -24,6 +24,9 @@ impl Wal<StdDir> {
     /// locked until the log is dropped or closed. After a crash this is where it recovers: the report
     /// says what was found. Of torn bytes that were found a gibibyte stays in `quarantine`, the oldest go.
     ///
+    /// On a full disk the log may end behind what is durable: what an interrupted cut left of its batch is kept beside
+    /// the log, and can be read once a sync has found space for it.
+    ///
     /// # Errors
     /// [`Error::Locked`]; [`Error::Storage`] for any error of the disk, and for files that are not a
     /// log's, are too damaged to be opened, or need a newer program.
@@ -83,10 +86,7 @@ impl<D: Dir> Wal<D> {
             given_up: Offset::ZERO,
             _lock: lock,
         };
-        match report.is_read_only {
-            true => wal.leave_carry()?,
-            false => wal.take_up_carry()?,
-        }
+        wal.open_carry(report.is_read_only)?;
         report.log_start = wal.log_start();
         report.log_end = wal.log_end();
         Ok((wal, report))

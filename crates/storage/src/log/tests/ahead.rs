@@ -172,3 +172,38 @@ fn a_store_made_ahead_takes_the_place_of_no_other_file() {
     assert_eq!(log.durable(), durable);
     turn(&mut log);
 }
+
+/// It was tried again every 200 ms, and took what was left each time: groups that came meanwhile found a full disk.
+#[test]
+fn a_next_store_that_found_no_space_is_not_tried_again_for_a_minute() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, options(), 1, at(0)).unwrap();
+    let append = |log: &mut Log<MemoryDir>, now| {
+        log.append(&group(), at(now)).unwrap();
+        flush(log, at(now)).unwrap();
+    };
+    for _ in 0..6 {
+        append(&mut log, 0);
+        chores(&mut log, 0, false);
+    }
+    // Three quarters of what the next one wants.
+    root.set_capacity(Some(root.bytes_in_use() + (3 << 20)));
+    let mut tries = Vec::new();
+    for now in (0..130_000).step_by(200) {
+        if now == 0 || now == 200 {
+            append(&mut log, now);
+        }
+        while let Some(plan) = log.plan_chore(at(now), false) {
+            let is_next = format!("{plan:?}").contains("next");
+            tries.extend(is_next.then_some(now));
+            let done = block_on(plan.run());
+            let _ = log.complete_chore(done, at(now));
+        }
+    }
+    assert_eq!(tries, [0, 60_000, 120_000]);
+    assert!(!log.is_full());
+    root.set_capacity(None);
+    append(&mut log, 180_000);
+    chores(&mut log, 180_000, false);
+    assert!(is_next_there(&root));
+}

@@ -6,10 +6,10 @@ use corelog_record::Offset;
 
 use super::{at, offset, small};
 use crate::Error;
-use crate::disk::block_on;
-use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
-use crate::log::Log;
+use crate::disk::{block_on, poll_once};
+use crate::log::{AppendError, Log};
 use crate::testing::{batch, flush, open, read_all};
 
 type Disk = FaultyDir<MemoryDir>;
@@ -63,4 +63,24 @@ fn an_edit_that_lands_on_a_log_that_was_fenced_meanwhile_changes_nothing() {
     let landed = log.complete_chore(done, at(0));
     assert!(matches!(landed, Err(Error::Fenced)), "{landed:?}");
     assert_eq!(log.log_start(), Offset::ZERO);
+}
+
+/// It went on, behind a mark that may have said clean, and no mark was ever written again.
+#[test]
+fn a_log_is_fenced_if_nobody_waits_until_it_is_closed() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let mut log = written(&disk);
+    let sync = Match::on(Operation::Sync, "mark");
+    disk.faults().hold(sync, When::Before);
+    let mut closing = Box::pin(log.close(at(0)));
+    assert!(poll_once(closing.as_mut()).is_pending());
+    assert_eq!(disk.faults().held(), 1, "the mark is written");
+    drop(closing);
+    disk.faults().release_all();
+    assert!(log.is_fenced());
+    let refused = log.append(&batch(&[b"behind"], at(0)), at(0));
+    assert!(matches!(refused, Err(AppendError::Fenced)), "{refused:?}");
+    drop(log);
+    let (log, _) = open(&disk, small(), 2, at(0)).unwrap();
+    assert_eq!(log.durable(), offset(3));
 }

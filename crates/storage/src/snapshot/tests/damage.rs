@@ -205,53 +205,6 @@ fn an_index_that_rotted_is_made_anew() {
     assert_eq!(walk(&copy).len(), 40);
 }
 
-#[test]
-fn damage_that_was_known_is_linked_remembered_and_not_restored() {
-    let root = MemoryDir::new();
-    for seed in 1..=2 {
-        let (mut log, _) = open(&root, small(), seed, at(0)).unwrap();
-        fill(&mut log, 6, 1_000);
-    }
-    // The second epoch promises the first half, and without its mark the store is read from its start.
-    let store = "00000000000000000000.log";
-    alter(&root.child("p0"), store, |bytes| bytes[2_500] ^= 1);
-    block_on(root.child("p0").remove("mark")).unwrap();
-    let (mut log, report) = open(&root, small(), 2, at(1)).unwrap();
-    assert!(!report.is_read_only, "{report:?}");
-    let damage = log.damage().to_vec();
-    assert_eq!(damage.len(), 1, "{report:?}");
-    // The damaged segment is the last one of the snapshot, and is never sealed.
-    let partition = snapshot(&mut log, &root).unwrap();
-    assert_eq!(partition.end, offset(12));
-    let linked = block_on(snapped(&root).list()).unwrap();
-    assert!(linked.iter().any(|entry| entry.name == store));
-    let (_, state) = block_on(crate::manifest::read(&snapped(&root))).unwrap();
-    assert_eq!(state.damage(), damage);
-    assert_eq!(state.end(), None, "an empty segment says where it ends");
-    assert_eq!(state.segments().last().unwrap().base, offset(12));
-    let error = restore_all(&root, partition).unwrap_err();
-    let Error::DamagedStore { file, from, to, .. } = &error else {
-        panic!("{error:?}")
-    };
-    assert_eq!(
-        (file.as_str(), *from, *to),
-        (store, damage[0].from, damage[0].to)
-    );
-    // A snapshot opened as a log knows it, too.
-    let dir = snapped(&root);
-    let opened = block_on(Log::open(
-        dir,
-        root.child("q"),
-        identity(),
-        small(),
-        3,
-        at(2),
-    ));
-    let (opened, report) = opened.unwrap();
-    assert_eq!(report.damage, damage);
-    assert_eq!(opened.log_end(), offset(12));
-}
-
 /// Whoever has an exported directory may change it: the whole node ended.
 #[test]
 fn a_manifest_whose_epochs_begin_behind_its_end_is_not_restored() {

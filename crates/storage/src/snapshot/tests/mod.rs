@@ -6,6 +6,7 @@ mod damage;
 mod random;
 mod shelf;
 mod stories;
+mod unsealed;
 
 use std::ops::ControlFlow;
 

@@ -3,9 +3,11 @@
 use corelog_record::{Chain, TopicName};
 
 use super::*;
+use crate::format::edit::Edit;
 use crate::format::topic::Topic as File;
 use crate::log::Chore;
 use crate::snapshot::{self, Name, Summary, Topic};
+use crate::testing::own::manifest;
 
 /// A snapshot of one partition in `root`, and its summary.
 pub(super) fn snapped(root: &Path) -> Summary {
@@ -68,6 +70,24 @@ pub(super) fn topic_file(id: u8) -> File {
 fn a_snapshot_that_is_what_its_summary_says_is_sound() {
     let root = tempfile::tempdir().unwrap();
     snapped(root.path());
+    let checked = verify(root.path());
+    assert_eq!(faults(&checked), Vec::<&Finding>::new());
+    assert_eq!(checked.batches, 60);
+}
+
+/// What says where such a segment ends counted as one more than the summary promises.
+#[test]
+fn a_snapshot_whose_last_segment_was_never_sealed_is_what_its_summary_says() {
+    let root = tempfile::tempdir().unwrap();
+    snapped(root.path());
+    let partition = root.path().join("topics/t/0");
+    let read = block_on(crate::manifest::read(&StdDir::new(&partition)));
+    let (header, state) = read.unwrap();
+    let last = state.segments().last().unwrap().base;
+    let mut edits = state.edits();
+    edits.retain(|edit| !matches!(edit, Edit::Seal(seal) if seal.digest.base == last));
+    edits.push(Edit::Add(state.end().unwrap().into()));
+    std::fs::write(partition.join("manifest"), manifest(&header, &edits)).unwrap();
     let checked = verify(root.path());
     assert_eq!(faults(&checked), Vec::<&Finding>::new());
     assert_eq!(checked.batches, 60);

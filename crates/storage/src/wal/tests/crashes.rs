@@ -10,6 +10,7 @@ use super::{offset, small, values};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on};
+use crate::testing::own::names;
 use crate::wal::{Error, Wal};
 
 /// Two cuts, through batches, of which the second goes below what the first appended again; log start
@@ -143,6 +144,53 @@ fn a_damaged_log_is_opened_with_what_an_interrupted_cut_left_beside_it() {
         }
     }
     assert!(0 < left, "nothing was left beside it");
+}
+
+/// It could not be opened, not even to free space.
+#[test]
+fn a_log_whose_cut_was_interrupted_is_opened_on_a_full_disk() {
+    let all: Vec<_> = (0..40_u8).map(|number| vec![number; 300]).collect();
+    let (mut waiting, mut nth) = (0, 0);
+    loop {
+        nth += 1;
+        let memory = MemoryDir::new();
+        let disk = FaultyDir::new(memory.clone());
+        let (mut wal, _) = Wal::open_in(disk.clone(), small(), nth).unwrap();
+        wal.append_batch(&all[..20]).unwrap();
+        wal.append_batch(&all[20..]).unwrap();
+        wal.sync().unwrap();
+        wal.truncate(offset(12)).unwrap();
+        let full = Fault::Fail(ErrorKind::StorageFull);
+        disk.faults().fail(Match::ANY, nth, full);
+        let _ = wal.truncate_suffix(offset(35));
+        let is_over = disk.faults().is_pending();
+        drop(wal);
+        memory.set_capacity(Some(0));
+        let (mut wal, report) = Wal::open_in(memory.clone(), small(), 1).unwrap();
+        let end = report.log_end;
+        assert_eq!(wal.log_start(), offset(12), "operation {nth}");
+        let mut first = 12;
+        if wal.durable() < end {
+            waiting += 1;
+            assert_eq!((wal.durable(), end), (offset(20), offset(35)));
+            assert_eq!(values(&wal), all[12..20]);
+            let full = wal.sync();
+            assert!(matches!(full, Err(Error::StorageFull)), "{full:?}");
+            first = 18;
+            wal.truncate(offset(18)).unwrap();
+        }
+        drop(wal);
+        memory.set_capacity(None);
+        let (mut wal, report) = Wal::open_in(memory.clone(), small(), 2).unwrap();
+        assert_eq!((report.log_end, wal.sync().unwrap()), (end, end));
+        let end = usize::try_from(end.get()).unwrap();
+        assert_eq!(values(&wal), all[first..end], "operation {nth}");
+        assert!(!names(&memory).contains(&"carry".to_owned()));
+        if is_over {
+            break;
+        }
+    }
+    assert!(0 < waiting, "what stays of the batch found no space");
 }
 
 /// Cuts the last store of a log to so many bytes.
