@@ -190,7 +190,7 @@ impl Consumer {
     }
 
     /// How far reading a partition has come; `None` before its start was found, which of a log that was read before takes a
-    /// fetch, or if it is not assigned.
+    /// fetch that the server can answer, or says it is behind, or if it is not assigned.
     #[must_use]
     pub fn progress(&self, topic: &TopicName, partition: PartitionId) -> Option<Progress> {
         let assignment = &self.assignments[&self.find(topic, partition)?];

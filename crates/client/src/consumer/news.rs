@@ -17,7 +17,7 @@ pub(super) struct Event {
 #[derive(Debug)]
 pub(super) enum News {
     /// Where reading begins and ends; told again with a later beginning where retention outran the first fetch. Who goes on
-    /// behind what was read is told once the log is known to be that one.
+    /// behind what was read is told once the log is known to be that one, or to end before that.
     Begun { begin: Begin, around: Around },
     /// Whole batches, not verified yet.
     Fetched {

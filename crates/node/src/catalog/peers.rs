@@ -246,14 +246,7 @@ fn remembering(mut replica: Replica, newcomer: Newcomer) -> Replica {
             heard.map(|(_, at)| *at)
         };
         let silent = (0..known.len()).min_by_key(|&at| heard_at(at));
-        if let Some(forgotten) = silent.map(|at| known.remove(at)) {
-            tracing::warn!(
-                partition = replica.partition.get(),
-                forgotten = forgotten.address,
-                instead = peer.address,
-                "more than {FOLLOWERS_MAX} nodes follow the partition: retention does not wait for the one that was silent longest"
-            );
-        }
+        silent.map(|at| known.remove(at));
     }
     known.push(peer);
     replica

@@ -95,12 +95,14 @@ impl Following {
         if !source.is_owner() {
             return not_now("the source has less than this copy so far");
         }
-        let (topic, partition) = (&self.topic, self.key.partition.get());
-        tracing::error!(
-            %topic, partition, end = end.get(),
-            "the owner has less than this copy, which has what was acknowledged there: before more is produced to it, promote this \
-             copy and rejoin the owner"
-        );
+        if !self.has_told_behind.replace(true) {
+            let (topic, partition) = (&self.topic, self.key.partition.get());
+            tracing::error!(
+                %topic, partition, end = end.get(),
+                "the owner has less than this copy, which has what was acknowledged there: before more is produced to it, promote this \
+                 copy and rejoin the owner"
+            );
+        }
         not_now(
             "the owner has less than this copy: it was put back from an older copy of its data, or its disk has lost some",
         )

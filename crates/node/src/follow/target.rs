@@ -136,9 +136,7 @@ impl Core {
             if NEAR_BYTES < missing {
                 return Ok(Some(far(address, there.end, missing)));
             }
-            let is_silent = |ms| SILENT_AFTER < Duration::from_millis(ms);
-            let is_cut_off = 0 < missing && there.source_heard_ms.is_none_or(is_silent);
-            Ok(is_cut_off.then(|| self.cut_off(topic, &there, address)))
+            Ok((0 < missing && is_cut_off(&there)).then(|| self.cut_off(topic, &there, address)))
         })
         .await
     }
@@ -188,7 +186,7 @@ impl Core {
         let (end, clone) = (there.end, self.clone_of(topic, to));
         let source = there.source.as_deref().unwrap_or("whom it follows");
         let message = format!(
-            "{to} ends at {end}, and does not hear {source}: nothing was changed; have it follow this node, with {clone}"
+            "{to} ends at {end}, and has not heard of the owner from {source} for long: nothing was changed; have it follow this node, with {clone}"
         );
         failure_with(ErrorCode::NotEqual, message, ending_at(end))
     }
@@ -338,6 +336,14 @@ impl Core {
 fn follows(there: &replica_status::Partition) -> bool {
     let is_over = matches!(there.state, State::Done | State::Stopped);
     there.role == replica_status::Role::Follower && !is_over
+}
+
+/// If a follower has not heard of the owner, by whom it follows, for long.
+fn is_cut_off(there: &replica_status::Partition) -> bool {
+    let is_silent = |ms| SILENT_AFTER < Duration::from_millis(ms);
+    let heard = there.owner_heard_ms.or(there.source_heard_ms);
+    // What comes as files says nothing meanwhile.
+    there.state != State::Copying && heard.is_none_or(is_silent)
 }
 
 /// It would refuse what it is asked once nobody takes appends any more.

@@ -52,6 +52,8 @@ pub(crate) struct Following {
     pub(super) earlier: Cell<usize>,
     /// Since when another source than the first is followed.
     stood_in_since: Cell<Option<Instant>>,
+    /// Whether it was told that an owner has less than this copy.
+    pub(super) has_told_behind: Cell<bool>,
     has_ended: Cell<bool>,
     /// Notified when it is to stop, may stop again, and has ended.
     pub(super) changed: Notify,
@@ -87,6 +89,7 @@ impl Following {
             copied: Cell::new(None),
             earlier: Cell::new(0),
             stood_in_since: Cell::new(None),
+            has_told_behind: Cell::new(false),
             has_ended: Cell::new(false),
             changed: Notify::new(),
         }
