@@ -36,12 +36,13 @@ impl Builder {
         rows
     }
 
-    /// Two parts of one index. Where both have a row for a place that of the lower one stays.
-    pub(crate) fn joined(mut lower: Vec<Row>, upper: &Self) -> Self {
-        lower.extend(upper.iter());
-        lower.sort_by_key(|row| row.position);
-        lower.dedup_by_key(|row| row.position);
-        Self::from(lower)
+    /// Two parts of one index. Where both have a row for a place the `known` one stays: what was made of a store may have come
+    /// there by a header that is wrong, and tell another chain.
+    pub(crate) fn joined(made: Vec<Row>, known: &Self) -> Self {
+        let mut rows: Vec<Row> = known.iter().copied().chain(made).collect();
+        rows.sort_by_key(|row| row.position);
+        rows.dedup_by_key(|row| row.position);
+        Self::from(rows)
     }
 
     /// Lets go of a row for what was to begin at the end of the store, which has so many bytes: nothing does any more.
@@ -129,7 +130,7 @@ impl Builder {
         self.whole.as_deref().map_or(&[], Vec::as_slice)
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Row> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Row> {
         let whole = self.whole().iter().flat_map(|piece| piece.iter());
         whole.chain(self.last.iter())
     }

@@ -8,7 +8,7 @@ use super::Recovery;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::mark::Slot;
-use crate::index::{Builder, Rows};
+use crate::index::Builder;
 use crate::mark::Mark;
 use crate::segment::{Point, Segment, Stage};
 use crate::steps;
@@ -96,16 +96,16 @@ impl<D: Dir> Recovery<D> {
             return Ok(());
         };
         let index = self.index_of(segment, store, segment.bytes(), None);
-        let known = match index.at_hand().await {
+        let left = match index.at_hand().await {
             Err(error) if error.is_shortage() => return Err(error),
             // What may lead there is not written over.
             Err(_) => return Ok(()),
-            Ok(known) => known,
+            Ok(left) => left,
         };
-        let count = known.len();
-        let mut rows = Builder::joined(known, &Builder::beginning_at(&segment.base, &marked));
+        let marked = Builder::beginning_at(&segment.base, &marked);
+        let mut rows = Builder::joined(left.clone(), &marked);
         rows.end(segment.bytes());
-        if rows.count() == count {
+        if rows.iter().eq(&left) {
             return Ok(());
         }
         let bytes = rows.encode(self.manifest.header().history, &segment.base);

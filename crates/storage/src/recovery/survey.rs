@@ -9,7 +9,7 @@ use crate::disk::Dir;
 use crate::epochs::is_of_its_epoch;
 use crate::format::damage::Damage;
 use crate::format::edit::Epoch;
-use crate::index::{self, Builder, ROW_TRIES, Sealed};
+use crate::index::{self, Builder, ROW_TRIES, Sealed, UNREAD_TRIES};
 use crate::scan::{Scanner, Step, Unread};
 use crate::segment::Point;
 use crate::store::Store;
@@ -28,7 +28,7 @@ pub(super) struct Of<D: Dir> {
     pub(super) interval_bytes: u32,
     /// The epochs of the manifest, oldest first.
     pub(super) epochs: Vec<Epoch>,
-    /// The index that an earlier closing may have left.
+    /// The index that an earlier closing or opening may have left.
     pub(super) index: Rc<Sealed<D>>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Survey<D: Dir> {
     is_in_doubt: bool,
     /// Where bytes were stepped over, and where that led to.
     bad: Vec<(Point, Point)>,
-    /// The rows of the index that an earlier closing may have left, once they were asked for.
+    /// Its rows, once they were asked for.
     left: Option<Builder>,
     /// What the disk did not give where the survey stopped, if that is why.
     unread: Option<Unread>,
@@ -176,12 +176,12 @@ impl<D: Dir> Survey<D> {
         };
         let at = scanner.point();
         let mut behind = scanner.behind_bad().await?;
-        if behind.is_none() {
-            // One that is whole, and of another epoch, leads to the next one, though that be bad.
+        if behind.is_none() && self.unread.is_none() {
+            // One that is whole, and of another epoch, leads to the next one, whatever is wrong with that.
             if let Step::Batch(batch) = scanner.next().await?
                 && !is_of_its_epoch(&batch, &self.of.epochs)
             {
-                behind = scanner.behind_bad().await?;
+                behind = Some(scanner.point());
             }
             scanner.move_to(at);
         }
@@ -215,14 +215,23 @@ impl<D: Dir> Survey<D> {
             return Ok(None);
         };
         let mut position = at.position;
+        let mut unread = 0;
         for _ in 0..ROW_TRIES {
             let row = index::after_position(&self.of.base, &*rows, position.get());
             let Some(row) = row else { break };
             scanner.move_to(row);
-            let is_valid = matches!(scanner.next().await?, Step::Batch(_));
+            let (is_valid, is_unread) = match scanner.next().await? {
+                Step::Batch(_) => (true, false),
+                Step::Unread(_) => (false, true),
+                Step::Bad | Step::End => (false, false),
+            };
             scanner.move_to(at);
             if is_valid && at.offset < row.offset {
                 return Ok(Some(row));
+            }
+            unread += usize::from(is_unread);
+            if unread == UNREAD_TRIES {
+                break;
             }
             position = row.position;
         }

@@ -12,6 +12,7 @@ use crate::disk::std::stream::Stream;
 use crate::epochs::is_of_its_epoch;
 use crate::format::edit::Epoch;
 use crate::format::index::Row;
+use crate::index::{ROW_TRIES, UNREAD_TRIES};
 use crate::scrub::Audit;
 use crate::segment::Point;
 
@@ -245,7 +246,7 @@ impl<'a> Walker<'a> {
     fn unreadable(&mut self, error: &io::Error) -> bool {
         let at = self.point;
         let until = self.must_be_sound_until();
-        let behind = until.and_then(|until| self.row_behind(&until, UNREADABLE_TRIES));
+        let behind = until.and_then(|until| self.row_behind(&until, UNREAD_TRIES));
         let end = behind
             .or(until)
             .map_or(at.offset.saturating_add(1), |point| point.offset);
@@ -322,10 +323,6 @@ pub(super) fn visible(
     let bytes = stream.at(position, wanted.min(left))?;
     Ok(&bytes[..bytes.len().min(left)])
 }
-
-/// So many rows behind bad bytes are tried, and behind bytes that the disk does not give.
-const ROW_TRIES: usize = 1024;
-const UNREADABLE_TRIES: usize = 64;
 
 /// How often the caller is told of progress, in bytes.
 const PROGRESS_BYTES: u64 = 1 << 20;

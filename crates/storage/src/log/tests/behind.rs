@@ -299,13 +299,21 @@ fn an_index_that_cannot_be_mapped_for_a_moment_is_not_written_over() {
 fn small_bad_below_the_mark(
     bit: usize,
 ) -> (FaultyDir<MemoryDir>, Log<FaultyDir<MemoryDir>>, Batch) {
+    small_below_the_mark(BAD, bit)
+}
+
+/// The same of that batch.
+fn small_below_the_mark(
+    bad: usize,
+    bit: usize,
+) -> (FaultyDir<MemoryDir>, Log<FaultyDir<MemoryDir>>, Batch) {
     let root = MemoryDir::new();
     let mut batches = Batch::default();
     let (mut log, _) = open(&root, options(1), 1, at(0)).unwrap();
     batches.append(&mut log, [900; HALF]);
     settle(&mut log, at(10_000)).unwrap();
     drop(log);
-    batches.flip(&root, BAD, bit);
+    batches.flip(&root, bad, bit);
     let disk = FaultyDir::new(root);
     let (mut log, report) = open(&disk, options(1), 2, at(20_000)).unwrap();
     assert!(report.damage.is_empty(), "{report:?}");
@@ -314,6 +322,25 @@ fn small_bad_below_the_mark(
 }
 
 const HALF: usize = 6;
+
+/// Of the rows for the mark's place the one stayed that was made of what is there, with the chain of the bad batch: what lies
+/// behind was damage for good.
+#[test]
+fn a_bad_batch_right_before_the_mark_takes_nothing_behind_it_along() {
+    let last = HALF - 1;
+    let (disk, mut log, batches) = small_below_the_mark(last, CRC_BIT);
+    log.roll();
+    settle(&mut log, at(20_001)).unwrap();
+    assert_eq!(log.sealed().count(), 1);
+    for round in 0..2 {
+        batches.assert_served(&log, HALF, "sealed");
+        assert!(read(&log, last).is_err());
+        settle(&mut log, at(20_002)).unwrap();
+        assert_eq!(log.damage(), [damage(last, HALF)]);
+        drop(log);
+        log = open(&disk, options(1), 3 + round, at(30_000)).unwrap().0;
+    }
+}
 
 /// Nothing is appended to it any more, and its rows were let go of with the process.
 #[test]
