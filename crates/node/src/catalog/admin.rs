@@ -160,7 +160,7 @@ impl Admin {
                 .borrow()
                 .topic_of(&request.name, request.id)?,
         );
-        check_may_alter(&before, &request)?;
+        before.check_may_alter(&request)?;
         let settings = request.settings.apply(&before.settings);
         settings.check()?;
         let count = before.partition_count();
@@ -334,38 +334,6 @@ impl Core {
             Change::Snapshots(last) => self.keep_snapshots(last).await,
         }
     }
-}
-
-/// Refuses what the next look at a topic's source would undo, or the one after a handover of it, and
-/// partitions that no other node that has some of the topic's would hear of.
-fn check_may_alter(topic: &Topic, request: &alter_topic::Request) -> Result<(), Failure> {
-    if topic.is_copy() {
-        let message =
-            "the topic follows another node's: change that, and this one becomes as it is";
-        let detail = Detail {
-            address: topic.sources().first().cloned(),
-            ..Detail::default()
-        };
-        return Err(failure_with(ErrorCode::NotOwner, message, detail));
-    }
-    if let Some(given) = topic.given() {
-        let message = format!(
-            "partition {} of the topic is another node's, or is being given to it: finish that, or take \
-             it back, until one node owns all of them, and alter the topic there",
-            given.partition
-        );
-        let detail = Detail {
-            address: given.sources.first().cloned(),
-            ..Detail::default()
-        };
-        return Err(failure_with(ErrorCode::NotOwner, message, detail));
-    }
-    let is_owned = |(partition, _)| topic.is_owned(partition);
-    if request.partitions.is_some() && !topic.partitions().all(is_owned) {
-        let message = "another node owns partitions of this topic: one node has to own all of them";
-        return Err(failure(ErrorCode::NotOwner, message));
-    }
-    Ok(())
 }
 
 fn created(topic: &Topic, created: bool) -> create_topic::Answer {
