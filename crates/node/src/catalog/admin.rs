@@ -23,7 +23,7 @@ use super::routes::unreadable;
 use super::spare;
 use super::topic::Topic;
 use crate::core::{Core, Disk, Lost, with_causes};
-use crate::failure::{Failure, disk_code, failure, failure_with};
+use crate::failure::{Failure, disk_failure, failure, failure_with};
 use crate::router;
 use crate::rt::{self, Notify, Permit, Semaphore};
 
@@ -349,11 +349,10 @@ fn created(topic: &Topic, created: bool) -> create_topic::Answer {
 pub(super) fn failed(error: &CatalogError) -> Failure {
     let message = with_causes(error);
     tracing::error!(error = %message, "the catalog could not be written");
-    let code = match error {
-        CatalogError::Io { source, .. } => disk_code(source),
-        _ => ErrorCode::Internal,
-    };
-    failure(code, message)
+    match error {
+        CatalogError::Io { source, .. } => disk_failure(source, message),
+        _ => failure(ErrorCode::Internal, message),
+    }
 }
 
 /// What is told of a deletion that a restart may undo.
