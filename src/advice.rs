@@ -85,6 +85,7 @@ pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
         Error::BehindUnknown => {
             "see with `corelog consume` if that one is there, and send these again"
         }
+        error if is_no_topic(error) => "choose another name, or move what is there elsewhere",
         error if has_no_offsets(error) => {
             "choose another partition, or a new topic: it takes nothing more, and gives all that it has"
         }
@@ -93,6 +94,12 @@ pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
         error => of_code(error.refusal()?.known_code()?),
     };
     Some(next.into())
+}
+
+/// If what has a name already is no topic, which could be taken as it is.
+fn is_no_topic(error: &Error) -> bool {
+    let refusal = error.refusal();
+    refusal.is_some_and(|body| body.is(ErrorCode::TopicExists) && body.detail.topic_id.is_none())
 }
 
 /// If a partition is read-only for no damage, which begins somewhere.
@@ -254,6 +261,23 @@ mod tests {
         });
         let next = after(&error, "it follows").unwrap();
         assert!(next.ends_with("--server log1:7400"), "{next}");
+    }
+
+    /// Who had asked with `--if-not-exists` was told to ask with it.
+    #[test]
+    fn what_has_the_name_of_a_topic_and_is_none_is_not_taken_as_it_is() {
+        let said = |topic_id| {
+            let detail = Detail {
+                topic_id,
+                ..Detail::default()
+            };
+            let body = ErrorBody::new(ErrorCode::TopicExists, "in its place").with_detail(detail);
+            let body = Box::new(body);
+            of_client(&Error::Refused { body }).unwrap()
+        };
+        assert!(!said(None).contains("--if-not-exists"));
+        let topic = corelog_record::TopicId::from_bytes([1; 16]);
+        assert!(said(Some(topic)).contains("--if-not-exists"));
     }
 
     /// Who gave up was told nothing.

@@ -11,6 +11,7 @@ use corelog_protocol::message::restore_topic;
 use corelog_record::TopicName;
 use serde_json::json;
 
+use crate::cmd::snapshot::export;
 use crate::cmd::topic::describe;
 use crate::exit::{self, Exit, say, stop};
 use crate::output::{Format, Out};
@@ -143,6 +144,12 @@ fn next_step(args: &Args, error: &Error) -> Option<String> {
         ErrorCode::Damaged if !error.to_string().contains("`corelog ") => {
             "name another one: `corelog snapshot list` shows which can be read"
         }
+        ErrorCode::UnknownSnapshot
+            if source.contains('/') && export::is_unfinished(Path::new(source)) =>
+        {
+            "what is there is an export that did not come to its end, or is still being written, and no snapshot yet: wait \
+             for it, or remove it and `corelog snapshot export` again"
+        }
         ErrorCode::UnknownSnapshot | ErrorCode::InvalidRequest if source.contains('/') => {
             "name a directory on the server's machine that `corelog snapshot export` made, and that the \
              server sees and may read: as a service not below /home or /tmp, as the user corelog"
@@ -265,7 +272,10 @@ fn show(args: &Args, server: &str, status: &Answer, took: Duration) -> anyhow::R
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::{Cli, Command};
 
     fn done(topic: &TopicName) -> Answer {
         Answer {
@@ -307,6 +317,24 @@ mod tests {
         assert_eq!(exit::of(&unknown), Exit::Unknown);
         let said = unknown.to_string();
         assert!(said.contains("whether it goes on is not known"), "{said}");
+    }
+
+    /// It was sought where the server may not look.
+    #[test]
+    fn what_an_interrupted_export_left_is_told_as_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().to_str().unwrap();
+        let args = ["corelog", "restore", source, "--topic", "t"];
+        let Command::Restore(args) = Cli::try_parse_from(args).unwrap().command else {
+            panic!("another command");
+        };
+        let next = || {
+            let body = Box::new(ErrorBody::new(ErrorCode::UnknownSnapshot, "none"));
+            next_step(&args, &Error::Refused { body }).unwrap()
+        };
+        assert!(next().contains("not below /home"));
+        std::fs::create_dir(dir.path().join("topics")).unwrap();
+        assert!(next().contains("did not come to its end"));
     }
 
     /// A topic that came with the next start had been told as "nothing was restored".

@@ -329,12 +329,14 @@ fn no_topic_is_made_where_the_directory_of_topics_is_gone() {
         let gone = running.data.dir().join(gone);
         fs::rename(&gone, running.data.away()).unwrap();
         running.refuse_first_record();
-        for args in [
-            &["topic", "create", "other"][..],
-            &["partition", "reopen", "t", "1"],
+        for (args, back) in [
+            (&["topic", "create", "other"][..], "put it back"),
+            (&["snapshot", "create", "s"], "put it back"),
+            (&["partition", "reopen", "t", "1"], ""),
         ] {
             let (_, said, code) = running.corelog.run(args).parts();
             assert_eq!(code, Some(3), "{args:?}: {said}");
+            assert!(said.contains(back), "{args:?}: {said}");
         }
         assert!(!gone.exists(), "nothing takes its place");
         fs::rename(running.data.away(), &gone).unwrap();

@@ -145,6 +145,8 @@ fn clone(at: &Node, from: &Node, more: &[&str]) -> ([Option<i32>; 2], String) {
     let clone = [&["clone", "t", "--from", &from][..], more].concat();
     let planning = [&clone[..], &["--dry-run"]].concat();
     let (_, planned, dry) = at.corelog().run(&planning).parts();
+    // Some of them end a following.
+    let clone = [&clone[..], &["--yes"]].concat();
     let (_, said, code) = at.corelog().run(&clone).parts();
     println!("{dry:?} {planned}\n{code:?} {said}");
     if code == Some(3) {

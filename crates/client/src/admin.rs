@@ -149,7 +149,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`Error::Refused`] (`UnknownTopic`, `TopicChanged`, `InvalidPartitions`, `InvalidSettings`, `NotOwner` with the
-    /// address of the node that alters it, …), or why no server answered.
+    /// address of the node that alters it, if one does, …), or why no server answered.
     pub async fn alter_topic(
         &self,
         name: &TopicName,

@@ -1,6 +1,7 @@
 //! What can go wrong, and what it means for the caller.
 
 mod fault;
+mod late;
 mod outcome;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use corelog_protocol::kind::Kind;
 use corelog_record::{Offset, PartitionId, TopicName};
 
 pub use self::fault::Fault;
+use self::late::late;
 pub use self::outcome::Outcome;
 
 /// Everything that can go wrong in this crate.
@@ -43,7 +45,7 @@ pub enum Error {
         source: Arc<Fault>,
     },
     /// No answer in time.
-    #[error("{}", late(address, *kind, *after, *is_sent))]
+    #[error("{}", late(address, *kind, *after, *is_sent, refused.as_deref()))]
     TimedOut {
         /// The server asked.
         address: Arc<str>,
@@ -53,6 +55,8 @@ pub enum Error {
         after: Duration,
         /// True if at least a byte of the request was handed to the socket.
         is_sent: bool,
+        /// What the last answer to another attempt at it said, if one was answered.
+        refused: Option<Box<ErrorBody>>,
     },
     /// The server answered with an error.
     #[error("{body}")]
@@ -302,6 +306,14 @@ impl Error {
         }
     }
 
+    /// The same; of an answer that did not come in time, with what another attempt was refused for.
+    pub(crate) fn besides(mut self, other: Option<Box<ErrorBody>>) -> Self {
+        if let Self::TimedOut { refused, .. } = &mut self {
+            *refused = other;
+        }
+        self
+    }
+
     /// What a server answers with this.
     pub(crate) fn refused(body: ErrorBody) -> Self {
         Self::Refused {
@@ -373,34 +385,5 @@ impl Error {
     }
 }
 
-/// What is said of a request that ran out of time: a server that was not asked was not silent.
-fn late(address: &str, kind: Kind, after: Duration, is_sent: bool) -> String {
-    match is_sent {
-        true => format!("{address} did not answer {kind} within {after:?}"),
-        false => format!("{kind} could not be sent to {address} within {after:?}"),
-    }
-}
-
 /// Whoever asks for more is asked again all the same.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// It was said of a server that answered others all the while, on a connection that had no room.
-    #[test]
-    fn who_was_not_asked_is_not_said_to_have_been_silent() {
-        let said = |is_sent| {
-            let late = Error::TimedOut {
-                address: "a:7400".into(),
-                kind: Kind::Produce,
-                after: Duration::from_secs(2),
-                is_sent,
-            };
-            late.to_string()
-        };
-        assert_eq!(said(true), "a:7400 did not answer Produce within 2s");
-        assert_eq!(said(false), "Produce could not be sent to a:7400 within 2s");
-    }
-}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use corelog_protocol::error::ErrorBody;
 use tokio::time::{Instant, sleep};
 
 use crate::{Backoff, ClientConfig, Error, Outcome};
@@ -61,6 +62,8 @@ pub(crate) struct Retry {
     is_led: bool,
     /// The first failure that may have been applied.
     unknown: Option<Error>,
+    /// What an attempt was refused for last: what a late answer leaves untold.
+    refused: Option<Box<ErrorBody>>,
 }
 
 impl Retry {
@@ -78,6 +81,7 @@ impl Retry {
             source_lost: None,
             is_led: false,
             unknown: None,
+            refused: None,
         }
     }
 
@@ -112,6 +116,9 @@ impl Retry {
             Repeat::Always | Repeat::Idempotent => true,
             Repeat::IfNotApplied => error.outcome() == Outcome::NotApplied,
         };
+        if let Error::Refused { body } = &error {
+            self.refused = Some(body.clone());
+        }
         self.failure_count += 1;
         let wait = self
             .backoff
@@ -122,7 +129,8 @@ impl Retry {
         if !may_repeat || !may_help || is_source_gone || self.deadline.left() <= wait {
             let may_hide = error.may_pass() || self.repeat == Repeat::Idempotent;
             let hides_it = may_hide && error.outcome() == Outcome::NotApplied;
-            return Err(self.unknown.take().filter(|_| hides_it).unwrap_or(error));
+            let told = self.unknown.take().filter(|_| hides_it).unwrap_or(error);
+            return Err(told.besides(self.refused.take()));
         }
         if error.outcome() == Outcome::Unknown {
             self.unknown.get_or_insert(error);
@@ -146,8 +154,39 @@ const SOURCE_PATIENCE: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use corelog_protocol::error::{ErrorBody, ErrorCode};
+    use corelog_protocol::kind::Kind;
 
     use super::*;
+
+    /// A handover was refused again and again for want of what the follower had yet to take, and then told of the last
+    /// attempt alone, which had a few seconds left; or of the first one, where that was not answered.
+    #[tokio::test]
+    async fn who_is_not_answered_in_time_is_told_what_another_attempt_was_refused_for() {
+        let late = || Error::TimedOut {
+            address: "log1:7400".into(),
+            kind: Kind::Handover,
+            after: Duration::from_secs(2),
+            is_sent: true,
+            refused: None,
+        };
+        let refused = || Error::refused(ErrorBody::new(ErrorCode::NotEqual, "it lacks 7"));
+        let mut config = ClientConfig::new(["log1:7400"]);
+        for attempts in [[refused(), late()], [late(), refused()]] {
+            config.timeout = Duration::from_secs(30);
+            let mut retry = Retry::new(Repeat::Idempotent, &config);
+            let [first, last] = attempts;
+            assert!(retry.pause(first).await.is_ok());
+            retry.deadline = Deadline::within(Duration::ZERO);
+            let told = retry.pause(last).await.unwrap_err();
+            assert_eq!(told.outcome(), Outcome::Unknown);
+            let said = told.to_string();
+            assert!(
+                said.starts_with("log1:7400 did not answer Handover"),
+                "{said}"
+            );
+            assert!(said.ends_with("refused: NotEqual: it lacks 7"), "{said}");
+        }
+    }
 
     /// What a node asks another one is answered in 10 s or not at all: it counted from when the request began, and one answer
     /// that did not come ended a handover.

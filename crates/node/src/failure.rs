@@ -47,6 +47,18 @@ pub(crate) fn disk_code(error: &io::Error) -> ErrorCode {
     }
 }
 
+/// The same, told as `message`; of a directory that is gone with what brings it back, which no repair does.
+pub(crate) fn disk_failure(error: &io::Error, message: String) -> Failure {
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "{message}: a directory of the server is gone; put it back in its place, as by mounting its volume, and ask \
+             again (`corelog verify` says what is there)"
+        ),
+        _ => message,
+    };
+    failure(disk_code(error), message)
+}
+
 /// What a request asks for in `field` cannot be.
 pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Failure {
     let detail = Detail {
@@ -98,6 +110,19 @@ pub(crate) fn said_by(address: &str, mut error: Failure) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It was told as damage which a repair fetches from a copy.
+    #[test]
+    fn a_directory_that_is_gone_is_told_with_what_brings_it_back() {
+        let said = |kind: io::ErrorKind| disk_failure(&kind.into(), "cannot create".to_owned());
+        let gone = said(io::ErrorKind::NotFound);
+        assert!(gone.is(ErrorCode::Damaged));
+        assert!(
+            gone.message
+                .starts_with("cannot create: a directory of the server is gone")
+        );
+        assert_eq!(said(io::ErrorKind::StorageFull).message, "cannot create");
+    }
 
     /// What `h:7400` said of itself was taken for the word of `h:740`.
     #[test]

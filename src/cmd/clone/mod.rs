@@ -10,9 +10,9 @@ mod watch;
 
 use std::time::Instant;
 
-use corelog_client::Client;
+use corelog_client::{Admin, Client};
 use corelog_protocol::message::clone_topic;
-use corelog_protocol::message::replica_status::{Partition, State};
+use corelog_protocol::message::replica_status::{Partition, Role, State};
 use corelog_record::{ByteSize, Offset, PartitionId, TopicName};
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use crate::cmd::topic::policy::word;
 use crate::exit::{self, Exit, say};
 use crate::output::{Format, Out, cell};
 use crate::quantity::Amount;
-use crate::{cli, quantity, session};
+use crate::{cli, consent, quantity, session};
 
 /// Make another server's topic a replica on this one.
 #[derive(clap::Args, Debug)]
@@ -32,7 +32,8 @@ use crate::{cli, quantity, session};
         and dropped. Nothing is overwritten: what is there already has to be the beginning of what \
         the source has. Only where that ends before all that the owner still has, it goes, and the copy begins \
         anew; --dry-run says so.\n\n\
-        Without --follow it ends where the source ended when it began. With it the replica goes on \
+        Without --follow it ends where the source ended when it began; of what the server follows already that \
+        ends the following, and it asks first on a terminal and needs --yes elsewhere. With --follow the replica goes on \
         to follow, and the command ends when it has come that far. The servers do it by \
         themselves: interrupting this command, or either server, stops nothing for good, and what \
         was received and checked is not asked for again.\n\n\
@@ -83,8 +84,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", value_parser = limit_rate)]
     limit_rate: Option<ByteSize>,
     /// Say what would be moved, and move nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
+    /// End the following of what is followed already without asking; needed for that where no terminal can be asked.
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     client: cli::Client,
 }
@@ -99,6 +103,13 @@ async fn clone(args: &Args, client: Client) -> anyhow::Result<Exit> {
         return plan::show(args, &client).await;
     }
     let (admin, _) = client.admin().of_one().await?;
+    if let Some(does) = unfollows(args, &admin).await? {
+        let consent = cli::Consent {
+            yes: args.yes,
+            dry_run: false,
+        };
+        consent::ask_to(consent, &does, "cloned")?;
+    }
     let begun = Instant::now();
     let request = clone_topic::Request {
         topic: args.topic.clone(),
@@ -114,6 +125,32 @@ async fn clone(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let printed = print(args, &cloned, &partitions, begun.elapsed().as_secs_f64());
     let ended = Exit::of_all(partitions.iter().map(outcome));
     Ok(exit::of_found(ended, printed))
+}
+
+/// That the server follows no more what it follows now, if that is asked of it: a clone without `--follow` has an end.
+async fn unfollows(args: &Args, admin: &Admin) -> anyhow::Result<Option<String>> {
+    if args.follow {
+        return Ok(None);
+    }
+    let (topic, server) = (&args.topic, session::server(admin));
+    let mut partitions = match admin.replica_status(topic, None).await {
+        Err(error) if error.is_unknown_topic() => return Ok(None),
+        told => told.map_err(|error| session::by(server, error))?.partitions,
+    };
+    partitions.retain(|one| args.partition.is_none_or(|asked| asked == one.id.get()));
+    let count = partitions.iter().filter(|one| is_following(one)).count();
+    Ok((0 < count).then(|| {
+        format!(
+            "ends that {server} follows {count} partitions of {topic}: what comes to the source from now on does not come \
+             there any more, and no lag is told; with --follow it goes on to follow"
+        )
+    }))
+}
+
+/// True of a copy without an end.
+fn is_following(partition: &Partition) -> bool {
+    let has_end = partition.until.is_some() || partition.state == State::Done;
+    partition.role == Role::Follower && !has_end
 }
 
 /// Says on stderr what went wrong, and gives its exit code.
@@ -214,5 +251,35 @@ fn limit_rate(text: &str) -> Result<ByteSize, String> {
             Err("nothing comes at a rate of 0: leave it out for what the servers allow".to_owned())
         }
         _ => quantity::rate(text).map_err(|why| why.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_copy_without_an_end_is_one_that_follows() {
+        let partition = |role, until, state| Partition {
+            role,
+            until,
+            state,
+            ..Partition::owned(PartitionId::new(0), Offset::ZERO)
+        };
+        let end = Some(Offset::ZERO);
+        for state in [
+            State::Following,
+            State::Copying,
+            State::Waiting,
+            State::Stopped,
+        ] {
+            assert!(is_following(&partition(Role::Follower, None, state)));
+            assert!(!is_following(&partition(Role::Follower, end, state)));
+        }
+        let done = partition(Role::Follower, None, State::Done);
+        assert!(!is_following(&done), "an older server tells no end");
+        for role in [Role::Owner, Role::HandingOver, Role::Fenced] {
+            assert!(!is_following(&partition(role, None, State::Idle)));
+        }
     }
 }

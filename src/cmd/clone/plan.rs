@@ -101,6 +101,11 @@ pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
     for partition in numbers {
         plans.push(plan(args, (here.as_ref(), &source), partition).await?);
     }
+    if let Some(here) = &here
+        && let Some(does) = super::unfollows(args, &here.side.admin).await?
+    {
+        say(&format!("without --dry-run this {does}, and needs consent"));
+    }
     let printed = print(args, &plans);
     let ended = Exit::of_all(plans.iter().map(|plan| outcome(args, plan)));
     Ok(exit::of_found(ended, printed))

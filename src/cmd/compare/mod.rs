@@ -359,6 +359,7 @@ mod tests {
                     kind: Kind::Segments,
                     after: std::time::Duration::from_secs(1),
                     is_sent: true,
+                    refused: None,
                 })),
                 3 => Ok(Verdict::DiffersBefore),
                 _ => Ok(Verdict::Equal),

@@ -175,7 +175,7 @@ fn resolved(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Whether a directory holds nothing but what an export writes before its last file, which makes it a snapshot.
-fn is_unfinished(target: &Path) -> bool {
+pub(in crate::cmd) fn is_unfinished(target: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(target) else {
         return false;
     };

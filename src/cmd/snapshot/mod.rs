@@ -8,7 +8,7 @@
 
 mod create;
 mod delete;
-mod export;
+pub(super) mod export;
 mod list;
 mod show;
 

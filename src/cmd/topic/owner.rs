@@ -27,7 +27,7 @@ pub(super) fn check_all(topic: &TopicName, partitions: &[Partition]) -> Result<(
     let is_given =
         |one: &&Partition| matches!(one.role, Role::HandingOver | Role::Fenced | Role::Unknown);
     let given = partitions.iter().find(is_given);
-    given.map_or(Ok(()), |one| Err(not_owner(topic, one)))
+    given.map_or(Ok(()), |one| Err(not_all(topic, partitions, one)))
 }
 
 /// A copy that the server lets nobody alter if it is to follow: that, it does not tell. What was copied to its end is its own.
@@ -45,7 +45,7 @@ fn copy(partitions: &[Partition]) -> Option<&Partition> {
 pub(super) fn check_copy(topic: &TopicName, partitions: &[Partition]) -> Result<(), Error> {
     match copy(partitions) {
         None => Ok(()),
-        Some(one) if one.copying == State::Following => Err(not_owner(topic, one)),
+        Some(one) if one.copying == State::Following => Err(not_all(topic, partitions, one)),
         Some(one) => {
             let place = format!("{topic}/{}", one.id);
             say(&format!(
@@ -54,6 +54,29 @@ pub(super) fn check_copy(topic: &TopicName, partitions: &[Partition]) -> Result<
             Ok(())
         }
     }
+}
+
+/// That `one` is another node's; where others are this one's, that nobody may alter the topic: no address then, where the same
+/// is refused.
+fn not_all(topic: &TopicName, partitions: &[Partition], one: &Partition) -> Error {
+    if !partitions.iter().any(|one| one.role == Role::Owner) {
+        return not_owner(topic, one);
+    }
+    let is_elsewhere = |one: &&Partition| one.role != Role::Owner && one.copying != State::Done;
+    let elsewhere: Vec<_> = partitions.iter().filter(is_elsewhere).collect();
+    let named = elsewhere.iter().take(NAMED_MAX);
+    let named: Vec<_> = named.map(|one| one.id.to_string()).collect();
+    let more = match elsewhere.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "partitions {}{more} of topic {topic} are another node's, or being given to it, and others are this one's: one \
+         node has to own all of them before the topic is altered there; `corelog handover {topic}` at the one gives what \
+         it owns to the other",
+        named.join(", ")
+    );
+    refused(ErrorBody::new(ErrorCode::NotOwner, message))
 }
 
 fn not_owner(topic: &TopicName, partition: &Partition) -> Error {
@@ -68,11 +91,17 @@ fn not_owner(topic: &TopicName, partition: &Partition) -> Error {
         address: partition.source.clone(),
         ..Detail::default()
     };
-    let body = ErrorBody::new(ErrorCode::NotOwner, message).with_detail(detail);
+    refused(ErrorBody::new(ErrorCode::NotOwner, message).with_detail(detail))
+}
+
+fn refused(body: ErrorBody) -> Error {
     Error::Refused {
         body: Box::new(body),
     }
 }
+
+/// So many partitions are named where several are another node's.
+const NAMED_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -123,6 +152,27 @@ mod tests {
         assert!(refused(&[follows, follows]));
         assert!(refused(&[own, follows]));
         assert!(!refused(&[(Follower, State::Waiting)]));
+    }
+
+    /// Each of two servers that own a part named the other one as that which alters the topic.
+    #[test]
+    fn a_topic_that_is_split_is_altered_nowhere_before_one_server_owns_all() {
+        use Role::{Fenced, Follower, Owner};
+        let topic = TopicName::new("t").unwrap();
+        let own = (Owner, State::Idle);
+        let split = [own, (Fenced, State::Idle)];
+        let follows = [own, (Follower, State::Following)];
+        for error in [
+            check_all(&topic, &partitions(&split)).unwrap_err(),
+            check_copy(&topic, &partitions(&follows)).unwrap_err(),
+        ] {
+            let said = error.to_string();
+            assert!(said.contains("`corelog handover t`"), "{said}");
+            assert_eq!(error.refusal().unwrap().detail.address, None);
+        }
+        let whole = check_all(&topic, &partitions(&[(Fenced, State::Idle)])).unwrap_err();
+        let address = whole.refusal().unwrap().detail.address.as_deref();
+        assert_eq!(address, Some("log1:7400"));
     }
 
     #[test]

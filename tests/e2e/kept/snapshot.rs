@@ -303,6 +303,21 @@ fn an_export_is_verified_and_can_be_restored_elsewhere() {
     let read = wire_there.read_all(&moved, 1, Offset::ZERO);
     assert!(read == wire.read_all(&topic, 1, Offset::ZERO));
 
+    // It was to be removed, though a repair mends it.
+    std::fs::remove_file(Path::new(copy).join("topics/moved/1/manifest")).unwrap();
+    let (out, _, code) = Corelog::offline().run(["verify", copy]).parts();
+    let found = String::from_utf8_lossy(&out).into_owned();
+    assert_eq!(code, Some(3), "{found}");
+    assert!(
+        found.contains("repair --dir` on the partition's directory, also on one"),
+        "{found}"
+    );
+    let partition = format!("{copy}/topics/moved/1");
+    let repair = ["repair", "--dir", &partition, "--yes"];
+    Corelog::offline().run(repair).done();
+    Corelog::offline().run(["verify", copy]).done();
+    there.run(["restore", copy, "--topic", "mended"]).done();
+
     // A byte that is not what it was is found on the way, and there is no copy.
     let store = &stores::of(&data.join("snapshots/s/topics/moved"), 1)[0];
     stores::flip(store, 500_000);

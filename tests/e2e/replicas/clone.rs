@@ -164,6 +164,29 @@ fn a_clone_that_follows_ends_when_it_has_come_so_far_and_goes_on() {
     pair.level();
 }
 
+/// A word that was left out ended the following, with 0 and without a word.
+#[test]
+fn a_clone_without_follow_of_what_is_followed_already_needs_consent() {
+    let pair = Pair::following();
+    let (source, there) = (pair.source.address(), pair.at_other());
+    let clone = ["clone", "t", "--from", &source];
+    let said = there.run(clone).failed(6);
+    assert!(
+        said.contains("--follow") && said.contains("--yes"),
+        "{said}"
+    );
+    let planned = [&clone[..], &["--dry-run"]].concat();
+    let (_, said, code) = there.run(&planned).parts();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("follows 1 partitions of t"), "{said}");
+    produce(&pair.at_source(), "0", b"c\n");
+    pair.level();
+    assert_eq!(states(&pair.clone(&["--follow"])), ["following"]);
+    assert_eq!(states(&pair.clone(&["--yes"])), ["done"]);
+    // It follows nobody now: there is nothing to ask for.
+    assert_eq!(states(&pair.clone(&[])), ["done"]);
+}
+
 #[test]
 fn a_follower_and_its_source_tell_of_each_other_over_http() {
     let pair = Pair::start();

@@ -322,6 +322,7 @@ impl Shared {
             kind,
             after,
             is_sent,
+            refused: None,
         }
     }
 

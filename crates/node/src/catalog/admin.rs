@@ -23,7 +23,7 @@ use super::routes::unreadable;
 use super::spare;
 use super::topic::Topic;
 use crate::core::{Core, Disk, Lost, with_causes};
-use crate::failure::{Failure, disk_code, failure, failure_with};
+use crate::failure::{Failure, disk_failure, failure, failure_with};
 use crate::router;
 use crate::rt::{self, Notify, Permit, Semaphore};
 
@@ -160,7 +160,7 @@ impl Admin {
                 .borrow()
                 .topic_of(&request.name, request.id)?,
         );
-        check_may_alter(&before, &request)?;
+        before.check_may_alter(&request)?;
         let settings = request.settings.apply(&before.settings);
         settings.check()?;
         let count = before.partition_count();
@@ -336,38 +336,6 @@ impl Core {
     }
 }
 
-/// Refuses what the next look at a topic's source would undo, or the one after a handover of it, and
-/// partitions that no other node that has some of the topic's would hear of.
-fn check_may_alter(topic: &Topic, request: &alter_topic::Request) -> Result<(), Failure> {
-    if topic.is_copy() {
-        let message =
-            "the topic follows another node's: change that, and this one becomes as it is";
-        let detail = Detail {
-            address: topic.sources().first().cloned(),
-            ..Detail::default()
-        };
-        return Err(failure_with(ErrorCode::NotOwner, message, detail));
-    }
-    if let Some(given) = topic.given() {
-        let message = format!(
-            "partition {} of the topic is another node's, or is being given to it: finish that, or take \
-             it back, until one node owns all of them, and alter the topic there",
-            given.partition
-        );
-        let detail = Detail {
-            address: given.sources.first().cloned(),
-            ..Detail::default()
-        };
-        return Err(failure_with(ErrorCode::NotOwner, message, detail));
-    }
-    let is_owned = |(partition, _)| topic.is_owned(partition);
-    if request.partitions.is_some() && !topic.partitions().all(is_owned) {
-        let message = "another node owns partitions of this topic: one node has to own all of them";
-        return Err(failure(ErrorCode::NotOwner, message));
-    }
-    Ok(())
-}
-
 fn created(topic: &Topic, created: bool) -> create_topic::Answer {
     let settings = topic.settings.clone();
     create_topic::Answer {
@@ -381,11 +349,10 @@ fn created(topic: &Topic, created: bool) -> create_topic::Answer {
 pub(super) fn failed(error: &CatalogError) -> Failure {
     let message = with_causes(error);
     tracing::error!(error = %message, "the catalog could not be written");
-    let code = match error {
-        CatalogError::Io { source, .. } => disk_code(source),
-        _ => ErrorCode::Internal,
-    };
-    failure(code, message)
+    match error {
+        CatalogError::Io { source, .. } => disk_failure(source, message),
+        _ => failure(ErrorCode::Internal, message),
+    }
 }
 
 /// What is told of a deletion that a restart may undo.

@@ -26,7 +26,7 @@ use super::files;
 use super::last::LastSnapshots;
 use super::topic::Topic;
 use crate::core::{Taken, with_causes};
-use crate::failure::{Amount, Failure, disk_code, failure, failure_with, invalid};
+use crate::failure::{Amount, Failure, disk_failure, failure, failure_with, invalid};
 use crate::metrics::add;
 use crate::{router, rt};
 
@@ -237,7 +237,7 @@ impl Admin {
         let core = &self.core;
         let dir = snapshot_dir(&core.root, name);
         let created = rt::wall_clock();
-        let failed = |error: std::io::Error| disk_failure(&error);
+        let failed = |error: std::io::Error| disk_failure(&error, with_causes(&error));
         dir.remove_tree().await.map_err(failed)?;
         snapshots_dir(&core.root).create().await.map_err(failed)?;
         dir.create().await.map_err(failed)?;
@@ -348,10 +348,6 @@ pub(super) fn refused(name: &str, error: &Error) -> Failure {
         _ => ErrorCode::Damaged,
     };
     failure(code, with_causes(error))
-}
-
-fn disk_failure(error: &std::io::Error) -> Failure {
-    failure(disk_code(error), with_causes(error))
 }
 
 #[cfg(test)]

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::ack::Level;
-use corelog_protocol::message::metadata;
 use corelog_protocol::message::settings::{RetentionHold, TopicSettings};
+use corelog_protocol::message::{alter_topic, metadata};
 use corelog_record::{CoreId, PartitionId, Timestamp, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::format::topic as file;
 
 use crate::core::PartitionKey;
+use crate::failure::{Failure, failure, failure_with};
 
 /// So many bits of a partition's number tell where its segments roll.
 const TURN_BITS: u32 = 4;
+
+/// So many partitions are named where several cannot be altered.
+const NAMED_MAX: usize = 8;
 
 /// One topic; never changed, but replaced as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,15 +61,69 @@ impl Topic {
         partitions.all(|(partition, _)| self.replica(partition).is_some_and(follows))
     }
 
-    /// A partition that another node has, is given, or took, while this one has or had it: what is
+    /// Refuses what the next look at the topic's source would undo, or the one after a handover of it, and partitions that
+    /// no other node that has some of the topic's would hear of.
+    pub(super) fn check_may_alter(&self, request: &alter_topic::Request) -> Result<(), Failure> {
+        if self.is_copy() {
+            let message =
+                "the topic follows another node's: change that, and this one becomes as it is";
+            let detail = Detail {
+                address: self.sources().first().cloned(),
+                ..Detail::default()
+            };
+            return Err(failure_with(ErrorCode::NotOwner, message, detail));
+        }
+        let given: Vec<_> = self.given().collect();
+        if let [first, ..] = &given[..] {
+            return Err(match self.owns_some() {
+                true => self.split(&given),
+                false => given_away(first),
+            });
+        }
+        let is_owned = |(partition, _)| self.is_owned(partition);
+        if request.partitions.is_some() && !self.partitions().all(is_owned) {
+            let message =
+                "another node owns partitions of this topic: one node has to own all of them";
+            return Err(failure(ErrorCode::NotOwner, message));
+        }
+        Ok(())
+    }
+
+    /// The partitions that another node has, is given, or took, while this one has or had them: what is
     /// changed here would not be in force there, and be undone once that node owns all.
-    pub(super) fn given(&self) -> Option<&Replica> {
-        let owns_some = self.partitions().any(|(one, _)| self.is_owned(one));
-        self.replicas.values().find(|replica| match replica.role {
-            Role::Owner => false,
-            Role::Follower => owns_some && replica.until.is_none(),
-            Role::HandingOver | Role::Fenced | Role::Unknown => true,
-        })
+    fn given(&self) -> impl Iterator<Item = &Replica> {
+        let owns_some = self.owns_some();
+        self.replicas
+            .values()
+            .filter(move |replica| match replica.role {
+                Role::Owner => false,
+                Role::Follower => owns_some && replica.until.is_none(),
+                Role::HandingOver | Role::Fenced | Role::Unknown => true,
+            })
+    }
+
+    fn owns_some(&self) -> bool {
+        self.partitions().any(|(one, _)| self.is_owned(one))
+    }
+
+    /// That nobody may alter the topic as long as several nodes own partitions of it: no address of one, where the same is
+    /// refused.
+    fn split(&self, given: &[&Replica]) -> Failure {
+        let named = given.iter().take(NAMED_MAX);
+        let named: Vec<_> = named.map(|one| one.partition.to_string()).collect();
+        let more = match given.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let source = given.iter().find_map(|one| one.sources.first());
+        let at = source.map_or_else(String::new, |address| format!(" ({address})"));
+        let (name, named) = (&self.name, named.join(", "));
+        let message = format!(
+            "partitions {named}{more} of topic {name} are another node's{at}, or being given to it, and others are this \
+             one's: one node has to own all of them before the topic is altered there; `corelog handover {name}` at the \
+             one gives what it owns to the other"
+        );
+        failure(ErrorCode::NotOwner, message)
     }
 
     /// If another node tells the same settings of it, and as many partitions.
@@ -221,8 +280,23 @@ fn clamp(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
+/// That a topic is altered where its partitions went.
+fn given_away(replica: &Replica) -> Failure {
+    let message = format!(
+        "partition {} of the topic is another node's, or is being given to it: finish that, or take \
+         it back, until one node owns all of them, and alter the topic there",
+        replica.partition
+    );
+    let detail = Detail {
+        address: replica.sources.first().cloned(),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::NotOwner, message, detail)
+}
+
 #[cfg(test)]
 mod tests {
+    use corelog_protocol::message::settings::SettingsChange;
     use corelog_record::Offset;
 
     use super::*;
@@ -278,7 +352,8 @@ mod tests {
 
     #[test]
     fn a_topic_is_given_from_the_first_of_its_partitions_to_the_last() {
-        let given = |roles: &[Role]| topic(roles).given().map(|one| one.partition.get());
+        let first = |topic: &Topic| topic.given().next().map(|one| one.partition.get());
+        let given = |roles: &[Role]| first(&topic(roles));
         assert_eq!(given(&[Role::Owner, Role::Owner]), None);
         assert_eq!(given(&[Role::Owner, Role::HandingOver]), Some(1));
         assert_eq!(given(&[Role::Follower, Role::Owner]), Some(0));
@@ -291,6 +366,41 @@ mod tests {
             until: Some(Offset::ZERO),
             ..replica
         });
-        assert_eq!(ended.given(), None);
+        assert_eq!(first(&ended), None);
+    }
+
+    /// Each of two nodes that owned a part named the other one as that which alters the topic.
+    #[test]
+    fn who_alters_a_topic_that_is_split_is_told_what_is_elsewhere_and_to_give_all_to_one() {
+        let refused = |roles: &[Role]| {
+            let mut topic = topic(roles);
+            for (number, _) in (0..).zip(roles) {
+                topic.change_replica(PartitionId::new(number), |replica| Replica {
+                    sources: vec!["log2:7400".to_owned()],
+                    ..replica
+                });
+            }
+            let request = alter_topic::Request {
+                name: topic.name.clone(),
+                id: topic.id,
+                partitions: Some(9),
+                settings: SettingsChange::default(),
+            };
+            topic.check_may_alter(&request).unwrap_err()
+        };
+        for roles in [
+            [Role::Owner, Role::Fenced, Role::Fenced],
+            [Role::Owner, Role::Follower, Role::Follower],
+        ] {
+            let told = refused(&roles);
+            assert_eq!(told.detail.address, None, "{told}");
+            for part in ["partitions 1, 2 of", "(log2:7400)", "`corelog handover t`"] {
+                assert!(told.message.contains(part), "{told}");
+            }
+        }
+        let many = refused(&[&[Role::Owner][..], &[Role::Fenced; 10]].concat());
+        assert!(many.message.contains("7, 8 and 2 more"), "{many}");
+        let whole = refused(&[Role::Fenced; 3]);
+        assert_eq!(whole.detail.address.as_deref(), Some("log2:7400"));
     }
 }

@@ -113,7 +113,9 @@ impl Core {
         let partition = slot.partition();
         let log = snapshot.log.unwrap_or_default();
         let last = self.last_snapshots.borrow();
-        let last = last.get(slot.key).map(|last| LastSnapshot {
+        let counts = partition.is_none_or(|partition| partition.has_what_was_snapshotted());
+        let last = last.get(slot.key).filter(|_| counts);
+        let last = last.map(|last| LastSnapshot {
             name: last.name.to_string(),
             end: last.end,
         });

@@ -368,6 +368,13 @@ impl<D: Dir> Partition<D> {
         last.filter(is_here).map_or(Offset::ZERO, |(end, _)| end)
     }
 
+    /// False once the log has no more what its last snapshot has at its end, which holds nothing back then. What
+    /// retention let go of since is in it all the same.
+    pub(crate) fn has_what_was_snapshotted(&self) -> bool {
+        self.snapshotted
+            .is_none_or(|(end, _)| end < self.log.log_start() || self.snapshotted_upto() == end)
+    }
+
     fn start_chore(&mut self, plan: ChorePlan<D>, effects: &mut Effects<D>) {
         assert!(
             !self.upkeep.is_chore_in_flight,

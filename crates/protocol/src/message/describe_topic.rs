@@ -66,7 +66,7 @@ pub struct Partition {
     /// When the last whole scrub of it ended; default nil, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrubbed_at: Option<Timestamp>,
-    /// The last snapshot of it; default nil, none.
+    /// The last snapshot of it; default nil, none, or the log was cut below its end since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<LastSnapshot>,
     /// What the node is to it; default owner.

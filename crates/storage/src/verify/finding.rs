@@ -171,8 +171,8 @@ impl What {
                 "the next start reads the last store from its beginning, and writes a new one"
             }
             Self::Manifest | Self::NoManifest => {
-                "stop the server and run `corelog repair --dir` on the partition's directory; of a snapshot, \
-                 remove that and make a new one"
+                "stop the server and run `corelog repair --dir` on the partition's directory, also on one in a snapshot or an \
+                 export; of these, remove what it cannot mend, and make a new one"
             }
             Self::Gone => {
                 "put the directory back as it was, or promote a copy; only if nothing has it any more, topics begin with an \

@@ -27,6 +27,7 @@ mod survey;
 mod walker;
 
 pub use finding::{Finding, Grade, What};
+pub use node::is_unfinished;
 pub use partition::tells_of;
 pub use store::{Checked, Hooks, LookInto, StoreCheck};
 pub use survey::{Survey, survey};

@@ -178,13 +178,13 @@ fn topic_file(dir: &Path, survey: &mut Survey) -> Option<(TopicId, u32)> {
     let bytes = read(dir, TOPIC, FILE_BYTES_MAX, What::Topic, survey).ok()?;
     let Some(bytes) = bytes else {
         survey.find(match is_unfinished(dir) {
-            true => Finding::of(
+            Ok(true) => Finding::of(
                 What::Leftover,
                 dir,
                 "a topic",
                 "one that was not made to the end",
             ),
-            false => Finding::of(What::Topic, path, "a topic", "no file"),
+            _ => Finding::of(What::Topic, path, "a topic", "no file"),
         });
         return None;
     };
@@ -205,10 +205,13 @@ fn topic_file(dir: &Path, survey: &mut Survey) -> Option<(TopicId, u32)> {
 }
 
 /// Whether a topic's directory holds nothing yet but its file that is being written: its name is free.
-fn is_unfinished(dir: &Path) -> bool {
+///
+/// # Errors
+/// If it cannot be listed.
+pub fn is_unfinished(dir: &Path) -> io::Result<bool> {
     let aside = format!("{TOPIC}{ASIDE_SUFFIX}");
-    let entries = block_on(StdDir::new(dir).list());
-    entries.is_ok_and(|entries| entries.iter().all(|entry| entry.name == aside))
+    let entries = block_on(StdDir::new(dir).list())?;
+    Ok(entries.iter().all(|entry| entry.name == aside))
 }
 
 fn quarantine(dir: &Path, survey: &mut Survey) {

@@ -116,6 +116,7 @@ impl Lane {
             kind: Kind::Produce,
             after: self.options.delivery_timeout.max(ATTEMPT_MIN),
             is_sent: false,
+            refused: None,
         }
     }
 

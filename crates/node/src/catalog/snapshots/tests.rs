@@ -91,5 +91,5 @@ fn a_lack_of_descriptors_is_busy_and_neither_damage_nor_a_failure() {
         source: out(),
     };
     assert!(refused("s", &error).is(ErrorCode::Busy));
-    assert!(disk_failure(&out()).is(ErrorCode::Busy));
+    assert!(disk_failure(&out(), String::new()).is(ErrorCode::Busy));
 }

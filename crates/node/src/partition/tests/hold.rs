@@ -42,7 +42,9 @@ fn what_no_snapshot_holds_expires_only_beyond_the_bytes_that_may_be_held() {
     bench.step(Input::Snapshotted { last: Some(last) });
     expire(&mut bench, Held::Unsnapshotted, None);
     assert_eq!(bench.partition.status().log_start, last.0);
+    assert!(bench.partition.has_what_was_snapshotted());
     expire(&mut bench, Held::Unsnapshotted, Some(64 << 10));
+    assert!(bench.partition.has_what_was_snapshotted());
     let bounded = bench.partition.status();
     assert!(last.0 < bounded.log_start && bounded.store_bytes <= 64 << 10);
     assert!(bounded.segment_count > 1);
@@ -66,7 +68,9 @@ fn what_came_in_the_place_of_what_was_cut_is_held_until_it_is_kept_elsewhere_too
         bench.step(Input::Change { token, change });
         bench.settle();
         assert_eq!(bench.partition.status().log_end, offset(3));
+        assert!(!bench.partition.has_what_was_snapshotted());
         fill(&mut bench, 40, 6);
+        assert!(!bench.partition.has_what_was_snapshotted());
         expire(&mut bench, held, None);
         let status = bench.partition.status();
         assert!(status.segment_count > 3, "{held:?}");
