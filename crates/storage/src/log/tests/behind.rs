@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use corelog_record::batch::Batches;
-use corelog_record::{ByteSize, Offset};
+use corelog_record::{ByteSize, Offset, Timestamp};
 
 use super::recovery::{STORE, change};
 use super::{at, offset, small};
@@ -501,21 +501,26 @@ fn a_whole_batch_of_another_epoch_before_one_that_is_bad_takes_no_more_with_it()
     batches.assert_served(&log, BAD + 2, "killed");
 }
 
+/// What a lookup by time finds, and how often it reads.
+fn find(
+    disk: &FaultyDir<MemoryDir>,
+    log: &Log<FaultyDir<MemoryDir>>,
+) -> (Result<Option<(Offset, Timestamp)>, ReadError>, u64) {
+    let before = disk.faults().count(Operation::Read);
+    let found = block_on(log.plan_find_time(at(0), Offset::MAX).run());
+    (found, disk.faults().count(Operation::Read) - before)
+}
+
 /// The store was read twice by each lookup, and nobody was told.
 #[test]
 fn a_lookup_by_time_notes_what_its_rows_say_of_the_store_and_reads_that_no_more() {
     let (disk, mut log, batches) = small_bad_below_the_mark(EPOCH_BIT);
-    let find = |log: &Log<FaultyDir<MemoryDir>>| {
-        let before = disk.faults().count(Operation::Read);
-        let found = block_on(log.plan_find_time(at(0), Offset::MAX).run());
-        (found, disk.faults().count(Operation::Read) - before)
-    };
-    let (met, _) = find(&log);
+    let (met, _) = find(&disk, &log);
     assert!(matches!(met, Err(ReadError::Damaged { .. })), "{met:?}");
     settle(&mut log, at(20_001)).unwrap();
     assert_eq!(log.damage(), [damage(0, HALF)]);
     for _ in 0..2 {
-        let (found, reads) = find(&log);
+        let (found, reads) = find(&disk, &log);
         assert_eq!(found.unwrap(), Some((offset(HALF as u64), at(0))));
         assert_eq!(reads, 1, "of what lies behind");
     }
@@ -531,19 +536,14 @@ fn a_lookup_by_time_reads_nothing_of_a_sealed_segment_that_is_known_to_be_none_o
     block_on(root.child("p0").remove(INDEX)).unwrap();
     let disk = FaultyDir::new(root);
     let (mut log, _) = open(&disk, options(1), 2, at(2)).unwrap();
-    let find = |log: &Log<FaultyDir<MemoryDir>>| {
-        let before = disk.faults().count(Operation::Read);
-        let found = block_on(log.plan_find_time(at(0), Offset::MAX).run());
-        (found, disk.faults().count(Operation::Read) - before)
-    };
-    let (met, _) = find(&log);
+    let (met, _) = find(&disk, &log);
     assert!(matches!(met, Err(ReadError::Damaged { .. })), "{met:?}");
     settle(&mut log, at(3)).unwrap();
     assert_eq!(log.damage(), [damage(0, end)]);
-    let (met, reads) = find(&log);
+    let (met, reads) = find(&disk, &log);
     assert!(matches!(met, Err(ReadError::Damaged { .. })), "{met:?}");
     assert_eq!(reads, 0);
     batches.append(&mut log, [10]);
-    let (found, _) = find(&log);
+    let (found, _) = find(&disk, &log);
     assert_eq!(found.unwrap(), Some((offset(end as u64), at(0))));
 }
