@@ -33,7 +33,8 @@ const ABORT_UNKNOWN: &str = "as long as it is not called off the owner takes no 
         needs the follower's word that it has not begun. If it is gone for good, --accept-loss does \
         without: should it own the partition after all, one of the two has to rejoin the other. A follower that has \
         owned the partition since, and given it on, does neither: rejoin the owner that it gave it to, or, if that is gone, \
-        promote the follower with --accept-loss and give the same command again.\n\n\
+        promote the follower with --accept-loss and give the same command again. Nor does either go on while damage has the \
+        partition read-only: repair it, or promote the follower with --accept-loss.\n\n\
         Ends with 4 if for 5 seconds the follower does not answer, or what answers there is no server for \
         clients.",
     after_long_help = "EXAMPLES\n  \

@@ -2,6 +2,7 @@
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -391,13 +392,7 @@ fn of_two_owners_that_are_told_to_rejoin_each_other_at_once_one_keeps_what_it_ha
 #[test]
 fn an_owner_that_cannot_write_down_that_it_was_replaced_serves_nobody() {
     let folder = Folder::new();
-    let a = Node::on(folder.path().join("a"), privilege::without(), 1);
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 20);
-    let b = follower(&folder, &a, "b", &topic);
-    let dir = a.topic_dir(&topic);
-    // Names come and go in it, but it cannot be opened to be synced.
-    set_permissions(&dir, Permissions::from_mode(0o333)).unwrap();
+    let ([a, b, _c], topic, dir) = owner_that_writes_nothing_down(&folder);
     promote(&b, &topic);
     until("it serves nobody", || produced(&a, &topic, 0).is_err());
     for _ in 0..100 {
@@ -405,6 +400,52 @@ fn an_owner_that_cannot_write_down_that_it_was_replaced_serves_nobody() {
     }
     set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
     until_fenced(&a, &topic);
+}
+
+/// It served nobody until it was started anew, or another copy forgotten, which was gone and had nothing to do with that.
+#[test]
+fn an_owner_serves_again_once_whom_it_saw_own_its_partition_follows_it() {
+    let folder = Folder::new();
+    let ([a, b, c], topic, dir) = owner_that_writes_nothing_down(&folder);
+    promote(&b, &topic);
+    until("it serves nobody", || produced(&a, &topic, 0).is_err());
+    c.disconnect();
+    rejoin(&b, &topic, &a);
+    until("it serves again", || produced(&a, &topic, 0).is_ok());
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+}
+
+/// It took what the copy in between says for the word of all that follow that one.
+#[test]
+fn an_owner_serves_nobody_while_whom_it_saw_own_its_partition_is_out_of_reach() {
+    let folder = Folder::new();
+    let ([a, _b, c], topic, dir) = owner_that_writes_nothing_down(&folder);
+    promote(&c, &topic);
+    until("it serves nobody", || produced(&a, &topic, 0).is_err());
+    c.disconnect();
+    // It asks each second, and waits for one that does not answer for another.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(5) {
+        assert_waits_or_fenced(&produced(&a, &topic, 0).unwrap_err());
+    }
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    c.connect();
+    set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    until_fenced(&a, &topic);
+}
+
+/// An owner that cannot change its topic's file in this directory, a copy of it, and one of that.
+fn owner_that_writes_nothing_down(folder: &Folder) -> ([Node; 3], Target, PathBuf) {
+    let a = Node::on(folder.path().join("a"), privilege::without(), 1);
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    let b = follower(folder, &a, "b", &topic);
+    let c = copy_of(folder, &b, &topic);
+    let dir = a.topic_dir(&topic);
+    // Names come and go in it, but it cannot be opened to be synced.
+    set_permissions(&dir, Permissions::from_mode(0o333)).unwrap();
+    ([a, b, c], topic, dir)
 }
 
 /// Two copies were promoted to one epoch, and the one that was killed since begins the next where its log is the other's: what

@@ -10,7 +10,7 @@ use corelog_record::batch::Codec;
 use corelog_record::{Offset, Position};
 
 use super::copies::{chain_at, level_pair, remembered, segments, status};
-use super::handover::{handing, pair};
+use super::handover::{aborting, handing, pair};
 use super::heal::first_store;
 use super::lossless::left_handing_over;
 use super::node::Node;
@@ -90,8 +90,12 @@ fn a_follower_that_ends_where_its_owner_ends_before_damage_is_not_taken_to_have_
         let refused = b.ask(&promoting(&topic, false)).unwrap_err();
         assert!(refused.is(ErrorCode::LossPossible), "{refused:?}");
     }
-    let refused = a.ask(&handing(&topic)).unwrap_err();
-    assert!(refused.is(ErrorCode::ReadOnly), "{refused:?}");
+    // It began no epoch, but was given to nobody then, and could not be given any more.
+    for request in [aborting(&topic, true), handing(&topic)] {
+        let refused = a.ask(&request).unwrap_err();
+        assert!(refused.is(ErrorCode::ReadOnly), "{refused:?}");
+        assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
+    }
     assert_eq!(status(&b, &topic, 0).role, Role::Follower);
     // Nor is the handover done where that is promoted in spite of it: what is here behind the damage it has not.
     let promoted = promote(&b, &topic);

@@ -14,9 +14,8 @@ use futures_lite::FutureExt;
 
 use super::claim::Claim;
 use super::ownership::{has_none, owned_at};
-use super::rival::Rival;
+use super::rival::{Rival, Word};
 use super::target::{Target, copy_at};
-use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::metrics::set;
@@ -187,34 +186,6 @@ impl Core {
         due
     }
 
-    /// What is written down of the partitions that this core owns: who follows them.
-    pub(super) fn followed<'a>(
-        &self,
-        routes: &'a Routes,
-    ) -> impl Iterator<Item = (&'a Topic, PartitionKey, &'a Replica)> {
-        let replicated = self.replicated(routes);
-        replicated.filter(|(_, _, replica)| replica.role.owns())
-    }
-
-    /// The same of all that this core has.
-    fn replicated<'a>(
-        &self,
-        routes: &'a Routes,
-    ) -> impl Iterator<Item = (&'a Topic, PartitionKey, &'a Replica)> {
-        let id = self.id;
-        routes.topics().flat_map(move |topic| {
-            let replicas = topic.replicas.values();
-            let mine = replicas.filter(move |one| topic.owner(one.partition) == Some(id));
-            mine.map(|replica| {
-                let key = PartitionKey {
-                    topic: topic.id,
-                    partition: replica.partition,
-                };
-                (&**topic, key, replica)
-            })
-        })
-    }
-
     /// If a copy is to be asked: it was not heard for a while, or has to tell of copies of its own, one of which may have been
     /// promoted while this node was away.
     fn is_due(&self, key: PartitionKey, copy: CopyId) -> bool {
@@ -267,23 +238,25 @@ impl Core {
         let copy = claimant.copy;
         let verified = match self.verify_claim(topic, key, claimant).await {
             // Who has none owns none.
-            Err(error) if has_none(&error) => Ok(true),
+            Err(error) if has_none(&error) => Ok(Word::ALL),
             verified => verified,
         };
         match verified {
-            Ok(is_all) => {
-                if is_all {
+            Ok(word) => {
+                if word.is_all {
                     self.followers.note_word(key, copy);
-                } else if self.followers.unasked.has_shown(key, copy) {
-                    // Who it has shown may be the one that was not reached now.
-                    return tracing::warn!(
+                }
+                let shown = self.followers.unasked.shown(key, copy);
+                if shown.is_none_or(|owner| word.clears(owner)) {
+                    self.followers.settle(key, copy);
+                } else if self.followers.unasked.may_tell(key, copy) {
+                    tracing::warn!(
                         topic = self.told_name(key),
                         partition = key.partition.get(),
                         "serves nobody, as who was seen to own it is not reached; where that is gone for good, \
                          `corelog topic forget-follower` of the copy that tells of it ends that"
                     );
                 }
-                self.followers.settle(key, copy);
             }
             Err(error) => {
                 // What it asks itself tells nothing of whom it told of.
@@ -308,25 +281,25 @@ impl Core {
     }
 
     /// Another node may own a partition of this one, or follow who does: if so, by an epoch that this log has
-    /// not, and that goes on from this log, this node takes no more appends. Gives whether all that are known of told what
-    /// they are: one that did not may have been promoted.
+    /// not, and that goes on from this log, this node takes no more appends. Gives who told what
+    /// they are.
     async fn verify_claim(
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
         claimant: Peer,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Word, Failure> {
         let replica = self.replica(key)?;
         if !replica.role.owns() {
-            return Ok(true);
+            return Ok(Word::ALL);
         }
         let first = self.told_by(&topic, key, &claimant).await?;
         let found = self.owner_of(&topic, key, first).await?;
         let Some(rival) = found.rival else {
-            return Ok(found.is_all);
+            return Ok(found.word);
         };
         let heeded = self.heed(topic, key, rival, &claimant).await;
-        heeded.map(|()| true)
+        heeded.map(|()| Word::ALL)
     }
 
     /// Takes no more appends to a partition if another node shows that it owns it, of which a claimant told.
@@ -346,7 +319,9 @@ impl Core {
         }
         let claim = self.claim_of(&topic, key, &rival, claimant).await?;
         // Until it says itself that it does not own it, or all that comes of that is written down.
-        self.followers.unasked.hold(key, claimant.copy);
+        self.followers
+            .unasked
+            .hold(key, claimant.copy, rival.node());
         let owner = Target {
             node: rival.node(),
             address: rival.address().to_owned(),

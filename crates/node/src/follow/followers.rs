@@ -331,7 +331,8 @@ mod tests {
             let (opened, key) = topic(1);
             assert!(core.open_partition(&opened, key).await);
             core.apply(known(&[1])).await;
-            core.followers.unasked.hold(key, peer(1).copy);
+            let Peer { node, copy, .. } = peer(1);
+            core.followers.unasked.hold(key, copy, node);
             let refused = async || core.find(key, Seek::Latest).await.unwrap_err();
             let held = refused().await;
             assert!(held.is(ErrorCode::Busy), "{held:?}");
@@ -362,7 +363,7 @@ mod tests {
             assert_eq!(core.followers.contested.count(|_, _| true), 1);
             core.check_asked(key).unwrap();
 
-            core.followers.unasked.hold(key, copy);
+            core.followers.unasked.hold(key, copy, peer(1).node);
             asks().await;
             let held = core.check_asked(key).unwrap_err();
             assert!(held.is(ErrorCode::Busy), "{held:?}");

@@ -16,6 +16,7 @@ use super::ASK_TIMEOUT;
 use super::handover::LEVEL_PAUSE;
 use super::line::Line;
 use super::target::Target;
+use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, deleted, failure, failure_with, said_by};
 use crate::router;
@@ -28,6 +29,34 @@ impl Core {
         let topic = routes.topic_by_id(key.topic);
         let replica = topic.ok_or_else(deleted)?.replica(key.partition);
         Ok(replica.cloned().unwrap_or(Replica::owner(key.partition)))
+    }
+
+    /// What is written down of the partitions that this core owns: who follows them.
+    pub(super) fn followed<'a>(
+        &self,
+        routes: &'a Routes,
+    ) -> impl Iterator<Item = (&'a Topic, PartitionKey, &'a Replica)> {
+        let replicated = self.replicated(routes);
+        replicated.filter(|(_, _, replica)| replica.role.owns())
+    }
+
+    /// The same of all that this core has.
+    pub(super) fn replicated<'a>(
+        &self,
+        routes: &'a Routes,
+    ) -> impl Iterator<Item = (&'a Topic, PartitionKey, &'a Replica)> {
+        let id = self.id;
+        routes.topics().flat_map(move |topic| {
+            let replicas = topic.replicas.values();
+            let mine = replicas.filter(move |one| topic.owner(one.partition) == Some(id));
+            mine.map(|replica| {
+                let key = PartitionKey {
+                    topic: topic.id,
+                    partition: replica.partition,
+                };
+                (&**topic, key, replica)
+            })
+        })
     }
 
     /// Writes down that this node is `role` to a partition, and who owns it instead, by an epoch if that has begun, or is about to.

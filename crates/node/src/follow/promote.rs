@@ -14,7 +14,6 @@ use corelog_storage::log::Begin;
 
 use super::GONE_TIMEOUT;
 use super::hands::Hand;
-use super::line::Line;
 use super::ownership::{chain_of, check_same, not_follower, not_owner, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
@@ -23,12 +22,12 @@ use crate::{router, rt};
 
 /// What a source says that may be gone.
 enum Source {
-    /// It gave the partition to this node, at this epoch or a later one, and has nothing that is not
-    /// here.
+    /// It gave the partition to this node, at this epoch or a later one, has nothing that is not here, and let go of nothing
+    /// that is.
     Level(LeaderEpoch),
     /// It gave it to another node, whose address this is.
     Elsewhere(String),
-    /// It takes appends, has more, or does not answer.
+    /// It takes appends, has more, or begins later, or does not answer.
     Unsure,
 }
 
@@ -186,7 +185,11 @@ impl Core {
             if there.role == replica_status::Role::Fenced {
                 return None;
             }
-            if self.is_before(&line, topic, key, replica).await? {
+            let told = segments_of(&line, topic, key, Offset::MAX).await.ok()?;
+            // The source owned the partition before this node did, which let it go since to one that the source knows nothing of.
+            let is_before = told.epochs.first().map(|newest| newest.epoch) < replica.let_go;
+            // What was truncated there is still here, and would be served again.
+            if is_before || self.place(key).ok()?.log_start < told.log_start {
                 return None;
             }
             // The source may be about to own it again: this node promised to refuse at the epochs of the
@@ -203,23 +206,6 @@ impl Core {
             silent.note(address, (), rt::now());
         }
         told.flatten().unwrap_or(Source::Unsure)
-    }
-
-    /// If the source owned the partition before this node did, which let it go since to one that the source knows nothing of;
-    /// nothing if that is not told.
-    async fn is_before(
-        &self,
-        line: &Line,
-        topic: &TopicName,
-        key: PartitionKey,
-        replica: &Replica,
-    ) -> Option<bool> {
-        if replica.let_go.is_none() {
-            return Some(false);
-        }
-        let there = segments_of(line, topic, key, Offset::MAX).await.ok()?;
-        let newest = there.epochs.first().map(|newest| newest.epoch);
-        Some(newest < replica.let_go)
     }
 
     /// If this node is reached at an address.
@@ -262,17 +248,22 @@ fn loss_possible(end: Offset, source_end: Option<Offset>, heard_ms: Option<u64>)
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::net::TcpStream;
     use std::pin::pin;
+    use std::sync::Arc;
 
-    use corelog_protocol::message::create_topic;
+    use corelog_protocol::answer;
     use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::PartitionId;
+    use corelog_protocol::message::{Call, chain_at, create_topic, segments};
+    use corelog_record::{CopyId, HistoryId, NodeId, PartitionId, TopicId};
     use futures_lite::future::poll_once;
 
+    use super::super::line::tests::{next, node};
     use super::super::ownership::follower_of;
     use super::*;
-    use crate::catalog::Admin;
-    use crate::core::tests::with_core;
+    use crate::catalog::{self, Admin};
+    use crate::core::tests::{topic, with_core};
 
     /// Whom it followed by then was told in the place of the one that it had been judged by.
     #[test]
@@ -309,6 +300,70 @@ mod tests {
             assert_eq!(replica.role, Role::Follower);
             assert_eq!(replica.sources, ["127.0.0.1:2"]);
         });
+    }
+
+    /// What was gone there, and told so, was served again by who knew nothing of that.
+    #[test]
+    fn a_copy_that_begins_before_its_source_does_not_own_what_that_gives_it_without_a_word_of_loss()
+    {
+        with_core(|core| async move {
+            let admin = Admin::new(Rc::clone(&core));
+            assert!(core.admin.set(admin).is_ok());
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            core.apply(catalog::Change::Publish(Arc::clone(&opened)))
+                .await;
+            let durable = core.place(key).unwrap().durable;
+            for is_alike in [true, false] {
+                let log_start = durable.offset.plus(u64::from(!is_alike));
+                let source = giving(core.shared.node, durable, log_start);
+                let replica = follower_of(Replica::owner(key.partition), source, None);
+                let asking = core.ask_source(&opened.name, key, &replica, (durable, false));
+                let is_level = matches!(asking.await, Source::Level(_));
+                assert_eq!(is_level, is_alike);
+            }
+        });
+    }
+
+    /// A node that gives a partition which ends at `end`, and begins at `log_start`, to another one.
+    fn giving(target: NodeId, end: Point, log_start: Offset) -> String {
+        node(move |mut stream, mut received| {
+            let chain = chain_at::Answer {
+                offset: end.offset,
+                ordinal: end.ordinal,
+                chain: end.chain,
+                epoch: None,
+            };
+            tell::<chain_at::Request>(&mut stream, &mut received, &chain);
+            let partition = replica_status::Partition {
+                role: replica_status::Role::HandingOver,
+                source: Some("127.0.0.1:1".to_owned()),
+                target: Some(target),
+                ..replica_status::Partition::owned(PartitionId::new(0), end.offset)
+            };
+            let status = replica_status::Answer {
+                id: TopicId::from_bytes([1; 16]),
+                partitions: vec![partition],
+            };
+            tell::<replica_status::Request>(&mut stream, &mut received, &status);
+            let log = segments::Answer {
+                history: HistoryId::from_bytes([1; 16]),
+                copy: CopyId::from_bytes([1; 16]),
+                log_start,
+                high_watermark: end.offset,
+                epochs: Vec::new(),
+                sealed: Vec::new(),
+                active: None,
+            };
+            tell::<segments::Request>(&mut stream, &mut received, &log);
+        })
+    }
+
+    /// Answers the next request.
+    fn tell<R: Call>(stream: &mut TcpStream, received: &mut Vec<u8>, head: &R::Answer) {
+        let (mut out, asked) = (Vec::new(), next(stream, received));
+        answer::encode_ok::<R>(asked, head, 0, &mut out).unwrap();
+        stream.write_all(&out).unwrap();
     }
 
     /// One that it had followed before its last promotion, too, came behind those that it had not followed since, of which

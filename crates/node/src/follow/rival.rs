@@ -36,8 +36,11 @@ enum Told {
 }
 
 /// Those that follow a copy, and copies above it.
+#[derive(Default)]
 struct Below {
     followers: Vec<replica_status::Follower>,
+    /// The copy and those above it that told what they are.
+    told: BTreeSet<NodeId>,
     /// Why the next one above, which may own the partition, did not tell.
     missed: Option<Failure>,
 }
@@ -45,7 +48,7 @@ struct Below {
 /// What the first node that is asked is to a partition, and those that follow a copy there.
 pub(super) struct First {
     met: Met,
-    followers: Vec<replica_status::Follower>,
+    below: Below,
 }
 
 /// What one node is to a partition.
@@ -59,8 +62,26 @@ enum Met {
 /// What was found out of who owns a partition.
 pub(super) struct Found {
     pub(super) rival: Option<Rival>,
-    /// If all that are known of told what they are.
+    pub(super) word: Word,
+}
+
+/// Which nodes told that they do not own a partition.
+pub(super) struct Word {
+    /// All that are known of: one that is missing may have been promoted.
     pub(super) is_all: bool,
+    nodes: BTreeSet<NodeId>,
+}
+
+impl Word {
+    pub(super) const ALL: Self = Self {
+        is_all: true,
+        nodes: BTreeSet::new(),
+    };
+
+    /// If a node that was seen to own the partition does so no more.
+    pub(super) fn clears(&self, node: NodeId) -> bool {
+        self.is_all || self.nodes.contains(&node)
+    }
 }
 
 impl Core {
@@ -122,8 +143,9 @@ impl Core {
         first: First,
     ) -> Result<Found, Failure> {
         let rival = match self.owner_above(topic, key, first).await {
-            Told::Copy(Below { followers, missed }) => {
-                let found = self.owner_below(topic, key, followers).await;
+            Told::Copy(mut below) => {
+                let missed = below.missed.take();
+                let found = self.owner_below(topic, key, below).await;
                 return match missed.filter(|_| found.rival.is_none()) {
                     Some(why) => Err(why),
                     None => Ok(found),
@@ -132,10 +154,8 @@ impl Core {
             Told::Rival(rival) => Some(rival),
             Told::Nobody => None,
         };
-        Ok(Found {
-            rival,
-            is_all: true,
-        })
+        let word = Word::ALL;
+        Ok(Found { rival, word })
     }
 
     /// What the first one tells, and those above it. Whoever does not answer there in time keeps nobody from asking those that
@@ -144,34 +164,33 @@ impl Core {
         &self,
         topic: &TopicName,
         key: PartitionKey,
-        First { met, mut followers }: First,
+        First { met, mut below }: First,
     ) -> Told {
         let mut above = match met {
             Met::Rival(rival) => return Told::Rival(rival),
             Met::Me => return Told::Nobody,
             Met::Copy(above) => above,
         };
-        let mut missed = None;
         for _ in 1..HOPS_MAX {
             let Some(address) = above.take() else {
                 break;
             };
-            let meeting = self.meet_at(topic, key, &address, &mut followers);
+            let meeting = self.meet_at(topic, key, &address, &mut below);
             match self.answered(&address, meeting).await {
                 Some(Ok(Met::Rival(rival))) => return Told::Rival(rival),
                 Some(Ok(Met::Copy(next))) => above = next,
                 Some(Ok(Met::Me)) => {}
                 // It was followed by a copy, and owns nothing any more: one of that copy's own may.
                 Some(Err(why)) if has_none(&why) => {}
-                Some(Err(why)) => missed = Some(why),
-                None => missed = Some(unanswered(&address)),
+                Some(Err(why)) => below.missed = Some(why),
+                None => below.missed = Some(unanswered(&address)),
             }
         }
         if above.is_some() {
             let message = format!("nobody tells who owns {topic}/{}", key.partition);
-            missed = Some(failure(ErrorCode::Busy, message));
+            below.missed = Some(failure(ErrorCode::Busy, message));
         }
-        Told::Copy(Below { followers, missed })
+        Told::Copy(below)
     }
 
     /// What the node at an address is, as the first that is asked.
@@ -181,24 +200,40 @@ impl Core {
         key: PartitionKey,
         address: &str,
     ) -> Result<First, Failure> {
-        let mut followers = Vec::new();
-        let met = self.meet_at(topic, key, address, &mut followers).await?;
-        Ok(First { met, followers })
+        let mut below = Below::default();
+        let met = self.meet_at(topic, key, address, &mut below).await?;
+        Ok(First { met, below })
     }
 
-    /// What the node at an address is; those that follow a copy there are added to the `followers`, also where it does not tell
+    /// What the node at an address is; those that follow a copy there are added to those `below`, also where it does not tell
     /// who is above it.
     async fn meet_at(
         &self,
         topic: &TopicName,
         key: PartitionKey,
         address: &str,
-        followers: &mut Vec<replica_status::Follower>,
+        below: &mut Below,
     ) -> Result<Met, Failure> {
         let line = self.line_to(address).await?;
-        if line.node() == self.shared.node {
+        let node = line.node();
+        if node == self.shared.node {
             return Ok(Met::Me);
         }
+        let met = self.met_by(line, topic, key, &mut below.followers).await;
+        if met.as_ref().err().is_none_or(has_none) {
+            below.told.insert(node);
+        }
+        met
+    }
+
+    /// The same of the one at the other end of `line`, which is another one.
+    async fn met_by(
+        &self,
+        line: Rc<Line>,
+        topic: &TopicName,
+        key: PartitionKey,
+        followers: &mut Vec<replica_status::Follower>,
+    ) -> Result<Met, Failure> {
         let there = partition_at(&line, topic, key).await?;
         if there.role == replica_status::Role::Owner {
             return Ok(Met::Rival(line));
@@ -222,10 +257,15 @@ impl Core {
         &self,
         topic: &TopicName,
         key: PartitionKey,
-        below: Vec<replica_status::Follower>,
+        Below {
+            followers, told, ..
+        }: Below,
     ) -> Found {
-        let mut is_all = true;
-        let mut below = VecDeque::from(below);
+        let mut word = Word {
+            is_all: true,
+            nodes: told,
+        };
+        let mut below = VecDeque::from(followers);
         let mut asked = BTreeSet::from([Some(self.shared.node)]);
         while let Some(follower) = below.pop_front() {
             let address = follower.address.filter(|address| is_address(address));
@@ -233,35 +273,39 @@ impl Core {
                 continue;
             };
             let (Some(node), true) = (follower.node, asked.len() <= BELOW_MAX) else {
-                is_all = false;
+                word.is_all = false;
                 continue;
             };
             let asking = self.told_at(topic, key, &address, node);
             let first = match self.answered(&address, asking).await {
                 Some(Ok(first)) => first,
-                Some(Err(error)) => {
-                    is_all &= has_none(&error);
+                Some(Err(error)) if has_none(&error) => {
+                    word.nodes.insert(node);
                     continue;
                 }
-                None => {
-                    is_all = false;
+                Some(Err(_)) | None => {
+                    word.is_all = false;
                     continue;
                 }
             };
             match self.owner_above(topic, key, first).await {
                 Told::Rival(rival) => {
                     let rival = Some(rival);
-                    return Found { rival, is_all };
+                    return Found { rival, word };
                 }
                 Told::Copy(more) => {
-                    is_all &= more.missed.is_none();
+                    // Whoever is above it may own the partition in its place.
+                    match more.missed {
+                        None => word.nodes.extend(more.told),
+                        Some(_) => word.is_all = false,
+                    }
                     below.extend(more.followers);
                 }
                 Told::Nobody => {}
             }
         }
         let rival = None;
-        Found { rival, is_all }
+        Found { rival, word }
     }
 
     /// What the node at an address is, if it is that one.

@@ -20,8 +20,8 @@ impl Core {
     /// begins an epoch of its own.
     ///
     /// # Errors
-    /// `NotOwner` if the target owns the partition already, or did and another node does now; `SourceUnavailable` if it does not promise,
-    /// unless `accept_loss`: then two nodes may own it, and one of them has to rejoin.
+    /// `NotOwner` if the target owns the partition already, or did and another node does now; `ReadOnly` if damage ends the log
+    /// here; `SourceUnavailable` if the target does not promise, unless `accept_loss`: then two nodes may own it, and one of them has to rejoin.
     pub(crate) async fn abort_handover(
         self: &Rc<Self>,
         topic: TopicName,
@@ -34,6 +34,8 @@ impl Core {
             return Err(not_owner(&topic, key, &before));
         }
         if before.role == Role::HandingOver {
+            // No epoch begins behind damage: it stays given to whom it was.
+            self.check_not_read_only(key)?;
             self.take_back(&topic, key, before, accept_loss).await?;
             self.own_again(topic, key, accept_loss).await?;
         }

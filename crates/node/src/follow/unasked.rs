@@ -3,9 +3,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::time::{Duration, Instant};
 
-use corelog_record::CopyId;
+use corelog_record::{CopyId, NodeId};
 
 use crate::core::PartitionKey;
 use crate::rt::{self, Notify};
@@ -30,8 +31,10 @@ pub(crate) struct Unasked {
 #[derive(Debug)]
 struct Waiting {
     since: Instant,
-    /// It has shown that it owns the partition, or one of its own does.
-    has_shown: bool,
+    /// The node that it has shown to own the partition: itself, or one that it knows of.
+    shown: Option<NodeId>,
+    /// That one was not reached since, which was told.
+    is_told: bool,
     /// What it asks itself tells nothing: it may have waited in a socket while this node stood still, or be of a copy in between,
     /// which goes on following.
     is_deaf: bool,
@@ -56,11 +59,12 @@ impl Unasked {
         self.change(key, copy, |known| known.is_deaf = true);
     }
 
-    /// Waits for a copy that has shown that it owns the partition, or one of its own does, until it says when asked that none
-    /// does.
-    pub(super) fn hold(&self, key: PartitionKey, copy: CopyId) {
+    /// Waits for a copy that has shown which node owns the partition, itself or another, until that one says when asked that it
+    /// does not.
+    pub(super) fn hold(&self, key: PartitionKey, copy: CopyId, owner: NodeId) {
         self.change(key, copy, |known| {
-            known.has_shown = true;
+            known.shown = Some(owner);
+            known.is_told = false;
             known.is_deaf = true;
         });
     }
@@ -71,7 +75,8 @@ impl Unasked {
         let known = waiting.entry(key).or_default().entry(copy);
         change(known.or_insert_with(|| Waiting {
             since: rt::now(),
-            has_shown: false,
+            shown: None,
+            is_told: false,
             is_deaf: false,
         }));
         self.added.notify();
@@ -129,18 +134,28 @@ impl Unasked {
 
     /// The same, if it has to be asked.
     pub(super) fn is_deaf_to(&self, key: PartitionKey, copy: CopyId) -> bool {
-        self.is_so(key, copy, |known| known.is_deaf)
+        self.of(key, copy, |known| known.is_deaf).unwrap_or(false)
     }
 
-    /// The same, if it has shown that it owns the partition, or one of its own does.
-    pub(super) fn has_shown(&self, key: PartitionKey, copy: CopyId) -> bool {
-        self.is_so(key, copy, |known| known.has_shown)
+    /// The node that a copy has shown to own the partition.
+    pub(super) fn shown(&self, key: PartitionKey, copy: CopyId) -> Option<NodeId> {
+        self.of(key, copy, |known| known.shown).flatten()
     }
 
-    fn is_so(&self, key: PartitionKey, copy: CopyId, so: impl FnOnce(&Waiting) -> bool) -> bool {
-        let waiting = self.waiting.borrow();
-        let known = waiting.get(&key).and_then(|known| known.get(&copy));
-        known.is_some_and(so)
+    /// If it is yet to be told that this one is not reached: from now on it is not.
+    pub(super) fn may_tell(&self, key: PartitionKey, copy: CopyId) -> bool {
+        self.of(key, copy, |known| !mem::replace(&mut known.is_told, true))
+            .unwrap_or(false)
+    }
+
+    fn of<T>(
+        &self,
+        key: PartitionKey,
+        copy: CopyId,
+        what: impl FnOnce(&mut Waiting) -> T,
+    ) -> Option<T> {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.get_mut(&key)?.get_mut(&copy).map(what)
     }
 
     /// This node stood still: those that are waited for have to be asked, from now on.
@@ -173,7 +188,7 @@ impl Unasked {
         let is_silent = self.at.get() + PATIENCE <= now;
         let is_late = |known: &Waiting| {
             let patience = if is_silent { PATIENCE } else { PATIENCE_MAX };
-            known.since + patience <= now && !known.has_shown
+            known.since + patience <= now && known.shown.is_none()
         };
         let mut waiting = self.waiting.borrow_mut();
         let given_up = waiting.extract_if(|_, known| known.values().all(is_late));
@@ -211,9 +226,12 @@ mod tests {
         with_core(|_| async {
             let unasked = Unasked::new();
             let one = CopyId::from_bytes([1; 16]);
-            unasked.hold(key(0), one);
-            let is_so = [Unasked::has_shown, Unasked::is_deaf_to];
-            assert_eq!(is_so.map(|is_so| is_so(&unasked, key(0), one)), [true; 2]);
+            let owner = NodeId::from_bytes([1; 16]);
+            unasked.hold(key(0), one, owner);
+            assert!(unasked.is_deaf_to(key(0), one));
+            assert_eq!(unasked.shown(key(0), one), Some(owner));
+            let tells = || unasked.may_tell(key(0), one);
+            assert_eq!([tells(), tells()], [true, false]);
             let ago = rt::now().checked_sub(PATIENCE_MAX).unwrap();
             let long_ago = || {
                 unasked.at.set(ago);
@@ -233,7 +251,7 @@ mod tests {
                 "the other one is not waited for"
             );
 
-            unasked.hold(key(0), one);
+            unasked.hold(key(0), one, owner);
             unasked.add(key(0), gone);
             unasked.retain(|_, copy| copy == gone);
             long_ago();
