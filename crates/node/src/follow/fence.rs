@@ -235,32 +235,35 @@ impl Core {
     }
 
     async fn tell_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
-        let copy = claimant.copy;
-        let verified = match self.verify_claim(topic, key, claimant).await {
+        let (begun, copy) = (rt::now(), claimant.copy);
+        let verified = self.verify_claim(topic, key, &claimant).await;
+        let shown = self.followers.unasked.shown(key, copy);
+        let is_another = shown.is_some_and(|(owner, _)| owner != claimant.node);
+        let verified = match verified {
             // Who has none owns none.
-            Err(error) if has_none(&error) => Ok(Word::ALL),
+            Err(error) if has_none(&error) && !is_another => Ok(None),
             verified => verified,
         };
         match verified {
-            Ok(word) => {
+            Ok(None) => {
+                self.followers.note_word(key, copy);
+                self.followers.settle(key, copy);
+            }
+            Ok(Some(word)) => {
                 if word.is_all {
                     self.followers.note_word(key, copy);
                 }
-                let shown = self.followers.unasked.shown(key, copy);
-                if shown.is_none_or(|owner| word.clears(owner)) {
+                // What was told before that was seen says nothing of it.
+                if shown.is_none_or(|(owner, at)| at <= begun && word.clears(owner)) {
                     self.followers.settle(key, copy);
-                } else if self.followers.unasked.may_tell(key, copy) {
-                    tracing::warn!(
-                        topic = self.told_name(key),
-                        partition = key.partition.get(),
-                        "serves nobody, as who was seen to own it is not reached; where that is gone for good, \
-                         `corelog topic forget-follower` of the copy that tells of it ends that"
-                    );
+                } else {
+                    self.tell_held(key, &claimant);
                 }
             }
             Err(error) => {
                 // What it asks itself tells nothing of whom it told of.
                 self.followers.await_word(key, copy);
+                self.tell_held(key, &claimant);
                 if error.is(ErrorCode::Diverged) {
                     self.followers.contested.note(key, copy);
                 }
@@ -269,6 +272,20 @@ impl Core {
                     "who may own a partition does not tell"
                 );
             }
+        }
+    }
+
+    /// Says once that a partition serves nobody until whom a copy told of is reached, and what ends that.
+    fn tell_held(&self, key: PartitionKey, by: &Peer) {
+        let Some((owner, _)) = self.followers.unasked.shown(key, by.copy) else {
+            return;
+        };
+        if self.followers.unasked.may_tell(key, by.copy) {
+            tracing::warn!(
+                topic = self.told_name(key), partition = key.partition.get(), %owner, by = by.address,
+                "serves nobody, as the node that was seen to own it is not reached; where that is gone for good, \
+                 `corelog topic forget-follower` of the copy that tells of it (`by`) ends that"
+            );
         }
     }
 
@@ -282,24 +299,24 @@ impl Core {
 
     /// Another node may own a partition of this one, or follow who does: if so, by an epoch that this log has
     /// not, and that goes on from this log, this node takes no more appends. Gives who told what
-    /// they are.
+    /// they are, if that is of any concern still.
     async fn verify_claim(
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
-        claimant: Peer,
-    ) -> Result<Word, Failure> {
+        claimant: &Peer,
+    ) -> Result<Option<Word>, Failure> {
         let replica = self.replica(key)?;
         if !replica.role.owns() {
-            return Ok(Word::ALL);
+            return Ok(None);
         }
-        let first = self.told_by(&topic, key, &claimant).await?;
+        let first = self.told_by(&topic, key, claimant).await?;
         let found = self.owner_of(&topic, key, first).await?;
         let Some(rival) = found.rival else {
-            return Ok(found.word);
+            return Ok(Some(found.word));
         };
-        let heeded = self.heed(topic, key, rival, &claimant).await;
-        heeded.map(|()| Word::ALL)
+        let heeded = self.heed(topic, key, rival, claimant).await;
+        heeded.map(|()| None)
     }
 
     /// Takes no more appends to a partition if another node shows that it owns it, of which a claimant told.

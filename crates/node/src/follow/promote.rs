@@ -248,18 +248,15 @@ fn loss_possible(end: Offset, source_end: Option<Offset>, heard_ms: Option<u64>)
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-    use std::net::TcpStream;
     use std::pin::pin;
     use std::sync::Arc;
 
-    use corelog_protocol::answer;
     use corelog_protocol::message::settings::TopicSettings;
-    use corelog_protocol::message::{Call, chain_at, create_topic, segments};
+    use corelog_protocol::message::{chain_at, create_topic, segments};
     use corelog_record::{CopyId, HistoryId, NodeId, PartitionId, TopicId};
     use futures_lite::future::poll_once;
 
-    use super::super::line::tests::{next, node};
+    use super::super::line::tests::{node, tell};
     use super::super::ownership::follower_of;
     use super::*;
     use crate::catalog::{self, Admin};
@@ -357,13 +354,6 @@ mod tests {
             };
             tell::<segments::Request>(&mut stream, &mut received, &log);
         })
-    }
-
-    /// Answers the next request.
-    fn tell<R: Call>(stream: &mut TcpStream, received: &mut Vec<u8>, head: &R::Answer) {
-        let (mut out, asked) = (Vec::new(), next(stream, received));
-        answer::encode_ok::<R>(asked, head, 0, &mut out).unwrap();
-        stream.write_all(&out).unwrap();
     }
 
     /// One that it had followed before its last promotion, too, came behind those that it had not followed since, of which

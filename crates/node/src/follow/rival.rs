@@ -73,7 +73,7 @@ pub(super) struct Word {
 }
 
 impl Word {
-    pub(super) const ALL: Self = Self {
+    const ALL: Self = Self {
         is_all: true,
         nodes: BTreeSet::new(),
     };
@@ -247,7 +247,11 @@ impl Core {
         if is_later && there.role == replica_status::Role::HandingOver {
             return Ok(Met::Rival(line));
         }
-        let above = there.source.filter(|above| is_later && is_address(above));
+        // One that gave it up, and has yet to follow, has no epoch of whom it names.
+        let is_fenced = there.role == replica_status::Role::Fenced;
+        let is_given_up = is_fenced && there.target.is_some_and(|to| to != self.shared.node);
+        let above = (is_later || is_given_up).then_some(there.source).flatten();
+        let above = above.filter(|above| is_address(above));
         Ok(Met::Copy(above))
     }
 
@@ -342,4 +346,60 @@ impl Core {
 pub(super) fn unanswered(address: &str) -> Failure {
     let message = format!("{address} does not answer");
     failure(ErrorCode::SourceUnavailable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::segments;
+    use corelog_record::{CopyId, HistoryId, NodeId, PartitionId, TopicId};
+
+    use super::*;
+    use crate::core::tests::{topic, with_core};
+    use crate::follow::line::tests::{connected, node, tell};
+
+    /// Between giving it up and following another one it has no epoch of that: the owner was told of nobody, and served again
+    /// beside whom it had seen to own the partition.
+    #[test]
+    fn who_gave_a_partition_up_to_another_node_and_has_yet_to_follow_that_names_it_all_the_same() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let other = NodeId::from_bytes([7; 16]);
+            for (to, is_asked) in [(other, true), (core.shared.node, false)] {
+                let line = Rc::new(connected(&fenced(to)).await);
+                let mut followers = Vec::new();
+                let met = core.met_by(line, &opened.name, key, &mut followers);
+                let Met::Copy(above) = met.await.unwrap() else {
+                    panic!("it is a copy");
+                };
+                assert_eq!(above.is_some(), is_asked);
+            }
+        });
+    }
+
+    /// A copy that was given up to a node, and has no epoch.
+    fn fenced(to: NodeId) -> String {
+        node(move |mut stream, mut received| {
+            let status = replica_status::Answer {
+                id: TopicId::from_bytes([1; 16]),
+                partitions: vec![replica_status::Partition {
+                    role: replica_status::Role::Fenced,
+                    source: Some("127.0.0.1:1".to_owned()),
+                    target: Some(to),
+                    ..replica_status::Partition::owned(PartitionId::new(0), Offset::ZERO)
+                }],
+            };
+            tell::<replica_status::Request>(&mut stream, &mut received, &status);
+            let log = segments::Answer {
+                history: HistoryId::from_bytes([1; 16]),
+                copy: CopyId::from_bytes([1; 16]),
+                log_start: Offset::ZERO,
+                high_watermark: Offset::ZERO,
+                epochs: Vec::new(),
+                sealed: Vec::new(),
+                active: None,
+            };
+            tell::<segments::Request>(&mut stream, &mut received, &log);
+        })
+    }
 }

@@ -31,8 +31,8 @@ pub(crate) struct Unasked {
 #[derive(Debug)]
 struct Waiting {
     since: Instant,
-    /// The node that it has shown to own the partition: itself, or one that it knows of.
-    shown: Option<NodeId>,
+    /// The node that it has shown to own the partition, itself or one that it knows of, and when.
+    shown: Option<(NodeId, Instant)>,
     /// That one was not reached since, which was told.
     is_told: bool,
     /// What it asks itself tells nothing: it may have waited in a socket while this node stood still, or be of a copy in between,
@@ -63,7 +63,7 @@ impl Unasked {
     /// does not.
     pub(super) fn hold(&self, key: PartitionKey, copy: CopyId, owner: NodeId) {
         self.change(key, copy, |known| {
-            known.shown = Some(owner);
+            known.shown = Some((owner, rt::now()));
             known.is_told = false;
             known.is_deaf = true;
         });
@@ -137,8 +137,8 @@ impl Unasked {
         self.of(key, copy, |known| known.is_deaf).unwrap_or(false)
     }
 
-    /// The node that a copy has shown to own the partition.
-    pub(super) fn shown(&self, key: PartitionKey, copy: CopyId) -> Option<NodeId> {
+    /// The node that a copy has shown to own the partition, and when.
+    pub(super) fn shown(&self, key: PartitionKey, copy: CopyId) -> Option<(NodeId, Instant)> {
         self.of(key, copy, |known| known.shown).flatten()
     }
 
@@ -229,7 +229,8 @@ mod tests {
             let owner = NodeId::from_bytes([1; 16]);
             unasked.hold(key(0), one, owner);
             assert!(unasked.is_deaf_to(key(0), one));
-            assert_eq!(unasked.shown(key(0), one), Some(owner));
+            let shown = unasked.shown(key(0), one).unwrap();
+            assert_eq!(shown.0, owner);
             let tells = || unasked.may_tell(key(0), one);
             assert_eq!([tells(), tells()], [true, false]);
             let ago = rt::now().checked_sub(PATIENCE_MAX).unwrap();

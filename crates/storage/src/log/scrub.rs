@@ -267,7 +267,7 @@ impl<D: Dir> Log<D> {
             // Its file is being moved: what takes its place is read, from the beginning.
             Err(error) if error.is_missing() && self.is_moving_files() => return,
             // What lies behind it is read all the same.
-            Err(error) if walk.has_unread() && error.may_pass() => {
+            Err(error) if walk.has_unread() && error.is_unreadable() => {
                 pass.is_whole = false;
                 scrubbed.error = Some((base, error));
             }

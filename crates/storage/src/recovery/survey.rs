@@ -177,11 +177,11 @@ impl<D: Dir> Survey<D> {
         let at = scanner.point();
         let mut behind = scanner.behind_bad().await?;
         if behind.is_none() && self.unread.is_none() {
-            // One that is whole, and of another epoch, leads to the next one, whatever is wrong with that.
+            // One that is whole, and of another epoch, leads to the next one, though that be bad.
             if let Step::Batch(batch) = scanner.next().await?
                 && !is_of_its_epoch(&batch, &self.of.epochs)
             {
-                behind = Some(scanner.point());
+                behind = scanner.behind_bad().await?;
             }
             scanner.move_to(at);
         }

@@ -9,7 +9,7 @@ use std::thread;
 use corelog_protocol::error::{Detail, ErrorBody};
 use corelog_protocol::frame::{Decoder, PREFIX_BYTES, Peek};
 use corelog_protocol::limits::FRAME_BYTES_MAX;
-use corelog_protocol::message::fetch;
+use corelog_protocol::message::{Call, fetch};
 use corelog_record::{CoreId, NodeId, Offset, PartitionId, TopicId, TopicName};
 use futures_lite::FutureExt;
 use futures_lite::future::{poll_once, zip};
@@ -370,6 +370,17 @@ pub(in crate::follow) fn next(stream: &mut TcpStream, received: &mut Vec<u8>) ->
         assert!(read > 0, "it closed the connection");
         received.extend_from_slice(&buffer[..read]);
     }
+}
+
+/// Answers the next request.
+pub(in crate::follow) fn tell<R: Call>(
+    stream: &mut TcpStream,
+    received: &mut Vec<u8>,
+    head: &R::Answer,
+) {
+    let (mut out, asked) = (Vec::new(), next(stream, received));
+    answer::encode_ok::<R>(asked, head, 0, &mut out).unwrap();
+    stream.write_all(&out).unwrap();
 }
 
 /// What answers a Hello with these bytes.
