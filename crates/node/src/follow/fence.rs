@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{fetch, replica_status};
@@ -257,13 +257,13 @@ impl Core {
                 if shown.is_none_or(|(owner, at)| at <= begun && word.clears(owner)) {
                     self.followers.settle(key, copy);
                 } else {
-                    self.tell_held(key, &claimant);
+                    self.tell_held(key, &claimant, begun);
                 }
             }
             Err(error) => {
                 // What it asks itself tells nothing of whom it told of.
                 self.followers.await_word(key, copy);
-                self.tell_held(key, &claimant);
+                self.tell_held(key, &claimant, begun);
                 if error.is(ErrorCode::Diverged) {
                     self.followers.contested.note(key, copy);
                 }
@@ -275,9 +275,11 @@ impl Core {
         }
     }
 
-    /// Says once that a partition serves nobody until whom a copy told of is reached, and what ends that.
-    fn tell_held(&self, key: PartitionKey, by: &Peer) {
-        let Some((owner, _)) = self.followers.unasked.shown(key, by.copy) else {
+    /// Says once that a partition serves nobody until whom a copy told of is reached, and what ends that. Who was seen since this
+    /// question `begun` was reached.
+    pub(super) fn tell_held(&self, key: PartitionKey, by: &Peer, begun: Instant) {
+        let shown = self.followers.unasked.shown(key, by.copy);
+        let Some((owner, _)) = shown.filter(|(_, at)| *at <= begun) else {
             return;
         };
         if self.followers.unasked.may_tell(key, by.copy) {

@@ -259,7 +259,7 @@ mod tests {
     use super::super::fence::SILENT_AFTER;
     use super::*;
     use crate::catalog::{Change, Topic};
-    use crate::core::tests::{follower, key, topic, until, with_core};
+    use crate::core::tests::{follower, key, logged, topic, until, with_core};
     use crate::partition::Seek;
 
     /// Nobody asked it behind the standstill: its owner served for half a minute beside it.
@@ -370,6 +370,27 @@ mod tests {
             core.followers.settle(key, copy);
             assert_eq!(core.followers.contested.count(|_, _| true), 0);
             core.check_asked(key).unwrap();
+        });
+    }
+
+    /// Each second that an owner could not write down that it is none any more, it was told not to reach whom it had just met.
+    #[test]
+    fn whom_this_question_met_is_not_told_to_be_out_of_reach_and_whom_it_did_not_is_once() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let by = peer(1);
+            let begun = rt::now().checked_sub(Duration::from_millis(1)).unwrap();
+            core.followers.unasked.hold(key, by.copy, by.node);
+            let lines = logged(async {
+                core.tell_held(key, &by, begun);
+            });
+            assert_eq!(lines.await.len(), 0);
+            let lines = logged(async {
+                core.tell_held(key, &by, rt::now());
+                core.tell_held(key, &by, rt::now());
+            });
+            assert_eq!(lines.await.len(), 1);
         });
     }
 
