@@ -253,10 +253,10 @@ mod tests {
 
     use corelog_protocol::message::settings::TopicSettings;
     use corelog_protocol::message::{chain_at, create_topic, segments};
-    use corelog_record::{CopyId, HistoryId, NodeId, PartitionId, TopicId};
+    use corelog_record::{NodeId, PartitionId, TopicId};
     use futures_lite::future::poll_once;
 
-    use super::super::line::tests::{node, tell};
+    use super::super::line::tests::{log, node, tell};
     use super::super::ownership::follower_of;
     use super::*;
     use crate::catalog::{self, Admin};
@@ -343,15 +343,7 @@ mod tests {
                 partitions: vec![partition],
             };
             tell::<replica_status::Request>(&mut stream, &mut received, &status);
-            let log = segments::Answer {
-                history: HistoryId::from_bytes([1; 16]),
-                copy: CopyId::from_bytes([1; 16]),
-                log_start,
-                high_watermark: end.offset,
-                epochs: Vec::new(),
-                sealed: Vec::new(),
-                active: None,
-            };
+            let log = log(log_start, end.offset);
             tell::<segments::Request>(&mut stream, &mut received, &log);
         })
     }

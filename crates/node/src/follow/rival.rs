@@ -351,11 +351,11 @@ pub(super) fn unanswered(address: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::segments;
-    use corelog_record::{CopyId, HistoryId, NodeId, PartitionId, TopicId};
+    use corelog_record::{NodeId, PartitionId, TopicId};
 
     use super::*;
     use crate::core::tests::{topic, with_core};
-    use crate::follow::line::tests::{connected, node, tell};
+    use crate::follow::line::tests::{connected, log, node, tell};
 
     /// Between giving it up and following another one it has no epoch of that: the owner was told of nobody, and served again
     /// beside whom it had seen to own the partition.
@@ -390,15 +390,7 @@ mod tests {
                 }],
             };
             tell::<replica_status::Request>(&mut stream, &mut received, &status);
-            let log = segments::Answer {
-                history: HistoryId::from_bytes([1; 16]),
-                copy: CopyId::from_bytes([1; 16]),
-                log_start: Offset::ZERO,
-                high_watermark: Offset::ZERO,
-                epochs: Vec::new(),
-                sealed: Vec::new(),
-                active: None,
-            };
+            let log = log(Offset::ZERO, Offset::ZERO);
             tell::<segments::Request>(&mut stream, &mut received, &log);
         })
     }

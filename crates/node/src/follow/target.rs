@@ -387,17 +387,14 @@ fn ending_at(end: Offset) -> Detail {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
     use std::sync::mpsc;
 
-    use corelog_protocol::answer;
     use corelog_protocol::message::segments;
-    use corelog_record::HistoryId;
     use futures_lite::future::zip;
 
     use super::*;
     use crate::core::tests::{cold_batches, hold_chores, topic, until, with_core};
-    use crate::follow::line::tests::{next, node};
+    use crate::follow::line::tests::{log, node, tell};
 
     fn peer(number: u8, address: &str) -> Peer {
         Peer {
@@ -442,16 +439,11 @@ mod tests {
         let (asked, looks) = mpsc::channel();
         let address = node(move |mut stream, mut received| {
             for look in 0.. {
-                let (mut topics, mut log) = (Vec::new(), Vec::new());
-                let number = next(&mut stream, &mut received);
-                answer::encode_ok::<metadata::Request>(number, &no_topics(), 0, &mut topics)
-                    .unwrap();
-                stream.write_all(&topics).unwrap();
-                let number = next(&mut stream, &mut received);
+                tell::<metadata::Request>(&mut stream, &mut received, &no_topics());
                 let begins_at = Offset::ZERO.plus(u64::from(1 < look));
-                let there = log_that_begins(begins_at);
-                answer::encode_ok::<segments::Request>(number, &there, 0, &mut log).unwrap();
-                if stream.write_all(&log).is_err() || asked.send(look).is_err() {
+                let there = log(begins_at, Offset::ZERO.plus(2));
+                tell::<segments::Request>(&mut stream, &mut received, &there);
+                if asked.send(look).is_err() {
                     return;
                 }
             }
@@ -486,18 +478,6 @@ mod tests {
             shared: String::new(),
             topics: Vec::new(),
             errors: Vec::new(),
-        }
-    }
-
-    fn log_that_begins(log_start: Offset) -> segments::Answer {
-        segments::Answer {
-            history: HistoryId::from_bytes([1; 16]),
-            copy: CopyId::from_bytes([1; 16]),
-            log_start,
-            high_watermark: Offset::ZERO.plus(2),
-            epochs: Vec::new(),
-            sealed: Vec::new(),
-            active: None,
         }
     }
 }

@@ -9,8 +9,8 @@ use std::thread;
 use corelog_protocol::error::{Detail, ErrorBody};
 use corelog_protocol::frame::{Decoder, PREFIX_BYTES, Peek};
 use corelog_protocol::limits::FRAME_BYTES_MAX;
-use corelog_protocol::message::{Call, fetch};
-use corelog_record::{CoreId, NodeId, Offset, PartitionId, TopicId, TopicName};
+use corelog_protocol::message::{Call, fetch, segments};
+use corelog_record::{CopyId, CoreId, HistoryId, NodeId, Offset, PartitionId, TopicId, TopicName};
 use futures_lite::FutureExt;
 use futures_lite::future::{poll_once, zip};
 
@@ -369,6 +369,19 @@ pub(in crate::follow) fn next(stream: &mut TcpStream, received: &mut Vec<u8>) ->
         let read = stream.read(&mut buffer).unwrap();
         assert!(read > 0, "it closed the connection");
         received.extend_from_slice(&buffer[..read]);
+    }
+}
+
+/// A log without segments, from where it begins to where it ends.
+pub(in crate::follow) fn log(log_start: Offset, high_watermark: Offset) -> segments::Answer {
+    segments::Answer {
+        history: HistoryId::from_bytes([1; 16]),
+        copy: CopyId::from_bytes([1; 16]),
+        log_start,
+        high_watermark,
+        epochs: Vec::new(),
+        sealed: Vec::new(),
+        active: None,
     }
 }
 
