@@ -48,6 +48,35 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The body that all that is left holds: its length, in the field `field`, a checksum over all but that, and itself.
+    pub(super) fn body(mut self, field: &'static str, bytes_max: usize) -> Result<&'a [u8], Error> {
+        let what = self.what;
+        let body_bytes = self.u32()?;
+        let (header, _) = self.whole.split_at(self.whole.len() - self.rest.len());
+        let crc = self.u32()?;
+        let body = self.rest;
+        if body.len() > bytes_max {
+            return Err(Error::TooLong {
+                what,
+                max: bytes_max,
+                found: body.len(),
+            });
+        }
+        if u64::try_from(body.len()).ok() != Some(body_bytes.into()) {
+            let found = body_bytes.into();
+            return Err(Error::Field { what, field, found });
+        }
+        let expected = checksum(header, body);
+        match expected == crc {
+            true => Ok(body),
+            false => Err(Error::Checksum {
+                what,
+                expected,
+                found: crc,
+            }),
+        }
+    }
+
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let Some((field, rest)) = self.rest.split_first_chunk() else {
             let needed = self.whole.len() - self.rest.len() + N;
@@ -146,6 +175,14 @@ impl Writer {
     pub(super) fn crc(&mut self) -> &mut Self {
         let crc = crc32fast::hash(&self.0);
         self.u32(crc)
+    }
+
+    /// Appends the length of `body`, which is less than 2^32, the CRC-32 of all bytes so far and those of `body`, and that.
+    pub(super) fn body(&mut self, body: &[u8]) -> &mut Self {
+        #[expect(clippy::cast_possible_truncation, reason = "within its limit")]
+        self.u32(body.len() as u32);
+        let crc = checksum(&self.0, body);
+        self.u32(crc).bytes(body)
     }
 
     pub(super) fn take(&mut self) -> Vec<u8> {
