@@ -109,10 +109,7 @@ impl<D: Dir> Log<D> {
         }
         let name = segment.index_name();
         let index = rows.encode(self.identity.history, &segment.base);
-        match steps::write(&self.dir, &name, &index).await {
-            Err(Error::StorageFull { .. }) => Ok(()),
-            written => written,
-        }
+        steps::write_hint(&self.dir, &name, &index).await.map(drop)
     }
 
     async fn write_mark(&mut self, is_clean: bool) -> Result<(), Error> {

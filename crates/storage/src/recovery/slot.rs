@@ -109,11 +109,8 @@ impl<D: Dir> Recovery<D> {
             return Ok(());
         }
         let bytes = rows.encode(self.manifest.header().history, &segment.base);
-        match steps::write(&self.context.way.dir, index.name(), &bytes).await {
-            // It is a hint.
-            Err(Error::StorageFull { .. }) => Ok(()),
-            written => written,
-        }
+        let written = steps::write_hint(&self.context.way.dir, index.name(), &bytes).await;
+        written.map(drop)
     }
 
     /// What a mark may tell of a log that ends at `durable`, in `segment`.
