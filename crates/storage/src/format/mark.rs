@@ -175,6 +175,12 @@ impl Slot {
         Ok(slot)
     }
 
+    /// Whether it speaks of the store that the segment at `base` has in the files of `generation`.
+    #[must_use]
+    pub fn is_of(&self, base: Offset, generation: u32) -> bool {
+        (self.segment, self.generation) == (base, generation)
+    }
+
     /// Up to where all is durable.
     fn place(&self) -> Point {
         Point {

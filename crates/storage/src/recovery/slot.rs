@@ -136,7 +136,7 @@ pub(super) fn is_still_true<D: Dir>(
     segments: &VecDeque<Segment<D>>,
     durable: Point,
 ) -> bool {
-    let is_it = |s: &&Segment<D>| s.base.offset == old.segment && s.generation == old.generation;
+    let is_it = |s: &&Segment<D>| old.is_of(s.base.offset, s.generation);
     let segment = segments.iter().find(is_it);
     segment.is_some_and(|s| old.position <= s.end.position) && old.offset <= durable.offset
 }

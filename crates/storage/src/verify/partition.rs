@@ -287,13 +287,14 @@ fn add_stores(
     let promised = state.promised(slot);
     let segments = state.segments();
     for (number, segment) in segments.iter().enumerate() {
+        let marked = slot.filter(|slot| slot.is_of(segment.base, segment.generation));
         let store = name::store(segment.base, segment.generation);
         let later = segments[number + 1..].iter();
         let mut later = later.filter(|later| holds_bytes(dir, later));
         let end = match &segment.seal {
             Some(seal) => End::Sealed(Point::sealed(seal)),
             None => End::Open {
-                marked: slot.filter(|slot| is_of(slot, segment)).map(Point::marked),
+                marked: marked.map(Point::marked),
                 next: later.next().map(|next| Point::starting(next.start())),
                 promised,
             },
@@ -353,8 +354,4 @@ fn begins_with_batch(dir: &Path, name: &str) -> bool {
         file.read_at(0, HEADER_BYTES).await
     });
     head.is_ok_and(|head| BatchHeader::parse(head.as_ref()).is_ok())
-}
-
-fn is_of(slot: &Slot, segment: &state::Segment) -> bool {
-    slot.segment == segment.base && slot.generation == segment.generation
 }
