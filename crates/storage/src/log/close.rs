@@ -72,8 +72,8 @@ impl<D: Dir> Log<D> {
         lost
     }
 
-    /// Cuts the stores that are not sealed to what they hold, and writes their indexes for the next
-    /// opening: one, unless the disk is full.
+    /// Cuts the stores that are not sealed to what they hold, and writes the index of each for the next opening, unless the
+    /// disk is full.
     async fn cut_unsealed(&mut self) -> Result<(), Error> {
         let is_unsealed = |segment: &&Segment<D>| segment.seal_time().is_none();
         // One with damage may have sealed ones behind it.

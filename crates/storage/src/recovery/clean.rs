@@ -94,7 +94,7 @@ impl<D: Dir> Recovery<D> {
     ///
     /// Unless `has_waited`, nothing is opened for it but the active store, and that only for its last
     /// block: its length must be the very one that closing cut it to. As long as the mark says clean,
-    /// neither the manifest nor a store that it names is written to (see `Log::edit`), so what a killed process may still
+    /// neither the manifest nor a store that it names is written to (see `Log::take_for_edit`), so what a killed process may still
     /// have on its way to the disk is a mark at most: the slot that says clean is read whole, so it
     /// has arrived; a later one that is still on its way says what the clean one says but for that
     /// bit, and if it destroys a newer one, the older is true as well.
