@@ -31,8 +31,8 @@ fn heal<D: Dir>(root: &D, log: &mut Log<D>, source: &Source, number: usize) -> C
     let mut intake = block_on(Intake::open(&root.child("p0"), of, at(30))).unwrap();
     block_on(intake.push(&source.bytes(number))).unwrap();
     let ready = block_on(intake.finish()).unwrap();
-    let done = block_on(log.plan_replace(ready, at(31)).unwrap().run());
-    log.complete_chore(done, at(31)).unwrap()
+    let plan = log.plan_replace(ready, at(31)).unwrap();
+    run(log, plan, at(31)).unwrap()
 }
 
 #[test]

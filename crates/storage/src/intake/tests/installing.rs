@@ -47,7 +47,7 @@ fn what_was_installed_is_as_old_as_its_source_says_but_not_younger_than_the_stam
         let ready = block_on(receive(&root, &source, 0, 5_000)).unwrap();
         let time = at(-10);
         let plan = log.plan_install(vec![ready], Now { time, stamp }).unwrap();
-        log.complete_chore(block_on(plan.run()), time).unwrap();
+        run(&mut log, plan, time).unwrap();
         assert_eq!(log.sealed().next().unwrap().1.sealed, sealed);
     }
 }
@@ -200,7 +200,7 @@ fn segments_of_an_epoch_that_leaves_no_room_for_another_are_refused() {
     );
     assert_eq!(log.log_end(), Offset::ZERO);
     let plan = log.plan_epoch(Begin::TakenOver).unwrap();
-    log.complete_chore(block_on(plan.run()), at(3)).unwrap();
+    run(&mut log, plan, at(3)).unwrap();
 }
 
 /// A copy began an epoch of its own, and died before it owned the partition. What was installed then was
@@ -211,12 +211,8 @@ fn segments_are_not_installed_over_an_epoch_of_this_copys_own() {
     let root = MemoryDir::new();
     copy(&root, &source);
     let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
-    let run = |log: &mut MemoryLog, plan: crate::log::ChorePlan<MemoryDir>| {
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(3)).unwrap()
-    };
     let plan = log.plan_epoch(Begin::TakenOver).unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(3)).unwrap();
     let ready = vec![block_on(receive(&root, &source, 0, 5_000)).unwrap()];
     let refused = log.plan_install(ready.clone(), at(9)).unwrap_err();
     assert!(
@@ -228,7 +224,7 @@ fn segments_are_not_installed_over_an_epoch_of_this_copys_own() {
         epoch: Some(source.epochs[0].epoch),
     };
     let plan = log.plan_rejoin(common, at(9)).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(3)).unwrap();
     install(&mut log, ready).unwrap();
     assert_eq!(log.epochs(), &source.epochs[..1]);
 }
@@ -244,8 +240,7 @@ fn nothing_is_appended_or_planned_while_segments_are_put_at_the_end() {
     let refused = log.append(&batch(&[b"x"], at(9)), at(9));
     assert!(matches!(refused, Err(crate::log::AppendError::Cutting)));
     assert!(log.plan_flush().is_none() && log.plan_chore(at(9), true).is_none());
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(9)).unwrap();
+    run(&mut log, plan, at(9)).unwrap();
     log.append(&batch(&[b"x"], at(9)), at(9)).unwrap();
 }
 
@@ -310,8 +305,7 @@ fn a_pinned_file_stays_when_retention_removes_its_segment() {
     let pinned = log.pin(seal.digest.base, generation).unwrap();
     let name = pinned.name().to_owned();
     let plan = log.plan_truncate(seal.digest.end).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(10)).unwrap();
+    run(&mut log, plan, at(10)).unwrap();
     settle(&mut log, at(10)).unwrap();
     assert!(files(&root).contains(&name));
     let read = block_on(root.child("p0").read(&name, 1 << 20)).unwrap();

@@ -21,7 +21,7 @@ use crate::manifest::{self, Manifest};
 use crate::mark::Mark;
 use crate::segment::{NO_TIMESTAMP, Point, name};
 use crate::testing::own::{self, at, small};
-use crate::testing::{MemoryLog, batch, flush, identity, open, settle};
+use crate::testing::{MemoryLog, batch, flush, identity, open, run, settle};
 
 /// The same for a copy, which begins no epoch of its own.
 fn follower() -> Options {
@@ -145,8 +145,8 @@ async fn receive<D: Dir>(
 }
 
 fn install<D: Dir>(log: &mut Log<D>, ready: Vec<Ready>) -> Result<Chore, crate::Error> {
-    let done = block_on(log.plan_install(ready, at(9))?.run());
-    log.complete_chore(done, at(9))
+    let plan = log.plan_install(ready, at(9))?;
+    run(log, plan, at(9))
 }
 
 /// All batches of a log by a reader, chain verified.

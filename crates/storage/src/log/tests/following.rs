@@ -12,7 +12,7 @@ use crate::log::{
     Options, Ownership, ReadError, TAKEOVER_STEP,
 };
 use crate::mark::Mark;
-use crate::testing::{batch, open, read_all, settle};
+use crate::testing::{self, batch, open, read_all, settle};
 
 pub(super) type Memory = Log<MemoryDir>;
 
@@ -54,8 +54,7 @@ pub(super) fn run(
     log: &mut Memory,
     plan: Result<ChorePlan<MemoryDir>, Error>,
 ) -> Result<Chore, Error> {
-    let done = block_on(plan?.run());
-    log.complete_chore(done, at(0))
+    testing::run(log, plan?, at(0))
 }
 
 /// Copies the next answer of `source` to the end of `copy`, as far as one epoch reaches.

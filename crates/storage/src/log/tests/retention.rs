@@ -12,9 +12,9 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on, poll_once};
 use crate::format::manifest::Header;
-use crate::log::{Chore, ChorePlan, Hold, Log, Options, ReadError};
+use crate::log::{Chore, Hold, Log, Options, ReadError};
 use crate::manifest::Manifest;
-use crate::testing::{batch, chore, identity, open, read_all, settle};
+use crate::testing::{batch, chore, identity, open, read_all, run, settle};
 
 /// A log of many sealed segments, and the batches in it.
 pub(super) fn segments(root: &MemoryDir) -> (Log<MemoryDir>, Vec<Vec<u8>>) {
@@ -28,11 +28,6 @@ pub(super) fn segments(root: &MemoryDir) -> (Log<MemoryDir>, Vec<Vec<u8>>) {
     let all = read_all(&log, Offset::ZERO).unwrap();
     assert_eq!((all.len(), log.segments().count()), (10, 10));
     (log, all)
-}
-
-fn run<D: Dir>(log: &mut Log<D>, plan: ChorePlan<D>) -> Chore {
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(100)).unwrap()
 }
 
 fn stores<D: Dir>(root: &D) -> usize {
@@ -49,7 +44,7 @@ fn keeping_one_file() -> (FaultyDir<MemoryDir>, Log<FaultyDir<MemoryDir>>) {
     let (mut log, _) = open(&disk, small(), 2, at(60)).unwrap();
     settle(&mut log, at(60)).unwrap();
     let plan = log.plan_truncate(offset(9)).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     let fault = Fault::Fail(ErrorKind::PermissionDenied);
     disk.faults()
         .fail(Match::on(Operation::Remove, ".log"), 1, fault);
@@ -97,7 +92,7 @@ fn a_read_finishes_though_its_segment_expires_before_the_file_is_opened() {
     let mut log = reopened(&root, log);
     let read = log.plan_read(offset(2), Offset::MAX, 1 << 20).unwrap();
     let plan = log.plan_expire(at(1_000), Hold::NONE).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert!(offset(8) <= log.log_start());
     let before = stores(&root);
     settle(&mut log, at(200)).unwrap();
@@ -126,7 +121,7 @@ fn a_reader_finishes_though_its_segments_expire() {
     };
     assert_eq!(next().as_ref(), all.first());
     let plan = log.plan_expire(at(1_000), Hold::NONE).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     settle(&mut log, at(200)).unwrap();
     for batch in &all[1..] {
         assert_eq!(next().as_ref(), Some(batch));
@@ -145,7 +140,7 @@ fn files_that_a_read_kept_from_removal_go_when_the_log_is_opened_again() {
     let plan = log
         .plan_expire_to(ByteSize::from_kib(20), Hold::NONE)
         .unwrap();
-    run(&mut log, plan.unwrap());
+    run(&mut log, plan.unwrap(), at(100)).unwrap();
     settle(&mut log, at(200)).unwrap();
     let start = log.log_start();
     assert_eq!(stores(&root), 10);
@@ -178,13 +173,13 @@ fn retention_holds_back_what_was_not_snapshotted_within_its_bytes() {
             .is_none()
     );
     let plan = log.plan_expire(every, held(3, None)).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert_eq!(log.log_start(), offset(3), "what ends below goes");
     // Seven segments of a little more than 9000 bytes: two exceed the bound.
     let bytes = log.store_bytes().bytes();
     let bound = held(3, Some(bytes * 5 / 7));
     let plan = log.plan_expire(every, bound).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert_eq!(log.log_start(), offset(5), "the bound wins over the hold");
     assert!(log.plan_expire(every, bound).unwrap().is_none());
     // The bound alone removes nothing that is not due.
@@ -196,7 +191,7 @@ fn retention_holds_back_what_was_not_snapshotted_within_its_bytes() {
             .is_none()
     );
     let plan = log.plan_truncate(offset(7)).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert_eq!(log.log_start(), offset(7), "a user's wish is not held back");
 }
 
@@ -209,7 +204,7 @@ fn a_truncation_within_a_segment_is_kept_and_retention_never_moves_it_back() {
     let second = log.segments().nth(1).unwrap();
     let inside = second.base.plus(2);
     let plan = log.plan_truncate(inside).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert_eq!(log.segments().next().unwrap().base, second.base);
     settle(&mut log, at(2)).unwrap();
     drop(log);
@@ -244,7 +239,7 @@ fn a_segment_that_was_truncated_whole_goes_when_it_is_sealed() {
     settle(&mut log, at(1)).unwrap();
     let end = log.log_end();
     let plan = log.plan_truncate(end).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert!(log.is_settled());
     assert!(log.roll_if_due(at(1_000)));
     fill(&mut log, 1, 1_000);
@@ -303,7 +298,7 @@ fn retention_is_finished_whenever_the_power_goes_in_between() {
                 bytes_max: None,
             };
             if let Some(plan) = log.plan_expire(at(1_000), held).unwrap() {
-                run(&mut log, plan);
+                run(&mut log, plan, at(100)).unwrap();
             }
             settle(&mut log, at(400)).unwrap();
             assert_eq!(log.log_start(), offset(6));

@@ -17,7 +17,7 @@ use crate::log::{Chore, Damage, Hold, Log, ReadError, Scrubbed};
 use crate::open_files;
 use crate::segment::{Index, Stage};
 use crate::testing::own::alter;
-use crate::testing::{batch, chore, flush, open, read_all, settle};
+use crate::testing::{batch, chore, flush, open, read_all, run, settle};
 
 /// A log of some segments, all sealed but the last.
 fn filled<D: Dir>(root: &D, batches: u64) -> Log<D> {
@@ -362,20 +362,20 @@ fn what_expires_or_is_cut_or_replaced_while_it_is_read_is_no_damage() {
                 2 => {
                     let lowest = Offset::new(rng.u64(0..=log.durable().get())).unwrap();
                     if let Ok(Some(plan)) = log.plan_truncate(lowest) {
-                        log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+                        run(&mut log, plan, at(0)).unwrap();
                     }
                 }
                 3 => {
                     let bytes = ByteSize::from_kib(rng.u32(20..80));
                     if let Ok(Some(plan)) = log.plan_expire_to(bytes, Hold::NONE) {
-                        log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+                        run(&mut log, plan, at(0)).unwrap();
                     }
                 }
                 4 => {
                     let range = log.log_start().get()..=log.durable().get();
                     let from = Offset::new(rng.u64(range)).unwrap();
                     if let Ok(Some(plan)) = log.plan_truncate_suffix(from, at(step.into())) {
-                        log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+                        run(&mut log, plan, at(0)).unwrap();
                     }
                 }
                 5 => drop(chore(&mut log, at(step.into()), true).unwrap()),
@@ -416,7 +416,7 @@ fn a_scrub_that_was_given_up_keeps_no_file_from_being_removed() {
     let end = log.durable();
     let under_way = log.plan_scrub(at(0), 3_000).unwrap().unwrap();
     let plan = log.plan_truncate(end).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+    run(&mut log, plan, at(0)).unwrap();
     let stores = |root: &MemoryDir| {
         let names = block_on(root.child("p0").list()).unwrap();
         names

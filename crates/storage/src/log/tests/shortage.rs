@@ -10,7 +10,7 @@ use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{AppendError, Chore, Log};
 use crate::mark::Mark;
-use crate::testing::{batch, chore, flush, open, read_all, settle};
+use crate::testing::{batch, chore, flush, open, read_all, run, settle};
 use crate::{Error, manifest};
 
 type Disk = FaultyDir<MemoryDir>;
@@ -47,8 +47,7 @@ fn names(disk: &Disk) -> Vec<String> {
 
 fn cut(log: &mut Log<Disk>, from: u64) -> Result<(), Error> {
     let plan = log.plan_truncate_suffix(offset(from), at(4_000));
-    let done = block_on(plan.unwrap().unwrap().run());
-    log.complete_chore(done, at(4_000)).map(drop)
+    run(log, plan.unwrap().unwrap(), at(4_000)).map(drop)
 }
 
 /// The manifest ended at the cut and the log in memory did not, because a descriptor was missing for

@@ -20,7 +20,7 @@ use crate::Error;
 use crate::disk::{Dir, block_on};
 use crate::log::{Chore, Identity, Log, OpenReport};
 use crate::testing::own::{self, at, names, offset, small};
-use crate::testing::{batch, flush, identity, settle};
+use crate::testing::{batch, flush, identity, run, settle};
 
 fn name() -> Name {
     Name::new("nightly").unwrap()
@@ -59,8 +59,7 @@ fn link<D: Dir>(log: &mut Log<D>, root: &D) -> Result<Partition, Error> {
     settle(log, at(10))?;
     let plan = log.plan_snapshot(upto, snapped(root))?;
     let plan = plan.expect("all below is sealed");
-    let done = block_on(plan.run());
-    match log.complete_chore(done, at(10))? {
+    match run(log, plan, at(10))? {
         Chore::Snapshotted {
             log_start,
             end,
