@@ -7,6 +7,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Log, Options};
+use crate::testing::own::{chores, names};
 use crate::testing::{batch, chore, flush, open, read_all, run};
 
 fn options() -> Options {
@@ -27,10 +28,6 @@ fn turn<D: Dir>(log: &mut Log<D>) {
     chores(log, 10, false);
 }
 
-fn chores<D: Dir>(log: &mut Log<D>, now: i64, is_idle: bool) {
-    while chore(log, at(now), is_idle).unwrap().is_some() {}
-}
-
 /// A log whose active segment is more than half full, in groups that follow each other.
 fn more_than_half_full<D: Dir>(root: &D) -> Log<D> {
     let (mut log, _) = open(root, options(), 1, at(0)).unwrap();
@@ -42,8 +39,8 @@ fn more_than_half_full<D: Dir>(root: &D) -> Log<D> {
 }
 
 fn is_next_there(root: &impl Dir) -> bool {
-    let entries = block_on(root.child("p0").list()).unwrap();
-    entries.iter().any(|entry| entry.name == "next")
+    let names = names(&root.child("p0"));
+    names.iter().any(|name| name == "next")
 }
 
 /// Of a node with a thousand partitions half of them made one at each start, and zeros for it.

@@ -3,14 +3,14 @@
 use corelog_record::batch::{Batches, View, patch};
 use corelog_record::{ByteSize, Chain, LeaderEpoch, Offset, Ordinal, Position};
 
-use super::recovery::{STORE, change, fill, reopen, scribble};
+use super::recovery::{STORE, change, reopen, scribble};
 use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, Open, block_on};
 use crate::format::edit::{Edit, Epoch, Point};
 use crate::format::mark::{SLOT_BYTES, Slot};
 use crate::log::{Options, UNSYNCED_BYTES_MAX};
-use crate::testing::own::{last_but_one, manifest};
+use crate::testing::own::{fill, last_but_one, manifest};
 use crate::testing::{batch, flush, open, read_all, run, settle};
 use crate::{Error, format};
 

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use corelog_record::{LeaderEpoch, Offset};
 
 use super::following::{self, Memory};
-use super::recovery::{STORE, change, fill};
+use super::recovery::{STORE, change};
 use super::{at, offset, small};
 use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
@@ -14,9 +14,10 @@ use crate::disk::{Dir, File, Open, block_on};
 use crate::format::edit::{Edit, Generation, Point};
 use crate::log::lineage::Began;
 use crate::log::work::Garbage;
-use crate::log::{Begin, ChorePlan, Damage, Event, Log, Options, Ownership};
+use crate::log::{Begin, ChorePlan, Damage, Event, Log, Options};
 use crate::manifest::Manifest;
 use crate::segment::name;
+use crate::testing::own::{fill, follower};
 use crate::testing::{batch, flush, open, read_all, run, settle};
 
 type Disk = FaultyDir<MemoryDir>;
@@ -321,10 +322,7 @@ fn a_log_that_begins_anew_knows_what_epochs_it_had_also_after_a_kill() {
         let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
         append(&mut log, 3);
         settle(&mut log, at(0)).unwrap();
-        log.set_options(Options {
-            ownership: Ownership::Follower,
-            ..small()
-        });
+        log.set_options(follower(small()));
         let began = Began {
             epoch: LeaderEpoch::new(7).unwrap(),
             lineage: log.epochs()[0].lineage,
@@ -385,10 +383,7 @@ fn a_read_only_log_is_not_truncated() {
 #[test]
 fn a_read_only_log_begins_anew_where_an_empty_store_waits() {
     let (_root, mut log, start) = read_only();
-    log.set_options(Options {
-        ownership: Ownership::Follower,
-        ..small()
-    });
+    log.set_options(follower(small()));
     let plan = log.plan_adopt(log.identity().history, start).unwrap();
     run(&mut log, plan, at(3)).unwrap();
     log.set_options(small());

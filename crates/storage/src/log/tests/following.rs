@@ -9,18 +9,16 @@ use crate::disk::{Dir, block_on};
 use crate::log::lineage::Began;
 use crate::log::{
     AppendError, Appended, Begin, Chore, ChorePlan, CopyError, HEARD_EPOCH_MAX, Log, OpenReport,
-    Options, Ownership, ReadError, TAKEOVER_STEP,
+    Options, ReadError, TAKEOVER_STEP,
 };
 use crate::mark::Mark;
+use crate::testing::own;
 use crate::testing::{self, batch, open, read_all, settle};
 
 pub(super) type Memory = Log<MemoryDir>;
 
 pub(super) fn follower() -> Options {
-    Options {
-        ownership: Ownership::Follower,
-        ..small()
-    }
+    own::follower(small())
 }
 
 /// A source of `count` batches of one record, on a disk of its own.

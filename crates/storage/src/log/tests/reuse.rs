@@ -13,6 +13,7 @@ use crate::disk::{Dir, File, Open, block_on};
 use crate::log::{Hold, Log, Options};
 use crate::planted::{self, Bug};
 use crate::repair::{Known, plan};
+use crate::testing::own::{chores, stores};
 use crate::testing::{batch, chore, flush, open, read_all, run};
 
 /// The log keeps so many bytes: the active segment and the one before.
@@ -54,16 +55,6 @@ fn turn_keeping<D: Dir>(log: &mut Log<D>, number: u8, kept: ByteSize) {
     if let Some(plan) = log.plan_expire_to(kept, Hold::NONE).unwrap() {
         run(log, plan, now).unwrap();
     }
-}
-
-fn chores<D: Dir>(log: &mut Log<D>, now: i64, is_idle: bool) {
-    while chore(log, at(now), is_idle).unwrap().is_some() {}
-}
-
-fn stores<D: Dir>(root: &D) -> Vec<String> {
-    let entries = block_on(root.child("p0").list()).unwrap();
-    let names = entries.into_iter().map(|entry| entry.name);
-    names.filter(|name| name.ends_with(".log")).collect()
 }
 
 /// How many stores wait that no segment has.

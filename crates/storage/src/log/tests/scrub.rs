@@ -16,7 +16,7 @@ use crate::disk::{Dir, block_on};
 use crate::log::{Chore, Damage, Hold, Log, ReadError, Scrubbed};
 use crate::open_files;
 use crate::segment::{Index, Stage};
-use crate::testing::own::alter;
+use crate::testing::own::{self, alter, stores};
 use crate::testing::{batch, chore, flush, open, read_all, run, settle};
 
 /// A log of some segments, all sealed but the last.
@@ -38,18 +38,8 @@ fn fill<D: Dir>(log: &mut Log<D>, batches: u64) {
 
 /// Scrubs to the end of a pass.
 fn scrub<D: Dir>(log: &mut Log<D>, bytes_max: usize) -> Vec<Scrubbed> {
-    let mut pieces = Vec::new();
-    while let Some(plan) = log.plan_scrub(at(100), bytes_max).unwrap() {
-        let done = block_on(plan.run());
-        let piece = log.complete_scrub(done, at(200));
-        assert!(piece.error.is_none());
-        let is_last = piece.is_pass_complete;
-        pieces.push(piece);
-        assert!(pieces.len() < 10_000, "a pass ends");
-        if is_last {
-            break;
-        }
-    }
+    let pieces = own::scrub(log, bytes_max, at(200));
+    assert!(pieces.iter().all(|piece| piece.error.is_none()));
     pieces
 }
 
@@ -417,22 +407,15 @@ fn a_scrub_that_was_given_up_keeps_no_file_from_being_removed() {
     let under_way = log.plan_scrub(at(0), 3_000).unwrap().unwrap();
     let plan = log.plan_truncate(end).unwrap().unwrap();
     run(&mut log, plan, at(0)).unwrap();
-    let stores = |root: &MemoryDir| {
-        let names = block_on(root.child("p0").list()).unwrap();
-        names
-            .iter()
-            .filter(|entry| entry.name.ends_with(".log"))
-            .count()
-    };
     settle(&mut log, at(1)).unwrap();
     assert_eq!(
-        stores(&root),
+        stores(&root).len(),
         2,
         "what is being read stays until it was read"
     );
     drop(under_way);
     settle(&mut log, at(1)).unwrap();
-    assert_eq!(stores(&root), 1);
+    assert_eq!(stores(&root).len(), 1);
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use corelog_record::{ByteSize, Offset};
 
-use super::recovery::fill;
 use super::{at, small};
 use crate::disk::faulty::{FaultyDir, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::format::index;
 use crate::log::{AppendError, Chore, Damage, Log, Options};
+use crate::testing::own::fill;
 use crate::testing::{batch, chore, claiming, flush, open, read_all, settle};
 use crate::{Error, Now};
 

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use corelog_record::{ByteSize, Offset};
 
 use super::following::{self, follower};
-use super::recovery::{STORE, change, fill};
+use super::recovery::{STORE, change};
 use super::{at, offset, small};
 use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
@@ -15,6 +15,7 @@ use crate::format::edit::{Edit, Settings};
 use crate::log::lineage::Began;
 use crate::log::{AppendError, Begin, Hold, Log, Options, ReadError};
 use crate::manifest::Manifest;
+use crate::testing::own::fill;
 use crate::testing::{batch, flush, open, run, settle};
 
 type Disk = FaultyDir<MemoryDir>;

@@ -6,8 +6,8 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on};
 use crate::format::mark::SLOT_BYTES;
-use crate::log::{AppendError, Event, Log, OpenReport, Ownership, ReadError};
-use crate::testing::own::alter;
+use crate::log::{AppendError, Event, Log, OpenReport, ReadError};
+use crate::testing::own::{alter, follower};
 use crate::testing::{batch, flush, open, read_all, run, settle};
 use crate::{Error, mark};
 use corelog_record::Offset;
@@ -314,10 +314,7 @@ fn a_log_that_nothing_unread_is_left_of_is_closed_in_order() {
 /// It was marked as not closed in order for what it had given up.
 #[test]
 fn a_log_that_begins_anew_behind_what_was_unread_is_closed_in_order() {
-    let follower = crate::log::Options {
-        ownership: Ownership::Follower,
-        ..options()
-    };
+    let follower = follower(options());
     let disk = disk();
     drop(filled(&disk, 8));
     lose(&disk, 1);

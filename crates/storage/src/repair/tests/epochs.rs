@@ -5,7 +5,8 @@ use corelog_record::{ByteSize, LeaderEpoch};
 use super::*;
 use crate::format::edit::Edit;
 use crate::log::lineage::{Began, Common};
-use crate::log::{Begin, Chore, ChorePlan, Ownership};
+use crate::log::{Begin, Chore, ChorePlan};
+use crate::testing::own;
 use crate::{Error, mark, testing};
 
 /// One segment for all.
@@ -18,10 +19,7 @@ pub(super) fn large() -> Options {
 }
 
 pub(super) fn follower() -> Options {
-    Options {
-        ownership: Ownership::Follower,
-        ..large()
-    }
+    own::follower(large())
 }
 
 /// Appends records up to `end`, each synced; the mark stays where it is.

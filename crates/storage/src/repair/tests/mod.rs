@@ -17,7 +17,7 @@ use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, block_on};
 use crate::format::edit::Frame;
 use crate::format::manifest::EDITS_AT;
 use crate::log::{Hold, Log, Options};
-use crate::testing::own::{alter, at, offset};
+use crate::testing::own::{self, alter, at, offset};
 use crate::testing::{batch, flush, identity, open, read_all, run, settle};
 
 fn small() -> Options {
@@ -97,8 +97,7 @@ fn planned(root: &MemoryDir) -> Result<Plan<MemoryDir>, Refusal> {
 }
 
 fn names(dir: &MemoryDir, suffix: &str) -> Vec<String> {
-    let entries = block_on(dir.list()).unwrap();
-    let names = entries.into_iter().map(|entry| entry.name);
+    let names = own::names(dir).into_iter();
     names.filter(|name| name.ends_with(suffix)).collect()
 }
 
