@@ -191,7 +191,7 @@ impl Writer {
 }
 
 /// The CRC-32 over a header, but for where it stands there, and the `body` behind it.
-pub(super) fn checksum(header: &[u8], body: &[u8]) -> u32 {
+pub(crate) fn checksum(header: &[u8], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(header);
     hasher.update(body);

@@ -135,7 +135,8 @@ fn each_target_has_its_own_name() {
     }
 }
 
-fn change(input: &mut Vec<u8>, random: &mut fastrand::Rng) {
+/// Changes a place of `input` in one of many ways.
+pub(crate) fn change(input: &mut Vec<u8>, random: &mut fastrand::Rng) {
     if input.is_empty() {
         input.push(random.u8(..));
     }
