@@ -6,7 +6,8 @@ use corelog_record::batch::View;
 use crate::format::edit::Epoch;
 
 /// The last of `epochs` that began at or below `offset`. They are oldest first. What is forgotten says nothing.
-pub(crate) fn ruling(epochs: &[Epoch], offset: Offset) -> Option<&Epoch> {
+#[must_use]
+pub fn ruling(epochs: &[Epoch], offset: Offset) -> Option<&Epoch> {
     let count = epochs.partition_point(|began| began.offset <= offset);
     epochs[..count].last()
 }

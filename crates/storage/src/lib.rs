@@ -8,6 +8,7 @@
 //! [`Log`] decides and hands out plans for I/O, for one that has a runtime to run them on.
 
 pub mod disk;
+pub mod epochs;
 pub mod format;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzz;
@@ -25,7 +26,6 @@ pub mod testing;
 pub mod verify;
 pub mod wal;
 
-mod epochs;
 mod error;
 mod index;
 mod now;

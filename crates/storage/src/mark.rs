@@ -9,8 +9,7 @@ use std::rc::Rc;
 use crate::disk::unread::{Around, read_file_around};
 use crate::disk::{Buf, Dir, File, Open};
 use crate::error::{At, Error};
-use crate::format;
-use crate::format::mark::{SLOT_BYTES, SLOTS, Slot};
+use crate::format::mark::{FILE_BYTES, SLOT_BYTES, SLOTS, Slot, last_of};
 use crate::open_files::Handle;
 
 /// The name of the file.
@@ -163,7 +162,7 @@ impl<D: Dir> Mark<D> {
 /// What the mark in `dir` says, if there is one.
 pub(crate) async fn read_last<D: Dir>(dir: &D) -> Result<Option<Found>, Error> {
     let at = || At::new(dir, NAME);
-    let Around { mut bytes, unread } = match read_file_around(dir, NAME, BYTES_MAX).await {
+    let Around { bytes, unread } = match read_file_around(dir, NAME, BYTES_MAX).await {
         Ok(around) => around,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // Not a mark, whatever it is.
@@ -172,23 +171,7 @@ pub(crate) async fn read_last<D: Dir>(dir: &D) -> Result<Option<Found>, Error> {
         }
         Err(error) => return Err(at().io("read", error)),
     };
-    // What is missing of a slot is zeros once the other one is written: it says the same before.
-    bytes.resize(bytes.len().max(FILE_BYTES), 0);
-    let mut last: Option<Slot> = None;
-    for slot in bytes.chunks(SLOT_BYTES).take(FILE_BYTES / SLOT_BYTES) {
-        match Slot::decode(slot) {
-            Ok(slot) if last.is_none_or(|last| last.sequence < slot.sequence) => {
-                last = Some(slot);
-            }
-            Ok(_) => {}
-            // There never was a version 0: a file that was cut within a slot, and grown again.
-            Err(format::Error::Version { found: 0, .. }) => {}
-            Err(error @ (format::Error::Version { .. } | format::Error::Features { .. })) => {
-                return Err(at().format(error));
-            }
-            Err(_) => {}
-        }
-    }
+    let last = last_of(&bytes).map_err(|error| at().format(error))?;
     // A slot that cannot be read is as good as one that is torn, but that it may have been durable.
     let is_unread = unread.is_some_and(|(position, _)| position < FILE_BYTES as u64);
     Ok(Some(Found { last, is_unread }))
@@ -202,8 +185,6 @@ fn slot_start(sequence: u64) -> usize {
         SLOT_BYTES
     }
 }
-
-const FILE_BYTES: usize = 2 * SLOT_BYTES;
 
 /// The longest mark that is read: it may be a block longer while somebody waits for its writes.
 pub(crate) const BYTES_MAX: u64 = 1 << 20;

@@ -46,6 +46,14 @@ pub(crate) async fn write<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> Result<(
     written.map_err(|e| At::new(dir, name).space("write", e))
 }
 
+/// Writes a file that is a hint, and may be missing: whether the disk had room for it.
+pub(crate) async fn write_hint<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> Result<bool, Error> {
+    match write(dir, name, bytes).await {
+        Err(Error::StorageFull { .. }) => Ok(false),
+        written => written.map(|()| true),
+    }
+}
+
 /// Removes the file `name` of `dir`, if it is there.
 pub(crate) async fn remove<D: Dir>(dir: &D, name: &str) -> Result<(), Error> {
     match dir.remove(name).await {

@@ -18,7 +18,7 @@ use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
 use crate::disk::faulty::FaultyDir;
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on, poll_once};
-use crate::log::{Chore, Flushed, Identity, Log, OpenReport, Options, ReadError};
+use crate::log::{Chore, ChorePlan, Flushed, Identity, Log, OpenReport, Options, ReadError};
 use crate::{Error, Now};
 
 /// A log on a disk in memory.
@@ -104,8 +104,16 @@ pub fn chore<D: Dir>(
     let Some(plan) = log.plan_chore(now, is_idle) else {
         return Ok(None);
     };
+    run(log, plan, now).map(Some)
+}
+
+/// Does what was planned.
+///
+/// # Errors
+/// Those of [`Log::complete_chore`].
+pub fn run<D: Dir>(log: &mut Log<D>, plan: ChorePlan<D>, now: Timestamp) -> Result<Chore, Error> {
     let done = block_on(plan.run());
-    log.complete_chore(done, now).map(Some)
+    log.complete_chore(done, now)
 }
 
 /// Flushes and does chores until nothing is left to do. Returns the chores.

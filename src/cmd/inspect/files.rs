@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use corelog_storage::format::edit::{Edit, Seal};
 use corelog_storage::format::index;
 use corelog_storage::format::manifest::Manifest;
-use corelog_storage::format::mark::{SLOT_BYTES, SLOTS, Slot};
+use corelog_storage::format::mark::{SLOT_BYTES, SLOTS, Slot, last_of};
 use corelog_storage::format::node::Node;
 use corelog_storage::format::topic::Topic;
 use corelog_storage::segment::name;
@@ -245,16 +245,12 @@ fn slots(bytes: &[u8]) -> Vec<Result<Slot, corelog_storage::format::Error>> {
         .collect()
 }
 
-/// The slot that holds: the sound one with the highest sequence.
+/// The slot of a mark that holds, if there is a mark.
 pub(super) fn last_slot(path: &Path) -> anyhow::Result<Option<Slot>> {
     if !is_there(path)? {
         return Ok(None);
     }
-    let slots = slots(&read(path)?);
-    Ok(slots
-        .into_iter()
-        .filter_map(Result::ok)
-        .max_by_key(|slot| slot.sequence))
+    last_of(&read(path)?).map_err(|error| damaged(path, &error))
 }
 
 pub(super) fn index(path: &Path) -> anyhow::Result<(Show, Vec<String>)> {

@@ -51,9 +51,8 @@ pub(super) fn named<'a>(
     let mark = mark.filter(is_ours);
     let promised = state.promised(mark);
     let marked_in = |segment: &Segment| {
-        let is_it =
-            |mark: &&Slot| (mark.segment, mark.generation) == (segment.base, segment.generation);
-        mark.filter(is_it).map(|mark| mark.position)
+        let mark = mark.filter(|mark| mark.is_of(segment.base, segment.generation));
+        mark.map(|mark| mark.position)
     };
     let segments = state.segments();
     let mut last = None;

@@ -60,8 +60,7 @@ impl Core {
         // Before the disk is waited for: what is let go of meanwhile takes its epochs along.
         let epochs = self.epochs(key)?;
         let found = self.chain_at(key, at).await?;
-        let mut began = epochs.iter().rev();
-        let began = began.find(|began| began.offset <= found.offset);
+        let began = corelog_storage::epochs::ruling(&epochs, found.offset);
         Ok(chain_at::Answer {
             offset: found.offset,
             ordinal: found.ordinal,

@@ -210,7 +210,7 @@ impl Core {
         let (base, bytes) = (wanted.seal.digest.base, wanted.seal.digest.bytes);
         let (ready, from) = self.receive_again(topic, key, wanted, sources).await?;
         let quarantined = match self.change(key, Change::Replace(ready)).await? {
-            Chore::Replaced { quarantined, .. } => quarantined,
+            Chore::Replaced { quarantined } => quarantined,
             _ => None,
         };
         let took = rt::now().saturating_duration_since(begun);

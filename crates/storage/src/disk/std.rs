@@ -8,7 +8,7 @@
 pub mod alone;
 pub mod beside;
 mod create;
-pub mod stream;
+pub(crate) mod stream;
 
 use ::std::fs::{self, OpenOptions};
 use ::std::io;

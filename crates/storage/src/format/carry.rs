@@ -15,7 +15,7 @@
 
 use corelog_record::Offset;
 
-use super::cursor::{Reader, Writer, checksum};
+use super::cursor::{Reader, Writer};
 use super::{Error, read_start, write_start};
 
 /// What the file says.
@@ -34,11 +34,7 @@ impl Carry {
         assert!(self.batch.len() <= BATCH_BYTES_MAX, "a batch has its limit");
         let mut writer = Writer::default();
         write_start(&mut writer, MAGIC);
-        #[expect(clippy::cast_possible_truncation, reason = "asserted just above")]
-        let batch_bytes = self.batch.len() as u32;
-        let header = writer.u64(self.log_start.get()).u32(batch_bytes).take();
-        let crc = checksum(&header, &self.batch);
-        writer.bytes(&header).u32(crc).bytes(&self.batch).take()
+        writer.u64(self.log_start.get()).body(&self.batch).take()
     }
 
     /// What the file `bytes` says. The batch is not looked into.
@@ -49,33 +45,12 @@ impl Carry {
         let mut reader = Reader::new(WHAT, bytes);
         read_start(&mut reader, WHAT, MAGIC)?;
         let log_start = reader.u64()?;
-        let batch_bytes = reader.u32()?;
-        let found = reader.u32()?;
-        let (header, batch) = bytes.split_at_checked(HEADER_BYTES).unwrap_or_default();
-        if batch.len() > BATCH_BYTES_MAX {
-            return Err(Error::TooLong {
-                what: WHAT,
-                max: BATCH_BYTES_MAX,
-                found: batch.len(),
-            });
-        }
-        let field = |field, found| Error::Field {
+        let batch = reader.body("batch_bytes", BATCH_BYTES_MAX)?;
+        let log_start = Offset::new(log_start).ok_or(Error::Field {
             what: WHAT,
-            field,
-            found,
-        };
-        if u64::try_from(batch.len()).ok() != Some(batch_bytes.into()) {
-            return Err(field("batch_bytes", batch_bytes.into()));
-        }
-        let expected = checksum(header.get(..HEADER_BYTES - 4).unwrap_or_default(), batch);
-        if expected != found {
-            return Err(Error::Checksum {
-                what: WHAT,
-                expected,
-                found,
-            });
-        }
-        let log_start = Offset::new(log_start).ok_or(field("log start", log_start))?;
+            field: "log start",
+            found: log_start,
+        })?;
         Ok(Self {
             log_start,
             batch: batch.to_vec(),

@@ -48,6 +48,35 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The body that all that is left holds: its length, in the field `field`, a checksum over all but that, and itself.
+    pub(super) fn body(mut self, field: &'static str, bytes_max: usize) -> Result<&'a [u8], Error> {
+        let what = self.what;
+        let body_bytes = self.u32()?;
+        let (header, _) = self.whole.split_at(self.whole.len() - self.rest.len());
+        let crc = self.u32()?;
+        let body = self.rest;
+        if body.len() > bytes_max {
+            return Err(Error::TooLong {
+                what,
+                max: bytes_max,
+                found: body.len(),
+            });
+        }
+        if u64::try_from(body.len()).ok() != Some(body_bytes.into()) {
+            let found = body_bytes.into();
+            return Err(Error::Field { what, field, found });
+        }
+        let expected = checksum(header, body);
+        match expected == crc {
+            true => Ok(body),
+            false => Err(Error::Checksum {
+                what,
+                expected,
+                found: crc,
+            }),
+        }
+    }
+
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let Some((field, rest)) = self.rest.split_first_chunk() else {
             let needed = self.whole.len() - self.rest.len() + N;
@@ -148,13 +177,21 @@ impl Writer {
         self.u32(crc)
     }
 
+    /// Appends the length of `body`, which is less than 2^32, the CRC-32 of all bytes so far and those of `body`, and that.
+    pub(super) fn body(&mut self, body: &[u8]) -> &mut Self {
+        #[expect(clippy::cast_possible_truncation, reason = "within its limit")]
+        self.u32(body.len() as u32);
+        let crc = checksum(&self.0, body);
+        self.u32(crc).bytes(body)
+    }
+
     pub(super) fn take(&mut self) -> Vec<u8> {
         ::std::mem::take(&mut self.0)
     }
 }
 
 /// The CRC-32 over a header, but for where it stands there, and the `body` behind it.
-pub(super) fn checksum(header: &[u8], body: &[u8]) -> u32 {
+pub(crate) fn checksum(header: &[u8], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(header);
     hasher.update(body);

@@ -11,7 +11,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::cursor::{Reader, Writer, checksum};
+use super::cursor::{Reader, Writer};
 use super::{Error, MAGIC_BYTES, read_start, write_start_requiring};
 
 /// The longest body, in bytes: names and settings fit many times over.
@@ -61,13 +61,7 @@ pub(super) fn encode_requiring(
 fn frame(magic: [u8; MAGIC_BYTES], features: u32, body: &[u8]) -> Vec<u8> {
     let mut writer = Writer::default();
     write_start_requiring(&mut writer, magic, features);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "checked to be within its limit"
-    )]
-    let header = writer.u32(body.len() as u32).take();
-    let crc = checksum(&header, body);
-    writer.bytes(&header).u32(crc).bytes(body).take()
+    writer.body(body).take()
 }
 
 pub(super) fn decode_within<T: DeserializeOwned>(
@@ -78,39 +72,7 @@ pub(super) fn decode_within<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     let mut reader = Reader::new(what, bytes);
     read_start(&mut reader, what, magic)?;
-    let body_bytes = reader.u32()?;
-    let found = reader.u32()?;
-    let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else {
-        return Err(Error::TooShort {
-            what,
-            needed: HEADER_BYTES,
-            found: bytes.len(),
-        });
-    };
-    if body.len() > body_bytes_max {
-        return Err(Error::TooLong {
-            what,
-            max: body_bytes_max,
-            found: body.len(),
-        });
-    }
-    if u64::try_from(body.len()).ok() != Some(u64::from(body_bytes)) {
-        let found = body_bytes.into();
-        return Err(Error::Field {
-            what,
-            field: "body_bytes",
-            found,
-        });
-    }
-    let expected = checksum(header.get(..HEADER_BYTES - 4).unwrap_or_default(), body);
-    if expected != found {
-        return Err(Error::Checksum {
-            what,
-            expected,
-            found,
-        });
-    }
-    from_messagepack(what, body)
+    from_messagepack(what, reader.body("body_bytes", body_bytes_max)?)
 }
 
 /// A map with string keys.

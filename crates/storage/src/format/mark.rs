@@ -15,6 +15,9 @@ pub const SLOT_BYTES: usize = 4096;
 /// How many slots there are: while one is written, the other stands.
 pub const SLOTS: u64 = 2;
 
+/// The length of the file. Somebody who waits for its writes has it longer for a while.
+pub(crate) const FILE_BYTES: usize = 2 * SLOT_BYTES;
+
 /// One slot: what it states.
 ///
 /// ```text
@@ -172,6 +175,12 @@ impl Slot {
         Ok(slot)
     }
 
+    /// Whether it speaks of the store that the segment at `base` has in the files of `generation`.
+    #[must_use]
+    pub fn is_of(&self, base: Offset, generation: u32) -> bool {
+        (self.segment, self.generation) == (base, generation)
+    }
+
     /// Up to where all is durable.
     fn place(&self) -> Point {
         Point {
@@ -186,6 +195,28 @@ impl Slot {
     fn is_held(&self) -> bool {
         self.offset <= self.segment || Position::ZERO < self.position
     }
+}
+
+/// The slot that holds: of the sound ones in a mark's `bytes`, the one with the highest sequence. Any that is torn, or was
+/// never written, is passed over.
+///
+/// # Errors
+/// `Version` or `Features`, for a slot that this program must not miss.
+pub fn last_of(bytes: &[u8]) -> Result<Option<Slot>, Error> {
+    // What is missing of a slot is zeros once the other one is written: it says the same before.
+    let mut bytes = bytes.to_vec();
+    bytes.resize(FILE_BYTES, 0);
+    let mut last: Option<Slot> = None;
+    for slot in bytes.chunks(SLOT_BYTES) {
+        match Slot::decode(slot) {
+            Ok(slot) if last.is_none_or(|last| last.sequence < slot.sequence) => {
+                last = Some(slot);
+            }
+            Err(error) if error.is_newer() => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(last)
 }
 
 fn read_epoch(number: i32) -> Result<Option<LeaderEpoch>, Error> {

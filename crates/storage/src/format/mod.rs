@@ -13,6 +13,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 pub mod carry;
+pub(crate) mod cursor;
 pub(crate) mod damage;
 pub mod edit;
 pub mod index;
@@ -25,7 +26,6 @@ pub mod snapshot;
 pub mod state;
 pub mod topic;
 
-mod cursor;
 mod envelope;
 mod seal;
 

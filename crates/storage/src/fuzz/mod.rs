@@ -15,7 +15,7 @@ mod seeds;
 mod store;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Something to be fuzzed.
 #[derive(Debug, Clone, Copy)]

@@ -4,6 +4,8 @@
 use corelog_record::batch::{HEADER_BYTES, PREFIX_BYTES};
 use corelog_record::checksum::crc32c;
 
+use crate::format::cursor::checksum;
+
 /// Gives each batch of `bytes` its right checksum; the last one the length up to the end if its own
 /// goes beyond; and all of them dense offsets from `base` on, if there is one.
 #[expect(clippy::big_endian_bytes, reason = "the batch format is big-endian")]
@@ -96,11 +98,4 @@ fn framed<const HEADER: usize>(bytes: &mut [u8], at: usize) {
     header[at..at + 4].copy_from_slice(&body_bytes.to_le_bytes());
     let crc = checksum(&header[..HEADER - 4], body);
     header[HEADER - 4..].copy_from_slice(&crc.to_le_bytes());
-}
-
-fn checksum(front: &[u8], behind: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(front);
-    hasher.update(behind);
-    hasher.finalize()
 }

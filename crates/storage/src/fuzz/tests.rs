@@ -49,26 +49,17 @@ fn the_logs_to_begin_with_hold_what_was_appended() {
 #[test]
 fn a_log_is_read_only_also_before_an_empty_store() {
     let changes = [
-        [3, 3, 48, 48],
-        [48, 48, 48, 48],
-        [48, 13, 13, 13],
-        [13, 13, 13, 48],
-        [48, 48, 48, 48],
-        [48, 48, 48, 48],
-        [48, 48, 52, 50],
-        [46, 105, 110, 100],
-        [101, 120, 0, 20],
-        [6, 4, 2, 30],
+        3, 3, 48, 48, 48, 48, 48, 48, 48, 13, 13, 13, 13, 13, 13, 48, 48, 48, 48, 48, 48, 48, 48,
+        48, 48, 48, 52, 50, 46, 105, 110, 100, 101, 120, 0, 20, 6, 4, 2, 30,
     ];
-    (super::target("recovery").run)(&[[0].as_slice(), changes.as_flattened()].concat());
+    recover(0, &changes);
 }
 
 /// A mark was cut behind its magic number. The next slot was written behind it, which filled up the
 /// cut one with zeros: it had version 0 then, and the log was refused for ever.
 #[test]
 fn a_mark_that_was_cut_within_its_first_words_keeps_no_log_from_opening() {
-    let changes = [[17, 109, 16, 16], [16, 255, 0, 8]];
-    (super::target("recovery").run)(&[[38].as_slice(), changes.as_flattened()].concat());
+    recover(38, &[17, 109, 16, 16, 16, 255, 0, 8]);
 }
 
 /// A log was read-only, so no chain was known behind the last row; a rotten header there counted more
@@ -77,21 +68,11 @@ fn a_mark_that_was_cut_within_its_first_words_keeps_no_log_from_opening() {
 #[test]
 fn a_read_below_the_end_moves_on_or_says_why_not() {
     let changes = [
-        [0, 0, 48, 48],
-        [18, 48, 48, 48],
-        [52, 50, 46, 108],
-        [111, 103, 9, 9],
-        [124, 1, 0, 0],
-        [0, 5, 0, 0],
-        [0, 180, 180, 48],
-        [48, 48, 48, 18],
-        [48, 48, 48, 52],
-        [50, 46, 108, 111],
-        [103, 9, 9, 1],
-        [20, 180, 180, 180],
-        [180, 5, 5, 48],
+        0, 0, 48, 48, 18, 48, 48, 48, 52, 50, 46, 108, 111, 103, 9, 9, 124, 1, 0, 0, 0, 5, 0, 0, 0,
+        180, 180, 48, 48, 48, 48, 18, 48, 48, 48, 52, 50, 46, 108, 111, 103, 9, 9, 1, 20, 180, 180,
+        180, 180, 5, 5, 48,
     ];
-    (super::target("recovery").run)(&[[16].as_slice(), changes.as_flattened()].concat());
+    recover(16, &changes);
 }
 
 /// A store had been cut to its length by a clean stop, less than a block, its mark was gone and its first
@@ -100,18 +81,10 @@ fn a_read_below_the_end_moves_on_or_says_why_not() {
 #[test]
 fn what_was_cut_of_a_block_that_is_not_whole_does_not_come_back() {
     let changes = [
-        [237, 49, 49, 49],
-        [49, 64, 49, 49],
-        [57, 49, 49, 49],
-        [49, 49, 113, 49],
-        [49, 49, 49, 49],
-        [49, 49, 49, 49],
-        [49, 49, 49, 49],
-        [49, 49, 0, 20],
-        [1, 9, 2, 1],
-        [2, 2, 30, 30],
+        237, 49, 49, 49, 49, 64, 49, 49, 57, 49, 49, 49, 49, 49, 113, 49, 49, 49, 49, 49, 49, 49,
+        49, 49, 49, 49, 49, 49, 49, 49, 0, 20, 1, 9, 2, 1, 2, 2, 30, 30,
     ];
-    (super::target("recovery").run)(&[[49].as_slice(), changes.as_flattened()].concat());
+    recover(49, &changes);
 }
 
 /// A log was read-only, so no chain was known behind its damage, and the batch behind the bad one had a
@@ -119,23 +92,11 @@ fn what_was_cut_of_a_block_that_is_not_whole_does_not_come_back() {
 #[test]
 fn a_batch_behind_damage_is_where_the_bad_one_says_or_not_believed() {
     let changes = [
-        [9, 0, 0, 1],
-        [0, 0, 0, 0],
-        [2, 255, 255, 255],
-        [255, 30, 43, 0],
-        [255, 186, 255, 3],
-        [20, 255, 10, 2],
-        [30, 0, 16, 186],
-        [186, 255, 255, 255],
-        [255, 255, 255, 186],
-        [186, 186, 186, 186],
-        [186, 186, 255, 3],
-        [186, 186, 186, 186],
-        [186, 186, 186, 186],
-        [186, 186, 186, 186],
-        [84, 186, 186, 186],
+        9, 0, 0, 1, 0, 0, 0, 0, 2, 255, 255, 255, 255, 30, 43, 0, 255, 186, 255, 3, 20, 255, 10, 2,
+        30, 0, 16, 186, 186, 255, 255, 255, 255, 255, 255, 186, 186, 186, 186, 186, 186, 186, 255,
+        3, 186, 186, 186, 186, 186, 186, 186, 186, 186, 186, 186, 186, 84, 186, 186, 186,
     ];
-    (super::target("recovery").run)(&[[1].as_slice(), changes.as_flattened()].concat());
+    recover(1, &changes);
 }
 
 /// The last batch of a store had a rotten header that counted a record too many, and an empty store began
@@ -143,24 +104,11 @@ fn a_batch_behind_damage_is_where_the_bad_one_says_or_not_believed() {
 #[test]
 fn a_log_ends_where_its_empty_store_begins_whatever_a_bad_batch_counts() {
     let changes = [
-        [242, 6, 253, 4],
-        [85, 85, 85, 85],
-        [85, 18, 18, 18],
-        [18, 85, 9, 0],
-        [77, 0, 77, 76],
-        [76, 77, 76, 77],
-        [0, 51, 77, 0],
-        [20, 63, 100, 76],
-        [77, 76, 77, 0],
-        [51, 77, 0, 20],
-        [77, 76, 76, 76],
-        [76, 77, 76, 77],
-        [0, 76, 76, 77],
-        [76, 77, 0, 20],
-        [2, 9, 77, 77],
-        [4, 85, 2, 30],
+        242, 6, 253, 4, 85, 85, 85, 85, 85, 18, 18, 18, 18, 85, 9, 0, 77, 0, 77, 76, 76, 77, 76,
+        77, 0, 51, 77, 0, 20, 63, 100, 76, 77, 76, 77, 0, 51, 77, 0, 20, 77, 76, 76, 76, 76, 77,
+        76, 77, 0, 76, 76, 77, 76, 77, 0, 20, 2, 9, 77, 77, 4, 85, 2, 30,
     ];
-    (super::target("recovery").run)(&[[1].as_slice(), changes.as_flattened()].concat());
+    recover(1, &changes);
 }
 
 /// A mark was cut within a version that had rotted. The cut slot was passed over, until the other one was
@@ -168,23 +116,16 @@ fn a_log_ends_where_its_empty_store_begins_whatever_a_bad_batch_counts() {
 #[test]
 fn a_cut_mark_says_the_same_before_and_after_it_is_written() {
     let changes = [
-        [6, 1, 1, 31],
-        [16, 127, 0, 31],
-        [6, 87, 83, 0],
-        [0, 0, 0, 0],
-        [0, 0, 0, 0],
-        [0, 0, 0, 0],
-        [0, 0, 0, 0],
-        [0, 0, 0, 0],
-        [0, 0, 0, 0],
-        [0, 0, 0, 0],
-        [0, 0, 0, 0],
-        [0, 0, 0, 0],
-        [0, 0, 0, 0],
-        [87, 87, 87, 31],
-        [6, 87, 255, 255],
+        6, 1, 1, 31, 16, 127, 0, 31, 6, 87, 83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 87, 87, 87, 31, 6,
+        87, 255, 255,
     ];
-    (super::target("recovery").run)(&[[6].as_slice(), changes.as_flattened()].concat());
+    recover(6, &changes);
+}
+
+/// Opens an image of a log after the `changes`, four bytes each.
+fn recover(image: u8, changes: &[u8]) {
+    (super::target("recovery").run)(&[[image].as_slice(), changes].concat());
 }
 
 #[test]
@@ -194,7 +135,8 @@ fn each_target_has_its_own_name() {
     }
 }
 
-fn change(input: &mut Vec<u8>, random: &mut fastrand::Rng) {
+/// Changes a place of `input` in one of many ways.
+pub(crate) fn change(input: &mut Vec<u8>, random: &mut fastrand::Rng) {
     if input.is_empty() {
         input.push(random.u8(..));
     }

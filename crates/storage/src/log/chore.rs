@@ -13,7 +13,7 @@ use super::work::{Garbage, Work};
 use crate::disk::Dir;
 use crate::format::edit::{Edit, Seals};
 use crate::format::state;
-use crate::segment::{Finishing, Segment, Stage};
+use crate::segment::{Segment, Stage};
 use crate::{Error, Now};
 
 /// Background work on its way to the disk. Like a flush it must be run and completed: dropping it,
@@ -260,10 +260,7 @@ impl<D: Dir> Log<D> {
                     segment.stage = Stage::Finished;
                     segment.finished(part);
                 }
-                Chore::Finished {
-                    segment: parts.first().map_or(Offset::ZERO, Finishing::segment),
-                    segments: parts.len(),
-                }
+                Chore::Finished
             }
             Work::Edit(work) => {
                 let work = *work;
@@ -314,7 +311,6 @@ impl<D: Dir> Log<D> {
                     self.seal_in_memory(seal.digest.base, seal.sealed);
                 }
                 Chore::Sealed {
-                    segment: seals.first().map_or(Offset::ZERO, |seal| seal.digest.base),
                     segments: seals.len(),
                 }
             }

@@ -72,8 +72,8 @@ impl<D: Dir> Log<D> {
         lost
     }
 
-    /// Cuts the stores that are not sealed to what they hold, and writes their indexes for the next
-    /// opening: one, unless the disk is full.
+    /// Cuts the stores that are not sealed to what they hold, and writes the index of each for the next opening, unless the
+    /// disk is full.
     async fn cut_unsealed(&mut self) -> Result<(), Error> {
         let is_unsealed = |segment: &&Segment<D>| segment.seal_time().is_none();
         // One with damage may have sealed ones behind it.
@@ -109,10 +109,7 @@ impl<D: Dir> Log<D> {
         }
         let name = segment.index_name();
         let index = rows.encode(self.identity.history, &segment.base);
-        match steps::write(&self.dir, &name, &index).await {
-            Err(Error::StorageFull { .. }) => Ok(()),
-            written => written,
-        }
+        steps::write_hint(&self.dir, &name, &index).await.map(drop)
     }
 
     async fn write_mark(&mut self, is_clean: bool) -> Result<(), Error> {

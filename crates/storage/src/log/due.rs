@@ -1,4 +1,4 @@
-//! What background work is due.
+//! What background work is due, and whether any is left.
 
 use corelog_record::{Offset, Timestamp};
 
@@ -11,6 +11,31 @@ use crate::format::edit::{Edit, SEALS_MAX, Seals};
 use crate::segment::{self, Index, Segment, Stage};
 
 impl<D: Dir> Log<D> {
+    /// Whether nothing is left to do but what is asked for or falls due: nothing pending, in flight or
+    /// under way, every rolled segment sealed, none left below the log start, the mark written and synced
+    /// as far as it may tell, the manifest told of what was found. Nothing is ever left to do for a fenced log.
+    pub fn is_settled(&self) -> bool {
+        if self.is_fenced() {
+            return true;
+        }
+        let is_busy = self.in_flight_bytes > 0 || self.chore.is_some() || self.is_full();
+        let is_marked = self.is_mark_held()
+            || (self.marked.is_synced && self.durable.ordinal == self.marked.ordinal);
+        let is_marked = is_marked && self.is_heard_marked();
+        let before = self.segments.len().saturating_sub(2);
+        // Segments are sealed in order: the one before the active one is the last to be.
+        let is_sealed = self.segments.get(before).is_none_or(|segment| {
+            matches!(
+                segment.stage,
+                Stage::Sealed(_) | Stage::Active | Stage::Damaged
+            )
+        });
+        let is_told = self.unwritten.is_empty() && self.scrub.unwritten.is_none();
+        let is_idle = !is_busy && is_told && self.pending_bytes() == 0;
+        let is_sealed = is_sealed && !self.is_any_left_below();
+        is_idle && is_marked && is_sealed && self.garbage.is_empty() && self.index_checks.get() == 0
+    }
+
     /// A store for a rolled log's next group while the last one is on the disk; space where little
     /// is left, and a sync of it; the space that a full disk refused.
     pub(super) fn plan_space(&mut self, now: Timestamp) -> Option<Work<D>> {

@@ -115,8 +115,7 @@ impl<D: Dir> Log<D> {
     pub(super) fn take_in_epoch(&mut self, begin: NewEpoch<D>) -> Chore {
         self.give_back(begin.manifest, begin.mark.mark);
         self.untold = begin.untold;
-        let offset = begin.epoch.offset;
-        Chore::EpochBegun { offset }
+        Chore::EpochBegun
     }
 
     /// The first files of a log whose first epoch is `epoch`.

@@ -83,9 +83,11 @@ impl<D: Dir> Log<D> {
                 break;
             }
             left -= segment.bytes();
-            start = Some(Edit::Expire(Start { start: end }));
+            start = Some(end);
         }
-        self.plan_start(start)
+        // Retention never moves a log start back that a user has moved further on.
+        let start = start.map(|end| end.max(self.log_start));
+        self.plan_start(start.map(|start| Edit::Expire(Start { start })))
     }
 
     /// Plans to move log start up to `lowest`, also within a segment. It is a user's wish: nothing
@@ -172,19 +174,9 @@ impl<D: Dir> Log<D> {
     }
 
     fn plan_start(&mut self, edit: Option<Edit>) -> Result<Option<ChorePlan<D>>, Error> {
-        let (Some(Edit::Expire(start) | Edit::Truncate(start)), true) =
-            (&edit, self.manifest.is_here())
-        else {
+        let (Some(edit), true) = (edit, self.manifest.is_here()) else {
             return Ok(None);
         };
-        // Retention never moves a log start back that a user has moved further on.
-        let edit = match start.start < self.log_start {
-            true => Some(Edit::Expire(Start {
-                start: self.log_start,
-            })),
-            false => edit,
-        };
-        let Some(edit) = edit else { return Ok(None) };
         match self.edit(edit) {
             Some(work) => Ok(Some(self.chore(work))),
             None => Err(Error::Busy),

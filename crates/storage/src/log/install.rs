@@ -17,8 +17,7 @@ use crate::disk::Dir;
 use crate::format::edit::{Add, Edit, Epoch, Generation};
 use crate::intake::Ready;
 use crate::manifest::Manifest;
-use crate::segment::{Index, Point, Segment, Stage};
-use crate::store::Store;
+use crate::segment::{Point, Segment, Stage};
 use crate::{Error, Now, steps};
 
 /// Putting files in their places, and telling the manifest of them.
@@ -198,20 +197,9 @@ impl<D: Dir> Log<D> {
 
     /// The segment of files that have their names.
     pub(super) fn sealed_segment(&self, ready: &Ready) -> Segment<D> {
-        let base = Point::starting(ready.seal.digest.start());
-        let end = Point::sealed(&ready.seal);
-        let bytes = ready.seal.digest.bytes;
-        let store = Store::closed(&self.dir, ready.store());
-        let mut segment = Segment {
-            end,
-            generation: ready.generation,
-            stage: Stage::Sealed(ready.seal.sealed),
-            store: Some(store.clone()),
-            space_bytes: bytes,
-            ..Segment::new(base)
-        };
+        let mut segment = Segment::sealed(&self.dir, ready.generation, &ready.seal);
         let (history, interval_bytes) = (self.identity.history, self.options.index_interval_bytes);
-        segment.index = Index::File(segment.index_file(&self.dir, history, store, interval_bytes));
+        segment.index_in_file(&self.dir, history, interval_bytes);
         segment
     }
 

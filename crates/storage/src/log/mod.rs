@@ -25,6 +25,7 @@
 //! - The manifest names what is read. An edit is durable before what follows from it is done.
 
 mod adopt;
+mod age;
 mod append;
 mod begun;
 mod birth;
@@ -60,7 +61,6 @@ mod read_plan;
 mod reader;
 mod rejoin;
 mod replace;
-mod rest;
 mod scrub;
 mod segments;
 mod select;
@@ -104,6 +104,7 @@ use self::tail::Tail;
 use self::work::Garbage;
 
 pub use crate::format::damage::Damage;
+pub use age::SealTime;
 pub use append::{AppendError, Appended};
 pub use begun::Begun;
 pub use call_off::CallOff;
@@ -124,7 +125,6 @@ pub use pin::{Active, Pinned};
 pub use read::{Fetched, Piece, ReadError};
 pub use read_plan::ReadPlan;
 pub use reader::Reader;
-pub use rest::SealTime;
 pub use scrub::{ScrubDone, ScrubPlan, Scrubbed};
 pub use segments::SegmentInfo;
 

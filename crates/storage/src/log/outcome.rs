@@ -11,16 +11,9 @@ pub enum Chore {
     /// The mark was written.
     Marked,
     /// Rolled segments were cut to their length and their indexes written.
-    Finished {
-        /// The base offset of the first one.
-        segment: Offset,
-        /// How many.
-        segments: usize,
-    },
+    Finished,
     /// Rolled segments are sealed.
     Sealed {
-        /// The base offset of the first one.
-        segment: Offset,
         /// How many.
         segments: usize,
     },
@@ -37,18 +30,11 @@ pub enum Chore {
         quarantined: Vec<String>,
     },
     /// The log goes on in its last segment, which had ended.
-    Unrolled {
-        /// The base offset of the segment.
-        segment: Offset,
-    },
+    Unrolled,
     /// Segments that a peer sent are part of the log.
     Installed,
     /// A segment has new files; its old store is in quarantine, or one that was damaged before it.
     Replaced {
-        /// The base offset of the segment.
-        segment: Offset,
-        /// How many bytes of batches.
-        bytes: u64,
         /// The name of the old store in quarantine; `None` if there was none, or another one is there, or it could not
         /// be moved yet: opening the log does that.
         quarantined: Option<String>,
@@ -59,10 +45,7 @@ pub enum Chore {
         start: Offset,
     },
     /// An epoch began at the end of the log.
-    EpochBegun {
-        /// The log end.
-        offset: Offset,
-    },
+    EpochBegun,
     /// Files that the log no longer names were removed.
     Removed,
     /// The manifest remembers damage that was found since opening.

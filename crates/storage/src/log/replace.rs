@@ -158,19 +158,10 @@ impl<D: Dir> Log<D> {
             ..
         } = install;
         self.give_back(Some(manifest), mark.mark);
-        let ready = segments.into_iter().next();
-        let mut replaced = Chore::Replaced {
-            segment: self.log_start,
-            bytes: 0,
-            quarantined,
-        };
-        let Some(ready) = ready else { return replaced };
-        if let Chore::Replaced { segment, bytes, .. } = &mut replaced {
-            (*segment, *bytes) = (ready.base(), ready.seal.digest.bytes);
-        }
-        if !is_done {
+        let replaced = Chore::Replaced { quarantined };
+        let Some(ready) = segments.into_iter().next().filter(|_| is_done) else {
             return replaced;
-        }
+        };
         let (base, generation) = (ready.base(), ready.generation);
         let fresh = self.sealed_segment(&ready);
         let place = self.segment_at_mut(base);

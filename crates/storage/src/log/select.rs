@@ -30,42 +30,25 @@ pub(super) struct Taken {
 pub(super) fn take(bytes: &[u8], start: usize, wanted: Wanted) -> Option<Taken> {
     let mut at = start;
     let mut taken: Option<Taken> = None;
-    while let Some(batch) = bytes.get(at..).and_then(Extent::parse) {
-        let end = at + batch.bytes;
-        if end > bytes.len() || wanted.limit < batch.next {
+    while let Some(header) = bytes.get(at..).and_then(|rest| Header::parse(rest).ok()) {
+        let Some(next) = header.offsets().map(|offsets| offsets.end) else {
+            break;
+        };
+        let end = at + header.total_bytes();
+        if end > bytes.len() || wanted.limit < next {
             break;
         }
-        if wanted.from < batch.next {
+        if wanted.from < next {
             let begin = taken.as_ref().map_or(at, |taken| taken.range.start);
             if taken.is_some() && end - begin > wanted.bytes_max {
                 break;
             }
             taken = Some(Taken {
                 range: begin..end,
-                next: batch.next,
+                next,
             });
         }
         at = end;
     }
     taken
-}
-
-/// What a batch covers, by its header.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Extent {
-    /// The offset after its last.
-    pub(super) next: Offset,
-    /// Its bytes.
-    pub(super) bytes: usize,
-}
-
-impl Extent {
-    /// What the batch at the beginning of `bytes` says it covers.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let header = Header::parse(bytes).ok()?;
-        Some(Self {
-            next: header.offsets()?.end,
-            bytes: header.total_bytes(),
-        })
-    }
 }

@@ -138,9 +138,7 @@ impl<D: Dir> Log<D> {
                 .note_durable(self.durable.ordinal, self.durable_total);
         }
         match aim {
-            Aim::Unroll => Chore::Unrolled {
-                segment: self.active().base.offset,
-            },
+            Aim::Unroll => Chore::Unrolled,
             Aim::End(..) | Aim::Rejoin(_) => Chore::SuffixCut {
                 log_end: self.log_end(),
                 quarantined,

@@ -8,6 +8,7 @@ use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{block_on, poll_once};
+use crate::fuzz::repair;
 
 fn slot(number: u64) -> Slot {
     Slot {
@@ -133,9 +134,7 @@ fn a_slot_of_a_later_version_refuses_to_open() {
         Mark::create(dir.clone(), slot(1)).await.unwrap();
         let mut bytes = dir.read(NAME, 8192).await.unwrap();
         bytes[SLOT_BYTES + 8] = 2;
-        let sum = SLOT_BYTES + 508;
-        let crc = crc32fast::hash(&bytes[SLOT_BYTES..sum]);
-        bytes[sum..sum + 4].copy_from_slice(&crc.to_le_bytes());
+        repair::last_4(&mut bytes[SLOT_BYTES..SLOT_BYTES + 512]);
         dir.write_aside(NAME, &bytes).await.unwrap();
         assert!(matches!(Mark::open(dir).await, Err(Error::Format { .. })));
     });

@@ -19,20 +19,18 @@ use crate::store::Store;
 impl<D: Dir> Recovery<D> {
     /// A segment as the manifest names it.
     pub(super) fn segment(&mut self, named: &state::Segment) -> Segment<D> {
-        let mut segment = Segment::new(Point::starting(named.start()));
-        segment.generation = named.generation;
-        let name = segment.store_name();
-        let store = Store::closed(&self.context.way.dir, name.clone());
-        segment.store = Some(store.clone());
+        let dir = &self.context.way.dir;
         let Some(seal) = &named.seal else {
+            let mut segment = Segment::new(Point::starting(named.start()));
+            segment.generation = named.generation;
+            segment.store = Some(Store::closed(dir, segment.store_name()));
             return segment;
         };
-        segment.stage = Stage::Sealed(seal.sealed);
-        segment.space_bytes = seal.digest.bytes;
-        segment.end = Point::sealed(seal);
-        let end = Some((segment.end.offset, segment.end.chain));
-        segment.index = Index::File(self.index_of(&segment, store, seal.digest.bytes, end));
-        let length = self.length(&name);
+        let mut segment = Segment::sealed(dir, named.generation, seal);
+        let (history, interval_bytes) =
+            (self.context.identity.history, self.context.interval_bytes);
+        segment.index_in_file(dir, history, interval_bytes);
+        let length = self.length(&segment.store_name());
         if let Some(bytes) = length.and_then(|length| length.checked_sub(seal.digest.bytes))
             && bytes > 0
         {
@@ -96,7 +94,7 @@ impl<D: Dir> Recovery<D> {
     ///
     /// Unless `has_waited`, nothing is opened for it but the active store, and that only for its last
     /// block: its length must be the very one that closing cut it to. As long as the mark says clean,
-    /// neither the manifest nor a store that it names is written to (see `Log::edit`), so what a killed process may still
+    /// neither the manifest nor a store that it names is written to (see `Log::take_for_edit`), so what a killed process may still
     /// have on its way to the disk is a mark at most: the slot that says clean is read whole, so it
     /// has arrived; a later one that is still on its way says what the clean one says but for that
     /// bit, and if it destroys a newer one, the older is true as well.

@@ -109,11 +109,8 @@ impl<D: Dir> Recovery<D> {
             return Ok(());
         }
         let bytes = rows.encode(self.manifest.header().history, &segment.base);
-        match steps::write(&self.context.way.dir, index.name(), &bytes).await {
-            // It is a hint.
-            Err(Error::StorageFull { .. }) => Ok(()),
-            written => written,
-        }
+        let written = steps::write_hint(&self.context.way.dir, index.name(), &bytes).await;
+        written.map(drop)
     }
 
     /// What a mark may tell of a log that ends at `durable`, in `segment`.
@@ -139,7 +136,7 @@ pub(super) fn is_still_true<D: Dir>(
     segments: &VecDeque<Segment<D>>,
     durable: Point,
 ) -> bool {
-    let is_it = |s: &&Segment<D>| s.base.offset == old.segment && s.generation == old.generation;
+    let is_it = |s: &&Segment<D>| old.is_of(s.base.offset, s.generation);
     let segment = segments.iter().find(is_it);
     segment.is_some_and(|s| old.position <= s.end.position) && old.offset <= durable.offset
 }

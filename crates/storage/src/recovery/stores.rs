@@ -90,7 +90,7 @@ impl<D: Dir> Recovery<D> {
     /// The mark, if it speaks of `segment`, and counts as the manifest does: what is sealed goes by both.
     pub(super) fn marked_in(&self, segment: &Segment<D>) -> Option<Point> {
         let slot = self.slot?;
-        let is_it = slot.segment == segment.base.offset && slot.generation == segment.generation;
+        let is_it = slot.is_of(segment.base.offset, segment.generation);
         let marked = Point::marked(&slot);
         (is_it && marked.may_follow(&segment.base)).then_some(marked)
     }

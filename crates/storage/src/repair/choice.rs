@@ -222,10 +222,8 @@ fn check_end(taken: &Walked, next: Option<Offset>, evidence: &Evidence) -> Resul
 
 /// Whether the mark says that the log ends in this store, which is whole and does not meet the next.
 fn is_cut(taken: &Walked, next: Option<Offset>, evidence: &Evidence) -> bool {
-    let is_marked = evidence
-        .mark
-        .is_some_and(|slot| (slot.segment, slot.generation) == (taken.base, taken.generation));
-    is_marked
+    let mut mark = evidence.mark.iter();
+    mark.any(|slot| slot.is_of(taken.base, taken.generation))
         && taken.is_whole
         && taken.generation > 0
         && next.is_some_and(|n| n != taken.end.offset)

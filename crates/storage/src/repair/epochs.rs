@@ -71,9 +71,8 @@ pub(super) fn epochs(
 /// How far the log goes. What lies behind damage in its last store is not seen, but for what the mark tells.
 fn reach(chosen: &[Walked], evidence: &Evidence) -> Option<Offset> {
     let last = chosen.last()?;
-    let place = (last.base, last.generation);
     let mark = evidence.mark.as_ref().filter(|_| !last.is_whole);
-    let mark = mark.filter(|slot| (slot.segment, slot.generation) == place);
+    let mark = mark.filter(|slot| slot.is_of(last.base, last.generation));
     let end = last.end.offset;
     Some(mark.map_or(end, |slot| slot.offset.max(end)))
 }

@@ -121,18 +121,8 @@ pub async fn plan<D: Dir>(
         .chosen
         .iter()
         .filter_map(|walked| walked.unread.clone());
-    let mut plan = Plan {
-        dir,
-        now: known.now,
-        header: evidence.header,
-        state: None,
-        has_manifest: evidence.has_manifest,
-        sealed: None,
-        has_mark: false,
-        marks: Marks::default(),
-        indexes: Vec::new(),
-        steps: evidence.unread.iter().cloned().chain(unread).collect(),
-    };
+    let mut plan = Plan::of(dir, known.now, &evidence);
+    plan.steps.extend(unread);
     for (file, reason) in &choice.displaced {
         plan.displace(file, reason);
     }
@@ -220,18 +210,7 @@ async fn indexes_only<D: Dir>(
     known: Known,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan<D>, Refusal> {
-    let mut plan = Plan {
-        dir,
-        now: known.now,
-        header: evidence.header,
-        state: None,
-        has_manifest: true,
-        sealed: None,
-        has_mark: false,
-        marks: Marks::default(),
-        indexes: Vec::new(),
-        steps: evidence.unread.clone(),
-    };
+    let mut plan = Plan::of(dir, known.now, evidence);
     let segments = evidence.state.iter().flat_map(|state| state.segments());
     for segment in segments.filter(|segment| segment.seal.is_some()) {
         let store = name::store(segment.base, segment.generation);
@@ -261,6 +240,22 @@ async fn indexes_only<D: Dir>(
 }
 
 impl<D: Dir> Plan<D> {
+    /// One that changes nothing yet.
+    fn of(dir: D, now: Timestamp, evidence: &Evidence) -> Self {
+        Self {
+            dir,
+            now,
+            header: evidence.header,
+            state: None,
+            has_manifest: evidence.has_manifest,
+            sealed: None,
+            has_mark: false,
+            marks: Marks::default(),
+            indexes: Vec::new(),
+            steps: evidence.unread.clone(),
+        }
+    }
+
     /// What it would do, in order, and what it cannot know.
     #[must_use]
     pub fn steps(&self) -> &[Step] {

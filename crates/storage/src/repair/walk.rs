@@ -57,9 +57,8 @@ impl<D: Dir> From<'_, D> {
         let bytes = file.len().await;
         let bytes = bytes.map_err(|e| store.at().io("measure", e))?;
         let index = self.index().await;
-        let mark = self
-            .mark
-            .filter(|slot| slot.segment == start.offset && slot.generation == self.generation);
+        let mark = self.mark;
+        let mark = mark.filter(|slot| slot.is_of(start.offset, self.generation));
         let mut walked = Walked {
             base: start.offset,
             generation: self.generation,

@@ -61,13 +61,9 @@ impl<D: Dir> Finishing<D> {
         }
         self.rows.end(self.bytes);
         let index = self.rows.encode(self.history, &self.base);
-        let written = steps::write(&self.dir, &self.index_name, &index).await;
-        self.is_index_written = written.is_ok();
-        match written {
-            // An index is a hint, and sealing must go on when the disk is full.
-            Err(Error::StorageFull { .. }) => Ok(()),
-            other => other,
-        }
+        // Sealing must go on when the disk is full.
+        self.is_index_written = steps::write_hint(&self.dir, &self.index_name, &index).await?;
+        Ok(())
     }
 }
 

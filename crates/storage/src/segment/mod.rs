@@ -15,6 +15,7 @@ use corelog_record::{HistoryId, Offset, Timestamp};
 
 use crate::Error;
 use crate::disk::Dir;
+use crate::format::edit::Seal;
 use crate::index::{Builder, Of, Sealed};
 use crate::store::Store;
 
@@ -117,6 +118,20 @@ impl<D: Dir> Segment<D> {
             is_index_written: false,
             born: None,
         }
+    }
+
+    /// A sealed one, whose files have their names in `dir`: its index is to be [taken from there](Segment::index_in_file).
+    pub(crate) fn sealed(dir: &D, generation: u32, seal: &Seal) -> Self {
+        let mut segment = Self {
+            end: Point::sealed(seal),
+            generation,
+            stage: Stage::Sealed(seal.sealed),
+            space_bytes: seal.digest.bytes,
+            is_index_written: true,
+            ..Self::new(Point::starting(seal.digest.start()))
+        };
+        segment.store = Some(Store::closed(dir, segment.store_name()));
+        segment
     }
 
     /// Whether it has no batches.

@@ -2,11 +2,11 @@
 
 use corelog_record::{ByteSize, Offset, Ordinal, Timestamp};
 
-use super::{batch, flush};
+use super::{batch, chore, flush};
 use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on, padded};
 use crate::format::edit::Edit;
 use crate::format::manifest::Header;
-use crate::log::{Log, Options};
+use crate::log::{Fetched, Log, Options, Ownership, Scrubbed};
 
 /// So many ways the blocks and entries that were not synced may have gone are tried at each step.
 pub(crate) const SEEDS: u64 = 4;
@@ -41,6 +41,13 @@ pub(crate) fn names<D: Dir>(dir: &D) -> Vec<String> {
     entries.into_iter().map(|entry| entry.name).collect()
 }
 
+/// The stores of the log in `root`/p0.
+pub(crate) fn stores<D: Dir>(root: &D) -> Vec<String> {
+    let mut names = names(&root.child("p0"));
+    names.retain(|name| name.ends_with(".log"));
+    names
+}
+
 /// Small segments, so that little data makes many.
 pub(crate) fn small() -> Options {
     Options {
@@ -50,13 +57,55 @@ pub(crate) fn small() -> Options {
     }
 }
 
+/// The same of a log that follows another: it begins no epoch of its own.
+pub(crate) fn follower(options: Options) -> Options {
+    Options {
+        ownership: Ownership::Follower,
+        ..options
+    }
+}
+
 /// Appends `count` batches of one record of `bytes` bytes, each durable.
-pub(crate) fn fill<D: Dir>(log: &mut Log<D>, count: usize, bytes: usize, now: Timestamp) {
+pub(crate) fn fill<D: Dir>(log: &mut Log<D>, count: usize, bytes: usize) {
     for number in 0..count {
         let value = vec![u8::try_from(number % 251).unwrap(); bytes];
-        log.append(&batch(&[&value], now), now).unwrap();
-        flush(log, now).unwrap();
+        log.append(&batch(&[&value], at(0)), at(0)).unwrap();
+        flush(log, at(0)).unwrap();
     }
+}
+
+/// Does all chores that are due.
+pub(crate) fn chores<D: Dir>(log: &mut Log<D>, now: i64, is_idle: bool) {
+    while chore(log, at(now), is_idle).unwrap().is_some() {}
+}
+
+/// Scrubs to the end of a pass, in pieces of so many bytes; without a sealed segment there is none.
+pub(crate) fn scrub<D: Dir>(log: &mut Log<D>, bytes_max: usize, now: Timestamp) -> Vec<Scrubbed> {
+    let mut pieces: Vec<Scrubbed> = Vec::new();
+    while pieces.last().is_none_or(|last| !last.is_pass_complete) {
+        let Some(plan) = log.plan_scrub(now, bytes_max).unwrap() else {
+            break;
+        };
+        pieces.push(log.complete_scrub(block_on(plan.run()), now));
+        assert!(pieces.len() < 10_000, "a pass ends");
+    }
+    pieces
+}
+
+/// All bytes that were fetched.
+pub(crate) fn bytes<D: Dir>(fetched: &Fetched<D>) -> Vec<u8> {
+    let pieces = fetched.pieces.iter();
+    pieces.flat_map(|piece| piece.to_vec()).collect()
+}
+
+/// All batches of a log by a reader, chain verified.
+pub(crate) fn walk<D: Dir>(log: &Log<D>) -> Vec<Vec<u8>> {
+    let mut reader = log.reader(Offset::ZERO);
+    let mut batches = Vec::new();
+    while let Some(batch) = block_on(reader.next()).unwrap() {
+        batches.push(batch.bytes().to_vec());
+    }
+    batches
 }
 
 /// Changes a file behind the log's back, durably. Its length stays, but for what is pushed.

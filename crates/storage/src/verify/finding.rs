@@ -61,7 +61,7 @@ pub enum What {
     NoManifest,
     /// What had a manifest, or the directory of topics, that is not there any more.
     Gone,
-    /// Files of another topic, partition or log.
+    /// Files of another topic, partition or log, or of a later version.
     Foreign,
     /// A mark of which no slot can be read.
     Mark,
@@ -178,7 +178,9 @@ impl What {
                 "put the directory back as it was, or promote a copy; only if nothing has it any more, topics begin with an \
                  empty directory, and a partition anew without what tells of it: the file beside its directory, and its mark"
             }
-            Self::Foreign => "move the directory back to where it belongs; it is not opened here",
+            Self::Foreign => {
+                "move the directory back to where it belongs, or serve it with the version that wrote it; it is not opened here"
+            }
             Self::Topic => {
                 "restore the file from a backup, or from a snapshot if the topic has no replicas, of which that one \
                  tells nothing; without it the topic is not served"

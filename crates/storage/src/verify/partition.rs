@@ -15,7 +15,7 @@ use super::survey::{self, Survey, Told, list, read};
 use crate::disk::std::StdDir;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open, block_on};
 use crate::format::manifest::Manifest;
-use crate::format::mark::{SLOT_BYTES, Slot};
+use crate::format::mark::{Slot, last_of};
 use crate::format::node;
 use crate::format::state;
 use crate::intake::partial;
@@ -182,13 +182,18 @@ fn slot(dir: &Path, manifest: &Manifest, of: &Of, survey: &mut Survey) -> Option
         }
         return None;
     };
-    let slots: Vec<_> = bytes.chunks(SLOT_BYTES).map(Slot::decode).collect();
-    let sound = slots.iter().filter_map(|slot| slot.as_ref().ok());
-    let Some(last) = sound.max_by_key(|slot| slot.sequence).copied() else {
-        let why = slots.first().and_then(|slot| slot.as_ref().err());
-        let why = why.map_or("no slot".to_owned(), ToString::to_string);
-        survey.find(Finding::of(What::Mark, path, "a sound slot", why));
-        return None;
+    // Where none is sound, the first one tells why.
+    let last = last_of(&bytes).and_then(|last| last.map_or_else(|| Slot::decode(&bytes), Ok));
+    let last = match last {
+        Ok(last) => last,
+        Err(error) => {
+            let what = match error.is_newer() {
+                true => What::Foreign,
+                false => What::Mark,
+            };
+            survey.find(Finding::of(what, path, "a sound slot", error.to_string()));
+            return None;
+        }
     };
     let header = &manifest.header;
     if (last.history, last.copy) != (header.history, header.copy) {
@@ -282,13 +287,14 @@ fn add_stores(
     let promised = state.promised(slot);
     let segments = state.segments();
     for (number, segment) in segments.iter().enumerate() {
+        let marked = slot.filter(|slot| slot.is_of(segment.base, segment.generation));
         let store = name::store(segment.base, segment.generation);
         let later = segments[number + 1..].iter();
         let mut later = later.filter(|later| holds_bytes(dir, later));
         let end = match &segment.seal {
             Some(seal) => End::Sealed(Point::sealed(seal)),
             None => End::Open {
-                marked: slot.filter(|slot| is_of(slot, segment)).map(Point::marked),
+                marked: marked.map(Point::marked),
                 next: later.next().map(|next| Point::starting(next.start())),
                 promised,
             },
@@ -348,8 +354,4 @@ fn begins_with_batch(dir: &Path, name: &str) -> bool {
         file.read_at(0, HEADER_BYTES).await
     });
     head.is_ok_and(|head| BatchHeader::parse(head.as_ref()).is_ok())
-}
-
-fn is_of(slot: &Slot, segment: &state::Segment) -> bool {
-    slot.segment == segment.base && slot.generation == segment.generation
 }

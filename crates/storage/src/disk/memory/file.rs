@@ -96,17 +96,6 @@ impl MemoryFile {
         })
     }
 
-    /// Turns a bit over, as [`MemoryDir::flip`](super::MemoryDir::flip) does.
-    ///
-    /// # Errors
-    /// None, as long as the file is open.
-    pub fn flip(&self, bit: u64) -> io::Result<()> {
-        self.run(Op::Flip {
-            file: self.file,
-            bit,
-        })
-    }
-
     /// The parts of `range`, in bytes, that have no space: a write into them takes some.
     ///
     /// # Errors

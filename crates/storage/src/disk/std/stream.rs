@@ -19,7 +19,7 @@ use super::StdDir;
 
 /// A file and a window of its bytes.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     cached: fs::File,
     /// The same file around the page cache, where the file system can do that.
     direct: Option<fs::File>,
@@ -37,7 +37,7 @@ impl Stream {
     ///
     /// # Errors
     /// Any error of opening it.
-    pub fn open(dir: &StdDir, name: &str) -> io::Result<Self> {
+    pub(crate) fn open(dir: &StdDir, name: &str) -> io::Result<Self> {
         let path = dir.path().join(name);
         let cached = fs::File::open(&path)?;
         let direct = OpenOptions::new()
@@ -65,23 +65,15 @@ impl Stream {
     ///
     /// # Errors
     /// Any error of the file system.
-    pub fn len(&self) -> io::Result<u64> {
+    pub(crate) fn len(&self) -> io::Result<u64> {
         Ok(self.cached.metadata()?.len())
-    }
-
-    /// Whether the file has no bytes.
-    ///
-    /// # Errors
-    /// Any error of the file system.
-    pub fn is_empty(&self) -> io::Result<bool> {
-        Ok(self.len()? == 0)
     }
 
     /// The bytes from `position` on: at least `wanted`, fewer only at the end of the file.
     ///
     /// # Errors
     /// Any error of reading.
-    pub fn at(&mut self, position: u64, wanted: usize) -> io::Result<&[u8]> {
+    pub(crate) fn at(&mut self, position: u64, wanted: usize) -> io::Result<&[u8]> {
         loop {
             let held = position
                 .checked_sub(self.start)

@@ -140,8 +140,7 @@ impl State {
 
     fn change_generation(&mut self, change: Generation) -> Result<Segment, Broken> {
         let Generation { base, generation } = change;
-        let index = self.find(base)?;
-        let segment = self.segment_mut(index, base)?;
+        let segment = self.find_mut(base)?;
         let present = segment.generation;
         if generation <= present {
             return Err(Broken::GenerationOrder {
@@ -315,7 +314,8 @@ impl State {
         found.ok().ok_or(Broken::NoSegment { base })
     }
 
-    fn segment_mut(&mut self, index: usize, base: Offset) -> Result<&mut Segment, Broken> {
+    fn find_mut(&mut self, base: Offset) -> Result<&mut Segment, Broken> {
+        let index = self.find(base)?;
         let segment = self.segments.get_mut(index);
         segment.ok_or(Broken::NoSegment { base })
     }

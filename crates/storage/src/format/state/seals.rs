@@ -19,7 +19,7 @@ impl State {
         if index + 1 == self.segments.len() {
             self.end_at(digest.end)?;
         }
-        let segment = self.segment_mut(index, digest.base)?;
+        let segment = self.find_mut(digest.base)?;
         if segment.seal.is_some() {
             return Err(Broken::Sealed { base: digest.base });
         }
@@ -42,8 +42,7 @@ impl State {
     }
 
     fn unseal(&mut self, seal: &Seal) {
-        let index = self.find(seal.digest.base);
-        if let Some(segment) = index.ok().and_then(|index| self.segments.get_mut(index)) {
+        if let Ok(segment) = self.find_mut(seal.digest.base) {
             segment.seal = None;
         }
     }

@@ -6,6 +6,7 @@
 
 use super::samples;
 use crate::format::Error;
+use crate::format::cursor::checksum;
 use crate::format::edit::Frame;
 use crate::format::index::{self, Row};
 use crate::format::manifest::{Header, Manifest};
@@ -14,6 +15,7 @@ use crate::format::node::Node;
 use crate::format::snapshot::Summary;
 use crate::format::topic::Topic;
 use crate::fuzz::repair;
+use crate::fuzz::tests::change;
 
 #[test]
 fn index_headers_survive_a_million_mutations() {
@@ -203,8 +205,7 @@ fn later_versions_and_unknown_features_are_refused_before_their_checksum_if_that
             if let Some(len) = len {
                 let rotted = decode(&changed);
                 assert!(matches!(rotted, Err(Error::Checksum { .. })), "{rotted:?}");
-                let crc = crc32fast::hash(&changed[..len - 4]);
-                changed[len - 4..len].copy_from_slice(&crc.to_le_bytes());
+                repair_last_4(&mut changed, len);
             }
             decode(&changed)
         };
@@ -257,26 +258,7 @@ fn mutate(
         bytes.clear();
         bytes.extend_from_slice(sample);
         for _ in 0..random.usize(1..4) {
-            let at = random.usize(0..bytes.len());
-            match random.u8(0..6) {
-                0 => bytes[at] ^= 1 << random.u8(0..8),
-                1 => bytes[at] = random.u8(..),
-                2 => bytes[at] = random.choice([0, 1, 0x7f, 0x80, 0xff]).unwrap_or(0),
-                3 => bytes.truncate(at.max(1)),
-                4 => {
-                    let from = random.usize(0..bytes.len());
-                    let len = random.usize(0..=bytes.len() - at.max(from));
-                    bytes.copy_within(from..from + len, at);
-                }
-                _ => {
-                    // Lengths and numbers at their bounds.
-                    let bound = random
-                        .choice([u32::MAX, 1 << 31, 65_536, 4080])
-                        .unwrap_or(0);
-                    let end = (at + 4).min(bytes.len());
-                    bytes[at..end].copy_from_slice(&bound.to_le_bytes()[..end - at]);
-                }
-            }
+            change(&mut bytes, &mut random);
         }
         if round % 2 == 0 {
             repair(&mut bytes);
@@ -303,8 +285,6 @@ fn repair_edit(bytes: &mut [u8]) {
     let Some(body) = rest.get(..body_bytes) else {
         return;
     };
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&header[..12]);
-    hasher.update(body);
-    header[12..].copy_from_slice(&hasher.finalize().to_le_bytes());
+    let crc = checksum(&header[..12], body);
+    header[12..].copy_from_slice(&crc.to_le_bytes());
 }

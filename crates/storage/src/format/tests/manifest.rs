@@ -2,6 +2,7 @@
 
 use super::samples;
 use crate::format::Error;
+use crate::format::cursor::checksum;
 use crate::format::edit::Edit;
 use crate::format::manifest::{EDITS_AT, Manifest};
 use crate::testing::own::offset;
@@ -175,10 +176,8 @@ fn an_edit_of_an_unknown_kind_is_refused() {
     let mut frame = samples::edits()[1].encode(13);
     frame[4] = 99;
     let body_bytes = usize::from(frame[0]);
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&frame[..12]);
-    hasher.update(&frame[16..16 + body_bytes]);
-    frame[12..16].copy_from_slice(&hasher.finalize().to_le_bytes());
+    let crc = checksum(&frame[..12], &frame[16..16 + body_bytes]);
+    frame[12..16].copy_from_slice(&crc.to_le_bytes());
     bytes[at..at + frame.len()].copy_from_slice(&frame);
     let read = Manifest::decode(&bytes);
     assert!(

@@ -39,14 +39,14 @@ fn segments_are_installed_whole_or_not_at_all_whenever_the_power_goes_and_then_c
     let mut there = 0;
     let operations = (0..).find(|operations| {
         let root = Disk::new(prepared.power_cut(0));
-        let (mut log, _) = open(&root, follower(), 3, at(2)).unwrap();
+        let (mut log, _) = open(&root, follower(small()), 3, at(2)).unwrap();
         root.faults().hold(Match::ANY, When::Before);
         let done = run_up_to(&root, clone(&root, &mut log, &source, 0..2), *operations);
         let is_done = done.is_some_and(|done| done.is_ok());
         drop(log);
         for seed in 0..SEEDS {
             let root = root.inner().power_cut(seed);
-            let (mut log, report) = open(&root, follower(), 4, at(10)).unwrap();
+            let (mut log, report) = open(&root, follower(small()), 4, at(10)).unwrap();
             assert!(
                 report.damage.is_empty() && report.torn.is_none(),
                 "{report:?}"
@@ -54,11 +54,11 @@ fn segments_are_installed_whole_or_not_at_all_whenever_the_power_goes_and_then_c
             assert!(report.quarantined.is_empty(), "nothing is left over");
             let is_there = log.log_end() > Offset::ZERO;
             assert!(is_there || !is_done, "what was installed is there");
-            assert_eq!(walk(&log), if is_there { &two[..] } else { &[] });
+            assert_eq!(walk(&log).concat(), if is_there { &two[..] } else { &[] });
             there += usize::from(is_there);
             let first = if is_there { 2 } else { 0 };
             block_on(clone(&root, &mut log, &source, first..4)).unwrap();
-            assert_eq!(walk(&log), all);
+            assert_eq!(walk(&log).concat(), all);
             assert_eq!(partials(&root), 0);
         }
         is_done
@@ -73,7 +73,7 @@ fn segments_are_installed_only_into_a_log_that_is_told_of_whenever_the_power_goe
     fn told<D: Dir>(root: &D) -> Log<D> {
         let (dir, aside) = (root.child("p0"), root.child("quarantine"));
         let begun = Begun::beside(root.clone(), "p0");
-        let opened = Log::open_beside(dir, aside, begun, identity(), follower(), 3, at(2));
+        let opened = Log::open_beside(dir, aside, begun, identity(), follower(small()), 3, at(2));
         block_on(opened).unwrap().0
     }
     let source = Source::new(0);
@@ -141,7 +141,7 @@ fn a_segment_is_replaced_whole_or_not_at_all_whenever_the_power_goes() {
             assert!(is_healed || !is_done, "what was healed stays so");
             healed += usize::from(is_healed);
             if is_healed {
-                assert_eq!(walk(&log), all);
+                assert_eq!(walk(&log).concat(), all);
                 let old = name::store(base, 0);
                 assert!(
                     !files(&root).contains(&old),
@@ -164,7 +164,7 @@ fn an_error_at_any_step_loses_nothing_and_all_comes_in_after_a_reopening() {
     let mut failed = 0;
     for nth in 1.. {
         let root = Disk::new(prepared.power_cut(0));
-        let (mut log, _) = open(&root, follower(), 3, at(2)).unwrap();
+        let (mut log, _) = open(&root, follower(small()), 3, at(2)).unwrap();
         let kind = match nth % 2 {
             0 => ErrorKind::StorageFull,
             _ => ErrorKind::Other,
@@ -177,16 +177,16 @@ fn an_error_at_any_step_loses_nothing_and_all_comes_in_after_a_reopening() {
             failed += 1;
             if !log.is_fenced() {
                 block_on(clone(&root, &mut log, &source, 0..2)).unwrap();
-                assert_eq!(walk(&log), all);
+                assert_eq!(walk(&log).concat(), all);
             }
         }
         drop(log);
-        let (mut log, report) = open(&root, follower(), 4, at(10)).unwrap();
+        let (mut log, report) = open(&root, follower(small()), 4, at(10)).unwrap();
         assert!(report.damage.is_empty(), "{report:?}");
         if log.log_end() == Offset::ZERO {
             block_on(clone(&root, &mut log, &source, 0..2)).unwrap();
         }
-        assert_eq!(walk(&log), all);
+        assert_eq!(walk(&log).concat(), all);
         if is_over {
             break;
         }
@@ -201,7 +201,7 @@ fn a_directory_that_cannot_be_listed_fences_no_log_that_takes_segments_in() {
     copy(&prepared, &source);
     for nth in 1.. {
         let root = Disk::new(prepared.power_cut(0));
-        let (mut log, _) = open(&root, follower(), 3, at(2)).unwrap();
+        let (mut log, _) = open(&root, follower(small()), 3, at(2)).unwrap();
         let faults = root.faults();
         faults.fail(Operation::List, nth, Fault::Fail(ErrorKind::Other));
         let _told = block_on(clone(&root, &mut log, &source, 0..2));

@@ -17,7 +17,7 @@ fn a_log_that_was_installed_is_the_log_that_was_sent() {
         .collect();
     let last = &source.sealed.last().unwrap().1.digest;
     assert_eq!((log.log_end(), log.durable()), (last.end, last.end));
-    assert_eq!(walk(&log), sent);
+    assert_eq!(walk(&log).concat(), sent);
     assert_eq!(log.epoch(), source.epochs[1].epoch);
     assert_eq!(log.sealed().collect::<Vec<_>>(), source.sealed);
     assert_eq!(partials(&root), 0);
@@ -25,7 +25,7 @@ fn a_log_that_was_installed_is_the_log_that_was_sent() {
     block_on(log.close(at(11))).unwrap();
     let (log, report) = open(&root, small(), 4, at(12)).unwrap();
     assert!(report.is_clean && report.damage.is_empty() && report.quarantined.is_empty());
-    assert_eq!(walk(&log), sent);
+    assert_eq!(walk(&log).concat(), sent);
     let (_, state) = block_on(manifest::read(&root.child("p0"))).unwrap();
     let known = |epochs: &[Epoch]| {
         epochs
@@ -47,7 +47,7 @@ fn what_was_installed_is_as_old_as_its_source_says_but_not_younger_than_the_stam
         let ready = block_on(receive(&root, &source, 0, 5_000)).unwrap();
         let time = at(-10);
         let plan = log.plan_install(vec![ready], Now { time, stamp }).unwrap();
-        log.complete_chore(block_on(plan.run()), time).unwrap();
+        run(&mut log, plan, time).unwrap();
         assert_eq!(log.sealed().next().unwrap().1.sealed, sealed);
     }
 }
@@ -64,7 +64,7 @@ fn records_are_appended_behind_what_was_installed_and_more_is_not() {
     let gap = log.plan_install(vec![third.clone()], at(9));
     assert!(matches!(gap, Err(crate::Error::NotNext { .. })), "{gap:?}");
     let end = log.log_end();
-    append(&mut log, 1, 100);
+    fill(&mut log, 1, 100);
     assert_eq!(log.log_end(), end.plus(1));
     let refused = log.plan_install(vec![second], at(9));
     assert!(
@@ -124,7 +124,7 @@ fn an_empty_store_that_waits_at_the_end_gives_way() {
     log.append(&batch(&[b"x"], at(2)), at(2)).unwrap();
     flush(&mut log, at(2)).unwrap_err();
     drop(log);
-    let (mut log, _) = open(&root, follower(), 3, at(3)).unwrap();
+    let (mut log, _) = open(&root, follower(small()), 3, at(3)).unwrap();
     let empty = name::store(Offset::ZERO, 0);
     assert!(files(&root).contains(&empty));
     let generation = log.generation_next(Offset::ZERO);
@@ -143,7 +143,7 @@ fn an_empty_store_that_waits_at_the_end_gives_way() {
     install(&mut log, vec![ready(generation)]).unwrap();
     settle(&mut log, at(10)).unwrap();
     assert!(!files(&root).contains(&empty));
-    assert_eq!(walk(&log), source.bytes(0));
+    assert_eq!(walk(&log).concat(), source.bytes(0));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn segments_of_an_epoch_that_leaves_no_room_for_another_are_refused() {
     );
     assert_eq!(log.log_end(), Offset::ZERO);
     let plan = log.plan_epoch(Begin::TakenOver).unwrap();
-    log.complete_chore(block_on(plan.run()), at(3)).unwrap();
+    run(&mut log, plan, at(3)).unwrap();
 }
 
 /// A copy began an epoch of its own, and died before it owned the partition. What was installed then was
@@ -211,12 +211,8 @@ fn segments_are_not_installed_over_an_epoch_of_this_copys_own() {
     let root = MemoryDir::new();
     copy(&root, &source);
     let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
-    let run = |log: &mut MemoryLog, plan: crate::log::ChorePlan<MemoryDir>| {
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(3)).unwrap()
-    };
     let plan = log.plan_epoch(Begin::TakenOver).unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(3)).unwrap();
     let ready = vec![block_on(receive(&root, &source, 0, 5_000)).unwrap()];
     let refused = log.plan_install(ready.clone(), at(9)).unwrap_err();
     assert!(
@@ -228,7 +224,7 @@ fn segments_are_not_installed_over_an_epoch_of_this_copys_own() {
         epoch: Some(source.epochs[0].epoch),
     };
     let plan = log.plan_rejoin(common, at(9)).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(3)).unwrap();
     install(&mut log, ready).unwrap();
     assert_eq!(log.epochs(), &source.epochs[..1]);
 }
@@ -244,8 +240,7 @@ fn nothing_is_appended_or_planned_while_segments_are_put_at_the_end() {
     let refused = log.append(&batch(&[b"x"], at(9)), at(9));
     assert!(matches!(refused, Err(crate::log::AppendError::Cutting)));
     assert!(log.plan_flush().is_none() && log.plan_chore(at(9), true).is_none());
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(9)).unwrap();
+    run(&mut log, plan, at(9)).unwrap();
     log.append(&batch(&[b"x"], at(9)), at(9)).unwrap();
 }
 
@@ -263,7 +258,7 @@ fn without_space_for_the_manifest_segments_wait_and_come_in_later() {
     assert_eq!((log.log_end(), partials(&root)), (Offset::ZERO, 1));
     root.set_capacity(None);
     install(&mut log, ready).unwrap();
-    assert_eq!(walk(&log), source.bytes(0));
+    assert_eq!(walk(&log).concat(), source.bytes(0));
 }
 
 /// The manifest named a store that was nowhere, and the log was fenced.
@@ -277,7 +272,7 @@ fn a_segment_whose_file_is_gone_is_not_installed_and_comes_in_again() {
     block_on(intake.push(&sent[..10_000])).unwrap();
     // The partition is reopened a day later, and whoever receives goes on.
     let day = 24 * 60 * 60 * 1_000;
-    let (mut log, _) = open(&root, follower(), 3, at(5 + day)).unwrap();
+    let (mut log, _) = open(&root, follower(small()), 3, at(5 + day)).unwrap();
     assert_eq!(partials(&root), 0);
     block_on(intake.push(&sent[10_000..])).unwrap();
     let ready = block_on(intake.finish()).unwrap();
@@ -291,7 +286,7 @@ fn a_segment_whose_file_is_gone_is_not_installed_and_comes_in_again() {
     assert!(state.segments().is_empty());
     let ready = vec![block_on(receive(&root, &source, 0, 5_000)).unwrap()];
     install(&mut log, ready).unwrap();
-    assert_eq!(walk(&log), sent);
+    assert_eq!(walk(&log).concat(), sent);
 }
 
 #[test]
@@ -310,8 +305,7 @@ fn a_pinned_file_stays_when_retention_removes_its_segment() {
     let pinned = log.pin(seal.digest.base, generation).unwrap();
     let name = pinned.name().to_owned();
     let plan = log.plan_truncate(seal.digest.end).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(10)).unwrap();
+    run(&mut log, plan, at(10)).unwrap();
     settle(&mut log, at(10)).unwrap();
     assert!(files(&root).contains(&name));
     let read = block_on(root.child("p0").read(&name, 1 << 20)).unwrap();
@@ -335,7 +329,7 @@ fn an_install_that_the_manifest_knows_of_is_finished_by_an_opening() {
         report.damage.is_empty() && report.quarantined.is_empty(),
         "{report:?}"
     );
-    assert_eq!(walk(&log), sent(&source));
+    assert_eq!(walk(&log).concat(), sent(&source));
     assert_eq!(partials(&root), 0);
     drop(log);
     // Less than all of it is not taken for it.

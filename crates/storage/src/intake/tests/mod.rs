@@ -16,20 +16,12 @@ use crate::format::edit::{Edit, Epoch, Seal};
 use crate::format::manifest::Header;
 use crate::format::mark::Slot;
 use crate::log::lineage::Began;
-use crate::log::{Chore, Log, Options, Ownership};
+use crate::log::{Chore, Log, Options};
 use crate::manifest::{self, Manifest};
 use crate::mark::Mark;
 use crate::segment::{NO_TIMESTAMP, Point, name};
-use crate::testing::own::{self, at, small};
-use crate::testing::{MemoryLog, batch, flush, identity, open, settle};
-
-/// The same for a copy, which begins no epoch of its own.
-fn follower() -> Options {
-    Options {
-        ownership: Ownership::Follower,
-        ..small()
-    }
-}
+use crate::testing::own::{self, at, fill, follower, names, small, walk};
+use crate::testing::{MemoryLog, batch, flush, identity, open, run, settle};
 
 /// The log that is copied, and what it tells of itself.
 struct Source {
@@ -48,11 +40,11 @@ impl Source {
     fn of_values(bytes: usize, restart: usize, options: &Options) -> Self {
         let root = MemoryDir::new();
         let (mut log, _) = open(&root, options.clone(), 1, at(0)).unwrap();
-        append(&mut log, restart, bytes);
+        fill(&mut log, restart, bytes);
         drop(log);
         let (mut log, report) = open(&root, options.clone(), 2, at(0)).unwrap();
         assert_eq!(report.is_clean, restart == 0);
-        append(&mut log, 60 - restart, bytes);
+        fill(&mut log, 60 - restart, bytes);
         settle(&mut log, at(1)).unwrap();
         let sealed: Vec<_> = log.sealed().collect();
         assert!(sealed.len() > 4, "{}", sealed.len());
@@ -86,11 +78,6 @@ impl Source {
         let name = name::store(seal.digest.base, *generation);
         block_on(self.root.child("p0").read(&name, 4 << 20)).unwrap()
     }
-}
-
-/// Appends batches, each durable.
-fn append<D: Dir>(log: &mut Log<D>, count: usize, bytes: usize) {
-    own::fill(log, count, bytes, at(0));
 }
 
 /// An empty copy of the log that is copied: it has its files, and knows the first epoch.
@@ -145,23 +132,12 @@ async fn receive<D: Dir>(
 }
 
 fn install<D: Dir>(log: &mut Log<D>, ready: Vec<Ready>) -> Result<Chore, crate::Error> {
-    let done = block_on(log.plan_install(ready, at(9))?.run());
-    log.complete_chore(done, at(9))
-}
-
-/// All batches of a log by a reader, chain verified.
-fn walk<D: Dir>(log: &Log<D>) -> Vec<u8> {
-    let mut reader = log.reader(Offset::ZERO);
-    let mut batches = Vec::new();
-    while let Some(batch) = block_on(reader.next()).unwrap() {
-        batches.extend_from_slice(batch.bytes());
-    }
-    batches
+    let plan = log.plan_install(ready, at(9))?;
+    run(log, plan, at(9))
 }
 
 fn files<D: Dir>(root: &D) -> Vec<String> {
-    let entries = block_on(root.child("p0").list()).unwrap();
-    entries.into_iter().map(|entry| entry.name).collect()
+    names(&root.child("p0"))
 }
 
 fn partials<D: Dir>(root: &D) -> usize {

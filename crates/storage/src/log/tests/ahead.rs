@@ -7,7 +7,8 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Log, Options};
-use crate::testing::{batch, chore, flush, open, read_all};
+use crate::testing::own::{chores, names};
+use crate::testing::{batch, chore, flush, open, read_all, run};
 
 fn options() -> Options {
     Options {
@@ -27,10 +28,6 @@ fn turn<D: Dir>(log: &mut Log<D>) {
     chores(log, 10, false);
 }
 
-fn chores<D: Dir>(log: &mut Log<D>, now: i64, is_idle: bool) {
-    while chore(log, at(now), is_idle).unwrap().is_some() {}
-}
-
 /// A log whose active segment is more than half full, in groups that follow each other.
 fn more_than_half_full<D: Dir>(root: &D) -> Log<D> {
     let (mut log, _) = open(root, options(), 1, at(0)).unwrap();
@@ -42,8 +39,8 @@ fn more_than_half_full<D: Dir>(root: &D) -> Log<D> {
 }
 
 fn is_next_there(root: &impl Dir) -> bool {
-    let entries = block_on(root.child("p0").list()).unwrap();
-    entries.iter().any(|entry| entry.name == "next")
+    let names = names(&root.child("p0"));
+    names.iter().any(|name| name == "next")
 }
 
 /// Of a node with a thousand partitions half of them made one at each start, and zeros for it.
@@ -196,8 +193,7 @@ fn a_next_store_that_found_no_space_is_not_tried_again_for_a_minute() {
         while let Some(plan) = log.plan_chore(at(now), false) {
             let is_next = format!("{plan:?}").contains("next");
             tries.extend(is_next.then_some(now));
-            let done = block_on(plan.run());
-            let _ = log.complete_chore(done, at(now));
+            let _ = run(&mut log, plan, at(now));
         }
     }
     assert_eq!(tries, [0, 60_000, 120_000]);

@@ -14,7 +14,7 @@ use crate::disk::{Dir, Entry, block_on};
 use crate::log::{Begin, Begun, Chore, ChorePlan, Event, Log, OpenReport, Options};
 use crate::manifest;
 use crate::testing::own::SEEDS;
-use crate::testing::{batch, flush, identity, read_all, run_up_to, settle};
+use crate::testing::{self, batch, flush, identity, read_all, run_up_to, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -86,8 +86,7 @@ fn refuse(root: &Disk, times: u64, fault: Fault) {
 }
 
 fn run(log: &mut Log<Disk>, plan: Result<ChorePlan<Disk>, Error>) -> Result<Chore, Error> {
-    let done = block_on(plan?.run());
-    log.complete_chore(done, at(2))
+    testing::run(log, plan?, at(2))
 }
 
 fn files(dir: &MemoryDir) -> Vec<Entry> {
@@ -163,8 +162,8 @@ fn a_log_makes_no_first_files_where_the_directory_above_it_is_gone() {
     assert!(log.is_fenced());
     assert!(!block_on(topic.exists()).unwrap());
     let (mut copy, _) = block_on(open_as(&root, follower())).unwrap();
-    let begun = block_on(copy.plan_epoch(Begin::TakenOver).unwrap().run());
-    let refused = copy.complete_chore(begun, at(2)).unwrap_err();
+    let plan = copy.plan_epoch(Begin::TakenOver).unwrap();
+    let refused = testing::run(&mut copy, plan, at(2)).unwrap_err();
     assert!(refused.is_missing(), "{refused}");
     assert!(!block_on(topic.exists()).unwrap());
     block_on(root.rename("away", &root, "t")).unwrap();
@@ -507,8 +506,7 @@ fn one_plan_at_a_time_makes_what_tells_of_a_log() {
     assert!(format!("{chore:?}").contains("prepare"), "{chore:?}");
     block_on(log.flush_pending(at(2_000))).unwrap_err();
     assert!(!is_told(root.inner()));
-    let done = block_on(chore.run());
-    log.complete_chore(done, at(2_000)).unwrap();
+    testing::run(&mut log, chore, at(2_000)).unwrap();
     settle(&mut log, at(2_000)).unwrap();
     assert_eq!(log.durable(), offset(3));
 

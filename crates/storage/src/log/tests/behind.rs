@@ -12,6 +12,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Damage, Log, Options, ReadError};
+use crate::testing::own;
 use crate::testing::{batch, flush, open, settle};
 
 pub(super) const INDEX: &str = "00000000000000000000.index";
@@ -237,12 +238,7 @@ fn one_rotten_row_takes_no_other_with_it() {
 }
 
 pub(super) fn scrub<D: Dir>(log: &mut Log<D>) {
-    while let Some(plan) = log.plan_scrub(at(3), 1_000).unwrap() {
-        let done = block_on(plan.run());
-        if log.complete_scrub(done, at(3)).is_pass_complete {
-            break;
-        }
-    }
+    own::scrub(log, 1_000, at(3));
     settle(log, at(4)).unwrap();
 }
 

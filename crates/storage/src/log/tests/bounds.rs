@@ -9,7 +9,7 @@ use crate::disk::{BLOCK_BYTES, Dir as _, block_on};
 use crate::format::mark::Slot;
 use crate::log::{AppendError, Hold, Log, Options, ReadError, UNSYNCED_BYTES_MAX};
 use crate::mark::Mark;
-use crate::testing::{batch, flush, open, read_all, settle};
+use crate::testing::{batch, flush, open, read_all, run, settle};
 
 #[test]
 fn no_more_waits_than_one_group_may_hold() {
@@ -318,8 +318,7 @@ fn a_segment_rolls_by_age_and_expires_by_its_seal_time() {
         "sealed at that very time"
     );
     let plan = log.plan_expire(at(6_001), Hold::NONE).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(7_000)).unwrap();
+    run(&mut log, plan, at(7_000)).unwrap();
     assert_eq!((log.log_start(), log.segments().count()), (offset(1), 0));
     settle(&mut log, at(7_000)).unwrap();
     let left = block_on(crate::disk::Dir::list(&crate::disk::Dir::child(

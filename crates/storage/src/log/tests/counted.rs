@@ -3,15 +3,15 @@
 use corelog_record::batch::{Batches, View, patch};
 use corelog_record::{ByteSize, Chain, LeaderEpoch, Offset, Ordinal, Position};
 
-use super::recovery::{STORE, change, fill, reopen, scribble};
+use super::recovery::{STORE, change, reopen, scribble};
 use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, Open, block_on};
 use crate::format::edit::{Edit, Epoch, Point};
 use crate::format::mark::{SLOT_BYTES, Slot};
 use crate::log::{Options, UNSYNCED_BYTES_MAX};
-use crate::testing::own::{last_but_one, manifest};
-use crate::testing::{batch, flush, open, read_all, settle};
+use crate::testing::own::{fill, last_but_one, manifest};
+use crate::testing::{batch, flush, open, read_all, run, settle};
 use crate::{Error, format};
 
 /// A log of `batches` batches in some segments, closed or killed.
@@ -92,8 +92,7 @@ fn the_mark_of_a_log_without_segments_is_not_believed_where_the_manifest_counts_
     let root = made(17, true);
     let (mut log, _) = reopen(&root);
     let plan = log.plan_truncate(offset(17)).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(2)).unwrap();
+    run(&mut log, plan, at(2)).unwrap();
     settle(&mut log, at(2)).unwrap();
     block_on(log.close(at(3))).unwrap();
     bend_mark(&root, |slot| Slot {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use corelog_record::{LeaderEpoch, Offset};
 
 use super::following::{self, Memory};
-use super::recovery::{STORE, change, fill};
+use super::recovery::{STORE, change};
 use super::{at, offset, small};
 use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
@@ -14,10 +14,11 @@ use crate::disk::{Dir, File, Open, block_on};
 use crate::format::edit::{Edit, Generation, Point};
 use crate::log::lineage::Began;
 use crate::log::work::Garbage;
-use crate::log::{Begin, ChorePlan, Damage, Event, Log, Options, Ownership};
+use crate::log::{Begin, ChorePlan, Damage, Event, Log, Options};
 use crate::manifest::Manifest;
 use crate::segment::name;
-use crate::testing::{batch, flush, open, read_all, settle};
+use crate::testing::own::{fill, follower};
+use crate::testing::{batch, flush, open, read_all, run, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -38,8 +39,7 @@ fn lose_mark(root: &Disk, log: Log<Disk>, plan: ChorePlan<Disk>, nth: u64, seed:
     let is_mark = Match::on(Operation::Sync, "mark");
     root.faults()
         .fail(is_mark, nth, Fault::Fail(ErrorKind::Other));
-    let done = block_on(plan.run());
-    let is_lost = log.complete_chore(done, at(1)).is_err();
+    let is_lost = run(&mut log, plan, at(1)).is_err();
     root.faults().clear();
     root.child("p0")
         .inner()
@@ -81,8 +81,7 @@ fn no_mark_that_may_survive_speaks_of_what_a_log_had_that_begins_anew_below() {
         log.roll();
         settle(log, at(0)).unwrap();
         let plan = log.plan_truncate(log.durable()).unwrap().unwrap();
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(0)).unwrap();
+        run(log, plan, at(0)).unwrap();
         settle(log, at(100_000)).unwrap();
         assert_eq!(log.segments().count(), 0);
         log.plan_adopt(log.identity().history, start).unwrap()
@@ -118,8 +117,7 @@ fn what_a_mark_of_an_emptied_store_promises_is_not_torn() {
     let bases: Vec<_> = log.segments().map(|segment| segment.base).collect();
     assert_eq!(bases.len(), 2);
     let plan = log.plan_truncate_suffix(bases[1], at(1)).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(1)).unwrap();
+    run(&mut log, plan, at(1)).unwrap();
     assert_eq!(log.durable(), bases[1]);
     drop(log);
     let store = root.child("p0");
@@ -146,8 +144,7 @@ fn a_cut_that_does_not_come_leaves_a_mark_that_is_written_again() {
     let is_manifest = Match::on(Operation::Open, "manifest");
     root.faults().fail(is_manifest, 1, Fault::OutOfFiles);
     let plan = log.plan_truncate_suffix(offset(2), at(1)).unwrap().unwrap();
-    let done = block_on(plan.run());
-    let refused = log.complete_chore(done, at(1)).unwrap_err();
+    let refused = run(&mut log, plan, at(1)).unwrap_err();
     assert!(refused.is_shortage() && !log.is_fenced(), "{refused}");
     let marked = |log: &Log<Disk>| log.mark.get().unwrap().last().unwrap().offset;
     assert_eq!(marked(&log), offset(2));
@@ -174,8 +171,7 @@ fn filled(root: &MemoryDir) -> (Memory, usize) {
 
 fn cut(log: &mut Memory, from: u64) -> Result<(), Error> {
     let plan = log.plan_truncate_suffix(offset(from), at(1))?;
-    let done = block_on(plan.unwrap().run());
-    log.complete_chore(done, at(1)).map(drop)
+    run(log, plan.unwrap(), at(1)).map(drop)
 }
 
 /// The epoch lies outside a batch's checksum. The cut made the chain anew from what it read, and what
@@ -259,7 +255,7 @@ fn a_store_that_is_gone_is_cut_as_one_that_is_damaged() {
         let (mut log, _) = open(&root, small(), 2, at(2)).unwrap();
         let plan = log.plan_truncate_suffix(offset(from), at(2));
         let plan = plan.unwrap().unwrap();
-        let done = log.complete_chore(block_on(plan.run()), at(2));
+        let done = run(&mut log, plan, at(2));
         assert!(!log.is_fenced(), "{from}: {done:?}");
         if is_cut {
             done.unwrap();
@@ -280,8 +276,7 @@ fn a_cut_that_cannot_read_what_it_is_to_cut_changes_nothing() {
     log.shrink_tail(0);
     let cut = |log: &mut Log<Disk>| {
         let plan = log.plan_truncate_suffix(offset(6), at(1)).unwrap().unwrap();
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(1)).map(drop)
+        run(log, plan, at(1)).map(drop)
     };
     // Less is tried, too.
     for nth in 1..=2 {
@@ -327,18 +322,14 @@ fn a_log_that_begins_anew_knows_what_epochs_it_had_also_after_a_kill() {
         let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
         append(&mut log, 3);
         settle(&mut log, at(0)).unwrap();
-        log.set_options(Options {
-            ownership: Ownership::Follower,
-            ..small()
-        });
+        log.set_options(follower(small()));
         let began = Began {
             epoch: LeaderEpoch::new(7).unwrap(),
             lineage: log.epochs()[0].lineage,
             offset: log.log_end(),
         };
         let plan = log.plan_epoch(Begin::Copied(began)).unwrap();
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(1)).unwrap();
+        run(&mut log, plan, at(1)).unwrap();
         let start = Point {
             offset: offset(100),
             ..log.end_place()
@@ -392,17 +383,12 @@ fn a_read_only_log_is_not_truncated() {
 #[test]
 fn a_read_only_log_begins_anew_where_an_empty_store_waits() {
     let (_root, mut log, start) = read_only();
-    log.set_options(Options {
-        ownership: Ownership::Follower,
-        ..small()
-    });
+    log.set_options(follower(small()));
     let plan = log.plan_adopt(log.identity().history, start).unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(3)).unwrap();
+    run(&mut log, plan, at(3)).unwrap();
     log.set_options(small());
     let plan = log.plan_epoch(Begin::Own).unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(3)).unwrap();
+    run(&mut log, plan, at(3)).unwrap();
     append(&mut log, 1);
     assert_eq!((log.durable(), log.is_fenced()), (offset(4), false));
 }
@@ -439,7 +425,7 @@ fn a_segment_in_its_last_generation_is_neither_cut_nor_copied() {
         "there is none behind it"
     );
     let plan = log.plan_truncate_suffix(offset(2), at(2)).unwrap().unwrap();
-    is_refused(log.complete_chore(block_on(plan.run()), at(2)).err());
+    is_refused(run(&mut log, plan, at(2)).err());
     assert!(!log.is_fenced());
     append(&mut log, 1);
     assert_eq!(read_all(&log, base).unwrap().len(), 4);

@@ -7,7 +7,7 @@ use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Identity, Log};
 use crate::open_files::{self, Limits};
-use crate::testing::{batch, open, read_all, settle};
+use crate::testing::{batch, open, read_all, run, settle};
 
 /// Sets a limit of open files for the rest of a test.
 struct Few;
@@ -120,8 +120,7 @@ fn a_file_that_a_reader_has_open_outlives_its_turn_and_its_name() {
         })
         .collect();
     let plan = log.plan_truncate(first.next).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(1)).unwrap();
+    run(&mut log, plan, at(1)).unwrap();
     settle(&mut log, at(1)).unwrap();
     for _ in 1..first.next.get() {
         assert!(block_on(reader.next()).unwrap().is_some());

@@ -18,7 +18,7 @@ use crate::intake::{Intake, Of};
 use crate::log::lineage::Began;
 use crate::log::{Begin, Log, Options, ReadError};
 use crate::segment::name;
-use crate::testing::{batch, open, read_all, settle};
+use crate::testing::{self, batch, open, read_all, settle};
 
 /// Whether this batch is known to be damaged.
 fn is_told<D: Dir>(log: &Log<D>, number: usize) -> bool {
@@ -82,8 +82,7 @@ fn a_cut_does_not_keep_a_changed_epoch() {
     for from in 1..=last {
         let (mut log, _) = open(&root.fork(), options(1), 2, at(2)).unwrap();
         let plan = log.plan_truncate_suffix(offset(from as u64), at(2));
-        let done = block_on(plan.unwrap().unwrap().run());
-        match log.complete_chore(done, at(2)) {
+        match testing::run(&mut log, plan.unwrap().unwrap(), at(2)) {
             Ok(_) => assert!(from <= changed, "{from}"),
             Err(Error::Damaged { from: bad, .. }) => {
                 assert_eq!(bad, offset(changed as u64));

@@ -10,7 +10,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, Open, block_on, poll_once};
 use crate::log::{AppendError, Hold, Log};
-use crate::testing::{batch, chore, flush, open, read_all, settle};
+use crate::testing::{batch, chore, flush, open, read_all, run, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -33,20 +33,17 @@ fn script(disk: &Disk, ack: &mut Acknowledged) -> Result<(), Error> {
     }
     ack.is_start_moving = true;
     if let Some(plan) = log.plan_expire_to(ByteSize::from_kib(40), Hold::NONE)? {
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(40_000))?;
+        run(&mut log, plan, at(40_000))?;
     }
     if let Some(plan) = log.plan_truncate(log.log_start().plus(3))? {
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(40_000))?;
+        run(&mut log, plan, at(40_000))?;
     }
     (ack.is_start_moving, ack.log_start) = (false, log.log_start());
     settle(&mut log, at(41_000))?;
     let from = Offset::new(ack.durable.get() - 15).unwrap();
     if let Some(plan) = log.plan_truncate_suffix(from, at(42_000))? {
         ack.cut = Some(from);
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(42_000))?;
+        run(&mut log, plan, at(42_000))?;
         ack.batches.retain(|(base, _)| *base < log.log_end());
         ack.durable = log.durable();
         ack.cut = None;
@@ -218,8 +215,7 @@ fn a_full_disk_refuses_appends_and_resumes_by_itself() {
         .plan_expire_to(ByteSize::from_kib(30), Hold::NONE)
         .unwrap()
         .unwrap();
-    let done = block_on(expired.run());
-    log.complete_chore(done, at(2)).unwrap();
+    run(&mut log, expired, at(2)).unwrap();
     assert!(
         Offset::ZERO < log.log_start(),
         "retention goes on while the disk is full"
@@ -262,7 +258,7 @@ fn a_disk_that_fills_at_a_roll_seals_what_rolled_so_that_retention_frees_it() {
     // What retention removes is all the space there is.
     disk.faults().set_full(false);
     let plan = log.plan_expire(at(5_000), Hold::NONE).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(2_000)).unwrap();
+    run(&mut log, plan, at(2_000)).unwrap();
     settle(&mut log, at(3_000)).unwrap();
     assert!(!log.is_full());
     assert_eq!(log.durable(), end, "what was pending went out by itself");
@@ -288,10 +284,10 @@ fn on_a_full_disk_a_log_is_rolled_sealed_truncated_expired_and_closed() {
     );
     for lowest in [1, 2] {
         let plan = log.plan_truncate(offset(lowest)).unwrap().unwrap();
-        log.complete_chore(block_on(plan.run()), at(2)).unwrap();
+        run(&mut log, plan, at(2)).unwrap();
     }
     let plan = log.plan_expire(at(1_000), Hold::NONE).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(3)).unwrap();
+    run(&mut log, plan, at(3)).unwrap();
     settle(&mut log, at(4)).unwrap();
     assert_eq!((log.log_start(), log.log_end()), (end, end));
     block_on(log.close(at(5))).unwrap();

@@ -10,7 +10,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{block_on, poll_once};
 use crate::log::{AppendError, Log};
-use crate::testing::{batch, flush, open, read_all};
+use crate::testing::{batch, flush, open, read_all, run};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -35,8 +35,7 @@ fn a_group_that_lands_on_a_log_that_was_fenced_meanwhile_moves_nothing() {
     let failed = Fault::Fail(ErrorKind::Other);
     disk.faults()
         .fail(Match::on(Operation::Sync, "mark"), 1, failed);
-    let done = block_on(mark.run());
-    log.complete_chore(done, at(1_000)).unwrap_err();
+    run(&mut log, mark, at(1_000)).unwrap_err();
     let landed = log.complete_flush(written, at(1_000));
     assert!(matches!(landed, Err(Error::Fenced)), "{landed:?}");
     assert_eq!(log.durable(), offset(3));

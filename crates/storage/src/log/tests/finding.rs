@@ -8,7 +8,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Damage, Log, Options, ReadError};
-use crate::testing::{batch, flush, open, settle};
+use crate::testing::{batch, flush, open, run, settle};
 
 /// Where a batch has its greatest timestamp.
 const MAX_TIMESTAMP_AT: u64 = 35;
@@ -38,8 +38,7 @@ fn a_lookup_by_time_that_found_nothing_for_damage_does_not_say_that_there_is_not
     let root = MemoryDir::new();
     let mut log = filled(&root, &[&[100, 1], &[2, 60], &[70, 80], &[90]]);
     let plan = log.plan_truncate(offset(1)).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(1)).unwrap();
+    run(&mut log, plan, at(1)).unwrap();
     assert_eq!((log.log_start(), log.segments().count()), (offset(1), 4));
     let find = |log: &Log<MemoryDir>| block_on(log.plan_find_time(at(50), Offset::MAX).run());
     assert_eq!(find(&log).unwrap(), Some((offset(3), at(60))));
@@ -68,8 +67,7 @@ fn a_lookup_by_time_that_rows_lead_past_damage_does_not_say_that_there_is_nothin
     let older: Vec<_> = std::iter::once(60).chain([2; 20]).collect();
     let mut log = filled(&root, &[&[100, 1], &older, &[70, 80], &[90]]);
     let plan = log.plan_truncate(offset(1)).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(1)).unwrap();
+    run(&mut log, plan, at(1)).unwrap();
     assert_eq!((log.log_start(), log.segments().count()), (offset(1), 4));
     let base = log.segments().nth(1).unwrap().base;
     drop(log);
@@ -100,8 +98,7 @@ fn a_lookup_by_time_that_rows_lead_past_known_damage_names_that_and_no_more() {
         segment: base,
     };
     let plan = log.plan_truncate(offset(1)).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(1)).unwrap();
+    run(&mut log, plan, at(1)).unwrap();
     drop(log);
     let name = crate::segment::name::store(base, 0);
     let dir = root.child("p0");
@@ -185,8 +182,7 @@ fn a_lookup_by_time_reads_nothing_that_lies_below_log_start() {
         flush(&mut log, at(0)).unwrap();
     }
     let plan = log.plan_truncate(offset(120)).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(1)).unwrap();
+    run(&mut log, plan, at(1)).unwrap();
     let reads = || disk.faults().count(Operation::Read);
     let before = reads();
     for (millis, right) in [(1, 120), (125, 125)] {

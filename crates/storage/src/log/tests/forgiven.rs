@@ -8,6 +8,7 @@ use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Damage, Log, Options, Scrubbed};
 use crate::manifest;
+use crate::testing::own;
 use crate::testing::{batch, flush, open, read_all, settle};
 
 /// A log of some segments, of which the first has damage by what the manifest remembers.
@@ -37,14 +38,7 @@ fn remembered(root: &MemoryDir) -> Vec<String> {
 }
 
 fn scrub(log: &mut Log<MemoryDir>) -> Scrubbed {
-    loop {
-        let plan = log.plan_scrub(at(100), 1 << 20).unwrap().unwrap();
-        let done = block_on(plan.run());
-        let piece = log.complete_scrub(done, at(200));
-        if piece.is_pass_complete {
-            return piece;
-        }
-    }
+    own::scrub(log, 1 << 20, at(200)).pop().unwrap()
 }
 
 /// A bit that turned over on its way from the disk kept sound records from readers for ever.

@@ -7,7 +7,8 @@ use super::unread::{BATCH_BYTES, BLOCK, Disk, disk, filled, lose, open_before_un
 use super::{at, offset};
 use crate::Error;
 use crate::disk::{Dir, block_on};
-use crate::log::{Fetched, Log, ReadError};
+use crate::log::{Log, ReadError};
+use crate::testing::own::bytes;
 use crate::testing::{batch, flush, read_all, settle};
 
 /// A log of five batches, each of a time of its own, that was killed.
@@ -32,14 +33,6 @@ fn gapped() -> (Log<Disk>, Vec<Vec<u8>>) {
     assert!(report.is_read_only, "{report:?}");
     assert_eq!(log.read_only_from(), Some(offset(4)));
     (log, all)
-}
-
-fn bytes(fetched: &Fetched<Disk>) -> Vec<u8> {
-    fetched
-        .pieces
-        .iter()
-        .flat_map(|piece| piece.to_vec())
-        .collect()
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::{at, offset, small};
 use crate::disk::block_on;
 use crate::disk::memory::MemoryDir;
 use crate::log::{Fetched, ReadPlan};
+use crate::testing::own::bytes;
 use crate::testing::{batch, flush, open, settle};
 
 const LARGE: usize = 200 << 10;
@@ -35,10 +36,6 @@ fn plan(log: &Memory, from: u64, bytes_max: usize) -> ReadPlan<MemoryDir> {
 
 fn read(log: &Memory, from: u64, bytes_max: usize) -> Fetched<MemoryDir> {
     block_on(plan(log, from, bytes_max).run()).unwrap()
-}
-
-fn bytes(fetched: &Fetched<MemoryDir>) -> Vec<u8> {
-    fetched.pieces.iter().flat_map(|p| p.to_vec()).collect()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use corelog_record::Offset;
 
-use super::recovery::{change, fill};
+use super::recovery::change;
 use super::{at, small};
 use crate::Error;
 use crate::disk::memory::MemoryDir;
@@ -10,6 +10,7 @@ use crate::disk::{Dir, block_on};
 use crate::format;
 use crate::format::edit::Frame;
 use crate::format::manifest::EDITS_AT;
+use crate::testing::own::fill;
 use crate::testing::{open, read_all, settle};
 
 /// Files with acknowledged records went to quarantine, and their offsets were given out again.

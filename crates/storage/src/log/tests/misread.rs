@@ -12,7 +12,7 @@ use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on, poll_once};
 use crate::log::Log;
 use crate::mark;
-use crate::testing::{batch, flush, identity, open, read_all, settle};
+use crate::testing::{batch, flush, identity, open, read_all, run, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -27,8 +27,7 @@ fn stopped(is_closed: bool, bytes: usize) -> (MemoryDir, Vec<Vec<u8>>) {
         add(&mut log, number, bytes);
         if number == 2 {
             let mark = log.plan_chore(at(10_000), false).unwrap();
-            let done = block_on(mark.run());
-            log.complete_chore(done, at(10_000)).unwrap();
+            run(&mut log, mark, at(10_000)).unwrap();
         }
     }
     if is_closed {
@@ -336,8 +335,7 @@ fn what_is_misread_while_an_index_is_completed_is_no_damage() {
     let (mut log, _) = open(&root, small(), 2, at(2)).unwrap();
     (20..60).for_each(|number| add(&mut log, number, 10));
     let mark = log.plan_chore(at(10_000), false).unwrap();
-    let done = block_on(mark.run());
-    log.complete_chore(done, at(10_000)).unwrap();
+    run(&mut log, mark, at(10_000)).unwrap();
     let whole = read_all(&log, Offset::ZERO).unwrap();
     drop(log);
     assert_no_damage(&root, &whole);

@@ -2,9 +2,10 @@
 
 use corelog_record::Offset;
 
-use super::recovery::{STORE, fill, reopen, scribble};
+use super::recovery::{STORE, reopen, scribble};
 use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
+use crate::testing::own::fill;
 use crate::testing::{batch, open, read_all};
 
 #[test]

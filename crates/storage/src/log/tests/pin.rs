@@ -8,7 +8,7 @@ use crate::disk::Dir;
 use crate::disk::block_on;
 use crate::disk::memory::MemoryDir;
 use crate::manifest;
-use crate::testing::{batch, flush, open, settle};
+use crate::testing::{batch, flush, open, run, settle};
 
 #[test]
 fn sealed_segments_are_told_as_the_manifest_has_them() {
@@ -49,7 +49,7 @@ fn a_log_whose_records_have_all_gone_tells_where_it_goes_on() {
     assert_eq!(log.active_segment(), None, "the sealed ones tell it");
     let end = log.end_place();
     let plan = log.plan_truncate(end.offset).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(21)).unwrap();
+    run(&mut log, plan, at(21)).unwrap();
     settle(&mut log, at(21)).unwrap();
     let told = log.active_segment().unwrap();
     assert_eq!((told.start, told.durable), (end, end));

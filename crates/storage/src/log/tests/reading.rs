@@ -2,12 +2,13 @@
 
 use corelog_record::Offset;
 
-use super::recovery::{STORE, change, fill};
+use super::recovery::{STORE, change};
 use super::{at, offset, small};
 use crate::disk::faulty::{FaultyDir, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Log, Options};
+use crate::testing::own::fill;
 use crate::testing::{batch, open, settle};
 use crate::{Error, Reader};
 

@@ -10,17 +10,12 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{ASIDE_SUFFIX, Dir, File, Open, block_on};
 use crate::log::{AppendError, Damage, Event, Log, Options, ReadError, UNSYNCED_BYTES_MAX};
-use crate::testing::own::{self, alter};
+use crate::testing::own::{alter, fill};
 use crate::testing::{batch, flush, open, read_all, settle};
 
 type Memory = Log<MemoryDir>;
 
 pub(super) const STORE: &str = "00000000000000000000.log";
-
-/// Appends `count` batches of one record of `bytes` bytes, each durable.
-pub(super) fn fill(log: &mut Memory, count: usize, bytes: usize) {
-    own::fill(log, count, bytes, at(0));
-}
 
 /// Changes a file of the log behind its back, durably.
 pub(super) fn change(root: &MemoryDir, name: &str, change: impl FnOnce(&mut Vec<u8>)) {

@@ -6,15 +6,16 @@ use std::task::Poll;
 
 use corelog_record::{ByteSize, HistoryId, Offset, PartitionId, TopicId};
 
-use super::recovery::{STORE, fill};
+use super::recovery::STORE;
 use super::{at, offset, small};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on, poll_once};
 use crate::format::manifest::Header;
-use crate::log::{Chore, ChorePlan, Hold, Log, Options, ReadError};
+use crate::log::{Chore, Hold, Log, Options, ReadError};
 use crate::manifest::Manifest;
-use crate::testing::{batch, chore, identity, open, read_all, settle};
+use crate::testing::own::{fill, stores};
+use crate::testing::{batch, chore, identity, open, read_all, run, settle};
 
 /// A log of many sealed segments, and the batches in it.
 pub(super) fn segments(root: &MemoryDir) -> (Log<MemoryDir>, Vec<Vec<u8>>) {
@@ -30,17 +31,6 @@ pub(super) fn segments(root: &MemoryDir) -> (Log<MemoryDir>, Vec<Vec<u8>>) {
     (log, all)
 }
 
-fn run<D: Dir>(log: &mut Log<D>, plan: ChorePlan<D>) -> Chore {
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(100)).unwrap()
-}
-
-fn stores<D: Dir>(root: &D) -> usize {
-    let entries = block_on(root.child("p0").list()).unwrap();
-    let is_store = |name: &str| name.ends_with(".log");
-    entries.iter().filter(|entry| is_store(&entry.name)).count()
-}
-
 /// A log that has let go of nine segments, of whose files the first one cannot be removed at once.
 fn keeping_one_file() -> (FaultyDir<MemoryDir>, Log<FaultyDir<MemoryDir>>) {
     let root = MemoryDir::new();
@@ -49,7 +39,7 @@ fn keeping_one_file() -> (FaultyDir<MemoryDir>, Log<FaultyDir<MemoryDir>>) {
     let (mut log, _) = open(&disk, small(), 2, at(60)).unwrap();
     settle(&mut log, at(60)).unwrap();
     let plan = log.plan_truncate(offset(9)).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     let fault = Fault::Fail(ErrorKind::PermissionDenied);
     disk.faults()
         .fail(Match::on(Operation::Remove, ".log"), 1, fault);
@@ -72,13 +62,13 @@ fn a_file_that_cannot_be_removed_keeps_no_log_from_its_orderly_end() {
 #[test]
 fn a_file_that_cannot_be_removed_keeps_no_other_and_goes_later() {
     let (disk, mut log) = keeping_one_file();
-    let before = stores(&disk);
+    let before = stores(&disk).len();
     settle(&mut log, at(100)).unwrap_err();
-    assert_eq!(stores(&disk), before - 8);
+    assert_eq!(stores(&disk).len(), before - 8);
     settle(&mut log, at(101)).unwrap();
     assert!(!log.is_settled() && !log.is_fenced());
     settle(&mut log, at(100_000)).unwrap();
-    assert_eq!(stores(&disk), before - 9);
+    assert_eq!(stores(&disk).len(), before - 9);
     assert!(log.is_settled());
 }
 
@@ -97,19 +87,23 @@ fn a_read_finishes_though_its_segment_expires_before_the_file_is_opened() {
     let mut log = reopened(&root, log);
     let read = log.plan_read(offset(2), Offset::MAX, 1 << 20).unwrap();
     let plan = log.plan_expire(at(1_000), Hold::NONE).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert!(offset(8) <= log.log_start());
-    let before = stores(&root);
+    let before = stores(&root).len();
     settle(&mut log, at(200)).unwrap();
-    assert!(stores(&root) < before, "what nobody reads goes");
+    assert!(stores(&root).len() < before, "what nobody reads goes");
     let later = log.plan_read(offset(2), Offset::MAX, 1 << 20);
     assert!(matches!(later, Err(ReadError::OutOfRange { .. })));
     let fetched = block_on(read.run()).unwrap();
     assert_eq!(&*fetched.pieces[0], &all[2][..]);
-    let kept = stores(&root);
+    let kept = stores(&root).len();
     let removed = chore(&mut log, at(300), true).unwrap();
     assert!(matches!(removed, Some(Chore::Removed)), "{removed:?}");
-    assert_eq!(stores(&root), kept - 1, "what was read goes afterwards");
+    assert_eq!(
+        stores(&root).len(),
+        kept - 1,
+        "what was read goes afterwards"
+    );
     assert_eq!(chore(&mut log, at(301), true).unwrap(), None);
 }
 
@@ -126,7 +120,7 @@ fn a_reader_finishes_though_its_segments_expire() {
     };
     assert_eq!(next().as_ref(), all.first());
     let plan = log.plan_expire(at(1_000), Hold::NONE).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     settle(&mut log, at(200)).unwrap();
     for batch in &all[1..] {
         assert_eq!(next().as_ref(), Some(batch));
@@ -134,7 +128,7 @@ fn a_reader_finishes_though_its_segments_expire() {
     assert_eq!(next(), None);
     drop(reader);
     settle(&mut log, at(300)).unwrap();
-    assert!(stores(&root) <= 1);
+    assert!(stores(&root).len() <= 1);
 }
 
 #[test]
@@ -145,10 +139,10 @@ fn files_that_a_read_kept_from_removal_go_when_the_log_is_opened_again() {
     let plan = log
         .plan_expire_to(ByteSize::from_kib(20), Hold::NONE)
         .unwrap();
-    run(&mut log, plan.unwrap());
+    run(&mut log, plan.unwrap(), at(100)).unwrap();
     settle(&mut log, at(200)).unwrap();
     let start = log.log_start();
-    assert_eq!(stores(&root), 10);
+    assert_eq!(stores(&root).len(), 10);
     block_on(log.close(at(300))).unwrap();
     drop(reader);
     let (log, report) = open(&root, small(), 2, at(400)).unwrap();
@@ -156,7 +150,7 @@ fn files_that_a_read_kept_from_removal_go_when_the_log_is_opened_again() {
         report.is_clean && report.quarantined.is_empty(),
         "{report:?}"
     );
-    assert_eq!(stores(&root), log.segments().count());
+    assert_eq!(stores(&root).len(), log.segments().count());
     let first = usize::try_from(start.get()).unwrap();
     assert_eq!(read_all(&log, start).unwrap(), all[first..]);
 }
@@ -178,13 +172,13 @@ fn retention_holds_back_what_was_not_snapshotted_within_its_bytes() {
             .is_none()
     );
     let plan = log.plan_expire(every, held(3, None)).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert_eq!(log.log_start(), offset(3), "what ends below goes");
     // Seven segments of a little more than 9000 bytes: two exceed the bound.
     let bytes = log.store_bytes().bytes();
     let bound = held(3, Some(bytes * 5 / 7));
     let plan = log.plan_expire(every, bound).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert_eq!(log.log_start(), offset(5), "the bound wins over the hold");
     assert!(log.plan_expire(every, bound).unwrap().is_none());
     // The bound alone removes nothing that is not due.
@@ -196,7 +190,7 @@ fn retention_holds_back_what_was_not_snapshotted_within_its_bytes() {
             .is_none()
     );
     let plan = log.plan_truncate(offset(7)).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert_eq!(log.log_start(), offset(7), "a user's wish is not held back");
 }
 
@@ -209,7 +203,7 @@ fn a_truncation_within_a_segment_is_kept_and_retention_never_moves_it_back() {
     let second = log.segments().nth(1).unwrap();
     let inside = second.base.plus(2);
     let plan = log.plan_truncate(inside).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert_eq!(log.segments().next().unwrap().base, second.base);
     settle(&mut log, at(2)).unwrap();
     drop(log);
@@ -244,14 +238,17 @@ fn a_segment_that_was_truncated_whole_goes_when_it_is_sealed() {
     settle(&mut log, at(1)).unwrap();
     let end = log.log_end();
     let plan = log.plan_truncate(end).unwrap().unwrap();
-    run(&mut log, plan);
+    run(&mut log, plan, at(100)).unwrap();
     assert!(log.is_settled());
     assert!(log.roll_if_due(at(1_000)));
     fill(&mut log, 1, 1_000);
     settle(&mut log, at(1_001)).unwrap();
     assert!(log.is_settled());
     let bases: Vec<_> = log.segments().map(|segment| segment.base).collect();
-    assert_eq!((bases, log.log_start(), stores(&root)), (vec![end], end, 1));
+    assert_eq!(
+        (bases, log.log_start(), stores(&root).len()),
+        (vec![end], end, 1)
+    );
     let (log, _) = open(&root.power_cut(1), small(), 2, at(2_000)).unwrap();
     assert_eq!(read_all(&log, end).unwrap().len(), 1);
 }
@@ -303,11 +300,11 @@ fn retention_is_finished_whenever_the_power_goes_in_between() {
                 bytes_max: None,
             };
             if let Some(plan) = log.plan_expire(at(1_000), held).unwrap() {
-                run(&mut log, plan);
+                run(&mut log, plan, at(100)).unwrap();
             }
             settle(&mut log, at(400)).unwrap();
             assert_eq!(log.log_start(), offset(6));
-            assert_eq!(stores(&image), log.segments().count());
+            assert_eq!(stores(&image).len(), log.segments().count());
             cuts += 1;
         }
         if is_done {

@@ -13,7 +13,8 @@ use crate::disk::{Dir, File, Open, block_on};
 use crate::log::{Hold, Log, Options};
 use crate::planted::{self, Bug};
 use crate::repair::{Known, plan};
-use crate::testing::{batch, chore, flush, open, read_all};
+use crate::testing::own::{chores, stores};
+use crate::testing::{batch, chore, flush, open, read_all, run};
 
 /// The log keeps so many bytes: the active segment and the one before.
 const KEPT: ByteSize = ByteSize::from_kib(700);
@@ -52,19 +53,8 @@ fn turn_keeping<D: Dir>(log: &mut Log<D>, number: u8, kept: ByteSize) {
     flush(log, now).unwrap();
     chores(log, i64::from(number), false);
     if let Some(plan) = log.plan_expire_to(kept, Hold::NONE).unwrap() {
-        let done = block_on(plan.run());
-        log.complete_chore(done, now).unwrap();
+        run(log, plan, now).unwrap();
     }
-}
-
-fn chores<D: Dir>(log: &mut Log<D>, now: i64, is_idle: bool) {
-    while chore(log, at(now), is_idle).unwrap().is_some() {}
-}
-
-fn stores<D: Dir>(root: &D) -> Vec<String> {
-    let entries = block_on(root.child("p0").list()).unwrap();
-    let names = entries.into_iter().map(|entry| entry.name);
-    names.filter(|name| name.ends_with(".log")).collect()
 }
 
 /// How many stores wait that no segment has.
@@ -350,8 +340,7 @@ fn what_is_let_go_at_once_is_removed_but_for_two() {
         chores(&mut log, 0, false);
     }
     let plan = log.plan_expire_to(KEPT, Hold::NONE).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(0)).unwrap();
+    run(&mut log, plan, at(0)).unwrap();
     chores(&mut log, 0, false);
     assert_eq!(waiting(&root), 2);
     assert!(!log.is_settled());

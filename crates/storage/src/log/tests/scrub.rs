@@ -16,8 +16,8 @@ use crate::disk::{Dir, block_on};
 use crate::log::{Chore, Damage, Hold, Log, ReadError, Scrubbed};
 use crate::open_files;
 use crate::segment::{Index, Stage};
-use crate::testing::own::alter;
-use crate::testing::{batch, chore, flush, open, read_all, settle};
+use crate::testing::own::{self, alter, stores};
+use crate::testing::{batch, chore, flush, open, read_all, run, settle};
 
 /// A log of some segments, all sealed but the last.
 fn filled<D: Dir>(root: &D, batches: u64) -> Log<D> {
@@ -38,18 +38,8 @@ fn fill<D: Dir>(log: &mut Log<D>, batches: u64) {
 
 /// Scrubs to the end of a pass.
 fn scrub<D: Dir>(log: &mut Log<D>, bytes_max: usize) -> Vec<Scrubbed> {
-    let mut pieces = Vec::new();
-    while let Some(plan) = log.plan_scrub(at(100), bytes_max).unwrap() {
-        let done = block_on(plan.run());
-        let piece = log.complete_scrub(done, at(200));
-        assert!(piece.error.is_none());
-        let is_last = piece.is_pass_complete;
-        pieces.push(piece);
-        assert!(pieces.len() < 10_000, "a pass ends");
-        if is_last {
-            break;
-        }
-    }
+    let pieces = own::scrub(log, bytes_max, at(200));
+    assert!(pieces.iter().all(|piece| piece.error.is_none()));
     pieces
 }
 
@@ -362,20 +352,20 @@ fn what_expires_or_is_cut_or_replaced_while_it_is_read_is_no_damage() {
                 2 => {
                     let lowest = Offset::new(rng.u64(0..=log.durable().get())).unwrap();
                     if let Ok(Some(plan)) = log.plan_truncate(lowest) {
-                        log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+                        run(&mut log, plan, at(0)).unwrap();
                     }
                 }
                 3 => {
                     let bytes = ByteSize::from_kib(rng.u32(20..80));
                     if let Ok(Some(plan)) = log.plan_expire_to(bytes, Hold::NONE) {
-                        log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+                        run(&mut log, plan, at(0)).unwrap();
                     }
                 }
                 4 => {
                     let range = log.log_start().get()..=log.durable().get();
                     let from = Offset::new(rng.u64(range)).unwrap();
                     if let Ok(Some(plan)) = log.plan_truncate_suffix(from, at(step.into())) {
-                        log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+                        run(&mut log, plan, at(0)).unwrap();
                     }
                 }
                 5 => drop(chore(&mut log, at(step.into()), true).unwrap()),
@@ -416,23 +406,16 @@ fn a_scrub_that_was_given_up_keeps_no_file_from_being_removed() {
     let end = log.durable();
     let under_way = log.plan_scrub(at(0), 3_000).unwrap().unwrap();
     let plan = log.plan_truncate(end).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(0)).unwrap();
-    let stores = |root: &MemoryDir| {
-        let names = block_on(root.child("p0").list()).unwrap();
-        names
-            .iter()
-            .filter(|entry| entry.name.ends_with(".log"))
-            .count()
-    };
+    run(&mut log, plan, at(0)).unwrap();
     settle(&mut log, at(1)).unwrap();
     assert_eq!(
-        stores(&root),
+        stores(&root).len(),
         2,
         "what is being read stays until it was read"
     );
     drop(under_way);
     settle(&mut log, at(1)).unwrap();
-    assert_eq!(stores(&root), 1);
+    assert_eq!(stores(&root).len(), 1);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{AppendError, Chore, Log};
 use crate::mark::Mark;
-use crate::testing::{batch, chore, flush, open, read_all, settle};
+use crate::testing::own::names;
+use crate::testing::{batch, chore, flush, open, read_all, run, settle};
 use crate::{Error, manifest};
 
 type Disk = FaultyDir<MemoryDir>;
@@ -40,15 +41,9 @@ fn reopened(disk: &Disk, count: usize) -> Log<Disk> {
     open(disk, small(), 2, at(3_000)).unwrap().0
 }
 
-fn names(disk: &Disk) -> Vec<String> {
-    let entries = block_on(disk.child("p0").list()).unwrap();
-    entries.into_iter().map(|entry| entry.name).collect()
-}
-
 fn cut(log: &mut Log<Disk>, from: u64) -> Result<(), Error> {
     let plan = log.plan_truncate_suffix(offset(from), at(4_000));
-    let done = block_on(plan.unwrap().unwrap().run());
-    log.complete_chore(done, at(4_000)).map(drop)
+    run(log, plan.unwrap().unwrap(), at(4_000)).map(drop)
 }
 
 /// The manifest ended at the cut and the log in memory did not, because a descriptor was missing for
@@ -60,7 +55,7 @@ fn a_cut_that_runs_out_of_descriptors_is_as_if_never_tried_or_fences() {
         for nth in 1.. {
             let disk = Disk::new(MemoryDir::new());
             let mut log = reopened(&disk, 14);
-            let before = names(&disk);
+            let before = names(&disk.child("p0"));
             disk.faults().fail(operation, nth, Fault::OutOfFiles);
             let result = cut(&mut log, 2);
             if disk.faults().is_pending() {
@@ -71,7 +66,7 @@ fn a_cut_that_runs_out_of_descriptors_is_as_if_never_tried_or_fences() {
                 fenced += 1;
             } else {
                 refused += 1;
-                assert_eq!(names(&disk), before, "{what}");
+                assert_eq!(names(&disk.child("p0")), before, "{what}");
                 fill(&mut log, 8);
             }
             let is_fenced = log.is_fenced();
@@ -98,7 +93,7 @@ fn a_cut_that_finds_no_space_leaves_no_file_behind() {
         for nth in 1.. {
             let disk = Disk::new(MemoryDir::new());
             let mut log = reopened(&disk, 14);
-            let before = names(&disk);
+            let before = names(&disk.child("p0"));
             let fault = Fault::Fail(ErrorKind::StorageFull);
             disk.faults().fail(operation, nth, fault);
             let result = cut(&mut log, 2);
@@ -111,7 +106,7 @@ fn a_cut_that_finds_no_space_leaves_no_file_behind() {
             refused += 1;
             let what = format!("{operation:?} {nth}: {result:?}");
             assert!(matches!(result, Err(Error::StorageFull { .. })), "{what}");
-            assert_eq!(names(&disk), before, "{what}");
+            assert_eq!(names(&disk.child("p0")), before, "{what}");
             cut(&mut log, 2).unwrap();
         }
     }

@@ -13,13 +13,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on, poll_once, round_up};
 use crate::log::{ChorePlan, Identity, Log, Options, UNSYNCED_BYTES_MAX};
-use crate::testing::{batch, chore, flush, open, read_all};
-
-/// Does a chore.
-fn run<D: Dir>(log: &mut Log<D>, chore: ChorePlan<D>) {
-    let done = block_on(chore.run());
-    log.complete_chore(done, at(0)).unwrap();
-}
+use crate::testing::{batch, chore, flush, open, read_all, run};
 
 /// Appends `group`, flushes it, and does the chores that are due.
 fn turn<D: Dir>(log: &mut Log<D>, group: &[u8]) {
@@ -37,7 +31,7 @@ fn until_space_is_synced<D: Dir>(log: &mut Log<D>) -> ChorePlan<D> {
             continue;
         };
         assert!(format!("{plan:?}").contains("prepare"), "{plan:?}");
-        run(log, plan);
+        run(log, plan, at(0)).unwrap();
         return log.plan_chore(at(0), false).expect("it is to be synced");
     }
     panic!("space is never prepared");
@@ -75,7 +69,7 @@ fn space_is_synced_only_while_no_group_is_under_way_and_none_waits() {
     let sync = until_space_is_synced(&mut log);
     log.append(&batch(&[b"waits"], at(0)), at(0)).unwrap();
     assert!(log.plan_flush().is_none(), "a group beside the sync");
-    run(&mut log, sync);
+    run(&mut log, sync, at(0)).unwrap();
     let group = log.plan_flush().expect("what waited goes out");
     let done = block_on(group.run());
     log.complete_flush(done, at(0)).unwrap();
@@ -102,7 +96,7 @@ fn do_chores_but_syncs<D: Dir>(log: &mut Log<D>) -> usize {
         let kind = format!("{plan:?}");
         assert!(!kind.contains("space sync"), "{kind}");
         prepared += usize::from(kind.contains("prepare"));
-        run(log, plan);
+        run(log, plan, at(0)).unwrap();
     }
     prepared
 }
@@ -120,7 +114,7 @@ fn a_log_that_rolls_while_its_space_is_synced_goes_on_in_the_next_segment() {
     log.append(&batch(&[&[b'r'; 60 << 10]], at(0)), at(0))
         .unwrap();
     assert_eq!(log.segments().count(), segments + 1);
-    run(&mut log, sync);
+    run(&mut log, sync, at(0)).unwrap();
     flush(&mut log, at(0)).unwrap();
     assert_eq!(log.durable().get(), before.get() + 1);
     while chore(&mut log, at(0), false).unwrap().is_some() {}
@@ -137,8 +131,7 @@ fn a_sync_of_space_that_fails_fences_the_log_and_loses_no_acknowledged_record() 
     root.faults()
         .fail(Operation::Sync, 1, Fault::Fail(io::ErrorKind::Other));
     log.append(&batch(&[b"waits"], at(0)), at(0)).unwrap();
-    let done = block_on(sync.run());
-    let failed = log.complete_chore(done, at(0)).unwrap_err();
+    let failed = run(&mut log, sync, at(0)).unwrap_err();
     assert!(matches!(failed, Error::Io { .. }), "{failed:?}");
     assert!(log.is_fenced() && log.plan_flush().is_none());
     let (log, _) = open(&root.inner().power_cut(1), Options::default(), 2, at(1)).unwrap();
@@ -214,7 +207,7 @@ fn until_due<D: Dir>(log: &mut Log<D>, group: &[u8], kind: &str) -> ChorePlan<D>
             if format!("{plan:?}").contains(kind) {
                 return plan;
             }
-            run(log, plan);
+            run(log, plan, at(0)).unwrap();
         }
     }
     panic!("{kind} is never due");
@@ -246,7 +239,7 @@ fn a_group_that_waits_for_space_gets_what_is_there() {
             until_one_waits(&mut log, &group);
         }
         let before = log.active().space_bytes;
-        run(&mut log, prepare);
+        run(&mut log, prepare, at(0)).unwrap();
         let grown = log.active().space_bytes - before;
         assert_eq!(grown == 0, waits, "{grown}");
         let prepared = waits.then(|| do_chores_but_syncs(&mut log));
@@ -259,7 +252,7 @@ fn a_group_that_waits_for_space_gets_what_is_there() {
     }
     let next = until_due(&mut log, &group, "prepare");
     let before = log.active().space_bytes;
-    run(&mut log, next);
+    run(&mut log, next, at(0)).unwrap();
     assert!(
         before + PART < log.active().space_bytes,
         "nobody waits any more"
@@ -320,7 +313,7 @@ fn a_group_that_waits_for_a_store_made_ahead_gets_what_is_there() {
     let segments = log.segments().count();
     until_one_waits(&mut log, &group);
     assert_eq!(log.segments().count(), segments + 1, "only behind the roll");
-    run(&mut log, next);
+    run(&mut log, next, at(0)).unwrap();
     let (_, made) = log.next.as_ref().expect("a store made ahead");
     assert_eq!(*made, 0);
     flush(&mut log, at(0)).unwrap();

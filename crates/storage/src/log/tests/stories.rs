@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use corelog_record::{ByteSize, Offset};
 
 use super::following::{self, follower};
-use super::recovery::{STORE, change, fill};
+use super::recovery::{STORE, change};
 use super::{at, offset, small};
 use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
@@ -13,9 +13,10 @@ use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::format::edit::{Edit, Settings};
 use crate::log::lineage::Began;
-use crate::log::{AppendError, Begin, Chore, ChorePlan, Hold, Log, Options, ReadError};
+use crate::log::{AppendError, Begin, Hold, Log, Options, ReadError};
 use crate::manifest::Manifest;
-use crate::testing::{batch, flush, open, settle};
+use crate::testing::own::fill;
+use crate::testing::{batch, flush, open, run, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -37,8 +38,7 @@ fn nothing_is_appended_while_the_end_of_the_log_is_cut_off() {
     let plan = log.plan_truncate_suffix(offset(2), at(1)).unwrap().unwrap();
     let refused = log.append(&batch(&[b"refused"], at(0)), at(0));
     assert!(matches!(refused, Err(AppendError::Cutting)), "{refused:?}");
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(1)).unwrap();
+    run(&mut log, plan, at(1)).unwrap();
     assert_eq!((log.log_end(), log.durable()), (offset(2), offset(2)));
     assert_eq!(
         log.append(&batch(&[b"taken"], at(0)), at(0)).unwrap().base,
@@ -54,8 +54,7 @@ fn a_log_start_is_a_promise_of_all_below_it() {
     let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
     append_and_flush(&mut log, 5);
     let plan = log.plan_truncate(offset(4)).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(1)).unwrap();
+    run(&mut log, plan, at(1)).unwrap();
     drop(log);
     change(&root, STORE, |bytes| bytes[150] ^= 1);
     let (log, report) = open(&root, small(), 2, at(2)).unwrap();
@@ -82,8 +81,7 @@ fn a_cut_that_is_durable_but_not_finished_fences() {
         let is_new = Match::on(Operation::CreateFile, "manifest.new");
         root.faults()
             .fail(is_new, 1, Fault::Fail(ErrorKind::StorageFull));
-        let done = block_on(plan.run());
-        let completed = log.complete_chore(done, at(3));
+        let completed = run(&mut log, plan, at(3));
         if root.faults().is_pending() {
             continue;
         }
@@ -132,8 +130,7 @@ fn a_full_disk_at_birth_leaves_a_log_with_a_mark() {
         .plan_truncate_suffix(offset(2), at(2000))
         .unwrap()
         .expect("it can be cut");
-    let done = block_on(cut.run());
-    log.complete_chore(done, at(2000)).unwrap();
+    run(&mut log, cut, at(2000)).unwrap();
     block_on(log.close(at(3000))).unwrap();
     let (log, report) = open(&root, small(), 2, at(4000)).unwrap();
     assert!(report.is_clean, "{report:?}");
@@ -234,8 +231,7 @@ fn retention_passes_a_damaged_segment() {
         .plan_expire(at(2_000), Hold::NONE)
         .unwrap()
         .expect("something to expire");
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(2_000)).unwrap();
+    run(&mut log, plan, at(2_000)).unwrap();
     assert!(log.segments().count() < segments - 1);
     assert!(log.damage().is_empty(), "the damaged segment is gone");
 }
@@ -267,8 +263,7 @@ fn a_clean_mark_does_not_vouch_for_an_edit_whose_sync_failed() {
         assert!(report.is_clean, "{report:?}");
         let plan = log.plan_truncate(offset(3)).unwrap().unwrap();
         fail_edit(&root);
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(3)).unwrap_err();
+        run(&mut log, plan, at(3)).unwrap_err();
         assert!(log.is_fenced());
         drop(log);
         lose_edit(&root, seed);
@@ -312,16 +307,11 @@ fn a_clean_mark_does_not_vouch_for_a_store_whose_add_failed() {
 fn copy_of(source: &Log<MemoryDir>, root: &Disk) -> Log<Disk> {
     let (mut copy, _) = open(root, follower(), 2, at(0)).unwrap();
     let plan = copy.plan_adopt(source.identity().history, source.floor_place());
-    change_end(&mut copy, plan.unwrap()).unwrap();
+    run(&mut copy, plan.unwrap(), at(0)).unwrap();
     let first = Began::from(&source.epochs()[0]);
     let plan = copy.plan_epoch(Begin::Copied(first));
-    change_end(&mut copy, plan.unwrap()).unwrap();
+    run(&mut copy, plan.unwrap(), at(0)).unwrap();
     copy
-}
-
-fn change_end(log: &mut Log<Disk>, plan: ChorePlan<Disk>) -> Result<Chore, Error> {
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(0))
 }
 
 /// Appends the next batches of `source` below `upto` to `copy`, and flushes them.
@@ -380,7 +370,7 @@ fn a_follower_makes_sure_of_the_epoch_that_an_opening_only_read() {
         fail_edit(&root);
         let second = Began::from(&source.epochs()[1]);
         let plan = copy.plan_epoch(Begin::Copied(second)).unwrap();
-        change_end(&mut copy, plan).unwrap_err();
+        run(&mut copy, plan, at(0)).unwrap_err();
         drop(copy);
         lose_edit(&root, seed);
         let (mut copy, _) = open(&root, follower(), 3, at(2)).unwrap();
@@ -409,8 +399,7 @@ fn a_file_is_tidied_away_only_when_it_is_durably_not_named() {
         let (mut log, _) = open(&root, small(), 2, at(1)).unwrap();
         let plan = log.plan_truncate(log.durable()).unwrap().unwrap();
         fail_edit(&root);
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(1)).unwrap_err();
+        run(&mut log, plan, at(1)).unwrap_err();
         drop(log);
         let is_edit = Match::on(Operation::Write, "manifest");
         let fault = Fault::Fail(ErrorKind::Other);

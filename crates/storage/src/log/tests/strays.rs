@@ -6,13 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 
 use corelog_record::{Offset, Position, TopicId};
 
-use super::recovery::{STORE, fill, reopen, scribble};
+use super::recovery::{STORE, reopen, scribble};
 use super::{at, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::std::StdDir;
 use crate::disk::{ASIDE_SUFFIX, Dir, block_on};
 use crate::format::quarantine::{Name, Reason};
 use crate::log::Event;
+use crate::testing::own::fill;
 use crate::testing::{batch, flush, identity, open, read_all};
 
 /// One such file kept a sound partition closed for good.

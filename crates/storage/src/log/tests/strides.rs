@@ -11,6 +11,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Fetched, Log, Options, ReadError, ReadPlan};
+use crate::testing::own::bytes;
 use crate::testing::{batch, flush, open, settle};
 
 const INTERVAL_BYTES: u32 = 4096;
@@ -70,10 +71,6 @@ fn by_turns(plan: ReadPlan<MemoryDir>) -> (Result<Fetched<MemoryDir>, ReadError>
         Some(Held(&is_held))
     }));
     (read, turns.get())
-}
-
-fn bytes<D: Dir>(fetched: &Fetched<D>) -> Vec<u8> {
-    fetched.pieces.iter().flat_map(|p| p.to_vec()).collect()
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::disk::memory::{FailedSync, MemoryDir, Step};
 use crate::disk::{Dir, block_on};
 use crate::log::{Log, OpenReport};
 use crate::planted::{self, Bug};
-use crate::testing::{batch, chore, flush, open, read_all, settle};
+use crate::testing::{batch, chore, flush, open, read_all, run, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -66,11 +66,10 @@ pub(super) fn live(root: &Disk, promises: &mut Promises) {
             if step == 11 {
                 let lowest = Offset::new(log.durable().get() / 2).unwrap();
                 promises.log_start_max = promises.log_start_max.max(lowest);
-                if let Ok(Some(plan)) = log.plan_truncate(lowest) {
-                    let done = block_on(plan.run());
-                    if log.complete_chore(done, at(now)).is_ok() {
-                        promises.log_start = log.log_start();
-                    }
+                if let Ok(Some(plan)) = log.plan_truncate(lowest)
+                    && run(&mut log, plan, at(now)).is_ok()
+                {
+                    promises.log_start = log.log_start();
                 }
             }
             if log.is_fenced() {

@@ -6,9 +6,9 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on};
 use crate::format::mark::SLOT_BYTES;
-use crate::log::{AppendError, Event, Log, OpenReport, Ownership, ReadError};
-use crate::testing::own::alter;
-use crate::testing::{batch, flush, open, read_all, settle};
+use crate::log::{AppendError, Event, Log, OpenReport, ReadError};
+use crate::testing::own::{alter, follower};
+use crate::testing::{batch, flush, open, read_all, run, settle};
 use crate::{Error, mark};
 use corelog_record::Offset;
 
@@ -303,8 +303,7 @@ fn a_log_that_nothing_unread_is_left_of_is_closed_in_order() {
     append(&mut log);
     let second = log.segments().nth(1).unwrap().base;
     let plan = log.plan_truncate(second).unwrap().unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(150)).unwrap();
+    run(&mut log, plan, at(150)).unwrap();
     settle(&mut log, at(200)).unwrap();
     assert_eq!(log.log_start(), second);
     block_on(log.close(at(300))).unwrap();
@@ -315,10 +314,7 @@ fn a_log_that_nothing_unread_is_left_of_is_closed_in_order() {
 /// It was marked as not closed in order for what it had given up.
 #[test]
 fn a_log_that_begins_anew_behind_what_was_unread_is_closed_in_order() {
-    let follower = crate::log::Options {
-        ownership: Ownership::Follower,
-        ..options()
-    };
+    let follower = follower(options());
     let disk = disk();
     drop(filled(&disk, 8));
     lose(&disk, 1);
@@ -327,8 +323,7 @@ fn a_log_that_begins_anew_behind_what_was_unread_is_closed_in_order() {
     settle(&mut log, at(150)).unwrap();
     let start = log.end_place();
     let plan = log.plan_adopt(log.identity().history, start).unwrap();
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(150)).unwrap();
+    run(&mut log, plan, at(150)).unwrap();
     settle(&mut log, at(200)).unwrap();
     block_on(log.close(at(300))).unwrap();
     drop(log);

@@ -77,9 +77,9 @@ fn rows_in_blocks(bad: &[u64]) -> (Disk, Log<Disk>) {
         ..small()
     };
     let (mut log, _) = open(&disk, options, 1, at(0)).unwrap();
-    fill(&mut log, 300, 600, at(0));
+    fill(&mut log, 300, 600);
     log.roll();
-    fill(&mut log, 1, 600, at(0));
+    fill(&mut log, 1, 600);
     settle(&mut log, at(150)).unwrap();
     let bytes = log.segments().next().unwrap().bytes;
     alter(&disk.inner().child("p0"), STORE, |store| {

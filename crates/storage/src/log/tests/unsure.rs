@@ -17,10 +17,10 @@ use crate::disk::memory::FailedSync;
 use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on, padded};
 use crate::format::damage::Damage;
 use crate::format::mark::Slot;
-use crate::log::{Log, OpenReport, Options, Ownership};
+use crate::log::{Log, OpenReport, Options};
 use crate::mark::{self, Mark};
 use crate::segment::name;
-use crate::testing::own::alter;
+use crate::testing::own::{self, alter};
 use crate::testing::{batch, flush, open, read_all, settle};
 
 /// So many ways in which a failed sync may have kept what it was to, or not, are tried.
@@ -352,10 +352,7 @@ fn a_whole_store_that_cannot_be_written_again_keeps_no_log_closed() {
 /// It was written anew with what is known of the last store: what was promised of that was torn to the opening after.
 #[test]
 fn a_mark_promises_no_less_behind_what_was_stepped_over() {
-    let options = Options {
-        ownership: Ownership::Follower,
-        ..options()
-    };
+    let options = own::follower(options());
     let follow = |disk: &Disk| {
         let (log, report) = open(disk, options.clone(), 9, at(100)).unwrap();
         assert_eq!(report.damage.len(), 1, "{report:?}");

@@ -312,7 +312,7 @@ impl World {
     fn note_chore(&mut self, chore: &Chore) {
         let change = self.model.change;
         match chore {
-            Chore::Sealed { segments, .. } => self.sealed += segments,
+            Chore::Sealed { segments } => self.sealed += segments,
             // What was left below the log start goes, and that stays where it is.
             Chore::Expired { log_start, .. } if change == Change::None => {
                 assert_eq!(*log_start, self.model.log_start);

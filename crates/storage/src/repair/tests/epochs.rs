@@ -5,8 +5,9 @@ use corelog_record::{ByteSize, LeaderEpoch};
 use super::*;
 use crate::format::edit::Edit;
 use crate::log::lineage::{Began, Common};
-use crate::log::{Begin, Chore, ChorePlan, Ownership};
-use crate::{Error, mark};
+use crate::log::{Begin, Chore, ChorePlan};
+use crate::testing::own;
+use crate::{Error, mark, testing};
 
 /// One segment for all.
 pub(super) fn large() -> Options {
@@ -18,10 +19,7 @@ pub(super) fn large() -> Options {
 }
 
 pub(super) fn follower() -> Options {
-    Options {
-        ownership: Ownership::Follower,
-        ..large()
-    }
+    own::follower(large())
 }
 
 /// Appends records up to `end`, each synced; the mark stays where it is.
@@ -34,8 +32,7 @@ pub(super) fn append_to(log: &mut Log<MemoryDir>, end: u64) {
 }
 
 pub(super) fn run(log: &mut Log<MemoryDir>, plan: Result<ChorePlan<MemoryDir>, Error>) -> Chore {
-    log.complete_chore(block_on(plan.unwrap().run()), at(0))
-        .unwrap()
+    testing::run(log, plan.unwrap(), at(0)).unwrap()
 }
 
 /// A log of 13 records, and a copy of it that has none yet.

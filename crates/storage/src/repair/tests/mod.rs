@@ -17,8 +17,8 @@ use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, block_on};
 use crate::format::edit::Frame;
 use crate::format::manifest::EDITS_AT;
 use crate::log::{Hold, Log, Options};
-use crate::testing::own::{alter, at, offset};
-use crate::testing::{batch, flush, identity, open, read_all, settle};
+use crate::testing::own::{self, alter, at, offset};
+use crate::testing::{batch, flush, identity, open, read_all, run, settle};
 
 fn small() -> Options {
     Options {
@@ -65,13 +65,13 @@ fn lived(root: &MemoryDir, rng: &mut Rng) -> Log<MemoryDir> {
                 let lowest = rng.u64(log.log_start().get()..=log.durable().get());
                 let plan = log.plan_truncate(Offset::new(lowest).unwrap()).unwrap();
                 if let Some(plan) = plan {
-                    log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+                    run(&mut log, plan, at(0)).unwrap();
                 }
             }
             3 => {
                 let bytes = ByteSize::from_kib(rng.u32(8..40));
                 if let Some(plan) = log.plan_expire_to(bytes, Hold::NONE).unwrap() {
-                    log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+                    run(&mut log, plan, at(0)).unwrap();
                 }
             }
             4 => {
@@ -79,7 +79,7 @@ fn lived(root: &MemoryDir, rng: &mut Rng) -> Log<MemoryDir> {
                 let from = Offset::new(from).unwrap();
                 let now = at(i64::try_from(step).unwrap());
                 if let Ok(Some(plan)) = log.plan_truncate_suffix(from, now) {
-                    log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+                    run(&mut log, plan, at(0)).unwrap();
                 }
             }
             _ => {
@@ -97,8 +97,7 @@ fn planned(root: &MemoryDir) -> Result<Plan<MemoryDir>, Refusal> {
 }
 
 fn names(dir: &MemoryDir, suffix: &str) -> Vec<String> {
-    let entries = block_on(dir.list()).unwrap();
-    let names = entries.into_iter().map(|entry| entry.name);
+    let names = own::names(dir).into_iter();
     names.filter(|name| name.ends_with(suffix)).collect()
 }
 

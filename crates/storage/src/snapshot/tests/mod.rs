@@ -19,8 +19,8 @@ use super::{
 use crate::Error;
 use crate::disk::{Dir, block_on};
 use crate::log::{Chore, Identity, Log, OpenReport};
-use crate::testing::own::{self, at, names, offset, small};
-use crate::testing::{batch, flush, identity, settle};
+use crate::testing::own::{at, fill, names, offset, small, walk};
+use crate::testing::{batch, flush, identity, run, settle};
 
 fn name() -> Name {
     Name::new("nightly").unwrap()
@@ -48,19 +48,13 @@ fn restored<D: Dir>(root: &D) -> D {
     root.child("topics").child("copy")
 }
 
-/// Appends `count` batches of one record of `bytes` bytes, each durable.
-fn fill<D: Dir>(log: &mut Log<D>, count: usize, bytes: usize) {
-    own::fill(log, count, bytes, at(0));
-}
-
 /// Snapshots a log in one go, without a summary.
 fn link<D: Dir>(log: &mut Log<D>, root: &D) -> Result<Partition, Error> {
     let upto = log.begin_snapshot()?;
     settle(log, at(10))?;
     let plan = log.plan_snapshot(upto, snapped(root))?;
     let plan = plan.expect("all below is sealed");
-    let done = block_on(plan.run());
-    match log.complete_chore(done, at(10))? {
+    match run(log, plan, at(10))? {
         Chore::Snapshotted {
             log_start,
             end,
@@ -136,14 +130,4 @@ fn open_restored<D: Dir>(root: &D) -> Result<(Log<D>, OpenReport), Error> {
     let identity = Identity::new(OTHER, identity().partition);
     let quarantine = root.child("quarantine");
     block_on(Log::open(dir, quarantine, identity, small(), 77, at(6_000)))
-}
-
-/// All batches of a log by a reader, chain verified.
-fn walk<D: Dir>(log: &Log<D>) -> Vec<Vec<u8>> {
-    let mut reader = log.reader(Offset::ZERO);
-    let mut batches = Vec::new();
-    while let Some(batch) = block_on(reader.next()).unwrap() {
-        batches.push(batch.bytes().to_vec());
-    }
-    batches
 }

@@ -24,8 +24,7 @@ fn what_was_there_when_it_began_is_restored_and_goes_on() {
     settle(&mut log, at(1)).unwrap();
     let plan = log.plan_snapshot(upto, snapped(&root)).unwrap().unwrap();
     fill(&mut log, 5, 1_000);
-    let done = block_on(plan.run());
-    let made = log.complete_chore(done, at(2)).unwrap();
+    let made = run(&mut log, plan, at(2)).unwrap();
     let Chore::Snapshotted {
         end,
         chain,
@@ -109,8 +108,7 @@ fn a_snapshot_waits_until_all_below_it_is_sealed() {
         Err(Error::Busy)
     ));
     assert!(log.plan_chore(at(1), true).is_none());
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(2)).unwrap();
+    run(&mut log, plan, at(2)).unwrap();
     assert_eq!(log.begin_snapshot().unwrap(), upto, "nothing to roll");
 }
 
@@ -122,12 +120,12 @@ fn what_a_snapshot_holds_outlives_retention_and_truncation() {
     settle(&mut log, at(1)).unwrap();
     let inside = log.segments().nth(1).unwrap().base.plus(3);
     let plan = log.plan_truncate(inside).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(1)).unwrap();
+    run(&mut log, plan, at(1)).unwrap();
     let all = walk(&log);
     let partition = snapshot(&mut log, &root).unwrap();
     assert_eq!(partition.log_start, inside, "also within a segment");
     let plan = log.plan_expire(at(9_000), Hold::NONE).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(9_000)).unwrap();
+    run(&mut log, plan, at(9_000)).unwrap();
     settle(&mut log, at(9_001)).unwrap();
     assert_eq!(walk(&log).len(), 0);
     drop(log);
@@ -154,7 +152,7 @@ fn a_log_without_records_leaves_what_there_is_to_say() {
     log.begin_snapshot().unwrap();
     settle(&mut log, at(1)).unwrap();
     let plan = log.plan_expire(at(9_000), Hold::NONE).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(9_000)).unwrap();
+    run(&mut log, plan, at(9_000)).unwrap();
     let partition = link(&mut log, &root).unwrap();
     assert_eq!((partition.segments, partition.end), (0, offset(20)));
     let back = restore_all(&root, partition).unwrap().unwrap();
@@ -178,9 +176,9 @@ fn a_snapshot_that_was_truncated_meanwhile_is_empty_and_one_cut_off_is_refused()
     fill(&mut log, 10, 1_000);
     settle(&mut log, at(1)).unwrap();
     let plan = log.plan_truncate(offset(15)).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(1)).unwrap();
+    run(&mut log, plan, at(1)).unwrap();
     let plan = log.plan_snapshot(upto, snapped(&root)).unwrap().unwrap();
-    let made = log.complete_chore(block_on(plan.run()), at(1)).unwrap();
+    let made = run(&mut log, plan, at(1)).unwrap();
     let Chore::Snapshotted {
         log_start,
         end,
@@ -198,7 +196,7 @@ fn a_snapshot_that_was_truncated_meanwhile_is_empty_and_one_cut_off_is_refused()
     let upto = log.begin_snapshot().unwrap();
     settle(&mut log, at(1)).unwrap();
     let plan = log.plan_truncate_suffix(offset(5), at(2)).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(2)).unwrap();
+    run(&mut log, plan, at(2)).unwrap();
     let refused = log.plan_snapshot(upto, snapped(&root));
     assert!(
         matches!(refused, Err(Error::OutOfRange { .. })),
@@ -228,8 +226,7 @@ fn a_snapshot_of_a_restored_log_is_restored_again() {
     settle(&mut copy, at(7_000)).unwrap();
     let second = root.child("second");
     let plan = copy.plan_snapshot(upto, second.clone()).unwrap().unwrap();
-    copy.complete_chore(block_on(plan.run()), at(7_001))
-        .unwrap();
+    run(&mut copy, plan, at(7_001)).unwrap();
     let order = Restore {
         origin: OTHER,
         topic: TopicId::from_bytes([9; 16]),
@@ -252,7 +249,7 @@ fn a_generation_that_is_not_the_first_is_restored_under_its_name() {
     let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
     fill(&mut log, 8, 1_000);
     let plan = log.plan_truncate_suffix(offset(6), at(2)).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(2)).unwrap();
+    run(&mut log, plan, at(2)).unwrap();
     fill(&mut log, 8, 1_000);
     let all = walk(&log);
     let partition = snapshot(&mut log, &root).unwrap();
@@ -345,8 +342,7 @@ fn a_restore_may_share_the_stores_of_the_snapshot_verified_all_the_same() {
     assert!(report.is_clean, "{report:?}");
     assert_eq!(walk(&copy), all);
     let plan = copy.plan_truncate_suffix(offset(5), at(7_000)).unwrap();
-    copy.complete_chore(block_on(plan.unwrap().run()), at(7_000))
-        .unwrap();
+    run(&mut copy, plan.unwrap(), at(7_000)).unwrap();
     fill(&mut copy, 5, 1_000);
     assert_eq!(walk(&copy)[..5], all[..5]);
 }
@@ -367,8 +363,7 @@ fn what_becomes_of_a_restored_log_leaves_the_snapshot_as_it_was() {
     block_on(restore(&snapped(&root), &topic, linked, &mut |_| {})).unwrap();
     let (mut copy, _) = open_restored(&root).unwrap();
     let plan = copy.plan_truncate_suffix(offset(5), at(7_000)).unwrap();
-    copy.complete_chore(block_on(plan.unwrap().run()), at(7_000))
-        .unwrap();
+    run(&mut copy, plan.unwrap(), at(7_000)).unwrap();
     fill(&mut copy, 5, 1_000);
     settle(&mut copy, at(8_000)).unwrap();
     drop(copy);

@@ -12,6 +12,8 @@ use super::*;
 use crate::format::edit::{Edit, Point};
 use crate::format::index;
 use crate::format::manifest::Manifest;
+use crate::format::mark::{self, SLOT_BYTES};
+use crate::fuzz::repair;
 use crate::segment::name;
 use crate::testing::own::{self, last_but_one};
 use crate::verify::survey;
@@ -229,6 +231,30 @@ fn damage_that_the_manifest_remembers_is_told_where_the_store_was_mended_meanwhi
     let checked = verify(partition.path());
     assert_eq!(kinds(&checked), [What::Remembered]);
     assert_eq!(faults(&checked)[0].offsets, Some(offset(4)..offset(6)));
+}
+
+/// The server refused to open a partition that was found sound, and verify listened to bytes behind the slots that no server looks at.
+#[test]
+fn a_mark_is_found_to_say_what_the_server_takes_it_to_say() {
+    let partition = Partition::filled(4);
+    let path = partition.path().join("mark");
+    let held = mark::last_of(&std::fs::read(&path).unwrap()).unwrap();
+    let held = held.unwrap().encode();
+    for newer in [8, 12] {
+        let mut other = held;
+        other[newer] |= 2;
+        repair::last_4(&mut other[..512]);
+        std::fs::write(&path, [other, held].concat()).unwrap();
+        assert_eq!(kinds(&verify(partition.path())), [What::Foreign]);
+    }
+    let mut behind = held;
+    // Another copy's, and the last one written.
+    behind[32] ^= 1;
+    behind[48] += 1;
+    repair::last_4(&mut behind[..512]);
+    let longer = [held, [0; SLOT_BYTES], behind];
+    std::fs::write(&path, longer.concat()).unwrap();
+    assert_eq!(kinds(&verify(partition.path())), []);
 }
 
 /// A want of permission or of descriptors once raised the alarm of damage. A link to itself is opened

@@ -15,7 +15,7 @@ use crate::disk::block_on;
 use crate::disk::std::StdDir;
 use crate::log::{Identity, Log, Options};
 use crate::testing::own::{at, offset};
-use crate::testing::{batch, flush, settle};
+use crate::testing::{batch, flush, run, settle};
 
 /// A partition's directory in a folder that goes away by itself.
 struct Partition {

@@ -21,7 +21,7 @@ pub(super) fn snapped(root: &Path) -> Summary {
     // The directories above it are the node's to make.
     std::fs::create_dir_all(root.join("topics/t")).unwrap();
     let plan = log.plan_snapshot(upto, target).unwrap().unwrap();
-    let done = log.complete_chore(block_on(plan.run()), at(2)).unwrap();
+    let done = run(&mut log, plan, at(2)).unwrap();
     let Chore::Snapshotted {
         log_start,
         end,

@@ -58,8 +58,7 @@ fn a_log_in_use_is_sound_at_every_moment() {
         }
         if number % 40 == 39 {
             let plan = log.plan_truncate(offset(number / 2)).unwrap();
-            log.complete_chore(block_on(plan.unwrap().run()), at(0))
-                .unwrap();
+            run(&mut log, plan.unwrap(), at(0)).unwrap();
             assert_eq!(kinds(&verify(partition.path())), [], "batch {number}");
         }
     }
@@ -72,7 +71,7 @@ fn a_segment_that_expires_while_it_is_read_is_no_damage() {
     fill(&mut log, 150);
     let survey = survey(partition.path()).unwrap().unwrap();
     let plan = log.plan_truncate(offset(200)).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+    run(&mut log, plan, at(0)).unwrap();
     settle(&mut log, at(0)).unwrap();
     let hooks = Hooks {
         progress: &|_bytes| {},

@@ -18,7 +18,7 @@ use crate::Error;
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Event, Identity, Log, OpenReport, ReadError};
-use crate::testing::{batch, flush, identity, settle};
+use crate::testing::{batch, flush, identity, run, settle};
 
 /// How many changes there are in each run; the variable asks for more.
 const CHANGES: usize = 5_500;
@@ -83,7 +83,7 @@ fn live(root: &MemoryDir, partition: u32, is_clean: bool) -> (Vec<Stored>, Offse
     append(&mut log, 70);
     settle(&mut log, at(3)).unwrap();
     let plan = log.plan_truncate(Offset::new(5).unwrap()).unwrap().unwrap();
-    log.complete_chore(block_on(plan.run()), at(3)).unwrap();
+    run(&mut log, plan, at(3)).unwrap();
     settle(&mut log, at(4)).unwrap();
     let marked = log.durable();
     // Killed in the middle of a roll: the older store is not sealed, the mark is behind.
