@@ -50,7 +50,7 @@ pub struct Entry {
     pub name: String,
     /// Whether it is a directory.
     pub is_dir: bool,
-    /// The length of the file in bytes; 0 for a directory.
+    /// The length of the file in bytes, of a link that of the file which it leads to; 0 for a directory.
     pub bytes: u64,
 }
 

@@ -8,6 +8,7 @@
 pub mod alone;
 pub mod beside;
 mod create;
+mod listing;
 pub mod stream;
 
 use ::std::fs::{self, OpenOptions};
@@ -136,26 +137,7 @@ impl Dir for StdDir {
     }
 
     async fn list(&self) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            let metadata = match entry.metadata() {
-                Ok(metadata) => metadata,
-                // Removed since it was read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let is_dir = metadata.is_dir();
-            let bytes = if is_dir { 0 } else { metadata.len() };
-            let name = entry.file_name().to_string_lossy().into_owned();
-            entries.push(Entry {
-                name,
-                is_dir,
-                bytes,
-            });
-        }
-        entries.sort();
-        Ok(entries)
+        listing::list(&self.path)
     }
 
     async fn open(&self, name: &str, mode: Open) -> io::Result<StdFile> {

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 
 use corelog_record::{Offset, Position, TopicId};
 
@@ -13,7 +14,8 @@ use crate::disk::std::StdDir;
 use crate::disk::{ASIDE_SUFFIX, Dir, block_on};
 use crate::format::quarantine::{Name, Reason};
 use crate::log::Event;
-use crate::testing::{batch, flush, identity, open, read_all};
+use crate::segment::name;
+use crate::testing::{batch, flush, identity, open, own, read_all, settle};
 
 /// One such file kept a sound partition closed for good.
 #[test]
@@ -170,4 +172,40 @@ fn a_store_longer_than_any_that_was_made_is_not_read() {
         matches!(refused, Err(crate::Error::NoManifest { .. })),
         "{refused:?}"
     );
+}
+
+/// Its length was taken for that of the link: sealed ones were told to be damaged, and of the last one an opening wrote the
+/// first block over, through the link.
+#[test]
+fn a_store_that_is_a_link_is_served_and_not_written_over() {
+    let temporary = tempfile::tempdir().unwrap();
+    let root = StdDir::new(temporary.path());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    own::fill(&mut log, 60, 1000, at(0));
+    settle(&mut log, at(1)).unwrap();
+    let written = read_all(&log, Offset::ZERO).unwrap();
+    let stores: Vec<_> = log.segments().map(|it| name::store(it.base, 0)).collect();
+    assert!(stores.len() > 2, "{stores:?}");
+    block_on(log.close(at(2))).unwrap();
+    let (dir, away) = (temporary.path().join("p0"), temporary.path().join("away"));
+    fs::create_dir(&away).unwrap();
+    for store in &stores {
+        fs::rename(dir.join(store), away.join(store)).unwrap();
+        symlink(away.join(store), dir.join(store)).unwrap();
+    }
+    let kept = || {
+        let read = |store| fs::read(away.join(store)).unwrap();
+        stores.iter().map(read).collect::<Vec<_>>()
+    };
+    let before = kept();
+    let (mut log, report) = open(&root, small(), 2, at(3)).unwrap();
+    assert!(report.is_clean && report.damage.is_empty(), "{report:?}");
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), written);
+    assert_eq!(kept(), before);
+    own::fill(&mut log, 1, 1000, at(4));
+    // Killed: the last one is read.
+    drop(log);
+    let (log, report) = open(&root, small(), 3, at(5)).unwrap();
+    assert!(!report.is_clean && report.damage.is_empty(), "{report:?}");
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 61);
 }
