@@ -127,3 +127,21 @@ fn a_bad_header_where_no_row_can_be_read_ends_no_scrub_and_takes_no_other_record
         assert!(log.scrubbed_at().is_some());
     }
 }
+
+/// The piece ended there with its error alone, pass after pass: what it had found was told of to nobody.
+#[test]
+fn a_bad_header_is_damage_also_where_the_index_does_not_open() {
+    let (disk, mut log) = rows_in_blocks(&[140, 280]);
+    let dir = disk.inner().child("p0");
+    let index = block_on(dir.read(INDEX, 1 << 20)).unwrap();
+    block_on(dir.remove(INDEX)).unwrap();
+    block_on(dir.child(INDEX).create()).unwrap();
+    assert_eq!(pass(&mut log), 1);
+    assert_eq!(log.damage(), [damage(140)]);
+    settle(&mut log, at(202)).unwrap();
+    assert_eq!(log.scrubbed_at(), None);
+    block_on(dir.child(INDEX).remove_tree()).unwrap();
+    block_on(dir.write_aside(INDEX, &index)).unwrap();
+    assert_eq!(pass(&mut log), 0);
+    assert_eq!(log.damage(), [damage(140), damage(280)]);
+}
