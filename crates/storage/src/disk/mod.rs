@@ -176,7 +176,7 @@ pub trait Dir: Clone + 'static {
     /// is asked where it keeps nobody waiting. The file must never be written or cut while the map lives.
     ///
     /// # Errors
-    /// `NotFound` without such a file; `InvalidData` for one that is not right; any error of the file system.
+    /// `NotFound` without such a file; `InvalidData` for one that is too long ([`map::BYTES_MAX`]), or not right; any other.
     fn map(&self, name: &str, is_right: impl Check) -> impl Future<Output = io::Result<Map>>;
 
     /// Reads the whole small file `name`, of at most `bytes_max` bytes.
