@@ -369,7 +369,7 @@ async fn write_new<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> io::Result<()> 
 }
 
 /// Writes `bytes` to an empty file and syncs it.
-async fn write_whole<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
+pub(crate) async fn write_whole<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
     // Running out of space shows while it is prepared, by its own error.
     let blocks = round_up(bytes.len() as u64);
     if blocks > 0 {
