@@ -9,6 +9,7 @@ pub mod alone;
 pub mod beside;
 mod create;
 mod listing;
+mod special;
 pub mod stream;
 
 use ::std::fs::{self, OpenOptions};
@@ -24,7 +25,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::unistd::{SysconfVar, sysconf};
 
+pub use self::special::{open_file, read_file, refuse_special};
+
 use self::alone::is_alone;
+use self::special::open_dir;
 use super::buf::{AlignedBuf, HUGE_PAGE_BYTES, SharedBytes};
 use super::map::{Check, Map, Pages};
 use super::{BLOCK_BYTES, Buf, Dir, Entry, File, Open, Space};
@@ -66,7 +70,7 @@ impl StdDir {
     /// # Errors
     /// Any error of the file system.
     pub fn lock(&self) -> io::Result<Option<Lock>> {
-        let file = fs::File::open(&self.path)?;
+        let file = open_dir(&self.path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
@@ -142,6 +146,9 @@ impl Dir for StdDir {
 
     async fn open(&self, name: &str, mode: Open) -> io::Result<StdFile> {
         let path = self.path.join(name);
+        if mode != Open::Create {
+            refuse_special(&path)?;
+        }
         let mut options = OpenOptions::new();
         match mode {
             Open::Read => {
@@ -197,7 +204,7 @@ impl Dir for StdDir {
     }
 
     async fn map(&self, name: &str, is_right: impl Check) -> io::Result<Map> {
-        let file = fs::File::open(self.path.join(name))?;
+        let file = open_file(&self.path.join(name), OpenOptions::new().read(true))?;
         let pages = Pages::of_file(file.as_fd())?;
         pages.if_right(is_right).map(Map::from)
     }
@@ -273,7 +280,7 @@ impl File for StdFile {
 }
 
 fn sync(path: &Path) -> io::Result<()> {
-    fs::File::open(path)?.sync_all()
+    open_dir(path)?.sync_all()
 }
 
 /// Writes `bytes` at `position`, all of them at once: a short write is an error.
