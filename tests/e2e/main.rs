@@ -25,6 +25,7 @@ mod offsets;
 mod open_files;
 mod partition;
 mod parts;
+mod pipes;
 mod produce;
 mod python_client;
 mod reopen;

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
+use crate::support::brake::Brake;
 use crate::support::corelog::Corelog;
 use crate::support::deadline::{Watch, output_of, until};
 use crate::support::folder::Folder;
@@ -395,10 +396,9 @@ fn stopped(child: Child, signal: Signal) -> String {
 fn a_server_that_does_not_serve_yet_ends_when_it_is_told_to() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let folder = Folder::new();
-        let place = folder.path().join("place");
-        mkfifo(&place, Mode::S_IRWXU).unwrap();
+        let brake = Brake::on(&folder.path().join("place"));
         let child = Start::on(folder.path()).command().spawn().unwrap();
-        let _silent = awaited(&place);
+        brake.await_one();
         let said = stopped(child, signal);
         assert!(said.contains("INFO"), "it logs by then: {said}");
         assert!(said.contains("stopped before it served"), "{said}");
@@ -434,9 +434,7 @@ fn a_server_that_recovers_ends_when_it_is_told_to_and_the_next_start_finds_every
     }
     server.kill();
     let home = data.join("topics/t");
-    let (mark, kept) = (home.join("1/mark"), folder.path().join("kept"));
-    std::fs::rename(&mark, &kept).unwrap();
-    mkfifo(&mark, Mode::S_IRWXU).unwrap();
+    let brake = Brake::on(&home.join("1/mark"));
     let manifest = || std::fs::read(home.join("0/manifest")).unwrap();
     let before = manifest();
     let child = Start::on(&data).command().spawn().unwrap();
@@ -444,7 +442,7 @@ fn a_server_that_recovers_ends_when_it_is_told_to_and_the_next_start_finds_every
     until("one is recovered", || manifest() != before);
     let said = stopped(child, Signal::SIGTERM);
     assert!(said.contains("stopped before it served"), "{said}");
-    std::fs::rename(&kept, &mark).unwrap();
+    drop(brake);
     let server = Server::start(&data);
     let corelog = Corelog::to(&server);
     for partition in ["0", "1"] {

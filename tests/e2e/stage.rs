@@ -7,9 +7,9 @@ use std::process::Child;
 use corelog_record::Offset;
 use corelog_record::batch::Codec;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::Mode;
-use nix::unistd::{Pid, mkfifo};
+use nix::unistd::Pid;
 
+use crate::support::brake::Brake;
 use crate::support::deadline::{Watch, output_of, until};
 use crate::support::folder::Folder;
 use crate::support::http;
@@ -64,8 +64,7 @@ fn assert_told(admin: SocketAddr, why: &str) {
 #[test]
 fn a_server_that_starts_lives_and_is_not_ready() {
     let folder = Folder::new();
-    // Whoever opens it waits for somebody who writes.
-    mkfifo(&folder.path().join("place"), Mode::S_IRWXU).unwrap();
+    let _brake = Brake::on(&folder.path().join("place"));
     let child = Start::on(folder.path()).command().spawn().unwrap();
     let _watch = Watch::over(child.id(), "a server that does not serve yet");
     let mut admin = None;

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses its part of this")]
 
 pub(crate) mod books;
+pub(crate) mod brake;
 pub(crate) mod chance;
 pub(crate) mod corelog;
 pub(crate) mod deadline;

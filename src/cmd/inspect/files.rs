@@ -1,9 +1,11 @@
 //! Single files: node, topic, manifest, mark, index.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use anyhow::Context as _;
+use corelog_storage::disk::std::{open_file, read_file};
 use corelog_storage::format::edit::{Edit, Seal};
 use corelog_storage::format::index;
 use corelog_storage::format::manifest::Manifest;
@@ -21,7 +23,12 @@ use crate::quantity::rfc3339;
 
 /// Reads a whole small file.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    read_file(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Opens a file to read it.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    open_file(path, File::options().read(true))
 }
 
 /// If a file or directory is there; whether one is that may not be looked at, nobody can say.

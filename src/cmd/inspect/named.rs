@@ -1,7 +1,6 @@
 //! The segments of a partition as its manifest names them, and what of each is promised. The rules are those
 //! of `FORMAT.md`, Opening a log.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
@@ -11,6 +10,8 @@ use corelog_storage::format::manifest::Manifest;
 use corelog_storage::format::mark::Slot;
 use corelog_storage::format::state::Segment;
 use corelog_storage::segment::name;
+
+use super::files;
 
 /// A segment as the manifest names it.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +83,7 @@ pub(super) fn named<'a>(
 fn holds_bytes(dir: &Path, segment: &Segment) -> anyhow::Result<bool> {
     let path = dir.join(name::store(segment.base, segment.generation));
     let cannot = || format!("cannot read {}", path.display());
-    let mut file = match File::open(&path) {
+    let mut file = match files::open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         opened => opened.with_context(cannot)?,
     };

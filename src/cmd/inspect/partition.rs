@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use corelog_record::batch::View;
 use corelog_record::{Chain, Offset, Position, Timestamp};
+use corelog_storage::disk::std::read_file;
 use corelog_storage::format::index;
 use corelog_storage::format::manifest::Manifest;
 use corelog_storage::format::mark::Slot;
@@ -360,7 +361,7 @@ fn goes_on_behind(
 
 /// Where batches begin in a store, as its index tells; none where that cannot be read.
 fn places(store: &Path) -> Vec<Position> {
-    let bytes = std::fs::read(store.with_extension("index")).unwrap_or_default();
+    let bytes = read_file(&store.with_extension("index")).unwrap_or_default();
     let rows = (0..index::row_count(&bytes)).map_while(|number| index::row(&bytes, number));
     let sound = rows.filter_map(Result::ok);
     let places = sound.filter_map(|row| Position::new(row.position.into()));

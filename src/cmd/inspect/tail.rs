@@ -1,7 +1,6 @@
 //! The last batches of a partition, by their headers alone.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{BufReader, Read as _};
 use std::path::Path;
 use std::time::Instant;
@@ -12,7 +11,7 @@ use corelog_record::batch::{HEADER_BYTES, Header};
 use corelog_storage::segment::name;
 use serde_json::{Value, json};
 
-use super::files::read_manifest;
+use super::files::{self, read_manifest};
 use crate::quantity::rfc3339;
 
 /// The headers of the last `count_max` batches in the last store of the partition in `dir`, as far as
@@ -38,7 +37,7 @@ fn walk(
 ) -> std::io::Result<(VecDeque<Value>, String)> {
     /// A small batch lies in it with its neighbours, a large one is stepped over.
     const BUFFER_BYTES: usize = 64 << 10;
-    let file = File::open(path)?;
+    let file = files::open(path)?;
     let bytes = file.metadata()?.len();
     let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
     let (mut batches, mut position, mut next) = (VecDeque::new(), 0_u64, base);

@@ -1,13 +1,13 @@
 //! Whether bad bytes at the end of a partition are torn: written, and never promised. The rule is
 //! that of `FORMAT.md`, Opening a log; the next start sets such bytes aside and cuts them.
 
-use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use corelog_record::{Offset, Position};
 use corelog_storage::log::UNSYNCED_BYTES_MAX;
 
+use super::files;
 use super::named::Named;
 
 /// Where sound batches end and bad bytes begin.
@@ -36,7 +36,7 @@ pub(super) fn is_torn(named: Named<'_>, edge: Edge, path: &Path) -> io::Result<b
 
 /// The end of the last byte behind `from` that is not zero.
 fn end_of_bytes(path: &Path, from: Position) -> io::Result<u64> {
-    let mut file = File::open(path)?;
+    let mut file = files::open(path)?;
     let mut position = file.seek(SeekFrom::Start(from.get()))?;
     let mut end = position;
     let mut chunk = vec![0; 64 << 10];

@@ -7,6 +7,8 @@ use std::path::Path;
 use corelog_record::batch::{HEADER_BYTES, Header, View};
 use corelog_record::{Offset, Position};
 
+use super::files;
+
 /// A store being read, front to back.
 pub(super) struct Walk {
     file: BufReader<File>,
@@ -36,7 +38,7 @@ impl Walk {
     /// Begins at the start of the store at `path`, with the batch at `base` if it is known which that is.
     pub(super) fn open(path: &Path, base: Option<Offset>) -> io::Result<Self> {
         const BUFFER_BYTES: usize = 1 << 20;
-        let file = File::open(path)?;
+        let file = files::open(path)?;
         let bytes = file.metadata()?.len();
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
         Ok(Self {

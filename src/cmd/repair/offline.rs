@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use corelog_record::PartitionId;
 use corelog_storage::disk::block_on;
-use corelog_storage::disk::std::StdDir;
+use corelog_storage::disk::std::{StdDir, read_file};
 use corelog_storage::format::node::{NODE, TOPIC};
 use corelog_storage::format::topic::Topic;
 use corelog_storage::log::INDEX_INTERVAL_BYTES;
@@ -169,7 +169,7 @@ fn store_bytes(dir: &Path) -> u64 {
 fn known(dir: &Path) -> anyhow::Result<Known> {
     let dir = dir.canonicalize()?;
     let topic = dir.parent().map(|parent| parent.join(TOPIC));
-    let topic = match topic.as_ref().map(std::fs::read) {
+    let topic = match topic.as_deref().map(read_file) {
         Some(Ok(bytes)) => {
             let path = topic.unwrap_or_default();
             let damaged = |error| stop(Exit::Damage, format!("{}: {error}", path.display()));

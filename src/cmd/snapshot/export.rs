@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let snapshots = StdDir::new(data_dir).child(SNAPSHOTS);
     let source = snapshots.child(args.name.as_str());
     let target = StdDir::new(std::path::absolute(&args.target)?);
-    let summary = block_on(snapshot::open(&source)).map_err(told)?;
+    let summary = block_on(snapshot::find(&snapshots, &args.name)).map_err(told)?;
     let partitions = summary.topics.iter().flat_map(|topic| &topic.partitions);
     let bar = progress::bytes(Some(partitions.map(|partition| partition.bytes).sum()));
     let _writing = claim(&target)?;

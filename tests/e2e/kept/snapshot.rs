@@ -257,11 +257,49 @@ fn what_cannot_be_a_snapshot_is_refused_and_leaves_nothing() {
     // An unfinished one, as a kill leaves it, is gone after a start, and its name is free.
     server.kill();
     std::fs::create_dir_all(data.join("snapshots/half/topics/t/0")).unwrap();
+    std::fs::write(data.join("snapshots/half/snapshot.new"), b"").unwrap();
     let server = Start::on(&data).start();
     let corelog = Corelog::to(&server);
     assert!(!data.join("snapshots/half").exists());
     corelog.run(["snapshot", "create", "half"]).done();
     assert!(server.stop().log.contains("unfinished snapshot"));
+}
+
+/// A start removed all of it, as if it had never been finished.
+#[test]
+fn a_snapshot_that_has_lost_its_summary_is_kept_until_it_is_deleted() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    corelog.feed(["produce", "t"], b"kept\n").done();
+    corelog.run(["snapshot", "create", "s"]).done();
+    server.stop();
+    let (summary, aside) = (data.join("snapshots/s/snapshot"), folder.path().join("s"));
+    std::fs::rename(&summary, &aside).unwrap();
+    let verify = ["verify", data.to_str().unwrap()];
+    let (found, said, code) = Corelog::offline().run(verify).parts();
+    assert_eq!(code, Some(3), "{said}");
+    let found = String::from_utf8(found).unwrap();
+    assert!(found.contains("snapshots/s/snapshot"), "{found}");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    let (_, said, code) = corelog.run(["snapshot", "list"]).parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("snapshot s cannot be read"), "{said}");
+    let said = corelog.run(["snapshot", "create", "s"]).failed(1);
+    assert!(said.contains("SnapshotExists"), "{said}");
+    let restore = ["restore", "s", "--topic", "back"];
+    let said = corelog.run(restore).failed(3);
+    assert!(said.contains("put it back"), "{said}");
+    std::fs::copy(&aside, &summary).unwrap();
+    corelog.run(restore).done();
+    std::fs::remove_file(&summary).unwrap();
+    let delete = ["snapshot", "delete", "s", "--yes"];
+    corelog.run(delete).done();
+    assert!(!data.join("snapshots/s").exists());
+    assert!(server.stop().log.contains("a snapshot cannot be read"));
 }
 
 #[test]

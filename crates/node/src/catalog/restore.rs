@@ -33,7 +33,7 @@ use self::jobs::{Done, Job};
 use self::source::{invalid_source, kept_of, pick, unopened};
 use super::admin::Admin;
 use super::random::{random, random_bytes};
-use super::snapshots::{refused, snapshot_dir};
+use super::snapshots::{refused, snapshot_dir, snapshots_dir};
 use super::topic::Topic;
 use crate::core::{Core, with_causes};
 use crate::failure::{Failure, failure};
@@ -75,8 +75,13 @@ impl Admin {
             None => Some(self.restores.look(&request.source)?),
         };
         let opened = {
-            let source = source.clone();
-            rt::blocking(move || block_on(stored::open(&StdDir::new(source)))).await
+            let (source, name) = (StdDir::new(&source), name.clone());
+            let shelf = snapshots_dir(&StdDir::new(&self.core.shared.data_dir));
+            rt::blocking(move || match name {
+                Some(name) => block_on(stored::find(&shelf, &name)),
+                None => block_on(stored::open(&source)),
+            })
+            .await
         };
         drop(look);
         let summary = opened.map_err(|error| match &name {

@@ -2,7 +2,7 @@
 //! changes of the catalog.
 //!
 //! ```text
-//! <data>/snapshots/<name>/    see `corelog_storage::snapshot`; its summary is written last
+//! <data>/snapshots/<name>/    see `corelog_storage::snapshot`; its summary gets its name last
 //! ```
 
 mod listing;
@@ -96,8 +96,7 @@ impl Admin {
             self.tell_failed(&name, &error);
             return Err(error);
         }
-        let dir = snapshot_dir(&self.core.root, &name);
-        let looked = match stored::open(&dir).await {
+        let looked = match stored::find(&snapshots_dir(&self.core.root), &name).await {
             Err(Error::NoSnapshot { .. }) => self.check_room().await,
             Ok(_) | Err(Error::Format { .. }) => {
                 let message = format!("there is a snapshot {name} already");
@@ -148,8 +147,7 @@ impl Admin {
             let listed = list(&snapshots_dir(&self.core.root), after.as_ref()).await;
             return listed.map_err(|error| refused("all", &error));
         };
-        let dir = snapshot_dir(&self.core.root, &name_of(name)?);
-        let summary = stored::open(&dir).await;
+        let summary = stored::find(&snapshots_dir(&self.core.root), &name_of(name)?).await;
         let summary = summary.map_err(|error| refused(name, &error))?;
         Ok(list_snapshots::Answer {
             snapshots: vec![told(&summary, true)],
@@ -174,7 +172,7 @@ impl Admin {
         let root = snapshots_dir(&self.core.root);
         // One that cannot be read may go, but not in another's place. Of none there may be files left.
         if let Some(created) = request.created {
-            match stored::open(&root.child(name.as_str())).await {
+            match stored::find(&root, &name).await {
                 Ok(found) if found.created != created => {
                     let message = format!("snapshot {name} was taken at another time");
                     return Err(failure(ErrorCode::UnknownSnapshot, message));
@@ -237,10 +235,10 @@ impl Admin {
         let core = &self.core;
         let dir = snapshot_dir(&core.root, name);
         let created = rt::wall_clock();
-        let failed = |error: std::io::Error| disk_failure(&error, with_causes(&error));
-        dir.remove_tree().await.map_err(failed)?;
-        snapshots_dir(&core.root).create().await.map_err(failed)?;
-        dir.create().await.map_err(failed)?;
+        let created_all = snapshots_dir(&core.root).create().await;
+        created_all.map_err(|error| disk_failure(&error, with_causes(&error)))?;
+        let begun = stored::begin(&dir).await;
+        begun.map_err(|error| refused(name.as_str(), &error))?;
         let others = (0..core.shared.core_count).map(CoreId::new);
         let tasks: Vec<_> = others
             .map(|at| {

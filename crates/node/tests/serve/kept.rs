@@ -10,8 +10,7 @@ use corelog_protocol::message::settings::{Change, SettingsChange};
 use corelog_protocol::message::{
     Call as _, alter_topic, clone_topic, create_snapshot, ping, restore_topic,
 };
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use corelog_storage::disk::std::alone;
 
 use crate::client::{Client, name, to};
 use crate::{directory, start, start_with, wait_until};
@@ -113,10 +112,11 @@ fn a_restore_that_a_stop_does_not_wait_for_has_the_data_directory_until_it_has_e
         topics: Vec::new(),
     };
     client.ask(&snapshot).expect("a snapshot");
-    // What is opened to be read and nobody writes to.
+    // Who opens it waits.
     let manifest = dir.path().join("snapshots/s/topics/t/0/manifest");
-    std::fs::remove_file(&manifest).expect("it is there");
-    mkfifo(&manifest, Mode::S_IRWXU).expect("a pipe");
+    let manifest = OpenOptions::new().write(true).open(manifest);
+    let manifest = manifest.expect("it is there");
+    wait_until(|| alone::hold(&manifest).expect("a lease"));
     let restore = restore_topic::Request {
         source: "s".to_owned(),
         source_topic: None,
@@ -129,6 +129,6 @@ fn a_restore_that_a_stop_does_not_wait_for_has_the_data_directory_until_it_has_e
     node.stop().expect("a clean stop");
     let locked = NodeFile::lock(dir.path());
     assert!(matches!(locked, Err(sys::Error::Locked { .. })));
-    drop(OpenOptions::new().write(true).open(&manifest));
+    drop(manifest);
     wait_until(|| NodeFile::lock(dir.path()).is_ok());
 }

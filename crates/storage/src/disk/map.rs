@@ -5,6 +5,11 @@ use ::std::ops::Deref;
 use ::std::os::fd::{AsRawFd, BorrowedFd};
 use ::std::rc::Rc;
 
+use nix::sys::stat::fstat;
+
+/// No longer file is mapped: it is none that was sealed, and all of it would come into memory.
+pub const BYTES_MAX: u64 = 64 << 20;
+
 /// The bytes of a whole file: mapped, or owned where there is nothing to map. It may be made on
 /// one thread and used on another; [`Map`] shares it within a thread.
 #[derive(Debug)]
@@ -24,9 +29,13 @@ impl Pages {
     /// changed again, under a data directory that one process holds by an exclusive lock.
     ///
     /// # Errors
-    /// Any error of `fstat`, `mmap` and reading.
+    /// `InvalidData` for more than [`BYTES_MAX`]; any error of `fstat`, `mmap` and reading.
     #[expect(unsafe_code, reason = "memory maps cannot be had without it")]
     pub fn of_file(file: BorrowedFd<'_>) -> io::Result<Self> {
+        let bytes = u64::try_from(fstat(file)?.st_size).map_err(io::Error::other)?;
+        if BYTES_MAX < bytes {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         let options = memmap2::MmapOptions::new();
         // SAFETY: the file behind the descriptor is sealed: nobody writes or cuts it while the map
         // lives (a cut would turn reads into SIGBUS, a write would change a shared slice). The
@@ -110,6 +119,15 @@ mod tests {
         file.write_all(&[7; 5000]).unwrap();
         let map = Map::from(Pages::of_file(file.as_fd()).unwrap());
         assert_eq!(&map.clone()[..], &[7; 5000]);
+    }
+
+    /// It came into memory whole before anybody asked what it is.
+    #[test]
+    fn a_file_that_is_too_long_is_not_mapped() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(BYTES_MAX + 1).unwrap();
+        let refused = Pages::of_file(file.as_fd()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub struct Entry {
     pub name: String,
     /// Whether it is a directory.
     pub is_dir: bool,
-    /// The length of the file in bytes; 0 for a directory.
+    /// The length of the file in bytes, of a link that of the file which it leads to; 0 for a directory.
     pub bytes: u64,
 }
 
@@ -176,7 +176,7 @@ pub trait Dir: Clone + 'static {
     /// is asked where it keeps nobody waiting. The file must never be written or cut while the map lives.
     ///
     /// # Errors
-    /// `NotFound` without such a file; `InvalidData` for one that is not right; any error of the file system.
+    /// `NotFound` without such a file; `InvalidData` for one that is too long ([`map::BYTES_MAX`]), or not right; any other.
     fn map(&self, name: &str, is_right: impl Check) -> impl Future<Output = io::Result<Map>>;
 
     /// Reads the whole small file `name`, of at most `bytes_max` bytes.
@@ -369,7 +369,7 @@ async fn write_new<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> io::Result<()> 
 }
 
 /// Writes `bytes` to an empty file and syncs it.
-async fn write_whole<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
+pub(crate) async fn write_whole<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
     // Running out of space shows while it is prepared, by its own error.
     let blocks = round_up(bytes.len() as u64);
     if blocks > 0 {

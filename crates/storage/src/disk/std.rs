@@ -8,6 +8,8 @@
 pub mod alone;
 pub mod beside;
 mod create;
+mod listing;
+mod special;
 pub(crate) mod stream;
 
 use ::std::fs::{self, OpenOptions};
@@ -23,7 +25,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::unistd::{SysconfVar, sysconf};
 
+pub use self::special::{open_file, read_file, refuse_special};
+
 use self::alone::is_alone;
+use self::special::open_dir;
 use super::buf::{AlignedBuf, HUGE_PAGE_BYTES, SharedBytes};
 use super::map::{Check, Map, Pages};
 use super::{BLOCK_BYTES, Buf, Dir, Entry, File, Open, Space};
@@ -65,7 +70,7 @@ impl StdDir {
     /// # Errors
     /// Any error of the file system.
     pub fn lock(&self) -> io::Result<Option<Lock>> {
-        let file = fs::File::open(&self.path)?;
+        let file = open_dir(&self.path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
@@ -136,30 +141,14 @@ impl Dir for StdDir {
     }
 
     async fn list(&self) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            let metadata = match entry.metadata() {
-                Ok(metadata) => metadata,
-                // Removed since it was read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let is_dir = metadata.is_dir();
-            let bytes = if is_dir { 0 } else { metadata.len() };
-            let name = entry.file_name().to_string_lossy().into_owned();
-            entries.push(Entry {
-                name,
-                is_dir,
-                bytes,
-            });
-        }
-        entries.sort();
-        Ok(entries)
+        listing::list(&self.path)
     }
 
     async fn open(&self, name: &str, mode: Open) -> io::Result<StdFile> {
         let path = self.path.join(name);
+        if mode != Open::Create {
+            refuse_special(&path)?;
+        }
         let mut options = OpenOptions::new();
         match mode {
             Open::Read => {
@@ -215,7 +204,7 @@ impl Dir for StdDir {
     }
 
     async fn map(&self, name: &str, is_right: impl Check) -> io::Result<Map> {
-        let file = fs::File::open(self.path.join(name))?;
+        let file = open_file(&self.path.join(name), OpenOptions::new().read(true))?;
         let pages = Pages::of_file(file.as_fd())?;
         pages.if_right(is_right).map(Map::from)
     }
@@ -291,7 +280,7 @@ impl File for StdFile {
 }
 
 fn sync(path: &Path) -> io::Result<()> {
-    fs::File::open(path)?.sync_all()
+    open_dir(path)?.sync_all()
 }
 
 /// Writes `bytes` at `position`, all of them at once: a short write is an error.

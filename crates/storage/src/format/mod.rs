@@ -178,6 +178,12 @@ pub enum Error {
         /// Below it all was durable.
         offset: Offset,
     },
+    /// A snapshot's directory without the file that tells what it holds, and without what says that it never had one.
+    #[error(
+        "it is not there, and what is was not left by a snapshot that was never finished: put it back from a copy, or \
+         delete the snapshot"
+    )]
+    NoSummary,
 }
 
 impl Error {

@@ -13,7 +13,7 @@ use super::whole::Whole;
 use super::{Builder, Rows, remains};
 use crate::Error;
 use crate::disk::Dir;
-use crate::disk::map::Map;
+use crate::disk::map::{self, Map};
 use crate::error::At;
 use crate::format::index::{self as format, Row};
 use crate::open_files::{Holder, Place, maps};
@@ -315,6 +315,8 @@ impl Rows for Map {
         format::row(self, number)?.ok()
     }
 }
+
+const _: () = assert!(format::BYTES_MAX == map::BYTES_MAX);
 
 /// Whether a file is not there, or not right: nothing is lost where it is written over. Any other error of mapping it may
 /// be gone the next time.

@@ -294,11 +294,13 @@ impl<D: Dir> Suffix<D> {
             }
             steps::remove(&self.way.dir, index).await?;
             match self.aim.reason().filter(|_| !behind.is_empty) {
-                Some(reason) => match self.way.take(store.name(), reason, taken).await {
-                    // It was gone before.
-                    Err(error) if error.is_missing() => {}
-                    moved => self.quarantined.push(moved?),
-                },
+                Some(reason) => {
+                    match self.way.take(store.name(), reason, taken, &|| Ok(())).await {
+                        // It was gone before.
+                        Err(error) if error.is_missing() => {}
+                        moved => self.quarantined.push(moved?),
+                    }
+                }
                 None => steps::remove(&self.way.dir, store.name()).await?,
             }
         }

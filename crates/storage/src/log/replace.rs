@@ -69,15 +69,25 @@ impl<D: Dir> Replace<D> {
         steps::remove(dir, index).await?;
         let taken = self.way.open().await?;
         let name = self.way.named(reason, Position::ZERO, store.name());
-        if has_one(&taken, &name, length(dir, store.name()).await?) {
-            // All that was promised of it stands in the new one. On a disk that does not keep that there would be no end of them.
-            steps::remove(dir, store.name()).await?;
-            steps::sync(dir).await?;
-            return Ok(None);
+        // All that was promised of it stands in the new one. On a disk that does not keep that there would be no end of them.
+        if !has_one(&taken, &name, length(dir, store.name()).await?) {
+            match self
+                .way
+                .take(store.name(), reason, &taken, &|| Ok(()))
+                .await
+            {
+                // What the disk does not give comes to no other file system.
+                Err(error) if error.is_unreadable() => {}
+                moved => {
+                    let moved = moved?;
+                    self.way.sync().await?;
+                    return Ok(Some(moved));
+                }
+            }
         }
-        let moved = self.way.take(store.name(), reason, &taken).await?;
-        self.way.sync().await?;
-        Ok(Some(moved))
+        steps::remove(dir, store.name()).await?;
+        steps::sync(dir).await?;
+        Ok(None)
     }
 }
 

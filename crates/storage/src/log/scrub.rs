@@ -29,7 +29,7 @@ pub struct ScrubPlan<D: Dir> {
 pub struct ScrubDone<D: Dir> {
     serial: u64,
     walk: Option<Walk<D>>,
-    result: Result<u64, Error>,
+    result: Result<(u64, Option<Error>), Error>,
 }
 
 /// What a piece of a scrub found.
@@ -147,7 +147,7 @@ impl<D: Dir> ScrubPlan<D> {
     pub async fn run(mut self) -> ScrubDone<D> {
         let result = match (&mut self.walk, &self.store) {
             (Some(walk), Some(store)) => walk.run(store, self.bytes_max).await,
-            _ => Ok(0),
+            _ => Ok((0, None)),
         };
         let Self { serial, walk, .. } = self;
         ScrubDone {
@@ -249,7 +249,7 @@ impl<D: Dir> Log<D> {
     fn take_piece(
         &mut self,
         mut walk: Walk<D>,
-        result: Result<u64, Error>,
+        result: Result<(u64, Option<Error>), Error>,
         pass: &mut Pass<D>,
         scrubbed: &mut Scrubbed,
         now: Timestamp,
@@ -263,14 +263,14 @@ impl<D: Dir> Log<D> {
                 .extend(Some(damage).filter(|damage| log.note_damage(*damage)));
         };
         match result {
-            Ok(bytes) => scrubbed.bytes = bytes,
-            // Its file is being moved: what takes its place is read, from the beginning.
-            Err(error) if error.is_missing() && self.is_moving_files() => return,
+            Ok((bytes, None)) => scrubbed.bytes = bytes,
             // What lies behind it is read all the same.
-            Err(error) if walk.has_unread() && error.is_unreadable() => {
+            Ok((_, Some(error))) => {
                 pass.is_whole = false;
                 scrubbed.error = Some((base, error));
             }
+            // Its file is being moved: what takes its place is read, from the beginning.
+            Err(error) if error.is_missing() && self.is_moving_files() => return,
             Err(error) if error.is_missing() => {
                 pass.next = end;
                 return note(self, base, end);

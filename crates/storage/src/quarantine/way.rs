@@ -1,11 +1,14 @@
 //! The way of one partition's files to the quarantine of its node.
 
+use std::io::ErrorKind;
+
 use corelog_record::{PartitionId, Position, Timestamp, TopicId};
 
 use super::{Name, Reason, is_unfinished};
-use crate::disk::{Dir, Entry};
+use crate::disk::{Dir, Entry, File};
 use crate::error::{At, Error};
 use crate::steps;
+use crate::store::{Check, Store, copy_range};
 
 /// Whose files go to quarantine, and when.
 pub(crate) struct Way<D: Dir> {
@@ -49,20 +52,41 @@ impl<D: Dir> Way<D> {
         }
     }
 
-    /// Moves `file` there, beside what is `taken`. Returns what it is called from then on.
+    /// Moves `file` there, beside what is `taken`. Returns what it is called from then on. `check` may end it, where it takes
+    /// its time.
     ///
     /// # Errors
-    /// [`Error::StorageFull`]; any error of the disk. The file is then where it was.
+    /// [`Error::StorageFull`]; any error of the disk, and of `check`. The file is then where it was.
     pub(crate) async fn take(
         &self,
         file: &str,
         reason: Reason,
         taken: &[Entry],
+        check: &Check<'_>,
     ) -> Result<String, Error> {
         let name = free(self.named(reason, Position::ZERO, file), taken);
-        let moved = self.dir.rename(file, &self.quarantine, &name).await;
-        moved.map_err(|e| At::new(&self.dir, file).space("move to quarantine", e))?;
+        match self.dir.rename(file, &self.quarantine, &name).await {
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+                self.carry(file, &name, check).await?;
+            }
+            moved => {
+                let at = || At::new(&self.dir, file);
+                moved.map_err(|e| at().space("move to quarantine", e))?;
+            }
+        }
         Ok(name)
+    }
+
+    /// The same from one file system to another, as where either directory is a link to another volume: the copy is durable
+    /// before the file goes.
+    async fn carry(&self, file: &str, name: &str, check: &Check<'_>) -> Result<(), Error> {
+        let store = Store::closed(&self.dir, file.to_owned());
+        let bytes = store.file().await?.len().await;
+        let bytes = bytes.map_err(|e| store.at().io("measure", e))?;
+        let copied = copy_range(&store, 0..bytes, (&self.quarantine, name), check).await;
+        let closed = store.close().await;
+        copied.and(closed)?;
+        steps::remove(&self.dir, file).await
     }
 
     /// Makes durable what was moved.

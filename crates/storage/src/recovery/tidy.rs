@@ -304,7 +304,8 @@ impl<D: Dir> Recovery<D> {
     ) -> Result<(), Error> {
         let way = &self.context.way;
         let taken = way.open().await?;
-        let name = way.take(file, reason, &taken).await?;
+        let check = || self.context.call_off.check();
+        let name = way.take(file, reason, &taken, &check).await?;
         self.findings.events.note(Event::Unnamed {
             file: file.to_owned(),
             quarantined: name.clone(),

@@ -59,6 +59,7 @@ impl<D: Dir> Rows<D> {
         let is_ours = Header::decode(header.as_ref()).is_ok_and(|header| header == expected);
         let row_bytes = bytes.saturating_sub(format::HEADER_BYTES);
         let is_whole = row_bytes.is_multiple_of(format::ROW_BYTES);
+        let is_whole = is_whole && bytes as u64 <= format::BYTES_MAX;
         let window = file.read_at(0, 0).await?;
         Ok((is_ours && is_whole).then_some(Self {
             file,

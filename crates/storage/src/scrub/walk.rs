@@ -132,7 +132,7 @@ impl<D: Dir> Walk<D> {
         self.is_done
     }
 
-    /// Whether it stepped over what the disk does not give, and told of it by an error.
+    /// Whether it stepped over what the disk does not give.
     pub(crate) fn has_unread(&self) -> bool {
         self.has_unread
     }
@@ -154,16 +154,16 @@ impl<D: Dir> Walk<D> {
         (verdict, self.rows)
     }
 
-    /// Reads the next piece of `store`: about `bytes_max` bytes, but at least one batch. Returns how
-    /// many bytes it went over.
+    /// Reads the next piece of `store`: about `bytes_max` bytes, but at least one batch. Returns how many bytes it went over,
+    /// and why the disk did not give all of them, if it did not: the walk goes on behind that.
     ///
     /// # Errors
-    /// Any error of reading the store. After one for which [`has_unread`](Walk::has_unread) holds, the walk goes on behind it.
+    /// Any other error of reading the store.
     pub(crate) async fn run(
         &mut self,
         store: &Rc<Store<D>>,
         bytes_max: usize,
-    ) -> Result<u64, Error> {
+    ) -> Result<(u64, Option<Error>), Error> {
         // Not by the store's own handle: the thread's other files need not make room for it.
         let opened = self.target.dir.open(store.name(), Open::Read).await;
         let file = Rc::new(opened.map_err(|e| store.at().io("open", e))?);
@@ -189,9 +189,10 @@ impl<D: Dir> Walk<D> {
             rows.close().await;
         }
         let closed = file.close().await;
-        walked?;
+        let unread = walked?;
         closed.map_err(|e| store.at().io("close", e))?;
-        Ok(self.point.position.get().saturating_sub(start.get()))
+        let bytes = self.point.position.get().saturating_sub(start.get());
+        Ok((bytes, unread))
     }
 
     async fn open_rows(&mut self) -> Result<Option<Rows<D>>, Error> {
@@ -211,13 +212,13 @@ impl<D: Dir> Walk<D> {
         Ok(rows)
     }
 
-    /// Goes on until what was read in one go is used up.
+    /// Goes on until what was read in one go is used up, or behind what the disk does not give. Returns why, if that is it.
     async fn go(
         &mut self,
         file: &D::File,
         scanner: &mut Scanner<D>,
         rows: &mut Option<Rows<D>>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Error>, Error> {
         if self.point == self.target.base {
             let bytes = file.len().await;
             let bytes = bytes.map_err(|e| scanner.at().io("measure", e))?;
@@ -263,7 +264,7 @@ impl<D: Dir> Walk<D> {
             }
         }
         self.has_unread |= unread_error.is_some();
-        unread_error.map_or(Ok(()), Err)
+        Ok(unread_error)
     }
 
     /// Compares the rows that point to where the scanner is.
@@ -349,8 +350,9 @@ impl<D: Dir> Walk<D> {
     ) -> Result<(Option<Point>, Option<Error>), Error> {
         let mut rows = match self.target.rows().await {
             Ok(Some(rows)) => rows,
-            Err(error) if error.may_pass() => return Ok((None, Some(error))),
-            other => return other.map(|_| (None, None)),
+            // With descriptors it may be had.
+            Err(error) if error.is_shortage() => return Err(error),
+            other => return Ok((None, other.err())),
         };
         let behind = self.sound_row(scanner, &mut rows).await;
         let unread = rows.close().await;

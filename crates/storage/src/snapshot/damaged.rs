@@ -71,8 +71,8 @@ async fn damage_in<D: Dir>(
                 damage.push(base.offset..end.offset);
                 return Ok(damage);
             }
-            walked => walked?,
-        };
+            walked => walked?.1.map_or(Ok(()), Err)?,
+        }
         damage.extend(walk.take_bad());
     }
     let (verdict, _) = walk.conclude();

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! <data>/snapshots/<name>/
-//!   snapshot                          what it holds; written last: without it there is no snapshot
+//!   snapshot                          what it holds; has its name last: without it there is no snapshot
+//!   snapshot.new                      the same in the making, or on its way out
 //!   topics/<topic>/topic              the topic's file as it was
 //!   topics/<topic>/<partition>/       manifest, stores and indexes, by `Log::plan_snapshot`
 //! ```
 //!
-//! Lives here: the shelf of snapshots ([`commit`], [`open`], [`list`], [`remove`],
+//! Lives here: the shelf of snapshots ([`begin`], [`commit`], [`find`], [`list`], [`remove`],
 //! [`sweep_unfinished`]), and the ways out of one: [`export()`] copies it, [`restore()`] makes a
 //! partition of it. Never lives here: the log that is snapshotted, who asks, and how fast (whoever
 //! is told of progress may wait before it goes on).
@@ -33,4 +34,7 @@ pub use crate::format::snapshot::{NAME, Name, NameError, Partition, Summary, Top
 pub use copy::Stores;
 pub use export::{Exported, export};
 pub use restore::{Restore, Restored, restore};
-pub use shelf::{Entry, commit, count, list, open, partition_dir, remove, sweep_unfinished};
+pub(crate) use shelf::is_unfinished;
+pub use shelf::{
+    Entry, begin, commit, count, find, list, open, partition_dir, remove, sweep_unfinished,
+};

@@ -15,6 +15,7 @@ use crate::format::snapshot::{FILE_BYTES_MAX, NAME, Partition, Summary, Topic};
 use crate::format::state::State;
 use crate::format::topic as kept;
 use crate::manifest;
+use crate::snapshot::is_unfinished;
 
 /// Looks at the snapshot in `dir`.
 pub(super) fn survey(dir: &Path, survey: &mut Survey) -> io::Result<()> {
@@ -35,12 +36,16 @@ pub(super) fn around(topic: &Path) -> Option<Arc<Subject>> {
 fn look(dir: &Path, subject: &Arc<Subject>, survey: &mut Survey) -> io::Result<()> {
     let path = dir.join(NAME);
     match read(dir, NAME, FILE_BYTES_MAX, What::Snapshot, survey) {
-        Ok(None) => {
-            // Its last file: a snapshot without it was never finished.
-            let found = "a snapshot that was not finished";
-            survey.find(Finding::of(What::Leftover, dir, "a snapshot", found));
-            return Ok(());
-        }
+        Ok(None) => match block_on(is_unfinished(&StdDir::new(dir))) {
+            Ok(false) => survey.find(Finding::of(What::Snapshot, path, "a summary", "nothing")),
+            // Who looks for what lies in it tells why it cannot be listed.
+            Err(_) => {}
+            Ok(true) => {
+                let found = "a snapshot that was not finished";
+                survey.find(Finding::of(What::Leftover, dir, "a snapshot", found));
+                return Ok(());
+            }
+        },
         Ok(Some(bytes)) => match Summary::decode(&bytes) {
             Ok(summary) => check(dir, &summary, survey),
             Err(error) => {

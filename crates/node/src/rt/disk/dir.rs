@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use corelog_storage::disk::map::{Check, Map, Pages};
-use corelog_storage::disk::std::StdDir;
+use corelog_storage::disk::std::{StdDir, refuse_special};
 use corelog_storage::disk::{self, Dir, Entry, Open};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -50,7 +50,10 @@ impl UringDir {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         patience::with_files(|| {
             let path = path.clone();
-            blocking(move || Ok(nix::fcntl::open(&path, flags, Mode::empty())?))
+            blocking(move || {
+                refuse_special(&path)?;
+                Ok(nix::fcntl::open(&path, flags, Mode::empty())?)
+            })
         })
         .await
     }
@@ -157,6 +160,7 @@ impl Dir for UringDir {
     async fn map(&self, name: &str, is_right: impl Check) -> io::Result<Map> {
         let path = self.path.join(name);
         let map = move |path: &Path| {
+            refuse_special(path)?;
             let file = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
             Pages::of_file(file.as_fd())
         };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::{fmt, fs, io};
 
-use corelog_storage::disk::std::reserve;
+use corelog_storage::disk::std::{refuse_special, reserve};
 use corelog_storage::disk::{BLOCK_BYTES, Buf, File, Open, Space, is_out_of_files};
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions, OwnedDmaFile, ReadResult};
 use nix::fcntl::OFlag;
@@ -154,6 +154,9 @@ fn open_named(path: &Path, mode: Open) -> io::Result<OwnedFd> {
         Open::Write => OFlag::O_RDWR,
         Open::Create => OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL,
     };
+    if mode != Open::Create {
+        refuse_special(path)?;
+    }
     let permissions = Mode::from_bits_truncate(0o666);
     Ok(nix::fcntl::open(path, how | OFlag::O_CLOEXEC, permissions)?)
 }

@@ -58,7 +58,12 @@ fn find_sample(dir: &Path) -> io::Result<Option<File>> {
         if !entry.file_type()?.is_file() {
             continue;
         }
-        let mut file = File::open(entry.path())?;
+        let mut file = match File::open(entry.path()) {
+            Ok(file) => file,
+            // Nor would another one open.
+            Err(error) if disk::is_out_of_files(&error) => return Err(error),
+            Err(_) => continue,
+        };
         let mut start = [0; SAMPLE_BYTES];
         if file.read_exact(&mut start).is_ok() && start.iter().any(|byte| *byte != 0) {
             return Ok(Some(file));
@@ -74,3 +79,34 @@ thread_local! {
 
 /// More than the runtime reads, and a whole block.
 const SAMPLE_BYTES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use nix::unistd::{Uid, setfsuid};
+
+    use super::*;
+
+    /// With one that may not be read no file of its directory was opened on a full disk.
+    #[test]
+    fn a_file_that_does_not_open_is_no_sample_and_hides_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let set =
+            |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        set(dir.path(), 0o755);
+        for name in ["a", "b"] {
+            let path = dir.path().join(name);
+            fs::write(&path, [1; SAMPLE_BYTES]).unwrap();
+            set(&path, 0o644);
+        }
+        let first = fs::read_dir(dir.path()).unwrap().next();
+        set(&first.unwrap().unwrap().path(), 0o000);
+        // Modes hold for everyone but the superuser, as whom tests may run: this thread is somebody else.
+        let root = setfsuid(Uid::from_raw(65_534));
+        let found = find_sample(dir.path());
+        setfsuid(root);
+        assert!(found.unwrap().is_some());
+    }
+}

@@ -12,20 +12,29 @@ use ::std::os::unix::fs::MetadataExt;
 use nix::libc;
 
 /// Whether `file`, which is open for writing, has no more than so many `names` and nobody else has it open: the
-/// kernel grants a lease for writing only then (fcntl(2), `F_SETLEASE`). Without a name nobody can get hold of it any
-/// more, with one that only the caller uses nobody will. The lease itself is given back at once.
+/// kernel [lends](hold) it only then. Without a name nobody can get hold of it any more, with one that only the caller
+/// uses nobody will. It is given back at once.
 ///
 /// # Errors
 /// As the kernel says, for instance of a file system that knows no leases.
 pub fn is_alone(file: &File, names: u64) -> io::Result<bool> {
-    if file.metadata()?.nlink() > names {
+    if file.metadata()?.nlink() > names || !hold(file)? {
         return Ok(false);
     }
+    set(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK).map(|()| true)
+}
+
+/// Takes a lease for writing of `file` (fcntl(2), `F_SETLEASE`); false if anyone else has it open. Who opens it from then on
+/// waits until it is closed here, or until the kernel's patience ends (`fs.lease-break-time`).
+///
+/// # Errors
+/// As the kernel says, for instance of a file system that knows no leases.
+pub fn hold(file: &File) -> io::Result<bool> {
     let fd = file.as_raw_fd();
-    // Who would open it meanwhile, by way of /proc at least, has a signal sent that ends nobody, not SIGIO.
+    // Who opens it, by way of /proc at least, has a signal sent that ends nobody, not SIGIO.
     set(fd, F_SETSIG, libc::SIGURG)?;
     match set(fd, libc::F_SETLEASE, libc::F_WRLCK) {
-        Ok(()) => set(fd, libc::F_SETLEASE, libc::F_UNLCK).map(|()| true),
+        Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(error),
     }

@@ -15,7 +15,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::super::buf::AlignedBuf;
 use super::super::{BLOCK_BYTES, Buf};
-use super::StdDir;
+use super::{StdDir, open_file};
 
 /// A file and a window of its bytes.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Stream {
     /// Any error of opening it.
     pub(crate) fn open(dir: &StdDir, name: &str) -> io::Result<Self> {
         let path = dir.path().join(name);
-        let cached = fs::File::open(&path)?;
+        let cached = open_file(&path, OpenOptions::new().read(true))?;
         let direct = OpenOptions::new()
             .read(true)
             .custom_flags(OFlag::O_DIRECT.bits())

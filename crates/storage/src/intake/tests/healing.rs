@@ -1,9 +1,10 @@
 //! Damage goes when the segment comes in again.
 
+use std::io::ErrorKind;
 use std::pin::pin;
 
 use super::*;
-use crate::disk::faulty::{FaultyDir, Operation, When};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::poll_once;
 use crate::format::quarantine::{Name, Reason};
 use crate::log::{Damage, Event, ReadError};
@@ -217,6 +218,35 @@ fn damage_that_readers_of_the_old_file_still_find_is_not_that_of_the_new_one() {
     settle(&mut log, at(40)).unwrap();
     assert!(log.damage().is_empty());
     assert!(read_all(&log, base).is_ok());
+}
+
+/// With the quarantine in another file system the old store stayed where it was, and the next start refused the partition for it.
+#[test]
+fn what_is_replaced_goes_to_another_file_system_as_far_as_the_disk_gives_it() {
+    let source = Source::new(25);
+    for is_given in [true, false] {
+        let (prepared, mut log) = replica(&source);
+        block_on(log.close(at(11))).unwrap();
+        let root = FaultyDir::new(prepared.power_cut(0));
+        let (mut log, _) = open(&root, small(), 4, at(12)).unwrap();
+        let store = name::store(source.sealed[2].1.digest.base, 0);
+        if !is_given {
+            root.faults().set_unreadable(store.clone().leak(), 0..4096);
+        }
+        let there = Match::on(Operation::Rename, format!("-{store}").leak());
+        let fault = Fault::Fail(ErrorKind::CrossesDevices);
+        root.faults().fail(there, 1, fault);
+        let healed = heal(&root, &mut log, &source, 2);
+        let Chore::Replaced { quarantined, .. } = healed else {
+            panic!("{healed:?}")
+        };
+        assert!(!files(root.inner()).contains(&store));
+        assert_eq!(quarantined.is_some(), is_given);
+        if let Some(kept) = quarantined {
+            let kept = block_on(root.child("quarantine").read(&kept, 1 << 20));
+            assert_eq!(kept.unwrap(), source.bytes(2));
+        }
+    }
 }
 
 /// All of a segment was said to be damaged while it was repaired.

@@ -2,19 +2,25 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 
 use corelog_record::{Offset, Position, TopicId};
 
 use super::recovery::{STORE, reopen, scribble};
-use super::{at, small};
+use super::{at, offset, small};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::std::StdDir;
-use crate::disk::{ASIDE_SUFFIX, Dir, block_on};
+use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, block_on};
 use crate::format::quarantine::{Name, Reason};
-use crate::log::Event;
+use crate::log::{Chore, Event};
+use crate::segment::name;
 use crate::testing::own::fill;
-use crate::testing::{batch, flush, identity, open, read_all};
+use crate::testing::{batch, flush, identity, open, own, read_all, settle};
+
+type Disk = FaultyDir<MemoryDir>;
 
 /// One such file kept a sound partition closed for good.
 #[test]
@@ -171,4 +177,104 @@ fn a_store_longer_than_any_that_was_made_is_not_read() {
         matches!(refused, Err(crate::Error::NoManifest { .. })),
         "{refused:?}"
     );
+}
+
+/// Its length was taken for that of the link: sealed ones were told to be damaged, and of the last one an opening wrote the
+/// first block over, through the link.
+#[test]
+fn a_store_that_is_a_link_is_served_and_not_written_over() {
+    let temporary = tempfile::tempdir().unwrap();
+    let root = StdDir::new(temporary.path());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    own::fill(&mut log, 60, 1000, at(0));
+    settle(&mut log, at(1)).unwrap();
+    let written = read_all(&log, Offset::ZERO).unwrap();
+    let stores: Vec<_> = log.segments().map(|it| name::store(it.base, 0)).collect();
+    assert!(stores.len() > 2, "{stores:?}");
+    block_on(log.close(at(2))).unwrap();
+    let (dir, away) = (temporary.path().join("p0"), temporary.path().join("away"));
+    fs::create_dir(&away).unwrap();
+    for store in &stores {
+        fs::rename(dir.join(store), away.join(store)).unwrap();
+        symlink(away.join(store), dir.join(store)).unwrap();
+    }
+    let kept = || {
+        let read = |store| fs::read(away.join(store)).unwrap();
+        stores.iter().map(read).collect::<Vec<_>>()
+    };
+    let before = kept();
+    let (mut log, report) = open(&root, small(), 2, at(3)).unwrap();
+    assert!(report.is_clean && report.damage.is_empty(), "{report:?}");
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), written);
+    assert_eq!(kept(), before);
+    own::fill(&mut log, 1, 1000, at(4));
+    // Killed: the last one is read.
+    drop(log);
+    let (log, report) = open(&root, small(), 3, at(5)).unwrap();
+    assert!(!report.is_clean && report.damage.is_empty(), "{report:?}");
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 61);
+}
+
+/// The quarantine of [`identity`]'s log lies in another file system, for one move.
+fn elsewhere(disk: &Disk, file: &'static str) {
+    let move_there = Match::on(Operation::Rename, file);
+    let fault = Fault::Fail(ErrorKind::CrossesDevices);
+    disk.faults().fail(move_there, 1, fault);
+}
+
+/// A rename does not go there: a start refused the partition for as long as the file was there.
+#[test]
+fn what_goes_to_a_quarantine_in_another_file_system_is_copied_there_before_it_is_gone() {
+    let disk = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+    own::fill(&mut log, 3, 100, at(0));
+    block_on(log.close(at(1))).unwrap();
+    let (dir, aside) = (disk.child("p0"), disk.child("quarantine"));
+    let stray = "00000000000000000777.log";
+    let bytes = vec![7; 3 * BLOCK_BYTES + 1];
+    block_on(dir.write_aside(stray, &bytes)).unwrap();
+    // Until there is room for it the file stays.
+    block_on(aside.create()).unwrap();
+    elsewhere(&disk, "-00000000000000000777.log");
+    disk.faults().fail(
+        Match::on(Operation::Allocate, ".log.new"),
+        1,
+        Fault::Fail(ErrorKind::StorageFull),
+    );
+    let refused = open(&disk, small(), 2, at(2)).map(drop).unwrap_err();
+    assert!(refused.is_shortage(), "{refused}");
+    assert_eq!(block_on(dir.read(stray, 1 << 20)).unwrap(), bytes);
+    assert_eq!(own::names(&aside), [""; 0]);
+    elsewhere(&disk, "-00000000000000000777.log");
+    let (log, report) = open(&disk, small(), 3, at(3)).unwrap();
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 3);
+    let [kept] = &report.quarantined[..] else {
+        panic!("{report:?}")
+    };
+    let disk = disk.inner().power_cut(1);
+    let kept = block_on(disk.child("quarantine").read(kept, 1 << 20));
+    assert_eq!(kept.unwrap(), bytes);
+    assert_eq!(own::names(&disk.child("p0")), [STORE, "manifest", "mark"]);
+}
+
+/// The log was fenced, behind an edit that had cut it.
+#[test]
+fn what_is_cut_goes_to_a_quarantine_in_another_file_system() {
+    let disk = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+    own::fill(&mut log, 3, 100, at(0));
+    let before = read_all(&log, Offset::ZERO).unwrap();
+    elsewhere(&disk, "-00000000000000000000.log");
+    let plan = log.plan_truncate_suffix(offset(1), at(1)).unwrap();
+    let done = block_on(plan.unwrap().run());
+    let cut = log.complete_chore(done, at(1)).unwrap();
+    let Chore::SuffixCut { quarantined, .. } = cut else {
+        panic!("{cut:?}")
+    };
+    let [kept] = &quarantined[..] else {
+        panic!("{quarantined:?}")
+    };
+    let kept = block_on(disk.child("quarantine").read(kept, 1 << 20)).unwrap();
+    assert!(kept.starts_with(&before.concat()));
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), before[..1]);
 }

@@ -1,12 +1,16 @@
 //! A scrub that meets what the disk does not give.
 
+use std::fs;
+
 use corelog_record::{ByteSize, Chain, Offset};
 
 use super::recovery::STORE;
 use super::unread::{BATCH_BYTES, BLOCK, Disk, disk, filled, lose};
 use super::{at, offset, small};
+use crate::disk::faulty::{FaultyDir, Operation};
+use crate::disk::std::StdDir;
 use crate::disk::{Dir, block_on};
-use crate::format::index::{HEADER_BYTES, ROW_BYTES, Row};
+use crate::format::index::{BYTES_MAX, HEADER_BYTES, ROW_BYTES, Row};
 use crate::log::{Damage, Log, Options};
 use crate::testing::own::{alter, fill};
 use crate::testing::{open, settle};
@@ -14,7 +18,7 @@ use crate::testing::{open, settle};
 const INDEX: &str = "00000000000000000000.index";
 
 /// Goes over all sealed segments. Returns how many pieces ended with an error.
-fn pass(log: &mut Log<Disk>) -> usize {
+fn pass<D: Dir>(log: &mut Log<D>) -> usize {
     let mut errors = 0;
     while let Some(plan) = log.plan_scrub(at(200), 1 << 20).unwrap() {
         let piece = log.complete_scrub(block_on(plan.run()), at(201));
@@ -126,4 +130,42 @@ fn a_bad_header_where_no_row_can_be_read_ends_no_scrub_and_takes_no_other_record
         settle(&mut log, at(203)).unwrap();
         assert!(log.scrubbed_at().is_some());
     }
+}
+
+/// The piece ended there with its error alone, pass after pass: what it had found was told of to nobody.
+#[test]
+fn a_bad_header_is_damage_also_where_the_index_does_not_open() {
+    let (disk, mut log) = rows_in_blocks(&[140, 280]);
+    let dir = disk.inner().child("p0");
+    let index = block_on(dir.read(INDEX, 1 << 20)).unwrap();
+    block_on(dir.remove(INDEX)).unwrap();
+    block_on(dir.child(INDEX).create()).unwrap();
+    assert_eq!(pass(&mut log), 1);
+    assert_eq!(log.damage(), [damage(140)]);
+    settle(&mut log, at(202)).unwrap();
+    assert_eq!(log.scrubbed_at(), None);
+    block_on(dir.child(INDEX).remove_tree()).unwrap();
+    block_on(dir.write_aside(INDEX, &index)).unwrap();
+    assert_eq!(pass(&mut log), 0);
+    assert_eq!(log.damage(), [damage(140), damage(280)]);
+}
+
+/// Each of its rows was asked for, and none was one: a piece went on for as long as the file was long, which may be days.
+#[test]
+fn an_index_that_is_longer_than_any_is_made_anew_and_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = FaultyDir::new(StdDir::new(folder.path()));
+    let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+    fill(&mut log, 60, 1_000, at(0));
+    settle(&mut log, at(150)).unwrap();
+    let index = folder.path().join("p0").join(INDEX);
+    let right = fs::read(&index).unwrap();
+    let file = fs::File::options().write(true).open(&index).unwrap();
+    file.set_len(BYTES_MAX + ROW_BYTES as u64).unwrap();
+    let before = disk.faults().count(Operation::Read);
+    assert_eq!(pass(&mut log), 0);
+    settle(&mut log, at(202)).unwrap();
+    let read = disk.faults().count(Operation::Read) - before;
+    assert!(read < 500, "{read}");
+    assert_eq!(fs::read(&index).unwrap(), right);
 }

@@ -39,6 +39,8 @@ fn filled_with(bytes: usize) -> (MemoryDir, Vec<Vec<u8>>) {
 /// Takes a snapshot, one operation of the disk after the other.
 async fn take(log: &mut Log<Disk>, root: &Disk) -> Result<Partition, Error> {
     let upto = log.begin_snapshot()?;
+    root.child("snapshots").create().await.unwrap();
+    begin(&shelved(root)).await?;
     let plan = loop {
         if let Some(plan) = log.plan_snapshot(upto, snapped(root))? {
             break plan;

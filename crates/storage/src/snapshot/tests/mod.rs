@@ -13,8 +13,8 @@ use std::ops::ControlFlow;
 use corelog_record::{CopyId, Lineage, Offset, TopicId, TopicName};
 
 use super::{
-    Entry, Name, Partition, Restore, Restored, Stores, Summary, Topic, commit, list, partition_dir,
-    restore,
+    Entry, Name, Partition, Restore, Restored, Stores, Summary, Topic, begin, commit, list,
+    partition_dir, restore,
 };
 use crate::Error;
 use crate::disk::{Dir, block_on};

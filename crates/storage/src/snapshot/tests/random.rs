@@ -121,7 +121,10 @@ impl Life {
     fn begin(&mut self) {
         if self.begun.is_none() {
             let upto = self.log.begin_snapshot().unwrap();
-            self.begun = Some((self.taken.len() + 100 * self.cuts, upto));
+            let number = self.taken.len() + 100 * self.cuts;
+            drive(&self.disk, self.disk.child("snapshots").create()).unwrap();
+            drive(&self.disk, begin(&self.home(number))).unwrap();
+            self.begun = Some((number, upto));
         }
     }
 

@@ -50,13 +50,35 @@ fn an_unfinished_snapshot_is_not_listed_and_is_swept() {
             .is_empty()
     );
     made(&root);
-    let half = shelf.child("half");
-    block_on(half.child("topics").create_all()).unwrap();
+    let (half, none) = (shelf.child("half"), shelf.child("none"));
+    block_on(begin(&half)).unwrap();
+    block_on(half.child("topics").create()).unwrap();
+    block_on(none.create()).unwrap();
     assert_eq!(names(&root), ["nightly"]);
     let swept = block_on(snapshot::sweep_unfinished(&shelf)).unwrap();
-    assert_eq!(swept, [Name::new("half").unwrap()]);
+    assert_eq!(swept, ["half", "none"].map(|name| Name::new(name).unwrap()));
     assert!(!block_on(half.exists()).unwrap());
     assert_eq!(names(&root), ["nightly"]);
+}
+
+/// With its smallest file gone a start removed all of it, and with that what retention had let go of since.
+#[test]
+fn a_snapshot_that_has_lost_its_summary_is_told_and_goes_only_when_it_is_asked_for() {
+    let root = MemoryDir::new();
+    let shelf = root.child("snapshots");
+    made(&root);
+    let summary = block_on(shelved(&root).read(NAME, 1 << 20)).unwrap();
+    let lose = || block_on(shelved(&root).remove(NAME)).unwrap();
+    lose();
+    let swept = block_on(snapshot::sweep_unfinished(&shelf)).unwrap();
+    assert!(swept.is_empty(), "{swept:?}");
+    let found = &listed(&shelf)[0].summary;
+    assert!(matches!(found, Err(Error::Format { .. })), "{found:?}");
+    block_on(shelved(&root).write_aside(NAME, &summary)).unwrap();
+    assert!(listed(&shelf)[0].summary.is_ok());
+    lose();
+    block_on(snapshot::remove(&shelf, &name())).unwrap();
+    assert!(!block_on(shelved(&root).exists()).unwrap());
 }
 
 /// It held its segments until the next start, and nobody saw it.
@@ -69,7 +91,8 @@ fn what_could_not_be_removed_of_a_snapshot_goes_when_it_is_asked_for_again() {
         created: at(1),
         topics: Vec::new(),
     };
-    block_on(half.child("topics").create_all()).unwrap();
+    block_on(begin(&half)).unwrap();
+    block_on(half.child("topics").create()).unwrap();
     block_on(commit(&half, &summary)).unwrap();
     let fault = Fault::Fail(ErrorKind::Other);
     root.faults().fail(Operation::RemoveTree, 1, fault);
@@ -85,7 +108,7 @@ fn what_could_not_be_removed_of_a_snapshot_goes_when_it_is_asked_for_again() {
 fn an_unfinished_snapshot_that_cannot_be_removed_keeps_no_other_one() {
     let root = FaultyDir::new(MemoryDir::new());
     for name in ["first", "second"] {
-        block_on(root.child(name).child("topics").create_all()).unwrap();
+        block_on(begin(&root.child(name))).unwrap();
     }
     let fault = Fault::Fail(ErrorKind::Other);
     root.faults().fail(Operation::RemoveTree, 1, fault);

@@ -143,6 +143,25 @@ fn a_snapshot_that_is_not_what_its_summary_says_is_told() {
     );
 }
 
+/// It counted as never finished.
+#[test]
+fn a_snapshot_of_a_node_that_has_lost_its_summary_is_damage() {
+    let data = tempfile::tempdir().unwrap();
+    let snapshots = data.path().join("snapshots");
+    std::fs::create_dir_all(snapshots.join("s")).unwrap();
+    std::fs::write(data.path().join("node"), b"").unwrap();
+    snapped(&snapshots.join("s"));
+    std::fs::remove_file(snapshots.join("s").join(snapshot::NAME)).unwrap();
+    let told = || {
+        let of = verify(data.path()).findings.into_iter();
+        let of = of.filter(|finding| finding.file.starts_with(&snapshots));
+        of.map(|finding| finding.what).collect::<Vec<_>>()
+    };
+    assert_eq!(told(), [What::Snapshot]);
+    std::fs::write(snapshots.join("s/snapshot.new"), b"").unwrap();
+    assert_eq!(told(), [What::Leftover]);
+}
+
 /// It was a note, with 0, though neither a restore nor an export takes such a snapshot.
 #[test]
 fn a_byte_behind_the_edits_of_a_snapshots_manifest_is_damage() {
