@@ -394,7 +394,7 @@ mod tests {
 
     use super::*;
     use crate::core::tests::{cold_batches, hold_chores, topic, until, with_core};
-    use crate::follow::line::tests::{log, node, tell};
+    use crate::follow::line::tests::{log, no_topics, node, tell};
 
     fn peer(number: u8, address: &str) -> Peer {
         Peer {
@@ -469,15 +469,5 @@ mod tests {
             let (truncated, (start, ())) = zip(truncating, zip(handing, landing)).await;
             assert_eq!(truncated.unwrap().log_start, start);
         });
-    }
-
-    fn no_topics() -> metadata::Answer {
-        metadata::Answer {
-            node: NodeId::from_bytes([1; 16]),
-            cores: Vec::new(),
-            shared: String::new(),
-            topics: Vec::new(),
-            errors: Vec::new(),
-        }
     }
 }
