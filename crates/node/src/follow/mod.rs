@@ -34,6 +34,7 @@
 //! rejoin    making a former owner a follower
 //! rival     another node that owns a partition, or may: found by asking
 //! claim     what shows that it does
+//! ahead     partitions of which a copy has more than their owner
 //! contested partitions that two nodes own, which a person has to end
 //! fence     taking no more appends because another node owns the partition
 //! heal      damaged segments replaced by a peer's
@@ -51,6 +52,7 @@
 //! (`transfer`).
 
 mod address;
+mod ahead;
 mod beginning;
 mod claim;
 mod contested;

@@ -121,7 +121,7 @@ impl Core {
     ///
     /// # Errors
     /// `NotFollower`, `Diverged` and `InvalidRequest` if it is no node to give the partition to, as one that let it go to a later owner; `NotEqual` if
-    /// it is too far behind for too long, or behind and out of reach of whom it follows.
+    /// it is too far behind for too long, or behind and out of reach of whom it follows, or has more.
     pub(super) async fn until_near(
         self: &Rc<Self>,
         hand: &Hand,
@@ -132,6 +132,11 @@ impl Core {
         let address = &to.address;
         self.until(hand, to, async |line| {
             let there = self.check_target(line, topic, key, address).await?;
+            // It would never come to be alike, while nothing is appended.
+            let end = self.place(key)?.log_end;
+            if end < there.end {
+                return Err(beyond(address, there.end, end));
+            }
             let missing = self.bytes_behind(key, there.end);
             if NEAR_BYTES < missing {
                 return Ok(Some(far(address, there.end, missing)));
@@ -376,6 +381,14 @@ fn unequal(to: &str, there: Offset, here: Offset) -> Failure {
 fn far(to: &str, end: Offset, missing: u64) -> Failure {
     let message = format!("{to} ends at {end}, about {missing} bytes behind: nothing was changed");
     failure_with(ErrorCode::NotEqual, message, ending_at(end))
+}
+
+/// It has what was acknowledged here, and is no more: of an owner that damage ended nothing is given away at all.
+fn beyond(to: &str, there: Offset, here: Offset) -> Failure {
+    let message = format!(
+        "{to} ends at {there}, and what is here at {here}, as where files were put back from an older copy: nothing was changed; promote it, and have this node rejoin it"
+    );
+    failure_with(ErrorCode::NotEqual, message, ending_at(there))
 }
 
 fn ending_at(end: Offset) -> Detail {
