@@ -206,7 +206,7 @@ impl Core {
     /// Waits until the topic at `to` has the settings and the partitions that it has here, and the partition's log
     /// begins there where it does here. What was altered or let go of here comes there by a look now and then, and
     /// is not to be undone by what is in force there afterwards; what a copy never had goes here once it is the owner. Where it
-    /// begins here is told once no truncation is on its way to the disk.
+    /// begins here is told once no truncation, nor what retention lets go of, is on its way to the disk.
     pub(super) async fn until_alike(
         self: &Rc<Self>,
         hand: &Hand,
@@ -223,8 +223,8 @@ impl Core {
             let there = segments_of(line, topic, key, Offset::MAX).await;
             let there = there.map_err(|why| said_by(address, why))?.log_start;
             let here = self.place(key)?.log_start;
-            if self.is_truncating(key)? {
-                return Ok(Some(failure(ErrorCode::Busy, "it is being truncated yet")));
+            if self.is_start_moving(key)? {
+                return Ok(Some(failure(ErrorCode::Busy, "its start is being moved yet")));
             }
             Ok((there != here).then(|| unequal(address, there, here)))
         })
@@ -476,7 +476,7 @@ mod tests {
             };
             let landing = async {
                 until("it was asked", || looks.try_recv().is_ok()).await;
-                assert!(core.is_truncating(key).unwrap());
+                assert!(core.is_start_moving(key).unwrap());
                 drop(turns);
             };
             let (truncated, (start, ())) = zip(truncating, zip(handing, landing)).await;
