@@ -28,7 +28,8 @@
 //! samples   what a source tells, for tests
 //! lately    what was found out of other nodes a moment ago
 //! handover  giving a partition to a follower
-//! target    whom it is given to
+//! target    whom it is given to, and where that is reached
+//! near      whether that follows it, is near, and has the topic as it is here
 //! take_back calling that off
 //! take_over owning it, as that follower
 //! rejoin    making a former owner a follower
@@ -71,6 +72,7 @@ mod lately;
 mod line;
 mod lineage;
 mod lines;
+mod near;
 mod newcomers;
 mod outranked;
 mod ownership;
