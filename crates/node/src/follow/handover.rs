@@ -45,11 +45,11 @@ impl Core {
     ) -> Result<handover::Partition, Failure> {
         let hand = self.take_hand(key)?;
         let before = self.replica(key)?;
-        let address = self.target_of(&topic, key, &before, to)?;
+        let address = self.target_of(&topic, key, &before, to).await?;
         let to = match before.role {
             Role::Owner => self.target_named(address).await?,
             _ => {
-                let to = self.target_at(address, before.target).await?;
+                let to = self.target_at(address, &before).await?;
                 if let Some(done) = self.done_before(&topic, key, &before, &to).await? {
                     return Ok(done);
                 }

@@ -54,20 +54,29 @@ impl Core {
         Ok(Target { node, address })
     }
 
-    /// The node that is meant by an address: the one that is known already, or the one that is reached there.
+    /// The node that is meant by the address of whom a partition is given to: the one that is known already, or the one that is
+    /// reached there. One that is not there any more may have followed from another address since.
     ///
     /// # Errors
-    /// `SourceUnavailable` if neither is.
+    /// `SourceUnavailable` if none is known, nor reached there.
     pub(super) async fn target_at(
         &self,
         address: String,
-        known: Option<NodeId>,
+        replica: &Replica,
     ) -> Result<Target, Failure> {
-        let node = match known {
-            Some(node) => node,
-            None => self.line_to(&address).await?.node(),
+        let Some(node) = replica.target else {
+            let node = self.line_to(&address).await?.node();
+            return Ok(Target { node, address });
         };
-        Ok(Target { node, address })
+        let mut to = Target { node, address };
+        let mut known = replica.followers.iter();
+        let moved = known.find(|peer| peer.node == node && peer.address != to.address);
+        if let Some(moved) = moved
+            && self.line_to_target(&to).await.is_err()
+        {
+            to.address = moved.address.clone();
+        }
+        Ok(to)
     }
 
     /// To whom a partition is being given, or was until that was taken back; nobody if that is not known.
@@ -79,7 +88,7 @@ impl Core {
         let known = known.find(|peer| Some(peer.node) == replica.target);
         let address = replica.sources.first();
         match (address.or(known.map(|peer| &peer.address)), replica.target) {
-            (Some(address), node) => self.target_at(address.clone(), node).await.map(Some),
+            (Some(address), _) => self.target_at(address.clone(), replica).await.map(Some),
             (None, Some(node)) => {
                 let message = format!("it was given to node {node}, of which no address is known");
                 Err(failure(ErrorCode::SourceUnavailable, message))
@@ -98,8 +107,8 @@ impl Core {
         Ok(line)
     }
 
-    /// Whom a partition is given to.
-    pub(super) fn target_of(
+    /// Whom a partition is given to: once that has begun, the same node, wherever it is by now.
+    pub(super) async fn target_of(
         &self,
         topic: &TopicName,
         key: PartitionKey,
@@ -116,12 +125,20 @@ impl Core {
                 };
                 before.cloned().ok_or_else(none)
             }
+            (Role::HandingOver, Some(to)) if self.is_target_at(&to, replica).await => Ok(to),
             (Role::HandingOver, _) => {
                 let message = "it is being handed over to another node: finish or abort that";
                 Err(invalid("to", message))
             }
             _ => Err(not_owner(topic, key, replica)),
         }
+    }
+
+    /// If whom a partition is being given to is reached at an address.
+    async fn is_target_at(&self, address: &str, replica: &Replica) -> bool {
+        let line = self.line_to(address).await;
+        let is_it = line.is_ok_and(|line| Some(line.node()) == replica.target);
+        is_it && !replica.sources.is_empty()
     }
 
     /// The one that follows a partition. Those that were heard and are not written down yet count as well.
@@ -178,15 +195,23 @@ mod tests {
     fn a_follower_that_is_not_written_down_yet_is_one_to_choose_from() {
         with_core(|core| async move {
             let (topic, key) = topic(1);
-            let target = |replica: &Replica| core.target_of(&topic.name, key, replica, None);
+            let target = async |replica: &Replica| {
+                let target = core.target_of(&topic.name, key, replica, None);
+                target.await
+            };
             let mut replica = Replica::owner(key.partition);
-            assert!(target(&replica).unwrap_err().is(ErrorCode::InvalidRequest));
+            assert!(
+                target(&replica)
+                    .await
+                    .unwrap_err()
+                    .is(ErrorCode::InvalidRequest)
+            );
             core.followers.note(key, heard(peer(1, "a:1")));
-            assert_eq!(target(&replica).unwrap(), "a:1");
+            assert_eq!(target(&replica).await.unwrap(), "a:1");
             replica.followers = vec![peer(1, "a:1")];
-            assert_eq!(target(&replica).unwrap(), "a:1");
+            assert_eq!(target(&replica).await.unwrap(), "a:1");
             core.followers.note(key, heard(peer(2, "b:1")));
-            let refused = target(&replica).unwrap_err();
+            let refused = target(&replica).await.unwrap_err();
             assert!(refused.message.contains("2 nodes follow it"), "{refused:?}");
         });
     }
