@@ -229,3 +229,80 @@ pub(crate) fn tell_unfinished(topics: &[Topic]) {
 pub(super) fn is_early(error: &Failure) -> bool {
     error.is(ErrorCode::NotEqual) || error.is(ErrorCode::Busy)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+    use std::os::unix::fs::FileExt as _;
+    use std::sync::mpsc;
+
+    use corelog_protocol::answer;
+    use corelog_protocol::message::{metadata, segments};
+    use futures_lite::future::zip;
+
+    use super::*;
+    use crate::core::tests::{batches, created, flush, produce, until, with_core};
+    use crate::follow::line::tests::{log, next, no_topics, node, tell};
+
+    /// What had been acknowledged last, and stood behind the damage, was in no log any more.
+    #[test]
+    fn a_partition_that_damage_ends_while_its_target_is_waited_for_is_given_to_nobody() {
+        let (asked, is_asked) = mpsc::channel();
+        let (go_on, told) = mpsc::channel();
+        // It answers until it is alike, and takes nothing over.
+        let address = node(move |mut stream, mut received| {
+            let (mut out, asking) = (Vec::new(), next(&mut stream, &mut received));
+            asked.send(()).unwrap();
+            told.recv().unwrap();
+            answer::encode_ok::<metadata::Request>(asking, &no_topics(), 0, &mut out).unwrap();
+            stream.write_all(&out).unwrap();
+            let empty = log(Offset::ZERO, Offset::ZERO);
+            tell::<segments::Request>(&mut stream, &mut received, &empty);
+        });
+        with_core(|core| async move {
+            let (name, key) = created(&core).await;
+            let mut ends = Vec::new();
+            for _ in 0..2 {
+                produce(&core, key, &batches(1_000)).await;
+                flush(&core, key).await;
+                let active = core.segments(key, Offset::MAX).unwrap().active.unwrap();
+                ends.push(active.durable_position.get());
+            }
+            let line = core.line_to(&address).await.unwrap();
+            let handing = Replica {
+                role: Role::HandingOver,
+                sources: vec![address],
+                target: Some(line.node()),
+                ..Replica::owner(key.partition)
+            };
+            let place = (&name, key.topic, key.partition);
+            let admin = core.admin().unwrap();
+            let begun = admin.change_replica(place, None, |_| Ok(handing));
+            begun.await.unwrap();
+            let damaging = async {
+                until("the target is asked", || is_asked.try_recv().is_ok()).await;
+                core.drop_partition(key).await;
+                let dir = core.shared.data_dir.join("topics/t/0");
+                let store = OpenOptions::new()
+                    .write(true)
+                    .open(dir.join("00000000000000000000.log"))
+                    .unwrap();
+                // How long the last batch is cannot be told, and more lies behind it than is ever torn.
+                store.write_all_at(&[0xff], ends[0] + 8).unwrap();
+                store.write_all_at(&[1], ends[1] + (17 << 20)).unwrap();
+                std::fs::remove_file(dir.join("mark")).unwrap();
+                let topic = core.routes.borrow().topic_by_id(key.topic).cloned();
+                assert!(core.open_partition(&topic.unwrap(), key).await);
+                core.check_not_read_only(key).unwrap_err();
+                go_on.send(()).unwrap();
+            };
+            let handing = core.hand_over(name.clone(), key, None);
+            let (handed, ()) = zip(handing, damaging).await;
+            let refused = handed.unwrap_err();
+            assert!(refused.is(ErrorCode::ReadOnly), "{refused:?}");
+            assert_eq!(core.replica(key).unwrap().role, Role::HandingOver);
+            drop(line);
+        });
+    }
+}
