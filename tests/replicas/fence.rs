@@ -535,6 +535,32 @@ fn a_copy_that_has_come_to_a_new_owner_does_not_go_back_to_the_old_one() {
     assert_eq!(segments(&c, &topic, 0).epochs[0].epoch, began);
 }
 
+/// It told, as an error, that it was to be promoted in the place of the old owner, which owned nothing any more.
+#[test]
+fn a_copy_that_has_more_of_a_new_owner_than_the_old_one_has_is_not_to_be_promoted() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder);
+    let mut c = Node::start(&folder, "c");
+    c.follow(&topic, &[&a, &b]);
+    wait_until_level(&a, &c, &topic, 0);
+    a.stop();
+    promote(&b, &topic);
+    b.fill(&topic, 0, 5);
+    wait_until_level(&b, &c, &topic, 0);
+    // Nobody tells the old owner, nor is it seen whom the copy follows.
+    b.server().signal(Signal::SIGSTOP);
+    a.up();
+    until("it has met the old owner", || {
+        let error = status(&c, &topic, 0).error;
+        error.is_some_and(|error| error.message.contains("owns nothing any more"))
+    });
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    b.server().signal(Signal::SIGCONT);
+    until_fenced(&a, &topic);
+    wait_until_level(&b, &c, &topic, 0);
+    assert!(!c.log_at_stop().contains("promote this copy"));
+}
+
 /// It asked for an epoch that its owner had given up for ever after.
 #[test]
 fn a_copy_goes_on_when_the_owner_that_it_had_come_to_rejoins_the_old_one() {

@@ -9,7 +9,7 @@ use corelog_protocol::kind::Kind;
 use corelog_protocol::message::handover;
 use corelog_protocol::message::replica_status::{Role, State};
 
-use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
+use super::copies::{assert_equal, peers, remembered, segments, status, wait_until_level};
 use super::fence::until_fenced;
 use super::handover::{aborting, behind, handing, pair, taking_over};
 use super::lossless::{left_handing_over, put_in_place_of};
@@ -133,6 +133,50 @@ fn a_handover_that_the_target_has_given_on_is_found_done() {
     assert_eq!(handed.owner, c.address());
     c.fill(&topic, 0, 1);
     wait_until_level(&c, &a, &topic, 0);
+}
+
+/// It was asked where it had been before: the handover was neither to be finished nor to be called off, and the new address was
+/// taken for another node's.
+#[test]
+fn a_handover_whose_target_comes_back_at_another_address_is_finished_or_called_off() {
+    for is_abort in [false, true] {
+        let folder = Folder::new();
+        let ([a, mut b], topic) = pair(&folder, 1);
+        left_handing_over(&a, &b, &topic);
+        b.kill();
+        let b = Node::on(folder.path().join("b"), Vec::new(), 1);
+        a.connect();
+        until("it is heard from there", || {
+            peers(&a, &topic)[0].address == b.address()
+        });
+        let (request, owner) = match is_abort {
+            true => (aborting(&topic, false), &a),
+            false => (handing(&topic), &b),
+        };
+        let told = a.ask(&request).unwrap().partitions.remove(0);
+        assert_eq!(told.owner, owner.address());
+        assert_eq!(status(owner, &topic, 0).role, Role::Owner);
+    }
+}
+
+/// The same of one that had taken over, and is heard no more.
+#[test]
+fn a_handover_whose_target_has_taken_over_and_moved_is_found_done_where_that_is_named() {
+    let folder = Folder::new();
+    let ([a, mut b], topic) = taken_unheard(&folder);
+    b.kill();
+    let b = Node::on(folder.path().join("b"), Vec::new(), 1);
+    let c = Node::start(&folder, "c");
+    let to = |node: &Node| handover::Request {
+        to: Some(node.address()),
+        ..handing(&topic)
+    };
+    let refused = a.ask(&to(&c)).unwrap_err();
+    assert!(refused.is(ErrorCode::InvalidRequest), "{refused:?}");
+    let handed = a.ask(&to(&b)).unwrap().partitions.remove(0);
+    assert_eq!(handed.owner, b.address());
+    b.fill(&topic, 0, 1);
+    wait_until_level(&b, &a, &topic, 0);
 }
 
 /// It knew of no node that it could ask, and nobody told it: both took records until a person saw that.

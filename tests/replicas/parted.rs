@@ -7,11 +7,15 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{delete_topic, rejoin};
 
-use super::copies::{assert_equal, bytes, forget, level_pair, segments, status, wait_until_level};
+use super::copies::{
+    assert_equal, bytes, forget, level_pair, remembered, segments, status, wait_until_level,
+};
+use super::handover::handing;
 use super::node::Node;
 use super::promote::{cut_off, promote};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
+use crate::support::http::metric;
 use crate::support::wire::Target;
 
 /// Has a node let go of all that it has.
@@ -75,28 +79,54 @@ fn an_old_owner_does_not_rejoin_once_either_let_go_of_where_they_part() {
     }
 }
 
-/// It waited without a word of it, as for a copy that lags, while what came to the owner parted the two.
+/// It waited without a word of it, as for a copy that lags, or stopped, and was to put aside what only it had, while what came to
+/// the owner parted the two. The owner said nothing, and handed over to it took no writes.
 #[test]
-fn a_copy_that_has_more_than_its_owner_tells_so() {
-    let folder = Folder::new();
-    let (mut a, mut b, topic) = level_pair(&folder, 1);
-    let (dir, older) = (a.topic_dir(&topic), folder.path().join("older"));
-    let copy = |from: &Path, to: &Path| {
-        let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
-        assert!(copied.unwrap().success());
-    };
-    a.stop();
-    copy(&dir, &older);
-    a.up();
-    a.fill(&topic, 0, 1);
-    wait_until_level(&a, &b, &topic, 0);
-    a.stop();
-    std::fs::remove_dir_all(&dir).unwrap();
-    copy(&older, &dir);
-    a.up();
-    until("it tells so", || {
-        let error = status(&b, &topic, 0).error;
-        error.is_some_and(|error| error.message.contains("the owner has less"))
-    });
-    assert!(b.log_at_stop().contains("promote this copy"));
+fn a_copy_that_has_more_than_its_owner_tells_so_and_its_owner_does() {
+    for is_clean in [true, false] {
+        let folder = Folder::new();
+        let (mut a, mut b, topic) = level_pair(&folder, 1);
+        until("the owner remembers its follower", || {
+            remembered(&a, &topic) == 1
+        });
+        let (dir, older) = (a.topic_dir(&topic), folder.path().join("older"));
+        let copy = |from: &Path, to: &Path| {
+            let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+            assert!(copied.unwrap().success());
+        };
+        a.stop();
+        copy(&dir, &older);
+        if !is_clean {
+            std::fs::remove_file(older.join("0/mark")).unwrap();
+        }
+        a.up();
+        a.fill(&topic, 0, 1);
+        wait_until_level(&a, &b, &topic, 0);
+        a.stop();
+        std::fs::remove_dir_all(&dir).unwrap();
+        copy(&older, &dir);
+        a.up();
+        let words = match is_clean {
+            true => "the owner has less",
+            false => "the two logs part",
+        };
+        until("it tells so", || {
+            let error = status(&b, &topic, 0).error;
+            error.is_some_and(|error| error.message.contains(words))
+        });
+        let admin = a.server().ready.admin;
+        until("its owner does, where alerts are made of", || {
+            metric(admin, "corelog_surpassed_partitions{core=\"0\"") == 1.0
+        });
+        let refused = a.ask(&handing(&topic)).unwrap_err();
+        let code = match is_clean {
+            true => ErrorCode::NotEqual,
+            // One that has stopped never follows on by itself.
+            false => ErrorCode::NotFollower,
+        };
+        assert!(refused.is(code), "{refused:?}");
+        assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+        assert_eq!(a.log_at_stop().matches("promote that one").count(), 1);
+        assert_eq!(b.log_at_stop().contains("promote this copy"), is_clean);
+    }
 }

@@ -196,12 +196,15 @@ fn range(part: &Part, file_bytes: u64) -> Result<Range<u64>, Failure> {
 #[cfg(test)]
 mod tests {
     use corelog_record::Position;
-
+    use corelog_storage::log::Begin;
     use futures_lite::future::poll_once;
 
     use super::super::slots::SlotState;
-    use super::super::tests::{cold_batches, hold_reads, terms, topic, with_core};
+    use super::super::tests::{
+        batches, cold_batches, flush, hold_reads, produce, terms, topic, with_core,
+    };
     use super::*;
+    use crate::partition::Change;
     use crate::router::{Ask, told};
     use crate::rt;
 
@@ -229,6 +232,24 @@ mod tests {
             drop(turns);
             while Box::pin(search()).await.is_err() {
                 rt::next_turn().await;
+            }
+        });
+    }
+
+    #[test]
+    fn a_chain_is_told_with_the_epoch_of_the_batch_that_begins_there() {
+        with_core(|core| async move {
+            let (_, key) = cold_batches(&core, 2).await;
+            let taken_over = Change::Epoch(Begin::TakenOver);
+            core.change(key, taken_over).await.unwrap();
+            produce(&core, key, &batches(100)).await;
+            flush(&core, key).await;
+            let epochs = core.epochs(key).unwrap();
+            let [first, second] = [0, 1].map(|number: usize| Some(epochs[number].epoch));
+            let at = |at| Offset::ZERO.plus(at);
+            for (offset, epoch) in [(0, first), (1, first), (2, second), (3, second)] {
+                let told = core.tell_chain(key, at(offset)).await.unwrap();
+                assert_eq!((told.offset, told.epoch), (at(offset), epoch));
             }
         });
     }

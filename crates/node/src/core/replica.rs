@@ -43,12 +43,12 @@ impl Core {
         self.look(key, Partition::place)
     }
 
-    /// If the start of a log of this core is being moved, as a client asked.
+    /// If the start of a log of this core is being moved, as a client asked or by retention.
     ///
     /// # Errors
     /// As [`Core::place`].
-    pub(crate) fn is_truncating(&self, key: PartitionKey) -> Result<bool, Failure> {
-        self.look(key, Partition::is_truncating)
+    pub(crate) fn is_start_moving(&self, key: PartitionKey) -> Result<bool, Failure> {
+        self.look(key, Partition::is_start_moving)
     }
 
     /// Checks that a log of this core could take in segments now, and is not taking any in. What nobody waits for any more

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::message::ack::Level;
-use corelog_protocol::message::fetch;
 use corelog_protocol::message::settings::TopicSettings;
+use corelog_protocol::message::{create_topic, fetch};
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{CopyId, CoreId, NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use corelog_storage::format::edit::Point;
@@ -26,7 +26,7 @@ use super::queue::Stand;
 use super::serve::NotAppended;
 use super::terms::Terms;
 use super::*;
-use crate::catalog::{Change, Topic};
+use crate::catalog::{Admin, Change, Topic};
 use crate::config::NodeConfig;
 use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
 use crate::frame_id::FrameId;
@@ -127,6 +127,22 @@ pub(super) fn terms() -> Terms {
     }
 }
 
+/// A topic of one partition that was created by whoever keeps the topics, which this core is from now on.
+pub(crate) async fn created(core: &Rc<Core>) -> (TopicName, PartitionKey) {
+    let admin = Admin::new(Rc::clone(core));
+    assert!(core.admin.set(admin).is_ok());
+    let request = create_topic::Request {
+        name: TopicName::new("t").unwrap(),
+        partitions: 1,
+        settings: TopicSettings::default(),
+        if_not_exists: false,
+    };
+    let name = request.name.clone();
+    let topic = core.admin().unwrap().create(request).await.unwrap().id;
+    let partition = PartitionId::new(0);
+    (name, PartitionKey { topic, partition })
+}
+
 /// As a connection does.
 pub(crate) async fn produce(core: &Rc<Core>, key: PartitionKey, batches: &[u8]) {
     match core.produce(key, batches, terms(), Stand::Newcomer) {
@@ -139,7 +155,7 @@ pub(crate) async fn produce(core: &Rc<Core>, key: PartitionKey, batches: &[u8]) 
 }
 
 /// Has the disk take all that a partition has in memory.
-pub(super) async fn flush(core: &Rc<Core>, key: PartitionKey) {
+pub(crate) async fn flush(core: &Rc<Core>, key: PartitionKey) {
     let slot = core.slot_of(key).unwrap();
     core.step(slot, Input::Commit);
     let end = core.place(key).unwrap().log_end;

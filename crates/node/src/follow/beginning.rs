@@ -5,12 +5,13 @@ use std::rc::Rc;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::segments;
-use corelog_record::Offset;
+use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::edit::{self, Point};
 
+use super::copying::replaced;
 use super::files::impossible;
 use super::followed::Followed;
-use super::lineage::{diverged, is_all, shared};
+use super::lineage::{diverged, is_all, is_taken_over, shared};
 use super::task::{Following, Trouble};
 use crate::core::Core;
 use crate::failure::{Failure, failure, failure_with};
@@ -68,7 +69,11 @@ impl Following {
                     "the source is sealing the segment that comes first",
                 ));
             }
-            Beginning::Lags => return Err(self.behind(source, place.log_end)),
+            Beginning::Lags => {
+                let theirs = origin.epochs.first().map(|newest| newest.epoch);
+                let newest = mine.last().map(|newest| newest.epoch);
+                return Err(self.behind(source, theirs, (newest, place.log_end)));
+            }
             // Its owner may still have what comes next.
             Beginning::Anew(_) if !source.leads() => {
                 return Err(not_now("the source, a copy, begins behind this one"));
@@ -90,10 +95,18 @@ impl Following {
         Ok(())
     }
 
-    /// Another copy lags. An owner had all that is here on its disk: that is gone there.
-    fn behind(&self, source: &Followed, end: Offset) -> Trouble {
+    /// Another copy lags. An owner had all that is here on its disk: that is gone there, unless this copy has it from a later owner.
+    fn behind(
+        &self,
+        source: &Followed,
+        theirs: Option<LeaderEpoch>,
+        (newest, end): (Option<LeaderEpoch>, Offset),
+    ) -> Trouble {
         if !source.is_owner() {
             return not_now("the source has less than this copy so far");
+        }
+        if is_taken_over(theirs, newest) {
+            return Trouble::Again(replaced(newest));
         }
         if !self.has_told_behind.replace(true) {
             let (topic, partition) = (&self.topic, self.key.partition.get());
@@ -250,9 +263,7 @@ fn apart(segment: Offset, end: Offset) -> Failure {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::segments::{Active, Digest, DigestKind, Sealed};
-    use corelog_record::{
-        Chain, CopyId, HistoryId, LeaderEpoch, Lineage, Ordinal, Position, Timestamp,
-    };
+    use corelog_record::{Chain, CopyId, HistoryId, Lineage, Ordinal, Position, Timestamp};
 
     use super::super::lineage::told;
     use super::*;

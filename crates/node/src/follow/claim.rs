@@ -131,7 +131,11 @@ impl Core {
     }
 
     /// What this log and another node's have in common, by their epochs.
-    fn common_with(&self, key: PartitionKey, there: &segments::Answer) -> Result<Common, Failure> {
+    pub(super) fn common_with(
+        &self,
+        key: PartitionKey,
+        there: &segments::Answer,
+    ) -> Result<Common, Failure> {
         let theirs = (there.epochs.as_slice(), there.high_watermark);
         Ok(shared(
             (&self.epochs(key)?, self.place(key)?.log_end),

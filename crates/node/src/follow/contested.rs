@@ -43,12 +43,19 @@ impl Contested {
     pub(super) fn count(&self, is_follower: impl Fn(PartitionKey, CopyId) -> bool) -> usize {
         let mut told = self.told.borrow_mut();
         told.retain(|(key, by), _| is_follower(*key, *by));
-        let mut contested = self.by.borrow_mut();
-        contested.retain(|(key, by)| is_follower(*key, *by));
-        let mut last = None;
-        let is_new = |(key, _): &&(PartitionKey, CopyId)| last.replace(*key) != Some(*key);
-        contested.iter().filter(is_new).count()
+        count_partitions(&mut self.by.borrow_mut(), is_follower)
     }
+}
+
+/// Of how many partitions there is a copy that `is_it` still; the others go.
+pub(super) fn count_partitions(
+    by: &mut BTreeSet<(PartitionKey, CopyId)>,
+    is_it: impl Fn(PartitionKey, CopyId) -> bool,
+) -> usize {
+    by.retain(|(key, copy)| is_it(*key, *copy));
+    let mut last = None;
+    let is_new = |(key, _): &&(PartitionKey, CopyId)| last.replace(*key) != Some(*key);
+    by.iter().filter(is_new).count()
 }
 
 #[cfg(test)]

@@ -142,7 +142,8 @@ impl Following {
     }
 }
 
-fn replaced(epoch: Option<LeaderEpoch>) -> Failure {
+/// The source has none so late: another node owns the partition by now.
+pub(super) fn replaced(epoch: Option<LeaderEpoch>) -> Failure {
     let epoch = epoch.unwrap_or_default();
     let message =
         format!("the source has no epoch {epoch}, which another one has: it owns nothing any more");

@@ -104,6 +104,7 @@ impl Core {
             let contested = self.followers.contested.count(is_follower);
             self.give_up_asking();
             set(&self.counters.contested_partitions, contested as u64);
+            self.count_ahead();
             for (job, claims) in self.due() {
                 // One that hangs keeps no other from being asked.
                 if !under_way.borrow_mut().insert(job.clone()) {
@@ -193,7 +194,7 @@ impl Core {
     }
 
     /// If a copy was not heard for a while as a follower.
-    fn is_silent(&self, key: PartitionKey, copy: CopyId) -> bool {
+    pub(super) fn is_silent(&self, key: PartitionKey, copy: CopyId) -> bool {
         !self.followers.is_heard(key, copy, SILENT_AFTER)
     }
 
@@ -315,6 +316,7 @@ impl Core {
         let first = self.told_by(&topic, key, claimant).await?;
         let found = self.owner_of(&topic, key, first).await?;
         let Some(rival) = found.rival else {
+            self.look_if_ahead(&topic, key, claimant).await;
             return Ok(Some(found.word));
         };
         let heeded = self.heed(topic, key, rival, claimant).await;

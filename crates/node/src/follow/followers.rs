@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use corelog_record::{CopyId, NodeId, Offset};
 use corelog_storage::format::replica::Peer;
 
+use super::ahead::Ahead;
 use super::contested::Contested;
 use super::pause::Pulse;
 use super::unasked::Unasked;
@@ -28,6 +29,7 @@ pub(crate) struct Followers {
     pub(super) since: Instant,
     pub(crate) unasked: Unasked,
     pub(super) contested: Contested,
+    pub(super) ahead: Ahead,
     pub(super) pulse: Pulse,
     /// When what was heard before was doubted.
     doubted: Cell<Option<Instant>>,
@@ -77,6 +79,7 @@ impl Followers {
             since: rt::now(),
             unasked: Unasked::new(),
             contested: Contested::default(),
+            ahead: Ahead::default(),
             pulse: Pulse::new(),
             doubted: Cell::new(None),
             untold: RefCell::default(),

@@ -34,7 +34,7 @@ impl Core {
     /// # Errors
     /// `NotOwner`, `NotFollower` or `Diverged` if the target is none to give it to, `InvalidRequest` if it let it go to a later owner;
     /// `NotOwner` also if it owns the partition
-    /// without all that is here: this node is fenced then; `ReadOnly` if damage ends the log here; `Busy` while its owner is changed otherwise, or a truncation is on its way to the disk for too long, or where this node stood still meanwhile. `NotEqual` if the follower does not come near, or level, in time, has not
+    /// without all that is here: this node is fenced then; `ReadOnly` if damage ends the log here; `Busy` while its owner is changed otherwise, or a truncation or expiry is on its way to the disk for too long, or where this node stood still meanwhile. `NotEqual` if the follower does not come near, or level, in time, has more, has not
     /// the topic's settings and partitions, or still has what is gone here; `SourceUnavailable` if it does not answer: the partition may
     /// take no appends then until this is asked again, or aborted.
     pub(crate) async fn hand_over(
@@ -45,11 +45,11 @@ impl Core {
     ) -> Result<handover::Partition, Failure> {
         let hand = self.take_hand(key)?;
         let before = self.replica(key)?;
-        let address = self.target_of(&topic, key, &before, to)?;
+        let address = self.target_of(&topic, key, &before, to).await?;
         let to = match before.role {
             Role::Owner => self.target_named(address).await?,
             _ => {
-                let to = self.target_at(address, before.target).await?;
+                let to = self.target_at(address, &before).await?;
                 if let Some(done) = self.done_before(&topic, key, &before, &to).await? {
                     return Ok(done);
                 }
@@ -228,4 +228,81 @@ pub(crate) fn tell_unfinished(topics: &[Topic]) {
 /// If the target may do as it is asked when it is asked again.
 pub(super) fn is_early(error: &Failure) -> bool {
     error.is(ErrorCode::NotEqual) || error.is(ErrorCode::Busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+    use std::os::unix::fs::FileExt as _;
+    use std::sync::mpsc;
+
+    use corelog_protocol::answer;
+    use corelog_protocol::message::{metadata, segments};
+    use futures_lite::future::zip;
+
+    use super::*;
+    use crate::core::tests::{batches, created, flush, produce, until, with_core};
+    use crate::follow::line::tests::{log, next, no_topics, node, tell};
+
+    /// What had been acknowledged last, and stood behind the damage, was in no log any more.
+    #[test]
+    fn a_partition_that_damage_ends_while_its_target_is_waited_for_is_given_to_nobody() {
+        let (asked, is_asked) = mpsc::channel();
+        let (go_on, told) = mpsc::channel();
+        // It answers until it is alike, and takes nothing over.
+        let address = node(move |mut stream, mut received| {
+            let (mut out, asking) = (Vec::new(), next(&mut stream, &mut received));
+            asked.send(()).unwrap();
+            told.recv().unwrap();
+            answer::encode_ok::<metadata::Request>(asking, &no_topics(), 0, &mut out).unwrap();
+            stream.write_all(&out).unwrap();
+            let empty = log(Offset::ZERO, Offset::ZERO);
+            tell::<segments::Request>(&mut stream, &mut received, &empty);
+        });
+        with_core(|core| async move {
+            let (name, key) = created(&core).await;
+            let mut ends = Vec::new();
+            for _ in 0..2 {
+                produce(&core, key, &batches(1_000)).await;
+                flush(&core, key).await;
+                let active = core.segments(key, Offset::MAX).unwrap().active.unwrap();
+                ends.push(active.durable_position.get());
+            }
+            let line = core.line_to(&address).await.unwrap();
+            let handing = Replica {
+                role: Role::HandingOver,
+                sources: vec![address],
+                target: Some(line.node()),
+                ..Replica::owner(key.partition)
+            };
+            let place = (&name, key.topic, key.partition);
+            let admin = core.admin().unwrap();
+            let begun = admin.change_replica(place, None, |_| Ok(handing));
+            begun.await.unwrap();
+            let damaging = async {
+                until("the target is asked", || is_asked.try_recv().is_ok()).await;
+                core.drop_partition(key).await;
+                let dir = core.shared.data_dir.join("topics/t/0");
+                let store = OpenOptions::new()
+                    .write(true)
+                    .open(dir.join("00000000000000000000.log"))
+                    .unwrap();
+                // How long the last batch is cannot be told, and more lies behind it than is ever torn.
+                store.write_all_at(&[0xff], ends[0] + 8).unwrap();
+                store.write_all_at(&[1], ends[1] + (17 << 20)).unwrap();
+                std::fs::remove_file(dir.join("mark")).unwrap();
+                let topic = core.routes.borrow().topic_by_id(key.topic).cloned();
+                assert!(core.open_partition(&topic.unwrap(), key).await);
+                core.check_not_read_only(key).unwrap_err();
+                go_on.send(()).unwrap();
+            };
+            let handing = core.hand_over(name.clone(), key, None);
+            let (handed, ()) = zip(handing, damaging).await;
+            let refused = handed.unwrap_err();
+            assert!(refused.is(ErrorCode::ReadOnly), "{refused:?}");
+            assert_eq!(core.replica(key).unwrap().role, Role::HandingOver);
+            drop(line);
+        });
+    }
 }

@@ -6,6 +6,7 @@ use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::segments;
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::edit;
+use corelog_storage::log::TAKEOVER_STEP;
 use corelog_storage::log::lineage::{Began, Common, Line, common};
 
 use crate::failure::{Amount, Failure, failure_with};
@@ -111,6 +112,12 @@ pub(super) fn parts_at(
     (common.offset < theirs.1 && !is_forgotten && !lags).then_some(common.offset)
 }
 
+/// If the partition was taken over between two epochs of it: its owner begins the next one only, also at each start behind a kill.
+pub(super) fn is_taken_over(earlier: Option<LeaderEpoch>, later: Option<LeaderEpoch>) -> bool {
+    let [earlier, later] = [earlier, later].map(|epoch| epoch.map_or(-1, LeaderEpoch::get));
+    TAKEOVER_STEP <= later.saturating_sub(earlier)
+}
+
 /// What a follower is told whose log parted from this one.
 pub(crate) fn diverged(at: Offset) -> Failure {
     let message = format!("the two logs part at offset {at}: see `rejoin`");
@@ -123,7 +130,7 @@ pub(crate) fn diverged(at: Offset) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::{CopyId, HistoryId, LeaderEpoch, Lineage, Ordinal};
+    use corelog_record::{CopyId, HistoryId, Lineage, Ordinal};
 
     use super::*;
 
@@ -173,6 +180,18 @@ mod tests {
         assert_eq!(parts(&[first, second, epoch(3, 180)]), None);
         assert_eq!(parts(&[first, second, epoch(3, 120)]), Some(at(120)));
         assert_eq!(parts(&[first]), Some(at(100)));
+    }
+
+    /// A copy that had come to a promoted owner met the old one, and told that it was to be promoted in its place.
+    #[test]
+    fn a_partition_was_taken_over_where_a_copy_s_epoch_is_far_above_its_owner_s() {
+        let is_over =
+            |earlier, later| is_taken_over(LeaderEpoch::new(earlier), LeaderEpoch::new(later));
+        assert!(is_over(3, 1_003));
+        assert!(is_over(-1, 999), "the owner had no record");
+        assert!(!is_over(3, 3));
+        assert!(!is_over(3, 7), "it was killed and started, and put back");
+        assert!(!is_over(-1, 0));
     }
 
     /// An owner that was killed a thousand times told of no epoch that its batches were of.

@@ -28,12 +28,14 @@
 //! samples   what a source tells, for tests
 //! lately    what was found out of other nodes a moment ago
 //! handover  giving a partition to a follower
-//! target    whom it is given to
+//! target    whom it is given to, and where that is reached
+//! near      whether that follows it, is near, and has the topic as it is here
 //! take_back calling that off
 //! take_over owning it, as that follower
 //! rejoin    making a former owner a follower
 //! rival     another node that owns a partition, or may: found by asking
 //! claim     what shows that it does
+//! ahead     partitions of which a copy has more than their owner
 //! contested partitions that two nodes own, which a person has to end
 //! fence     taking no more appends because another node owns the partition
 //! heal      damaged segments replaced by a peer's
@@ -51,6 +53,7 @@
 //! (`transfer`).
 
 mod address;
+mod ahead;
 mod beginning;
 mod claim;
 mod contested;
@@ -69,6 +72,7 @@ mod lately;
 mod line;
 mod lineage;
 mod lines;
+mod near;
 mod newcomers;
 mod outranked;
 mod ownership;

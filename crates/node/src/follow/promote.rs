@@ -251,8 +251,7 @@ mod tests {
     use std::pin::pin;
     use std::sync::Arc;
 
-    use corelog_protocol::message::settings::TopicSettings;
-    use corelog_protocol::message::{chain_at, create_topic, segments};
+    use corelog_protocol::message::{chain_at, segments};
     use corelog_record::{NodeId, PartitionId, TopicId};
     use futures_lite::future::poll_once;
 
@@ -260,24 +259,15 @@ mod tests {
     use super::super::ownership::follower_of;
     use super::*;
     use crate::catalog::{self, Admin};
-    use crate::core::tests::{topic, with_core};
+    use crate::core::tests::{created, topic, with_core};
 
     /// Whom it followed by then was told in the place of the one that it had been judged by.
     #[test]
     fn a_copy_that_is_to_follow_another_one_while_its_source_is_asked_is_not_promoted() {
         with_core(|core| async move {
-            let admin = Admin::new(Rc::clone(&core));
-            assert!(core.admin.set(admin).is_ok());
+            let (name, key) = created(&core).await;
+            let (topic, partition) = (key.topic, key.partition);
             let admin = core.admin().unwrap();
-            let name = TopicName::new("t").unwrap();
-            let request = create_topic::Request {
-                name: name.clone(),
-                partitions: 1,
-                settings: TopicSettings::default(),
-                if_not_exists: false,
-            };
-            let topic = admin.create(request).await.unwrap().id;
-            let partition = PartitionId::new(0);
             let follow = async |source: &str| {
                 let source = source.to_owned();
                 let change = |replica| Ok(follower_of(replica, source, None));
@@ -285,7 +275,6 @@ mod tests {
                 changed.await.unwrap();
             };
             follow("127.0.0.1:1").await;
-            let key = PartitionKey { topic, partition };
             let mut promoting = pin!(core.promote(name.clone(), key, true, false));
             assert!(poll_once(&mut promoting).await.is_none(), "it asks");
             follow("127.0.0.1:2").await;

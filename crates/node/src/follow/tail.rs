@@ -12,9 +12,10 @@ use super::ASK_TIMEOUT;
 use super::followed::Followed;
 use super::line::Line;
 use super::lineage::{kept, told};
-use super::task::{Following, Trouble};
+use super::task::{Following, PAUSE_MIN, Trouble};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
+use crate::rt;
 
 /// About how many bytes are fetched at once: enough to keep both disks busy.
 const FETCH_BYTES: u32 = 4 << 20;
@@ -79,6 +80,7 @@ impl Following {
             }
             self.look(core, source).await?;
             let ask = self.ask(core, is_first)?;
+            let asked = rt::now();
             let reply = source.line.call_as_it_comes(&ask, POLL + ASK_TIMEOUT);
             let reply = self.noting(core, source, reply).await;
             let reply = reply.map_err(Trouble::of)?;
@@ -108,6 +110,7 @@ impl Following {
             is_first = false;
             let is_level = answer.high_watermark <= end;
             let is_far = FILES_BYTES <= answer.lag_bytes && reply.body().len() < SHORT_BYTES;
+            let is_empty = reply.body().is_empty();
             // Its bytes are in the log: whoever asks on has given back their room.
             drop(reply);
             if is_far && self.is_at_sealed(core, &source.line).await? {
@@ -117,6 +120,11 @@ impl Following {
                 // Nothing else comes at once: the source hears next that all of it is durable here.
                 core.durable(self.key, end).await.map_err(Trouble::Again)?;
                 self.progress.reach(end);
+            }
+            if is_empty {
+                // One that answers so at once would be asked without end.
+                let waited = rt::now().saturating_duration_since(asked);
+                rt::sleep(PAUSE_MIN.saturating_sub(waited)).await;
             }
         }
     }
@@ -159,5 +167,69 @@ impl Following {
                 .map_err(Trouble::Again)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use corelog_protocol::message::{metadata, replica_status, segments};
+    use corelog_record::{PartitionId, TopicId};
+    use corelog_storage::format::replica::{Replica, Role};
+
+    use super::super::line::tests::{log, next, no_topics, node, records, tell};
+    use super::*;
+    use crate::core::tests::{topic, with_core};
+
+    /// A copy asked it as fast as the two could, for as long as they lived.
+    #[test]
+    fn a_source_that_has_nothing_or_begins_anew_and_says_so_at_once_is_asked_now_and_then() {
+        for begins_anew in [false, true] {
+            let count = Arc::<AtomicUsize>::default();
+            let address = hasty(begins_anew, Arc::clone(&count));
+            with_core(move |core| async move {
+                let (topic, key) = topic(1);
+                assert!(core.open_partition(&topic, key).await);
+                let replica = Replica {
+                    role: Role::Follower,
+                    sources: vec![address],
+                    ..Replica::owner(key.partition)
+                };
+                let following = Following::new(key, &topic.name, &replica);
+                let lived = rt::timeout(20 * PAUSE_MIN, following.run(&core)).await;
+                assert!(lived.is_none(), "it follows on");
+                let count = count.load(Ordering::Relaxed);
+                assert!((1..=21).contains(&count), "{count}");
+            });
+        }
+    }
+
+    /// An owner that answers each Fetch at once: that it has nothing, or bytes that a copy without files does not take so. It
+    /// counts them.
+    fn hasty(begins_anew: bool, count: Arc<AtomicUsize>) -> String {
+        node(move |mut stream, mut received| {
+            let end = Offset::ZERO.plus(5);
+            tell::<metadata::Request>(&mut stream, &mut received, &no_topics());
+            let owner = replica_status::Answer {
+                id: TopicId::from_bytes([1; 16]),
+                partitions: vec![replica_status::Partition::owned(PartitionId::new(0), end)],
+            };
+            tell::<replica_status::Request>(&mut stream, &mut received, &owner);
+            tell::<segments::Request>(&mut stream, &mut received, &log(end, end));
+            loop {
+                let asked = next(&mut stream, &mut received);
+                count.fetch_add(1, Ordering::Relaxed);
+                let answer = records(asked, usize::from(begins_anew));
+                if stream.write_all(&answer).is_err() {
+                    return;
+                }
+                if begins_anew {
+                    tell::<segments::Request>(&mut stream, &mut received, &log(end, end));
+                }
+            }
+        })
     }
 }

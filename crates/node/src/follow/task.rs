@@ -26,8 +26,8 @@ use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt::{self, Notify};
 
-/// The pause after no source answered, and the longest, which each failure doubles it to.
-const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The pause after no source answered, or one had nothing at once, and the longest, which each failure doubles it to.
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// For so long others are asked for segments before a source that failed: who says nothing is waited for longer than an order
 /// may take.
@@ -231,7 +231,8 @@ impl Following {
             drop(origin);
             match self.tail(core, &followed, epochs, source_start).await? {
                 Tail::Done => return Ok(Ended::Done),
-                Tail::Behind => {}
+                // One that answers so each time would be asked without end.
+                Tail::Behind => rt::sleep(PAUSE_MIN).await,
                 Tail::Return => return Ok(Ended::Return),
             }
         }

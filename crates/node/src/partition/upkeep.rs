@@ -24,6 +24,8 @@ pub(super) struct Upkeep {
     activity: Activity,
     /// The truncations whose edit is in flight.
     truncating: Vec<Token>,
+    /// What retention lets go of is on its way.
+    is_expiring: bool,
     /// The last chore was theirs: others go before the next such one.
     has_truncated: bool,
     waiting: Vec<(Token, Offset)>,
@@ -36,6 +38,7 @@ impl Upkeep {
             is_tick_armed: false,
             activity: Activity::new(now),
             truncating: Vec::new(),
+            is_expiring: false,
             has_truncated: false,
             waiting: Vec::new(),
         }
@@ -123,6 +126,7 @@ impl<D: Dir> Partition<D> {
             "a chore ended that had not started"
         );
         self.upkeep.is_chore_in_flight = false;
+        self.upkeep.is_expiring = false;
         let truncating = std::mem::take(&mut self.upkeep.truncating);
         let completed = self.log.complete_chore(done, now.time);
         self.tell_events(effects);
@@ -209,9 +213,9 @@ impl<D: Dir> Partition<D> {
         self.arm_tick(effects);
     }
 
-    /// If the log's start is being moved, as a client asked.
-    pub(crate) fn is_truncating(&self) -> bool {
-        !self.upkeep.truncating.is_empty()
+    /// If the log's start is being moved, as a client asked or by retention.
+    pub(crate) fn is_start_moving(&self) -> bool {
+        !self.upkeep.truncating.is_empty() || self.upkeep.is_expiring
     }
 
     /// The partition closes, is fenced, or has another owner by now: waiting truncations will not happen.
@@ -273,6 +277,7 @@ impl<D: Dir> Partition<D> {
     fn start_retention(&mut self, now: Now, effects: &mut Effects<D>) -> bool {
         match self.plan_retention(now.time) {
             Ok(Some(plan)) => {
+                self.upkeep.is_expiring = true;
                 self.start_chore(plan, effects);
                 return true;
             }

@@ -9,7 +9,7 @@ use std::thread;
 use corelog_protocol::error::{Detail, ErrorBody};
 use corelog_protocol::frame::{Decoder, PREFIX_BYTES, Peek};
 use corelog_protocol::limits::FRAME_BYTES_MAX;
-use corelog_protocol::message::{Call, fetch, segments};
+use corelog_protocol::message::{Call, fetch, metadata, segments};
 use corelog_record::{CopyId, CoreId, HistoryId, NodeId, Offset, PartitionId, TopicId, TopicName};
 use futures_lite::FutureExt;
 use futures_lite::future::{poll_once, zip};
@@ -382,6 +382,17 @@ pub(in crate::follow) fn log(log_start: Offset, high_watermark: Offset) -> segme
         epochs: Vec::new(),
         sealed: Vec::new(),
         active: None,
+    }
+}
+
+/// That there is no topic.
+pub(in crate::follow) fn no_topics() -> metadata::Answer {
+    metadata::Answer {
+        node: NodeId::from_bytes([1; 16]),
+        cores: Vec::new(),
+        shared: String::new(),
+        topics: Vec::new(),
+        errors: Vec::new(),
     }
 }
 

@@ -336,7 +336,7 @@ fn a_truncation_that_waits_as_another_node_comes_to_own_the_partition_is_not_don
             bench.step(Input::Truncate { token, lowest });
             token
         });
-        assert!(bench.partition.is_truncating());
+        assert!(bench.partition.is_start_moving());
         let policy = Policy {
             replication,
             ..Policy::default()
@@ -345,9 +345,9 @@ fn a_truncation_that_waits_as_another_node_comes_to_own_the_partition_is_not_don
         bench.step(Input::Policy { policy, options });
         let told = bench.take_told(waits);
         assert!(matches!(told, Some(Err(Refusal::NotOwner))), "{told:?}");
-        assert!(bench.partition.is_truncating(), "it has begun");
+        assert!(bench.partition.is_start_moving(), "it has begun");
         bench.settle();
-        assert!(!bench.partition.is_truncating());
+        assert!(!bench.partition.is_start_moving());
         assert_eq!(bench.partition.status().log_start, offset(3));
         // A handover goes on from there; one that is fenced has nobody who does.
         let told = bench.take_told(begun);
@@ -357,4 +357,43 @@ fn a_truncation_that_waits_as_another_node_comes_to_own_the_partition_is_not_don
             other => panic!("{replication:?}: {other:?}"),
         }
     }
+}
+
+/// A handover did not wait for what retention had begun to let go of: the new owner had that to this day.
+#[test]
+fn the_start_of_a_log_is_moving_until_what_retention_has_begun_is_done() {
+    let mut bench = Bench::new(1);
+    for _ in 0..40 {
+        durable(&mut bench, &[5; 4_000]);
+        bench.settle();
+    }
+    let expiring = Policy {
+        retention_bytes: Some(1),
+        ..Policy::default()
+    };
+    let change = |bench: &mut Bench, policy| {
+        let options = Options::default();
+        bench.step(Input::Policy { policy, options });
+    };
+    change(&mut bench, expiring);
+    for _ in 0..1_000 {
+        if bench.partition.is_start_moving() {
+            break;
+        }
+        bench.poll();
+        if bench.running_count() == 0 {
+            bench.now = bench.now.saturating_add_millis(500);
+            bench.step(Input::Tick);
+        }
+    }
+    let handing_over = Policy {
+        replication: Replication::Follower,
+        ..Policy::default()
+    };
+    change(&mut bench, handing_over);
+    assert!(bench.partition.is_start_moving(), "it has begun");
+    assert_eq!(bench.partition.status().log_start, Offset::ZERO);
+    bench.settle();
+    assert!(Offset::ZERO < bench.partition.status().log_start);
+    assert!(!bench.partition.is_start_moving());
 }
