@@ -313,12 +313,7 @@ impl Core {
             return Ok(None);
         }
         let first = self.told_by(&topic, key, claimant).await?;
-        let found = self.owner_of(&topic, key, first).await?;
-        let Some(rival) = found.rival else {
-            return Ok(Some(found.word));
-        };
-        let heeded = self.heed(topic, key, rival, claimant).await;
-        heeded.map(|()| None)
+        self.judge(topic, key, first, claimant).await
     }
 
     /// Takes no more appends to a partition if another node shows that it owns it, of which a claimant told.
