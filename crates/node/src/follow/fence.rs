@@ -250,11 +250,11 @@ impl Core {
                 self.followers.settle(key, copy);
             }
             Ok(Some(word)) => {
-                if word.is_all {
-                    self.followers.note_word(key, copy);
-                }
                 // What was told before that was seen says nothing of it.
                 if shown.is_none_or(|(owner, at)| at <= begun && word.clears(owner)) {
+                    if word.is_all {
+                        self.followers.note_word(key, copy);
+                    }
                     self.followers.settle(key, copy);
                 } else {
                     self.tell_held(key, &claimant, begun);
