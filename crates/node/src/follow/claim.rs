@@ -214,8 +214,25 @@ impl Core {
     ///
     /// # Errors
     /// `NotOwner` with the address of who owns it; `Diverged` if one does that has not taken it over from here; why one that
-    /// says so does not show it, or one above a copy that has a later epoch than this log does not tell.
+    /// says so does not show it, or one above a copy that has a later epoch than this log does not tell; `Busy` while one is waited
+    /// for that was seen to own it.
     pub(super) async fn check_unclaimed(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        replica: &Replica,
+    ) -> Result<(), Failure> {
+        // It is large, and each connection has room for what it waits for.
+        let checked = Box::pin(self.check_each_unclaimed(topic, key, replica)).await;
+        match &checked {
+            // Who does own it was found.
+            Err(why) if !why.is(ErrorCode::Diverged) => checked,
+            _ => self.check_not_held(key).and(checked),
+        }
+    }
+
+    /// The same of those that answer now.
+    async fn check_each_unclaimed(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
@@ -245,6 +262,17 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Checks that no other node was seen to own a partition, or to have come to, that has yet to say that it does not: it may be
+    /// out of reach just now.
+    fn check_not_held(&self, key: PartitionKey) -> Result<(), Failure> {
+        if !self.followers.unasked.is_held(key) {
+            return Ok(());
+        }
+        let message = "a copy has shown that another node owns the partition, or came to, which is asked again; where that is gone for \
+                       good, `corelog topic forget-follower` of the copy ends that";
+        Err(failure(ErrorCode::Busy, message))
     }
 
     /// If a partition is being given to a node, at whichever of its addresses.
@@ -328,6 +356,29 @@ mod tests {
                 let is_refused = refused.is_some_and(|why| why.contains("has a later epoch"));
                 assert_eq!(is_refused, is_later && its_history == history);
             }
+        });
+    }
+
+    /// It was seen to own the partition, and not reached when the handover was asked for again: its silence was passed over, and a
+    /// third one took the partition over.
+    #[test]
+    fn a_partition_is_not_given_away_while_whom_it_was_seen_to_be_owned_by_is_waited_for() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            let replica = Replica {
+                role: Role::HandingOver,
+                ..Replica::owner(key.partition)
+            };
+            let owner = NodeId::from_bytes([2; 16]);
+            let copies = [2, 3].map(|number| CopyId::from_bytes([number; 16]));
+            let checked = async || core.check_unclaimed(&opened.name, key, &replica).await;
+            core.followers.unasked.add(key, copies[1]);
+            checked().await.unwrap();
+            core.followers.unasked.hold(key, copies[0], owner);
+            let refused = checked().await.unwrap_err();
+            assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+            core.followers.settle(key, copies[0]);
+            checked().await.unwrap();
         });
     }
 
