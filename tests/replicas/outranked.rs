@@ -59,6 +59,17 @@ fn a_promoted_copy_tells_all_of_its_sources_whichever_it_followed() {
     assert_eq!(outranked(&c, &topic), [a.address(), b.address()]);
 }
 
+/// One command may name the same nodes to each of them.
+#[test]
+fn a_promoted_copy_whose_sources_name_itself_has_yet_to_tell_the_others() {
+    let folder = Folder::new();
+    let (a, b, topic) = level_pair(&folder, 1);
+    b.follow(&topic, &[&a, &b]);
+    a.disconnect();
+    promote(&b, &topic);
+    assert_eq!(outranked(&b, &topic), [a.address()]);
+}
+
 /// The owner remembered nobody, and wrote down only who it was that told: it asked that one when it was told again, or had not heard
 /// it for long, and served until then.
 #[test]
