@@ -13,7 +13,7 @@ use corelog_protocol::message::{fetch, handover, produce, replica_status};
 use corelog_record::batch::Codec;
 use nix::sys::signal::Signal;
 
-use super::copies::{chain_at, forgetting, peers, segments, status};
+use super::copies::{chain_at, forgetting, peers, segments, status, wait_until_level};
 use super::fence::{
     STOOD_STILL, assert_unheard, assert_waits_or_fenced, copy_of, pair, produced, until_fenced,
     until_it_says_who_owns,
@@ -30,6 +30,9 @@ use crate::support::wire::{Target, batch};
 
 /// How long an owner waits for a follower to say that it owns the partition; it does not for one that was silent for as long.
 const WAITED_FOR: Duration = Duration::from_secs(1);
+
+/// How long an owner that starts waits for who does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Three nodes of a topic of which the first may not have heard what the second one is, and since when.
 type Taken = ([Node; 3], Target, Instant);
@@ -300,6 +303,31 @@ fn a_follower_whose_topic_cannot_be_read_is_not_taken_for_one_that_owns_nothing(
     b.up();
     a.up();
     until_fenced(&a, &topic);
+}
+
+/// It served beside the new one once it had waited for that for five seconds, though a copy had told of the later epoch.
+#[test]
+fn an_owner_that_comes_back_serves_nobody_while_whom_a_copy_follows_by_a_later_epoch_is_out_of_reach()
+ {
+    let folder = Folder::new();
+    let ([mut a, b, c], topic) = owner_and_two(&folder);
+    a.kill();
+    promote(&b, &topic);
+    b.fill(&topic, 0, 1);
+    c.follow(&topic, &[&b]);
+    wait_until_level(&b, &c, &topic, 0);
+    b.disconnect();
+    a.up();
+    let begun = Instant::now();
+    while begun.elapsed() < 2 * PATIENCE {
+        let refused = produced(&a, &topic, 0).unwrap_err();
+        assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+    }
+    b.connect();
+    until_fenced(&a, &topic);
+    let log = a.log_at_stop();
+    let held = log.lines().filter(|line| line.contains("serves nobody"));
+    assert_eq!(held.count(), 1, "{log}");
 }
 
 /// What a follower had asked before it was promoted lay in a socket, and said that it was one.

@@ -41,7 +41,7 @@ fn remembers(node: &Node, topic: &Target, is_it: impl Fn(&Peer) -> bool) -> bool
 }
 
 /// Has a new owner let go of all that it shares with the one before, its epochs too.
-fn let_go(node: &Node, topic: &Target) {
+pub(super) fn let_go(node: &Node, topic: &Target) {
     let end = node.fill(topic, 0, 100);
     node.truncate(topic, end);
     until("the epochs before its own are forgotten", || {

@@ -13,10 +13,11 @@ use nix::sys::signal::Signal;
 use super::copies::{
     forget, forgetting, level_pair, peers, remembered, segments, status, wait_until_level,
 };
-use super::fence::{assert_unheard, copy_of, pair, until_fenced, until_it_says_who_owns};
+use super::fence::{assert_unheard, copy_of, let_go, pair, until_fenced, until_it_says_who_owns};
 use super::handover::handing;
 use super::lossless::follower;
 use super::node::{Node, cloning};
+use super::parted::copy;
 use super::promote::{first_fetch, promote, promoting_one, rejoin, rejoining};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -56,6 +57,17 @@ fn a_promoted_copy_tells_all_of_its_sources_whichever_it_followed() {
     c.up();
     promote(&c, &topic);
     assert_eq!(outranked(&c, &topic), [a.address(), b.address()]);
+}
+
+/// One command may name the same nodes to each of them.
+#[test]
+fn a_promoted_copy_whose_sources_name_itself_has_yet_to_tell_the_others() {
+    let folder = Folder::new();
+    let (a, b, topic) = level_pair(&folder, 1);
+    b.follow(&topic, &[&a, &b]);
+    a.disconnect();
+    promote(&b, &topic);
+    assert_eq!(outranked(&b, &topic), [a.address()]);
 }
 
 /// The owner remembered nobody, and wrote down only who it was that told: it asked that one when it was told again, or had not heard
@@ -307,6 +319,44 @@ fn an_owner_that_remembers_nobody_is_fenced_by_a_promoted_copy_that_was_restarte
     b.kill();
     b.up();
     a.connect();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
+}
+
+/// What it said of where the two logs part, which nobody can tell any more, was refused before it was written down who it is: it was
+/// told each half minute, and asked nobody.
+#[test]
+fn an_owner_that_remembers_nobody_is_fenced_by_a_promoted_copy_that_let_go_of_what_they_shared() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    a.disconnect();
+    promote(&b, &topic);
+    forget(&a, &topic, &b);
+    let_go(&b, &topic);
+    a.connect();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
+}
+
+/// The same of one whose log ends before the promoted copy's began.
+#[test]
+fn an_owner_put_back_from_before_it_had_a_copy_is_fenced_by_that_once_it_is_promoted() {
+    let folder = Folder::new();
+    let mut a = Node::start(&folder, "a");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 1);
+    a.stop();
+    let (dir, older) = (a.topic_dir(&topic), folder.path().join("older"));
+    copy(&dir, &older);
+    a.up();
+    a.fill(&topic, 0, 1);
+    let b = follower(&folder, &a, "b", &topic);
+    a.stop();
+    std::fs::remove_dir_all(&dir).unwrap();
+    copy(&older, &dir);
+    a.up();
+    assert_eq!(remembered(&a, &topic), 0);
+    promote(&b, &topic);
     until_fenced(&a, &topic);
     assert_eq!(status(&a, &topic, 0).source, Some(b.address()));
 }

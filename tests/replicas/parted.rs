@@ -79,6 +79,11 @@ fn an_old_owner_does_not_rejoin_once_either_let_go_of_where_they_part() {
     }
 }
 
+pub(super) fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
 /// It waited without a word of it, as for a copy that lags, or stopped, and was to put aside what only it had, while what came to
 /// the owner parted the two. The owner said nothing, and handed over to it took no writes.
 #[test]
@@ -90,10 +95,6 @@ fn a_copy_that_has_more_than_its_owner_tells_so_and_its_owner_does() {
             remembered(&a, &topic) == 1
         });
         let (dir, older) = (a.topic_dir(&topic), folder.path().join("older"));
-        let copy = |from: &Path, to: &Path| {
-            let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
-            assert!(copied.unwrap().success());
-        };
         a.stop();
         copy(&dir, &older);
         if !is_clean {

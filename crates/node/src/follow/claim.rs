@@ -13,7 +13,7 @@ use super::GONE_TIMEOUT;
 use super::line::Line;
 use super::lineage::shared;
 use super::ownership::{chain_of, owned_at, segments_of};
-use super::rival::Rival;
+use super::rival::{First, Rival, Word};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
@@ -84,17 +84,87 @@ impl Core {
         owner: &segments::Answer,
         by: &Peer,
     ) -> Result<bool, Failure> {
+        let is_its = |began: &Epoch| {
+            let is_it =
+                |theirs: &Epoch| (theirs.epoch, theirs.lineage) == (began.epoch, began.lineage);
+            owner.epochs.iter().any(is_it)
+        };
+        let began = self.later_epoch_of(topic, key, by, is_its).await?;
+        Ok(began.is_some())
+    }
+
+    /// The first later epoch than this log's that a remembered copy has, if it `is_meant` and goes on from this log.
+    async fn later_epoch_of(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        by: &Peer,
+        is_meant: impl Fn(&Epoch) -> bool,
+    ) -> Result<Option<Epoch>, Failure> {
         let line = self.line_to(&by.address).await?;
         let there = segments_of(&line, topic, key, Offset::MAX).await?;
-        let Some(began) = first_behind(self.epoch(key)?, &there) else {
-            return Ok(false);
+        let began = first_behind(self.epoch(key)?, &there);
+        let Some(began) = began.filter(|began| is_meant(began)) else {
+            return Ok(None);
         };
-        let is_it = |theirs: &Epoch| (theirs.epoch, theirs.lineage) == (began.epoch, began.lineage);
-        if !owner.epochs.iter().any(is_it) {
-            return Ok(false);
-        }
         let claim = (&there, began, by.copy);
-        self.goes_on(&line, topic, key, claim).await
+        let goes_on = self.goes_on(&line, topic, key, claim).await?;
+        Ok(goes_on.then(|| began.clone()))
+    }
+
+    /// What comes of it that a claimant has told what it is to a partition of this node: see [`heed`](Self::heed).
+    pub(super) async fn judge(
+        self: &Rc<Self>,
+        topic: TopicName,
+        key: PartitionKey,
+        told: First,
+        claimant: &Peer,
+    ) -> Result<Option<Word>, Failure> {
+        let judging = async {
+            let found = self.owner_of(&topic, key, told).await?;
+            let Some(rival) = found.rival else {
+                return Ok(Some(found.word));
+            };
+            let heeded = self.heed(topic.clone(), key, rival, claimant).await;
+            heeded.map(|()| None)
+        };
+        let judged = judging.await;
+        if let Err(why) = &judged {
+            self.note_later(&topic, key, claimant, why).await;
+        }
+        judged
+    }
+
+    /// A copy told what it is to a partition, and `why` nobody is known to own that all the same. If the partition waits for the
+    /// copy, and that has a later epoch which goes on from here, another node came to own it: it waits on, until it is told who
+    /// does, or that nobody does. Of two that have parted a person has to judge.
+    async fn note_later(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        by: &Peer,
+        why: &Failure,
+    ) {
+        let unasked = &self.followers.unasked;
+        let is_shown = unasked.shown(key, by.copy).is_some();
+        if is_shown || !unasked.is_any(key, |copy| copy == by.copy) {
+            return;
+        }
+        let later = match why.is(ErrorCode::Diverged) {
+            true => Ok(None),
+            false => self.later_epoch_of(topic, key, by, |_| true).await,
+        };
+        let Ok(later) = later else { return };
+        unasked.note_later(key, by.copy, later.is_some());
+        if let Some(later) = later
+            && unasked.may_tell(key, by.copy)
+        {
+            tracing::warn!(
+                %topic, partition = key.partition.get(), epoch = later.epoch.get(), by = by.address, error = why.message,
+                "serves nobody, as a copy (`by`) has a later epoch, and who owns it by that does not tell; where that is gone for \
+                 good, promote the copy, or `corelog topic forget-follower` of it ends that"
+            );
+        }
     }
 
     /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.
@@ -148,8 +218,25 @@ impl Core {
     ///
     /// # Errors
     /// `NotOwner` with the address of who owns it; `Diverged` if one does that has not taken it over from here; why one that
-    /// says so does not show it.
+    /// says so does not show it, or one above a copy that has a later epoch than this log does not tell; `Busy` while one is waited
+    /// for that was seen to own it.
     pub(super) async fn check_unclaimed(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        replica: &Replica,
+    ) -> Result<(), Failure> {
+        // It is large, and each connection has room for what it waits for.
+        let checked = Box::pin(self.check_each_unclaimed(topic, key, replica)).await;
+        match &checked {
+            // Who does own it was found.
+            Err(why) if !why.is(ErrorCode::Diverged) => checked,
+            _ => self.check_not_held(key).and(checked),
+        }
+    }
+
+    /// The same of those that answer now.
+    async fn check_each_unclaimed(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
@@ -161,15 +248,35 @@ impl Core {
                 continue;
             };
             // Those below have their own time: one that does not answer says nothing of this one.
-            let Ok(Some(rival)) = self.owner_of(topic, key, first).await.map(|it| it.rival) else {
-                continue;
+            let rival = match self.owner_of(topic, key, first).await {
+                Ok(found) => found.rival,
+                Err(mut why) => {
+                    let asking = self.later_epoch_of(topic, key, other, |_| true);
+                    if let Some(Ok(Some(_))) = self.answered(&other.address, asking).await {
+                        why.message = untold(&other.address, &why.message);
+                        return Err(why);
+                    }
+                    None
+                }
             };
+            let Some(rival) = rival else { continue };
             if !self.is_given_to(replica, &rival).await {
                 self.claim_of(topic, key, &rival, other).await?;
                 return Err(owned_at(topic, key, Some(rival.address().to_owned())));
             }
         }
         Ok(())
+    }
+
+    /// Checks that no other node was seen to own a partition, or to have come to, that has yet to say that it does not: it may be
+    /// out of reach just now.
+    fn check_not_held(&self, key: PartitionKey) -> Result<(), Failure> {
+        if !self.followers.unasked.is_held(key) {
+            return Ok(());
+        }
+        let message = "a copy has shown that another node owns the partition, or came to, which is asked again; where that is gone for \
+                       good, `corelog topic forget-follower` of the copy ends that";
+        Err(failure(ErrorCode::Busy, message))
     }
 
     /// If a partition is being given to a node, at whichever of its addresses.
@@ -193,6 +300,14 @@ impl Core {
     }
 }
 
+/// A copy has a later epoch than this node, and of who owns the partition by that nothing is known.
+fn untold(by: &str, why: &str) -> String {
+    format!(
+        "{by} has a later epoch, and who owns the partition by that does not tell: {why}; if it is gone for good, promote that \
+         copy, or forget it here as a follower"
+    )
+}
+
 /// The first epoch of another node's log that is later than the `newest` here.
 fn first_behind(newest: Option<LeaderEpoch>, there: &segments::Answer) -> Option<&Epoch> {
     let mut oldest_first = there.epochs.iter().rev();
@@ -203,4 +318,101 @@ fn first_behind(newest: Option<LeaderEpoch>, there: &segments::Answer) -> Option
 pub(super) fn both_own(other: &str) -> Failure {
     let message = format!("{other} owns the partition as well");
     failure(ErrorCode::Diverged, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::replica_status;
+    use corelog_record::{HistoryId, Lineage, NodeId};
+
+    use super::*;
+    use crate::core::tests::{topic, with_core};
+    use crate::follow::line::tests::{log, node_named, tell};
+
+    /// That one is silent was taken for its word that it owns nothing: the partition went to a third one beside it.
+    #[test]
+    fn a_partition_is_not_given_away_while_whom_a_copy_with_a_later_epoch_follows_does_not_tell() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            for (is_later, its_history) in [
+                (true, history),
+                (false, history),
+                (true, HistoryId::from_bytes([9; 16])),
+            ] {
+                let address = following_nobody(is_later, its_history);
+                let _line = core.line_to(&address).await.unwrap();
+                let mut topic = (*opened).clone();
+                let replica = Replica {
+                    role: Role::HandingOver,
+                    followers: vec![Peer {
+                        node: NodeId::from_bytes([2; 16]),
+                        copy: CopyId::from_bytes([2; 16]),
+                        address,
+                    }],
+                    ..Replica::owner(key.partition)
+                };
+                topic.replicas.insert(key.partition, replica.clone());
+                core.routes.borrow_mut().put(topic.into());
+                let checked = core.check_unclaimed(&opened.name, key, &replica).await;
+                let refused = checked.err().map(|why| why.message);
+                let is_refused = refused.is_some_and(|why| why.contains("has a later epoch"));
+                assert_eq!(is_refused, is_later && its_history == history);
+            }
+        });
+    }
+
+    /// It was seen to own the partition, and not reached when the handover was asked for again: its silence was passed over, and a
+    /// third one took the partition over.
+    #[test]
+    fn a_partition_is_not_given_away_while_whom_it_was_seen_to_be_owned_by_is_waited_for() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            let replica = Replica {
+                role: Role::HandingOver,
+                ..Replica::owner(key.partition)
+            };
+            let owner = NodeId::from_bytes([2; 16]);
+            let copies = [2, 3].map(|number| CopyId::from_bytes([number; 16]));
+            let checked = async || core.check_unclaimed(&opened.name, key, &replica).await;
+            core.followers.unasked.add(key, copies[1]);
+            checked().await.unwrap();
+            core.followers.unasked.hold(key, copies[0], owner);
+            let refused = checked().await.unwrap_err();
+            assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+            core.followers.settle(key, copies[0]);
+            checked().await.unwrap();
+        });
+    }
+
+    /// A copy that follows a node which nobody reaches.
+    fn following_nobody(is_later: bool, history: HistoryId) -> String {
+        node_named(2, move |mut stream, mut received| {
+            let status = replica_status::Answer {
+                id: topic(1).1.topic,
+                partitions: vec![replica_status::Partition {
+                    role: replica_status::Role::Follower,
+                    source: Some("127.0.0.1:1".to_owned()),
+                    ..replica_status::Partition::owned(topic(1).1.partition, Offset::ZERO)
+                }],
+            };
+            tell::<replica_status::Request>(&mut stream, &mut received, &status);
+            let later = Epoch {
+                epoch: LeaderEpoch::new(1_000).unwrap(),
+                lineage: Lineage::from_bytes([2; 16]),
+                start: Offset::ZERO,
+            };
+            // What the two shared is gone there: the copy itself is what shows that it followed this log.
+            let log = segments::Answer {
+                history,
+                copy: CopyId::from_bytes([2; 16]),
+                epochs: is_later.then_some(later).into_iter().collect(),
+                ..log(Offset::ZERO.plus(1), Offset::ZERO.plus(1))
+            };
+            for _ in 0..1 + usize::from(is_later) {
+                tell::<segments::Request>(&mut stream, &mut received, &log);
+            }
+        })
+    }
 }

@@ -251,11 +251,11 @@ impl Core {
                 self.followers.settle(key, copy);
             }
             Ok(Some(word)) => {
-                if word.is_all {
-                    self.followers.note_word(key, copy);
-                }
                 // What was told before that was seen says nothing of it.
                 if shown.is_none_or(|(owner, at)| at <= begun && word.clears(owner)) {
+                    if word.is_all {
+                        self.followers.note_word(key, copy);
+                    }
                     self.followers.settle(key, copy);
                 } else {
                     self.tell_held(key, &claimant, begun);
@@ -314,13 +314,7 @@ impl Core {
             return Ok(None);
         }
         let first = self.told_by(&topic, key, claimant).await?;
-        let found = self.owner_of(&topic, key, first).await?;
-        let Some(rival) = found.rival else {
-            self.look_if_ahead(&topic, key, claimant).await;
-            return Ok(Some(found.word));
-        };
-        let heeded = self.heed(topic, key, rival, claimant).await;
-        heeded.map(|()| None)
+        self.judge(topic, key, first, claimant).await
     }
 
     /// Takes no more appends to a partition if another node shows that it owns it, of which a claimant told.

@@ -52,16 +52,24 @@ impl Core {
         let mut is_claiming = false;
         if is_empty || !is_told_at_once {
             let mine = self.epochs(key)?;
+            let mut at = None;
             if !follower.epochs.is_empty() {
                 is_claiming = self.check_claim(key, &mine, &follower);
                 let theirs = (follower.epochs.as_slice(), follower.end);
-                if let Some(at) = parts_at((&mine, place.durable.offset), theirs) {
-                    return Err(diverged(at));
-                }
+                at = parts_at((&mine, place.durable.offset), theirs);
             }
-            if !is_told_at_once {
-                self.confirm(key, &follower).await?;
+            let compared = match at {
+                Some(at) => Err(diverged(at)),
+                None if is_told_at_once => Ok(()),
+                None => self.confirm(key, &follower).await,
+            };
+            if compared.is_err() && is_claiming {
+                // Asked where it is reached it may show by what the two logs are one all the same.
+                let replica = self.replica(key)?;
+                let peer = unknown_peer(&replica, &follower);
+                peer.into_iter().for_each(|peer| self.remember(key, peer));
             }
+            compared?;
             hearing.epochs = told(&mine);
         }
         // Of one that went meanwhile nothing is kept.
@@ -86,19 +94,10 @@ impl Core {
             }
         }
         self.tell_replicated(key, &replica);
-        if let (Some(node), Some(address)) = (follower.node, follower.address) {
-            let peer = Peer {
-                node,
-                copy: follower.copy,
-                address,
-            };
-            let known = replica.followers.iter();
-            let mut known = known.filter(|known| is_in_place_of(&peer, known));
-            let is_remembered = known.next() == Some(&peer) && known.next().is_none();
-            // Who claims the partition need not come again.
-            if !is_remembered && (is_claiming || self.followers.may_remember(key)) {
-                self.remember(key, peer);
-            }
+        // Who claims the partition need not come again.
+        let unknown = unknown_peer(&replica, &follower);
+        if let Some(peer) = unknown.filter(|_| is_claiming || self.followers.may_remember(key)) {
+            self.remember(key, peer);
         }
         Ok(hearing)
     }
@@ -194,6 +193,19 @@ impl Core {
         let topic = routes.topic_by_id(key.topic)?;
         Some(topic.name.clone())
     }
+}
+
+/// A follower that says who and where it is, if it is not remembered as that.
+fn unknown_peer(replica: &Replica, follower: &fetch::Follower) -> Option<Peer> {
+    let peer = Peer {
+        node: follower.node?,
+        copy: follower.copy,
+        address: follower.address.clone()?,
+    };
+    let known = replica.followers.iter();
+    let mut known = known.filter(|known| is_in_place_of(&peer, known));
+    let is_known = known.next() == Some(&peer) && known.next().is_none();
+    (!is_known).then_some(peer)
 }
 
 #[cfg(test)]

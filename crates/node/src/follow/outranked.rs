@@ -143,7 +143,11 @@ impl Core {
                 return Err(unanswered(&address));
             };
             let Some((line, there, newest)) = found? else {
-                return Ok(Above::Nobody);
+                // Who was there before may have another address by now, and be back.
+                return match hop {
+                    0 => Err(moved_here(&address)),
+                    _ => Ok(Above::Nobody),
+                };
             };
             let newest_there = newest.as_ref().map(|newest| newest.epoch);
             let is_behind = newest_there < self.epoch(key)?;
@@ -243,6 +247,13 @@ impl Core {
     }
 }
 
+/// At the address of one that was followed is this node itself.
+fn moved_here(address: &str) -> Failure {
+    let message =
+        format!("at {address} is this node by now, and who it followed there does not tell");
+    failure(ErrorCode::SourceUnavailable, message)
+}
+
 /// Says what a follower of a partition of the node at the other end of `line` says that has a later epoch.
 async fn claim(
     line: &Line,
@@ -274,9 +285,25 @@ mod tests {
     use corelog_record::Chain;
 
     use super::*;
-    use crate::core::tests::key;
+    use crate::core::tests::{key, topic, with_core};
     use crate::follow::line::tests::{connected, node};
     use crate::rt::tests::on_core;
+
+    /// An address that moves with whoever owns a partition led to itself once it was promoted, and it told nobody any more: whom it had
+    /// followed came back at another one, and owned the partition as well.
+    #[test]
+    fn that_the_address_of_one_that_was_followed_is_its_own_by_now_tells_a_promoted_copy_nothing_of_it()
+     {
+        // By its name it is the core of the test.
+        let address = node(|mut stream, _| drop(stream.read_to_end(&mut Vec::new())));
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let told = core.have_hear(&opened.name, key, address).await;
+            let why = told.map(drop).unwrap_err();
+            assert!(why.is(ErrorCode::SourceUnavailable), "{why:?}");
+        });
+    }
 
     /// A rejoin was refused that asked the same node, which was slow, by the same connection.
     #[test]

@@ -120,10 +120,13 @@ impl Core {
         }
         let Epoch { epoch, lineage, .. } = self.begin_above(key).await?;
         let is_given = given_at.is_some();
+        let mine = self.shared.addresses.get();
+        let mine = mine.map(|mine| mine.advertised.clone());
         router::take_over_replica(self, topic, key, given_at, move |mut replica| {
             check_same(&before, &replica)?;
             replica.role = Role::Owner;
-            let followed = mem::take(&mut replica.sources);
+            let mut followed = mem::take(&mut replica.sources);
+            followed.retain(|one| mine.as_ref() != Some(one));
             // Who gave it takes no appends.
             if !is_given {
                 replica.outranked = outranked(followed, mem::take(&mut replica.outranked));

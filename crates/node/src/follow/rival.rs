@@ -78,9 +78,10 @@ impl Word {
         nodes: BTreeSet::new(),
     };
 
-    /// If a node that was seen to own the partition does so no more.
+    /// If a node that was seen to own the partition does so no more, by its own word: the one that told of it may have forgotten
+    /// it, or leave it out as whom it follows.
     pub(super) fn clears(&self, node: NodeId) -> bool {
-        self.is_all || self.nodes.contains(&node)
+        self.nodes.contains(&node)
     }
 }
 
@@ -350,12 +351,15 @@ pub(super) fn unanswered(address: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use corelog_protocol::message::segments;
-    use corelog_record::{NodeId, PartitionId, TopicId};
+    use corelog_record::{CopyId, NodeId, PartitionId, TopicId};
+    use corelog_storage::format::replica::Replica;
 
     use super::*;
     use crate::core::tests::{topic, with_core};
-    use crate::follow::line::tests::{connected, log, node, tell};
+    use crate::follow::line::tests::{connected, log, node, node_named, tell};
 
     /// Between giving it up and following another one it has no epoch of that: the owner was told of nobody, and served again
     /// beside whom it had seen to own the partition.
@@ -377,21 +381,66 @@ mod tests {
         });
     }
 
+    /// A copy that is told to follow whom it has shown to own the partition, and has nothing of that one yet, tells of nobody: its
+    /// owner served again, beside the next one. And a copy that goes on following was never asked again.
+    #[test]
+    fn whom_a_copy_has_shown_to_own_a_partition_is_waited_for_though_it_tells_of_nobody_any_more() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let [by, owner] = [2, 3].map(|number| NodeId::from_bytes([number; 16]));
+            for (shown, is_held) in [(owner, true), (by, false)] {
+                let address = node_named(2, |stream, received| {
+                    tell_copy(stream, received, replica_status::Role::Follower, None);
+                });
+                let copy = CopyId::from_bytes([2; 16]);
+                let peer = Peer {
+                    node: by,
+                    copy,
+                    address: address.clone(),
+                };
+                let replica = Replica {
+                    followers: vec![peer],
+                    ..Replica::owner(key.partition)
+                };
+                let mut topic = (*opened).clone();
+                topic.replicas.insert(key.partition, replica);
+                core.routes.borrow_mut().put(topic.into());
+                core.followers.unasked.hold(key, copy, shown);
+                core.followers.await_word(key, copy);
+                let claimant = (opened.name.clone(), key, copy);
+                core.ask_at(&(address, false), vec![claimant]).await;
+                assert_eq!(core.check_asked(key).is_err(), is_held);
+                assert_eq!(core.followers.awaits_word(key, copy), is_held);
+            }
+        });
+    }
+
     /// A copy that was given up to a node, and has no epoch.
     fn fenced(to: NodeId) -> String {
-        node(move |mut stream, mut received| {
-            let status = replica_status::Answer {
-                id: TopicId::from_bytes([1; 16]),
-                partitions: vec![replica_status::Partition {
-                    role: replica_status::Role::Fenced,
-                    source: Some("127.0.0.1:1".to_owned()),
-                    target: Some(to),
-                    ..replica_status::Partition::owned(PartitionId::new(0), Offset::ZERO)
-                }],
-            };
-            tell::<replica_status::Request>(&mut stream, &mut received, &status);
-            let log = log(Offset::ZERO, Offset::ZERO);
-            tell::<segments::Request>(&mut stream, &mut received, &log);
+        node(move |stream, received| {
+            tell_copy(stream, received, replica_status::Role::Fenced, Some(to));
         })
+    }
+
+    /// Says that the node has a copy without epochs, that nobody is known to follow.
+    fn tell_copy(
+        mut stream: TcpStream,
+        mut received: Vec<u8>,
+        role: replica_status::Role,
+        target: Option<NodeId>,
+    ) {
+        let status = replica_status::Answer {
+            id: TopicId::from_bytes([1; 16]),
+            partitions: vec![replica_status::Partition {
+                role,
+                source: Some("127.0.0.1:1".to_owned()),
+                target,
+                ..replica_status::Partition::owned(PartitionId::new(0), Offset::ZERO)
+            }],
+        };
+        tell::<replica_status::Request>(&mut stream, &mut received, &status);
+        let log = log(Offset::ZERO, Offset::ZERO);
+        tell::<segments::Request>(&mut stream, &mut received, &log);
     }
 }

@@ -33,11 +33,20 @@ struct Waiting {
     since: Instant,
     /// The node that it has shown to own the partition, itself or one that it knows of, and when.
     shown: Option<(NodeId, Instant)>,
-    /// That one was not reached since, which was told.
+    /// It has a later epoch than this log, and whoever is above it, who may own the partition by that, did not tell.
+    is_outranking: bool,
+    /// Who owns the partition was not reached since, which was told.
     is_told: bool,
     /// What it asks itself tells nothing: it may have waited in a socket while this node stood still, or be of a copy in between,
     /// which goes on following.
     is_deaf: bool,
+}
+
+impl Waiting {
+    /// If it is waited for however long that takes.
+    fn is_held(&self) -> bool {
+        self.shown.is_some() || self.is_outranking
+    }
 }
 
 impl Unasked {
@@ -76,6 +85,7 @@ impl Unasked {
         change(known.or_insert_with(|| Waiting {
             since: rt::now(),
             shown: None,
+            is_outranking: false,
             is_told: false,
             is_deaf: false,
         }));
@@ -142,6 +152,22 @@ impl Unasked {
         self.of(key, copy, |known| known.shown).flatten()
     }
 
+    /// If a copy that is waited for has a later epoch than this log, while who is above it does not tell. Until it is asked again
+    /// it has: it may follow this node meanwhile.
+    pub(super) fn note_later(&self, key: PartitionKey, copy: CopyId, is_outranking: bool) {
+        self.of(key, copy, |known| {
+            known.is_outranking = is_outranking;
+            known.is_deaf |= is_outranking;
+        });
+    }
+
+    /// If a copy of a partition has shown that another node owns it, or came to by a later epoch.
+    pub(super) fn is_held(&self, key: PartitionKey) -> bool {
+        let waiting = self.waiting.borrow();
+        let mut known = waiting.get(&key).into_iter().flat_map(BTreeMap::values);
+        known.any(Waiting::is_held)
+    }
+
     /// If it is yet to be told that this one is not reached: from now on it is not.
     pub(super) fn may_tell(&self, key: PartitionKey, copy: CopyId) -> bool {
         self.of(key, copy, |known| !mem::replace(&mut known.is_told, true))
@@ -188,7 +214,7 @@ impl Unasked {
         let is_silent = self.at.get() + PATIENCE <= now;
         let is_late = |known: &Waiting| {
             let patience = if is_silent { PATIENCE } else { PATIENCE_MAX };
-            known.since + patience <= now && known.shown.is_none()
+            known.since + patience <= now && !known.is_held()
         };
         let mut waiting = self.waiting.borrow_mut();
         let given_up = waiting.extract_if(|_, known| known.values().all(is_late));
@@ -257,6 +283,28 @@ mod tests {
             unasked.retain(|_, copy| copy == gone);
             long_ago();
             assert_eq!(unasked.give_up().len(), 1, "it was forgotten");
+        });
+    }
+
+    /// Where nobody waits for it the partition serves already.
+    #[test]
+    fn a_copy_with_a_later_epoch_is_waited_for_as_long_as_it_has_that_where_one_waits_at_all() {
+        with_core(|_| async {
+            let unasked = Unasked::new();
+            let one = CopyId::from_bytes([1; 16]);
+            unasked.note_later(key(0), one, true);
+            assert!(unasked.is_empty());
+            unasked.add(key(0), one);
+            unasked.note_later(key(0), one, true);
+            assert!(unasked.is_held(key(0)));
+            assert!(unasked.is_deaf_to(key(0), one));
+            let ago = rt::now().checked_sub(PATIENCE_MAX).unwrap();
+            unasked.at.set(ago);
+            unasked.each(|known| known.since = ago);
+            assert!(unasked.give_up().is_empty());
+            unasked.note_later(key(0), one, false);
+            assert!(!unasked.is_held(key(0)));
+            assert_eq!(unasked.give_up(), [(key(0), vec![one])]);
         });
     }
 

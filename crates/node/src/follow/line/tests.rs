@@ -345,13 +345,21 @@ fn leaving(taken: Option<u32>, told: Receiver<()>) -> String {
 
 /// A node that says Hello to one who connects; `serve` is given the connection, and what came over it already.
 pub(in crate::follow) fn node(serve: impl FnOnce(TcpStream, Vec<u8>) + Send + 'static) -> String {
+    node_named(1, serve)
+}
+
+/// The same by a name: the first one's is that of a core of a test itself.
+pub(in crate::follow) fn node_named(
+    number: u8,
+    serve: impl FnOnce(TcpStream, Vec<u8>) + Send + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut received = Vec::new();
         let greeting = next(&mut stream, &mut received);
-        stream.write_all(&answer_to(greeting)).unwrap();
+        stream.write_all(&answer_of(number, greeting)).unwrap();
         serve(stream, received);
     });
     address
@@ -428,10 +436,14 @@ fn refusal(code: ErrorCode) -> Vec<u8> {
 }
 
 fn answer_to(greeting: CorrelationId) -> Vec<u8> {
+    answer_of(1, greeting)
+}
+
+fn answer_of(number: u8, greeting: CorrelationId) -> Vec<u8> {
     let mut out = Vec::new();
     let answer = hello::Answer {
         version: frame::VERSION,
-        node: NodeId::from_bytes([1; 16]),
+        node: NodeId::from_bytes([number; 16]),
         core: CoreId::new(0),
         cores: Vec::new(),
         shared: String::new(),
