@@ -253,8 +253,10 @@ impl Connection {
         Arc::strong_count(&self.inner) == 1
     }
 
+    /// True if it takes no more requests.
     pub(crate) fn is_closed(&self) -> bool {
-        self.inner.shared.table.is_closed()
+        let shared = &self.inner.shared;
+        shared.table.is_closed() || shared.slots.is_closed()
     }
 }
 
@@ -285,8 +287,7 @@ impl Shared {
     }
 
     fn end(&self) {
-        self.slots.close();
-        self.bytes.close();
+        self.leave();
         self.end_tasks();
     }
 
@@ -294,9 +295,19 @@ impl Shared {
     /// answered yet, until the time that is returned.
     fn refuse(&self, fault: Fault, taken: Option<CorrelationId>) -> Option<Instant> {
         let last = self.table.refuse(fault, taken);
+        self.leave();
+        last
+    }
+
+    /// Has no room any more for another request. What was entered goes on, until nobody holds the connection.
+    fn leave(&self) {
         self.slots.close();
         self.bytes.close();
-        last
+    }
+
+    /// If it was left, and nothing else ended it.
+    fn is_left(&self) -> bool {
+        self.slots.is_closed() && !self.table.is_closed()
     }
 
     fn end_tasks(&self) {
