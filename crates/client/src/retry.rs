@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use corelog_protocol::error::ErrorBody;
 use tokio::time::{Instant, sleep};
+use tracing::debug;
 
 use crate::{Backoff, ClientConfig, Error, Outcome};
 
@@ -132,6 +133,7 @@ impl Retry {
             let told = self.unknown.take().filter(|_| hides_it).unwrap_or(error);
             return Err(told.besides(self.refused.take()));
         }
+        debug!(%error, attempt = self.failure_count, ?wait, "asks again");
         if error.outcome() == Outcome::Unknown {
             self.unknown.get_or_insert(error);
         }

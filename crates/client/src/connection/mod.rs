@@ -31,6 +31,7 @@ use corelog_protocol::message::{Call, hello};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tracing::debug;
 
 pub(crate) use alarm::{Alarm, in_time};
 pub use backoff::Backoff;
@@ -287,6 +288,9 @@ impl Shared {
     }
 
     fn end(&self) {
+        if let Some(why) = self.table.fault() {
+            debug!(address = %self.address, %why, "connection ended");
+        }
         self.leave();
         self.end_tasks();
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 use super::{Backoff, Connection};
 use crate::Error;
@@ -271,6 +272,7 @@ impl State {
     fn note(&mut self, opened: &Result<Connection, Error>, options: &Options) {
         match opened {
             Ok(connection) => {
+                debug!(address = %connection.address(), "connected");
                 *self = Self {
                     connection: Some(connection.clone()),
                     asked: self.asked,
@@ -283,6 +285,7 @@ impl State {
                 let wait = options
                     .backoff
                     .wait(self.failure_count, &mut fastrand::Rng::new());
+                debug!(%error, attempt = self.failure_count, ?wait, "not connected");
                 self.resting_until = Some(Instant::now() + wait);
                 if let Error::Connect { source, .. } = error {
                     self.last_fault = Some(Arc::clone(source));

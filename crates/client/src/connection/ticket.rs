@@ -9,6 +9,7 @@ use corelog_protocol::kind::Kind;
 use corelog_protocol::message::Call;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::table::{Answered, Patience, RawAnswer};
 use super::{Reply, SILENCE_MIN, Shared, alarm};
@@ -140,7 +141,9 @@ impl Ticket {
     /// Leaves the connection to a request that is late, which may keep its room for ever: others go by the next one. Not to one that
     /// may still be on its way: what goes by the next one would overtake it.
     pub(crate) fn leave_if_taken(&self) {
-        if self.is_taken() {
+        if self.is_taken() && !self.shared.slots.is_closed() {
+            let (address, kind) = (&self.shared.address, self.kind);
+            debug!(%address, %kind, "connection left to a request that is not answered");
             self.shared.leave();
         }
     }

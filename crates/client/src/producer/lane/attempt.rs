@@ -12,7 +12,9 @@ use corelog_protocol::kind::Kind;
 use corelog_protocol::message::produce;
 use corelog_record::TopicId;
 use tokio::time::{Instant, sleep};
+use tracing::debug;
 
+use super::super::batch::Origin;
 use super::{Lane, SILENCE_MAX, Trouble};
 use crate::Error;
 use crate::client::topic_changed;
@@ -248,7 +250,13 @@ impl Lane {
             .options
             .delivery_timeout
             .saturating_sub(since.elapsed());
-        sleep(wait.max(trouble.last.retry_after()).min(left)).await;
+        let wait = wait.max(trouble.last.retry_after()).min(left);
+        let Origin {
+            topic, partition, ..
+        } = &self.queue.origin;
+        let (error, attempt) = (&trouble.last, trouble.count);
+        debug!(%topic, %partition, %error, attempt, ?wait, "sends again");
+        sleep(wait).await;
     }
 }
 
