@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::lane::ATTEMPT_MIN;
 use super::partitioner::Partitioner;
 use super::queue::Queue;
-use super::{Inner, RECORD_BYTES, State, Target};
+use super::{Inner, State, Target};
 use crate::Error;
 use crate::metadata::Topic;
 use crate::retry::Deadline;
@@ -23,6 +23,8 @@ pub(super) struct Wanted<'a> {
     pub(super) partition: Option<PartitionId>,
     pub(super) key: Option<&'a [u8]>,
     pub(super) bytes: usize,
+    /// What it takes of the producer's memory.
+    pub(super) memory_bytes: u32,
     /// Since when: what was asked for since is not old.
     pub(super) begun: Instant,
 }
@@ -78,10 +80,9 @@ impl Inner {
         let target = topics.get_mut(wanted.topic).ok_or(Error::NoServer)?;
         let mut queue = self.queue(target, wanted)?;
         if wanted.partition.is_none() && wanted.key.is_none() {
-            let bytes = wanted.bytes.saturating_add(RECORD_BYTES);
             // Past those that would have it wait, unless all would.
             for _ in 1..target.topic.partition_count() {
-                if queue.origin.held.is_open(bytes) {
+                if queue.origin.held.is_open(wanted.memory_bytes as usize) {
                     break;
                 }
                 target.partitioner.move_on();

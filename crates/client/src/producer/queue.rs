@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::batch::{Batch, Origin, Place};
 use super::delivery::{BatchAck, BatchDelivery, BatchOutcome, Delivery, ProduceError};
+use super::framed;
 use super::pressure::Pressure;
 use crate::Error;
 
@@ -118,7 +119,7 @@ impl Queue {
         record: &Record,
         room: OwnedSemaphorePermit,
     ) -> Result<Delivery, Error> {
-        let bytes = record.bytes() + RECORD_FRAME_BYTES * (1 + record.headers.len());
+        let bytes = framed(record);
         let bytes_max = self.shape.batch_bytes_max.min(rules.batch_bytes_max);
         let mut state = self.lock();
         if !state.has_lane {
@@ -255,9 +256,6 @@ impl State {
         }
     }
 }
-
-/// What the format adds at most to a record, and to each of its headers.
-const RECORD_FRAME_BYTES: usize = 32;
 
 #[cfg(test)]
 mod tests {
