@@ -84,6 +84,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     topics: BTreeMap<TopicName, Target>,
+    /// The last run that a lane of a topic may have begun which was let go of: the server may remember it.
+    run: u32,
     /// The lanes' tasks; they end with the producer.
     lanes: JoinSet<()>,
 }
@@ -97,6 +99,8 @@ struct Target {
     asked: Instant,
     partitioner: Partitioner,
     queues: BTreeMap<PartitionId, Arc<Queue>>,
+    /// New ones begin behind this run.
+    run: u32,
     /// Whose record has no key, and would have to wait wherever it goes: one of them at a time looks where it need not any more.
     keyless: Arc<tokio::sync::Mutex<()>>,
 }
@@ -288,7 +292,7 @@ impl Producer {
 }
 
 impl Inner {
-    fn new_queue(&self, topic: &Topic, partition: PartitionId) -> Queue {
+    fn new_queue(&self, topic: &Topic, partition: PartitionId, run: u32) -> Queue {
         let config = &self.config;
         let origin = Origin {
             topic: Arc::clone(&topic.name),
@@ -301,7 +305,7 @@ impl Inner {
             linger: config.linger,
             batch_bytes_max: config.batch_bytes_max,
         };
-        Queue::new(origin, shape, Arc::clone(&self.pressure))
+        Queue::new(origin, shape, Arc::clone(&self.pressure), run)
     }
 
     /// Begins a queue's lane, the first one or where the one before has ended.

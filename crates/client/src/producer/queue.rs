@@ -56,15 +56,29 @@ pub(super) struct Shape {
 }
 
 impl Queue {
-    pub(super) fn new(origin: Origin, shape: Shape, pressure: Arc<Pressure>) -> Self {
-        let (state, news) = (Mutex::default(), Notify::new());
+    /// An empty queue, whose lanes begin behind this run.
+    pub(super) fn new(origin: Origin, shape: Shape, pressure: Arc<Pressure>, run: u32) -> Self {
+        let state = State {
+            run,
+            ..State::default()
+        };
         Self {
             origin,
             shape,
             pressure,
-            state,
-            news,
+            state: Mutex::new(state),
+            news: Notify::new(),
         }
+    }
+
+    /// If nothing is lost with it: no lane sends what is added, and nobody is on the way with something.
+    pub(super) fn is_left(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1 && !self.has_lane()
+    }
+
+    /// The last run that a lane may have begun.
+    pub(super) fn run(&self) -> u32 {
+        self.lock().run
     }
 
     /// Whether a lane sends what is added.
@@ -258,7 +272,7 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use corelog_record::{PartitionId, TopicName};
@@ -267,7 +281,7 @@ mod tests {
     use super::super::share::{Held, Share};
     use super::*;
 
-    fn queue() -> Arc<Queue> {
+    pub(in crate::producer) fn queue() -> Arc<Queue> {
         let topic = TopicName::new("numbers").unwrap();
         let origin = Origin {
             topic: Arc::new(topic),
@@ -280,7 +294,7 @@ mod tests {
             linger: Duration::ZERO,
             batch_bytes_max: 100,
         };
-        Arc::new(Queue::new(origin, shape, Arc::default()))
+        Arc::new(Queue::new(origin, shape, Arc::default(), 0))
     }
 
     fn add(queue: &Queue) -> Result<Delivery, Error> {
