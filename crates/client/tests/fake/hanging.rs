@@ -16,10 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::producing::{eager, on_produce};
 use crate::server::{Act, Server};
-use crate::{config, config_of, connect, error, hang, record};
-
-/// What is waited for comes at once, or this fails.
-const PATIENCE: Duration = Duration::from_secs(15);
+use crate::{PATIENCE, config, config_of, connect, error, hang, record};
 
 /// The configuration of a client that does not wait for long.
 fn hasty<const N: usize>(servers: [&Server; N]) -> ClientConfig {
