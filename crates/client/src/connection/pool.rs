@@ -282,9 +282,7 @@ impl State {
             Err(error) => {
                 self.connection = None;
                 self.failure_count += 1;
-                let wait = options
-                    .backoff
-                    .wait(self.failure_count, &mut fastrand::Rng::new());
+                let wait = options.backoff.wait(self.failure_count);
                 debug!(%error, attempt = self.failure_count, ?wait, "not connected");
                 self.resting_until = Some(Instant::now() + wait);
                 if let Error::Connect { source, .. } = error {

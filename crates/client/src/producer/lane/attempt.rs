@@ -245,7 +245,7 @@ impl Lane {
     /// Waits before the next attempt, no longer than the batch has time.
     async fn pause(&self, since: Instant, trouble: &Trouble) {
         let backoff = self.client.config.backoff;
-        let wait = backoff.wait(trouble.count, &mut fastrand::Rng::new());
+        let wait = backoff.wait(trouble.count);
         let left = self
             .options
             .delivery_timeout
