@@ -2,6 +2,7 @@
 //! says goes to stderr ([`crate::exit::say`]).
 
 pub(crate) mod fit;
+pub(crate) mod record;
 
 use std::fs::File;
 use std::io::{self, BufWriter, StdoutLock, Write};

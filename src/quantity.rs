@@ -89,7 +89,7 @@ impl FromStr for Place {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        Self::parse(text, now())
+        Self::parse(text, corelog_client::now())
     }
 }
 
@@ -206,11 +206,6 @@ impl fmt::Display for Amount {
         let tenths = (u128::from(self.0) * 10) >> shift;
         write!(out, "{}.{} {unit}", tenths / 10, tenths % 10)
     }
-}
-
-/// The wall clock.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 
 /// A time of the system as a timestamp; one before 1970 as its beginning.

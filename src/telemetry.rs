@@ -97,7 +97,7 @@ pub(crate) fn say(line: &str) {
 /// Says a line as [`say`] does; in a log of JSON, where only objects are read, it is an error like any other.
 pub(crate) fn say_fatal(prefix: &str, line: &str) {
     match FORMAT.get() {
-        Some(Format::Json) => say(&fatal_object(line, quantity::now())),
+        Some(Format::Json) => say(&fatal_object(line, corelog_client::now())),
         Some(Format::Text) | None => say(&format!("{prefix}{line}")),
     }
 }

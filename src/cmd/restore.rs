@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use corelog_client::{Admin, Error};
 use corelog_protocol::error::{Applied, ErrorBody, ErrorCode};
+use corelog_protocol::message::describe_topic::Partition;
 use corelog_protocol::message::restore_status::{Answer, State};
 use corelog_protocol::message::restore_topic;
 use corelog_record::TopicName;
@@ -113,14 +114,8 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
 /// Says what of the restored topic is damaged, and is not served.
 async fn tell_damage(topic: &TopicName, admin: &Admin) -> Result<Exit, Error> {
     let described = admin.describe_topic(topic).await?;
-    let mut exit = Exit::Done;
-    for partition in &described.partitions {
-        for line in describe::damage_lines(topic, partition.id, &partition.damage) {
-            say(&line);
-            exit = Exit::Damage;
-        }
-    }
-    Ok(exit)
+    let tell = |p: &Partition| describe::tell_damage(topic, p.id, &p.damage);
+    Ok(Exit::of_all(described.partitions.iter().map(tell)))
 }
 
 /// A path as the server understands it, or a name.

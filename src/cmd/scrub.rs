@@ -9,7 +9,7 @@ use corelog_record::{PartitionId, TopicName};
 use serde_json::{Value, json};
 
 use crate::cmd::topic::closed;
-use crate::cmd::topic::describe::{age, damage};
+use crate::cmd::topic::describe::{age, damage, tell_damage};
 use crate::cmd::topic::policy::word;
 use crate::exit::{self, Exit, say};
 use crate::quantity::{Amount, rfc3339};
@@ -106,12 +106,7 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
                 exit = Exit::Failed;
             }
         }
-        for line in
-            crate::cmd::topic::describe::damage_lines(&args.topic, partition.id, &partition.damage)
-        {
-            say(&line);
-            exit = Exit::Damage;
-        }
+        exit = exit.graver(tell_damage(&args.topic, partition.id, &partition.damage));
     }
     Ok(exit::of_found(exit, printed))
 }

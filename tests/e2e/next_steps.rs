@@ -1,10 +1,11 @@
 //! What a newcomer can do wrong on the README's tour, and that each error says what to do next: a
 //! command, or an option.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 
 use crate::support::corelog::Corelog;
-use crate::support::deadline::output_of;
+use crate::support::deadline::{Watch, output_of};
 use crate::support::folder::Folder;
 use crate::support::server::{Server, Start};
 
@@ -109,6 +110,39 @@ fn a_slip_in_what_a_client_is_to_log_is_told_and_is_no_reason_to_fail() {
         let said = String::from_utf8_lossy(&ended.stderr);
         let told = said.contains("CORELOG_LOG: `deubg` says no level");
         assert_eq!(told, is_told, "{said}");
+    }
+}
+
+/// It tried again and again, and did not say so either where it was asked to.
+#[test]
+fn a_client_that_is_to_log_says_what_it_tries() {
+    let folder = Folder::new();
+    let server = Server::start(&folder.path().join("data"));
+    let (corelog, address) = (Corelog::to(&server), server.address());
+    corelog.run(["topic", "create", "events"]).done();
+    let args = ["produce", "events", "--timeout", "2s", "--output", "json"];
+    let mut command = corelog.command(args);
+    let mut client = command.env("CORELOG_LOG", "debug").spawn().unwrap();
+    let _watch = Watch::over(client.id(), "a client whose server is gone");
+    let mut input = client.stdin.take().unwrap();
+    let mut acks = BufReader::new(client.stdout.take().unwrap()).lines();
+    let mut log = BufReader::new(client.stderr.take().unwrap()).lines();
+    input.write_all(b"one\n").unwrap();
+    acks.next().unwrap().unwrap();
+    server.kill();
+    // To the server, and to the core.
+    for words in ["connected", "connection ended"].map(|one| format!(" {one} address=")) {
+        let told = log.by_ref().map(Result::unwrap);
+        let told: Vec<_> = told.filter(|line| line.contains(&words)).take(2).collect();
+        assert!(told.iter().any(|line| line.contains(&address)), "{told:?}");
+    }
+    input.write_all(b"two\n").unwrap();
+    drop(input);
+    let said: Vec<_> = log.map(Result::unwrap).collect();
+    assert_eq!(client.wait().unwrap().code(), Some(4), "{said:?}");
+    for words in [" not connected ", " sends again topic=events partition=0 "] {
+        let tells = |line: &String| line.contains(words) && line.contains(" attempt=2 ");
+        assert!(said.iter().any(tells), "{words}: {said:?}");
     }
 }
 

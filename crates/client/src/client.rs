@@ -108,7 +108,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] with the code `UnknownTopic` if no server has it, or why one that may could not be asked.
     pub async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
-        self.inner.topic(name).await
+        self.inner.topic_by(self.inner.deadline(), name).await
     }
 
     /// The same, asked now, of each of the servers: one with a copy of the topic may not have all of its partitions. With those
@@ -361,7 +361,7 @@ impl Inner {
         request: impl Fn(TopicId) -> R,
     ) -> Result<R::Answer, Error> {
         let request = &request;
-        Retry::new(repeat, &self.config)
+        Retry::until(self.deadline(), repeat, &self.config)
             .led()
             .run(|deadline| async move {
                 // What was known of the topic may be older than this question.

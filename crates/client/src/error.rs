@@ -128,7 +128,7 @@ pub enum Error {
     /// A record beyond the server's or the producer's limit.
     #[error("a record of {bytes} bytes is beyond the limit of {bytes_max}")]
     RecordTooLarge {
-        /// Bytes of key, value and headers.
+        /// Bytes of key, value and headers; where it is the producer's, what it takes of memory.
         bytes: usize,
         /// The limit.
         bytes_max: usize,

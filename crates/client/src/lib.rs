@@ -34,7 +34,7 @@
 //! | `admin`        | topics, settings, offsets                                             |
 //! | `clock`        | the time of records that are made here                                |
 //!
-//! Never here: files, a server's decisions, anything but tokio and the two sans-io crates below.
+//! Never here: files, a server's decisions, anything but tokio, `tracing` and the two sans-io crates below.
 //!
 //! The laws: a request is sent again only if it was certainly not applied, or changes nothing; an
 //! unknown outcome is told, never guessed; no byte that fails its checksum is handed out; every

@@ -3,6 +3,8 @@
 //! A hint that is believed until an answer says otherwise: not the owner, another topic id, an
 //! unknown partition, a lost connection, or old age each make the next look-up ask the server.
 
+mod topic;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,125 +12,14 @@ use std::time::Duration;
 
 use corelog_protocol::error::ErrorBody;
 use corelog_protocol::message::metadata;
-use corelog_protocol::message::settings::TopicSettings;
-use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
+use corelog_record::{PartitionId, TopicName};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::Error;
-
-/// A topic as the server last described it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Topic {
-    /// Its name.
-    pub name: Arc<TopicName>,
-    /// Its id: another one means another topic, even under the same name.
-    pub id: TopicId,
-    /// Its settings.
-    pub settings: TopicSettings,
-    /// Its partitions by number.
-    pub partitions: Vec<Partition>,
-    /// The node that described it.
-    pub(crate) teller: Teller,
-    /// True if keys go by these partitions: no server can have more of them that has not said so.
-    pub(crate) is_settled: bool,
-}
-
-/// Who described a topic: each port of that node leads to what it owns of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Teller {
-    /// Its index among the configured servers.
-    pub(crate) server: usize,
-    /// The address that every core of the node shares; empty if the server tells none.
-    pub(crate) shared: Arc<str>,
-}
-
-/// A partition as the server last described it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Partition {
-    /// Its number.
-    pub id: PartitionId,
-    /// The core that owns it.
-    pub core: CoreId,
-    /// Where that core listens; empty if the server tells none.
-    pub address: Arc<str>,
-    /// True if the address is another node's than the one's that described the topic, as a refusal said.
-    pub(crate) is_elsewhere: bool,
-    /// Who told of it, where the node that described the topic last has no such partition.
-    pub(crate) teller: Option<Teller>,
-}
-
-impl Topic {
-    fn from_wire(topic: metadata::Topic, teller: Teller) -> Self {
-        let mut partitions: Vec<Partition> = topic
-            .partitions
-            .into_iter()
-            .map(|partition| Partition {
-                id: partition.id,
-                core: partition.core,
-                address: partition.address.into(),
-                is_elsewhere: false,
-                teller: None,
-            })
-            .collect();
-        partitions.sort_by_key(|partition| partition.id);
-        Self {
-            name: Arc::new(topic.name),
-            id: topic.id,
-            settings: topic.settings,
-            partitions,
-            teller,
-            is_settled: false,
-        }
-    }
-
-    /// Takes over what `known`, the same topic, has beyond these partitions. None is ever taken away: who tells
-    /// of fewer is a copy that has not all of them, and keys are to stay where they are.
-    fn keep_partitions(&mut self, known: &Self) {
-        let mut missing = known.partitions.clone();
-        missing.retain(|partition| self.partition(partition.id).is_err());
-        self.partitions
-            .extend(missing.into_iter().map(|partition| Partition {
-                teller: Some(known.teller_of(&partition).clone()),
-                ..partition
-            }));
-        self.partitions.sort_by_key(|partition| partition.id);
-    }
-
-    /// Who told of one of its partitions.
-    pub(crate) fn teller_of<'a>(&'a self, partition: &'a Partition) -> &'a Teller {
-        partition.teller.as_ref().unwrap_or(&self.teller)
-    }
-
-    /// How many partitions the topic has.
-    #[must_use]
-    pub fn partition_count(&self) -> u32 {
-        // A topic has at most a few thousand.
-        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
-    }
-
-    /// The partition of this number.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchPartition`].
-    pub fn partition(&self, id: PartitionId) -> Result<&Partition, Error> {
-        let found = self
-            .partitions
-            .binary_search_by_key(&id, |partition| partition.id);
-        match found {
-            Ok(index) => Ok(&self.partitions[index]),
-            Err(_) => Err(Error::NoSuchPartition {
-                topic: TopicName::clone(&self.name),
-                partition: id,
-                count: self.partition_count(),
-            }),
-        }
-    }
-}
+pub(crate) use self::topic::Teller;
+pub use self::topic::{Partition, Topic};
 
 /// The topics that were asked for, as last heard.
 #[derive(Debug)]
@@ -154,6 +45,8 @@ type Turn = Arc<tokio::sync::Mutex<()>>;
 struct News {
     topic: Arc<Topic>,
     heard: Instant,
+    /// When it was asked for last.
+    used: Instant,
     /// Since when who told it says nothing.
     silent: Option<Instant>,
     is_doubted: bool,
@@ -168,6 +61,11 @@ struct News {
 }
 
 impl News {
+    /// If nobody holds the topic, nor has asked for it in a long time.
+    fn is_left(&self, now: Instant) -> bool {
+        Arc::strong_count(&self.topic) == 1 && self.used + LEFT_AFTER <= now
+    }
+
     /// If all that there is may be known by what this server said.
     fn is_counted(&self, server: usize) -> bool {
         matches!(self.told.get(&server), Some(Ok(())))
@@ -204,8 +102,9 @@ impl Cache {
 
     /// The topic, unless it is not known, doubted, or was heard of too long ago.
     pub(crate) fn fresh(&self, name: &TopicName) -> Option<Arc<Topic>> {
-        let topics = self.lock();
-        let news = topics.get(name)?;
+        let mut topics = self.lock();
+        let news = topics.get_mut(name)?;
+        news.used = Instant::now();
         let is_believed = !news.is_doubted && !news.is_forgotten;
         let is_fresh = is_believed && news.heard.elapsed() < self.age_max;
         is_fresh.then(|| Arc::clone(&news.topic))
@@ -227,9 +126,13 @@ impl Cache {
     pub(crate) fn learn(&self, topic: metadata::Topic, teller: Teller) -> Arc<Topic> {
         let mut topic = Topic::from_wire(topic, teller);
         topic.is_settled = self.server_count == 1;
+        let now = Instant::now();
         let mut topics = self.lock();
         let name = TopicName::clone(&topic.name);
         let former = topics.remove(&name);
+        if former.is_none() {
+            topics.retain(|_, news| !news.is_left(now));
+        }
         let same = former.filter(|news| news.topic.id == topic.id);
         if let Some(news) = &same {
             topic.keep_partitions(&news.topic);
@@ -241,7 +144,8 @@ impl Cache {
             .unwrap_or_default();
         let news = News {
             topic: Arc::clone(&topic),
-            heard: Instant::now(),
+            heard: now,
+            used: now,
             silent: None,
             is_doubted: false,
             is_forgotten: false,
@@ -349,7 +253,7 @@ impl Cache {
         }
     }
 
-    /// Notes that there is no such topic, or that it is another now.
+    /// Notes that there is no such topic, or that it is another now. Who told of it is remembered for as long as it is asked for.
     pub(crate) fn forget(&self, name: &TopicName) {
         if let Some(news) = self.lock().get_mut(name) {
             news.is_forgotten = true;
@@ -395,6 +299,9 @@ fn same<'a>(topics: &'a mut BTreeMap<TopicName, News>, topic: &Topic) -> Option<
     news.filter(|news| news.topic.id == topic.id)
 }
 
+/// What was not asked for in this time has to be asked for anew: a client may meet any number of topics.
+const LEFT_AFTER: Duration = Duration::from_secs(300);
+
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::settings::TopicSettings;
@@ -402,28 +309,55 @@ mod tests {
 
     use super::*;
 
-    /// Whoever told of a topic and was gone for good was believed for ever.
-    #[test]
-    fn how_long_a_server_says_nothing_counts_from_the_first_time_and_ends_with_its_word() {
-        let cache = Cache::new(Duration::MAX, 1);
-        let name: TopicName = "t".parse().unwrap();
-        let told = || metadata::Topic {
+    fn learn(cache: &Cache, name: &TopicName) -> Arc<Topic> {
+        let topic = metadata::Topic {
             name: name.clone(),
             id: TopicId::from_bytes([1; 16]),
             settings: TopicSettings::default(),
             partitions: Vec::new(),
         };
-        let teller = || Teller {
+        let teller = Teller {
             server: 0,
             shared: "".into(),
         };
-        cache.learn(told(), teller());
+        cache.learn(topic, teller)
+    }
+
+    /// Each topic that a client had ever met was remembered, also where it was deleted long ago.
+    #[test]
+    fn a_topic_that_nobody_holds_nor_asks_for_is_left_once_another_one_is_met() {
+        let cache = Cache::new(Duration::MAX, 1);
+        let [held, gone, asked, new] =
+            ["held", "gone", "asked", "new"].map(|name| name.parse().unwrap());
+        let topic = learn(&cache, &held);
+        drop([learn(&cache, &gone), learn(&cache, &asked)]);
+        cache.forget(&gone);
+        for news in cache.lock().values_mut() {
+            news.used -= LEFT_AFTER;
+        }
+        cache.fresh(&asked).unwrap();
+        learn(&cache, &new);
+        assert_eq!(cache.teller(&gone), None);
+        for known in [&held, &asked, &new] {
+            assert!(cache.known(known).is_some(), "{known}");
+        }
+        drop(topic);
+        learn(&cache, &gone);
+        assert!(cache.known(&held).is_none());
+    }
+
+    /// Whoever told of a topic and was gone for good was believed for ever.
+    #[test]
+    fn how_long_a_server_says_nothing_counts_from_the_first_time_and_ends_with_its_word() {
+        let cache = Cache::new(Duration::MAX, 1);
+        let name: TopicName = "t".parse().unwrap();
+        learn(&cache, &name);
         cache.silent_for(&name);
         let since = |cache: &Cache| cache.lock().get(&name).unwrap().silent;
         let first = since(&cache).unwrap();
         cache.silent_for(&name);
         assert_eq!(since(&cache), Some(first));
-        cache.learn(told(), teller());
+        learn(&cache, &name);
         assert_eq!(since(&cache), None);
     }
 }

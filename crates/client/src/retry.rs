@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use corelog_protocol::error::ErrorBody;
 use tokio::time::{Instant, sleep};
+use tracing::debug;
 
 use crate::{Backoff, ClientConfig, Error, Outcome};
 
@@ -67,10 +68,6 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    pub(crate) fn new(repeat: Repeat, config: &ClientConfig) -> Self {
-        Self::until(Deadline::within(config.timeout), repeat, config)
-    }
-
     /// Until whoever asks has to be done.
     pub(crate) fn until(deadline: Deadline, repeat: Repeat, config: &ClientConfig) -> Self {
         Self {
@@ -120,9 +117,7 @@ impl Retry {
             self.refused = Some(body.clone());
         }
         self.failure_count += 1;
-        let wait = self
-            .backoff
-            .wait(self.failure_count, &mut fastrand::Rng::new());
+        let wait = self.backoff.wait(self.failure_count);
         let wait = wait.max(error.retry_after());
         let may_help = error.may_pass() && (self.is_led || !error.is_elsewhere());
         let is_source_gone = error.is_of_source() && self.is_source_gone(wait);
@@ -132,6 +127,7 @@ impl Retry {
             let told = self.unknown.take().filter(|_| hides_it).unwrap_or(error);
             return Err(told.besides(self.refused.take()));
         }
+        debug!(%error, attempt = self.failure_count, ?wait, "asks again");
         if error.outcome() == Outcome::Unknown {
             self.unknown.get_or_insert(error);
         }
@@ -173,7 +169,8 @@ mod tests {
         let mut config = ClientConfig::new(["log1:7400"]);
         for attempts in [[refused(), late()], [late(), refused()]] {
             config.timeout = Duration::from_secs(30);
-            let mut retry = Retry::new(Repeat::Idempotent, &config);
+            let deadline = Deadline::within(config.timeout);
+            let mut retry = Retry::until(deadline, Repeat::Idempotent, &config);
             let [first, last] = attempts;
             assert!(retry.pause(first).await.is_ok());
             retry.deadline = Deadline::within(Duration::ZERO);
@@ -196,7 +193,8 @@ mod tests {
             body: Box::new(ErrorBody::new(ErrorCode::SourceUnavailable, "no answer")),
         };
         let config = ClientConfig::new(["log1:7400"]);
-        let mut retry = Retry::new(Repeat::Always, &config);
+        let deadline = Deadline::within(config.timeout);
+        let mut retry = Retry::until(deadline, Repeat::Always, &config);
         assert!(retry.pause(lost()).await.is_ok());
         let since = retry.source_lost.unwrap();
         retry.source_lost = since.checked_sub(SOURCE_PATIENCE);

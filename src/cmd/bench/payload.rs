@@ -17,7 +17,6 @@ use corelog_record::{ByteSize, Offset, PartitionId, TopicName};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::exit::{Exit, stop};
-use crate::quantity;
 
 /// Refuses values that cannot tell their place, or that no server takes.
 ///
@@ -114,7 +113,7 @@ pub(super) fn build(
     let mut batch = Builder::new(codec);
     let bytes = records as usize * (values.value_bytes() + RECORD_BYTES) + RECORD_BYTES;
     batch.reserve(bytes.min(BATCH_BYTES_MAX));
-    let timestamp = quantity::now();
+    let timestamp = corelog_client::now();
     for _ in 0..records {
         batch.append(timestamp, None, Some(values.next()), &[])?;
     }

@@ -42,7 +42,8 @@ use crate::{cli, consent, quantity, session};
         A replica takes no writes; reads end at what is on its own disk. `corelog topic describe` \
         says how far behind it is, `corelog promote` and `corelog handover` make it the owner.\n\n\
         Progress goes to stderr: bars on a terminal, elsewhere a JSON object per line. Ends with 3 \
-        if the copies have parted, or wrong bytes were sent and no source is left, with 4 if it cannot begin: \
+        if the copies have parted, wrong bytes were sent and no source is left, or nothing comes for half a minute \
+        since it is damaged at the source; with 4 if it cannot begin: \
         for 5 seconds no source answers, or what answers is no server for clients.",
     after_long_help = "EXAMPLES\n  \
         corelog clone events --from log1:7400 --dry-run          # what it would move\n  \
@@ -166,6 +167,13 @@ fn outcome(partition: &Partition) -> Exit {
             exit::of_body(error)
         }
         (State::Stopped, None) => Exit::Failed,
+        (_, Some(error)) if watch::waits_for_damage(partition) => {
+            say(&format!(
+                "partition {number} waits: {error}; it goes on by itself once that is mended, as by `corelog repair` from another \
+                 copy; or clone it with another server that holds it in --from"
+            ));
+            exit::of_body(error)
+        }
         _ => Exit::Done,
     }
 }

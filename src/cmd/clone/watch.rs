@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
 use corelog_client::{Admin, Error};
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::clone_topic;
 use corelog_protocol::message::replica_status::{Partition, Role, State};
 use corelog_record::{Offset, PartitionId, TopicName};
@@ -19,7 +20,10 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How often a line is written where there is no terminal.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
-/// Asks how far the partitions are until none of them has anything left to do; gives how each was
+/// How long a copy waits for what is damaged at its source before this command does not any more: somebody has to do something.
+const DAMAGE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks how far the partitions are until none of them has anything left to do, or gets any further; gives how each was
 /// found last.
 ///
 /// # Errors
@@ -37,7 +41,7 @@ pub(super) async fn until_over(
         let status = status.map_err(|error| lost(topic, server, error))?;
         let mut partitions = status.partitions;
         partitions.retain(|partition| cloned.partitions.contains(&partition.id));
-        let is_over = watch.is_over(&partitions);
+        let is_over = watch.is_over(&partitions, Instant::now());
         shown.show(topic, &partitions, is_over);
         if is_over {
             return Ok(partitions);
@@ -59,16 +63,26 @@ fn lost(topic: &TopicName, server: &str, error: Error) -> anyhow::Error {
 struct Watch {
     /// Where each source ended when it was first heard of.
     goals: BTreeMap<PartitionId, Offset>,
+    /// How far those were that wait for what is damaged, and since when.
+    stuck: BTreeMap<PartitionId, ((Offset, u64), Instant)>,
 }
 
 impl Watch {
-    fn is_over(&mut self, partitions: &[Partition]) -> bool {
+    fn is_over(&mut self, partitions: &[Partition], now: Instant) -> bool {
         for partition in partitions {
             if let Some(end) = partition.source_end {
                 self.goals.entry(partition.id).or_insert(end);
             }
+            if waits_for_damage(partition) {
+                let far = (partition.end, partition.bytes_done);
+                let stuck = self.stuck.entry(partition.id).or_insert((far, now));
+                if stuck.0 != far {
+                    *stuck = (far, now);
+                }
+            }
         }
-        partitions.iter().all(|partition| self.is_done(partition))
+        let mut left = partitions.iter().filter(|one| !self.is_done(one));
+        left.all(|one| waits_for_damage(one) && self.stuck[&one.id].1 + DAMAGE_PATIENCE <= now)
     }
 
     fn is_done(&self, partition: &Partition) -> bool {
@@ -83,6 +97,13 @@ impl Watch {
             State::Copying | State::Waiting | State::Unknown => false,
         }
     }
+}
+
+/// If its source has damage in what comes next, and none of the others gives that.
+pub(super) fn waits_for_damage(partition: &Partition) -> bool {
+    let error = partition.error.as_ref();
+    let is_damage = error.is_some_and(|error| error.is(ErrorCode::Damaged));
+    partition.state == State::Waiting && is_damage
 }
 
 /// What is shown of it on stderr.
@@ -285,10 +306,10 @@ mod tests {
 
     #[test]
     fn following_is_over_where_the_source_ended_first_however_it_goes_on() {
-        let mut watch = Watch::default();
-        assert!(!watch.is_over(&[replica(State::Copying, 0, Some(10))]));
-        assert!(!watch.is_over(&[replica(State::Following, 9, Some(100))]));
-        assert!(watch.is_over(&[replica(State::Following, 10, Some(200))]));
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        assert!(!watch.is_over(&[replica(State::Copying, 0, Some(10))], now));
+        assert!(!watch.is_over(&[replica(State::Following, 9, Some(100))], now));
+        assert!(watch.is_over(&[replica(State::Following, 10, Some(200))], now));
     }
 
     /// It was told as one that follows, or, where another source stood in that had less, ended with 0 without all of it.
@@ -298,21 +319,44 @@ mod tests {
             until: Offset::new(10),
             ..replica(state, 10, Some(10))
         };
-        let mut watch = Watch::default();
-        assert!(!watch.is_over(&[to_end(State::Following)]));
-        assert!(watch.is_over(&[to_end(State::Done)]));
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        assert!(!watch.is_over(&[to_end(State::Following)], now));
+        assert!(watch.is_over(&[to_end(State::Done)], now));
         // Somebody has it follow, which is never done.
-        assert!(watch.is_over(&[replica(State::Following, 10, Some(10))]));
+        assert!(watch.is_over(&[replica(State::Following, 10, Some(10))], now));
     }
 
     #[test]
     fn a_follower_that_has_not_begun_or_waits_is_not_over_and_one_that_stopped_is() {
-        let is_over = |replica| Watch::default().is_over(&[replica]);
+        let is_over = |replica| Watch::default().is_over(&[replica], Instant::now());
         assert!(!is_over(replica(State::Idle, 0, None)));
         assert!(!is_over(replica(State::Waiting, 5, Some(5))));
         assert!(!is_over(replica(State::Following, 5, None)));
         assert!(is_over(replica(State::Stopped, 0, None)));
         assert!(is_over(replica(State::Done, 0, None)));
+    }
+
+    /// It waited for ever, and a script with it.
+    #[test]
+    fn what_is_damaged_at_its_source_is_waited_for_as_long_as_it_may_pass_by_itself() {
+        let error = ErrorBody::new(ErrorCode::Damaged, "log1:7400: offsets 5 to 7".to_owned());
+        let damaged = |end| Partition {
+            error: Some(error.clone()),
+            ..replica(State::Waiting, end, Some(10))
+        };
+        let done = || Partition {
+            id: PartitionId::new(1),
+            ..replica(State::Done, 10, Some(10))
+        };
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        let mut is_over = |one, after| watch.is_over(&[one, done()], begun + after);
+        assert!(!is_over(damaged(4), Duration::ZERO));
+        assert!(!is_over(damaged(5), second), "it got further");
+        assert!(!is_over(damaged(5), DAMAGE_PATIENCE));
+        let again = replica(State::Copying, 5, Some(10));
+        assert!(!is_over(again, DAMAGE_PATIENCE + second), "it tries");
+        assert!(is_over(damaged(5), DAMAGE_PATIENCE + second));
     }
 
     /// Nobody was told why a clone did not end whose source was gone, and of which another one had less.

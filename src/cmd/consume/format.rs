@@ -2,11 +2,10 @@
 
 use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use corelog_client::Received;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::output;
 use crate::quantity::{self, ParseError, rfc3339};
 
 /// What to print per record.
@@ -141,17 +140,12 @@ impl Piece {
 }
 
 fn json(record: &Received) -> Value {
-    let base64 = |bytes: Option<&[u8]>| bytes.map(|bytes| BASE64_STANDARD.encode(bytes));
-    let header = |(name, value): (&str, _)| json!({ "name": name, "value": base64(value) });
-    json!({
-        "topic": record.topic.as_str(),
-        "partition": record.partition.get(),
-        "offset": record.offset.get(),
-        "time": rfc3339(record.timestamp),
-        "key": base64(record.key.as_deref()),
-        "value": base64(record.value.as_deref()),
-        "headers": record.headers.iter().map(header).collect::<Vec<_>>(),
-    })
+    let fields = [record.key.as_deref(), record.value.as_deref()];
+    let place = (record.offset, record.timestamp);
+    let mut json = output::record::json(place, fields, record.headers.iter());
+    json["topic"] = record.topic.as_str().into();
+    json["partition"] = record.partition.get().into();
+    json
 }
 
 #[cfg(test)]

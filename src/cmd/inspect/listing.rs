@@ -1,14 +1,12 @@
 //! A list of batches or records, printed as it is read.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use corelog_record::batch::{RecordView, Records, View};
 use corelog_record::{Offset, Position};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::DECOMPRESSED_BYTES_MAX;
 use crate::exit::{Exit, stop};
-use crate::output::{Format, Out, cell};
+use crate::output::{Format, Out, cell, record};
 use crate::quantity::rfc3339;
 
 /// What to list, from where, and how much of it.
@@ -150,7 +148,6 @@ impl<'a> Lines<'a> {
     }
 
     fn record(&mut self, record: &RecordView<'_>) -> anyhow::Result<()> {
-        let time = rfc3339(record.timestamp);
         match self.listing.format {
             Format::Table => {
                 let text = |bytes: Option<&[u8]>| cell(bytes.map(escaped));
@@ -160,7 +157,7 @@ impl<'a> Lines<'a> {
                     .collect();
                 let cells = [
                     record.offset.to_string(),
-                    time,
+                    rfc3339(record.timestamp),
                     text(record.key),
                     text(record.value),
                     headers.join(" "),
@@ -168,20 +165,10 @@ impl<'a> Lines<'a> {
                 self.out.row(&cells)
             }
             Format::Json => {
-                let base64 = |bytes: Option<&[u8]>| -> Value {
-                    bytes.map(|bytes| BASE64_STANDARD.encode(bytes)).into()
-                };
-                let headers: Vec<Value> = record
-                    .headers()
-                    .map(|(name, value)| json!({ "name": name, "value": base64(value) }))
-                    .collect();
-                self.out.json(&json!({
-                    "offset": record.offset.get(),
-                    "time": time,
-                    "key": base64(record.key),
-                    "value": base64(record.value),
-                    "headers": headers,
-                }))
+                let place = (record.offset, record.timestamp);
+                let fields = [record.key, record.value];
+                self.out
+                    .json(&record::json(place, fields, record.headers()))
             }
         }
     }

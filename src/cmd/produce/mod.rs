@@ -271,7 +271,7 @@ impl Args {
         let headers = self.headers.iter();
         let headers = headers.map(|header| (header.name.clone(), Some(header.value.clone())));
         Record {
-            timestamp: quantity::now(),
+            timestamp: corelog_client::now(),
             key,
             value: Some(value),
             headers: headers.collect(),

@@ -20,7 +20,7 @@ use crate::cli::Consent;
 use crate::consent::Decision;
 use crate::exit::{self, Exit, say, sentence, stop};
 use crate::output::{Format, Out};
-use crate::{advice, consent, progress, quantity};
+use crate::{advice, consent, progress};
 
 /// Repairs the partition in `dir`, or all of the topic in it.
 pub(super) fn run(dir: &Path, consent: Consent, format: Format) -> anyhow::Result<Exit> {
@@ -180,7 +180,7 @@ fn known(dir: &Path) -> anyhow::Result<Known> {
     Ok(Known {
         topic: topic.map(|topic| topic.id),
         partition: number(&dir).map(PartitionId::new),
-        now: quantity::now(),
+        now: corelog_client::now(),
         seed: fastrand::u64(..),
         interval_bytes: INDEX_INTERVAL_BYTES,
     })

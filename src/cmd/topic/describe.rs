@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::closed::{cell, known};
 use super::followers;
 use super::state::{Told, own_word};
-use crate::exit::{self, Exit};
+use crate::exit::{self, Exit, say};
 use crate::output::{Format, Out};
 use crate::quantity::{self, Amount, Span};
 use crate::{cli, session};
@@ -169,7 +169,7 @@ pub(crate) fn age(scrubbed_at: Option<Timestamp>) -> String {
     let Some(time) = scrubbed_at else {
         return "never".to_owned();
     };
-    let millis = quantity::now().millis().saturating_sub(time.millis());
+    let millis = corelog_client::now().millis().saturating_sub(time.millis());
     let seconds = u64::try_from(millis).unwrap_or(0) / 1_000;
     let rounded = match seconds {
         0..=59 => seconds,
@@ -256,6 +256,13 @@ pub(crate) fn damage_lines(
         )
     };
     damage.iter().map(line).collect()
+}
+
+/// Says what of a partition cannot be read, and ends with that if there is any.
+pub(crate) fn tell_damage(topic: &TopicName, partition: PartitionId, damage: &[Damage]) -> Exit {
+    let lines = damage_lines(topic, partition, damage);
+    lines.iter().for_each(|line| say(line));
+    Exit::damage_if(!lines.is_empty())
 }
 
 /// Damage as programs read it.

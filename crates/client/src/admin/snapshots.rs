@@ -39,7 +39,7 @@ impl Admin {
     /// Why no server answered.
     pub async fn list_snapshots(&self) -> Result<list_snapshots::Answer, Error> {
         let turn = &self.client.turn();
-        Retry::new(Repeat::Always, &self.client.config)
+        Retry::until(self.client.deadline(), Repeat::Always, &self.client.config)
             .run(|deadline| self.list_snapshots_by(turn, deadline))
             .await
     }

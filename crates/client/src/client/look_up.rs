@@ -20,11 +20,6 @@ use crate::retry::{Deadline, Repeat, Retry};
 impl Inner {
     /// What is known about a topic; asks if nothing is. Old news are used while no server answers, and where none of
     /// those that answer has it, but one that is away may; where nothing is known, that is the error ([`Error::Untold`]).
-    pub(crate) async fn topic(self: &Arc<Self>, name: &TopicName) -> Result<Arc<Topic>, Error> {
-        self.topic_by(self.deadline(), name).await
-    }
-
-    /// The same for whoever has so much time.
     pub(crate) async fn topic_by(
         self: &Arc<Self>,
         deadline: Deadline,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_record::{PartitionId, TopicName};
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::Inner;
 use crate::Error;
@@ -70,6 +71,8 @@ impl Inner {
                         true => self.turn_from(topic.teller.server, name),
                         false => self.rest(addresses[..index].iter().map(key)),
                     }
+                    let (from, to) = (&addresses[0], connection.address());
+                    debug!(topic = %name, %partition, %from, %to, "goes around an address");
                     let retry_at = Some(Instant::now() + self.config.detour);
                     return Ok(Route {
                         connection,
@@ -139,6 +142,8 @@ impl Inner {
                 Some(ErrorCode::NotOwner) => {
                     match &body.detail.address {
                         Some(address) => {
+                            let from = self.owner(name, partition);
+                            debug!(topic = %name, %partition, %from, to = %address, "led elsewhere");
                             self.metadata.moved(name, partition, address);
                             self.pool.end_detours(address);
                         }

@@ -31,6 +31,7 @@ use corelog_protocol::message::{Call, hello};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tracing::debug;
 
 pub(crate) use alarm::{Alarm, in_time};
 pub use backoff::Backoff;
@@ -253,8 +254,10 @@ impl Connection {
         Arc::strong_count(&self.inner) == 1
     }
 
+    /// True if it takes no more requests.
     pub(crate) fn is_closed(&self) -> bool {
-        self.inner.shared.table.is_closed()
+        let shared = &self.inner.shared;
+        shared.table.is_closed() || shared.slots.is_closed()
     }
 }
 
@@ -285,8 +288,10 @@ impl Shared {
     }
 
     fn end(&self) {
-        self.slots.close();
-        self.bytes.close();
+        if let Some(why) = self.table.fault() {
+            debug!(address = %self.address, %why, "connection ended");
+        }
+        self.leave();
         self.end_tasks();
     }
 
@@ -294,9 +299,19 @@ impl Shared {
     /// answered yet, until the time that is returned.
     fn refuse(&self, fault: Fault, taken: Option<CorrelationId>) -> Option<Instant> {
         let last = self.table.refuse(fault, taken);
+        self.leave();
+        last
+    }
+
+    /// Has no room any more for another request. What was entered goes on, until nobody holds the connection.
+    fn leave(&self) {
         self.slots.close();
         self.bytes.close();
-        last
+    }
+
+    /// If it was left, and nothing else ended it.
+    fn is_left(&self) -> bool {
+        self.slots.is_closed() && !self.table.is_closed()
     }
 
     fn end_tasks(&self) {

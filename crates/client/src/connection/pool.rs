@@ -1,7 +1,7 @@
 //! Connections by address and user, with pauses between failed attempts.
 //!
 //! Producers and consumers are users of their own: a run belongs to one producer, and long polls
-//! of one consumer take no slot from anybody else.
+//! of one consumer take no slot from anybody else. Where one takes no more requests, the next who asks has another made.
 //!
 //! A connection is opened in a task of its own, for which callers only wait: one that is polled no more holds up nobody.
 
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 use super::{Backoff, Connection};
 use crate::Error;
@@ -271,6 +272,7 @@ impl State {
     fn note(&mut self, opened: &Result<Connection, Error>, options: &Options) {
         match opened {
             Ok(connection) => {
+                debug!(address = %connection.address(), "connected");
                 *self = Self {
                     connection: Some(connection.clone()),
                     asked: self.asked,
@@ -280,9 +282,8 @@ impl State {
             Err(error) => {
                 self.connection = None;
                 self.failure_count += 1;
-                let wait = options
-                    .backoff
-                    .wait(self.failure_count, &mut fastrand::Rng::new());
+                let wait = options.backoff.wait(self.failure_count);
+                debug!(%error, attempt = self.failure_count, ?wait, "not connected");
                 self.resting_until = Some(Instant::now() + wait);
                 if let Error::Connect { source, .. } = error {
                     self.last_fault = Some(Arc::clone(source));

@@ -338,13 +338,13 @@ fn end(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use corelog_protocol::error::{ErrorBody, ErrorCode};
     use tokio::sync::Semaphore;
 
     use super::*;
 
-    fn permits(room: &Arc<Semaphore>) -> Permits {
+    pub(in crate::connection) fn permits(room: &Arc<Semaphore>) -> Permits {
         let permit = || Arc::clone(room).try_acquire_owned().unwrap();
         Permits {
             _slot: permit(),
@@ -353,7 +353,7 @@ mod tests {
         }
     }
 
-    fn patience() -> Patience {
+    pub(in crate::connection) fn patience() -> Patience {
         Patience {
             entered: Instant::now(),
             timeout: Duration::ZERO,

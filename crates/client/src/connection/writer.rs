@@ -196,10 +196,10 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Semaphore;
-    use tokio::time::Instant;
 
     use super::*;
-    use crate::connection::table::{Ending, Patience, Permits};
+    use crate::connection::table::Ending;
+    use crate::connection::table::tests::{patience, permits};
 
     impl From<Ending> for Ended {
         fn from(_: Ending) -> Self {
@@ -238,22 +238,6 @@ mod tests {
         [&request.head[..], &request.body].concat()
     }
 
-    fn patience() -> Patience {
-        Patience {
-            entered: Instant::now(),
-            timeout: Duration::ZERO,
-        }
-    }
-
-    async fn permits() -> Permits {
-        let room = Arc::new(Semaphore::new(2));
-        Permits {
-            _slot: Arc::clone(&room).acquire_owned().await.unwrap(),
-            _bytes: room.acquire_owned().await.unwrap(),
-            _claim: None,
-        }
-    }
-
     #[tokio::test]
     async fn a_request_that_is_alone_leaves_at_once_and_others_with_the_task() {
         let (outbox, _writer, mut peer) = connect(16 << 10).await;
@@ -290,6 +274,7 @@ mod tests {
         let writing = tokio::spawn(async move { writer.run(&of_writer).await });
         let (mut expected, mut read) = (Vec::new(), Vec::new());
         let (mut begun, mut withdrawn) = (0, 0);
+        let room = Arc::new(Semaphore::new(600));
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..300 {
             let bytes = random.usize(0..20_000);
@@ -300,7 +285,7 @@ mod tests {
                 begun += u32::from(matches!(put, Ok(true)));
                 put
             };
-            let entered = table.enter(permits().await, patience(), hand_over);
+            let entered = table.enter(permits(&room), patience(), hand_over);
             let (correlation, _answer) = entered.unwrap();
             if random.bool() && !table.abandon(correlation) {
                 withdrawn += 1;
@@ -325,14 +310,8 @@ mod tests {
         let (outbox, mut writer, mut peer) = connect(16 << 10).await;
         let (table, room) = (Table::new(), Arc::new(Semaphore::new(4)));
         for _ in 0..2 {
-            let permit = || Arc::clone(&room).try_acquire_owned().unwrap();
-            let permits = Permits {
-                _slot: permit(),
-                _bytes: permit(),
-                _claim: None,
-            };
             let hand_over = |correlation, _| outbox.put(request(correlation, 1_000), false);
-            let entered = table.enter(permits, patience(), hand_over);
+            let entered = table.enter(permits(&room), patience(), hand_over);
             assert!(!table.abandon(entered.unwrap().0));
         }
         assert!(table.is_empty(), "nobody waits");

@@ -16,6 +16,7 @@ use corelog_protocol::message::{Call, fetch};
 use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
+use tracing::debug;
 
 use self::failure::is_behind;
 use self::way::Way;
@@ -248,6 +249,8 @@ impl Fetcher {
                 way.failing = Trouble::default();
                 return Err(error);
             }
+            let (topic, partition, lasted) = (&self.topic, self.partition, way.failing.lasted());
+            debug!(%topic, %partition, %error, ?lasted, "cannot be read now");
             if !self.pause(&mut way.failing, error.retry_after()).await {
                 return Err(error);
             }

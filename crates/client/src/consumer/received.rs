@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use corelog_record::batch::{self, PausedRecords, RecordView};
-use corelog_record::{LeaderEpoch, Offset, PartitionId, Record, Timestamp, TopicName};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
 
 use crate::Error;
 
@@ -141,24 +141,9 @@ impl PartialEq for Headers {
 
 impl Eq for Headers {}
 
-impl Received {
-    /// A copy that owns its bytes and can be sent again.
-    #[must_use]
-    pub fn to_record(&self) -> Record {
-        let own = |bytes: &Option<Bytes>| bytes.as_ref().map(|bytes| bytes.to_vec());
-        let header =
-            |(name, value): (&str, Option<&[u8]>)| (name.to_owned(), value.map(Into::into));
-        Record {
-            timestamp: self.timestamp,
-            key: own(&self.key),
-            value: own(&self.value),
-            headers: self.headers.iter().map(header).collect(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use corelog_record::Record;
     use corelog_record::batch::{Builder, Codec, View};
 
     use super::*;

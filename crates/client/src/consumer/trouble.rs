@@ -65,7 +65,7 @@ impl Trouble {
     /// Counts it, and tells how long to wait.
     fn meet(&mut self, backoff: Backoff, at_least: Duration) -> Duration {
         self.count += 1;
-        let wait = backoff.wait(self.count, &mut fastrand::Rng::new());
+        let wait = backoff.wait(self.count);
         wait.max(at_least)
     }
 }

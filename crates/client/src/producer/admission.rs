@@ -21,24 +21,23 @@ impl Producer {
         &self,
         wanted: Wanted<'_>,
         queue: Arc<Queue>,
-        bytes: u32,
     ) -> Result<Admitted, Error> {
         if wanted.partition.is_some() || wanted.key.is_some() {
-            return self.admit_in_turn(wanted, queue, bytes).await;
+            return self.admit_in_turn(wanted, queue).await;
         }
         let line = self.inner.keyless_line(wanted.topic);
         let _first = match line {
             Some(line) => Some(line.lock_owned().await),
             None => None,
         };
-        let mut in_turn = pin!(self.admit_in_turn(wanted, Arc::clone(&queue), bytes));
+        let mut in_turn = pin!(self.admit_in_turn(wanted, Arc::clone(&queue)));
         loop {
             // Before the look: what changes behind it is told.
             let told = self.inner.share.told();
-            if let Some(place) = self.open_place(wanted, bytes) {
+            if let Some(place) = self.open_place(wanted) {
                 // What it was given while it waited elsewhere, or is about to be, would be waited for here.
-                in_turn.set(self.admit_in_turn(wanted, Arc::clone(&queue), bytes));
-                if let Some(admitted) = self.admit_past(place, bytes).await? {
+                in_turn.set(self.admit_in_turn(wanted, Arc::clone(&queue)));
+                if let Some(admitted) = self.admit_past(place, wanted.memory_bytes).await? {
                     return Ok(admitted);
                 }
             }
@@ -53,9 +52,9 @@ impl Producer {
 
     /// A partition where what has no key need not wait for others, if there is one that is known. It asks nobody: what it was
     /// given where it waits would lie idle meanwhile.
-    fn open_place(&self, wanted: Wanted<'_>, bytes: u32) -> Option<Place> {
-        let place = self.inner.place(wanted)?;
-        Some(place).filter(|place| place.queue.origin.held.is_open(bytes as usize))
+    fn open_place(&self, wanted: Wanted<'_>) -> Option<Place> {
+        let (place, bytes) = (self.inner.place(wanted)?, wanted.memory_bytes as usize);
+        Some(place).filter(|place| place.queue.origin.held.is_open(bytes))
     }
 
     /// Waits for memory for what need not wait for its partition, if that is so still behind it.
@@ -72,8 +71,8 @@ impl Producer {
         &self,
         wanted: Wanted<'_>,
         mut queue: Arc<Queue>,
-        bytes: u32,
     ) -> Result<Admitted, Error> {
+        let bytes = wanted.memory_bytes as usize;
         let mut turn = Arc::clone(&queue.origin.held).turn().await;
         // A batch that lingers may be what holds the memory, of this partition or of another one.
         let tell = || {
@@ -84,7 +83,7 @@ impl Producer {
             }
         };
         loop {
-            queue.origin.held.room(bytes as usize, tell).await;
+            queue.origin.held.room(bytes, tell).await;
             // Anew: the topic may be another one by now, in which its key goes elsewhere, or the lane have ended.
             let partition = (!wanted.goes_by_key()).then_some(queue.origin.partition);
             let wanted = Wanted {
@@ -92,13 +91,13 @@ impl Producer {
                 begun: Instant::now(),
                 ..wanted
             };
-            let (place, room) = self.find(wanted, bytes).await?;
+            let (place, room) = self.find(wanted).await?;
             let held = &place.queue.origin.held;
             let is_there = Arc::ptr_eq(&place.queue, &queue);
             // Others may have come first meanwhile.
             let has_room = match is_there {
-                true => held.has_room(bytes as usize),
-                false => held.is_open(bytes as usize),
+                true => held.has_room(bytes),
+                false => held.is_open(bytes),
             };
             if has_room {
                 return Ok((place, room, Some(turn)));

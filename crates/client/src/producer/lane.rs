@@ -14,11 +14,12 @@ use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 use corelog_record::TopicId;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tracing::debug;
 
 use self::answers::Answers;
 pub(super) use self::attempt::ATTEMPT_MIN;
 use self::attempt::Sent;
-use super::batch::Batch;
+use super::batch::{Batch, Origin};
 use super::delivery::BatchAck;
 use super::queue::{Next, Queue};
 use super::window::{Settled, Verdict, Window};
@@ -208,10 +209,18 @@ impl Lane {
                 Settled::Applied(batch, ack) => batch.acknowledge(ack),
                 Settled::Failed(batch, error) => batch.fail(error),
                 Settled::Unknown(batch, error) => {
+                    let Origin {
+                        topic, partition, ..
+                    } = &self.queue.origin;
+                    debug!(%topic, %partition, %error, "a batch's outcome is unknown");
                     let behind = batch.fail_unknown(error, |outcome, result| {
                         self.queue.drain_and_settle(outcome, result)
                     });
                     self.behind.extend(behind);
+                    // A connection that was left ends once nobody holds it.
+                    if self.window.is_idle() {
+                        self.route.take_if(|route| route.is_stale());
+                    }
                 }
                 Settled::Behind(batch) => batch.fail(Arc::clone(&behind_unknown)),
             }

@@ -84,6 +84,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     topics: BTreeMap<TopicName, Target>,
+    /// The last run that a lane of a topic may have begun which was let go of: the server may remember it.
+    run: u32,
     /// The lanes' tasks; they end with the producer.
     lanes: JoinSet<()>,
 }
@@ -97,6 +99,8 @@ struct Target {
     asked: Instant,
     partitioner: Partitioner,
     queues: BTreeMap<PartitionId, Arc<Queue>>,
+    /// New ones begin behind this run.
+    run: u32,
     /// Whose record has no key, and would have to wait wherever it goes: one of them at a time looks where it need not any more.
     keyless: Arc<tokio::sync::Mutex<()>>,
 }
@@ -143,18 +147,22 @@ impl Producer {
         record: Record,
     ) -> Result<Delivery, Error> {
         let bytes = record.bytes();
-        let memory_bytes = self.fitting(bytes.saturating_add(RECORD_BYTES));
+        let taken = framed(&record) + RECORD_BYTES;
         let bytes_max = self.inner.config.memory_bytes_max;
-        let memory_bytes = memory_bytes.ok_or(Error::RecordTooLarge { bytes, bytes_max })?;
+        let too_large = Error::RecordTooLarge {
+            bytes: taken,
+            bytes_max,
+        };
         let key = record.key.as_deref();
         let wanted = Wanted {
             topic,
             partition,
             key,
             bytes,
+            memory_bytes: self.fitting(taken).ok_or(too_large)?,
             begun: Instant::now(),
         };
-        let (place, room) = self.find(wanted, memory_bytes).await?;
+        let (place, room) = self.find(wanted).await?;
         let bytes_max = place.rules.record_bytes_max;
         if bytes > bytes_max {
             return Err(Error::RecordTooLarge { bytes, bytes_max });
@@ -167,17 +175,17 @@ impl Producer {
             return add(&place, room);
         }
         drop(room);
-        let admitted = Box::pin(self.admit(wanted, place.queue, memory_bytes));
+        let admitted = Box::pin(self.admit(wanted, place.queue));
         let (place, room, _turn) = admitted.await?;
         add(&place, room)
     }
 
     /// Where something goes, and its room in memory. Who has to ask for that holds none meanwhile: a server may be silent
     /// for long, and the topic be another one by the time that there is room.
-    async fn find(&self, wanted: Wanted<'_>, bytes: u32) -> Result<(Place, Room), Error> {
+    async fn find(&self, wanted: Wanted<'_>) -> Result<(Place, Room), Error> {
         let mut time = self.inner.patience();
         loop {
-            let room = self.reserve(bytes).await?;
+            let room = self.reserve(wanted.memory_bytes).await?;
             if let Some(place) = self.inner.place(wanted) {
                 return Ok((place, room));
             }
@@ -210,15 +218,15 @@ impl Producer {
         let (bytes, count) = (batch.len_bytes(), batch.count());
         let too_large = |max| Error::from(record::Error::BatchTooLarge { bytes, max });
         let bytes_max = self.inner.config.memory_bytes_max;
-        let memory_bytes = self.fitting(bytes).ok_or_else(|| too_large(bytes_max))?;
         let wanted = Wanted {
             topic,
             partition: Some(partition),
             key: None,
             bytes,
+            memory_bytes: self.fitting(bytes).ok_or_else(|| too_large(bytes_max))?,
             begun: Instant::now(),
         };
-        let (place, room) = self.find(wanted, memory_bytes).await?;
+        let (place, room) = self.find(wanted).await?;
         let rules = &place.rules;
         if bytes > rules.batch_bytes_max {
             return Err(too_large(rules.batch_bytes_max));
@@ -231,7 +239,7 @@ impl Producer {
             return place.queue.append_batch(place.topic_id, batch, room);
         }
         drop(room);
-        let admitted = Box::pin(self.admit(wanted, place.queue, memory_bytes));
+        let admitted = Box::pin(self.admit(wanted, place.queue));
         let (place, room, _turn) = admitted.await?;
         place.queue.append_batch(place.topic_id, batch, room)
     }
@@ -284,7 +292,7 @@ impl Producer {
 }
 
 impl Inner {
-    fn new_queue(&self, topic: &Topic, partition: PartitionId) -> Queue {
+    fn new_queue(&self, topic: &Topic, partition: PartitionId, run: u32) -> Queue {
         let config = &self.config;
         let origin = Origin {
             topic: Arc::clone(&topic.name),
@@ -297,7 +305,7 @@ impl Inner {
             linger: config.linger,
             batch_bytes_max: config.batch_bytes_max,
         };
-        Queue::new(origin, shape, Arc::clone(&self.pressure))
+        Queue::new(origin, shape, Arc::clone(&self.pressure), run)
     }
 
     /// Begins a queue's lane, the first one or where the one before has ended.
@@ -346,6 +354,13 @@ impl fmt::Debug for Inner {
 /// Room in the producer's memory.
 type Room = OwnedSemaphorePermit;
 
-/// What a record costs beyond its key, value and headers, about: its frame in the batch, and who
-/// waits for it.
-const RECORD_BYTES: usize = 64;
+/// What a record is counted as in a batch, at most.
+fn framed(record: &Record) -> usize {
+    record.bytes() + RECORD_FRAME_BYTES * (1 + record.headers.len())
+}
+
+/// What the format adds at most to a record, and to each of its headers.
+const RECORD_FRAME_BYTES: usize = 32;
+
+/// What who waits for a record takes of the memory, about.
+const RECORD_BYTES: usize = 32;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::lane::ATTEMPT_MIN;
 use super::partitioner::Partitioner;
 use super::queue::Queue;
-use super::{Inner, RECORD_BYTES, State, Target};
+use super::{Inner, State, Target};
 use crate::Error;
 use crate::metadata::Topic;
 use crate::retry::Deadline;
@@ -23,6 +23,8 @@ pub(super) struct Wanted<'a> {
     pub(super) partition: Option<PartitionId>,
     pub(super) key: Option<&'a [u8]>,
     pub(super) bytes: usize,
+    /// What it takes of the producer's memory.
+    pub(super) memory_bytes: u32,
     /// Since when: what was asked for since is not old.
     pub(super) begun: Instant,
 }
@@ -74,14 +76,13 @@ impl Inner {
     /// # Errors
     /// [`Error::NoSuchPartition`], also where the topic has none.
     fn choose(&self, state: &mut State, wanted: Wanted<'_>) -> Result<Place, Error> {
-        let State { topics, lanes } = state;
+        let State { topics, lanes, .. } = state;
         let target = topics.get_mut(wanted.topic).ok_or(Error::NoServer)?;
         let mut queue = self.queue(target, wanted)?;
         if wanted.partition.is_none() && wanted.key.is_none() {
-            let bytes = wanted.bytes.saturating_add(RECORD_BYTES);
             // Past those that would have it wait, unless all would.
             for _ in 1..target.topic.partition_count() {
-                if queue.origin.held.is_open(bytes) {
+                if queue.origin.held.is_open(wanted.memory_bytes as usize) {
                     break;
                 }
                 target.partitioner.move_on();
@@ -119,7 +120,7 @@ impl Inner {
         if let Some(queue) = target.queues.get(&partition) {
             return Ok(Arc::clone(queue));
         }
-        let queue = Arc::new(self.new_queue(&target.topic, partition));
+        let queue = Arc::new(self.new_queue(&target.topic, partition, target.run));
         target.queues.insert(partition, Arc::clone(&queue));
         Ok(queue)
     }
@@ -171,6 +172,7 @@ impl Inner {
                 target.asked = asked;
             }
             None => {
+                state.let_go(self.client.config.metadata_age_max);
                 let seed = fastrand::u32(..);
                 let partitioner = Partitioner::new(seed, self.config.batch_bytes_max);
                 let name = TopicName::clone(&topic.name);
@@ -182,6 +184,7 @@ impl Inner {
                     asked,
                     partitioner,
                     queues,
+                    run: state.run,
                     keyless: Arc::default(),
                 };
                 state.topics.insert(name, target);
@@ -208,5 +211,75 @@ impl Inner {
     }
 }
 
+impl State {
+    /// Lets go of the topics that would have to be asked for anew, and of which nothing is under way.
+    fn let_go(&mut self, age_max: Duration) {
+        let run = &mut self.run;
+        self.topics.retain(|_, target| {
+            let is_old = age_max < target.asked.elapsed();
+            let is_left = is_old
+                && Arc::strong_count(&target.keyless) == 1
+                && target.queues.values().all(Queue::is_left);
+            if is_left {
+                let runs = target.queues.values().map(|queue| queue.run());
+                *run = runs.fold(*run, u32::max);
+            }
+            !is_left
+        });
+    }
+}
+
 /// What is known may be old; what was asked for a moment ago is not.
 const ASK_COUNT_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::settings::TopicSettings;
+
+    use super::super::queue::tests::queue;
+    use super::*;
+    use crate::metadata::Teller;
+
+    fn target(queue: &Arc<Queue>) -> Target {
+        let topic = Topic {
+            name: Arc::clone(&queue.origin.topic),
+            id: TopicId::from_bytes([0; 16]),
+            settings: TopicSettings::default(),
+            partitions: Vec::new(),
+            teller: Teller {
+                server: 0,
+                shared: "".into(),
+            },
+            is_settled: true,
+        };
+        Target {
+            topic: Arc::new(topic),
+            rules: Rules::default(),
+            generation: 0,
+            asked: Instant::now(),
+            partitioner: Partitioner::new(0, 0),
+            queues: BTreeMap::from([(queue.origin.partition, Arc::clone(queue))]),
+            run: 0,
+            keyless: Arc::default(),
+        }
+    }
+
+    /// Each topic that a producer had ever sent to was remembered, and flushed, also where it was deleted long ago.
+    #[test]
+    fn a_topic_of_which_nothing_is_under_way_is_let_go_of_once_it_has_to_be_asked_for_anew() {
+        let (mut state, queue) = (State::default(), queue());
+        let name = TopicName::clone(&queue.origin.topic);
+        state.topics.insert(name, target(&queue));
+        let run = queue.open();
+        let mut is_kept = |age_max| {
+            state.let_go(age_max);
+            (state.topics.len() == 1, state.run)
+        };
+        assert_eq!(is_kept(Duration::ZERO), (true, 0), "it has a lane");
+        assert!(queue.end(run + 3));
+        assert_eq!(is_kept(Duration::ZERO), (true, 0), "somebody sends");
+        drop(queue);
+        assert_eq!(is_kept(Duration::MAX), (true, 0), "it is known");
+        assert_eq!(is_kept(Duration::ZERO), (false, run + 3));
+    }
+}

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::batch::{Batch, Origin, Place};
 use super::delivery::{BatchAck, BatchDelivery, BatchOutcome, Delivery, ProduceError};
+use super::framed;
 use super::pressure::Pressure;
 use crate::Error;
 
@@ -55,15 +56,29 @@ pub(super) struct Shape {
 }
 
 impl Queue {
-    pub(super) fn new(origin: Origin, shape: Shape, pressure: Arc<Pressure>) -> Self {
-        let (state, news) = (Mutex::default(), Notify::new());
+    /// An empty queue, whose lanes begin behind this run.
+    pub(super) fn new(origin: Origin, shape: Shape, pressure: Arc<Pressure>, run: u32) -> Self {
+        let state = State {
+            run,
+            ..State::default()
+        };
         Self {
             origin,
             shape,
             pressure,
-            state,
-            news,
+            state: Mutex::new(state),
+            news: Notify::new(),
         }
+    }
+
+    /// If nothing is lost with it: no lane sends what is added, and nobody is on the way with something.
+    pub(super) fn is_left(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1 && !self.has_lane()
+    }
+
+    /// The last run that a lane may have begun.
+    pub(super) fn run(&self) -> u32 {
+        self.lock().run
     }
 
     /// Whether a lane sends what is added.
@@ -118,7 +133,7 @@ impl Queue {
         record: &Record,
         room: OwnedSemaphorePermit,
     ) -> Result<Delivery, Error> {
-        let bytes = record.bytes() + RECORD_FRAME_BYTES * (1 + record.headers.len());
+        let bytes = framed(record);
         let bytes_max = self.shape.batch_bytes_max.min(rules.batch_bytes_max);
         let mut state = self.lock();
         if !state.has_lane {
@@ -256,11 +271,8 @@ impl State {
     }
 }
 
-/// What the format adds at most to a record, and to each of its headers.
-const RECORD_FRAME_BYTES: usize = 32;
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use corelog_record::{PartitionId, TopicName};
@@ -269,7 +281,7 @@ mod tests {
     use super::super::share::{Held, Share};
     use super::*;
 
-    fn queue() -> Arc<Queue> {
+    pub(in crate::producer) fn queue() -> Arc<Queue> {
         let topic = TopicName::new("numbers").unwrap();
         let origin = Origin {
             topic: Arc::new(topic),
@@ -282,7 +294,7 @@ mod tests {
             linger: Duration::ZERO,
             batch_bytes_max: 100,
         };
-        Arc::new(Queue::new(origin, shape, Arc::default()))
+        Arc::new(Queue::new(origin, shape, Arc::default(), 0))
     }
 
     fn add(queue: &Queue) -> Result<Delivery, Error> {

@@ -1,18 +1,14 @@
 //! Callers that begin something, and are polled no more, while others want the same.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use corelog_client::Client;
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::record::PartitionId;
 use tokio::time::timeout;
 
-use crate::connect;
 use crate::server::Server;
-
-/// What is waited for comes at once, or this fails.
-const PATIENCE: Duration = Duration::from_secs(15);
+use crate::{PATIENCE, connect};
 
 /// Polls a future once; it has to be one that waits.
 macro_rules! poll_once {

@@ -8,13 +8,13 @@ use corelog_client::record::Record;
 use corelog_client::{Client, ClientConfig};
 use tokio::time::timeout;
 
-use crate::fewer::{PATIENCE, moved, place_among};
+use crate::fewer::{moved, place_among};
 use crate::memory::{
     MEMORY_BYTES, P1, assert_waits, begin_trouble, fill_share, refuse, send, small,
 };
 use crate::producing::{on_produce, outcomes};
 use crate::server::{Act, Server};
-use crate::{config, connect, error};
+use crate::{PATIENCE, config, connect, error};
 
 /// It stayed with the partition that it had waited for: of the other topic that was not where its key goes.
 #[tokio::test]

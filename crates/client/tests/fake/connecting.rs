@@ -7,7 +7,6 @@ use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::frame::CorrelationId;
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
-use corelog_client::record::PartitionId;
 use corelog_client::record::batch::Codec;
 use corelog_client::{
     Client, ClientConfig, ConsumerConfig, End, Error, Fault, Outcome, ProducerConfig, Start,
@@ -15,10 +14,9 @@ use corelog_client::{
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::consuming::P0;
 use crate::server::{Act, Server};
 use crate::{config, connect, error, record};
-
-const P0: PartitionId = PartitionId::new(0);
 
 #[tokio::test]
 async fn requests_in_flight_stay_below_the_servers_limit() {

@@ -18,10 +18,7 @@ use tokio::time::timeout;
 
 use crate::producing::on_produce;
 use crate::server::{Act, Server};
-use crate::{config_of, connect, connect_to, error, record};
-
-/// What is waited for comes at once, or this fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+use crate::{PATIENCE, away, config_of, connect, connect_to, error, record};
 
 const P3: PartitionId = PartitionId::new(3);
 
@@ -39,12 +36,7 @@ impl Copied {
         let topic = whole.topic("numbers", 4);
         copy.copy(&whole);
         copy.remove_partitions(&topic, 2);
-        let is_away = Arc::new(AtomicBool::new(false));
-        let away = Arc::clone(&is_away);
-        whole.script(move |_| match away.load(Ordering::Relaxed) {
-            true => Act::Cut,
-            false => Act::Serve,
-        });
+        let is_away = away(&whole, false);
         Self {
             whole,
             copy,

@@ -32,6 +32,8 @@ mod sharing;
 mod silent;
 mod turning;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use corelog_client::protocol::error::{ErrorBody, ErrorCode};
@@ -67,6 +69,17 @@ async fn connect_to<const N: usize>(servers: [&Server; N]) -> Client {
     Client::connect(config_of(servers)).await.unwrap()
 }
 
+/// Has a server cut off whoever asks it, while what is given says so.
+fn away(server: &Server, is_away: bool) -> Arc<AtomicBool> {
+    let is_away = Arc::new(AtomicBool::new(is_away));
+    let told = Arc::clone(&is_away);
+    server.script(move |_| match told.load(Ordering::Relaxed) {
+        true => Act::Cut,
+        false => Act::Serve,
+    });
+    is_away
+}
+
 /// Has a server say nothing more than Hello.
 fn hang(server: &Server) {
     server.script(|seen| match seen.request {
@@ -85,3 +98,6 @@ fn record(value: impl Into<Vec<u8>>) -> Record {
 fn error(code: ErrorCode) -> ErrorBody {
     ErrorBody::new(code, "as scripted")
 }
+
+/// What is waited for comes at once, or this fails.
+const PATIENCE: Duration = Duration::from_secs(15);

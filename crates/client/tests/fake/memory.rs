@@ -143,6 +143,21 @@ async fn a_partition_in_trouble_leaves_half_of_the_memory_to_others() {
     assert_eq!(producer.memory_bytes(), 0);
 }
 
+/// A header without a name or a value cost nothing: records of a thousand of them took far more memory than they were counted for.
+#[tokio::test]
+async fn the_headers_of_a_record_count_with_what_they_take_in_its_batch() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(on_produce(|_| Act::Ignore));
+    let producer = connect(&server).await.producer(eager());
+    let mut record = record("value");
+    record.headers = vec![("h".to_owned(), None); 1_000];
+    let mut batch = Builder::new(Codec::None);
+    batch.append_record(&record).unwrap();
+    let _sent = producer.send(&topic, P0, record).await.unwrap();
+    assert!(batch.len_bytes() <= producer.memory_bytes());
+}
+
 #[tokio::test]
 async fn whole_batches_for_a_partition_in_trouble_leave_half_of_the_memory_to_others() {
     let server = Server::start(1).await;

@@ -13,10 +13,7 @@ use tokio::time::timeout;
 
 use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::server::{Act, Server};
-use crate::{connect, connect_to, error};
-
-/// What is waited for comes at once, or this fails.
-const PATIENCE: Duration = Duration::from_secs(15);
+use crate::{PATIENCE, connect, connect_to, error};
 
 /// Where one goes on that has read eight records.
 const BEHIND_THE_EIGHTH: Start = Start::Behind {

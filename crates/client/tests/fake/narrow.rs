@@ -14,10 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::consuming::{P0, offset};
-use crate::fewer::PATIENCE;
 use crate::producing::eager;
 use crate::server::{Act, Server};
-use crate::{config, record};
+use crate::{PATIENCE, config, record};
 
 const P1: PartitionId = PartitionId::new(1);
 /// How long requests are waited for: for far less than all that is on its way takes.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corelog_client::protocol::error::{Detail, ErrorBody, ErrorCode};
@@ -17,13 +17,10 @@ use tokio::time::timeout;
 
 use crate::producing::{check, eager, on_produce, outcomes, send_numbers};
 use crate::server::{Act, Server};
-use crate::{config, config_of, connect, connect_to, error, record};
+use crate::{PATIENCE, away, config, config_of, connect, connect_to, error, record};
 
 /// An address that refuses connections. A port that was free a moment ago may be another test's by now.
 const NOBODY: &str = "127.0.0.1:1";
-
-/// What is waited for comes at once, or this fails.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn records_go_to_the_port_of_the_core_that_owns_their_partition() {
@@ -350,12 +347,7 @@ async fn a_topic_whose_server_is_away_is_not_gone() {
     let topic = home.topic("numbers", 1);
     let client = connect_to([&home, &other]).await;
     client.topic(&topic).await.unwrap();
-    let is_away = Arc::new(AtomicBool::new(true));
-    let away = Arc::clone(&is_away);
-    home.script(move |_| match away.load(Ordering::Relaxed) {
-        true => Act::Cut,
-        false => Act::Serve,
-    });
+    let is_away = away(&home, true);
     let told = client.metadata(None).await.unwrap();
     assert!(told.topics.is_empty(), "the other one answers");
     let config = ProducerConfig {

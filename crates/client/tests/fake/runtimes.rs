@@ -1,7 +1,5 @@
 //! Clients whose runtime ends under them, while another one goes on.
 
-use std::time::Duration;
-
 use corelog_client::record::TopicName;
 use corelog_client::{
     Client, ConsumerConfig, Delivery, End, Error, Outcome, ProduceError, ProducerConfig, Start,
@@ -11,10 +9,7 @@ use tokio::time::timeout;
 
 use crate::producing::{P0, eager, on_produce, send_numbers};
 use crate::server::{Act, Server};
-use crate::{connect, consuming, record};
-
-/// What is waited for comes at once, or this fails.
-const PATIENCE: Duration = Duration::from_secs(15);
+use crate::{PATIENCE, connect, consuming, record};
 
 /// A server on a runtime of its own, the one that is to end, and a client that was made there.
 struct Home {

@@ -11,11 +11,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::fewer::{Copied, PATIENCE, moved, place_among};
+use crate::fewer::{Copied, moved, place_among};
 use crate::producing::on_produce;
 use crate::routing::owned_at;
 use crate::server::{Act, Server};
-use crate::{config_of, connect_to, error, record};
+use crate::{PATIENCE, config_of, connect_to, error, record};
 
 /// Each topic of the name left a task behind that asked on for the next ones as well.
 #[tokio::test]

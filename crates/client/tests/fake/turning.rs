@@ -16,22 +16,14 @@ use tokio::time::{sleep, timeout};
 use crate::consuming::{P0, offset, three_batches};
 use crate::log::Log;
 use crate::server::{Act, Server};
-use crate::{config_of, error, record};
-
-/// What is waited for comes at once, or this fails.
-const PATIENCE: Duration = Duration::from_secs(15);
+use crate::{PATIENCE, away, config_of, error, record};
 
 /// A server of three batches and a copy of it, and whether the first one is away.
 async fn copied() -> ([Server; 2], TopicName, Arc<AtomicBool>) {
     let (home, topic) = three_batches(Codec::None).await;
     let copy = Server::start(1).await;
     copy.copy(&home);
-    let is_away = Arc::new(AtomicBool::new(false));
-    let away = Arc::clone(&is_away);
-    home.script(move |_| match away.load(Ordering::Relaxed) {
-        true => Act::Cut,
-        false => Act::Serve,
-    });
+    let is_away = away(&home, false);
     ([home, copy], topic, is_away)
 }
 

@@ -77,7 +77,7 @@ pub(crate) struct Args {
 
 /// Writes the bundle, and prints what is in it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let now = quantity::now();
+    let now = corelog_client::now();
     let mut pack = Pack::new(args.size_max.bytes(), args.within.0);
     collect(args, &mut pack);
     let paths = match &args.out {

@@ -82,10 +82,11 @@ impl Answers {
                 () = self.alarm.run_out(end) => {}
             }
             if end == late {
+                ticket.leave_if_taken();
                 if ticket.extend(*given_up) {
                     continue;
                 }
-                let late = ticket.time_out();
+                let late = ticket.time_out_in_order();
                 self.awaited.pop_front();
                 return Err(late);
             }

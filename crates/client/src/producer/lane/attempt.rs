@@ -12,7 +12,9 @@ use corelog_protocol::kind::Kind;
 use corelog_protocol::message::produce;
 use corelog_record::TopicId;
 use tokio::time::{Instant, sleep};
+use tracing::debug;
 
+use super::super::batch::Origin;
 use super::{Lane, SILENCE_MAX, Trouble};
 use crate::Error;
 use crate::client::topic_changed;
@@ -243,12 +245,18 @@ impl Lane {
     /// Waits before the next attempt, no longer than the batch has time.
     async fn pause(&self, since: Instant, trouble: &Trouble) {
         let backoff = self.client.config.backoff;
-        let wait = backoff.wait(trouble.count, &mut fastrand::Rng::new());
+        let wait = backoff.wait(trouble.count);
         let left = self
             .options
             .delivery_timeout
             .saturating_sub(since.elapsed());
-        sleep(wait.max(trouble.last.retry_after()).min(left)).await;
+        let wait = wait.max(trouble.last.retry_after()).min(left);
+        let Origin {
+            topic, partition, ..
+        } = &self.queue.origin;
+        let (error, attempt) = (&trouble.last, trouble.count);
+        debug!(%topic, %partition, %error, attempt, ?wait, "sends again");
+        sleep(wait).await;
     }
 }
 
