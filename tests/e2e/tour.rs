@@ -50,13 +50,36 @@ fn the_readme_names_the_two_commands_that_ci_runs() {
     assert!(ci.contains(test), "CI runs the README's test command");
 }
 
+/// What the README shows of the client is what the client's own documents show, which are compiled.
+#[test]
+fn the_readme_s_program_is_that_of_the_client_s_documents() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let client = std::fs::read_to_string(format!("{root}/crates/client/src/lib.rs")).unwrap();
+    let shown = blocks("rust client");
+    assert_eq!(shown.len(), 1);
+    for part in shown[0].split("\n\n") {
+        let lines = part.trim_end().lines();
+        let lines: Vec<_> = lines.map(|line| format!("//! {line}\n")).collect();
+        assert!(client.contains(&lines.concat()), "{part}");
+    }
+}
+
 /// The lines of the blocks marked `sh tour`.
 fn tour() -> Vec<String> {
+    let blocks = blocks("sh tour");
+    blocks
+        .iter()
+        .flat_map(|block| block.lines().map(str::to_owned))
+        .collect()
+}
+
+/// What the README's blocks with this mark hold.
+fn blocks(mark: &str) -> Vec<String> {
+    let begin = format!("```{mark}\n");
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
     let readme = readme.unwrap();
-    let blocks = readme.split("```sh tour\n").skip(1);
-    let blocks = blocks.map(|block| block.split("```").next().unwrap().to_owned());
+    let blocks = readme.split(&begin).skip(1);
     blocks
-        .flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>())
+        .map(|block| block.split("```").next().unwrap().to_owned())
         .collect()
 }

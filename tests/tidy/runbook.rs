@@ -37,6 +37,40 @@ fn every_alert_has_a_section_a_link_to_it_and_a_test() {
     }
 }
 
+/// What an operator was to look for in the log were none of its words.
+#[test]
+fn what_is_looked_for_in_the_log_is_said_there() {
+    let mut files = source::rust_files();
+    files.retain(|file| !file.path.starts_with("tests/") && !source::is_test(file));
+    let code = files.iter().flat_map(|file| file.text.lines());
+    let code = code.filter(|line| !line.trim_start().starts_with("//"));
+    // A text that goes on in the next line is one.
+    let said: String = code
+        .map(|line| match line.trim_start().strip_suffix('\\') {
+            Some(begun) => begun.to_owned(),
+            None => format!("{}\n", line.trim_start()),
+        })
+        .collect();
+    let patterns = patterns(&text("deploy/RUNBOOK.md"));
+    assert!(patterns.len() > 20, "they are found: {patterns:?}");
+    for pattern in patterns {
+        assert!(said.contains(&pattern), "nothing says {pattern:?}");
+    }
+}
+
+/// Each of what the commands that read the log look for.
+fn patterns(text: &str) -> Vec<String> {
+    let commands = text.lines().filter(|line| line.starts_with("journalctl "));
+    let looked_for = commands.filter_map(|line| {
+        let (_, grep) = line.split_once("grep ")?;
+        let quote = grep.find(['\'', '"'])?;
+        let (_, rest) = grep.split_at(quote + 1);
+        rest.split(&grep[quote..=quote]).next()
+    });
+    let each = looked_for.flat_map(|all| all.split('|'));
+    each.map(str::to_owned).collect()
+}
+
 #[test]
 fn every_error_code_has_a_row() {
     let told = codes(&text("deploy/RUNBOOK.md"));

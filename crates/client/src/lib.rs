@@ -1,12 +1,12 @@
 //! A tokio client for Corelog: metadata cache, producer, consumer, administration.
 //!
 //! ```no_run
+//! use corelog_client::record::{Record, TopicName};
 //! use corelog_client::{Client, ClientConfig, ConsumerConfig, End, ProducerConfig, Start, now};
-//! use corelog_client::record::{PartitionId, Record, TopicName};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::connect(ClientConfig::new(["127.0.0.1:7400"])).await?;
-//! let topic = TopicName::new("orders")?;
+//! let topic = TopicName::new("events")?;
 //!
 //! let producer = client.producer(ProducerConfig::default());
 //! let record = Record::new(now(), "one apple");
@@ -31,10 +31,12 @@
 //! | `producer`     | batches, order, outcomes, bounded memory                              |
 //! | `consumer`     | prefetch, verification, records as slices of what was fetched         |
 //! | `retry`        | whether and when a request is sent again                              |
-//! | `admin`        | topics, settings, offsets                                             |
+//! | `admin`        | topics, settings, offsets; replicas; snapshots, restores, scrubs      |
 //! | `clock`        | the time of records that are made here                                |
+//! | `error`        | what can go wrong, and whether the request may have taken effect      |
 //!
-//! Never here: files, a server's decisions, anything but tokio, `tracing` and the two sans-io crates below.
+//! Never here: files, a server's decisions, a runtime other than tokio. Below lie the two crates without I/O,
+//! [`record`] and [`protocol`].
 //!
 //! The laws: a request is sent again only if it was certainly not applied, or changes nothing; an
 //! unknown outcome is told, never guessed; no byte that fails its checksum is handed out; every

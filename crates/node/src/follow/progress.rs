@@ -101,7 +101,8 @@ impl Progress {
         Some((heard.end, rt::millis(ago)))
     }
 
-    /// Since when nothing was heard of a source that is to be heard. `None` once all is here that was
+    /// Since when nothing was heard of a source that is to be heard, also where the copy has stopped: if it was level then, nothing
+    /// else tells of that. `None` once all is here that was
     /// asked for, and while segments come as files: a source that gives nothing ends that.
     pub(super) fn silent_since(&self) -> Option<Instant> {
         match self.state.get() {
