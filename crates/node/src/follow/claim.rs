@@ -123,6 +123,7 @@ impl Core {
         let judging = async {
             let found = self.owner_of(&topic, key, told).await?;
             let Some(rival) = found.rival else {
+                self.look_if_ahead(&topic, key, claimant).await;
                 return Ok(Some(found.word));
             };
             let heeded = self.heed(topic.clone(), key, rival, claimant).await;
