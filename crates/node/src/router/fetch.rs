@@ -12,7 +12,7 @@ use futures_lite::FutureExt;
 use super::message::{Answered, What};
 use super::patience::Patience;
 use super::room::Room;
-use super::route::{Route, count_refusal, healed_at, route};
+use super::route::{count_refusal, healed_at, route};
 use crate::core::{Core, Disk, Fetched, PartitionKey, SMALL_BYTES};
 use crate::failure::Failure;
 use crate::frame_id::FrameId;
@@ -67,15 +67,16 @@ pub(crate) async fn fetch(
     request: &FetchFrom<'_>,
 ) -> Result<(fetch::Answer, Batches, Room), Failure> {
     let deadline = rt::now() + request.wait;
-    match request.route(core)? {
-        Route::Here(key) => fetch_here(core, asker, key, request, deadline).await,
-        Route::Core(owner, key) => fetch_away(core, asker, (owner, key), request, deadline).await,
+    let (owner, key) = request.route(core)?;
+    match owner == core.id {
+        true => fetch_here(core, asker, key, request, deadline).await,
+        false => fetch_away(core, asker, (owner, key), request, deadline).await,
     }
 }
 
 impl FetchFrom<'_> {
     /// Where the partition is served now: after a wait its topic may be gone or another.
-    pub(super) fn route(&self, core: &Core) -> Result<Route, Failure> {
+    pub(super) fn route(&self, core: &Core) -> Result<(CoreId, PartitionKey), Failure> {
         route(core, self.topic, self.id, self.partition)
     }
 }

@@ -86,13 +86,12 @@ fn has_room_to_ask(lane: &Lane, ask: Ask, frame: Option<FrameId>) -> bool {
 
 /// Whether there is one for a Produce.
 fn has_room_for_produce(lane: &Lane) -> bool {
-    let (frame, key, run) = (frame(), key(), 0);
-    let what = What::Produce {
+    let produce = Produce {
         conn: 1,
-        key,
-        run,
+        key: key(),
+        run: 0,
         terms: Terms {
-            frame,
+            frame: frame(),
             level: None,
             taken: rt::now(),
         },
@@ -100,7 +99,7 @@ fn has_room_for_produce(lane: &Lane) -> bool {
     };
     let acks = Acks::new(Notify::new(), Rc::default());
     let acks = Rc::new(RefCell::new(acks));
-    lane.produce(what, frame, (acks, key, run)).is_ok()
+    lane.produce(produce, acks).is_ok()
 }
 
 fn call(lane: &Lane, wait: Duration) -> Call<'_> {
