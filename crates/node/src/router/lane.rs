@@ -363,13 +363,8 @@ impl Call<'_> {
 
     /// Waits for the next answer.
     pub(super) async fn answered(&self) -> Answered {
-        loop {
-            let changed = self.state.changed.notified();
-            if let Some(answered) = self.state.answered.borrow_mut().pop_front() {
-                return answered;
-            }
-            changed.await;
-        }
+        let next = || self.state.answered.borrow_mut().pop_front();
+        self.state.changed.some(next).await
     }
 }
 
