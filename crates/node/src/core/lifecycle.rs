@@ -276,8 +276,8 @@ impl Core {
         .await;
         let mut slots = self.slots.borrow_mut();
         let found = slots.get_mut(slot)?;
-        self.memory.forget(found);
         let state = std::mem::replace(&mut found.state, SlotState::Opening);
+        self.memory.weigh(found);
         // There is more room, and nothing to wait for where it was.
         self.flushed.notify();
         match state {
