@@ -17,13 +17,13 @@ use super::ledger::Ledger;
 use super::peers::{Forgotten, Newcomers};
 use super::placement::Load;
 use super::promises::Promises;
-use super::random::random_bytes;
 use super::restore::Restores;
 use super::routes::unreadable;
 use super::spare;
 use super::topic::Topic;
 use crate::core::{Core, Disk, Lost, with_causes};
 use crate::failure::{Failure, disk_failure, failure, failure_with};
+use crate::random::random_bytes;
 use crate::router;
 use crate::rt::{self, Notify, Permit, Semaphore};
 

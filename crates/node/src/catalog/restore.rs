@@ -32,12 +32,12 @@ pub(super) use self::jobs::Restores;
 use self::jobs::{Done, Job};
 use self::source::{invalid_source, kept_of, pick, unopened};
 use super::admin::Admin;
-use super::random::{random, random_bytes};
 use super::snapshots::{refused, snapshot_dir};
 use super::topic::Topic;
 use crate::core::{Core, with_causes};
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
+use crate::random::{random, random_bytes};
 use crate::rt;
 
 /// What the thread is to do.
