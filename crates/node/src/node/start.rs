@@ -252,8 +252,8 @@ impl Cores {
         for control in &self.controls {
             let (reply, answer) = flume::bounded(1);
             let topics = topics.clone();
-            // An answer that never comes tells the same as a refusal here.
             let snapshots = Arc::clone(&snapshots);
+            // An answer that never comes tells the same as a refusal here.
             let _ = control.send(Control::Recover {
                 topics,
                 unreadable: catalog.unreadable.clone(),
