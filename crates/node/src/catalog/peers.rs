@@ -217,8 +217,7 @@ pub(super) fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
             continue;
         }
         for newcomer in newcomers {
-            let known = topic.replica(partition).cloned();
-            let known = known.unwrap_or(Replica::owner(partition));
+            let known = topic.known_replica(partition);
             let before = bytes_of(&known);
             let grown = remembering(known, newcomer);
             let after = bytes - before + bytes_of(&grown);

@@ -205,8 +205,7 @@ mod tests {
     }
 
     fn promote(topic: &mut Topic, partition: PartitionId, earlier: &[String]) {
-        let before = topic.replica(partition).cloned();
-        let before = before.unwrap_or(Replica::owner(partition));
+        let before = topic.known_replica(partition);
         let mut outranked = [&before.sources[..], earlier].concat();
         outranked.truncate(SOURCE_COUNT_MAX as usize);
         topic.set_replica(Replica {

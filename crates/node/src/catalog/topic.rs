@@ -38,6 +38,12 @@ impl Topic {
         self.replicas.get(&partition)
     }
 
+    /// The same, also of one that is this node's alone.
+    pub(crate) fn known_replica(&self, partition: PartitionId) -> Replica {
+        let replica = self.replica(partition).cloned();
+        replica.unwrap_or(Replica::owner(partition))
+    }
+
     /// If this node owns a partition: takes its appends, begins its epochs.
     pub(crate) fn is_owned(&self, partition: PartitionId) -> bool {
         self.replica(partition)
@@ -152,8 +158,7 @@ impl Topic {
         partition: PartitionId,
         change: impl FnOnce(Replica) -> Replica,
     ) {
-        let before = self.replica(partition).cloned();
-        self.set_replica(change(before.unwrap_or(Replica::owner(partition))));
+        self.set_replica(change(self.known_replica(partition)));
     }
 
     /// The same topic with more partitions, on these cores, each of which is what `replica` says.

@@ -27,8 +27,7 @@ impl Core {
     pub(super) fn replica(&self, key: PartitionKey) -> Result<Replica, Failure> {
         let routes = self.routes.borrow();
         let topic = routes.topic_by_id(key.topic);
-        let replica = topic.ok_or_else(deleted)?.replica(key.partition);
-        Ok(replica.cloned().unwrap_or(Replica::owner(key.partition)))
+        Ok(topic.ok_or_else(deleted)?.known_replica(key.partition))
     }
 
     /// What is written down of the partitions that this core owns: who follows them.
