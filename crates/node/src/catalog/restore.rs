@@ -298,6 +298,7 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
         // What is taken over as it is comes without a word.
         let bytes = done.as_ref().map_or(0, |done| done.bytes);
         bytes_done.store(before.wrapping_add(bytes), Ordering::Relaxed);
+        let bounds = |done: Restored| (done.log_start, done.end);
         let (log_start, log_end) = done.map_or((partition.log_start, partition.end), bounds);
         restored.push(restore_status::Partition {
             id: partition.partition,
@@ -306,10 +307,6 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
         });
     }
     Ok(restored)
-}
-
-fn bounds(restored: Restored) -> (corelog_record::Offset, corelog_record::Offset) {
-    (restored.log_start, restored.end)
 }
 
 /// Removes what interrupted restores left, at a start.
