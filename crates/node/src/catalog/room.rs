@@ -112,22 +112,16 @@ mod tests {
     use corelog_protocol::error::ErrorCode;
     use corelog_protocol::limits::SOURCE_COUNT_MAX;
     use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::{CopyId, CoreId, LeaderEpoch, NodeId, PartitionId, TopicId, TopicName};
+    use corelog_record::{CoreId, LeaderEpoch, PartitionId, TopicId, TopicName};
     use corelog_storage::format::replica::{Peer, Role};
 
     use super::super::origins::grown_as;
-    use super::super::peers::{Newcomer, remember_all};
+    use super::super::peers::remember_all;
+    use super::super::peers::tests::coming;
     use super::*;
     use crate::follow::FOLLOWERS_MAX;
+    use crate::follow::samples::peer;
     use crate::rt;
-
-    fn peer(number: u8) -> Peer {
-        Peer {
-            node: NodeId::from_bytes([number; 16]),
-            copy: CopyId::from_bytes([number; 16]),
-            address: format!("127.0.0.1:{number}"),
-        }
-    }
 
     /// A topic of so many partitions, with nothing to say of any.
     fn topic_of(count: u32) -> Topic {
@@ -141,13 +135,6 @@ mod tests {
         }
     }
 
-    fn coming(peer: &Peer) -> Newcomer {
-        Newcomer {
-            peer: peer.clone(),
-            heard: Vec::new(),
-        }
-    }
-
     /// Has a follower at an address come to each partition; gives how many of them do not remember it.
     fn come(topic: &mut Topic, number: u8, address: &str) -> usize {
         let peer = Peer {
@@ -155,7 +142,7 @@ mod tests {
             ..peer(number)
         };
         let all = topic.partitions();
-        let each = all.map(|(partition, _)| (partition, vec![coming(&peer)]));
+        let each = all.map(|(partition, _)| (partition, vec![coming(peer.clone())]));
         let each = each.collect();
         remember_all(topic, each)
     }

@@ -25,7 +25,7 @@
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
 //! outranked those that it followed, told of that
-//! samples   what a source tells, for tests
+//! samples   other nodes, and what they tell, for tests
 //! lately    what was found out of other nodes a moment ago
 //! handover  giving a partition to a follower
 //! target    whom it is given to

@@ -1,7 +1,32 @@
-//! What a source tells of its segments, for tests.
+//! Other nodes, and what they tell, for tests.
 
 use corelog_protocol::message::segments::{Digest, DigestKind, Sealed};
-use corelog_record::{Chain, Offset, Ordinal, Timestamp};
+use corelog_record::{Chain, CopyId, NodeId, Offset, Ordinal, Timestamp};
+use corelog_storage::format::replica::Peer;
+
+use super::followers::Follower;
+use crate::rt;
+
+/// Who follows, by its number.
+pub(crate) fn peer(number: u8) -> Peer {
+    Peer {
+        node: NodeId::from_bytes([number; 16]),
+        copy: CopyId::from_bytes([number; 16]),
+        address: format!("127.0.0.1:{number}"),
+    }
+}
+
+/// As a follower that has nothing yet.
+pub(super) fn heard(peer: &Peer) -> Follower {
+    Follower {
+        copy: peer.copy,
+        node: Some(peer.node),
+        address: Some(peer.address.clone()),
+        end: Offset::ZERO,
+        at: rt::now(),
+        is_claiming: false,
+    }
+}
 
 /// A sealed segment of one batch, of records from `base` to `last`.
 pub(crate) fn sealed(base: u64, last: u64, bytes: u64) -> Sealed {
