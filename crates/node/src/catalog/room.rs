@@ -107,18 +107,17 @@ fn bytes_needed(topic: &Topic) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use corelog_protocol::error::ErrorCode;
     use corelog_protocol::limits::SOURCE_COUNT_MAX;
     use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::{CoreId, LeaderEpoch, PartitionId, TopicId, TopicName};
+    use corelog_record::{CoreId, LeaderEpoch, PartitionId};
     use corelog_storage::format::replica::{Peer, Role};
 
     use super::super::origins::grown_as;
     use super::super::peers::remember_all;
     use super::super::peers::tests::coming;
     use super::*;
+    use crate::core;
     use crate::follow::FOLLOWERS_MAX;
     use crate::follow::samples::peer;
     use crate::rt;
@@ -126,12 +125,8 @@ mod tests {
     /// A topic of so many partitions, with nothing to say of any.
     fn topic_of(count: u32) -> Topic {
         Topic {
-            name: TopicName::new("t").unwrap(),
-            id: TopicId::from_bytes([7; 16]),
             created: rt::wall_clock(),
-            settings: Default::default(),
-            owners: vec![CoreId::new(0); count as usize],
-            replicas: BTreeMap::new(),
+            ..core::tests::topic_of("t", 7, count as usize)
         }
     }
 

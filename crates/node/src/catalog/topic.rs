@@ -305,16 +305,10 @@ mod tests {
     use corelog_record::Offset;
 
     use super::*;
+    use crate::core::tests::topic_of;
 
     fn topic(roles: &[Role]) -> Topic {
-        let mut topic = Topic {
-            name: TopicName::new("t").unwrap(),
-            id: TopicId::from_bytes([1; 16]),
-            created: Timestamp::from_millis(1),
-            settings: TopicSettings::default(),
-            owners: vec![CoreId::new(0); roles.len()],
-            replicas: BTreeMap::new(),
-        };
+        let mut topic = topic_of("t", 1, roles.len());
         for (number, role) in (0..).zip(roles) {
             topic.set_replica(Replica {
                 role: *role,

@@ -70,15 +70,20 @@ pub(crate) fn with_others<F: Future<Output = ()> + 'static>(
 
 /// A topic of one partition, by the number in its name and id.
 pub(crate) fn topic(number: u8) -> (Arc<Topic>, PartitionKey) {
-    let topic = Topic {
-        name: TopicName::new(&format!("topic-{number}")).unwrap(),
-        id: TopicId::from_bytes([number; 16]),
+    let topic = topic_of(&format!("topic-{number}"), number, 1);
+    (Arc::new(topic), key(number, 0))
+}
+
+/// A topic of so many partitions of core 0, which are the node's alone.
+pub(crate) fn topic_of(name: &str, id: u8, count: usize) -> Topic {
+    Topic {
+        name: TopicName::new(name).unwrap(),
+        id: TopicId::from_bytes([id; 16]),
         created: Timestamp::from_millis(1),
         settings: TopicSettings::default(),
-        owners: vec![CoreId::new(0)],
+        owners: vec![CoreId::new(0); count],
         replicas: Default::default(),
-    };
-    (Arc::new(topic), key(number, 0))
+    }
 }
 
 /// A copy that ends there, as it tells of itself once it was compared.
