@@ -1,14 +1,12 @@
 //! A core without its keepers, for tests that decide themselves what is done when.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::fetch;
 use corelog_protocol::message::settings::TopicSettings;
@@ -29,7 +27,7 @@ use super::*;
 use crate::catalog::{Change, Topic};
 use crate::config::NodeConfig;
 use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
-use crate::frame_id::FrameId;
+use crate::frame_id::tests::frame;
 use crate::metrics::Counters;
 use crate::partition::{Input, Partition};
 use crate::rate::Rates;
@@ -123,10 +121,9 @@ pub(crate) fn batches(bytes: usize) -> Vec<u8> {
     builder.build().unwrap()
 }
 
-pub(super) fn terms() -> Terms {
-    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+pub(crate) fn terms() -> Terms {
     Terms {
-        frame: FrameId::new(peer, CorrelationId::new(1)),
+        frame: frame(),
         level: Some(Level::Accepted),
         taken: rt::now(),
     }

@@ -201,7 +201,6 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::time::Duration;
 
-    use corelog_protocol::frame::CorrelationId;
     use corelog_record::{Chain, PartitionId};
     use corelog_storage::format::edit::Point;
     use futures_lite::future::{poll_once, zip};
@@ -209,7 +208,7 @@ mod tests {
     use super::*;
     use crate::catalog::{Change, Topic};
     use crate::core::tests::{cold_batches, follower, hold_reads, with_core};
-    use crate::frame_id::FrameId;
+    use crate::frame_id::tests::frame;
     use crate::partition::Appetite;
     use crate::router::FetchFrom;
 
@@ -221,7 +220,7 @@ mod tests {
         end: Point,
     ) -> Result<Hearing, Failure> {
         let request = FetchFrom {
-            frame: FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1)),
+            frame: frame(),
             topic: &topic.name,
             id: topic.id,
             partition: PartitionId::new(0),

@@ -310,17 +310,17 @@ mod tests {
     use std::pin::pin;
     use std::sync::Arc;
 
-    use corelog_protocol::frame::CorrelationId;
     use futures_lite::future::poll_once;
 
     use super::super::message::{Ask, Reply};
     use super::super::room::CONNECTION_BYTES_MAX;
     use super::*;
     use crate::core::tests::{cold, topic, with_core, with_others};
+    use crate::frame_id::tests::frame;
 
     fn from_start(topic: &TopicName, key: PartitionKey, wait: Duration) -> FetchFrom<'_> {
         FetchFrom {
-            frame: FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1)),
+            frame: frame(),
             topic,
             id: key.topic,
             partition: key.partition,

@@ -149,12 +149,12 @@ const APPLY_PAUSE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
-    use corelog_protocol::frame::CorrelationId;
     use futures_lite::future::poll_once;
 
     use super::*;
     use crate::core::tests::{copied, with_core};
     use crate::failure::failure;
+    use crate::frame_id::tests::frame;
 
     /// It was told `Busy`, and came back fifty times a second to read what cannot be read.
     #[test]
@@ -163,11 +163,10 @@ mod tests {
             let key = copied(&core, "127.0.0.1:1").await;
             // It goes on once others have the core.
             core.heal(key, None);
-            let frame = FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1));
             let mut waiting = 0;
             let told = loop {
                 let met = failure(ErrorCode::Damaged, "damaged");
-                let healed = healed_at(&core, (core.id, key), met, frame);
+                let healed = healed_at(&core, (core.id, key), met, frame());
                 match poll_once(Box::pin(healed)).await {
                     None => waiting += 1,
                     Some(told) => break told.unwrap_err(),

@@ -10,7 +10,8 @@ use futures_lite::future::block_on;
 
 use super::super::message::Ask;
 use super::*;
-use crate::core::{self, Terms};
+use crate::core;
+use crate::frame_id::tests::frame;
 use crate::partition::{Appetite, Seek};
 use crate::rt::Semaphore;
 
@@ -36,10 +37,6 @@ fn lane(lanes: &Lanes) -> &Lane {
 
 fn key() -> PartitionKey {
     core::tests::key(1, 0)
-}
-
-fn frame() -> FrameId {
-    FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1))
 }
 
 /// Whether there is a place for a question, of a client if it has a frame.
@@ -90,11 +87,7 @@ fn has_room_for_produce(lane: &Lane) -> bool {
         conn: 1,
         key: key(),
         run: 0,
-        terms: Terms {
-            frame: frame(),
-            level: None,
-            taken: rt::now(),
-        },
+        terms: core::tests::terms(),
         batches: vec![1],
     };
     let acks = Acks::new(Notify::new(), Rc::default());
