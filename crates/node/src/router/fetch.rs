@@ -316,6 +316,7 @@ mod tests {
     use super::super::room::CONNECTION_BYTES_MAX;
     use super::*;
     use crate::core::tests::{cold, topic, with_core, with_others};
+    use crate::follow::samples::found_nothing;
     use crate::frame_id::tests::frame;
 
     fn from_start(topic: &TopicName, key: PartitionKey, wait: Duration) -> FetchFrom<'_> {
@@ -395,14 +396,7 @@ mod tests {
             let lane = core.lanes.to(CoreId::new(1));
             let id = requests.try_recv().unwrap().id;
             let answered = |what| lane.take(Reply { id, what });
-            answered(Answered::Parked(fetch::Answer {
-                log_start: Offset::ZERO,
-                high_watermark: Offset::ZERO,
-                segment_base: Offset::ZERO,
-                next: Offset::ZERO,
-                epochs: vec![],
-                lag_bytes: 0,
-            }));
+            answered(Answered::Parked(found_nothing()));
             assert!(poll_once(fetched.as_mut()).await.is_none());
             let ask = || {
                 let from = Offset::ZERO;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use corelog_protocol::message::fetch;
 use corelog_record::{HistoryId, Offset, Timestamp};
 use corelog_storage::format::edit::Point;
 use futures_lite::future::block_on;
@@ -11,6 +10,7 @@ use futures_lite::future::block_on;
 use super::super::message::Ask;
 use super::*;
 use crate::core;
+use crate::follow::samples::found_nothing;
 use crate::frame_id::tests::frame;
 use crate::partition::{Appetite, Seek};
 use crate::rt::Semaphore;
@@ -110,17 +110,6 @@ fn call(lane: &Lane, wait: Duration) -> Call<'_> {
         wait,
     };
     lane.call(what, None).ok().unwrap()
-}
-
-fn answer() -> fetch::Answer {
-    fetch::Answer {
-        log_start: Offset::ZERO,
-        high_watermark: Offset::ZERO,
-        segment_base: Offset::ZERO,
-        next: Offset::ZERO,
-        epochs: vec![],
-        lag_bytes: 0,
-    }
 }
 
 fn room(budget: &Semaphore) -> Room {
@@ -343,7 +332,7 @@ fn a_fetch_that_is_given_up_before_it_is_parked_does_not_stay_so() {
     let id = inbox.requests.try_recv().unwrap().id;
     drop(given_up);
     assert!(inbox.requests.is_empty(), "it is not parked yet");
-    let what = Answered::Parked(answer());
+    let what = Answered::Parked(found_nothing());
     lane.take(Reply { id, what });
     let told = inbox.requests.try_recv().unwrap().what;
     assert!(matches!(told, What::Unpark { fetch } if fetch == id));
@@ -361,7 +350,7 @@ fn a_parked_fetch_that_is_given_up_is_unparked_also_where_nobody_has_heard_that_
         let lane = lane(&lanes);
         let call = call(lane, WAIT);
         let id = inbox.requests.try_recv().unwrap().id;
-        let what = Answered::Parked(answer());
+        let what = Answered::Parked(found_nothing());
         lane.take(Reply { id, what });
         if has_heard {
             block_on(call.answered());
@@ -387,14 +376,14 @@ fn room_is_held_until_the_answer_comes_whether_anybody_waits_or_not() {
     let id = inbox.requests.try_recv().unwrap().id;
     drop(given_up);
     assert!(budget.available() < 100);
-    let what = Answered::Fetched(Ok((answer(), vec![])));
+    let what = Answered::Fetched(Ok((found_nothing(), vec![])));
     lane.take(Reply { id, what });
     assert_eq!(budget.available(), 100);
 
     let parked = call(lane, WAIT);
     parked.hold(room(&budget));
     let id = inbox.requests.try_recv().unwrap().id;
-    let what = Answered::Parked(answer());
+    let what = Answered::Parked(found_nothing());
     lane.take(Reply { id, what });
     assert_eq!(budget.available(), 100, "nothing is read for it");
 }
