@@ -367,12 +367,11 @@ fn not_durable(error: &CatalogError) -> Failure {
 mod tests {
     use std::io;
 
-    use corelog_protocol::message::settings::TopicSettings;
     use futures_lite::future::poll_once;
     use nix::errno::Errno;
 
     use super::*;
-    use crate::core::tests::with_core;
+    use crate::core::tests::{creating, with_core};
 
     fn code_of(source: impl Into<io::Error>) -> u16 {
         let error = CatalogError::Io {
@@ -399,10 +398,8 @@ mod tests {
             let admin = Admin::new(core);
             let create = |name| {
                 let request = create_topic::Request {
-                    name: TopicName::new(name).unwrap(),
-                    partitions: 1,
-                    settings: TopicSettings::default(),
                     if_not_exists: true,
+                    ..creating(name)
                 };
                 Box::pin(admin.create(request))
             };

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use corelog_protocol::message::ack::Level;
-use corelog_protocol::message::fetch;
 use corelog_protocol::message::settings::TopicSettings;
+use corelog_protocol::message::{create_topic, fetch};
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{CopyId, CoreId, NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use corelog_storage::format::edit::Point;
@@ -81,6 +81,16 @@ pub(crate) fn topic_of(name: &str, id: u8, count: usize) -> Topic {
         settings: TopicSettings::default(),
         owners: vec![CoreId::new(0); count],
         replicas: Default::default(),
+    }
+}
+
+/// Has a topic of one partition be created.
+pub(crate) fn creating(name: &str) -> create_topic::Request {
+    create_topic::Request {
+        name: TopicName::new(name).unwrap(),
+        partitions: 1,
+        settings: TopicSettings::default(),
+        if_not_exists: false,
     }
 }
 

@@ -251,8 +251,7 @@ mod tests {
     use std::pin::pin;
     use std::sync::Arc;
 
-    use corelog_protocol::message::settings::TopicSettings;
-    use corelog_protocol::message::{chain_at, create_topic, segments};
+    use corelog_protocol::message::{chain_at, segments};
     use corelog_record::{NodeId, PartitionId, TopicId};
     use futures_lite::future::poll_once;
 
@@ -260,7 +259,7 @@ mod tests {
     use super::super::ownership::follower_of;
     use super::*;
     use crate::catalog::{self, Admin};
-    use crate::core::tests::{topic, with_core};
+    use crate::core::tests::{creating, topic, with_core};
 
     /// Whom it followed by then was told in the place of the one that it had been judged by.
     #[test]
@@ -269,13 +268,8 @@ mod tests {
             let admin = Admin::new(Rc::clone(&core));
             assert!(core.admin.set(admin).is_ok());
             let admin = core.admin().unwrap();
-            let name = TopicName::new("t").unwrap();
-            let request = create_topic::Request {
-                name: name.clone(),
-                partitions: 1,
-                settings: TopicSettings::default(),
-                if_not_exists: false,
-            };
+            let request = creating("t");
+            let name = request.name.clone();
             let topic = admin.create(request).await.unwrap().id;
             let partition = PartitionId::new(0);
             let follow = async |source: &str| {
