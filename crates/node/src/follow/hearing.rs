@@ -226,11 +226,8 @@ mod tests {
             partition: PartitionId::new(0),
             from: end.offset,
             appetite: Appetite {
-                bytes_max: 1,
-                bytes_min: 1,
                 is_replica: true,
-                last_epoch: None,
-                may_park: false,
+                ..Appetite::ONE
             },
             wait: Duration::ZERO,
         };

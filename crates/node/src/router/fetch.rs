@@ -327,11 +327,8 @@ mod tests {
             partition: key.partition,
             from: Offset::ZERO,
             appetite: Appetite {
-                bytes_max: 1,
-                bytes_min: 1,
-                is_replica: false,
-                last_epoch: None,
                 may_park: true,
+                ..Appetite::ONE
             },
             wait,
         }

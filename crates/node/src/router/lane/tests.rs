@@ -100,11 +100,8 @@ fn call(lane: &Lane, wait: Duration) -> Call<'_> {
         key: key(),
         from: Offset::ZERO,
         appetite: Appetite {
-            bytes_max: 1,
-            bytes_min: 1,
-            is_replica: false,
-            last_epoch: None,
             may_park: !wait.is_zero(),
+            ..Appetite::ONE
         },
         only_small: false,
         wait,
