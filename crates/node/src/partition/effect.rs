@@ -236,6 +236,25 @@ impl From<ReadError> for Refusal {
     }
 }
 
+/// Why a snapshot is not taken, a truncation not begun, a log not opened.
+impl From<corelog_storage::Error> for Refusal {
+    fn from(error: corelog_storage::Error) -> Self {
+        use corelog_storage::Error;
+        match error {
+            Error::Fenced => Self::Fenced,
+            Error::CalledOff => Self::Closing,
+            Error::Busy | Error::OutOfFiles { .. } => Self::Busy,
+            Error::ReadOnly { from } => Self::ReadOnly { from },
+            Error::StorageFull { .. } => Self::StorageFull,
+            Error::Damaged { from, to, segment } => Self::Damaged {
+                damaged: from..to,
+                segment,
+            },
+            source => Self::Failed { source },
+        }
+    }
+}
+
 /// Effects in the order they were decided; the buffer is reused from step to step.
 pub(crate) struct Effects<D: Dir> {
     effects: Vec<Effect<D>>,

@@ -42,7 +42,6 @@ pub(crate) use group::{ACCEPTED_AGE_MAX, Accepted, Pace};
 pub(crate) use input::{Appetite, Held, Input, Policy, Seek, Token};
 pub(crate) use replication::Replication;
 pub(crate) use segments::{NotLent, SEALED_COUNT_MAX};
-pub(crate) use snapshot::refusal_of;
 pub(crate) use state::Partition;
 pub(crate) use status::{Place, Status};
 pub(crate) use upkeep::Rest;
