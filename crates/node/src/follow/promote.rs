@@ -14,6 +14,7 @@ use corelog_storage::log::Begin;
 
 use super::GONE_TIMEOUT;
 use super::hands::Hand;
+use super::lineage;
 use super::ownership::{chain_of, check_same, not_follower, not_owner, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
@@ -187,7 +188,7 @@ impl Core {
             }
             let told = segments_of(&line, topic, key, Offset::MAX).await.ok()?;
             // The source owned the partition before this node did, which let it go since to one that the source knows nothing of.
-            let is_before = told.epochs.first().map(|newest| newest.epoch) < replica.let_go;
+            let is_before = lineage::newest(&told.epochs) < replica.let_go;
             // What was truncated there is still here, and would be served again.
             if is_before || self.place(key).ok()?.log_start < told.log_start {
                 return None;

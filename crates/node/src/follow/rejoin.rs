@@ -11,7 +11,7 @@ use corelog_storage::log::Chore;
 use corelog_storage::log::lineage::Common;
 
 use super::line::Line;
-use super::lineage::{diverged, shared};
+use super::lineage::{diverged, newest, shared};
 use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
@@ -125,7 +125,7 @@ impl Core {
             return Err(diverged(Offset::ZERO));
         }
         // Should this node ever own it again, its epoch is above that one.
-        let newest = there.epochs.first().map(|newest| newest.epoch);
+        let newest = newest(&there.epochs);
         if let Some(newest) = newest {
             self.hear_epoch(key, newest);
         }

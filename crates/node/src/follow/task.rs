@@ -18,7 +18,7 @@ use super::address::is_beside;
 use super::followed::Followed;
 use super::lately::Lately;
 use super::line::Line;
-use super::lineage::{check_told, kept};
+use super::lineage::{check_told, kept, newest};
 use super::ownership::segments_from;
 use super::progress::Progress;
 use super::tail::Tail;
@@ -303,10 +303,6 @@ impl Following {
             core.hear_epoch(self.key, newest);
         }
     }
-}
-
-fn newest(epochs: &[Epoch]) -> Option<LeaderEpoch> {
-    epochs.iter().map(|told| told.epoch).max()
 }
 
 /// Bytes of the segments that begin at `end` or behind it: what is missing of the one around it a Fetch tells.
