@@ -13,6 +13,7 @@ use corelog_storage::format::replica::{Peer, Replica, Role};
 use futures_lite::FutureExt;
 
 use super::claim::Claim;
+use super::lineage;
 use super::ownership::{has_none, owned_at};
 use super::rival::{Rival, Word};
 use super::target::{Target, copy_at};
@@ -46,7 +47,7 @@ impl Core {
         by: &fetch::Follower,
     ) -> bool {
         let newest = mine.last().map(|last| last.epoch);
-        if by.epochs.first().map(|first| first.epoch) <= newest {
+        if lineage::newest(&by.epochs) <= newest {
             return false;
         }
         if let Some((topic, peer)) = self.remembered(key, by.copy) {
