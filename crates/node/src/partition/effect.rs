@@ -176,7 +176,7 @@ pub(crate) enum Refusal {
     },
     /// The segment was moved away while it was read; asking again tells the valid range.
     Removed,
-    /// Too many requests are parked or wait for a chore, or no file can be opened just now.
+    /// Too much waits for a chore, or no file can be opened just now.
     Busy,
     /// What is to be in a snapshot was not sealed in time.
     NotSealed,
