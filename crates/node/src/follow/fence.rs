@@ -14,7 +14,8 @@ use futures_lite::FutureExt;
 
 use super::claim::Claim;
 use super::lineage;
-use super::ownership::{has_none, owned_at};
+use super::ownership::owned_at;
+use super::questions::has_none;
 use super::rival::{Rival, Word};
 use super::target::{Target, copy_at};
 use crate::core::{Core, PartitionKey};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::fetch;
-use corelog_record::{CoreId, Offset, TopicName};
+use corelog_record::{CoreId, Offset};
 use corelog_storage::format::replica::{Peer, Replica};
 
 use super::address::check_addresses;
@@ -187,12 +187,6 @@ impl Core {
                 self.tell_replicated(key, &replica);
             }
         }
-    }
-
-    pub(super) fn topic_name(&self, key: PartitionKey) -> Option<TopicName> {
-        let routes = self.routes.borrow();
-        let topic = routes.topic_by_id(key.topic)?;
-        Some(topic.name.clone())
     }
 }
 

@@ -6,6 +6,7 @@
 //! incoming  what comes over it, as frames
 //! lines     these connections, each shared by a number of partitions
 //! places    where a source has the partitions of a topic
+//! questions what other nodes are asked of a partition
 //! followings which partitions follow, each by a task of its own
 //! task      the life of a follower: from what it has to what its source has, and on
 //! tail      fetching what a source has behind the end of a follower's log, and waiting there for more
@@ -77,6 +78,7 @@ mod pause;
 mod places;
 mod progress;
 mod promote;
+mod questions;
 mod rejoin;
 mod repairs;
 mod rival;
@@ -104,8 +106,8 @@ pub(crate) use lately::{FOLLOWED_FOR, Lately, SILENT_FOR};
 pub(crate) use line::Line;
 pub(crate) use lineage::told;
 pub(crate) use lines::Lines;
-pub(crate) use ownership::segments_of;
 pub(crate) use places::topic_at;
+pub(crate) use questions::segments_of;
 pub(crate) use repairs::Repairs;
 pub(crate) use unread::Unread;
 

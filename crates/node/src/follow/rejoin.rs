@@ -12,7 +12,8 @@ use corelog_storage::log::lineage::Common;
 
 use super::line::Line;
 use super::lineage::{diverged, newest, shared};
-use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
+use super::ownership::{check_same, follower_of};
+use super::questions::{chain_of, check_owner_at, segments_of};
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure_with, invalid, said_by};

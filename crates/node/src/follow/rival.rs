@@ -13,7 +13,7 @@ use super::address::is_address;
 use super::followers::FOLLOWERS_MAX;
 use super::line::Line;
 use super::lineage::newest;
-use super::ownership::{has_none, partition_at, segments_of};
+use super::questions::{has_none, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
