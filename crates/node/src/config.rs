@@ -67,8 +67,6 @@ pub struct NodeLimits {
     pub connections_per_address_max: usize,
     /// Partitions over all topics: each costs a small constant of memory.
     pub partitions_max: usize,
-    /// Partitions of one topic.
-    pub topic_partitions_max: u32,
     /// Requests one core may have outstanding at another: bounds a lane's memory and its delay.
     pub lane_requests_max: usize,
     /// Long polls one core may have parked in all, and at any other core.
@@ -158,7 +156,6 @@ impl Default for NodeLimits {
             connections_max: limits::CONNECTION_COUNT_MAX as usize,
             connections_per_address_max: limits::ADDRESS_CONNECTION_COUNT_MAX as usize,
             partitions_max: limits::NODE_PARTITION_COUNT_MAX as usize,
-            topic_partitions_max: limits::TOPIC_PARTITION_COUNT_MAX,
             lane_requests_max: 1_024,
             parked_fetches_max: 16_384,
             write_timeout: Duration::from_millis(limits::SEND_MS_MAX.into()),

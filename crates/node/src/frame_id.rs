@@ -53,8 +53,14 @@ fn is_told(error: &ErrorBody, has_erred: &Cell<bool>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A frame of somebody.
+    pub(crate) fn frame() -> FrameId {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        FrameId::new(peer, CorrelationId::new(1))
+    }
 
     /// An alert told of errors without a name, and the log named none of them: the connection had made a mistake before.
     #[test]

@@ -18,6 +18,7 @@
 //! error       why a node did not start, or did not stop cleanly
 //! config      what a node is told at start
 //! rate        what of it may change while it runs
+//! random      random bytes of the system
 //! sys/        what only the kernel can answer: limits, locks, descriptors
 //! rt/         the runtime's vocabulary; the only room that names glommio
 //! ```
@@ -41,6 +42,7 @@ mod machine;
 mod names;
 mod node;
 mod partition;
+mod random;
 mod rate;
 mod router;
 mod transfer;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
 use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::limits::TOPIC_PARTITION_COUNT_MAX;
 use corelog_protocol::message::{alter_topic, create_topic, delete_topic};
 use corelog_record::{CoreId, TopicId, TopicName};
 use corelog_storage::format::replica::Replica;
@@ -17,13 +18,13 @@ use super::ledger::Ledger;
 use super::peers::{Forgotten, Newcomers};
 use super::placement::Load;
 use super::promises::Promises;
-use super::random::random_bytes;
 use super::restore::Restores;
 use super::routes::unreadable;
 use super::spare;
 use super::topic::Topic;
 use crate::core::{Core, Disk, Lost, with_causes};
 use crate::failure::{Failure, disk_failure, failure, failure_with};
+use crate::random::random_bytes;
 use crate::router;
 use crate::rt::{self, Notify, Permit, Semaphore};
 
@@ -264,21 +265,20 @@ impl Admin {
         if before > 0 && wanted == before {
             return Ok(());
         }
-        let limits = &self.core.shared.limits;
-        let (topic_max, node_max) = (limits.topic_partitions_max, limits.partitions_max);
-        if wanted == 0 || wanted < before || wanted > topic_max {
+        if wanted == 0 || wanted < before || wanted > TOPIC_PARTITION_COUNT_MAX {
             let message = format!(
-                "a topic has between {} and {topic_max} partitions, not {wanted}",
+                "a topic has between {} and {TOPIC_PARTITION_COUNT_MAX} partitions, not {wanted}",
                 before.max(1)
             );
             let detail = Detail {
                 found: Some(u64::from(wanted)),
-                limit: Some(u64::from(topic_max)),
+                limit: Some(TOPIC_PARTITION_COUNT_MAX.into()),
                 partitions: (before > 0).then_some(before),
                 ..Detail::default()
             };
             return Err(failure_with(ErrorCode::InvalidPartitions, message, detail));
         }
+        let node_max = self.core.shared.limits.partitions_max;
         let total = self.load.borrow().total() + (wanted - before) as usize;
         if total > node_max {
             let message = format!("the node would hold {total} partitions, at most {node_max}");
@@ -367,12 +367,11 @@ fn not_durable(error: &CatalogError) -> Failure {
 mod tests {
     use std::io;
 
-    use corelog_protocol::message::settings::TopicSettings;
     use futures_lite::future::poll_once;
     use nix::errno::Errno;
 
     use super::*;
-    use crate::core::tests::with_core;
+    use crate::core::tests::{creating, with_core};
 
     fn code_of(source: impl Into<io::Error>) -> u16 {
         let error = CatalogError::Io {
@@ -399,10 +398,8 @@ mod tests {
             let admin = Admin::new(core);
             let create = |name| {
                 let request = create_topic::Request {
-                    name: TopicName::new(name).unwrap(),
-                    partitions: 1,
-                    settings: TopicSettings::default(),
                     if_not_exists: true,
+                    ..creating(name)
                 };
                 Box::pin(admin.create(request))
             };

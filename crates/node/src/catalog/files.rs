@@ -398,8 +398,6 @@ const NAME_BYTES_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
-    use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::{CoreId, Timestamp, TopicId};
     use corelog_storage::disk::block_on;
     use corelog_storage::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
     use corelog_storage::disk::memory::MemoryDir;
@@ -407,16 +405,10 @@ mod tests {
     use corelog_storage::testing::run_up_to;
 
     use super::*;
+    use crate::core::tests::topic_of;
 
     fn topic(name: &str) -> Topic {
-        Topic {
-            name: TopicName::new(name).expect("a name"),
-            id: TopicId::from_bytes([7; 16]),
-            created: Timestamp::from_millis(1),
-            settings: TopicSettings::default(),
-            owners: vec![CoreId::new(0); 3],
-            replicas: Default::default(),
-        }
+        topic_of(name, 7, 3)
     }
 
     /// Writes a topic that is new.

@@ -254,8 +254,7 @@ mod tests {
     use std::io::ErrorKind;
     use std::pin::pin;
 
-    use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::{CoreId, PartitionId, Timestamp};
+    use corelog_record::PartitionId;
     use corelog_storage::disk::faulty::{Fault, FaultyDir, Operation};
     use corelog_storage::disk::memory::MemoryDir;
     use corelog_storage::disk::{self, block_on};
@@ -264,16 +263,10 @@ mod tests {
     use futures_lite::future::poll_once;
 
     use super::*;
+    use crate::core::tests::topic_of;
 
     fn topic(role: Role) -> Topic {
-        let mut topic = Topic {
-            name: TopicName::new("t").unwrap(),
-            id: TopicId::from_bytes([7; 16]),
-            created: Timestamp::from_millis(1),
-            settings: TopicSettings::default(),
-            owners: vec![CoreId::new(0)],
-            replicas: Default::default(),
-        };
+        let mut topic = topic_of("t", 7, 1);
         topic.change_replica(PartitionId::new(0), |replica| Replica { role, ..replica });
         topic
     }

@@ -16,7 +16,6 @@
 //! peers      who follows the node's partitions, written down and forgotten
 //! room       room in the file of a topic for all of that
 //! origins    topics that follow as a whole, kept as their sources are
-//! random     ids that no other node gives
 //! restore    making a topic of one in a snapshot
 //! ```
 //!
@@ -35,7 +34,6 @@ mod origins;
 mod peers;
 mod placement;
 mod promises;
-mod random;
 mod replicas;
 mod restore;
 mod room;

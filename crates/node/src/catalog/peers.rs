@@ -217,8 +217,7 @@ pub(super) fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
             continue;
         }
         for newcomer in newcomers {
-            let known = topic.replica(partition).cloned();
-            let known = known.unwrap_or(Replica::owner(partition));
+            let known = topic.known_replica(partition);
             let before = bytes_of(&known);
             let grown = remembering(known, newcomer);
             let after = bytes - before + bytes_of(&grown);
@@ -265,16 +264,14 @@ fn unknown(topic: &TopicName, address: &str) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use corelog_record::NodeId;
-
+pub(super) mod tests {
     use super::*;
+    use crate::follow::samples::peer;
 
-    fn peer(number: u8) -> Peer {
-        Peer {
-            node: NodeId::from_bytes([number; 16]),
-            copy: CopyId::from_bytes([number; 16]),
-            address: format!("127.0.0.1:{number}"),
+    pub(in crate::catalog) fn coming(peer: Peer) -> Newcomer {
+        Newcomer {
+            peer,
+            heard: Vec::new(),
         }
     }
 
@@ -308,11 +305,7 @@ mod tests {
             copy: CopyId::from_bytes([9; 16]),
             ..peer(1)
         };
-        let newcomer = Newcomer {
-            peer: again.clone(),
-            heard: Vec::new(),
-        };
-        let replica = remembering(replica, newcomer);
+        let replica = remembering(replica, coming(again.clone()));
         assert_eq!(replica.followers, [peer(2), again]);
     }
 
@@ -339,13 +332,7 @@ mod tests {
     fn those_who_come_while_others_are_written_down_are_written_down_together() {
         let newcomers = Newcomers::default();
         let topic = TopicId::from_bytes([7; 16]);
-        let come = |partition| {
-            let newcomer = Newcomer {
-                peer: peer(1),
-                heard: Vec::new(),
-            };
-            newcomers.add(topic, PartitionId::new(partition), newcomer)
-        };
+        let come = |partition| newcomers.add(topic, PartitionId::new(partition), coming(peer(1)));
         assert!(come(0));
         assert_eq!(newcomers.take(topic).map(|waiting| waiting.len()), Some(1));
         // It is looked after still, also while nobody waits.
@@ -354,13 +341,6 @@ mod tests {
         assert_eq!(all, Some(1_000));
         assert!(newcomers.take(topic).is_none());
         assert!(come(0));
-    }
-
-    fn coming(peer: Peer) -> Newcomer {
-        Newcomer {
-            peer,
-            heard: Vec::new(),
-        }
     }
 
     /// A stale address of a copy was written down over its next one, and who asked under ever new names

@@ -31,8 +31,7 @@ impl Admin {
                 let topic = topic.id;
                 self.check_promise(PartitionKey { topic, partition }, epoch)?;
             }
-            let before = topic.replica(partition).cloned();
-            let before = before.unwrap_or(Replica::owner(partition));
+            let before = topic.known_replica(partition);
             topic.set_replica(change(before.clone())?);
             leave_room(topic, &before);
             Ok(())

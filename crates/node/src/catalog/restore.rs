@@ -32,12 +32,12 @@ pub(super) use self::jobs::Restores;
 use self::jobs::{Done, Job};
 use self::source::{invalid_source, kept_of, pick, unopened};
 use super::admin::Admin;
-use super::random::{random, random_bytes};
 use super::snapshots::{refused, snapshot_dir, snapshots_dir};
 use super::topic::Topic;
 use crate::core::{Core, with_causes};
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
+use crate::random::{random, random_bytes};
 use crate::rt;
 
 /// What the thread is to do.
@@ -303,6 +303,7 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
         // What is taken over as it is comes without a word.
         let bytes = done.as_ref().map_or(0, |done| done.bytes);
         bytes_done.store(before.wrapping_add(bytes), Ordering::Relaxed);
+        let bounds = |done: Restored| (done.log_start, done.end);
         let (log_start, log_end) = done.map_or((partition.log_start, partition.end), bounds);
         restored.push(restore_status::Partition {
             id: partition.partition,
@@ -311,10 +312,6 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
         });
     }
     Ok(restored)
-}
-
-fn bounds(restored: Restored) -> (corelog_record::Offset, corelog_record::Offset) {
-    (restored.log_start, restored.end)
 }
 
 /// Removes what interrupted restores left, at a start.

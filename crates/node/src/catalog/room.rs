@@ -107,44 +107,26 @@ fn bytes_needed(topic: &Topic) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use corelog_protocol::error::ErrorCode;
     use corelog_protocol::limits::SOURCE_COUNT_MAX;
     use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::{CopyId, CoreId, LeaderEpoch, NodeId, PartitionId, TopicId, TopicName};
+    use corelog_record::{CoreId, LeaderEpoch, PartitionId};
     use corelog_storage::format::replica::{Peer, Role};
 
     use super::super::origins::grown_as;
-    use super::super::peers::{Newcomer, remember_all};
+    use super::super::peers::remember_all;
+    use super::super::peers::tests::coming;
     use super::*;
+    use crate::core;
     use crate::follow::FOLLOWERS_MAX;
+    use crate::follow::samples::peer;
     use crate::rt;
-
-    fn peer(number: u8) -> Peer {
-        Peer {
-            node: NodeId::from_bytes([number; 16]),
-            copy: CopyId::from_bytes([number; 16]),
-            address: format!("127.0.0.1:{number}"),
-        }
-    }
 
     /// A topic of so many partitions, with nothing to say of any.
     fn topic_of(count: u32) -> Topic {
         Topic {
-            name: TopicName::new("t").unwrap(),
-            id: TopicId::from_bytes([7; 16]),
             created: rt::wall_clock(),
-            settings: Default::default(),
-            owners: vec![CoreId::new(0); count as usize],
-            replicas: BTreeMap::new(),
-        }
-    }
-
-    fn coming(peer: &Peer) -> Newcomer {
-        Newcomer {
-            peer: peer.clone(),
-            heard: Vec::new(),
+            ..core::tests::topic_of("t", 7, count as usize)
         }
     }
 
@@ -155,7 +137,7 @@ mod tests {
             ..peer(number)
         };
         let all = topic.partitions();
-        let each = all.map(|(partition, _)| (partition, vec![coming(&peer)]));
+        let each = all.map(|(partition, _)| (partition, vec![coming(peer.clone())]));
         let each = each.collect();
         remember_all(topic, each)
     }
@@ -205,8 +187,7 @@ mod tests {
     }
 
     fn promote(topic: &mut Topic, partition: PartitionId, earlier: &[String]) {
-        let before = topic.replica(partition).cloned();
-        let before = before.unwrap_or(Replica::owner(partition));
+        let before = topic.known_replica(partition);
         let mut outranked = [&before.sources[..], earlier].concat();
         outranked.truncate(SOURCE_COUNT_MAX as usize);
         topic.set_replica(Replica {

@@ -124,20 +124,11 @@ pub(super) fn unreadable(name: &TopicName) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::Timestamp;
-
     use super::*;
+    use crate::core::tests::topic_of;
 
     fn topic(id: u8) -> Arc<Topic> {
-        Arc::new(Topic {
-            name: TopicName::new("orders").unwrap(),
-            id: TopicId::from_bytes([id; 16]),
-            created: Timestamp::from_millis(1),
-            settings: TopicSettings::default(),
-            owners: vec![CoreId::new(0)],
-            replicas: BTreeMap::default(),
-        })
+        Arc::new(topic_of("orders", id, 1))
     }
 
     #[test]

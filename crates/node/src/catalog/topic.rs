@@ -38,6 +38,12 @@ impl Topic {
         self.replicas.get(&partition)
     }
 
+    /// The same, also of one that is this node's alone.
+    pub(crate) fn known_replica(&self, partition: PartitionId) -> Replica {
+        let replica = self.replica(partition).cloned();
+        replica.unwrap_or(Replica::owner(partition))
+    }
+
     /// If this node owns a partition: takes its appends, begins its epochs.
     pub(crate) fn is_owned(&self, partition: PartitionId) -> bool {
         self.replica(partition)
@@ -152,8 +158,7 @@ impl Topic {
         partition: PartitionId,
         change: impl FnOnce(Replica) -> Replica,
     ) {
-        let before = self.replica(partition).cloned();
-        self.set_replica(change(before.unwrap_or(Replica::owner(partition))));
+        self.set_replica(change(self.known_replica(partition)));
     }
 
     /// The same topic with more partitions, on these cores, each of which is what `replica` says.
@@ -300,16 +305,10 @@ mod tests {
     use corelog_record::Offset;
 
     use super::*;
+    use crate::core::tests::topic_of;
 
     fn topic(roles: &[Role]) -> Topic {
-        let mut topic = Topic {
-            name: TopicName::new("t").unwrap(),
-            id: TopicId::from_bytes([1; 16]),
-            created: Timestamp::from_millis(1),
-            settings: TopicSettings::default(),
-            owners: vec![CoreId::new(0); roles.len()],
-            replicas: BTreeMap::new(),
-        };
+        let mut topic = topic_of("t", 1, roles.len());
         for (number, role) in (0..).zip(roles) {
             topic.set_replica(Replica {
                 role: *role,

@@ -1,6 +1,5 @@
 //! Taking connections, up to the limit.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -90,7 +89,6 @@ fn too_many(message: String, limit: usize) -> Failure {
 /// Serves a connection, which has its place until it is closed.
 async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn, _place: Place) {
     add(&core.counters.connections, 1);
-    core.connection_count.set(core.connection_count() + 1);
     let peer = conn.peer();
     let socket = conn.socket();
     let (mut receiver, mut sender) = conn.split();
@@ -124,7 +122,6 @@ async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn, _place:
     connections.end(&link);
     receiver.close().await;
     sub(&core.counters.connections, 1);
-    core.connection_count.set(core.connection_count() - 1);
     core.connection_ended.notify();
 }
 
@@ -186,7 +183,7 @@ async fn linger(receiver: &mut ReadHalf) {
 
 impl Core {
     /// Connections that are open on this core.
-    pub(crate) fn connection_count(&self) -> usize {
-        Cell::get(&self.connection_count)
+    pub(crate) fn connection_count(&self) -> u64 {
+        self.counters.connections.load(Ordering::Relaxed)
     }
 }

@@ -185,14 +185,12 @@ impl Each for rejoin::Request {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
-
-    use corelog_protocol::frame::CorrelationId;
     use corelog_record::CoreId;
 
     use super::*;
     use crate::catalog::Topic;
     use crate::core::tests::{key, topic, with_core, with_others};
+    use crate::frame_id::tests::frame;
 
     fn repair(topic: &Topic, from: Vec<String>) -> repair_topic::Request {
         repair_topic::Request {
@@ -201,11 +199,6 @@ mod tests {
             partition: None,
             from,
         }
-    }
-
-    fn frame() -> FrameId {
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        FrameId::new(peer, CorrelationId::new(1))
     }
 
     /// The request was `Busy`, as if nothing were done, behind those before it that were repaired, and none after it was tried.

@@ -16,7 +16,9 @@ const BUFFER_BYTES_MAX: u64 = limits::FRAME_BYTES_MAX as u64 + BUSY_BYTES as u64
 /// Whoever has a turn has to send so much in a second, after a while: others wait for it.
 const TURN_BYTES_PER_SECOND: u64 = 512 << 10;
 const TURN_GRACE: Duration = Duration::from_secs(2);
-/// How often it is looked what came of a frame, while others need the room.
+/// A frame that has begun, and what is sent to a client, may take a second longer for each of these bytes.
+pub(super) const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
+/// How often it is looked what came of a frame, or what a client has taken, while others need the room.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Who sends less in that time is cut, unless that is as much as its room last grew for,
 const SENT_MIN: usize = 128 << 10;

@@ -13,7 +13,7 @@ use super::reader::close_with;
 use super::request::{Asked, Next};
 use crate::core::{Due, NotAppended, PartitionKey, Stand, Terms};
 use crate::failure::{failure, invalid};
-use crate::router::{self, Away, Route, Tag};
+use crate::router::{self, Produce, Tag};
 use crate::rt;
 
 /// Appends batches, or has their core do so, and puts the answer in line.
@@ -66,23 +66,20 @@ async fn produced(
     }
     match router::route(core, &request.topic, request.id, request.partition) {
         Err(error) => Due::Now(Err(error)),
-        Ok(Route::Core(owner, key)) => {
-            let acks = Rc::clone(&link.acks);
-            let away = Away {
-                core: owner,
+        Ok((owner, key)) if owner != core.id => {
+            let produce = Produce {
                 conn: link.id,
                 key,
                 run,
                 terms,
-                batches,
-                acks,
+                batches: batches.to_vec(),
             };
-            match router::produce_away(core, away) {
+            match router::produce_away(core, owner, produce, Rc::clone(&link.acks)) {
                 Ok(number) => Due::Away(number),
                 Err(error) => Due::Now(Err(error)),
             }
         }
-        Ok(Route::Here(key)) => match core.produce(key, batches, terms, Stand::Newcomer) {
+        Ok((_, key)) => match core.produce(key, batches, terms, Stand::Newcomer) {
             Ok(due) => due,
             Err(NotAppended::Refused(error)) => Due::Now(Err(error)),
             Err(NotAppended::TailFull(error)) => {

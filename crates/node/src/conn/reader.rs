@@ -11,7 +11,7 @@ use corelog_protocol::frame::{CorrelationId, FrameError, Header};
 use futures_lite::FutureExt;
 
 use super::copy::copy;
-use super::intake::LOOK_EVERY;
+use super::intake::{LOOK_EVERY, SLOWEST_BYTES_PER_SECOND};
 use super::link::Link;
 use super::receive::Receive;
 use super::request::{self, Next};
@@ -26,8 +26,6 @@ const TURN_WAIT: Duration = Duration::from_secs(5);
 /// After so many bytes of frames, which take some 0.3 ms to append, the core looks for flushes that have landed, and
 /// has others begin. A look and what is sent behind it are some 8 µs.
 const UNLOOKED_BYTES_MAX: usize = 1 << 20;
-/// A frame that has begun may take a second longer for each of these bytes.
-const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 
 /// Why nothing more is read.
 #[derive(Clone, Copy)]

@@ -251,8 +251,7 @@ impl Asked {
     ) -> Option<(CoreId, PartitionKey)> {
         let core = &self.link.core;
         let routed = router::route(core, topic, *id, *partition);
-        let routed = routed.map_err(|error| self.told::<R>(Err(error)));
-        Some(routed.ok()?.owner(core))
+        routed.map_err(|error| self.told::<R>(Err(error))).ok()
     }
 
     /// Has the cores of one partition, or of all, do it; it is done even if the connection dies.

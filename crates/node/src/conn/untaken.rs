@@ -9,6 +9,7 @@ use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::Call;
 
+use super::intake::LOOK_EVERY;
 use crate::core::Core;
 use crate::failure::{self, Failure, MEMORY_RETRY_MS, busy};
 use crate::router::Room;
@@ -19,9 +20,7 @@ const SMALL_BYTES: usize = 1 << 10;
 /// How long a large answer waits for room to be put together in, as one with batches does: who holds room is done with it once
 /// all cores have told, and the others of its connection are answered meanwhile but for what comes behind a list of many topics.
 const ASKING_WAIT_MAX: Duration = Duration::from_secs(2);
-/// How often it is looked what a client has taken, while others need the room.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Who takes less in that time is cut, unless that is all that it holds of what others need,
+/// Who takes less in the time between two looks is cut, unless that is all that it holds of what others need,
 const TAKEN_MIN: u64 = 128 << 10;
 /// and so is who takes less than this part of the room that it holds: all of it within a minute. What clients take in all may be
 /// what the network carries, and who does its part of that is not slow.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 
+use super::intake::SLOWEST_BYTES_PER_SECOND;
 use super::link::Link;
 use super::out::{Chunk, Out};
 use super::untaken::{Held, stalled};
@@ -20,9 +21,6 @@ const WRITE_DIRECTLY_BYTES: usize = 32 << 10;
 const GATHER_BYTES_MAX: usize = 256 << 10;
 /// Behind so much the core looks at what came: pieces of a cold log are some 200 KiB, and each is enough.
 const UNLOOKED_BYTES_MAX: usize = 128 << 10;
-
-/// A client takes at least this much of what is sent to it.
-const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 
 /// Sends answers until all are sent and no more come.
 pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {

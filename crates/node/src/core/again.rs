@@ -10,7 +10,7 @@ use super::serve::unopened;
 use super::slots::{PartitionKey, Slot, SlotId, SlotState};
 use super::state::Core;
 use crate::failure::Failure;
-use crate::partition::refusal_of;
+use crate::partition::Refusal;
 use crate::rt;
 
 /// How often a partition that found no room is tried again: soon enough for whoever made some, seldom
@@ -168,7 +168,7 @@ impl Core {
         if matches!(error, Error::StorageFull { .. }) {
             self.make_room();
         }
-        let refusal = refusal_of(error);
+        let refusal = Refusal::from(error);
         let failure = error_of(&refusal);
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             found.state = SlotState::Unopened(refusal);
@@ -258,7 +258,6 @@ mod tests {
 
     use super::super::tests::{batches, first_store, flush, produce, topic, with_core};
     use super::*;
-    use crate::partition::Refusal;
 
     #[test]
     fn partitions_that_found_no_room_are_tried_in_turn() {

@@ -258,10 +258,7 @@ mod tests {
 
     const APPETITE: Appetite = Appetite {
         bytes_max: 1 << 20,
-        bytes_min: 1,
-        is_replica: false,
-        last_epoch: None,
-        may_park: false,
+        ..Appetite::ONE
     };
 
     const LARGE: Appetite = Appetite {

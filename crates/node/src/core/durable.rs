@@ -58,14 +58,8 @@ fn not_held_up(status: &Status) -> Result<(), Failure> {
 async fn outcome_of(board: &Rc<Board>, upto: Offset, seen: Seen) -> Outcome {
     let (changed, mut watched) = (rt::Notify::new(), None);
     let calls = Calls::new(changed.clone());
-    loop {
-        let notified = changed.notified();
-        let outcome = board.outcome_or_watch(calls.at(0), (upto, seen), &mut watched);
-        if let Some(outcome) = outcome {
-            return outcome;
-        }
-        notified.await;
-    }
+    let outcome = || board.outcome_or_watch(calls.at(0), (upto, seen), &mut watched);
+    changed.some(outcome).await
 }
 
 fn no_room() -> Failure {

@@ -311,9 +311,8 @@ mod tests {
         Appetite {
             bytes_max: 1 << 20,
             bytes_min,
-            is_replica: false,
-            last_epoch: None,
             may_park: true,
+            ..Appetite::ONE
         }
     }
 

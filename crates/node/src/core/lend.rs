@@ -1,4 +1,4 @@
-//! Files of its partitions that a core lends to those who send them away.
+//! Its partitions as a core shows them to who copies them: segments, chains, and the files that it lends.
 
 use std::io;
 use std::ops::Range;

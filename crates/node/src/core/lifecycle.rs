@@ -276,8 +276,8 @@ impl Core {
         .await;
         let mut slots = self.slots.borrow_mut();
         let found = slots.get_mut(slot)?;
-        self.memory.forget(found);
         let state = std::mem::replace(&mut found.state, SlotState::Opening);
+        self.memory.weigh(found);
         // There is more room, and nothing to wait for where it was.
         self.flushed.notify();
         match state {
@@ -340,25 +340,19 @@ mod tests {
     use std::time::Duration;
 
     use corelog_protocol::error::ErrorCode;
-    use corelog_protocol::message::settings::TopicSettings;
-    use corelog_protocol::message::{create_topic, delete_topic};
+    use corelog_protocol::message::delete_topic;
     use corelog_record::{CoreId, Offset, TopicId, TopicName};
     use futures_lite::future::poll_once;
 
     use super::super::files::Turn;
-    use super::super::tests::{batches, flush, logged, produce, topic, with_core};
+    use super::super::tests::{batches, creating, flush, logged, produce, topic, with_core};
     use super::*;
     use crate::catalog::Admin;
 
     /// A topic of one partition that has a record which was accepted and cannot be written.
     async fn unwritten(core: &Rc<Core>, admin: &Admin) -> (TopicName, TopicId, PartitionKey) {
-        let name = TopicName::new("unwritten").unwrap();
-        let request = create_topic::Request {
-            name: name.clone(),
-            partitions: 1,
-            settings: TopicSettings::default(),
-            if_not_exists: false,
-        };
+        let request = creating("unwritten");
+        let name = request.name.clone();
         let id = admin.create(request).await.unwrap().id;
         let key = PartitionKey {
             topic: id,

@@ -145,7 +145,8 @@ impl Memory {
         Kept::new(held.kept_bytes, newer_bytes, self.kept_bytes_max)
     }
 
-    fn weigh(&self, slot: &mut Slot) {
+    /// Counts what a slot holds now: nothing once its partition is taken out.
+    pub(super) fn weigh(&self, slot: &mut Slot) {
         let before = slot.held;
         let (unflushed_bytes, kept_bytes) = slot.partition().map_or((0, 0), |partition| {
             (partition.unflushed_bytes(), partition.tail_bytes())
@@ -171,14 +172,6 @@ impl Memory {
             slot.held.unflushed_bytes,
         );
         change(&self.kept_bytes, before.kept_bytes, slot.held.kept_bytes);
-    }
-
-    /// A slot is emptied: what it held is gone.
-    pub(super) fn forget(&self, slot: &mut Slot) {
-        let held = std::mem::take(&mut slot.held);
-        self.unflushed_bytes
-            .set(self.unflushed_bytes.get() - held.unflushed_bytes);
-        self.kept_bytes.set(self.kept_bytes.get() - held.kept_bytes);
     }
 }
 

@@ -16,7 +16,7 @@
 //! slight     whether slight groups are about, while which others hold less
 //! sweep      when partitions are looked at for what only time makes due
 //! files      turns for what opens files
-//! lend       files that it lends to those who send them away
+//! lend       what it shows to who copies its partitions, and the files that it lends
 //! fetch      what it gives to readers of its own partitions
 //! ahead      what readers of old records take next, read before they ask
 //! serve      what it answers to requests for its own partitions

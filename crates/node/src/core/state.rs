@@ -98,7 +98,6 @@ pub(crate) struct Core {
     pub(crate) paced: Semaphore,
     /// Turns for connections that are told why they are refused.
     pub(crate) refusals: Semaphore,
-    pub(crate) connection_count: Cell<usize>,
     connection_last: Cell<u64>,
     /// Notified when a connection has ended.
     pub(crate) connection_ended: Notify,
@@ -173,7 +172,6 @@ impl Core {
             is_cutting: Cell::new(false),
             paced: Semaphore::new(polls_max as u64),
             refusals: Semaphore::new(REFUSALS_MAX),
-            connection_count: Cell::new(0),
             connection_last: Cell::new(0),
             connection_ended: Notify::new(),
             slots: RefCell::default(),

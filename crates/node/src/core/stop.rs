@@ -47,7 +47,7 @@ impl Core {
 
     /// Waits until no connection is open.
     pub(crate) async fn no_connections(&self) {
-        let is_over = || self.connection_count.get() == 0;
+        let is_over = || self.connection_count() == 0;
         self.connection_ended.until(is_over).await;
     }
 }

@@ -1,14 +1,12 @@
 //! A core without its keepers, for tests that decide themselves what is done when.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::settings::TopicSettings;
 use corelog_protocol::message::{create_topic, fetch};
@@ -29,7 +27,7 @@ use super::*;
 use crate::catalog::{Admin, Change, Topic};
 use crate::config::NodeConfig;
 use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
-use crate::frame_id::FrameId;
+use crate::frame_id::tests::frame;
 use crate::metrics::Counters;
 use crate::partition::{Input, Partition};
 use crate::rate::Rates;
@@ -70,15 +68,30 @@ pub(crate) fn with_others<F: Future<Output = ()> + 'static>(
 
 /// A topic of one partition, by the number in its name and id.
 pub(crate) fn topic(number: u8) -> (Arc<Topic>, PartitionKey) {
-    let topic = Topic {
-        name: TopicName::new(&format!("topic-{number}")).unwrap(),
-        id: TopicId::from_bytes([number; 16]),
+    let topic = topic_of(&format!("topic-{number}"), number, 1);
+    (Arc::new(topic), key(number, 0))
+}
+
+/// A topic of so many partitions of core 0, which are the node's alone.
+pub(crate) fn topic_of(name: &str, id: u8, count: usize) -> Topic {
+    Topic {
+        name: TopicName::new(name).unwrap(),
+        id: TopicId::from_bytes([id; 16]),
         created: Timestamp::from_millis(1),
         settings: TopicSettings::default(),
-        owners: vec![CoreId::new(0)],
+        owners: vec![CoreId::new(0); count],
         replicas: Default::default(),
-    };
-    (Arc::new(topic), key(number, 0))
+    }
+}
+
+/// Has a topic of one partition be created.
+pub(crate) fn creating(name: &str) -> create_topic::Request {
+    create_topic::Request {
+        name: TopicName::new(name).unwrap(),
+        partitions: 1,
+        settings: TopicSettings::default(),
+        if_not_exists: false,
+    }
 }
 
 /// A copy that ends there, as it tells of itself once it was compared.
@@ -118,10 +131,9 @@ pub(crate) fn batches(bytes: usize) -> Vec<u8> {
     builder.build().unwrap()
 }
 
-pub(super) fn terms() -> Terms {
-    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+pub(crate) fn terms() -> Terms {
     Terms {
-        frame: FrameId::new(peer, CorrelationId::new(1)),
+        frame: frame(),
         level: Some(Level::Accepted),
         taken: rt::now(),
     }

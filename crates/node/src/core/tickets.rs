@@ -84,24 +84,13 @@ impl Ticket {
 
     /// Waits until a step has told something.
     pub(crate) async fn told(&self) -> Told {
-        loop {
-            let changed = self.waiting.changed.notified();
-            if let Some(told) = self.waiting.told.borrow_mut().take() {
-                return told;
-            }
-            changed.await;
-        }
+        self.waiting.changed.some(|| self.take_told()).await
     }
 
     /// Waits until the request is to ask again.
     pub(crate) async fn woken(&self) {
-        loop {
-            let changed = self.waiting.changed.notified();
-            if self.waiting.is_woken.replace(false) {
-                return;
-            }
-            changed.await;
-        }
+        let is_woken = || self.waiting.is_woken.replace(false);
+        self.waiting.changed.until(is_woken).await;
     }
 }
 

@@ -11,7 +11,7 @@ use corelog_storage::format::edit::{self, Point};
 use super::copying::replaced;
 use super::files::impossible;
 use super::followed::Followed;
-use super::lineage::{diverged, is_all, is_taken_over, shared};
+use super::lineage::{diverged, is_all, is_taken_over, newest, shared};
 use super::task::{Following, Trouble};
 use crate::core::Core;
 use crate::failure::{Failure, failure, failure_with};
@@ -212,8 +212,7 @@ fn parted((place, mine): (&Place, &[edit::Epoch]), origin: &segments::Answer) ->
 fn lags((place, mine): (&Place, &[edit::Epoch]), origin: &segments::Answer) -> bool {
     let theirs = (origin.epochs.as_slice(), origin.high_watermark);
     let common = shared((mine, place.log_end), theirs);
-    let newest = origin.epochs.first().map(|newest| newest.epoch);
-    is_all(common, (newest, theirs.1)) && theirs.1 < place.log_end
+    is_all(common, (newest(theirs.0), theirs.1)) && theirs.1 < place.log_end
 }
 
 /// Where the first segment of a source's answer begins, of those that are `named` if any are; none if

@@ -11,8 +11,9 @@ use corelog_storage::log::lineage::Common;
 
 use super::GONE_TIMEOUT;
 use super::line::Line;
-use super::lineage::shared;
-use super::ownership::{chain_of, owned_at, segments_of};
+use super::lineage::{self, shared};
+use super::ownership::owned_at;
+use super::questions::{chain_of, segments_of};
 use super::rival::{First, Rival, Word};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
@@ -43,7 +44,7 @@ impl Core {
         let newest = self.epoch(key)?;
         let partition = key.partition.get();
         let Some(began) = first_behind(newest, &there) else {
-            let theirs = there.epochs.first().map(|last| last.epoch);
+            let theirs = lineage::newest(&there.epochs);
             let [epoch, its_epoch] = [newest, theirs].map(|epoch| epoch.map(LeaderEpoch::get));
             tracing::error!(
                 %topic, partition, epoch, owner, its_epoch,

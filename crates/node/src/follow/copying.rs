@@ -11,7 +11,7 @@ use corelog_storage::log::Begin;
 use corelog_storage::log::lineage::Began;
 
 use super::followed::Followed;
-use super::lineage::shared;
+use super::lineage::{self, shared};
 use super::task::{Following, Trouble};
 use crate::core::Core;
 use crate::failure::{Failure, failure};
@@ -84,8 +84,7 @@ impl Following {
         let newest = mine.last().map(|last| last.epoch);
         let are_told = !epochs.is_empty() || source.is_owner();
         if are_told && is_part && common.epoch < newest {
-            let theirs = epochs.iter().map(|epoch| epoch.epoch).max();
-            if theirs < newest && newest == self.copied.get() {
+            if lineage::newest(epochs) < newest && newest == self.copied.get() {
                 self.earlier.set(self.earlier.get() + 1);
                 return Err(Trouble::Again(replaced(newest)));
             }

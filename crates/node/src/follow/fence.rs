@@ -13,7 +13,9 @@ use corelog_storage::format::replica::{Peer, Replica, Role};
 use futures_lite::FutureExt;
 
 use super::claim::Claim;
-use super::ownership::{has_none, owned_at};
+use super::lineage;
+use super::ownership::owned_at;
+use super::questions::has_none;
 use super::rival::{Rival, Word};
 use super::target::{Target, copy_at};
 use crate::core::{Core, PartitionKey};
@@ -46,7 +48,7 @@ impl Core {
         by: &fetch::Follower,
     ) -> bool {
         let newest = mine.last().map(|last| last.epoch);
-        if by.epochs.first().map(|first| first.epoch) <= newest {
+        if lineage::newest(&by.epochs) <= newest {
             return false;
         }
         if let Some((topic, peer)) = self.remembered(key, by.copy) {

@@ -11,7 +11,7 @@ use futures_lite::FutureExt;
 
 use super::ASK_TIMEOUT;
 use super::line::Line;
-use super::ownership::{status_of, told_of};
+use super::questions::{status_of, told_of};
 use super::task::{Following, Trouble};
 use crate::core::Core;
 use crate::failure::{Failure, failure};

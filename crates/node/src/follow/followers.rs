@@ -260,6 +260,7 @@ mod tests {
     use corelog_storage::format::replica::{Replica, Role};
 
     use super::super::fence::SILENT_AFTER;
+    use super::super::samples::{heard, peer};
     use super::*;
     use crate::catalog::{Change, Topic};
     use crate::core::tests::{follower, key, logged, topic, until, with_core};
@@ -479,26 +480,6 @@ mod tests {
         };
         topic.replicas.insert(key.partition, replica);
         Arc::new(topic)
-    }
-
-    fn peer(number: u8) -> Peer {
-        Peer {
-            node: NodeId::from_bytes([number; 16]),
-            copy: CopyId::from_bytes([number; 16]),
-            address: "127.0.0.1:1".to_owned(),
-        }
-    }
-
-    /// As a follower that has nothing yet.
-    fn heard(peer: &Peer) -> Follower {
-        Follower {
-            copy: peer.copy,
-            node: Some(peer.node),
-            address: Some(peer.address.clone()),
-            end: Offset::ZERO,
-            at: rt::now(),
-            is_claiming: false,
-        }
     }
 
     /// Each that was cloned anew left one behind, as long as the node ran.

@@ -32,11 +32,16 @@ impl Core {
     /// Gives a partition to a follower, which loses nothing. What was cut off is finished by asking again.
     ///
     /// # Errors
-    /// `NotOwner`, `NotFollower` or `Diverged` if the target is none to give it to, `InvalidRequest` if it let it go to a later owner;
-    /// `NotOwner` also if it owns the partition
-    /// without all that is here: this node is fenced then; `ReadOnly` if damage ends the log here; `Busy` while its owner is changed otherwise, or a truncation or expiry is on its way to the disk for too long, or where this node stood still meanwhile. `NotEqual` if the follower does not come near, or level, in time, has more, has not
-    /// the topic's settings and partitions, or still has what is gone here; `SourceUnavailable` if it does not answer: the partition may
-    /// take no appends then until this is asked again, or aborted.
+    /// - `NotOwner`, `NotFollower` or `Diverged` if the target is none to give it to; `NotOwner` also if it owns the partition
+    ///   without all that is here: this node is fenced then.
+    /// - `InvalidRequest` if the target let it go to a later owner.
+    /// - `ReadOnly` if damage ends the log here.
+    /// - `Busy` while its owner is changed otherwise, or a truncation or expiry is on its way to the disk for too long, or where this node
+    ///   stood still meanwhile.
+    /// - `NotEqual` if the follower does not come near, or level, in time, has more, has not the topic's settings and partitions, or still
+    ///   has what is gone here.
+    /// - `SourceUnavailable` if it does not answer: the partition may take no appends then until this is asked again, or
+    ///   aborted.
     pub(crate) async fn hand_over(
         self: &Rc<Self>,
         topic: TopicName,

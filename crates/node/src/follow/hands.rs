@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use crate::core::tests::{key, with_core};
     use crate::follow::line::tests::{connected, next, node, records};
-    use crate::follow::ownership::partition_at;
+    use crate::follow::questions::partition_at;
 
     /// An abort was `Busy` for as long as the target sent 64 KiB a second.
     #[test]

@@ -14,7 +14,7 @@ use corelog_storage::intake::Ready;
 use corelog_storage::log::Chore;
 
 use super::files::{seal_of, why_not};
-use super::ownership::segments_of;
+use super::questions::segments_of;
 use super::repairs::{AGAIN, Put};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, deleted, failure, said_by};

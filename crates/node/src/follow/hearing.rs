@@ -5,7 +5,7 @@ use std::rc::Rc;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::fetch;
-use corelog_record::{CoreId, Offset, TopicName};
+use corelog_record::{CoreId, Offset};
 use corelog_storage::format::replica::{Peer, Replica};
 
 use super::address::check_addresses;
@@ -187,12 +187,6 @@ impl Core {
             }
         }
     }
-
-    pub(super) fn topic_name(&self, key: PartitionKey) -> Option<TopicName> {
-        let routes = self.routes.borrow();
-        let topic = routes.topic_by_id(key.topic)?;
-        Some(topic.name.clone())
-    }
 }
 
 /// A follower that says who and where it is, if it is not remembered as that.
@@ -213,7 +207,6 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::time::Duration;
 
-    use corelog_protocol::frame::CorrelationId;
     use corelog_record::{Chain, PartitionId};
     use corelog_storage::format::edit::Point;
     use futures_lite::future::{poll_once, zip};
@@ -221,7 +214,7 @@ mod tests {
     use super::*;
     use crate::catalog::{Change, Topic};
     use crate::core::tests::{cold_batches, follower, hold_reads, with_core};
-    use crate::frame_id::FrameId;
+    use crate::frame_id::tests::frame;
     use crate::partition::Appetite;
     use crate::router::FetchFrom;
 
@@ -233,17 +226,14 @@ mod tests {
         end: Point,
     ) -> Result<Hearing, Failure> {
         let request = FetchFrom {
-            frame: FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1)),
+            frame: frame(),
             topic: &topic.name,
             id: topic.id,
             partition: PartitionId::new(0),
             from: end.offset,
             appetite: Appetite {
-                bytes_max: 1,
-                bytes_min: 1,
                 is_replica: true,
-                last_epoch: None,
-                may_park: false,
+                ..Appetite::ONE
             },
             wait: Duration::ZERO,
         };

@@ -257,21 +257,13 @@ impl Shared {
 
     /// Waits for what comes under a number, or for the end.
     async fn answered(&self, number: u32) -> Result<Raw, Failure> {
-        loop {
-            let changed = self.changed.notified();
-            if let Some(came) = self
-                .waiting
-                .borrow_mut()
-                .get_mut(&number)
-                .and_then(Option::take)
-            {
-                return Ok(came);
-            }
-            if let Some(why) = self.why_unanswered(number) {
-                return Err(why);
-            }
-            changed.await;
-        }
+        let take_answer = || {
+            let mut waiting = self.waiting.borrow_mut();
+            let came = waiting.get_mut(&number).and_then(Option::take);
+            came.map(Ok)
+                .or_else(|| self.why_unanswered(number).map(Err))
+        };
+        self.changed.some(take_answer).await
     }
 }
 

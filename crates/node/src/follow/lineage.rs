@@ -60,6 +60,11 @@ pub(super) fn check_told(source: &segments::Answer, from: Offset) -> Result<(), 
     Err(failure_with(ErrorCode::NotSupported, message, detail))
 }
 
+/// The newest of a source's epochs, or a follower's: it may tell of them in any order.
+pub(super) fn newest(told: &[Epoch]) -> Option<LeaderEpoch> {
+    told.iter().map(|told| told.epoch).max()
+}
+
 /// Epochs that came, oldest first.
 pub(crate) fn heard(epochs: &[Epoch]) -> Vec<Began> {
     let oldest = epochs.iter().rev().map(|epoch| Began {

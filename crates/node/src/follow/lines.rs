@@ -15,6 +15,7 @@ use crate::rt::{self, Semaphore};
 /// Partitions that share a connection: each has at most one request on its way but for a moment,
 /// and the other side takes 64.
 const USERS_MAX: usize = 32;
+
 /// Connections by address, kept while somebody uses them.
 pub(crate) struct Lines {
     ways: RefCell<HashMap<String, Rc<Way>>>,

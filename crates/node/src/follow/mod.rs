@@ -6,6 +6,7 @@
 //! incoming  what comes over it, as frames
 //! lines     these connections, each shared by a number of partitions
 //! places    where a source has the partitions of a topic
+//! questions what other nodes are asked of a partition
 //! followings which partitions follow, each by a task of its own
 //! task      the life of a follower: from what it has to what its source has, and on
 //! tail      fetching what a source has behind the end of a follower's log, and waiting there for more
@@ -25,7 +26,7 @@
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
 //! outranked those that it followed, told of that
-//! samples   what a source tells, for tests
+//! samples   other nodes, and what they tell, for tests
 //! lately    what was found out of other nodes a moment ago
 //! handover  giving a partition to a follower
 //! target    whom it is given to, and where that is reached
@@ -81,6 +82,7 @@ mod pause;
 mod places;
 mod progress;
 mod promote;
+mod questions;
 mod rejoin;
 mod repairs;
 mod rival;
@@ -108,8 +110,8 @@ pub(crate) use lately::{FOLLOWED_FOR, Lately, SILENT_FOR};
 pub(crate) use line::Line;
 pub(crate) use lineage::told;
 pub(crate) use lines::Lines;
-pub(crate) use ownership::segments_of;
 pub(crate) use places::topic_at;
+pub(crate) use questions::segments_of;
 pub(crate) use repairs::Repairs;
 pub(crate) use unread::Unread;
 

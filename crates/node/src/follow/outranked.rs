@@ -14,7 +14,7 @@ use super::address::is_address;
 use super::claim::both_own;
 use super::fence::Claimant;
 use super::line::Line;
-use super::ownership::{partition_at, segments_of};
+use super::questions::{partition_at, segments_of};
 use super::rival::{HOPS_MAX, Rival, unanswered};
 use super::target::copy_at;
 use super::{ASK_TIMEOUT, GONE_TIMEOUT};

@@ -7,7 +7,7 @@ use corelog_protocol::message::{chain_at, segments};
 use corelog_record::{Offset, TopicName};
 
 use super::line::Line;
-use super::ownership::{chain_of, has_none};
+use super::questions::{chain_of, has_none};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::router::{self, Ask};

@@ -14,7 +14,9 @@ use corelog_storage::log::Begin;
 
 use super::GONE_TIMEOUT;
 use super::hands::Hand;
-use super::ownership::{chain_of, check_same, not_follower, not_owner, partition_at, segments_of};
+use super::lineage;
+use super::ownership::{check_same, not_follower, not_owner};
+use super::questions::{chain_of, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
 use crate::partition::Change;
@@ -190,7 +192,7 @@ impl Core {
             }
             let told = segments_of(&line, topic, key, Offset::MAX).await.ok()?;
             // The source owned the partition before this node did, which let it go since to one that the source knows nothing of.
-            let is_before = told.epochs.first().map(|newest| newest.epoch) < replica.let_go;
+            let is_before = lineage::newest(&told.epochs) < replica.let_go;
             // What was truncated there is still here, and would be served again.
             if is_before || self.place(key).ok()?.log_start < told.log_start {
                 return None;
@@ -262,7 +264,7 @@ mod tests {
     use super::super::ownership::follower_of;
     use super::*;
     use crate::catalog::{self, Admin};
-    use crate::core::tests::{created, topic, with_core};
+use crate::core::tests::{created, topic, with_core};
 
     /// Whom it followed by then was told in the place of the one that it had been judged by.
     #[test]

@@ -11,8 +11,9 @@ use corelog_storage::log::Chore;
 use corelog_storage::log::lineage::Common;
 
 use super::line::Line;
-use super::lineage::{diverged, shared};
-use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
+use super::lineage::{diverged, newest, shared};
+use super::ownership::{check_same, follower_of};
+use super::questions::{chain_of, check_owner_at, segments_of};
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure_with, invalid, said_by};
@@ -125,7 +126,7 @@ impl Core {
             return Err(diverged(Offset::ZERO));
         }
         // Should this node ever own it again, its epoch is above that one.
-        let newest = there.epochs.first().map(|newest| newest.epoch);
+        let newest = newest(&there.epochs);
         if let Some(newest) = newest {
             self.hear_epoch(key, newest);
         }

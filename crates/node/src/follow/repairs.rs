@@ -105,10 +105,8 @@ impl Repairs {
 
     /// Segments of a partition that were replaced since the node was started.
     pub(super) fn count(&self, key: PartitionKey) -> u64 {
-        self.by_key
-            .borrow()
-            .get(&key)
-            .map_or(0, |repairing| repairing.replaced)
+        let replaced = self.of(key, |repairing| repairing.replaced);
+        replaced.unwrap_or_default()
     }
 
     /// When it may be worth to read again what is damaged, in milliseconds; `None` unless that is
@@ -132,9 +130,8 @@ impl Repairs {
 
     /// Whether none of this segment begins by itself, as what came before rests.
     pub(super) fn rests(&self, key: PartitionKey, met: Offset) -> bool {
-        let by_key = self.by_key.borrow();
-        let repairing = by_key.get(&key);
-        repairing.is_some_and(|repairing| repairing.rests(Some(met), rt::now()))
+        let rests = self.of(key, |repairing| repairing.rests(Some(met), rt::now()));
+        rests.unwrap_or_default()
     }
 
     /// When a segment was replaced, unless a scrub may ask for it again; `next` is the generation that follows on that of its
@@ -153,16 +150,12 @@ impl Repairs {
 
     /// The one that runs asks for a segment.
     pub(super) fn note_asked(&self, key: PartitionKey, base: Offset) {
-        if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
-            repairing.asked.insert(base);
-        }
+        self.of(key, |repairing| repairing.asked.insert(base));
     }
 
     /// All sources say that they do not give a segment that was asked for.
     pub(super) fn note_lacked(&self, key: PartitionKey, base: Offset) {
-        if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
-            repairing.lacked.insert(base);
-        }
+        self.of(key, |repairing| repairing.lacked.insert(base));
     }
 
     /// Ends one, which replaced these, and left no damage if it `is_whole`.
@@ -192,30 +185,30 @@ impl Repairs {
 
     /// Whether one goes on.
     pub(super) fn is_running(&self, key: PartitionKey) -> bool {
-        self.by_key
-            .borrow()
-            .get(&key)
-            .is_some_and(|repairing| repairing.is_running)
+        let is_running = self.of(key, |repairing| repairing.is_running);
+        is_running.unwrap_or_default()
     }
 
     /// The segments in which damage was met since this was last asked, but for those that the round leaves out.
     pub(super) fn take_met(&self, key: PartitionKey) -> BTreeSet<Offset> {
-        let mut by_key = self.by_key.borrow_mut();
-        let Some(repairing) = by_key.get_mut(&key) else {
-            return BTreeSet::new();
-        };
-        let (met, now) = (mem::take(&mut repairing.met), rt::now());
-        let is_left = |met: &Offset| repairing.leaves_out(*met, now);
-        let (left, taken) = met.into_iter().partition(is_left);
-        repairing.met = left;
-        taken
+        let met = self.of(key, |repairing| {
+            let (met, now) = (mem::take(&mut repairing.met), rt::now());
+            let is_left = |met: &Offset| repairing.leaves_out(*met, now);
+            let (left, taken) = met.into_iter().partition(is_left);
+            repairing.met = left;
+            taken
+        });
+        met.unwrap_or_default()
     }
 
     /// Whether the round that goes on leaves a segment out.
     pub(super) fn leaves_out(&self, key: PartitionKey, base: Offset) -> bool {
-        let by_key = self.by_key.borrow();
-        let repairing = by_key.get(&key);
-        repairing.is_some_and(|repairing| repairing.leaves_out(base, rt::now()))
+        let is_left = self.of(key, |repairing| repairing.leaves_out(base, rt::now()));
+        is_left.unwrap_or_default()
+    }
+
+    fn of<T>(&self, key: PartitionKey, look: impl FnOnce(&mut Repairing) -> T) -> Option<T> {
+        self.by_key.borrow_mut().get_mut(&key).map(look)
     }
 }
 

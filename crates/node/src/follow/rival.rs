@@ -12,7 +12,8 @@ use super::GONE_TIMEOUT;
 use super::address::is_address;
 use super::followers::FOLLOWERS_MAX;
 use super::line::Line;
-use super::ownership::{has_none, partition_at, segments_of};
+use super::lineage::newest;
+use super::questions::{has_none, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
@@ -242,8 +243,7 @@ impl Core {
         followers.extend(there.followers);
         // Whoever owned it since this node did, or follows one who does, has a later epoch.
         let told = segments_of(&line, topic, key, Offset::MAX).await?;
-        let newest = told.epochs.first().map(|newest| newest.epoch);
-        let is_later = self.epoch(key)? < newest;
+        let is_later = self.epoch(key)? < newest(&told.epochs);
         // Nobody else owns what it gives away, and may not for hours.
         if is_later && there.role == replica_status::Role::HandingOver {
             return Ok(Met::Rival(line));

@@ -1,7 +1,60 @@
-//! What a source tells of its segments, for tests.
+//! Other nodes, and what they tell, for tests.
 
+use corelog_protocol::frame;
 use corelog_protocol::message::segments::{Digest, DigestKind, Sealed};
-use corelog_record::{Chain, Offset, Ordinal, Timestamp};
+use corelog_protocol::message::{fetch, hello};
+use corelog_record::{Chain, CopyId, CoreId, NodeId, Offset, Ordinal, Timestamp};
+use corelog_storage::format::replica::Peer;
+
+use super::followers::Follower;
+use crate::rt;
+
+/// Says Hello, and nothing of itself.
+pub(crate) fn greeting() -> hello::Answer {
+    hello::Answer {
+        version: frame::VERSION,
+        node: NodeId::from_bytes([1; 16]),
+        core: CoreId::new(0),
+        cores: Vec::new(),
+        shared: String::new(),
+        limits: hello::Limits::default(),
+        auth: Vec::new(),
+        software: String::new(),
+    }
+}
+
+/// What a Fetch finds in a log without records.
+pub(crate) fn found_nothing() -> fetch::Answer {
+    fetch::Answer {
+        log_start: Offset::ZERO,
+        high_watermark: Offset::ZERO,
+        segment_base: Offset::ZERO,
+        next: Offset::ZERO,
+        epochs: Vec::new(),
+        lag_bytes: 0,
+    }
+}
+
+/// Who follows, by its number.
+pub(crate) fn peer(number: u8) -> Peer {
+    Peer {
+        node: NodeId::from_bytes([number; 16]),
+        copy: CopyId::from_bytes([number; 16]),
+        address: format!("127.0.0.1:{number}"),
+    }
+}
+
+/// As a follower that has nothing yet.
+pub(super) fn heard(peer: &Peer) -> Follower {
+    Follower {
+        copy: peer.copy,
+        node: Some(peer.node),
+        address: Some(peer.address.clone()),
+        end: Offset::ZERO,
+        at: rt::now(),
+        is_claiming: false,
+    }
+}
 
 /// A sealed segment of one batch, of records from `base` to `last`.
 pub(crate) fn sealed(base: u64, last: u64, bytes: u64) -> Sealed {

@@ -169,26 +169,7 @@ mod tests {
 
     use super::*;
     use crate::core::tests::{topic, with_core};
-    use crate::rt;
-
-    fn peer(number: u8, address: &str) -> Peer {
-        Peer {
-            node: NodeId::from_bytes([number; 16]),
-            copy: CopyId::from_bytes([number; 16]),
-            address: address.to_owned(),
-        }
-    }
-
-    fn heard(peer: Peer) -> Follower {
-        Follower {
-            copy: peer.copy,
-            node: Some(peer.node),
-            address: Some(peer.address),
-            end: Offset::ZERO,
-            at: rt::now(),
-            is_claiming: false,
-        }
-    }
+    use crate::follow::samples::{heard, peer};
 
     /// The one that was written down got the partition, within a second of the coming of another one.
     #[test]
@@ -206,11 +187,11 @@ mod tests {
                     .unwrap_err()
                     .is(ErrorCode::InvalidRequest)
             );
-            core.followers.note(key, heard(peer(1, "a:1")));
-            assert_eq!(target(&replica).await.unwrap(), "a:1");
-            replica.followers = vec![peer(1, "a:1")];
-            assert_eq!(target(&replica).await.unwrap(), "a:1");
-            core.followers.note(key, heard(peer(2, "b:1")));
+            core.followers.note(key, heard(&peer(1)));
+            assert_eq!(target(&replica).await.unwrap(), peer(1).address);
+            replica.followers = vec![peer(1)];
+            assert_eq!(target(&replica).await.unwrap(), peer(1).address);
+            core.followers.note(key, heard(&peer(2)));
             let refused = target(&replica).await.unwrap_err();
             assert!(refused.message.contains("2 nodes follow it"), "{refused:?}");
         });

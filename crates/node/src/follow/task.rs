@@ -18,9 +18,9 @@ use super::address::is_beside;
 use super::followed::Followed;
 use super::lately::Lately;
 use super::line::Line;
-use super::lineage::{check_told, kept};
-use super::ownership::segments_from;
+use super::lineage::{check_told, kept, newest};
 use super::progress::Progress;
+use super::questions::segments_from;
 use super::tail::Tail;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
@@ -304,10 +304,6 @@ impl Following {
             core.hear_epoch(self.key, newest);
         }
     }
-}
-
-fn newest(epochs: &[Epoch]) -> Option<LeaderEpoch> {
-    epochs.iter().map(|told| told.epoch).max()
 }
 
 /// Bytes of the segments that begin at `end` or behind it: what is missing of the one around it a Fetch tells.

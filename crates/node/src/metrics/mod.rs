@@ -1,6 +1,18 @@
 //! What a node counts: per-core counters that their core publishes by relaxed stores, read by
 //! anyone at any time, and the states of cores, partitions and connections, asked for by message.
 //!
+//! ```text
+//! counters    one core's counters: name, kind and meaning of each
+//! histogram   durations in fixed buckets
+//! pulse       how one core's loop goes
+//! slow        where the time of slow acknowledgements went
+//! topic       one topic
+//! partition   one partition
+//! replica     one partition that is not the node's alone
+//! connection  one client connection
+//! quarantine  what the node's quarantine holds
+//! ```
+//!
 //! No lock and no read-modify-write atomic: each counter has one writer, its core. What is read
 //! is a snapshot of each number, not of all numbers at one instant.
 

@@ -8,6 +8,7 @@ use corelog_storage::format::node::{DELETED, Node, TOPICS};
 use corelog_storage::format::{self, snapshot};
 
 use crate::error::StartError;
+use crate::random::random;
 use crate::rt;
 use crate::sys::NodeFile;
 
@@ -44,10 +45,7 @@ pub(super) fn identify(data_dir: &Path, lock: &mut NodeFile) -> Result<NodeId, S
         }
         Err(_) => {}
     }
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(|error| StartError::Random {
-        source: io::Error::other(error.to_string()),
-    })?;
+    let id = random().map_err(|source| StartError::Random { source })?;
     let node = Node {
         id: NodeId::from_bytes(id),
         created: rt::wall_clock(),

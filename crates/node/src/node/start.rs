@@ -1,7 +1,6 @@
 //! The order in which a node comes up: check the machine, take the data directory, claim the ports, start the cores,
 //! recover everything, and only then listen.
 
-use std::io;
 use std::sync::{Arc, OnceLock};
 
 use corelog_record::{CoreId, NodeId};
@@ -18,6 +17,7 @@ use crate::core::{Shared, Slight};
 use crate::error::StartError;
 use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
 use crate::metrics::Counters;
+use crate::random::random;
 use crate::rate::Rates;
 use crate::router;
 use crate::rt::{self, CoreConfig, CoreThread, Watchdog};
@@ -205,12 +205,10 @@ impl Cores {
         let lanes = router::connect(core_count, &config.limits, shared.budget.lanes);
         for ((number, counters), lanes) in (0..core_count).zip(counters).zip(lanes) {
             let (control, told) = flume::bounded(CONTROL_QUEUE_MAX);
-            let mut seed = [0; 8];
-            if let Err(error) = getrandom::fill(&mut seed) {
-                return Err(started.give_up(StartError::Random {
-                    source: io::Error::other(error.to_string()),
-                }));
-            }
+            let seed = match random() {
+                Ok(seed) => seed,
+                Err(source) => return Err(started.give_up(StartError::Random { source })),
+            };
             let parts = Parts {
                 id: CoreId::new(number),
                 shared: Arc::clone(&shared),
@@ -254,8 +252,8 @@ impl Cores {
         for control in &self.controls {
             let (reply, answer) = flume::bounded(1);
             let topics = topics.clone();
-            // An answer that never comes tells the same as a refusal here.
             let snapshots = Arc::clone(&snapshots);
+            // An answer that never comes tells the same as a refusal here.
             let _ = control.send(Control::Recover {
                 topics,
                 unreadable: catalog.unreadable.clone(),

@@ -249,11 +249,8 @@ impl Bench {
         loop {
             let token = self.token();
             let appetite = Appetite {
-                is_replica: false,
-                last_epoch: None,
                 bytes_max: 4096,
-                bytes_min: 1,
-                may_park: false,
+                ..Appetite::ONE
             };
             self.step(Input::Fetch {
                 token,

@@ -12,7 +12,6 @@ use corelog_storage::{Error, Now};
 
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::input::Token;
-use super::snapshot::refusal_of;
 use super::state::{Partition, bounds_of, push_start};
 
 /// A change of a whole log.
@@ -112,7 +111,7 @@ impl<D: Dir> Partition<D> {
             Err(error) => {
                 let token = *token;
                 self.changing = None;
-                effects.refuse(token, refusal_of(error));
+                effects.refuse(token, error.into());
                 None
             }
         }

@@ -176,7 +176,7 @@ pub(crate) enum Refusal {
     },
     /// The segment was moved away while it was read; asking again tells the valid range.
     Removed,
-    /// Too many requests are parked or wait for a chore, or no file can be opened just now.
+    /// Too much waits for a chore, or no file can be opened just now.
     Busy,
     /// What is to be in a snapshot was not sealed in time.
     NotSealed,
@@ -232,6 +232,25 @@ impl From<ReadError> for Refusal {
             ReadError::Disk { source, .. } if source.is_shortage() => Self::Busy,
             ReadError::Disk { segment, source } => Self::Unread { segment, source },
             other => unreachable!("a read error that is not told apart: {other}"),
+        }
+    }
+}
+
+/// Why a snapshot is not taken, a truncation not begun, a log not opened.
+impl From<corelog_storage::Error> for Refusal {
+    fn from(error: corelog_storage::Error) -> Self {
+        use corelog_storage::Error;
+        match error {
+            Error::Fenced => Self::Fenced,
+            Error::CalledOff => Self::Closing,
+            Error::Busy | Error::OutOfFiles { .. } => Self::Busy,
+            Error::ReadOnly { from } => Self::ReadOnly { from },
+            Error::StorageFull { .. } => Self::StorageFull,
+            Error::Damaged { from, to, segment } => Self::Damaged {
+                damaged: from..to,
+                segment,
+            },
+            source => Self::Failed { source },
         }
     }
 }

@@ -59,6 +59,16 @@ pub(crate) struct Appetite {
 }
 
 impl Appetite {
+    /// A client's for one batch, if there is any.
+    #[cfg(test)]
+    pub(crate) const ONE: Self = Self {
+        bytes_max: 1,
+        bytes_min: 1,
+        is_replica: false,
+        last_epoch: None,
+        may_park: false,
+    };
+
     /// Bytes that are missing to what a read up to the high watermark gives. 0 where it leaves some
     /// behind, and where only the disk could tell how many it gives.
     pub(super) fn missing<D: Dir>(&self, plan: &ReadPlan<D>, high_watermark: Offset) -> u64 {

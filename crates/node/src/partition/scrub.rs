@@ -7,7 +7,6 @@ use corelog_storage::log::ScrubDone;
 
 use super::effect::{Answer, Effects, Refusal};
 use super::input::Token;
-use super::snapshot::refusal_of;
 use super::state::Partition;
 
 impl<D: Dir> Partition<D> {
@@ -26,7 +25,7 @@ impl<D: Dir> Partition<D> {
                     plan: plan.map(Box::new),
                 },
             ),
-            Err(error) => effects.refuse(token, refusal_of(error)),
+            Err(error) => effects.refuse(token, error.into()),
         }
     }
 

@@ -58,7 +58,7 @@ impl<D: Dir> Partition<D> {
             }
             Err(Error::Busy) => {}
             Err(error) => {
-                effects.refuse(taking.token, refusal_of(error));
+                effects.refuse(taking.token, error.into());
                 self.taking = None;
             }
         }
@@ -84,7 +84,7 @@ impl<D: Dir> Partition<D> {
             }
             Err(Error::Busy) => None,
             Err(error) => {
-                effects.refuse(taking.token, refusal_of(error));
+                effects.refuse(taking.token, error.into());
                 self.taking = None;
                 None
             }
@@ -112,22 +112,6 @@ impl<D: Dir> Partition<D> {
         if let Some(taking) = self.taking.take_if(|taking| !taking.is_linking) {
             effects.refuse(taking.token, self.refusal_at_end());
         }
-    }
-}
-
-/// Why a snapshot is not taken, a truncation not begun, a log not opened.
-pub(crate) fn refusal_of(error: Error) -> Refusal {
-    match error {
-        Error::Fenced => Refusal::Fenced,
-        Error::CalledOff => Refusal::Closing,
-        Error::Busy | Error::OutOfFiles { .. } => Refusal::Busy,
-        Error::ReadOnly { from } => Refusal::ReadOnly { from },
-        Error::StorageFull { .. } => Refusal::StorageFull,
-        Error::Damaged { from, to, segment } => Refusal::Damaged {
-            damaged: from..to,
-            segment,
-        },
-        source => Refusal::Failed { source },
     }
 }
 

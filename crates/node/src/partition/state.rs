@@ -209,8 +209,10 @@ impl<D: Dir> Partition<D> {
         };
         let missing = appetite.missing(&plan, high_watermark);
         let has_ended = || from < self.log.base_at(high_watermark);
-        let may_park = appetite.may_park && 0 < missing && !has_ended();
-        let is_parked = may_park && self.waiters.park(token, from, missing);
+        let is_parked = appetite.may_park && 0 < missing && !has_ended();
+        if is_parked {
+            self.waiters.park(token, from, missing);
+        }
         if from < high_watermark && !is_parked {
             let answer = Answer::Read {
                 plan,

@@ -54,11 +54,10 @@ fn park(bench: &mut Bench, from: u64, bytes_min: u64) -> Token {
 fn fetch(bench: &mut Bench, from: u64, bytes_min: u64, bytes_max: usize) -> (Token, Option<usize>) {
     let token = bench.token();
     let appetite = Appetite {
-        is_replica: false,
-        last_epoch: None,
         bytes_max,
         bytes_min,
         may_park: true,
+        ..Appetite::ONE
     };
     bench.step(Input::Fetch {
         token,
@@ -177,11 +176,8 @@ fn nothing_above_the_high_watermark_is_read() {
     durable(&mut bench, b"b");
     assert_eq!(bench.read_from(Offset::ZERO).expect("read").len(), 1);
     let appetite = Appetite {
-        is_replica: false,
-        last_epoch: None,
-        bytes_max: 1,
-        bytes_min: 1,
         may_park: true,
+        ..Appetite::ONE
     };
     let past = refused(&mut bench, |token| Input::Fetch {
         token,
@@ -322,13 +318,7 @@ fn truncation_moves_the_log_start_and_is_told_when_it_is_durable() {
         Some(Ok(Answer::Truncated { log_start })) => assert_eq!(log_start, offset(3)),
         other => panic!("not truncated: {other:?}"),
     }
-    let appetite = Appetite {
-        is_replica: false,
-        last_epoch: None,
-        bytes_max: 1,
-        bytes_min: 1,
-        may_park: false,
-    };
+    let appetite = Appetite::ONE;
     let below = refused(&mut bench, |token| Input::Fetch {
         token,
         from: offset(2),

@@ -10,7 +10,6 @@ use super::activity::Activity;
 use super::effect::{Answer, Effect, Effects, Failed, Refusal};
 use super::input::{Held, Token};
 use super::replication::Replication;
-use super::snapshot::refusal_of;
 use super::state::{Partition, push_start};
 
 /// Truncations that wait for a chore to end; a client waits for its answer, so one is usual. One edit does all of them.
@@ -156,12 +155,12 @@ impl<D: Dir> Partition<D> {
             }
             Err(error) if self.is_linking() && !self.log.is_fenced() => {
                 // It says nothing of the log: whoever asked for the snapshot decides.
-                self.linked(Err(refusal_of(error)), effects);
+                self.linked(Err(error.into()), effects);
                 push_start(self.group.released(), effects);
                 self.next_chore(now, effects);
             }
             Err(error) if self.is_changing() && !self.log.is_fenced() => {
-                self.changed(Err(refusal_of(error)), effects);
+                self.changed(Err(error.into()), effects);
                 push_start(self.group.released(), effects);
                 self.next_chore(now, effects);
             }
@@ -314,7 +313,7 @@ impl<D: Dir> Partition<D> {
                 Err(Error::Busy) => return false,
                 Err(error) => {
                     self.upkeep.waiting.retain(|(other, _)| *other != token);
-                    effects.refuse(token, refusal_of(error));
+                    effects.refuse(token, error.into());
                 }
             }
         }

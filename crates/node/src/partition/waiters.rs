@@ -8,9 +8,6 @@ use corelog_record::Offset;
 
 use super::input::Token;
 
-/// Fetches one partition parks at most; more are told there is nothing at once.
-pub(crate) const PARKED_MAX: usize = 16_384;
-
 /// Fetches parked at the end of a partition.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
@@ -29,17 +26,14 @@ impl Waiters {
         self.waiting.len()
     }
 
-    /// Parks a request of what is `from` there on until `bytes_min` more bytes are readable; false if too many are parked.
-    pub(super) fn park(&mut self, token: Token, from: Offset, bytes_min: u64) -> bool {
-        if self.count() >= PARKED_MAX {
-            return false;
-        }
+    /// Parks a request of what is `from` there on until `bytes_min` more bytes are readable. How many may be parked the core
+    /// bounds, which knows of those at all its partitions.
+    pub(super) fn park(&mut self, token: Token, from: Offset, bytes_min: u64) {
         let goal = self.readable_bytes.saturating_add(bytes_min.max(1));
         let before = self.waiting.insert(token, goal);
         assert!(before.is_none(), "a request was parked twice");
         self.goals.insert((goal, token), from);
         self.border = self.border.min(from);
-        true
     }
 
     pub(super) fn unpark(&mut self, token: Token) {
@@ -95,10 +89,10 @@ mod tests {
     #[test]
     fn a_parked_fetch_wakes_when_the_bytes_it_waits_for_have_come() {
         let mut waiters = Waiters::default();
-        assert!(waiters.park(Token(1), Offset::ZERO, 0));
-        assert!(waiters.park(Token(2), Offset::ZERO, 100));
+        waiters.park(Token(1), Offset::ZERO, 0);
+        waiters.park(Token(2), Offset::ZERO, 100);
         assert_eq!(woken(&mut waiters, 60), vec![1]);
-        assert!(waiters.park(Token(3), Offset::ZERO, 10));
+        waiters.park(Token(3), Offset::ZERO, 10);
         assert_eq!(woken(&mut waiters, 9), Vec::<u64>::new());
         assert_eq!(woken(&mut waiters, 31), vec![3, 2]);
         assert_eq!(waiters.count(), 0);
@@ -107,8 +101,8 @@ mod tests {
     #[test]
     fn an_unparked_fetch_is_not_woken() {
         let mut waiters = Waiters::default();
-        assert!(waiters.park(Token(1), Offset::ZERO, 1));
-        assert!(waiters.park(Token(2), Offset::ZERO, 50));
+        waiters.park(Token(1), Offset::ZERO, 1);
+        waiters.park(Token(2), Offset::ZERO, 50);
         waiters.unpark(Token(1));
         assert_eq!(woken(&mut waiters, 49), Vec::<u64>::new());
         assert_eq!(woken(&mut waiters, 1), vec![2]);
@@ -124,24 +118,15 @@ mod tests {
             woken
         };
         let at = |offset| Offset::ZERO.plus(offset);
-        assert!(waiters.park(Token(1), at(5), 9));
-        assert!(waiters.park(Token(2), at(7), 1));
-        assert!(waiters.park(Token(3), at(8), 1));
+        waiters.park(Token(1), at(5), 9);
+        waiters.park(Token(2), at(7), 1);
+        waiters.park(Token(3), at(8), 1);
         assert_eq!(ended(&mut waiters, at(8)), vec![2, 1]);
         assert_eq!((waiters.border, waiters.count()), (at(8), 1));
         // A log that was cut ends there again.
-        assert!(waiters.park(Token(4), at(6), 1));
+        waiters.park(Token(4), at(6), 1);
         assert_eq!(ended(&mut waiters, at(6)), Vec::<u64>::new());
         assert_eq!(ended(&mut waiters, at(8)), vec![4]);
         assert_eq!(ended(&mut waiters, at(9)), vec![3]);
-    }
-
-    #[test]
-    fn the_table_is_bounded() {
-        let mut waiters = Waiters::default();
-        for token in 0..PARKED_MAX as u64 {
-            assert!(waiters.park(Token(token), Offset::ZERO, 1));
-        }
-        assert!(!waiters.park(Token(u64::MAX), Offset::ZERO, 1));
     }
 }

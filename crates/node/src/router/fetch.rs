@@ -12,7 +12,7 @@ use futures_lite::FutureExt;
 use super::message::{Answered, What};
 use super::patience::Patience;
 use super::room::Room;
-use super::route::{Route, count_refusal, healed_at, route};
+use super::route::{count_refusal, healed_at, route};
 use crate::core::{Core, Disk, Fetched, PartitionKey, SMALL_BYTES};
 use crate::failure::Failure;
 use crate::frame_id::FrameId;
@@ -67,15 +67,16 @@ pub(crate) async fn fetch(
     request: &FetchFrom<'_>,
 ) -> Result<(fetch::Answer, Batches, Room), Failure> {
     let deadline = rt::now() + request.wait;
-    match request.route(core)? {
-        Route::Here(key) => fetch_here(core, asker, key, request, deadline).await,
-        Route::Core(owner, key) => fetch_away(core, asker, (owner, key), request, deadline).await,
+    let (owner, key) = request.route(core)?;
+    match owner == core.id {
+        true => fetch_here(core, asker, key, request, deadline).await,
+        false => fetch_away(core, asker, (owner, key), request, deadline).await,
     }
 }
 
 impl FetchFrom<'_> {
     /// Where the partition is served now: after a wait its topic may be gone or another.
-    pub(super) fn route(&self, core: &Core) -> Result<Route, Failure> {
+    pub(super) fn route(&self, core: &Core) -> Result<(CoreId, PartitionKey), Failure> {
         route(core, self.topic, self.id, self.partition)
     }
 }
@@ -309,27 +310,25 @@ mod tests {
     use std::pin::pin;
     use std::sync::Arc;
 
-    use corelog_protocol::frame::CorrelationId;
     use futures_lite::future::poll_once;
 
     use super::super::message::{Ask, Reply};
     use super::super::room::CONNECTION_BYTES_MAX;
     use super::*;
     use crate::core::tests::{cold, topic, with_core, with_others};
+    use crate::follow::samples::found_nothing;
+    use crate::frame_id::tests::frame;
 
     fn from_start(topic: &TopicName, key: PartitionKey, wait: Duration) -> FetchFrom<'_> {
         FetchFrom {
-            frame: FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1)),
+            frame: frame(),
             topic,
             id: key.topic,
             partition: key.partition,
             from: Offset::ZERO,
             appetite: Appetite {
-                bytes_max: 1,
-                bytes_min: 1,
-                is_replica: false,
-                last_epoch: None,
                 may_park: true,
+                ..Appetite::ONE
             },
             wait,
         }
@@ -394,14 +393,7 @@ mod tests {
             let lane = core.lanes.to(CoreId::new(1));
             let id = requests.try_recv().unwrap().id;
             let answered = |what| lane.take(Reply { id, what });
-            answered(Answered::Parked(fetch::Answer {
-                log_start: Offset::ZERO,
-                high_watermark: Offset::ZERO,
-                segment_base: Offset::ZERO,
-                next: Offset::ZERO,
-                epochs: vec![],
-                lag_bytes: 0,
-            }));
+            answered(Answered::Parked(found_nothing()));
             assert!(poll_once(fetched.as_mut()).await.is_none());
             let ask = || {
                 let from = Offset::ZERO;

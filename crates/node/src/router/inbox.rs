@@ -12,7 +12,7 @@ use futures_lite::FutureExt;
 
 use super::fetch::{fetched_here, fetched_small_here};
 use super::lane::Inbox;
-use super::message::{Answered, Reply, Request, What};
+use super::message::{Answered, Produce, Reply, Request, What};
 use super::recent::RecentAborts;
 use super::told::answer_asked;
 use crate::core::{
@@ -84,13 +84,13 @@ async fn serve(
             frame.passes(core.id, format_args!("has come from core {from}"));
         }
         match what {
-            What::Produce {
+            What::Produce(Produce {
                 conn,
                 key,
                 run,
                 terms,
                 batches,
-            } => {
+            }) => {
                 let producer = (conn, key);
                 let cause = recent.borrow().cause(producer, run);
                 let aborted = cause.map(|cause| aborted_by(run, cause));

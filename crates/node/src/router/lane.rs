@@ -12,7 +12,7 @@ use corelog_record::CoreId;
 use flume::{Receiver, Sender, TrySendError};
 
 use self::places::{Class, Places, searches_max};
-use super::message::{Answered, Reply, Request, What};
+use super::message::{Answered, Produce, Reply, Request, What};
 use super::room::Room;
 use super::searches::SearchesHere;
 use crate::config::NodeLimits;
@@ -222,13 +222,12 @@ impl Lane {
     ///
     /// # Errors
     /// As for `call`.
-    pub(super) fn produce(
-        &self,
-        what: What,
-        frame: FrameId,
-        (acks, key, run): (ConnAcks, PartitionKey, u32),
-    ) -> Result<u64, Failure> {
-        self.send(what, Some(frame), Whom::Produce { acks, key, run })
+    pub(super) fn produce(&self, produce: Produce, acks: ConnAcks) -> Result<u64, Failure> {
+        let Produce {
+            key, run, terms, ..
+        } = produce;
+        let to = Whom::Produce { acks, key, run };
+        self.send(What::Produce(produce), Some(terms.frame), to)
     }
 
     /// If one more fetch may be parked over there.
@@ -239,7 +238,7 @@ impl Lane {
     fn send(&self, what: What, frame: Option<FrameId>, to: Whom) -> Result<u64, Failure> {
         let mut state = self.state.borrow_mut();
         let (bytes, is_parkable) = match &what {
-            What::Produce { batches, .. } => (batches.len(), false),
+            What::Produce(produce) => (produce.batches.len(), false),
             What::Fetch { wait, .. } => (0, !wait.is_zero()),
             What::Ask(_) | What::Unpark { .. } => (0, false),
         };
@@ -364,13 +363,8 @@ impl Call<'_> {
 
     /// Waits for the next answer.
     pub(super) async fn answered(&self) -> Answered {
-        loop {
-            let changed = self.state.changed.notified();
-            if let Some(answered) = self.state.answered.borrow_mut().pop_front() {
-                return answered;
-            }
-            changed.await;
-        }
+        let next = || self.state.answered.borrow_mut().pop_front();
+        self.state.changed.some(next).await
     }
 }
 

@@ -33,14 +33,7 @@ pub(super) struct Request {
 
 /// What is to be done.
 pub(super) enum What {
-    /// Append; answered in order with the other Produces of this connection and partition.
-    Produce {
-        conn: u64,
-        key: PartitionKey,
-        run: u32,
-        terms: Terms,
-        batches: Vec<u8>,
-    },
+    Produce(Produce),
     /// Read, or park and say when it is worth to ask again.
     Fetch {
         key: PartitionKey,
@@ -51,9 +44,20 @@ pub(super) enum What {
         wait: Duration,
     },
     /// The fetch of this number need not be parked any longer.
-    Unpark { fetch: u64 },
+    Unpark {
+        fetch: u64,
+    },
     /// Anything else.
     Ask(Box<Ask>),
+}
+
+/// Append; answered in order with the other Produces of this connection and partition.
+pub(crate) struct Produce {
+    pub(crate) conn: u64,
+    pub(crate) key: PartitionKey,
+    pub(crate) run: u32,
+    pub(crate) terms: Terms,
+    pub(crate) batches: Vec<u8>,
 }
 
 /// A request that is done by one core and answered once.

@@ -1,7 +1,7 @@
 //! The way from a request to the core that owns its partition and back.
 //!
 //! ```text
-//! route      Here, another core, another node; the same questions whichever it is
+//! route      which core has a partition; the questions that are the same whichever it is
 //! fetch      fetches, wherever the partition is
 //! replica    what core 0 is asked of partitions as replicas
 //! told       asking a core, and taking the one answer that it can give
@@ -38,9 +38,9 @@ mod told;
 pub(crate) use fetch::{Asker, Batches, FetchFrom, fetch};
 pub(crate) use inbox::start_inboxes;
 pub(crate) use lane::{ConnAcks, LaneEnds, Lanes, Tag, connect};
-pub(crate) use message::Ask;
+pub(crate) use message::{Ask, Produce};
 pub(crate) use patience::Patience;
 pub(crate) use replica::{change_replica, check_promise, promise, take_over_replica};
 pub(crate) use room::{CONNECTION_BYTES_MAX, FETCH_BYTES_MAX, Room};
-pub(crate) use route::{Away, Route, apply_at, hear, produce_away, route, seek_of, take_at};
+pub(crate) use route::{apply_at, hear, produce_away, route, seek_of, take_at};
 pub(crate) use told::{Picked, told};

@@ -11,10 +11,10 @@ use corelog_storage::snapshot::Name;
 
 use super::fetch::FetchFrom;
 use super::lane::ConnAcks;
-use super::message::{Ask, What};
+use super::message::{Ask, Produce, What};
 use super::told::told;
 use crate::catalog::{Change, Topic};
-use crate::core::{Core, PartitionKey, Taken, Terms, may_heal};
+use crate::core::{Core, PartitionKey, Taken, may_heal};
 use crate::failure::Failure;
 use crate::follow::{Hearing, READER_WAIT_MAX_MS};
 use crate::frame_id::FrameId;
@@ -22,37 +22,7 @@ use crate::metrics::add;
 use crate::partition::Seek;
 use crate::rt;
 
-/// Where a partition is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Route {
-    /// By this core.
-    Here(PartitionKey),
-    /// By another core of this node.
-    Core(CoreId, PartitionKey),
-}
-
-impl Route {
-    /// The core that serves it, seen from `here`.
-    pub(crate) fn owner(self, here: &Core) -> (CoreId, PartitionKey) {
-        match self {
-            Self::Here(key) => (here.id, key),
-            Self::Core(owner, key) => (owner, key),
-        }
-    }
-}
-
-/// A Produce that is done by another core.
-pub(crate) struct Away<'a> {
-    pub(crate) core: CoreId,
-    pub(crate) conn: u64,
-    pub(crate) key: PartitionKey,
-    pub(crate) run: u32,
-    pub(crate) terms: Terms,
-    pub(crate) batches: &'a [u8],
-    pub(crate) acks: ConnAcks,
-}
-
-/// Where the partition that a request names is served.
+/// The core that serves the partition that a request names.
 ///
 /// # Errors
 /// What [`Routes::owner`](crate::catalog::Routes::owner) refuses.
@@ -61,41 +31,22 @@ pub(crate) fn route(
     name: &TopicName,
     topic: TopicId,
     partition: PartitionId,
-) -> Result<Route, Failure> {
+) -> Result<(CoreId, PartitionKey), Failure> {
     let owner = core.routes.borrow().owner(name, topic, partition)?;
-    let key = PartitionKey { topic, partition };
-    Ok(if owner == core.id {
-        Route::Here(key)
-    } else {
-        Route::Core(owner, key)
-    })
+    Ok((owner, PartitionKey { topic, partition }))
 }
 
 /// Sends a Produce to the core that owns its partition; gives the number its answer comes under.
 ///
 /// # Errors
 /// `Busy` if the lane is full.
-pub(crate) fn produce_away(core: &Core, away: Away<'_>) -> Result<u64, Failure> {
-    let Away {
-        core: to,
-        conn,
-        key,
-        run,
-        terms,
-        batches,
-        acks,
-    } = away;
-    let what = What::Produce {
-        conn,
-        key,
-        run,
-        terms,
-        batches: batches.to_vec(),
-    };
-    let sent = core
-        .lanes
-        .to(to)
-        .produce(what, terms.frame, (acks, key, run));
+pub(crate) fn produce_away(
+    core: &Core,
+    to: CoreId,
+    produce: Produce,
+    acks: ConnAcks,
+) -> Result<u64, Failure> {
+    let sent = core.lanes.to(to).produce(produce, acks);
     count_hop(core, &sent);
     sent
 }
@@ -123,7 +74,7 @@ pub(crate) async fn hear(
     request: &FetchFrom<'_>,
     follower: fetch::Follower,
 ) -> Result<Hearing, Failure> {
-    let (at, key) = request.route(core)?.owner(core);
+    let (at, key) = request.route(core)?;
     told(core, at, Ask::Hear { key, follower }, Some(request.frame)).await
 }
 
@@ -198,12 +149,12 @@ const APPLY_PAUSE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
-    use corelog_protocol::frame::CorrelationId;
     use futures_lite::future::poll_once;
 
     use super::*;
     use crate::core::tests::{copied, with_core};
     use crate::failure::failure;
+    use crate::frame_id::tests::frame;
 
     /// It was told `Busy`, and came back fifty times a second to read what cannot be read.
     #[test]
@@ -212,11 +163,10 @@ mod tests {
             let key = copied(&core, "127.0.0.1:1").await;
             // It goes on once others have the core.
             core.heal(key, None);
-            let frame = FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1));
             let mut waiting = 0;
             let told = loop {
                 let met = failure(ErrorCode::Damaged, "damaged");
-                let healed = healed_at(&core, (core.id, key), met, frame);
+                let healed = healed_at(&core, (core.id, key), met, frame());
                 match poll_once(Box::pin(healed)).await {
                     None => waiting += 1,
                     Some(told) => break told.unwrap_err(),

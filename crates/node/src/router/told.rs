@@ -143,13 +143,13 @@ picked! {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::error::ErrorCode;
-    use corelog_protocol::frame::CorrelationId;
     use corelog_record::{Chain, Offset};
     use corelog_storage::format::edit::Point;
     use futures_lite::future::poll_once;
 
     use super::*;
     use crate::core::tests::{cold_batches, follower, hold_reads, with_core};
+    use crate::frame_id::tests::frame;
 
     /// Those that searched took the places on the lane, and one that was known was refused behind them.
     #[test]
@@ -164,10 +164,9 @@ mod tests {
                 ..end
             };
             let asked = |copy, end| {
-                let frame = FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1));
                 let follower = follower(copy, end);
                 let (core, ask) = (Rc::clone(&core), Ask::Hear { key, follower });
-                Box::pin(async move { answer_asked(&core, ask, Some(frame)).await })
+                Box::pin(async move { answer_asked(&core, ask, Some(frame())).await })
             };
             asked(0, end).await.ok().unwrap();
             let turns = hold_reads(&core).await;

@@ -92,12 +92,6 @@ pub struct CoreThread<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> CoreThread<T> {
-    /// The core's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The counters that the core publishes.
     #[must_use]
     pub fn vitals(&self) -> &Arc<Vitals> {

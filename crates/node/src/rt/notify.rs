@@ -42,10 +42,15 @@ impl Notify {
 
     /// Waits until `is_so`, which is looked at now and after each notification.
     pub async fn until(&self, is_so: impl Fn() -> bool) {
+        self.some(|| is_so().then_some(())).await;
+    }
+
+    /// Waits for what is to be found, which is looked for now and after each notification.
+    pub async fn some<T>(&self, mut find: impl FnMut() -> Option<T>) -> T {
         loop {
             let notified = self.notified();
-            if is_so() {
-                return;
+            if let Some(found) = find() {
+                return found;
             }
             notified.await;
         }

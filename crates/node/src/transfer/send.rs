@@ -61,7 +61,9 @@ async fn send_part(
         let place = core.unless_stopping(place).await;
         let place = place.and_then(|place| place.ok_or_else(too_many));
         let place = place.map_err(|error| named(error, &part))?;
-        let (owner, key) = route(core, request).map_err(|error| named(error, &part))?;
+        // After a turn the topic may be gone or another.
+        let routed = router::route(core, &request.topic, request.id, request.partition);
+        let (owner, key) = routed.map_err(|error| named(error, &part))?;
         let lent = lend(core, (owner, key), request, &part, frame).await;
         let Lent {
             file,
@@ -130,12 +132,6 @@ async fn lend(
         part: part.clone(),
     };
     router::told(core, owner, ask, Some(frame)).await
-}
-
-/// The core that has the partition now: after a turn its topic may be gone or another.
-fn route(core: &Core, request: &Request) -> Result<(CoreId, PartitionKey), Failure> {
-    let routed = router::route(core, &request.topic, request.id, request.partition)?;
-    Ok(routed.owner(core))
 }
 
 fn named(error: Failure, part: &Part) -> Ended {

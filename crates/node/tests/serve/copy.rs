@@ -10,7 +10,7 @@ use corelog_record::{HistoryId, Offset, Position};
 
 use crate::client::{Client, batch, from, name, to};
 use crate::segments::{Many, TOPIC, offset};
-use crate::wait_until;
+use crate::{sum, wait_until};
 
 const PIECE_BYTES_MAX: u32 = 4 << 20;
 const PIECE_BYTES_MIN: u32 = 64 << 10;
@@ -309,15 +309,7 @@ fn a_store_that_was_cut_short_is_damaged_from_there_and_good_before() {
         told.sealed[0].digest.bytes
     );
     assert_eq!(copied.bytes(second).len(), 400_000, "whole pieces only");
-    let met = || {
-        many.node
-            .handle()
-            .counters()
-            .iter()
-            .map(|c| c.damage_met_total)
-            .sum::<u64>()
-    };
-    wait_until(|| met() == 1);
+    wait_until(|| sum(&many.node, |core| core.damage_met_total) == 1);
     // Now that the log knows, nothing of the segment is sent.
     wait_until(|| {
         let mut peer = Client::hello(many.node.addresses().listen);
@@ -339,16 +331,8 @@ fn a_peer_that_stops_reading_is_cut_and_the_file_is_closed() {
     let before = open();
     let mut peer = Client::hello(many.node.addresses().listen);
     peer.send(&request(&many, told.history, parts(&told.sealed)), &[]);
-    let handle = many.node.handle();
-    let cut = || {
-        handle
-            .counters()
-            .iter()
-            .map(|c| c.connections_cut_total)
-            .sum::<u64>()
-    };
-    wait_until(|| cut() == 1);
-    wait_until(|| handle.counters().iter().all(|core| core.transfers == 0));
+    wait_until(|| sum(&many.node, |core| core.connections_cut_total) == 1);
+    wait_until(|| sum(&many.node, |core| core.transfers) == 0);
     wait_until(|| open() <= before);
     many.node.stop().expect("a clean stop");
 }
@@ -365,8 +349,7 @@ fn a_peer_that_goes_away_leaves_no_file_open() {
         peer.send(&request(&many, told.history, parts(&told.sealed)), &[]);
         peer.receive::<Request>().told.expect("a piece");
     }
-    let handle = many.node.handle();
-    wait_until(|| handle.counters().iter().all(|core| core.transfers == 0));
+    wait_until(|| sum(&many.node, |core| core.transfers) == 0);
     wait_until(|| open() <= before);
     many.node.stop().expect("a clean stop");
 }
@@ -383,14 +366,7 @@ fn acks_and_fetches_go_on_while_more_peers_than_places_do_not_read() {
             peer
         })
         .collect();
-    let handle = many.node.handle();
-    let copies = || {
-        handle
-            .counters()
-            .iter()
-            .map(|core| core.transfers)
-            .sum::<u64>()
-    };
+    let copies = || sum(&many.node, |core| core.transfers);
     wait_until(|| copies() == deaf.len() as u64);
     for _ in 0..50 {
         let request = to(TOPIC, many.id, 1);
@@ -423,11 +399,7 @@ fn acks_go_on_while_a_slow_transfer_runs_and_a_stop_ends_it_between_two_pieces()
         assert_eq!(produced.correlation, arrived);
         produced.told.expect("acknowledged");
     }
-    let handle = many.node.handle();
-    assert_eq!(
-        handle.counters().iter().map(|c| c.transfers).sum::<u64>(),
-        1
-    );
+    assert_eq!(sum(&many.node, |core| core.transfers), 1);
     let Many { node, client, .. } = many;
     drop(client);
     let reading = std::thread::spawn(move || {

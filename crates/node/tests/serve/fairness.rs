@@ -20,15 +20,11 @@ use corelog_protocol::message::{
 use crate::client::{Client, batch, from, name, to};
 use crate::{
     comes_within, directory, keeping, resident_bytes, resident_bytes_most, run_apart, start_with,
-    wait_until,
+    sum, wait_until,
 };
 
 /// What does not come to pass in this time is tried again: those who take nothing were cut before.
 const SOON: Duration = Duration::from_secs(5);
-
-fn sum(node: &Node, of: impl Fn(&corelog_node::metrics::CoreSnapshot) -> u64) -> u64 {
-    node.handle().counters().iter().map(of).sum()
-}
 
 #[test]
 fn connections_of_one_address_beyond_its_limit_are_told_so_on_every_core() {

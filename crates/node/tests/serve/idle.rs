@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use corelog_protocol::message::produce;
 
 use crate::client::{Client, batch, from, to};
-use crate::{directory, resident_bytes, run_apart, start, wait_until};
+use crate::{directory, resident_bytes, run_apart, start, sum, wait_until};
 
 /// Processor time of this process so far.
 fn processor_time() -> Duration {
@@ -34,13 +34,7 @@ fn an_idle_node_with_a_hundred_waiting_consumers_rests() {
             client
         })
         .collect();
-    let parked = || {
-        node.handle()
-            .counters()
-            .iter()
-            .map(|core| core.parked_fetches)
-            .sum::<u64>()
-    };
+    let parked = || sum(&node, |core| core.parked_fetches);
     wait_until(|| parked() == 100);
     let (before, begun) = (processor_time(), Instant::now());
     std::thread::park_timeout(Duration::from_secs(5));

@@ -13,7 +13,7 @@ use corelog_protocol::message::{fetch, metadata, ping, produce};
 use corelog_protocol::request;
 
 use crate::client::{Client, batch, from, to, values};
-use crate::{comes_within, directory, start, start_with, wait_until};
+use crate::{comes_within, directory, start, start_with, sum, wait_until};
 
 #[test]
 fn a_full_lane_is_answered_busy_and_aborts_the_run_in_order() {
@@ -51,13 +51,7 @@ fn a_full_lane_is_answered_busy_and_aborts_the_run_in_order() {
         0 < appended && appended < sent,
         "{appended} of {sent}: the lane never filled"
     );
-    let busy: u64 = node
-        .handle()
-        .counters()
-        .iter()
-        .map(|core| core.lane_busy_total)
-        .sum();
-    assert!(busy > 0);
+    assert!(sum(&node, |core| core.lane_busy_total) > 0);
     client.ask(&ping::Request {}).expect("still served");
     node.stop().expect("a clean stop");
 }
@@ -189,10 +183,7 @@ fn a_client_that_hangs_up_leaves_no_long_poll_behind() {
     let node = start(&dir);
     let mut client = Client::hello(node.addresses().cores[0]);
     let id = client.create("hung-up", 2);
-    let parked = || {
-        let counters = node.handle().counters();
-        counters.iter().map(|core| core.parked_fetches).sum::<u64>()
-    };
+    let parked = || sum(&node, |core| core.parked_fetches);
     let waiting: Vec<Client> = (0..2)
         .map(|partition| {
             let mut client = Client::hello(node.addresses().cores[0]);

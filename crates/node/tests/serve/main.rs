@@ -20,6 +20,7 @@ mod segments;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use corelog_node::metrics::CoreSnapshot;
 use corelog_node::{Node, NodeConfig};
 
 /// The server's own: what another one keeps of memory that was given back is not what is measured.
@@ -51,6 +52,11 @@ fn keeping(dir: &tempfile::TempDir, tail_memory: usize) -> Node {
 /// How often a node of one core has read ahead.
 fn reads_ahead(node: &Node) -> u64 {
     node.handle().counters()[0].reads_ahead_total
+}
+
+/// What the cores of a node tell in all.
+fn sum(node: &Node, of: impl Fn(&CoreSnapshot) -> u64) -> u64 {
+    node.handle().counters().iter().map(of).sum()
 }
 
 /// A directory on a file system that a node can serve from.

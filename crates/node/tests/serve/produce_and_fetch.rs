@@ -8,7 +8,7 @@ use corelog_protocol::message::{fetch, metadata, produce, truncate};
 use corelog_record::{Offset, PartitionId, TopicId};
 
 use crate::client::{Client, batch, from, name, to, values};
-use crate::{directory, keeping, reads_ahead, start, wait_until};
+use crate::{directory, keeping, reads_ahead, start, sum, wait_until};
 
 #[test]
 fn records_come_back_in_order_from_every_partition_and_core() {
@@ -76,13 +76,7 @@ fn topics_and_records_outlive_a_restart() {
 fn an_aware_client_never_hops_and_an_unaware_one_is_served_all_the_same() {
     let dir = directory();
     let node = start(&dir);
-    let hops = || {
-        node.handle()
-            .counters()
-            .iter()
-            .map(|core| core.hops_total)
-            .sum::<u64>()
-    };
+    let hops = || sum(&node, |core| core.hops_total);
     let mut client = Client::hello(node.addresses().listen);
     let id = client.create("routed", 8);
     let before = hops();
@@ -148,13 +142,7 @@ fn a_long_poll_wakes_on_data_here_and_on_another_core() {
                 client
             })
             .collect();
-        let parked = || {
-            node.handle()
-                .counters()
-                .iter()
-                .map(|core| core.parked_fetches)
-                .sum::<u64>()
-        };
+        let parked = || sum(&node, |core| core.parked_fetches);
         wait_until(|| parked() == 20);
         let begun = Instant::now();
         producer

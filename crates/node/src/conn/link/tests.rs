@@ -3,10 +3,10 @@
 use std::net::TcpStream;
 
 use corelog_protocol::message::fetch;
-use corelog_record::Offset;
 
 use super::*;
 use crate::core::tests::with_core;
+use crate::follow::samples::found_nothing;
 use crate::rt::Port;
 
 /// A connection of this core, and its client's end.
@@ -30,20 +30,12 @@ fn what_waits_behind_what_is_sent_is_held_as_well() {
         let bytes = 100_000;
         let answer = || {
             let correlation = CorrelationId::new(1);
-            let told = fetch::Answer {
-                log_start: Offset::ZERO,
-                high_watermark: Offset::ZERO,
-                segment_base: Offset::ZERO,
-                next: Offset::ZERO,
-                epochs: Vec::new(),
-                lag_bytes: 0,
-            };
             let [of_connection, of_core] = [&link.room_to_answer, &core.send_budget]
                 .map(|room| room.try_acquire(bytes as u64).unwrap());
             let batches = Batches::Bytes(vec![0; bytes]);
             let room = Room::of(of_connection, of_core);
             link.begin(0);
-            link.answer_with::<fetch::Request>(correlation, 0, &told, (batches, room));
+            link.answer_with::<fetch::Request>(correlation, 0, &found_nothing(), (batches, room));
         };
         let held = |sending| (link.held(sending).batches, link.held(sending).answers);
         answer();

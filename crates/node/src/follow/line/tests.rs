@@ -10,12 +10,13 @@ use corelog_protocol::error::{Detail, ErrorBody};
 use corelog_protocol::frame::{Decoder, PREFIX_BYTES, Peek};
 use corelog_protocol::limits::FRAME_BYTES_MAX;
 use corelog_protocol::message::{Call, fetch, metadata, segments};
-use corelog_record::{CopyId, CoreId, HistoryId, NodeId, Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{CopyId, HistoryId, NodeId, Offset, PartitionId, TopicId, TopicName};
 use futures_lite::FutureExt;
 use futures_lite::future::{poll_once, zip};
 
 use super::waiting::LATE;
 use super::*;
+use crate::follow::samples::{found_nothing, greeting};
 use crate::rt::tests::on_core;
 
 /// Far longer than any answer takes that comes.
@@ -290,15 +291,7 @@ fn giving(gives: impl FnOnce(TcpStream, Vec<u8>) + Send + 'static) -> String {
 
 /// The answer to a fetch, with a body of so many bytes.
 pub(in crate::follow) fn records(asked: CorrelationId, bytes: usize) -> Vec<u8> {
-    let head = fetch::Answer {
-        log_start: Offset::ZERO,
-        high_watermark: Offset::ZERO,
-        segment_base: Offset::ZERO,
-        next: Offset::ZERO,
-        epochs: Vec::new(),
-        lag_bytes: 0,
-    };
-    let mut answer = Vec::new();
+    let (head, mut answer) = (found_nothing(), Vec::new());
     answer::encode_ok::<fetch::Request>(asked, &head, bytes, &mut answer).unwrap();
     answer.resize(answer.len() + bytes, 0);
     answer
@@ -435,22 +428,16 @@ fn refusal(code: ErrorCode) -> Vec<u8> {
     words
 }
 
-fn answer_to(greeting: CorrelationId) -> Vec<u8> {
-    answer_of(1, greeting)
+fn answer_to(asked: CorrelationId) -> Vec<u8> {
+    answer_of(1, asked)
 }
 
-fn answer_of(number: u8, greeting: CorrelationId) -> Vec<u8> {
+fn answer_of(number: u8, asked: CorrelationId) -> Vec<u8> {
     let mut out = Vec::new();
-    let answer = hello::Answer {
-        version: frame::VERSION,
+    let greeting = hello::Answer {
         node: NodeId::from_bytes([number; 16]),
-        core: CoreId::new(0),
-        cores: Vec::new(),
-        shared: String::new(),
-        limits: hello::Limits::default(),
-        auth: Vec::new(),
-        software: String::new(),
+        ..greeting()
     };
-    answer::encode_ok::<hello::Request>(greeting, &answer, 0, &mut out).unwrap();
+    answer::encode_ok::<hello::Request>(asked, &greeting, 0, &mut out).unwrap();
     out
 }

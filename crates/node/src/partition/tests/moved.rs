@@ -29,13 +29,7 @@ const SECOND: (u64, &str) = (8, "00000000000000000008.log");
 /// A read of the disk.
 fn planned(bench: &mut Bench, from: Offset) -> (Origin<Disk>, ReadPlan<Disk>) {
     let token = bench.token();
-    let appetite = Appetite {
-        is_replica: false,
-        last_epoch: None,
-        bytes_max: 1,
-        bytes_min: 1,
-        may_park: false,
-    };
+    let appetite = Appetite::ONE;
     bench.step(Input::Fetch {
         token,
         from,

@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use corelog_protocol::message::fetch;
 use corelog_record::{HistoryId, Offset, Timestamp};
 use corelog_storage::format::edit::Point;
 use futures_lite::future::block_on;
 
 use super::super::message::Ask;
 use super::*;
-use crate::core::{self, Terms};
+use crate::core;
+use crate::follow::samples::found_nothing;
+use crate::frame_id::tests::frame;
 use crate::partition::{Appetite, Seek};
 use crate::rt::Semaphore;
 
@@ -36,10 +37,6 @@ fn lane(lanes: &Lanes) -> &Lane {
 
 fn key() -> PartitionKey {
     core::tests::key(1, 0)
-}
-
-fn frame() -> FrameId {
-    FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1))
 }
 
 /// Whether there is a place for a question, of a client if it has a frame.
@@ -86,21 +83,16 @@ fn has_room_to_ask(lane: &Lane, ask: Ask, frame: Option<FrameId>) -> bool {
 
 /// Whether there is one for a Produce.
 fn has_room_for_produce(lane: &Lane) -> bool {
-    let (frame, key, run) = (frame(), key(), 0);
-    let what = What::Produce {
+    let produce = Produce {
         conn: 1,
-        key,
-        run,
-        terms: Terms {
-            frame,
-            level: None,
-            taken: rt::now(),
-        },
+        key: key(),
+        run: 0,
+        terms: core::tests::terms(),
         batches: vec![1],
     };
     let acks = Acks::new(Notify::new(), Rc::default());
     let acks = Rc::new(RefCell::new(acks));
-    lane.produce(what, frame, (acks, key, run)).is_ok()
+    lane.produce(produce, acks).is_ok()
 }
 
 fn call(lane: &Lane, wait: Duration) -> Call<'_> {
@@ -108,27 +100,13 @@ fn call(lane: &Lane, wait: Duration) -> Call<'_> {
         key: key(),
         from: Offset::ZERO,
         appetite: Appetite {
-            bytes_max: 1,
-            bytes_min: 1,
-            is_replica: false,
-            last_epoch: None,
             may_park: !wait.is_zero(),
+            ..Appetite::ONE
         },
         only_small: false,
         wait,
     };
     lane.call(what, None).ok().unwrap()
-}
-
-fn answer() -> fetch::Answer {
-    fetch::Answer {
-        log_start: Offset::ZERO,
-        high_watermark: Offset::ZERO,
-        segment_base: Offset::ZERO,
-        next: Offset::ZERO,
-        epochs: vec![],
-        lag_bytes: 0,
-    }
 }
 
 fn room(budget: &Semaphore) -> Room {
@@ -351,7 +329,7 @@ fn a_fetch_that_is_given_up_before_it_is_parked_does_not_stay_so() {
     let id = inbox.requests.try_recv().unwrap().id;
     drop(given_up);
     assert!(inbox.requests.is_empty(), "it is not parked yet");
-    let what = Answered::Parked(answer());
+    let what = Answered::Parked(found_nothing());
     lane.take(Reply { id, what });
     let told = inbox.requests.try_recv().unwrap().what;
     assert!(matches!(told, What::Unpark { fetch } if fetch == id));
@@ -369,7 +347,7 @@ fn a_parked_fetch_that_is_given_up_is_unparked_also_where_nobody_has_heard_that_
         let lane = lane(&lanes);
         let call = call(lane, WAIT);
         let id = inbox.requests.try_recv().unwrap().id;
-        let what = Answered::Parked(answer());
+        let what = Answered::Parked(found_nothing());
         lane.take(Reply { id, what });
         if has_heard {
             block_on(call.answered());
@@ -395,14 +373,14 @@ fn room_is_held_until_the_answer_comes_whether_anybody_waits_or_not() {
     let id = inbox.requests.try_recv().unwrap().id;
     drop(given_up);
     assert!(budget.available() < 100);
-    let what = Answered::Fetched(Ok((answer(), vec![])));
+    let what = Answered::Fetched(Ok((found_nothing(), vec![])));
     lane.take(Reply { id, what });
     assert_eq!(budget.available(), 100);
 
     let parked = call(lane, WAIT);
     parked.hold(room(&budget));
     let id = inbox.requests.try_recv().unwrap().id;
-    let what = Answered::Parked(answer());
+    let what = Answered::Parked(found_nothing());
     lane.take(Reply { id, what });
     assert_eq!(budget.available(), 100, "nothing is read for it");
 }

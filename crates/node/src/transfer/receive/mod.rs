@@ -8,6 +8,7 @@
 //! - [`job`]: who receives which segment, and what came of all of them;
 //! - [`worker`]: one segment after the other, from the sources that have it;
 //! - [`sources`]: which sources may still be asked;
+//! - [`givers`]: who gave what is there of a segment;
 //! - [`files`]: which files are there already, and which of them nobody wants;
 //! - [`claims`]: which files are being written;
 //! - [`paces`]: how fast the orders of one clone are, all together;

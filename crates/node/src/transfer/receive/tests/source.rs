@@ -13,9 +13,10 @@ use corelog_protocol::frame::{CorrelationId, Decoder, Peek};
 use corelog_protocol::limits;
 use corelog_protocol::message::{Call, copy_segments, hello, segments};
 use corelog_protocol::request::Request;
-use corelog_record::{CoreId, HistoryId, NodeId, Position};
+use corelog_record::{HistoryId, Position};
 
 use super::Copied;
+use crate::follow::samples::greeting;
 
 /// What a source does with a request for a segment, besides sending it.
 #[derive(Debug, Clone, Copy)]
@@ -132,16 +133,7 @@ impl Shared {
         let mut out = Vec::new();
         match request {
             Request::Hello(_) => {
-                let answer = hello::Answer {
-                    version: 1,
-                    node: NodeId::from_bytes([1; 16]),
-                    core: CoreId::new(0),
-                    cores: Vec::new(),
-                    shared: String::new(),
-                    limits: hello::Limits::default(),
-                    auth: Vec::new(),
-                    software: String::new(),
-                };
+                let answer = greeting();
                 answer::encode_ok::<hello::Request>(correlation, &answer, 0, &mut out).unwrap();
             }
             Request::Segments(_) => {

@@ -1,4 +1,4 @@
-//! Random bytes of the system: ids that no other node gives.
+//! Random bytes of the system: ids that no other node gives, and seeds.
 
 use std::io;
 
@@ -10,17 +10,17 @@ use crate::failure::{Failure, failure};
 ///
 /// # Errors
 /// `Busy` if the system gives none.
-pub(super) fn random_bytes() -> Result<[u8; 16], Failure> {
+pub(crate) fn random_bytes() -> Result<[u8; 16], Failure> {
     let none = |error| format!("the system gives no random bytes: {error}");
     random().map_err(|error| failure(ErrorCode::Busy, none(error)))
 }
 
-/// The same, for who has a path to tell.
+/// So many, for who has another error to tell.
 ///
 /// # Errors
 /// What the system said.
-pub(super) fn random() -> Result<[u8; 16], io::Error> {
-    let mut bytes = [0; 16];
+pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(bytes)
 }
