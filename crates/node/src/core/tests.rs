@@ -143,12 +143,7 @@ pub(crate) fn terms() -> Terms {
 pub(crate) async fn created(core: &Rc<Core>) -> (TopicName, PartitionKey) {
     let admin = Admin::new(Rc::clone(core));
     assert!(core.admin.set(admin).is_ok());
-    let request = create_topic::Request {
-        name: TopicName::new("t").unwrap(),
-        partitions: 1,
-        settings: TopicSettings::default(),
-        if_not_exists: false,
-    };
+    let request = creating("t");
     let name = request.name.clone();
     let topic = core.admin().unwrap().create(request).await.unwrap().id;
     let partition = PartitionId::new(0);

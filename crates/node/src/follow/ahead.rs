@@ -12,7 +12,7 @@ use corelog_storage::format::replica::Peer;
 use super::GONE_TIMEOUT;
 use super::contested::count_partitions;
 use super::lineage::is_taken_over;
-use super::ownership::{chain_of, segments_of};
+use super::questions::{chain_of, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::metrics::set;

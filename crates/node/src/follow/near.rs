@@ -13,7 +13,7 @@ use super::fence::SILENT_AFTER;
 use super::hands::Hand;
 use super::line::Line;
 use super::lineage::diverged;
-use super::ownership::{has_none, partition_at, segments_of};
+use super::questions::{has_none, partition_at, segments_of};
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with, invalid, said_by};

@@ -165,8 +165,6 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::Offset;
-
     use super::*;
     use crate::core::tests::{topic, with_core};
     use crate::follow::samples::{heard, peer};

@@ -186,7 +186,7 @@ fn a_store_that_is_a_link_is_served_and_not_written_over() {
     let temporary = tempfile::tempdir().unwrap();
     let root = StdDir::new(temporary.path());
     let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
-    own::fill(&mut log, 60, 1000, at(0));
+    fill(&mut log, 60, 1000);
     settle(&mut log, at(1)).unwrap();
     let written = read_all(&log, Offset::ZERO).unwrap();
     let stores: Vec<_> = log.segments().map(|it| name::store(it.base, 0)).collect();
@@ -207,7 +207,7 @@ fn a_store_that_is_a_link_is_served_and_not_written_over() {
     assert!(report.is_clean && report.damage.is_empty(), "{report:?}");
     assert_eq!(read_all(&log, Offset::ZERO).unwrap(), written);
     assert_eq!(kept(), before);
-    own::fill(&mut log, 1, 1000, at(4));
+    fill(&mut log, 1, 1000);
     // Killed: the last one is read.
     drop(log);
     let (log, report) = open(&root, small(), 3, at(5)).unwrap();
@@ -227,7 +227,7 @@ fn elsewhere(disk: &Disk, file: &'static str) {
 fn what_goes_to_a_quarantine_in_another_file_system_is_copied_there_before_it_is_gone() {
     let disk = Disk::new(MemoryDir::new());
     let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
-    own::fill(&mut log, 3, 100, at(0));
+    fill(&mut log, 3, 100);
     block_on(log.close(at(1))).unwrap();
     let (dir, aside) = (disk.child("p0"), disk.child("quarantine"));
     let stray = "00000000000000000777.log";
@@ -262,7 +262,7 @@ fn what_goes_to_a_quarantine_in_another_file_system_is_copied_there_before_it_is
 fn what_is_cut_goes_to_a_quarantine_in_another_file_system() {
     let disk = Disk::new(MemoryDir::new());
     let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
-    own::fill(&mut log, 3, 100, at(0));
+    fill(&mut log, 3, 100);
     let before = read_all(&log, Offset::ZERO).unwrap();
     elsewhere(&disk, "-00000000000000000000.log");
     let plan = log.plan_truncate_suffix(offset(1), at(1)).unwrap();

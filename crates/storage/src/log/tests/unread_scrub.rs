@@ -156,7 +156,7 @@ fn an_index_that_is_longer_than_any_is_made_anew_and_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let disk = FaultyDir::new(StdDir::new(folder.path()));
     let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
-    fill(&mut log, 60, 1_000, at(0));
+    fill(&mut log, 60, 1_000);
     settle(&mut log, at(150)).unwrap();
     let index = folder.path().join("p0").join(INDEX);
     let right = fs::read(&index).unwrap();
