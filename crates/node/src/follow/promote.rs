@@ -264,7 +264,7 @@ mod tests {
     use super::super::ownership::follower_of;
     use super::*;
     use crate::catalog::{self, Admin};
-use crate::core::tests::{created, topic, with_core};
+    use crate::core::tests::{created, topic, with_core};
 
     /// Whom it followed by then was told in the place of the one that it had been judged by.
     #[test]
