@@ -215,7 +215,7 @@ fn what_alerts_watch_is_there_before_anything_has_happened() {
             let name = format!("corelog_errors_total{{core=\"{core}\",code=\"{code}\"");
             assert_eq!(metric(&name).to_string(), "0", "{name}");
         }
-        for word in ["state=\"fenced\"", "state=\"damaged\"", "state=\"ok\""] {
+        for word in ["fenced", "damaged", "held", "ok"].map(|word| format!("state=\"{word}\"")) {
             let name = format!("corelog_partitions_by_state{{core=\"{core}\",{word}");
             assert_eq!(metric(&name).to_string(), "0", "{name}");
         }
