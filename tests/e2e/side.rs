@@ -230,6 +230,7 @@ fn what_alerts_watch_is_there_before_anything_has_happened() {
     assert_eq!(metric("corelog_stuck_total").to_string(), "0");
     assert_eq!(metric("corelog_read_only_partitions").to_string(), "0");
     assert_eq!(metric("corelog_damaged_partitions").to_string(), "0");
+    assert_eq!(metric("corelog_silent_followers").to_string(), "0");
     let (free, total) = (
         metric("corelog_disk_free_bytes"),
         metric("corelog_disk_total_bytes"),

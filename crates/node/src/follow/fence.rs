@@ -104,6 +104,8 @@ impl Core {
             let contested = self.followers.contested.count(is_follower);
             self.give_up_asking();
             set(&self.counters.contested_partitions, contested as u64);
+            let silent = self.silent_followers();
+            set(&self.counters.silent_followers, silent as u64);
             for (job, claims) in self.due() {
                 // One that hangs keeps no other from being asked.
                 if !under_way.borrow_mut().insert(job.clone()) {
@@ -189,7 +191,7 @@ impl Core {
     }
 
     /// If a copy was not heard for a while as a follower.
-    fn is_silent(&self, key: PartitionKey, copy: CopyId) -> bool {
+    pub(super) fn is_silent(&self, key: PartitionKey, copy: CopyId) -> bool {
         !self.followers.is_heard(key, copy, SILENT_AFTER)
     }
 

@@ -407,6 +407,20 @@ mod tests {
         });
     }
 
+    #[test]
+    fn a_follower_that_is_remembered_and_not_heard_is_counted_as_silent() {
+        with_core(|core| async move {
+            let (_, key) = topic(1);
+            core.apply(known(&[1, 2])).await;
+            core.followers.note(key, heard(&peer(1)));
+            assert_eq!(core.silent_followers(), 1);
+            core.followers.doubt_all();
+            assert_eq!(core.silent_followers(), 2);
+            core.apply(named(&[1, 2], Role::Fenced)).await;
+            assert_eq!(core.silent_followers(), 0);
+        });
+    }
+
     /// Each second that an owner could not write down that it is none any more, it was told not to reach whom it had just met.
     #[test]
     fn whom_this_question_met_is_not_told_to_be_out_of_reach_and_whom_it_did_not_is_once() {

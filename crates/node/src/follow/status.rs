@@ -63,6 +63,18 @@ impl Core {
         told.collect()
     }
 
+    /// How many copies that are remembered as followers of partitions that this core owns were not heard for a while.
+    pub(super) fn silent_followers(&self) -> usize {
+        let routes = self.routes.borrow();
+        let silent = |(_, key, replica): (&Topic, PartitionKey, &Replica)| {
+            let followers = replica.followers.iter();
+            followers
+                .filter(|peer| self.is_silent(key, peer.copy))
+                .count()
+        };
+        self.followed(&routes).map(silent).sum()
+    }
+
     /// What this core's partitions of a topic, or the one that is meant, are to it, and how far they are: others have
     /// the core between any two of them.
     pub(crate) async fn replicas(

@@ -126,6 +126,7 @@ counters! {
     partitions: Gauge, "Partitions the core owns.";
     fenced_partitions: Gauge, "Partitions fenced after a failed write or sync.";
     contested_partitions: Gauge, "Partitions that another node owns as well: one of the two has to rejoin the other.";
+    silent_followers: Gauge, "Copies elsewhere that are remembered as followers of the core's partitions, and were not heard for 20 seconds: they are gone, or follow no more.";
     unclean_total: Counter, "Partitions that the last end of the node did not close in order, and that were recovered.";
     torn_total: Counter, "Torn tails found and cut at recovery.";
     torn_bytes_total: Counter, "Bytes of torn tails.";
