@@ -215,7 +215,7 @@ fn what_alerts_watch_is_there_before_anything_has_happened() {
             let name = format!("corelog_errors_total{{core=\"{core}\",code=\"{code}\"");
             assert_eq!(metric(&name).to_string(), "0", "{name}");
         }
-        for word in ["state=\"fenced\"", "state=\"damaged\"", "state=\"ok\""] {
+        for word in ["fenced", "damaged", "held", "ok"].map(|word| format!("state=\"{word}\"")) {
             let name = format!("corelog_partitions_by_state{{core=\"{core}\",{word}");
             assert_eq!(metric(&name).to_string(), "0", "{name}");
         }
@@ -230,6 +230,7 @@ fn what_alerts_watch_is_there_before_anything_has_happened() {
     assert_eq!(metric("corelog_stuck_total").to_string(), "0");
     assert_eq!(metric("corelog_read_only_partitions").to_string(), "0");
     assert_eq!(metric("corelog_damaged_partitions").to_string(), "0");
+    assert_eq!(metric("corelog_silent_followers").to_string(), "0");
     let (free, total) = (
         metric("corelog_disk_free_bytes"),
         metric("corelog_disk_total_bytes"),

@@ -25,6 +25,7 @@ use super::promote::{promote, rejoin, rejoining};
 use super::rot::{damage_the_first, seal};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
+use crate::support::http::{self, metric};
 use crate::support::privilege;
 use crate::support::wire::{Target, batch};
 
@@ -448,7 +449,7 @@ fn an_owner_serves_again_once_whom_it_saw_own_its_partition_follows_it() {
 #[test]
 fn an_owner_serves_nobody_while_whom_it_saw_own_its_partition_is_out_of_reach() {
     let folder = Folder::new();
-    let ([a, _b, c], topic, dir) = owner_that_writes_nothing_down(&folder);
+    let ([a, b, c], topic, dir) = owner_that_writes_nothing_down(&folder);
     promote(&c, &topic);
     until("it serves nobody", || produced(&a, &topic, 0).is_err());
     c.disconnect();
@@ -458,9 +459,27 @@ fn an_owner_serves_nobody_while_whom_it_saw_own_its_partition_is_out_of_reach() 
         assert_waits_or_fenced(&produced(&a, &topic, 0).unwrap_err());
     }
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    let admin = a.server().ready.admin;
+    let held = || {
+        metric(
+            admin,
+            "corelog_partitions_by_state{core=\"0\",state=\"held\"",
+        )
+    };
+    assert_eq!(held().to_string(), "1", "alerts are made of it");
+    let [owner, by] = [&c, &b].map(Node::address);
+    let described = a.corelog().run(["topic", "describe", "t"]).text();
+    let line = format!(
+        "held: t/0 serves nobody: it waits for {owner}, which owns it by what {by} has shown"
+    );
+    assert!(described.contains(&line), "{described}");
+    let told = http::json(admin, "/v1/partitions");
+    let waits_for = serde_json::json!([{ "address": by, "owner": owner }]);
+    assert_eq!(told["partitions"][0]["waits_for"], waits_for);
     c.connect();
     set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
     until_fenced(&a, &topic);
+    assert_eq!(held().to_string(), "0");
 }
 
 /// An owner that cannot change its topic's file in this directory, a copy of it, and one of that.

@@ -1,6 +1,7 @@
 //! What a node tells of itself under `/v1`, as far as it is shown. A field that an older node does
 //! not tell has its default.
 
+use corelog_protocol::message::describe_topic::Awaited;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -128,6 +129,7 @@ pub(super) struct Partition {
     pub(super) partition: u64,
     pub(super) core: u64,
     pub(super) state: String,
+    pub(super) waits_for: Vec<Awaited>,
     pub(super) read_only: Option<bool>,
     pub(super) damaged_ranges: Option<u64>,
     pub(super) role: String,

@@ -111,6 +111,7 @@ pub(crate) mod tests {
             epoch: LeaderEpoch::default(),
             closed: bytes.is_none(),
             state,
+            waits_for: Vec::new(),
             damage: Vec::new(),
             read_only: false,
             scrubbed_at: None,

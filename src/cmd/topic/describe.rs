@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::closed::{cell, known};
 use super::followers;
-use super::state::{Told, own_word};
+use super::state::{Told, awaited, own_word};
 use crate::exit::{self, Exit, say};
 use crate::output::{Format, Out};
 use crate::quantity::{self, Amount, Span};
@@ -23,8 +23,8 @@ use crate::{cli, session};
         log start <= high watermark <= durable <= log end: what can be read lies between the \
         first two, what a power cut leaves lies below the third. SCRUBBED says when all sealed \
         segments were last read and checked, SNAPSHOT which one is the last, and where it ends; \
-        below stands how far behind its source a replica is, who follows, who has yet to hear of a \
-        promotion, and what is damaged and not served. What a partition holds that is not open is not known. \
+        below stands how far behind its source a replica is, what a partition waits for that serves nobody, who follows, who \
+        has yet to hear of a promotion, and what is damaged and not served. What a partition holds that is not open is not known. \
         Ends with 3 if anything is damaged.",
     after_long_help = "EXAMPLES\n  \
         corelog topic describe events\n  \
@@ -147,6 +147,12 @@ fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {
     for partition in &topic.partitions {
         if let Some(line) = replica_line(name, partition) {
             out.line(&line)?;
+        }
+        for one in &partition.waits_for {
+            let (id, whom) = (partition.id, awaited(one));
+            out.line(&format!(
+                "held: {name}/{id} serves nobody: it waits for {whom}"
+            ))?;
         }
         for line in damage_lines(name, partition.id, &partition.damage) {
             out.line(&line)?;
@@ -282,6 +288,7 @@ pub(crate) fn partition(partition: &Partition) -> Value {
     json!({
         "partition": partition.id.get(),
         "state": own_word(partition),
+        "waits_for": partition.waits_for,
         "core": partition.core.get(),
         "log_start": known(partition, partition.log_start.get()),
         "high_watermark": known(partition, partition.high_watermark.get()),

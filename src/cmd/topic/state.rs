@@ -1,6 +1,6 @@
 //! The word for what may be done with a partition: one and the same in `topic describe` and in `top`.
 
-use corelog_protocol::message::describe_topic::{Partition, State};
+use corelog_protocol::message::describe_topic::{Awaited, Partition, State};
 
 use super::policy::word;
 
@@ -30,6 +30,14 @@ pub(crate) fn own_word(partition: &Partition) -> String {
     match (partition.state, partition.closed) {
         (State::Damaged, true) => "failed".to_owned(),
         (state, _) => word(&state),
+    }
+}
+
+/// Whom a partition waits for that serves nobody.
+pub(crate) fn awaited(Awaited { address, owner }: &Awaited) -> String {
+    match owner {
+        Some(owner) => format!("{owner}, which owns it by what {address} has shown"),
+        None => format!("{address}, which may own it by now"),
     }
 }
 

@@ -30,6 +30,7 @@ fn partition(partition: &PartitionSnapshot) -> Value {
         "partition": partition.partition.get(),
         "core": partition.core.get(),
         "state": partition.state.as_str(),
+        "waits_for": partition.waits_for,
         "read_only": log.map(|log| log.is_read_only),
         "damaged_ranges": log.map(|log| log.damage_count),
         "role": partition.role,

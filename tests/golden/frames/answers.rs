@@ -177,6 +177,7 @@ fn topics(visit: &mut impl Visit) {
                 epoch: epoch(1),
                 closed: false,
                 state: describe_topic::State::Ok,
+                waits_for: Vec::new(),
                 damage: Vec::new(),
                 read_only: false,
                 scrubbed_at: None,

@@ -88,12 +88,15 @@ impl Core {
         let scrubbed_at = partition.and_then(|partition| partition.scrubbed_at());
         // A clock that was set back since is no age.
         let age = |at| u64::try_from(rt::wall_clock().millis_since(at)).unwrap_or(0);
-        let (role, source) = self.role(slot.key, slot.topic.replica(slot.key.partition));
+        let replica = slot.topic.replica(slot.key.partition);
+        let (role, source) = self.role(slot.key, replica);
+        let waits_for = self.awaited(slot.key, replica);
         PartitionSnapshot {
             topic: slot.topic.name.clone(),
             partition: slot.key.partition,
             core: self.id,
-            state: state_of(slot, status.as_ref()),
+            state: state_of(slot, status.as_ref(), !waits_for.is_empty()),
+            waits_for,
             role,
             source,
             log: partition.zip(status.as_ref()).map(log_of),
@@ -135,8 +138,10 @@ impl Core {
                 PartitionState::Opening => State::Opening,
                 PartitionState::Fenced => State::Fenced,
                 PartitionState::Full => State::Full,
+                PartitionState::Held => State::Held,
                 PartitionState::Damaged | PartitionState::Failed => State::Damaged,
             },
+            waits_for: snapshot.waits_for,
             damage: partition.map_or_else(Vec::new, |partition| told(partition.damage())),
             read_only: log.is_read_only,
             scrubbed_at: snapshot.scrubbed_at,
@@ -152,9 +157,9 @@ impl Core {
 }
 
 /// What may be done with a partition, of which an open one has a status.
-fn state_of(slot: &Slot, status: Option<&Status>) -> PartitionState {
+fn state_of(slot: &Slot, status: Option<&Status>, is_held: bool) -> PartitionState {
     match (&slot.state, status) {
-        (_, Some(status)) => state_of_open(status),
+        (_, Some(status)) => state_of_open(status, is_held),
         (SlotState::Unopened(Refusal::StorageFull), None) => PartitionState::Full,
         (SlotState::Opening | SlotState::Unopened(_), None) => PartitionState::Opening,
         (SlotState::Failed | SlotState::Open(_), None) => PartitionState::Failed,
@@ -162,10 +167,11 @@ fn state_of(slot: &Slot, status: Option<&Status>) -> PartitionState {
 }
 
 /// What keeps it from being written comes first: damage may last for weeks.
-fn state_of_open(status: &Status) -> PartitionState {
+fn state_of_open(status: &Status, is_held: bool) -> PartitionState {
     match status {
         status if status.is_fenced => PartitionState::Fenced,
         status if status.is_full => PartitionState::Full,
+        _ if is_held => PartitionState::Held,
         status if status.is_damaged => PartitionState::Damaged,
         _ => PartitionState::Serving,
     }
@@ -210,18 +216,20 @@ mod tests {
     /// A full disk was not told, nor did it wake anybody, where a byte had rotted weeks before.
     #[test]
     fn a_full_disk_is_told_of_a_damaged_partition_too() {
-        let told = |is_fenced, is_full, is_damaged| {
-            state_of_open(&Status {
+        let told = |is_fenced, is_full, is_held, is_damaged| {
+            let status = Status {
                 is_fenced,
                 is_full,
                 is_damaged,
                 ..Status::default()
-            })
+            };
+            state_of_open(&status, is_held)
         };
-        assert_eq!(told(true, true, true), PartitionState::Fenced);
-        assert_eq!(told(false, true, true), PartitionState::Full);
-        assert_eq!(told(false, false, true), PartitionState::Damaged);
-        assert_eq!(told(false, false, false), PartitionState::Serving);
+        assert_eq!(told(true, true, true, true), PartitionState::Fenced);
+        assert_eq!(told(false, true, true, true), PartitionState::Full);
+        assert_eq!(told(false, false, true, true), PartitionState::Held);
+        assert_eq!(told(false, false, false, true), PartitionState::Damaged);
+        assert_eq!(told(false, false, false, false), PartitionState::Serving);
     }
 
     /// It was told with offsets and a size of 0, as one that is empty.

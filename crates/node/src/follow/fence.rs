@@ -17,7 +17,7 @@ use super::lineage;
 use super::ownership::owned_at;
 use super::questions::has_none;
 use super::rival::{Rival, Word};
-use super::target::{Target, copy_at};
+use super::target::{Target, copies_of, copy_at};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::metrics::set;
@@ -107,6 +107,8 @@ impl Core {
             self.give_up_asking();
             set(&self.counters.contested_partitions, contested as u64);
             self.count_ahead();
+            let silent = self.silent_followers();
+            set(&self.counters.silent_followers, silent as u64);
             for (job, claims) in self.due() {
                 // One that hangs keeps no other from being asked.
                 if !under_way.borrow_mut().insert(job.clone()) {
@@ -156,11 +158,7 @@ impl Core {
     /// If a copy is remembered as a follower of a partition that this node owns, or is one that it followed itself before.
     pub(crate) fn is_follower(&self, key: PartitionKey, copy: CopyId) -> bool {
         let owned = self.replica(key).ok().filter(|replica| replica.role.owns());
-        owned.is_some_and(|owned| {
-            let mut outranked = owned.outranked.iter();
-            outranked.any(|address| copy == copy_at(address))
-                || owned.followers.iter().any(|peer| peer.copy == copy)
-        })
+        owned.is_some_and(|owned| copies_of(&owned).any(|(known, _)| known == copy))
     }
 
     /// If a copy is remembered as a follower of a partition, whoever owns that.
@@ -241,7 +239,8 @@ impl Core {
         let (begun, copy) = (rt::now(), claimant.copy);
         let verified = self.verify_claim(topic, key, &claimant).await;
         let shown = self.followers.unasked.shown(key, copy);
-        let is_another = shown.is_some_and(|(owner, _)| owner != claimant.node);
+        let is_another = |(owner, _): &(Target, _)| owner.node != claimant.node;
+        let is_another = shown.as_ref().is_some_and(is_another);
         let verified = match verified {
             // Who has none owns none.
             Err(error) if has_none(&error) && !is_another => Ok(None),
@@ -254,7 +253,7 @@ impl Core {
             }
             Ok(Some(word)) => {
                 // What was told before that was seen says nothing of it.
-                if shown.is_none_or(|(owner, at)| at <= begun && word.clears(owner)) {
+                if shown.is_none_or(|(owner, at)| at <= begun && word.clears(owner.node)) {
                     if word.is_all {
                         self.followers.note_word(key, copy);
                     }
@@ -287,7 +286,10 @@ impl Core {
         };
         if self.followers.unasked.may_tell(key, by.copy) {
             tracing::warn!(
-                topic = self.told_name(key), partition = key.partition.get(), %owner, by = by.address,
+                topic = self.told_name(key),
+                partition = key.partition.get(),
+                owner = owner.address,
+                by = by.address,
                 "serves nobody, as the node that was seen to own it is not reached; where that is gone for good, \
                  `corelog topic forget-follower` of the copy that tells of it (`by`) ends that"
             );
@@ -335,14 +337,13 @@ impl Core {
             return Ok(());
         }
         let claim = self.claim_of(&topic, key, &rival, claimant).await?;
-        // Until it says itself that it does not own it, or all that comes of that is written down.
-        self.followers
-            .unasked
-            .hold(key, claimant.copy, rival.node());
         let owner = Target {
             node: rival.node(),
             address: rival.address().to_owned(),
         };
+        // Until it says itself that it does not own it, or all that comes of that is written down.
+        let unasked = &self.followers.unasked;
+        unasked.hold(key, claimant.copy, owner.clone());
         self.give_up(topic, key, (owner, claim)).await
     }
 

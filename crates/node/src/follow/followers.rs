@@ -254,6 +254,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
 
     use corelog_protocol::error::ErrorCode;
+    use corelog_protocol::message::describe_topic::State;
     use corelog_protocol::message::epoch::Epoch;
     use corelog_protocol::message::fetch;
     use corelog_record::{Chain, LeaderEpoch, Lineage};
@@ -261,9 +262,11 @@ mod tests {
 
     use super::super::fence::SILENT_AFTER;
     use super::super::samples::{heard, peer};
+    use super::super::target::Target;
     use super::*;
     use crate::catalog::{Change, Topic};
     use crate::core::tests::{follower, key, logged, topic, until, with_core};
+    use crate::metrics::PartitionState;
     use crate::partition::Seek;
 
     /// Nobody asked it behind the standstill: its owner served for half a minute beside it.
@@ -335,8 +338,7 @@ mod tests {
             let (opened, key) = topic(1);
             assert!(core.open_partition(&opened, key).await);
             core.apply(known(&[1])).await;
-            let Peer { node, copy, .. } = peer(1);
-            core.followers.unasked.hold(key, copy, node);
+            core.followers.unasked.hold(key, peer(1).copy, owner(1));
             let refused = async || core.find(key, Seek::Latest).await.unwrap_err();
             let held = refused().await;
             assert!(held.is(ErrorCode::Busy), "{held:?}");
@@ -367,13 +369,59 @@ mod tests {
             assert_eq!(core.followers.contested.count(|_, _| true), 1);
             core.check_asked(key).unwrap();
 
-            core.followers.unasked.hold(key, copy, peer(1).node);
+            core.followers.unasked.hold(key, copy, owner(1));
             asks().await;
             let held = core.check_asked(key).unwrap_err();
             assert!(held.is(ErrorCode::Busy), "{held:?}");
             core.followers.settle(key, copy);
             assert_eq!(core.followers.contested.count(|_, _| true), 0);
             core.check_asked(key).unwrap();
+        });
+    }
+
+    /// It was told as one that serves for as long as it served nobody, and its log alone said whom it waits for.
+    #[test]
+    fn a_partition_that_is_held_says_so_and_whom_it_waits_for_until_it_is_let_go() {
+        with_core(|core| async move {
+            let (_, key) = topic(1);
+            core.apply(Change::Open(of(&[1, 2], Role::Owner))).await;
+            core.apply(known(&[1, 2])).await;
+            let told = async || {
+                let told = core.snapshot().await.remove(0);
+                let owners = told.waits_for.into_iter().map(|one| one.owner);
+                (told.state, owners.collect::<Vec<_>>())
+            };
+            let asks = (PartitionState::Held, vec![None, None]);
+            assert_eq!(told().await, asks, "behind each start");
+            core.followers.settle(key, peer(2).copy);
+            core.followers.unasked.hold(key, peer(1).copy, owner(3));
+            let held = (PartitionState::Held, vec![Some(owner(3).address)]);
+            assert_eq!(told().await, held);
+            let described = core.describe(key.topic).await.remove(0);
+            assert_eq!(described.state, State::Held);
+            assert_eq!(described.waits_for[0].address, peer(1).address);
+
+            core.followers.settle(key, peer(1).copy);
+            let serves = (PartitionState::Serving, Vec::new());
+            assert_eq!(told().await, serves);
+            core.check_asked(key).unwrap();
+            core.followers.unasked.hold(key, peer(1).copy, owner(3));
+            core.apply(Change::Open(of(&[1], Role::Fenced))).await;
+            assert_eq!(told().await, serves, "it has another owner, and says so");
+        });
+    }
+
+    #[test]
+    fn a_follower_that_is_remembered_and_not_heard_is_counted_as_silent() {
+        with_core(|core| async move {
+            let (_, key) = topic(1);
+            core.apply(known(&[1, 2])).await;
+            core.followers.note(key, heard(&peer(1)));
+            assert_eq!(core.silent_followers(), 1);
+            core.followers.doubt_all();
+            assert_eq!(core.silent_followers(), 2);
+            core.apply(named(&[1, 2], Role::Fenced)).await;
+            assert_eq!(core.silent_followers(), 0);
         });
     }
 
@@ -385,7 +433,7 @@ mod tests {
             assert!(core.open_partition(&opened, key).await);
             let by = peer(1);
             let begun = rt::now().checked_sub(Duration::from_millis(1)).unwrap();
-            core.followers.unasked.hold(key, by.copy, by.node);
+            core.followers.unasked.hold(key, by.copy, owner(1));
             let lines = logged(async {
                 core.tell_held(key, &by, begun);
             });
@@ -480,6 +528,12 @@ mod tests {
         };
         topic.replicas.insert(key.partition, replica);
         Arc::new(topic)
+    }
+
+    /// That node, as one that owns the partition.
+    fn owner(number: u8) -> Target {
+        let Peer { node, address, .. } = peer(number);
+        Target { node, address }
     }
 
     /// Each that was cloned anew left one behind, as long as the node ran.

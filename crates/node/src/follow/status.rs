@@ -4,11 +4,13 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::describe_topic::Awaited;
 use corelog_protocol::message::replica_status::{self, Partition, Receiving};
 use corelog_record::{Offset, PartitionId, TopicId};
 use corelog_storage::format::replica::{Peer, Replica, Role};
 
 use super::followers::Follower;
+use super::target::copies_of;
 use super::task::Following;
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
@@ -45,6 +47,32 @@ impl Core {
         let asked = asked.and_then(|following| following.progress.source.borrow().clone());
         let named = || replica.and_then(|replica| replica.sources.first().cloned());
         (role, asked.or_else(named))
+    }
+
+    /// The copies that a partition of this core waits for, as long as it serves nobody because of that: see
+    /// [`check_asked`](Self::check_asked).
+    pub(crate) fn awaited(&self, key: PartitionKey, replica: Option<&Replica>) -> Vec<Awaited> {
+        let unasked = &self.followers.unasked;
+        let owned = replica.filter(|replica| replica.role.owns());
+        let copies = owned.into_iter().flat_map(copies_of);
+        let awaited = copies.filter(|(copy, _)| unasked.is_any(key, |one| one == *copy));
+        let told = awaited.map(|(copy, address)| Awaited {
+            address: address.clone(),
+            owner: unasked.shown(key, copy).map(|(owner, _)| owner.address),
+        });
+        told.collect()
+    }
+
+    /// How many copies that are remembered as followers of partitions that this core owns were not heard for a while.
+    pub(super) fn silent_followers(&self) -> usize {
+        let routes = self.routes.borrow();
+        let silent = |(_, key, replica): (&Topic, PartitionKey, &Replica)| {
+            let followers = replica.followers.iter();
+            followers
+                .filter(|peer| self.is_silent(key, peer.copy))
+                .count()
+        };
+        self.followed(&routes).map(silent).sum()
     }
 
     /// What this core's partitions of a topic, or the one that is meant, are to it, and how far they are: others have

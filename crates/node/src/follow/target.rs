@@ -25,6 +25,15 @@ pub(super) fn copy_at(address: &str) -> CopyId {
     CopyId::from_bytes((half(0) << 64 | half(1)).to_le_bytes())
 }
 
+/// The copies elsewhere of a partition of this node that may come to own it, each with its address: those that follow it, and
+/// those that it followed itself before.
+pub(super) fn copies_of(owned: &Replica) -> impl Iterator<Item = (CopyId, &String)> {
+    let outranked = owned.outranked.iter();
+    let outranked = outranked.map(|address| (copy_at(address), address));
+    let followers = owned.followers.iter();
+    outranked.chain(followers.map(|peer| (peer.copy, &peer.address)))
+}
+
 /// Whom a partition is given to: a node, and where it is reached. Another one that is reached there by now is not meant, nor
 /// does its word count.
 #[derive(Clone, Debug)]

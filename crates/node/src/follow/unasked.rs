@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::time::{Duration, Instant};
 
-use corelog_record::{CopyId, NodeId};
+use corelog_record::CopyId;
 
+use super::target::Target;
 use crate::core::PartitionKey;
 use crate::rt::{self, Notify};
 
@@ -32,7 +33,7 @@ pub(crate) struct Unasked {
 struct Waiting {
     since: Instant,
     /// The node that it has shown to own the partition, itself or one that it knows of, and when.
-    shown: Option<(NodeId, Instant)>,
+    shown: Option<(Target, Instant)>,
     /// It has a later epoch than this log, and whoever is above it, who may own the partition by that, did not tell.
     is_outranking: bool,
     /// Who owns the partition was not reached since, which was told.
@@ -70,7 +71,7 @@ impl Unasked {
 
     /// Waits for a copy that has shown which node owns the partition, itself or another, until that one says when asked that it
     /// does not.
-    pub(super) fn hold(&self, key: PartitionKey, copy: CopyId, owner: NodeId) {
+    pub(super) fn hold(&self, key: PartitionKey, copy: CopyId, owner: Target) {
         self.change(key, copy, |known| {
             known.shown = Some((owner, rt::now()));
             known.is_told = false;
@@ -148,8 +149,8 @@ impl Unasked {
     }
 
     /// The node that a copy has shown to own the partition, and when.
-    pub(super) fn shown(&self, key: PartitionKey, copy: CopyId) -> Option<(NodeId, Instant)> {
-        self.of(key, copy, |known| known.shown).flatten()
+    pub(super) fn shown(&self, key: PartitionKey, copy: CopyId) -> Option<(Target, Instant)> {
+        self.of(key, copy, |known| known.shown.clone()).flatten()
     }
 
     /// If a copy that is waited for has a later epoch than this log, while who is above it does not tell. Until it is asked again
@@ -226,6 +227,8 @@ impl Unasked {
 
 #[cfg(test)]
 mod tests {
+    use corelog_record::NodeId;
+
     use super::*;
     use crate::core::tests::{self, with_core};
 
@@ -252,11 +255,14 @@ mod tests {
         with_core(|_| async {
             let unasked = Unasked::new();
             let one = CopyId::from_bytes([1; 16]);
-            let owner = NodeId::from_bytes([1; 16]);
-            unasked.hold(key(0), one, owner);
+            let owner = || Target {
+                node: NodeId::from_bytes([1; 16]),
+                address: "a:1".to_owned(),
+            };
+            unasked.hold(key(0), one, owner());
             assert!(unasked.is_deaf_to(key(0), one));
             let shown = unasked.shown(key(0), one).unwrap();
-            assert_eq!(shown.0, owner);
+            assert_eq!(shown.0.node, owner().node);
             let tells = || unasked.may_tell(key(0), one);
             assert_eq!([tells(), tells()], [true, false]);
             let ago = rt::now().checked_sub(PATIENCE_MAX).unwrap();
@@ -278,7 +284,7 @@ mod tests {
                 "the other one is not waited for"
             );
 
-            unasked.hold(key(0), one, owner);
+            unasked.hold(key(0), one, owner());
             unasked.add(key(0), gone);
             unasked.retain(|_, copy| copy == gone);
             long_ago();

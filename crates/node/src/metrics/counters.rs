@@ -127,6 +127,7 @@ counters! {
     fenced_partitions: Gauge, "Partitions fenced after a failed write or sync.";
     contested_partitions: Gauge, "Partitions that another node owns as well: one of the two has to rejoin the other.";
     surpassed_partitions: Gauge, "Partitions of which a copy has more than this node, which owns them: what was acknowledged is gone here.";
+    silent_followers: Gauge, "Copies elsewhere that are remembered as followers of the core's partitions, and were not heard for 20 seconds: they are gone, or follow no more.";
     unclean_total: Counter, "Partitions that the last end of the node did not close in order, and that were recovered.";
     torn_total: Counter, "Torn tails found and cut at recovery.";
     torn_bytes_total: Counter, "Bytes of torn tails.";

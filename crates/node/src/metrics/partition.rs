@@ -1,5 +1,6 @@
 //! One partition's state as its core tells it.
 
+use corelog_protocol::message::describe_topic::Awaited;
 use corelog_protocol::message::replica_status::{Role, State as Copying};
 use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
 
@@ -14,6 +15,8 @@ pub struct PartitionSnapshot {
     pub core: CoreId,
     /// What may be done with it.
     pub state: PartitionState,
+    /// Copies that may own it by now: until each has told, it serves nobody, whatever its state.
+    pub waits_for: Vec<Awaited>,
     /// What the node is to it; a fenced one has another owner by now, whatever its state.
     pub role: Role,
     /// Where it is copied from, or who owns it.
@@ -87,6 +90,8 @@ pub enum PartitionState {
     /// There is no space for its next write, or none to open it, and then it is not read either; it resumes by itself. It
     /// may be damaged, too.
     Full,
+    /// It waits for copies that may own it by now; requests are answered `Busy`.
+    Held,
     /// Bytes that were promised cannot be trusted; everything around them is served, and written unless damage at its end
     /// makes it read-only.
     Damaged,
@@ -96,11 +101,12 @@ pub enum PartitionState {
 
 impl PartitionState {
     /// Every state.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Serving,
         Self::Opening,
         Self::Fenced,
         Self::Full,
+        Self::Held,
         Self::Damaged,
         Self::Failed,
     ];
@@ -113,6 +119,7 @@ impl PartitionState {
             Self::Opening => "opening",
             Self::Fenced => "fenced",
             Self::Full => "full",
+            Self::Held => "held",
             Self::Damaged => "damaged",
             Self::Failed => "failed",
         }

@@ -3,6 +3,7 @@
 use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
 use super::replica_status::{Role, State as Copying};
 use super::settings::TopicSettings;
 
@@ -57,6 +58,13 @@ pub struct Partition {
     /// Whether it serves; default ok.
     #[serde(default)]
     pub state: State,
+    /// Copies that may own it by now: until each has told, it serves nobody; default empty.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::list::<{ bounded::NODES }, _, _>"
+    )]
+    pub waits_for: Vec<Awaited>,
     /// Ranges of offsets whose bytes cannot be trusted, lowest first; default empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damage: Vec<Damage>,
@@ -87,6 +95,17 @@ pub struct Partition {
     /// Milliseconds since it was last level with the source; default nil, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_ms: Option<u64>,
+}
+
+/// A copy that may own a partition by now, and is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// Where it is reached.
+    pub address: String,
+    /// The address of the node that it has shown to own the partition, itself or another, which has to tell then; default
+    /// nil, none.
+    #[serde(default)]
+    pub owner: Option<String>,
 }
 
 /// Bytes of one segment that were promised and cannot be trusted.
@@ -123,6 +142,8 @@ pub enum State {
     /// Reads, unless it is closed: there was no room to open it; writes come back by themselves when there is room. It may
     /// be damaged, too.
     Full,
+    /// Neither: it waits for copies that may own it by now.
+    Held,
     /// Neither yet: it is being opened.
     Opening,
     /// A word that this version does not know.

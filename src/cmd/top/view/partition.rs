@@ -172,6 +172,8 @@ impl Row for Partition {
             }),
             fact("scrubbed", told.scrubbed_at.as_deref().unwrap_or("never")),
         ];
+        let waits_for = told.waits_for.iter().map(state::awaited);
+        facts.extend(waits_for.map(|whom| fact("waits for", whom).toned(Tone::Bad)));
         if told.source.is_some() || told.lag_records.is_some() {
             facts.extend(self.behind());
         }

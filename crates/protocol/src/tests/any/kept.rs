@@ -156,6 +156,8 @@ fn scrubbed() -> impl Strategy<Value = scrub_topic::Answer> {
 fn described() -> impl Strategy<Value = describe_topic::Answer> {
     let last =
         (".{0,20}", offset()).prop_map(|(name, end)| describe_topic::LastSnapshot { name, end });
+    let awaited = (".{0,30}", of(".{0,30}"))
+        .prop_map(|(address, owner)| describe_topic::Awaited { address, owner });
     let partition = (
         (any::<u32>(), any::<u16>(), epoch(), any::<[bool; 2]>()),
         [offset(), offset(), offset(), offset()],
@@ -165,6 +167,7 @@ fn described() -> impl Strategy<Value = describe_topic::Answer> {
         (
             (replicas::role(), replicas::state()),
             of(".{0,30}"),
+            vec(awaited, 0..3),
             any::<[Option<u64>; 3]>(),
         ),
     )
@@ -177,7 +180,8 @@ fn described() -> impl Strategy<Value = describe_topic::Answer> {
                 snapshot,
                 replica,
             )| {
-                let ((role, copying), source, [lag_records, lag_bytes, lag_ms]) = replica;
+                let ((role, copying), source, waits_for, [lag_records, lag_bytes, lag_ms]) =
+                    replica;
                 let [log_start, high_watermark, durable, log_end] = offsets;
                 describe_topic::Partition {
                     id: PartitionId::new(id),
@@ -191,6 +195,7 @@ fn described() -> impl Strategy<Value = describe_topic::Answer> {
                     epoch,
                     closed,
                     state: describe_topic::State::Damaged,
+                    waits_for,
                     damage,
                     read_only,
                     scrubbed_at,
