@@ -330,6 +330,7 @@ mod tests {
     use super::*;
     use crate::core::tests::{topic, with_core};
     use crate::follow::line::tests::{log, node_named, tell};
+    use crate::follow::samples::owner;
 
     /// That one is silent was taken for its word that it owns nothing: the partition went to a third one beside it.
     #[test]
@@ -375,12 +376,11 @@ mod tests {
                 role: Role::HandingOver,
                 ..Replica::owner(key.partition)
             };
-            let owner = NodeId::from_bytes([2; 16]);
             let copies = [2, 3].map(|number| CopyId::from_bytes([number; 16]));
             let checked = async || core.check_unclaimed(&opened.name, key, &replica).await;
             core.followers.unasked.add(key, copies[1]);
             checked().await.unwrap();
-            core.followers.unasked.hold(key, copies[0], owner);
+            core.followers.unasked.hold(key, copies[0], owner(2));
             let refused = checked().await.unwrap_err();
             assert!(refused.is(ErrorCode::Busy), "{refused:?}");
             core.followers.settle(key, copies[0]);

@@ -261,8 +261,7 @@ mod tests {
     use corelog_storage::format::replica::{Replica, Role};
 
     use super::super::fence::SILENT_AFTER;
-    use super::super::samples::{heard, peer};
-    use super::super::target::Target;
+    use super::super::samples::{heard, owner, peer};
     use super::*;
     use crate::catalog::{Change, Topic};
     use crate::core::tests::{follower, key, logged, topic, until, with_core};
@@ -528,12 +527,6 @@ mod tests {
         };
         topic.replicas.insert(key.partition, replica);
         Arc::new(topic)
-    }
-
-    /// That node, as one that owns the partition.
-    fn owner(number: u8) -> Target {
-        let Peer { node, address, .. } = peer(number);
-        Target { node, address }
     }
 
     /// Each that was cloned anew left one behind, as long as the node ran.

@@ -360,6 +360,7 @@ mod tests {
     use super::*;
     use crate::core::tests::{topic, with_core};
     use crate::follow::line::tests::{connected, log, node, node_named, tell};
+    use crate::follow::samples::owner;
 
     /// Between giving it up and following another one it has no epoch of that: the owner was told of nobody, and served again
     /// beside whom it had seen to own the partition.
@@ -388,8 +389,8 @@ mod tests {
         with_core(|core| async move {
             let (opened, key) = topic(1);
             assert!(core.open_partition(&opened, key).await);
-            let [by, owner] = [2, 3].map(|number| NodeId::from_bytes([number; 16]));
-            for (shown, is_held) in [(owner, true), (by, false)] {
+            let by = NodeId::from_bytes([2; 16]);
+            for (shown, is_held) in [(3, true), (2, false)] {
                 let address = node_named(2, |stream, received| {
                     tell_copy(stream, received, replica_status::Role::Follower, None);
                 });
@@ -406,7 +407,7 @@ mod tests {
                 let mut topic = (*opened).clone();
                 topic.replicas.insert(key.partition, replica);
                 core.routes.borrow_mut().put(topic.into());
-                core.followers.unasked.hold(key, copy, shown);
+                core.followers.unasked.hold(key, copy, owner(shown));
                 core.followers.await_word(key, copy);
                 let claimant = (opened.name.clone(), key, copy);
                 core.ask_at(&(address, false), vec![claimant]).await;

@@ -7,6 +7,7 @@ use corelog_record::{Chain, CopyId, CoreId, NodeId, Offset, Ordinal, Timestamp};
 use corelog_storage::format::replica::Peer;
 
 use super::followers::Follower;
+use super::target::Target;
 use crate::rt;
 
 /// Says Hello, and nothing of itself.
@@ -42,6 +43,12 @@ pub(crate) fn peer(number: u8) -> Peer {
         copy: CopyId::from_bytes([number; 16]),
         address: format!("127.0.0.1:{number}"),
     }
+}
+
+/// That node, as one that owns a partition.
+pub(super) fn owner(number: u8) -> Target {
+    let Peer { node, address, .. } = peer(number);
+    Target { node, address }
 }
 
 /// As a follower that has nothing yet.
