@@ -254,10 +254,8 @@ impl Connection {
         Arc::strong_count(&self.inner) == 1
     }
 
-    /// True if it takes no more requests.
     pub(crate) fn is_closed(&self) -> bool {
-        let shared = &self.inner.shared;
-        shared.table.is_closed() || shared.slots.is_closed()
+        self.inner.shared.table.is_closed()
     }
 }
 
@@ -291,7 +289,8 @@ impl Shared {
         if let Some(why) = self.table.fault() {
             debug!(address = %self.address, %why, "connection ended");
         }
-        self.leave();
+        self.slots.close();
+        self.bytes.close();
         self.end_tasks();
     }
 
@@ -299,19 +298,9 @@ impl Shared {
     /// answered yet, until the time that is returned.
     fn refuse(&self, fault: Fault, taken: Option<CorrelationId>) -> Option<Instant> {
         let last = self.table.refuse(fault, taken);
-        self.leave();
-        last
-    }
-
-    /// Has no room any more for another request. What was entered goes on, until nobody holds the connection.
-    fn leave(&self) {
         self.slots.close();
         self.bytes.close();
-    }
-
-    /// If it was left, and nothing else ended it.
-    fn is_left(&self) -> bool {
-        self.slots.is_closed() && !self.table.is_closed()
+        last
     }
 
     fn end_tasks(&self) {

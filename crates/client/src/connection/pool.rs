@@ -1,7 +1,7 @@
 //! Connections by address and user, with pauses between failed attempts.
 //!
 //! Producers and consumers are users of their own: a run belongs to one producer, and long polls
-//! of one consumer take no slot from anybody else. Where one takes no more requests, the next who asks has another made.
+//! of one consumer take no slot from anybody else.
 //!
 //! A connection is opened in a task of its own, for which callers only wait: one that is polled no more holds up nobody.
 

@@ -4,17 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_protocol::answer;
-use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::Call;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tracing::debug;
 
 use super::table::{Answered, Patience, RawAnswer};
 use super::{Reply, SILENCE_MIN, Shared, alarm};
 use crate::Error;
-use crate::error::Fault;
 
 /// A request that was entered and waits for its answer. Dropped, the answer goes nowhere.
 #[derive(Debug)]
@@ -136,31 +133,6 @@ impl Ticket {
         }
         let after = waited.min(self.until - entered);
         self.shared.timed_out(self.kind, after, is_sent)
-    }
-
-    /// Leaves the connection to a request that is late, which may keep its room for ever: others go by the next one. Not to one that
-    /// may still be on its way: what goes by the next one would overtake it.
-    pub(crate) fn leave_if_taken(&self) {
-        if self.is_taken() && !self.shared.slots.is_closed() {
-            let (address, kind) = (&self.shared.address, self.kind);
-            debug!(%address, %kind, "connection left to a request that is not answered");
-            self.shared.leave();
-        }
-    }
-
-    /// As [`Ticket::time_out`]. What may still be on its way over a connection that was left is taken back, and all else there with it.
-    pub(crate) fn time_out_in_order(&self) -> Error {
-        let late = self.time_out();
-        if self.shared.is_left() && !self.is_taken() {
-            self.shared.break_off(Fault::Dropped);
-        }
-        late
-    }
-
-    /// If the server has the request for certain: it has answered a later one.
-    fn is_taken(&self) -> bool {
-        let answered = self.shared.table.came().answered;
-        answered.is_behind(CorrelationId::new(self.correlation))
     }
 }
 

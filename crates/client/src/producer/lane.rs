@@ -217,10 +217,6 @@ impl Lane {
                         self.queue.drain_and_settle(outcome, result)
                     });
                     self.behind.extend(behind);
-                    // A connection that was left ends once nobody holds it.
-                    if self.window.is_idle() {
-                        self.route.take_if(|route| route.is_stale());
-                    }
                 }
                 Settled::Behind(batch) => batch.fail(Arc::clone(&behind_unknown)),
             }

@@ -9,12 +9,12 @@ use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::PartitionId;
 use corelog_client::record::batch::Codec;
-use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Outcome, ProducerConfig, Start};
+use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Outcome, Start};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::consuming::{P0, next_error, offset, three_batches};
-use crate::producing::{eager, on_produce};
+use crate::producing::eager;
 use crate::server::{Act, Server};
 use crate::{PATIENCE, config, config_of, connect, error, hang, record};
 
@@ -372,42 +372,6 @@ async fn a_partition_whose_polls_are_not_answered_leaves_the_others_their_room()
         assert_eq!(record.unwrap().partition, other);
     }
     // Nor was their connection given up as one that is silent.
-    assert_eq!(server.state.lock().unwrap().reset_count, 0);
-}
-
-/// A batch that was not answered kept its room on the connection, and so did each that came after it: in the end a large one of
-/// another partition waited for room that did not come, and what was small behind it.
-#[tokio::test]
-async fn a_partition_whose_batches_are_not_answered_leaves_the_others_their_room() {
-    let server = Server::start(1).await;
-    let topic = server.topic("numbers", 3);
-    server.state.lock().unwrap().limits.in_flight_bytes_max = 64 << 10;
-    server.script(on_produce(|seen| match seen.request {
-        Request::Produce(asked) if asked.partition == P0 => Act::Ignore,
-        _ => Act::Serve,
-    }));
-    let producer = connect(&server).await.producer(ProducerConfig {
-        delivery_timeout: Duration::from_secs(2),
-        ..eager()
-    });
-    let send = |partition, bytes| {
-        let partition = Some(PartitionId::new(partition));
-        producer.send(&topic, partition, record(vec![0; bytes]))
-    };
-    for round in 0..2 {
-        let unanswered = send(0, 24 << 10).await.unwrap();
-        let is_there = |server: &Server| server.count(Some(0), "Produce") == 1 + 2 * round;
-        server.until(is_there).await;
-        send(2, 1).await.unwrap().await.unwrap();
-        assert_eq!(unanswered.await.unwrap_err().outcome, Outcome::Unknown);
-    }
-    let large = send(1, 32 << 10).await.unwrap();
-    let small = send(2, 1).await.unwrap();
-    large.await.unwrap();
-    small.await.unwrap();
-    // Those that were left have ended, and nothing was taken back that was on its way.
-    let are_ended = |server: &Server| server.state.lock().unwrap().connection_count == 2;
-    timeout(PATIENCE, server.until(are_ended)).await.unwrap();
     assert_eq!(server.state.lock().unwrap().reset_count, 0);
 }
 

@@ -82,11 +82,10 @@ impl Answers {
                 () = self.alarm.run_out(end) => {}
             }
             if end == late {
-                ticket.leave_if_taken();
                 if ticket.extend(*given_up) {
                     continue;
                 }
-                let late = ticket.time_out_in_order();
+                let late = ticket.time_out();
                 self.awaited.pop_front();
                 return Err(late);
             }
