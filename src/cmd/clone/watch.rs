@@ -79,6 +79,8 @@ impl Watch {
                 if stuck.0 != far {
                     *stuck = (far, now);
                 }
+            } else if partition.state == State::Waiting {
+                self.stuck.remove(&partition.id);
             }
         }
         let mut left = partitions.iter().filter(|one| !self.is_done(one));
@@ -357,6 +359,15 @@ mod tests {
         let again = replica(State::Copying, 5, Some(10));
         assert!(!is_over(again, DAMAGE_PATIENCE + second), "it tries");
         assert!(is_over(damaged(5), DAMAGE_PATIENCE + second));
+        let away = replica(State::Waiting, 5, Some(10));
+        assert!(
+            !is_over(away, 2 * DAMAGE_PATIENCE),
+            "it waits for something else"
+        );
+        assert!(
+            !is_over(damaged(5), 2 * DAMAGE_PATIENCE + second),
+            "and for that anew"
+        );
     }
 
     /// Nobody was told why a clone did not end whose source was gone, and of which another one had less.

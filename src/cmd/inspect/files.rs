@@ -212,7 +212,8 @@ pub(super) fn mark(path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
         "chain",
         "is_clean",
     ];
-    let slots = slots(&read(path)?);
+    let bytes = read(path)?;
+    let slots = slots(&bytes);
     let mut show = Show::default();
     if let Some(Ok(slot)) = slots.iter().find(|slot| slot.is_ok()) {
         show.fact("history", slot.history.to_string())
@@ -237,8 +238,12 @@ pub(super) fn mark(path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
         .filter_map(|(i, slot)| Some((i, slot.as_ref().ok()?)));
     show.list("slots", &COLUMNS, sound.map(row).collect());
     // One unreadable slot is what an interrupted write leaves; none readable is a lost mark.
-    let is_lost = slots.iter().all(Result::is_err);
-    let faults = is_lost.then(|| format!("{}: no slot can be read", path.display()));
+    let fault = match last_of(&bytes) {
+        Ok(Some(_)) => None,
+        Ok(None) => Some("no slot can be read".to_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    let faults = fault.map(|fault| format!("{}: {fault}", path.display()));
     Ok((show, faults.into_iter().collect()))
 }
 

@@ -11,7 +11,7 @@ use corelog_storage::format::replica::Peer;
 
 use super::GONE_TIMEOUT;
 use super::contested::count_partitions;
-use super::lineage::is_taken_over;
+use super::lineage::{is_taken_over, newest};
 use super::questions::{chain_of, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -34,7 +34,7 @@ impl Ahead {
         self.by.borrow().contains(&(key, by))
     }
 
-    fn settle(&self, key: PartitionKey, by: CopyId) {
+    pub(super) fn settle(&self, key: PartitionKey, by: CopyId) {
         self.by.borrow_mut().remove(&(key, by));
     }
 
@@ -107,8 +107,7 @@ impl Core {
         there: &segments::Answer,
     ) -> Result<Option<Offset>, Failure> {
         let common = self.common_with(key, there)?;
-        let theirs = there.epochs.first().map(|newest| newest.epoch);
-        let is_other = [self.epoch(key)?, theirs]
+        let is_other = [self.epoch(key)?, newest(&there.epochs)]
             .into_iter()
             .any(|newest| is_taken_over(common.epoch, newest));
         let is_lost = common.epoch.is_some() && common.offset < there.high_watermark && !is_other;

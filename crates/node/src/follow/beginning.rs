@@ -70,9 +70,9 @@ impl Following {
                 ));
             }
             Beginning::Lags => {
-                let theirs = origin.epochs.first().map(|newest| newest.epoch);
-                let newest = mine.last().map(|newest| newest.epoch);
-                return Err(self.behind(source, theirs, (newest, place.log_end)));
+                let here = mine.last().map(|newest| newest.epoch);
+                let theirs = newest(&origin.epochs);
+                return Err(self.behind(source, theirs, (here, place.log_end)));
             }
             // Its owner may still have what comes next.
             Beginning::Anew(_) if !source.leads() => {

@@ -1,6 +1,7 @@
 //! What shows that another node owns a partition that this one owned.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
@@ -11,7 +12,7 @@ use corelog_storage::log::lineage::Common;
 
 use super::GONE_TIMEOUT;
 use super::line::Line;
-use super::lineage::{self, shared};
+use super::lineage::{self, is_taken_over, shared};
 use super::ownership::owned_at;
 use super::questions::{chain_of, segments_of};
 use super::rival::{First, Rival, Word};
@@ -85,7 +86,7 @@ impl Core {
         owner: &segments::Answer,
         by: &Peer,
     ) -> Result<bool, Failure> {
-        let is_its = |began: &Epoch| {
+        let is_its = |_: &segments::Answer, began: &Epoch| {
             let is_it =
                 |theirs: &Epoch| (theirs.epoch, theirs.lineage) == (began.epoch, began.lineage);
             owner.epochs.iter().any(is_it)
@@ -100,17 +101,52 @@ impl Core {
         topic: &TopicName,
         key: PartitionKey,
         by: &Peer,
-        is_meant: impl Fn(&Epoch) -> bool,
+        is_meant: impl Fn(&segments::Answer, &Epoch) -> bool,
     ) -> Result<Option<Epoch>, Failure> {
         let line = self.line_to(&by.address).await?;
         let there = segments_of(&line, topic, key, Offset::MAX).await?;
         let began = first_behind(self.epoch(key)?, &there);
-        let Some(began) = began.filter(|began| is_meant(began)) else {
+        let Some(began) = began.filter(|began| is_meant(&there, began)) else {
             return Ok(None);
         };
         let claim = (&there, began, by.copy);
         let goes_on = self.goes_on(&line, topic, key, claim).await?;
         Ok(goes_on.then(|| began.clone()))
+    }
+
+    /// The same of one by which another node took the partition over: this one's own epochs are later, too, where its files were
+    /// put back.
+    async fn takeover_of(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        by: &Peer,
+    ) -> Result<Option<Epoch>, Failure> {
+        let mine = self.epoch(key)?;
+        let is_over = |there: &segments::Answer, _: &Epoch| {
+            is_taken_over(mine, lineage::newest(&there.epochs))
+        };
+        self.later_epoch_of(topic, key, by, is_over).await
+    }
+
+    /// What is held is so until whom it was shown to says otherwise, by whichever way it is reached: the copy that told of it may
+    /// know nothing of it any more.
+    pub(super) async fn look_at_shown(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        by: &Peer,
+        begun: Instant,
+    ) {
+        let shown = || self.followers.unasked.shown(key, by.copy);
+        if let Some((owner, at)) = shown().filter(|(_, at)| *at <= begun)
+            && self.owns_no_more(topic, key, &owner).await
+            && shown().is_some_and(|(_, now)| now == at)
+        {
+            self.followers.settle(key, by.copy);
+        } else {
+            self.tell_held(key, by, begun);
+        }
     }
 
     /// What comes of it that a claimant has told what it is to a partition of this node: see [`heed`](Self::heed).
@@ -154,7 +190,7 @@ impl Core {
         }
         let later = match why.is(ErrorCode::Diverged) {
             true => Ok(None),
-            false => self.later_epoch_of(topic, key, by, |_| true).await,
+            false => self.takeover_of(topic, key, by).await,
         };
         let Ok(later) = later else { return };
         unasked.note_later(key, by.copy, later.is_some());
@@ -253,7 +289,7 @@ impl Core {
             let rival = match self.owner_of(topic, key, first).await {
                 Ok(found) => found.rival,
                 Err(mut why) => {
-                    let asking = self.later_epoch_of(topic, key, other, |_| true);
+                    let asking = self.takeover_of(topic, key, other);
                     if let Some(Ok(Some(_))) = self.answered(&other.address, asking).await {
                         why.message = untold(&other.address, &why.message);
                         return Err(why);

@@ -237,10 +237,9 @@ impl Core {
 
     async fn tell_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let (begun, copy) = (rt::now(), claimant.copy);
-        let verified = self.verify_claim(topic, key, &claimant).await;
+        let verified = self.verify_claim(topic.clone(), key, &claimant).await;
         let shown = self.followers.unasked.shown(key, copy);
-        let is_another = |(owner, _): &(Target, _)| owner.node != claimant.node;
-        let is_another = shown.as_ref().is_some_and(is_another);
+        let is_another = self.followers.unasked.is_of_another(key, &claimant);
         let verified = match verified {
             // Who has none owns none.
             Err(error) if has_none(&error) && !is_another => Ok(None),
@@ -248,6 +247,7 @@ impl Core {
         };
         match verified {
             Ok(None) => {
+                self.followers.ahead.settle(key, copy);
                 self.followers.note_word(key, copy);
                 self.followers.settle(key, copy);
             }
@@ -259,13 +259,13 @@ impl Core {
                     }
                     self.followers.settle(key, copy);
                 } else {
-                    self.tell_held(key, &claimant, begun);
+                    self.look_at_shown(&topic, key, &claimant, begun).await;
                 }
             }
             Err(error) => {
                 // What it asks itself tells nothing of whom it told of.
                 self.followers.await_word(key, copy);
-                self.tell_held(key, &claimant, begun);
+                self.look_at_shown(&topic, key, &claimant, begun).await;
                 if error.is(ErrorCode::Diverged) {
                     self.followers.contested.note(key, copy);
                 }

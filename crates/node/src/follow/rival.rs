@@ -14,6 +14,7 @@ use super::followers::FOLLOWERS_MAX;
 use super::line::Line;
 use super::lineage::newest;
 use super::questions::{has_none, partition_at, segments_of};
+use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
@@ -325,6 +326,18 @@ impl Core {
         self.first_at(topic, key, address).await
     }
 
+    /// If a node that was seen to own a partition says that it does not, and names nobody who does.
+    pub(super) async fn owns_no_more(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        owner: &Target,
+    ) -> bool {
+        let asking = self.told_at(topic, key, &owner.address, owner.node);
+        let told = self.answered(&owner.address, asking).await;
+        told.is_some_and(|told| told.is_ok_and(|first| matches!(first.met, Met::Copy(None))))
+    }
+
     /// What comes of asking the node at an address; nothing if it does not answer in time, or did not a moment ago.
     pub(super) async fn answered<T>(
         &self,
@@ -360,7 +373,7 @@ mod tests {
     use super::*;
     use crate::core::tests::{topic, with_core};
     use crate::follow::line::tests::{connected, log, node, node_named, tell};
-    use crate::follow::samples::owner;
+    use crate::follow::samples::{owner, peer};
 
     /// Between giving it up and following another one it has no epoch of that: the owner was told of nobody, and served again
     /// beside whom it had seen to own the partition.
@@ -414,6 +427,45 @@ mod tests {
                 assert_eq!(core.check_asked(key).is_err(), is_held);
                 assert_eq!(core.followers.awaits_word(key, copy), is_held);
             }
+        });
+    }
+
+    /// The copy that told of it follows another node by now, and knows nothing of it: it was waited for without end, though it
+    /// followed this node.
+    #[test]
+    fn whom_a_copy_has_shown_to_own_a_partition_is_waited_for_until_it_says_itself_that_it_does_not()
+     {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let telling = |number| {
+                node_named(number, |stream, received| {
+                    tell_copy(stream, received, replica_status::Role::Follower, None);
+                })
+            };
+            let by = Peer {
+                address: telling(2),
+                ..peer(2)
+            };
+            let shown = Target {
+                address: telling(3),
+                ..owner(3)
+            };
+            let address = by.address.clone();
+            let copy = by.copy;
+            let replica = Replica {
+                followers: vec![by],
+                ..Replica::owner(key.partition)
+            };
+            let mut topic = (*opened).clone();
+            topic.replicas.insert(key.partition, replica);
+            core.routes.borrow_mut().put(topic.into());
+            core.followers.unasked.hold(key, copy, shown);
+            core.followers.await_word(key, copy);
+            assert!(core.check_asked(key).is_err());
+            let claimant = (opened.name.clone(), key, copy);
+            core.ask_at(&(address, false), vec![claimant]).await;
+            assert!(core.check_asked(key).is_ok());
         });
     }
 

@@ -7,6 +7,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use corelog_record::CopyId;
+use corelog_storage::format::replica::Peer;
 
 use super::target::Target;
 use crate::core::PartitionKey;
@@ -160,6 +161,16 @@ impl Unasked {
             known.is_outranking = is_outranking;
             known.is_deaf |= is_outranking;
         });
+    }
+
+    /// If a copy has shown that another node than its own owns a partition, or came to by a later epoch: that it is gone itself
+    /// says nothing of that one.
+    pub(super) fn is_of_another(&self, key: PartitionKey, by: &Peer) -> bool {
+        let is_of_another = |known: &mut Waiting| {
+            let shown = known.shown.as_ref();
+            known.is_outranking || shown.is_some_and(|(owner, _)| owner.node != by.node)
+        };
+        self.of(key, by.copy, is_of_another).unwrap_or(false)
     }
 
     /// If a copy of a partition has shown that another node owns it, or came to by a later epoch.

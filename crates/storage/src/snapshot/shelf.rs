@@ -173,6 +173,9 @@ pub async fn remove<D: Dir>(root: &D, name: &Name) -> Result<(), Error> {
     match dir.rename(NAME, &dir, &unfinished()).await {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let is_unfinished = is_unfinished(&dir).await?;
+            if !is_unfinished {
+                steps::write(&dir, &unfinished(), &[]).await?;
+            }
             remove_rest(&dir).await?;
             if is_unfinished {
                 // Of one whose files could not be removed when it was.

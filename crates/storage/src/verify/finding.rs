@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use corelog_record::Offset;
 
+use crate::format::Error;
+
 /// One thing found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -117,6 +119,15 @@ impl What {
         }
     }
 
+    /// What it is where a file cannot be trusted by `error`: nobody mends one of a later version.
+    pub(super) fn unless_newer(self, error: &Error) -> Self {
+        if error.is_newer() {
+            Self::Foreign
+        } else {
+            self
+        }
+    }
+
     /// How bad it is.
     #[must_use]
     pub fn grade(self) -> Grade {
@@ -186,7 +197,10 @@ impl What {
                  tells nothing; without it the topic is not served"
             }
             Self::Node => "restore the file from a backup; without it the node does not start",
-            Self::Snapshot => "remove the snapshot and make a new one",
+            Self::Snapshot => {
+                "put the file `snapshot` back from a copy: what is there may be all that there is of its records; only where they \
+                 are elsewhere, delete the snapshot and make a new one"
+            }
             Self::Unnamed => "goes to quarantine, or away, when the log is next opened",
             Self::Stranger => "not ours: move it elsewhere",
             Self::Torn => "cut and quarantined when its log is next opened",

@@ -66,7 +66,8 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
                 crate::format::Error::DamagedEdits { position, .. } => Some(position),
                 _ => None,
             };
-            let finding = Finding::of(What::Manifest, path, "a manifest", error.to_string());
+            let what = What::Manifest.unless_newer(&error);
+            let finding = Finding::of(what, path, "a manifest", error.to_string());
             survey.find(Finding {
                 position,
                 ..finding
@@ -187,10 +188,7 @@ fn slot(dir: &Path, manifest: &Manifest, of: &Of, survey: &mut Survey) -> Option
     let last = match last {
         Ok(last) => last,
         Err(error) => {
-            let what = match error.is_newer() {
-                true => What::Foreign,
-                false => What::Mark,
-            };
+            let what = What::Mark.unless_newer(&error);
             survey.find(Finding::of(what, path, "a sound slot", error.to_string()));
             return None;
         }

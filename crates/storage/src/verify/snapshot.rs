@@ -38,8 +38,10 @@ fn look(dir: &Path, subject: &Arc<Subject>, survey: &mut Survey) -> io::Result<(
     match read(dir, NAME, FILE_BYTES_MAX, What::Snapshot, survey) {
         Ok(None) => match block_on(is_unfinished(&StdDir::new(dir))) {
             Ok(false) => survey.find(Finding::of(What::Snapshot, path, "a summary", "nothing")),
-            // Who looks for what lies in it tells why it cannot be listed.
-            Err(_) => {}
+            Err(error) => {
+                let (what, expected) = (What::Unreadable, "a directory that can be listed");
+                survey.find(Finding::of(what, dir, expected, error.to_string()));
+            }
             Ok(true) => {
                 let found = "a snapshot that was not finished";
                 survey.find(Finding::of(What::Leftover, dir, "a snapshot", found));
@@ -49,8 +51,8 @@ fn look(dir: &Path, subject: &Arc<Subject>, survey: &mut Survey) -> io::Result<(
         Ok(Some(bytes)) => match Summary::decode(&bytes) {
             Ok(summary) => check(dir, &summary, survey),
             Err(error) => {
-                let found = error.to_string();
-                survey.find(Finding::of(What::Snapshot, path, "a summary", found));
+                let what = What::Snapshot.unless_newer(&error);
+                survey.find(Finding::of(what, path, "a summary", error.to_string()));
             }
         },
         Err(Told) => {}
