@@ -322,7 +322,9 @@ impl Core {
         address: &str,
         node: NodeId,
     ) -> Result<First, Failure> {
-        self.line_to(address).await?.check_is(node)?;
+        // Held on to, so that what is asked next goes by the same connection.
+        let line = self.line_to(address).await?;
+        line.check_is(node)?;
         self.first_at(topic, key, address).await
     }
 
