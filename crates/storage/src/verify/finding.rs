@@ -256,3 +256,25 @@ impl fmt::Display for Grade {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a manifest it was said that a repair mends it, which refuses it, and of a snapshot that it is to be removed.
+    #[test]
+    fn what_a_later_version_wrote_is_for_that_one_and_no_damage_to_be_mended() {
+        let newer = Error::Version {
+            what: "a file",
+            found: 2,
+            known: 1,
+        };
+        let all = [What::Manifest, What::Mark, What::Snapshot];
+        assert_eq!(
+            all.map(|what| what.unless_newer(&newer)),
+            [What::Foreign; 3]
+        );
+        let torn = Error::NoSummary;
+        assert_eq!(all.map(|what| what.unless_newer(&torn)), all);
+    }
+}
