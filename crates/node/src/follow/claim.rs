@@ -122,9 +122,10 @@ impl Core {
         key: PartitionKey,
         by: &Peer,
     ) -> Result<Option<Epoch>, Failure> {
-        let mine = self.epoch(key)?;
+        // Since the two last had one: a start begins one here as well.
         let is_over = |there: &segments::Answer, _: &Epoch| {
-            is_taken_over(mine, lineage::newest(&there.epochs))
+            let common = self.common_with(key, there);
+            common.is_ok_and(|common| is_taken_over(common.epoch, lineage::newest(&there.epochs)))
         };
         self.later_epoch_of(topic, key, by, is_over).await
     }
