@@ -33,12 +33,12 @@ pub(crate) struct Sealed<D: Dir> {
     place: Place,
 }
 
-/// Rows of an index, loaded.
+/// The rows of an index that was loaded.
 pub(crate) enum Loaded {
     /// The file, checked.
     Mapped(Map),
-    /// Those in memory: of what is written to, or made from the store as the file is missing or wrong.
-    Memory(Builder),
+    /// Rebuilt from the store, because the file is missing or wrong.
+    Rebuilt(Builder),
 }
 
 /// What a sealed index belongs to.
@@ -79,7 +79,7 @@ impl<D: Dir> Sealed<D> {
     pub(crate) fn rebuilt(&self) -> Option<Vec<u8>> {
         let loaded = self.loaded.borrow();
         match loaded.as_deref() {
-            Some(Loaded::Memory(rows)) if self.was_rebuilt.get() => {
+            Some(Loaded::Rebuilt(rows)) if self.was_rebuilt.get() => {
                 Some(rows.encode(self.of.history, &self.of.base))
             }
             _ => None,
@@ -89,7 +89,7 @@ impl<D: Dir> Sealed<D> {
     /// Takes rows that were made anew from the store: the file is missing or wrong.
     pub(crate) fn replace(self: &Rc<Self>, rows: Builder) -> Rc<Loaded> {
         self.was_rebuilt.set(!self.of.is_lower);
-        self.kept(Loaded::Memory(rows))
+        self.kept(Loaded::Rebuilt(rows))
     }
 
     /// Whether the rows are in memory or mapped.
@@ -150,7 +150,7 @@ impl<D: Dir> Sealed<D> {
         Ok(match is_wrong {
             true => self.replace(rows),
             // What the disk does not give now may lead behind what is bad: it is not written over.
-            false => self.kept(Loaded::Memory(rows)),
+            false => self.kept(Loaded::Rebuilt(rows)),
         })
     }
 
@@ -286,33 +286,16 @@ impl Loaded {
 impl Rows for Loaded {
     fn count(&self) -> usize {
         match self {
-            Self::Mapped(map) => map.count(),
-            Self::Memory(rows) => rows.count(),
+            Self::Mapped(map) => format::row_count(map),
+            Self::Rebuilt(rows) => rows.count(),
         }
     }
 
     fn row(&self, number: usize) -> Option<Row> {
         match self {
-            Self::Mapped(map) => map.row(number),
-            Self::Memory(rows) => rows.row(number),
+            Self::Mapped(map) => format::row(map, number)?.ok(),
+            Self::Rebuilt(rows) => rows.row(number),
         }
-    }
-
-    fn count_before(&self, is_before: impl Fn(&Row) -> bool) -> usize {
-        match self {
-            Self::Mapped(map) => map.count_before(is_before),
-            Self::Memory(rows) => rows.count_before(is_before),
-        }
-    }
-}
-
-impl Rows for Map {
-    fn count(&self) -> usize {
-        format::row_count(self)
-    }
-
-    fn row(&self, number: usize) -> Option<Row> {
-        format::row(self, number)?.ok()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::edit::Epoch;
 use crate::index::{self, Builder, Sealed};
-use crate::segment::{Below, Index, Point, Segment, Stage};
+use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 
 /// The rows of a segment, in memory or in its index.
@@ -24,10 +24,9 @@ pub(super) enum Known<D: Dir> {
 }
 
 /// The same, loaded.
-pub(super) struct Loaded<D: Dir> {
-    /// The file that they are of; `None` for those in memory.
-    file: Option<Rc<Sealed<D>>>,
-    rows: Rc<index::Loaded>,
+pub(super) enum Loaded<D: Dir> {
+    Memory(Builder),
+    File(Rc<Sealed<D>>, Rc<index::Loaded>),
 }
 
 /// A planned read of one store.
@@ -62,12 +61,17 @@ impl<D: Dir> DiskRead<D> {
     ) -> Option<Self> {
         let below = segment.below.as_ref();
         let below = below.filter(|below| from < below.end.offset);
+        let (rows, end) = match (&segment.index, below) {
+            (_, Some(below)) => (Known::File(below.index.clone()), below.end),
+            (Index::Growing(rows), None) => (Known::Memory(rows.clone()), end),
+            (Index::File(sealed), None) => (Known::File(sealed.clone()), end),
+        };
         Some(Self {
             store: segment.store.clone()?,
             base: segment.base,
-            end: below.map_or(end, |below| below.end),
+            end,
             is_end_true: is_end_true && segment.stage != Stage::Damaged,
-            rows: Known::of(segment, below),
+            rows,
             epochs,
             damage: Vec::new(),
             found,
@@ -253,7 +257,7 @@ impl<D: Dir> DiskRead<D> {
                 continue;
             }
             if let Some(anew) = rows.doubt().await? {
-                rows.rows = anew;
+                *rows = anew;
                 start = rows.before(&self.base, wanted.from);
                 (wanted_bytes, is_second, is_chain_known) = (enough, false, true);
                 continue;
@@ -295,9 +299,9 @@ impl<D: Dir> DiskRead<D> {
     /// damaged store: then no row ends that.
     fn end_behind(&self, rows: &Loaded<D>, point: &Point, from: Offset) -> Option<Point> {
         let is_behind = self.is_end_true && point.position < self.end.position;
-        let sure = match rows.file {
-            None => rows.before(&self.base, point.offset).offset,
-            Some(_) => self.base.offset,
+        let sure = match rows {
+            Loaded::Memory(_) => rows.before(&self.base, point.offset).offset,
+            Loaded::File(..) => self.base.offset,
         };
         let is_bent = |bad: &Damage| bad.from < from && sure < bad.to;
         let is_known = is_behind && !self.damage.iter().any(is_bent);
@@ -320,64 +324,60 @@ impl<D: Dir> DiskRead<D> {
 }
 
 impl<D: Dir> Known<D> {
-    /// Those of `segment`, or of the part `below` its rows in memory.
-    pub(super) fn of(segment: &Segment<D>, below: Option<&Below<D>>) -> Self {
-        match (&segment.index, below) {
-            (_, Some(Below { index: file, .. })) | (Index::File(file), None) => {
-                Self::File(file.clone())
-            }
-            (Index::Growing(rows), None) => Self::Memory(rows.clone()),
-        }
-    }
-
     /// The rows; damage of all that they are of goes to `found`.
     pub(super) async fn load(&self, found: &Found) -> Result<Loaded<D>, Error> {
-        let file = match self {
-            Self::Memory(rows) => {
-                let rows = Rc::new(index::Loaded::Memory(rows.clone()));
-                return Ok(Loaded { file: None, rows });
-            }
-            Self::File(file) => file,
+        let sealed = match self {
+            Self::Memory(rows) => return Ok(Loaded::Memory(rows.clone())),
+            Self::File(sealed) => sealed,
         };
-        let loaded = file.load().await;
+        let loaded = sealed.load().await;
         if let Err(Error::Damaged { from, to, segment }) = loaded {
             found.note(Damage { from, to, segment });
         }
-        Ok(Loaded {
-            file: Some(file.clone()),
-            rows: loaded?,
-        })
+        Ok(Loaded::File(sealed.clone(), loaded?))
     }
 }
 
 impl<D: Dir> Loaded<D> {
     pub(super) fn before(&self, base: &Point, from: Offset) -> Point {
-        index::before_offset(base, &*self.rows, from)
+        match self {
+            Self::Memory(rows) => index::before_offset(base, rows, from),
+            Self::File(_, rows) => index::before_offset(base, &**rows, from),
+        }
     }
 
     /// The last known point with only timestamps lower than `time` before it.
     pub(super) fn before_time(&self, base: &Point, time: Timestamp) -> Point {
-        index::before_time(base, &*self.rows, time)
+        match self {
+            Self::Memory(rows) => index::before_time(base, rows, time),
+            Self::File(_, rows) => index::before_time(base, &**rows, time),
+        }
     }
 
     /// Where the last row at or below `position` leads, or the segment's beginning.
     pub(super) fn last_within(&self, base: &Point, position: u64) -> u64 {
-        index::before_position(base, &*self.rows, position)
-            .position
-            .get()
+        let last = match self {
+            Self::Memory(rows) => index::before_position(base, rows, position),
+            Self::File(_, rows) => index::before_position(base, &**rows, position),
+        };
+        last.position.get()
     }
 
     /// The first known point behind `position`.
     pub(super) fn after(&self, base: &Point, position: u64) -> Option<Point> {
-        index::after_position(base, &*self.rows, position)
+        match self {
+            Self::Memory(rows) => index::after_position(base, rows, position),
+            Self::File(_, rows) => index::after_position(base, &**rows, position),
+        }
     }
 
     /// Rows made anew, if these may be what is wrong.
-    async fn doubt(&self) -> Result<Option<Rc<index::Loaded>>, Error> {
-        match &self.file {
-            Some(file) => file.doubt(&self.rows).await,
-            None => Ok(None),
-        }
+    async fn doubt(&self) -> Result<Option<Self>, Error> {
+        let Self::File(sealed, rows) = self else {
+            return Ok(None);
+        };
+        let anew = sealed.doubt(rows).await?;
+        Ok(anew.map(|anew| Self::File(sealed.clone(), anew)))
     }
 }
 

@@ -14,7 +14,7 @@ use super::{Damage, Log};
 use crate::disk::Dir;
 use crate::index::Builder;
 use crate::scan::{Scanner, Step};
-use crate::segment::{Point, Segment, Stage};
+use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 
 /// A planned lookup by time. It may be dropped at any time.
@@ -191,9 +191,11 @@ impl<D: Dir> Log<D> {
             let end = below.map_or(segment.end, |below| below.end);
             let is_lost = |bad: &Damage| bad.from <= segment.base.offset && end.offset <= bad.to;
             let behind = damage_of(segment).filter(is_lost).map(|_| end);
-            let rows = match behind {
-                Some(_) => Known::Memory(Builder::default()),
-                None => Known::of(segment, below),
+            let rows = match (&segment.index, below) {
+                _ if behind.is_some() => Known::Memory(Builder::default()),
+                (_, Some(below)) => Known::File(below.index.clone()),
+                (Index::Growing(rows), None) => Known::Memory(rows.clone()),
+                (Index::File(sealed), None) => Known::File(sealed.clone()),
             };
             Some(Place {
                 store: segment.store.clone()?,
