@@ -12,7 +12,7 @@ use corelog_storage::format::replica::Peer;
 use super::GONE_TIMEOUT;
 use super::contested::count_partitions;
 use super::lineage::{is_taken_over, newest};
-use super::questions::{chain_of, segments_of};
+use super::questions::segments_of;
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::metrics::set;
@@ -87,14 +87,12 @@ impl Core {
                      where files were put back from an older copy: before more is produced here, promote that one and rejoin it"
                 );
             }
-        } else if ahead.knows(key, by.copy) && copy_end <= self.place(key)?.log_end {
-            // What came since brought this log to where the copy ends, and may be other records.
-            self.durable(key, copy_end).await?;
-            let here = self.chain_at(key, copy_end).await?;
-            let there = chain_of(&line, topic, key, copy_end).await?;
-            if (here.offset, here.chain) == (there.offset, there.chain) {
-                ahead.settle(key, by.copy);
-            }
+        } else if ahead.knows(key, by.copy)
+            && copy_end <= self.place(key)?.log_end
+            // What came since may be other records. It is asked rarely, and large.
+            && Box::pin(self.is_same_at(&line, topic, key, copy_end)).await?
+        {
+            ahead.settle(key, by.copy);
         }
         Ok(())
     }

@@ -222,13 +222,7 @@ impl Core {
         }
         let common = self.common_with(key, there)?;
         if place.log_start.max(there.log_start) <= start && start <= place.log_end {
-            self.durable(key, start).await?;
-            let chains = async {
-                let here = self.chain_at(key, start).await?;
-                let there = chain_of(line, topic, key, start).await?;
-                Ok::<_, Failure>((here.offset, here.chain) == (there.offset, there.chain))
-            };
-            return match chains.await {
+            return match self.is_same_at(line, topic, key, start).await {
                 // Without an epoch in common nothing tells either that it goes on from here or that it does not.
                 Err(error) if error.is(ErrorCode::Damaged) && common.epoch.is_some() => {
                     Ok(start <= common.offset)
@@ -237,6 +231,20 @@ impl Core {
             };
         }
         Ok(there.copy == copy || common.epoch.is_some())
+    }
+
+    /// If another node's log is the same as this one up to an offset, by the chains of both: what they say at it is of all below.
+    pub(super) async fn is_same_at(
+        self: &Rc<Self>,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+        at: Offset,
+    ) -> Result<bool, Failure> {
+        self.durable(key, at).await?;
+        let here = self.chain_at(key, at).await?;
+        let there = chain_of(line, topic, key, at).await?;
+        Ok((here.offset, here.chain) == (there.offset, there.chain))
     }
 
     /// What this log and another node's have in common, by their epochs.

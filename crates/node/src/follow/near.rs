@@ -34,8 +34,9 @@ impl Core {
     /// nothing is appended.
     ///
     /// # Errors
-    /// `NotFollower`, `Diverged` and `InvalidRequest` if it is no node to give the partition to, as one that let it go to a later owner; `NotEqual` if
-    /// it is too far behind for too long, or behind and out of reach of whom it follows, or has more.
+    /// `NotFollower`, `Diverged` and `InvalidRequest` if it is no node to give the partition to, as one that let it go to a
+    /// later owner; `NotEqual` if it is too far behind for too long, or behind and out of reach of whom it follows, or has
+    /// more.
     pub(super) async fn until_near(
         self: &Rc<Self>,
         hand: &Hand,
