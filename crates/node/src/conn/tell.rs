@@ -55,19 +55,20 @@ pub(super) fn greet(link: &Link, request: &hello::Request) -> Result<hello::Answ
     })
 }
 
-/// The answer to a Metadata request.
+/// Checks what a Metadata request names.
 ///
 /// # Errors
 /// `InvalidRequest` if it names more topics than a node may have.
-pub(super) async fn metadata_of(
-    core: &Core,
-    request: metadata::Request,
-) -> Result<metadata::Answer, Failure> {
+pub(super) fn check_named(request: &metadata::Request) -> Result<(), Failure> {
     let named = Amount {
         found: request.topics.as_ref().map_or(0, Vec::len) as u64,
         limit: METADATA_TOPIC_COUNT_MAX.into(),
     };
-    named.check("topics", "topics")?;
+    named.check("topics", "topics")
+}
+
+/// The answer to a Metadata request, whose names were checked.
+pub(super) async fn metadata_of(core: &Core, request: metadata::Request) -> metadata::Answer {
     let (found, errors) = found(core, request.topics);
     let (shared, cores) = advertised(core);
     let mut topics = Vec::with_capacity(found.len());
@@ -80,13 +81,13 @@ pub(super) async fn metadata_of(
         }
         topics.push(told_topic(topic, &cores));
     }
-    Ok(metadata::Answer {
+    metadata::Answer {
         node: core.shared.node,
         cores,
         shared,
         topics,
         errors,
-    })
+    }
 }
 
 /// If so many topics with so many partitions in all are told in one go.
