@@ -161,7 +161,9 @@ pub(super) async fn describe(
     frame: FrameId,
 ) -> Result<describe_topic::Answer, Failure> {
     let topic = Arc::clone(core.routes.borrow().topic(name)?);
-    let ask = || Ask::Describe { topic: topic.id };
+    let ask = || Ask::Describe {
+        topic: Arc::clone(&topic),
+    };
     let asked = topic.owners.clone();
     let mut partitions: Vec<describe_topic::Partition> = gather((core, frame), asked, ask).await?;
     partitions.sort_by_key(|partition| partition.id);
@@ -182,15 +184,17 @@ pub(super) async fn scrub(
     request: &scrub_topic::Request,
     frame: FrameId,
 ) -> Result<scrub_topic::Answer, Failure> {
-    let owners = {
+    let (topic, owners) = {
         let routes = core.routes.borrow();
-        match request.partition {
+        let topic = Arc::clone(routes.topic_of(&request.topic, request.id)?);
+        let owners = match request.partition {
             Some(partition) => vec![routes.owner(&request.topic, request.id, partition)?],
-            None => routes.topic_of(&request.topic, request.id)?.owners.clone(),
-        }
+            None => topic.owners.clone(),
+        };
+        (topic, owners)
     };
     let ask = || Ask::Scrub {
-        topic: request.id,
+        topic: Arc::clone(&topic),
         partition: request.partition,
         is_start: request.start,
     };
