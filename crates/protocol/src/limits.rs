@@ -118,7 +118,7 @@ limits! {
         "Milliseconds until Hello is there, or the rest of a frame that has begun (a second more for each 64 KiB): a half frame holds memory."
         => "close";
     SEND_MS_MAX = 30_000;
-        "Milliseconds in which a client takes nothing of what is being sent: answers hold memory."
+        "Milliseconds in which a client does not take what is being sent (a second more for each 64 KiB): answers hold memory."
         => "close";
     CLIENT_NAME_BYTES_MAX = 256;
         "Bytes of a client's name in Hello: it goes into log lines."

@@ -87,8 +87,8 @@ impl Traffic {
         self.received_bytes.set(before + bytes as u64);
     }
 
-    pub(super) fn sent(&self, bytes: usize) {
-        self.sent_bytes.set(self.sent_bytes.get() + bytes as u64);
+    pub(super) fn sent(&self, bytes: u64) {
+        self.sent_bytes.set(self.sent_bytes.get() + bytes);
     }
 }
 

@@ -49,11 +49,15 @@ impl Asked {
         });
     }
 
-    /// Tells of topics, of many by and by. Nothing else is read meanwhile: the names of many take memory, too.
+    /// Tells of topics, of many by and by. Nothing else is read meanwhile: the names of many take memory, too. More than
+    /// there can be, a head names thirteen times as many, wait for nothing.
     pub(super) async fn metadata(self, request: metadata::Request) {
         let core = Rc::clone(&self.link.core);
+        if let Err(error) = tell::check_named(&request) {
+            return self.told::<metadata::Request>(Err(error));
+        }
         let bytes = metadata_bytes(&core, request.topics.as_deref());
-        let told = tell::metadata_of(&core, request);
+        let told = async { Ok(tell::metadata_of(&core, request).await) };
         self.with_room::<metadata::Request>(bytes, told).await;
     }
 
@@ -193,7 +197,11 @@ async fn scrubbed(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
+    use corelog_protocol::error::ErrorCode;
     use corelog_protocol::frame::CorrelationId;
+    use corelog_protocol::limits::METADATA_TOPIC_COUNT_MAX;
     use futures_lite::future::poll_once;
 
     use super::super::link::tests::linked;
@@ -239,6 +247,27 @@ mod tests {
             let told = asked.metadata(metadata::Request { topics });
             assert!(poll_once(Box::pin(told)).await.is_some());
             assert_eq!(link.take_out().answers, 1);
+        });
+    }
+
+    /// All of them, up to eight megabytes, were kept until there was room for what would have been told.
+    #[test]
+    fn more_names_than_there_can_be_topics_wait_for_no_room() {
+        with_core(|core| async move {
+            let _others = core.asked_budget.try_acquire(core.asked_budget.available());
+            let (link, _client) = linked(&core).await;
+            link.begin(0);
+            let asked = Asked {
+                link: Rc::clone(&link),
+                correlation: CorrelationId::new(1),
+                frame_bytes: 0,
+            };
+            let named = |number| TopicName::new(&format!("t{number}")).unwrap();
+            let topics = Some((0..=METADATA_TOPIC_COUNT_MAX).map(named).collect());
+            let told = asked.metadata(metadata::Request { topics });
+            assert!(poll_once(Box::pin(told)).await.is_some());
+            let refused = &core.counters.errors[usize::from(ErrorCode::InvalidRequest.number())];
+            assert_eq!(refused.load(Ordering::Relaxed), 1);
         });
     }
 

@@ -55,19 +55,20 @@ pub(super) fn greet(link: &Link, request: &hello::Request) -> Result<hello::Answ
     })
 }
 
-/// The answer to a Metadata request.
+/// Checks what a Metadata request names.
 ///
 /// # Errors
 /// `InvalidRequest` if it names more topics than a node may have.
-pub(super) async fn metadata_of(
-    core: &Core,
-    request: metadata::Request,
-) -> Result<metadata::Answer, Failure> {
+pub(super) fn check_named(request: &metadata::Request) -> Result<(), Failure> {
     let named = Amount {
         found: request.topics.as_ref().map_or(0, Vec::len) as u64,
         limit: METADATA_TOPIC_COUNT_MAX.into(),
     };
-    named.check("topics", "topics")?;
+    named.check("topics", "topics")
+}
+
+/// The answer to a Metadata request, whose names were checked.
+pub(super) async fn metadata_of(core: &Core, request: metadata::Request) -> metadata::Answer {
     let (found, errors) = found(core, request.topics);
     let (shared, cores) = advertised(core);
     let mut topics = Vec::with_capacity(found.len());
@@ -80,13 +81,13 @@ pub(super) async fn metadata_of(
         }
         topics.push(told_topic(topic, &cores));
     }
-    Ok(metadata::Answer {
+    metadata::Answer {
         node: core.shared.node,
         cores,
         shared,
         topics,
         errors,
-    })
+    }
 }
 
 /// If so many topics with so many partitions in all are told in one go.
@@ -160,7 +161,9 @@ pub(super) async fn describe(
     frame: FrameId,
 ) -> Result<describe_topic::Answer, Failure> {
     let topic = Arc::clone(core.routes.borrow().topic(name)?);
-    let ask = || Ask::Describe { topic: topic.id };
+    let ask = || Ask::Describe {
+        topic: Arc::clone(&topic),
+    };
     let asked = topic.owners.clone();
     let mut partitions: Vec<describe_topic::Partition> = gather((core, frame), asked, ask).await?;
     partitions.sort_by_key(|partition| partition.id);
@@ -181,15 +184,17 @@ pub(super) async fn scrub(
     request: &scrub_topic::Request,
     frame: FrameId,
 ) -> Result<scrub_topic::Answer, Failure> {
-    let owners = {
+    let (topic, owners) = {
         let routes = core.routes.borrow();
-        match request.partition {
+        let topic = Arc::clone(routes.topic_of(&request.topic, request.id)?);
+        let owners = match request.partition {
             Some(partition) => vec![routes.owner(&request.topic, request.id, partition)?],
-            None => routes.topic_of(&request.topic, request.id)?.owners.clone(),
-        }
+            None => topic.owners.clone(),
+        };
+        (topic, owners)
     };
     let ask = || Ask::Scrub {
-        topic: request.id,
+        topic: Arc::clone(&topic),
         partition: request.partition,
         is_start: request.start,
     };

@@ -44,6 +44,7 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
         let slack = Duration::from_secs((out.bytes / SLOWEST_BYTES_PER_SECOND) as u64);
         let limit = link.core.shared.limits.write_timeout + slack;
         let (written, taken) = (sender.written(), out.batches_with(Held::default()));
+        let before = written.bytes();
         let held = || link.held(taken);
         let sending = send(&link, &mut sender, &mut out, &mut gathered);
         let cut = async {
@@ -54,11 +55,12 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
         let sent = rt::timeout(limit, sending).await;
         let sent = sent.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
         link.sent(out);
+        // Also of what was not sent to its end.
+        let bytes = written.bytes() - before;
+        link.traffic.sent(bytes);
+        add(&link.core.counters.sent_bytes_total, bytes);
         match sent {
-            Ok(bytes) => {
-                link.traffic.sent(bytes);
-                add(&link.core.counters.sent_bytes_total, bytes as u64);
-            }
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 tracing::warn!(peer = %link.peer, "cut a client that does not read");
                 link.cut();
@@ -73,27 +75,26 @@ async fn send(
     sender: &mut WriteHalf,
     out: &mut Out,
     gathered: &mut Vec<u8>,
-) -> io::Result<usize> {
+) -> io::Result<()> {
     if out.chunks.len() == 1
         && let Some(Chunk::Bytes(bytes)) = out.chunks.pop_front_if(|c| matches!(c, Chunk::Bytes(_)))
     {
         // The common case: answers without batches, as they lie.
         sender.write_all(&bytes).await?;
-        let sent = bytes.len();
         link.recycle(bytes);
-        return Ok(sent);
+        return Ok(());
     }
     gathered.clear();
-    let (mut bytes, mut unlooked) = (0, 0);
+    let mut unlooked = 0;
     // The room of what is gathered is held until it was sent.
     for chunk in &out.chunks {
         match chunk {
             Chunk::Bytes(piece) | Chunk::Batches(Batches::Bytes(piece), _) => {
-                bytes += send_piece(link, sender, piece, gathered, &mut unlooked).await?;
+                send_piece(link, sender, piece, gathered, &mut unlooked).await?;
             }
             Chunk::Batches(Batches::Pieces(pieces), _) => {
                 for piece in pieces {
-                    bytes += send_piece(link, sender, piece, gathered, &mut unlooked).await?;
+                    send_piece(link, sender, piece, gathered, &mut unlooked).await?;
                 }
             }
         }
@@ -102,7 +103,7 @@ async fn send(
     gathered.clear();
     gathered.shrink_to(WRITE_DIRECTLY_BYTES);
     rt::yield_if_needed().await;
-    Ok(bytes)
+    Ok(())
 }
 
 async fn send_piece(
@@ -111,7 +112,7 @@ async fn send_piece(
     piece: &[u8],
     gathered: &mut Vec<u8>,
     unlooked: &mut usize,
-) -> io::Result<usize> {
+) -> io::Result<()> {
     let mut rest = piece;
     // The head of an answer leaves with the first of its bytes.
     if !gathered.is_empty() || piece.len() < WRITE_DIRECTLY_BYTES {
@@ -127,7 +128,7 @@ async fn send_piece(
     for part in rest.chunks(GATHER_BYTES_MAX) {
         write_part(link, sender, part, unlooked).await?;
     }
-    Ok(piece.len())
+    Ok(())
 }
 
 /// Writes a part of what is long. `unlooked` is how much was since the core was given way.
@@ -146,4 +147,36 @@ async fn write_part(
         link.core.give_way().await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::super::link::tests::{answer_with_batches, linked_over};
+    use super::*;
+    use crate::core::tests::with_core;
+
+    /// More than lies between the two ends.
+    const BYTES: usize = 15 << 20;
+
+    /// Whoever takes most of each answer and goes was sent nothing, by the metrics.
+    #[test]
+    fn what_was_sent_of_an_answer_that_is_cut_counts() {
+        with_core(|core| async move {
+            let (link, conn, client) = linked_over(&core).await;
+            let (_receiver, sender) = conn.split();
+            answer_with_batches(&link, BYTES);
+            let writing = rt::spawn(write(Rc::clone(&link), sender));
+            client.set_nonblocking(true).unwrap();
+            while client.peek(&mut [0]).is_err() {
+                rt::sleep(Duration::from_millis(1)).await;
+            }
+            assert_ne!(link.held(Held::default()).answers, 0, "it is being sent");
+            link.die();
+            writing.await;
+            let sent = core.counters.sent_bytes_total.load(Ordering::Relaxed);
+            assert!((1..BYTES as u64).contains(&sent), "{sent}");
+        });
+    }
 }

@@ -1,11 +1,11 @@
 //! What a core tells of its partitions, to clients and to the metrics.
 
 use corelog_protocol::message::describe_topic::{self, Damage, LastSnapshot};
-use corelog_record::TopicId;
 
 use super::slots::{Slot, SlotId, SlotState};
 use super::state::Core;
 use super::{Disk, scrub};
+use crate::catalog::Topic;
 use crate::metrics::{
     HistogramSnapshot, LogSnapshot, PartitionSnapshot, PartitionState, PulseSnapshot, TopicSnapshot,
 };
@@ -14,9 +14,9 @@ use crate::rt;
 
 impl Core {
     /// The partitions of a topic that live on this core.
-    pub(crate) async fn describe(&self, topic: TopicId) -> Vec<describe_topic::Partition> {
+    pub(crate) async fn describe(&self, topic: &Topic) -> Vec<describe_topic::Partition> {
         // Between two of them a slot may have become another's.
-        let of_one = |slot: &Slot| (slot.key.topic == topic).then(|| self.described(slot));
+        let of_one = |slot: &Slot| (slot.key.topic == topic.id).then(|| self.described(slot));
         self.of_each(self.slots_of(topic), of_one).await
     }
 
@@ -26,11 +26,10 @@ impl Core {
         self.of_each(self.partition_slots(), of_one).await
     }
 
-    /// The slots of a topic's partitions that live on this core.
-    pub(super) fn slots_of(&self, topic: TopicId) -> Vec<SlotId> {
-        let (routes, slots) = (self.routes.borrow(), self.slots.borrow());
-        let known = routes.topic_by_id(topic);
-        let keys = known.into_iter().flat_map(|topic| topic.keys_on(self.id));
+    /// The slots of a topic's partitions that live on this core, which may have yet to hear that clients are told of it.
+    pub(super) fn slots_of(&self, topic: &Topic) -> Vec<SlotId> {
+        let slots = self.slots.borrow();
+        let keys = topic.keys_on(self.id);
         keys.filter_map(|key| slots.find(key)).collect()
     }
 
@@ -240,7 +239,7 @@ mod tests {
             core.routes.borrow_mut().put(Arc::clone(&topic));
             assert!(core.open_partition(&topic, key).await);
             assert!(core.snapshot().await[0].log.is_some());
-            assert!(!core.describe(key.topic).await[0].closed);
+            assert!(!core.describe(&topic).await[0].closed);
             let slot = core.slot_of(key).unwrap();
             for (state, word) in [
                 (SlotState::Opening, PartitionState::Opening),
@@ -254,7 +253,7 @@ mod tests {
                 core.slots.borrow_mut().get_mut(slot).unwrap().state = state;
                 let told = &core.snapshot().await[0];
                 assert_eq!((told.state, told.log, told.lag), (word, None, None));
-                assert!(core.describe(key.topic).await[0].closed);
+                assert!(core.describe(&topic).await[0].closed);
             }
         });
     }
@@ -272,36 +271,36 @@ mod tests {
             }
             let mut all = Arc::unwrap_or_clone(topic.clone());
             all.owners = vec![core.id; 5];
-            core.routes.borrow_mut().put(Arc::new(all));
+            let all = Arc::new(all);
+            core.routes.borrow_mut().put(Arc::clone(&all));
             assert_eq!(ways_given(core.snapshot()).await, 5);
-            assert_eq!(ways_given(core.describe(topic.id)).await, 5);
+            assert_eq!(ways_given(core.describe(&all)).await, 5);
             assert_eq!(ways_given(core.replicas(topic.id, None)).await, 5);
             assert_eq!(core.snapshot().await.len(), 5);
-            assert_eq!(core.describe(topic.id).await.len(), 5);
+            assert_eq!(core.describe(&all).await.len(), 5);
             assert_eq!(core.replicas(topic.id, None).await.len(), 5);
         });
     }
 
-    /// All slots of the core were looked through for one partition of one topic.
+    /// All slots of the core were looked through for one partition of one topic; later none of a topic that this core was the
+    /// last to hear of: a description lacked its partitions, and a scrub passed them over.
     #[test]
-    fn a_topic_has_the_slots_of_its_own_partitions_here() {
+    fn a_topic_has_the_slots_of_its_own_partitions_here_before_clients_are_told_of_it() {
         with_core(|core| async move {
             let (other, key) = topic(2);
-            core.routes.borrow_mut().put(Arc::clone(&other));
             core.slots.borrow_mut().add(key, other).unwrap();
             let (topic, key) = topic(1);
             let mut topic = Arc::unwrap_or_clone(topic);
             topic.owners = vec![CoreId::new(1), core.id, core.id];
             let topic = Arc::new(topic);
-            core.routes.borrow_mut().put(Arc::clone(&topic));
-            assert_eq!(core.slots_of(key.topic), [], "none is there yet");
+            assert_eq!(core.slots_of(&topic), [], "none is there yet");
             let partition = PartitionId::new(2);
             let key = PartitionKey { partition, ..key };
-            let slot = core.slots.borrow_mut().add(key, topic).unwrap();
-            assert_eq!(core.slots_of(key.topic), [slot]);
-            let told = core.describe(key.topic).await;
+            let added = core.slots.borrow_mut().add(key, Arc::clone(&topic));
+            assert_eq!(core.slots_of(&topic), [added.unwrap()]);
+            let told = core.describe(&topic).await;
             assert_eq!((told.len(), told[0].id), (1, partition));
-            let scrubs = core.scrub(key.topic, None, true).await;
+            let scrubs = core.scrub(&topic, None, true).await;
             assert_eq!((scrubs.len(), scrubs[0].id), (1, partition));
         });
     }

@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::message::scrub_topic::{self, Outcome, State};
-use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
+use corelog_record::{Offset, PartitionId, Timestamp};
 use corelog_storage::log::Scrubbed;
 
 use super::describe;
 use super::slots::{PartitionKey, Slot, SlotId};
 use super::state::Core;
 use super::tickets::Tickets;
+use crate::catalog::Topic;
 use crate::follow::Unread;
 use crate::metrics::add;
 use crate::partition::{Answer, Input};
@@ -94,12 +95,13 @@ impl Core {
     /// far that is.
     pub(crate) async fn scrub(
         &self,
-        topic: TopicId,
+        topic: &Topic,
         partition: Option<PartitionId>,
         is_start: bool,
     ) -> Vec<scrub_topic::Partition> {
         let ids = match partition {
             Some(partition) => {
+                let topic = topic.id;
                 let one = PartitionKey { topic, partition };
                 self.slots.borrow().find(one).into_iter().collect()
             }
@@ -109,7 +111,7 @@ impl Core {
         for id in ids {
             if let Some(slot) = self.slots.borrow_mut().get_mut(id)
                 // Between two of them a slot may have become another's.
-                && slot.key.topic == topic
+                && slot.key.topic == topic.id
             {
                 if is_start {
                     slot.scrub.ask();
@@ -454,7 +456,7 @@ mod tests {
                 let mut pass = pin!(core.scrub_pass(slot));
                 assert!(poll_once(&mut pass).await.is_none(), "it reads");
                 let one = Some(key.partition);
-                core.scrub(topic.id, one, is_start).await;
+                core.scrub(&topic, one, is_start).await;
                 core.shared.scrub_rate.set(0);
                 pass.await;
                 let tried = core.slots.borrow().get(slot).unwrap().scrub.tried;

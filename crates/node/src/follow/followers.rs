@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn a_partition_that_is_held_says_so_and_whom_it_waits_for_until_it_is_let_go() {
         with_core(|core| async move {
-            let (_, key) = topic(1);
+            let (topic, key) = topic(1);
             core.apply(Change::Open(of(&[1, 2], Role::Owner))).await;
             core.apply(known(&[1, 2])).await;
             let told = async || {
@@ -396,7 +396,7 @@ mod tests {
             core.followers.unasked.hold(key, peer(1).copy, owner(3));
             let held = (PartitionState::Held, vec![Some(owner(3).address)]);
             assert_eq!(told().await, held);
-            let described = core.describe(key.topic).await.remove(0);
+            let described = core.describe(&topic).await.remove(0);
             assert_eq!(described.state, State::Held);
             assert_eq!(described.waits_for[0].address, peer(1).address);
 

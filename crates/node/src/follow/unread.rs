@@ -148,7 +148,10 @@ mod tests {
     async fn pass(core: &Rc<Core>, key: PartitionKey) -> (usize, Outcome) {
         let slot = core.slot_of(key).unwrap();
         let lines = logged(core.scrub_pass(slot)).await;
-        let told = core.scrub(key.topic, Some(key.partition), false).await;
+        let topic = core.routes.borrow().topic_by_id(key.topic).cloned();
+        let told = core
+            .scrub(&topic.unwrap(), Some(key.partition), false)
+            .await;
         (are_asked_for(&lines), told[0].outcome)
     }
 

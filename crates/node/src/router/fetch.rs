@@ -169,7 +169,7 @@ async fn fetch_here(
                 parked: None,
             } => {
                 room.shrink_to(0);
-                pace(core, asker, request, deadline).await;
+                pace(core, asker, deadline).await;
                 return Ok((answer, none(), room));
             }
             Fetched::Nothing {
@@ -228,7 +228,7 @@ async fn fetch_away(
             (Err(_), Some(answer)) => {
                 // Not `Busy`, though there is no room on the way: what it was told before holds.
                 room.shrink_to(0);
-                pace(core, asker, request, deadline).await;
+                pace(core, asker, deadline).await;
                 return Ok((fetch::Answer::clone(answer), none(), room));
             }
             (Err(error), None) => {
@@ -252,7 +252,7 @@ async fn fetch_away(
                 };
                 room.shrink_to(bytes.len());
                 if bytes.is_empty() {
-                    pace(core, asker, request, deadline).await;
+                    pace(core, asker, deadline).await;
                 }
                 return Ok((answer, Batches::Bytes(bytes), room));
             }
@@ -283,9 +283,9 @@ fn time_left(core: &Core, asker: Asker<'_>, deadline: Instant) -> Duration {
 
 /// Holds an empty answer back a little if whoever had time found no place to park: it asks again at once.
 /// As many wait like this as may be parked.
-async fn pace(core: &Core, asker: Asker<'_>, request: &FetchFrom<'_>, deadline: Instant) {
+async fn pace(core: &Core, asker: Asker<'_>, deadline: Instant) {
     let left = time_left(core, asker, deadline);
-    if request.appetite.bytes_min == 0 || left.is_zero() {
+    if left.is_zero() {
         return;
     }
     if let Some(_place) = core.paced.try_acquire(1) {
@@ -318,6 +318,7 @@ mod tests {
     use crate::core::tests::{cold, topic, with_core, with_others};
     use crate::follow::samples::found_nothing;
     use crate::frame_id::tests::frame;
+    use crate::metrics::set;
 
     fn from_start(topic: &TopicName, key: PartitionKey, wait: Duration) -> FetchFrom<'_> {
         FetchFrom {
@@ -368,6 +369,29 @@ mod tests {
             };
             let answered = rt::timeout(Duration::from_secs(10), answered).await;
             answered.expect("all of it comes back");
+        });
+    }
+
+    /// One that asked for none or more bytes was answered at once, and asked again at once.
+    #[test]
+    fn who_finds_no_place_to_wait_is_held_back_a_little_also_if_it_asks_for_no_bytes() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            core.routes.borrow_mut().put(Arc::clone(&topic));
+            let asker = Asker {
+                room: &Semaphore::new(CONNECTION_BYTES_MAX),
+                patience: &Patience::default(),
+            };
+            let most = core.shared.limits.parked_fetches_max as u64;
+            set(&core.counters.parked_fetches, most);
+            for bytes_min in [0, 1] {
+                let mut request = from_start(&topic.name, key, Duration::from_secs(60));
+                request.appetite.bytes_min = bytes_min;
+                let mut fetched = pin!(fetch(&core, asker, &request));
+                assert!(poll_once(fetched.as_mut()).await.is_none(), "{bytes_min}");
+                assert!(fetched.await.is_ok(), "nothing, for now");
+            }
         });
     }
 

@@ -30,7 +30,7 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             let healed = core.healed_for_reader(key, error).await;
             healed.map(|()| Told::Noted)
         }
-        Ask::Describe { topic } => Ok(Told::Described(core.describe(topic).await)),
+        Ask::Describe { topic } => Ok(Told::Described(core.describe(&topic).await)),
         Ask::Create(request) => core.admin()?.create(request).await.map(Told::Created),
         Ask::Alter(request) => core.admin()?.alter(request).await.map(Told::Altered),
         Ask::Delete(request) => core.admin()?.delete(request).await.map(Told::Deleted),
@@ -55,7 +55,7 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             topic,
             partition,
             is_start,
-        } => Ok(Told::Scrubs(core.scrub(topic, partition, is_start).await)),
+        } => Ok(Told::Scrubs(core.scrub(&topic, partition, is_start).await)),
         Ask::Hear { key, follower } => core.hear(key, follower).await.map(Told::Heard),
         Ask::Replicas { topic, partition } => {
             let told = core.replicas(topic, partition).await;

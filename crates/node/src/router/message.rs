@@ -97,8 +97,9 @@ pub(crate) enum Ask {
         key: PartitionKey,
         error: Failure,
     },
+    /// Tell of your partitions of a topic. Cores learn one after the other that there is one: this is whose, as who asks knows it.
     Describe {
-        topic: TopicId,
+        topic: Arc<Topic>,
     },
     Create(create_topic::Request),
     Alter(alter_topic::Request),
@@ -108,9 +109,9 @@ pub(crate) enum Ask {
     DeleteSnapshot(delete_snapshot::Request),
     Restore(restore_topic::Request),
     RestoreStatus(restore_status::Request),
-    /// Scrub your partitions of a topic, or tell how far that is.
+    /// Scrub your partitions of a topic, or tell how far that is; likewise.
     Scrub {
-        topic: TopicId,
+        topic: Arc<Topic>,
         partition: Option<PartitionId>,
         is_start: bool,
     },
