@@ -12,7 +12,7 @@ use super::copies::{
 };
 use super::handover::handing;
 use super::node::Node;
-use super::promote::{cut_off, promote, rejoin};
+use super::promote::{cut_off, promote, rejoin, rejoining};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
@@ -150,6 +150,11 @@ fn an_owner_that_went_on_from_an_older_copy_of_its_files_rejoins_the_copy_that_h
         copy(&older, &dir);
         a.up();
         let end = a.fill(&topic, 0, batches);
+        // The other way round what was acknowledged would be put aside.
+        until("the copy is not asked to rejoin it", || {
+            let refused = b.ask(&rejoining(&topic, &a)).unwrap_err();
+            refused.message.contains("promote this one")
+        });
         promote(&b, &topic);
         b.fill(&topic, 0, 1);
         let rejoined = rejoin(&a, &topic, &b);

@@ -148,7 +148,7 @@ fn a_backup_of_which_the_server_may_not_read_a_file_is_told_as_that() {
     let export = [&export[..], &["--data-dir", data.to_str().unwrap()]].concat();
     Corelog::offline().run(export).done();
     let store = &stores::of(&copy.join("topics/t"), 0)[0];
-    let hidden = std::fs::Permissions::from_mode(0);
+    let hidden = std::fs::Permissions::from_mode(0o000);
     std::fs::set_permissions(store, hidden).unwrap();
     let restore = ["restore", copy.to_str().unwrap(), "--topic", "r"];
     let said = corelog.run(restore).failed(1);
