@@ -142,7 +142,10 @@ impl Core {
         let theirs = (there.epochs.as_slice(), there.high_watermark);
         // Whoever follows goes on, and what is not durable yet has no chain that can be asked for.
         let mut common = shared((&mine, place.durable.offset), theirs);
-        if let Some(began) = mine.iter().find(|own| Some(own.epoch) == common.epoch) {
+        let began = mine.iter().find(|own| Some(own.epoch) == common.epoch);
+        // What a copy has was acknowledged by its source, which is the one to give up what it took since.
+        let began = began.filter(|_| !self.is_copy(key));
+        if let Some(began) = began {
             let low = place.log_start.max(there.log_start).max(began.offset);
             common.offset = self.parting(line, topic, key, low..common.offset).await?;
         }
@@ -208,8 +211,14 @@ impl Core {
         let there = there.map_err(|why| said_by(line.address(), why))?;
         match (here.offset, here.chain) == (there.offset, there.chain) {
             true => Ok(common),
+            false if self.is_copy(key) => Err(copy_parts(place.log_start)),
             false => Err(diverged(place.log_start)),
         }
+    }
+
+    fn is_copy(&self, key: PartitionKey) -> bool {
+        let replica = self.replica(key);
+        replica.is_ok_and(|replica| replica.role == Role::Follower)
     }
 }
 
@@ -217,6 +226,19 @@ impl Core {
 fn base_below(offset: Offset, error: Failure) -> Result<Offset, Failure> {
     let base = error.detail.segment.filter(|base| *base < offset);
     base.filter(|_| error.is(ErrorCode::Damaged)).ok_or(error)
+}
+
+/// A copy parts from its source within an epoch that both have: what it has was acknowledged there, and is there no more.
+fn copy_parts(log_start: Offset) -> Failure {
+    let message = "this copy and its source part within an epoch that both have, as where an owner's files were put back from an older \
+                   copy: what was acknowledged may be here alone; promote this one and rejoin the other, or keep its files, delete the \
+                   topic here, and clone it";
+    let detail = Detail {
+        offset: Some(log_start),
+        log_start: Some(log_start),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::Diverged, message, detail)
 }
 
 /// One of the two has let go of where they part: nothing shows any more what they share.
