@@ -180,7 +180,7 @@ const OF_VERSIONS: &str = "upgrade the older of the two: `corelog --version` say
 pub(crate) const OF_DAMAGE: &str =
     "`corelog topic describe` shows what is damaged, `corelog repair` fetches it from a copy";
 
-const fn of_code(code: ErrorCode) -> &'static str {
+pub(crate) const fn of_code(code: ErrorCode) -> &'static str {
     use ErrorCode as E;
     match code {
         E::UnknownTopic => {
@@ -221,7 +221,7 @@ const fn of_code(code: ErrorCode) -> &'static str {
         E::Damaged | E::BadSource => OF_DAMAGE,
         E::StorageFull => {
             "give the server space: `corelog topic alter` with a lower --retention-bytes, or \
-             `corelog topic delete`; it goes on by itself"
+             `corelog topic delete`; appends go on by themselves then, ask again for all else"
         }
         E::Diverged => {
             "`corelog compare` shows where, `corelog rejoin` gives up what only this one has"

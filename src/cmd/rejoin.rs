@@ -1,6 +1,6 @@
 //! `corelog rejoin`: makes a former owner follow the server that took its place.
 
-use corelog_client::{Admin, Client};
+use corelog_client::{Admin, Client, Error};
 use corelog_protocol::message::rejoin::Partition;
 use corelog_record::TopicName;
 use serde_json::{Value, json};
@@ -50,12 +50,24 @@ async fn rejoin(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let answer = admin.rejoin(topic, id, partition, &args.to).await?;
         Ok(answer.partitions)
     };
-    let each =
-        partitions::each(&client.admin(), topic, args.partition, |_| Meant::Yes, ask).await?;
+    let each = partitions::each(&client.admin(), topic, args.partition, |_| Meant::Yes, ask).await;
+    let each = each.map_err(|error| match error.is_unknown_topic() {
+        true => nothing_here(args, error),
+        false => error.into(),
+    })?;
     each.end(topic, session::LOOK, |server, done| {
         print(args, server, done)
     })?;
     Ok(Exit::Done)
+}
+
+/// That there is no such topic here, as on a machine that took the place of one that was lost: what would be created is another.
+fn nothing_here(args: &Args, error: Error) -> anyhow::Error {
+    let (topic, servers, to) = (&args.topic, args.client.servers(), &args.to);
+    let next = format!(
+        "nothing of it is here to rejoin: `corelog clone {topic} --server {servers} --from {to} --follow` makes a copy"
+    );
+    session::ended_by(&servers, error, Exit::Failed, &next)
 }
 
 fn print(args: &Args, server: &str, rejoined: &[Partition]) -> anyhow::Result<()> {

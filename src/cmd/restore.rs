@@ -17,7 +17,7 @@ use crate::cmd::topic::describe;
 use crate::exit::{self, Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::quantity::Amount;
-use crate::{cli, progress, quantity, servers, session};
+use crate::{advice, cli, progress, quantity, servers, session};
 
 /// How often the server is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -81,7 +81,7 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
     };
     let number = match admin.restore_topic(&request).await {
         Ok(number) => number,
-        Err(error) => match next_step(args, &error) {
+        Err(error) => match error.refusal().and_then(|refused| next_step(args, refused)) {
             Some(next) => {
                 let exit = error.refusal().map_or(Exit::Failed, exit::of_body);
                 return Err(session::ended_by(&server, error, exit, &next));
@@ -100,7 +100,7 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
         }
         tokio::time::sleep(ASK_EVERY).await;
     };
-    check(&args.topic, &status).context(server.clone())?;
+    check(args, &status).context(server.clone())?;
     let shown = show(args, &server, &status, begun.elapsed());
     let found = match args.with_damage {
         true => tell_damage(&args.topic, &admin)
@@ -128,15 +128,19 @@ fn source(source: &str) -> anyhow::Result<String> {
 }
 
 /// What to do next after a refusal that means something else here than it does elsewhere.
-fn next_step(args: &Args, error: &Error) -> Option<String> {
+fn next_step(args: &Args, refused: &ErrorBody) -> Option<String> {
     let source = &args.source;
-    let next = match error.refusal()?.known_code()? {
+    let next = match refused.known_code()? {
         ErrorCode::TopicExists => "choose another name with --topic",
+        // A server lists its own.
+        ErrorCode::UnknownTopic if source.contains('/') => {
+            "--from-topic names it, `corelog inspect` of the directory shows what there is"
+        }
         ErrorCode::UnknownTopic => {
             "--from-topic names it, `corelog snapshot list` shows what there is of each"
         }
         // It is the snapshot's own file; of a topic's the refusal says itself what to do.
-        ErrorCode::Damaged if !error.to_string().contains("`corelog ") => {
+        ErrorCode::Damaged if !refused.message.contains("`corelog ") => {
             "name another one: `corelog snapshot list` shows which can be read"
         }
         ErrorCode::UnknownSnapshot
@@ -161,9 +165,10 @@ fn next_step(args: &Args, error: &Error) -> Option<String> {
 }
 
 /// Looks how a restore ended that, as far as can be told, goes on no more.
-fn check(topic: &TopicName, status: &Answer) -> anyhow::Result<()> {
+fn check(args: &Args, status: &Answer) -> anyhow::Result<()> {
+    let topic = &args.topic;
     match (&status.failure, status.state) {
-        (Some(failure), _) => Err(failed(failure)),
+        (Some(failure), _) => Err(failed(args, failure)),
         (None, State::Done) => Ok(()),
         (None, State::Failed) => {
             let message = "nothing was restored, and the server does not say why: its log does";
@@ -180,10 +185,11 @@ fn check(topic: &TopicName, status: &Answer) -> anyhow::Result<()> {
 }
 
 /// The restore came to no good end, and what of it is there.
-fn failed(failure: &ErrorBody) -> anyhow::Error {
+fn failed(args: &Args, failure: &ErrorBody) -> anyhow::Error {
     let why = &failure.message;
     if failure.applied() == Applied::No {
-        let message = format!("nothing was restored: {why}");
+        let next = next_after(args, failure);
+        let message = format!("nothing was restored: {why}; {next}");
         return stop(exit::of_body(failure), message);
     }
     let message = format!(
@@ -191,6 +197,22 @@ fn failed(failure: &ErrorBody) -> anyhow::Error {
          `corelog topic list` before asking again"
     );
     stop(Exit::Unknown, message)
+}
+
+/// What to do next after a restore that was begun.
+fn next_after(args: &Args, failure: &ErrorBody) -> String {
+    const SEE: &str = "`corelog verify` of its directory says what is damaged, and what mends it";
+    match failure.known_code() {
+        Some(ErrorCode::Damaged) if args.with_damage => format!("{SEE}; or name another one"),
+        Some(ErrorCode::Damaged) => {
+            format!("{SEE}; --with-damage restores what is sound of it, or name another one")
+        }
+        code => {
+            let elsewhere = || code.map(advice::of_code).map(str::to_owned);
+            let next = next_step(args, failure).or_else(elsewhere);
+            next.unwrap_or_else(|| "the server's log says more".to_owned())
+        }
+    }
 }
 
 /// What the server tells of this restore: its numbers begin anew with each start, and this one's may be another's by then.
@@ -293,16 +315,24 @@ mod tests {
         assert_eq!(exit::of(&error), Exit::Unknown);
     }
 
+    fn args(words: &[&str]) -> Args {
+        let words = [&["corelog", "restore"], words, &["--topic", "t"]].concat();
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Restore(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// What is no success by the server's word, or by none that is known, was told as one.
     #[test]
     fn a_restore_is_done_if_the_server_says_so_and_not_otherwise() {
-        let topic = TopicName::new("t").unwrap();
+        let args = args(&["s"]);
         let told = |state| {
             let status = Answer {
                 state,
-                ..done(&topic)
+                ..done(&args.topic)
             };
-            check(&topic, &status)
+            check(&args, &status)
         };
         assert!(told(State::Done).is_ok());
         let failed = told(State::Failed).unwrap_err();
@@ -318,14 +348,10 @@ mod tests {
     #[test]
     fn what_an_interrupted_export_left_is_told_as_that() {
         let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().to_str().unwrap();
-        let args = ["corelog", "restore", source, "--topic", "t"];
-        let Command::Restore(args) = Cli::try_parse_from(args).unwrap().command else {
-            panic!("another command");
-        };
+        let args = args(&[dir.path().to_str().unwrap()]);
         let next = || {
-            let body = Box::new(ErrorBody::new(ErrorCode::UnknownSnapshot, "none"));
-            next_step(&args, &Error::Refused { body }).unwrap()
+            let refused = ErrorBody::new(ErrorCode::UnknownSnapshot, "none");
+            next_step(&args, &refused).unwrap()
         };
         assert!(next().contains("not below /home"));
         std::fs::create_dir(dir.path().join("topics")).unwrap();
@@ -335,18 +361,53 @@ mod tests {
     /// A topic that came with the next start had been told as "nothing was restored".
     #[test]
     fn a_restore_of_which_nobody_knows_if_it_was_made_says_so() {
+        let args = args(&["s"]);
         let told = |code: ErrorCode| {
-            let error = failed(&ErrorBody::new(code, "why"));
+            let error = failed(&args, &ErrorBody::new(code, "why"));
             (exit::of(&error), error.to_string())
         };
         for (code, exit) in [
             (ErrorCode::Damaged, Exit::Damage),
             (ErrorCode::StorageFull, Exit::Failed),
         ] {
-            assert_eq!(told(code), (exit, "nothing was restored: why".to_owned()));
+            let (found, said) = told(code);
+            assert_eq!(found, exit);
+            assert!(said.starts_with("nothing was restored: why; "), "{said}");
         }
         let (exit, said) = told(ErrorCode::Internal);
         assert_eq!(exit, Exit::Unknown);
         assert!(said.contains("`corelog topic list`"), "{said}");
+    }
+
+    /// Whoever's backup was damaged, or whose disk was full, was told that nothing was restored, and no more.
+    #[test]
+    fn a_restore_that_failed_on_its_way_says_what_to_do_next() {
+        let said = |words: &[&str], code| {
+            let error = failed(&args(words), &ErrorBody::new(code, "why"));
+            error.to_string()
+        };
+        let damaged = said(&["/mnt/monday"], ErrorCode::Damaged);
+        assert!(
+            damaged.contains("`corelog verify`") && damaged.contains("--with-damage"),
+            "{damaged}"
+        );
+        let damaged = said(&["s", "--with-damage"], ErrorCode::Damaged);
+        assert!(!damaged.contains("--with-damage"), "{damaged}");
+        let full = said(&["s"], ErrorCode::StorageFull);
+        assert!(full.contains("`corelog topic alter`"), "{full}");
+        assert!(!full.contains("; it goes on by itself"), "{full}");
+        let exists = said(&["s"], ErrorCode::TopicExists);
+        assert!(exists.contains("--topic"), "{exists}");
+    }
+
+    /// The server's own list was named, in which no exported one is.
+    #[test]
+    fn what_a_directory_holds_is_looked_up_there() {
+        let next = |source| {
+            let refused = ErrorBody::new(ErrorCode::UnknownTopic, "it holds 2 topics");
+            next_step(&args(&[source]), &refused).unwrap()
+        };
+        assert!(next("/mnt/monday").contains("`corelog inspect`"));
+        assert!(next("monday").contains("`corelog snapshot list`"));
     }
 }

@@ -371,6 +371,17 @@ fn a_refusal_names_the_server_that_it_is_of() {
     assert!(said.starts_with(&format!("corelog: {address}: ")), "{said}");
 }
 
+/// Whoever had a fresh machine in the place of a lost one was told to create the topic, which would have been another.
+#[test]
+fn who_has_nothing_to_rejoin_with_is_told_to_clone() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let rejoin = ["rejoin", "events", "--to", "log2:7400"];
+    let next = "`corelog clone events --server";
+    let corelog = Corelog::to(&server);
+    says(&corelog, &rejoin, 1, &[next, "--from log2:7400 --follow`"]);
+}
+
 /// The port of the metrics answers, but in HTTP: `frame of 1347703880 bytes is too large` helped nobody.
 #[test]
 fn a_client_at_the_port_of_the_metrics_is_told_which_one_it_wants() {

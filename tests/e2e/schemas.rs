@@ -151,6 +151,7 @@ fn snapshots(schemas: &Schemas, server: &Server, dir: &Path) {
     let data = server.ready.data.to_str().unwrap();
     let export = ["one", target.to_str().unwrap(), "--data-dir", data];
     check("snapshot export", &export);
+    check("inspect", &[target.to_str().unwrap()]);
     check("restore", &["one", "--topic", "again", "--from-topic", "t"]);
     check("snapshot delete", &["one", "--dry-run"]);
     check("snapshot delete", &["one", "--yes"]);

@@ -12,7 +12,7 @@ use super::copies::{
 };
 use super::handover::handing;
 use super::node::Node;
-use super::promote::{cut_off, promote};
+use super::promote::{cut_off, promote, rejoin, rejoining};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
@@ -129,5 +129,40 @@ fn a_copy_that_has_more_than_its_owner_tells_so_and_its_owner_does() {
         assert_eq!(status(&a, &topic, 0).role, Role::Owner);
         assert_eq!(a.log_at_stop().matches("promote that one").count(), 1);
         assert_eq!(b.log_at_stop().contains("promote this copy"), is_clean);
+    }
+}
+
+/// It was told that the two part at offset 0, and to see `rejoin`, which it was.
+#[test]
+fn an_owner_that_went_on_from_an_older_copy_of_its_files_rejoins_the_copy_that_has_what_it_lost() {
+    for batches in [2, 9] {
+        let folder = Folder::new();
+        let (mut a, b, topic) = level_pair(&folder, 5);
+        let common = segments(&a, &topic, 0).high_watermark;
+        let (dir, older) = (a.topic_dir(&topic), folder.path().join("older"));
+        a.stop();
+        copy(&dir, &older);
+        a.up();
+        a.fill(&topic, 0, 5);
+        wait_until_level(&a, &b, &topic, 0);
+        a.stop();
+        std::fs::remove_dir_all(&dir).unwrap();
+        copy(&older, &dir);
+        a.up();
+        let end = a.fill(&topic, 0, batches);
+        // The other way round what was acknowledged would be put aside.
+        until("the copy is not asked to rejoin it", || {
+            let refused = b.ask(&rejoining(&topic, &a)).unwrap_err();
+            refused.message.contains("promote this one")
+        });
+        promote(&b, &topic);
+        b.fill(&topic, 0, 1);
+        let rejoined = rejoin(&a, &topic, &b);
+        let told = (rejoined.common, rejoined.records);
+        assert_eq!(told, (common, end.since(common)));
+        let file = rejoined.file.unwrap();
+        assert!(a.server().ready.data.join(file).exists());
+        wait_until_level(&b, &a, &topic, 0);
+        assert_equal(&b, &a, &topic, 0);
     }
 }

@@ -82,7 +82,7 @@ impl State {
         if (&kept.topic, &kept.id) != (&topic, &id) {
             let message = format!(
                 "{} is the state of topic {} with id {}, this is {topic} with id {id}; remove the \
-                 file to begin anew",
+                 file to begin anew, or put that id into it if this one was restored from that one",
                 path.display(),
                 kept.topic,
                 kept.id

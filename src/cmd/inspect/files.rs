@@ -1,4 +1,4 @@
-//! Single files: node, topic, manifest, mark, index.
+//! Single files: node, snapshot, topic, manifest, mark, index.
 
 use std::fs::File;
 use std::io;
@@ -13,6 +13,7 @@ use corelog_storage::format::mark::{SLOT_BYTES, SLOTS, Slot, last_of};
 use corelog_storage::format::node::Node;
 use corelog_storage::format::topic::Topic;
 use corelog_storage::segment::name;
+use corelog_storage::snapshot::Summary;
 use corelog_storage::verify::tells_of;
 use serde_json::Value;
 
@@ -47,6 +48,38 @@ pub(super) fn node(path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     let mut show = Show::default();
     show.fact("node", node.id.to_string())
         .fact("created", rfc3339(node.created));
+    Ok((show, Vec::new()))
+}
+
+/// What a snapshot holds of each partition, by its summary.
+pub(super) fn snapshot(path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
+    const COLUMNS: [&str; 6] = [
+        "topic",
+        "partition",
+        "log_start",
+        "end",
+        "segments",
+        "bytes",
+    ];
+    let summary = Summary::decode(&read(path)?).map_err(|error| damaged(path, &error))?;
+    let rows = summary.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|held| {
+            vec![
+                topic.name.to_string().into(),
+                held.partition.get().into(),
+                held.log_start.get().into(),
+                held.end.get().into(),
+                held.segments.into(),
+                held.bytes.into(),
+            ]
+        })
+    });
+    let rows = rows.collect();
+    let mut show = Show::default();
+    show.fact("snapshot", summary.name.to_string())
+        .fact("created", rfc3339(summary.created))
+        .fact("topics", summary.topics.len())
+        .list("partition_list", &COLUMNS, rows);
     Ok((show, Vec::new()))
 }
 

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use corelog_record::Offset;
+use corelog_storage::snapshot::NAME;
 use serde_json::Value;
 
 use crate::exit::{self, Exit, say, stop};
@@ -33,8 +34,9 @@ pub(super) const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 #[command(
     group(clap::ArgGroup::new("list").args(["batches", "records"])),
     long_about = "Show what the files of a node hold, without a server and changing nothing.\n\n\
-        PATH is a data directory, a topic's, a partition's, or one file: a store (.log), an \
-        index, a manifest, a mark, a topic or node file. What it reads is checked on the \
+        PATH is a data directory, a topic's, a partition's, a snapshot's, or one file: a store (.log), an \
+        index, a manifest, a mark, a topic, snapshot or node file. Of a snapshot, or an exported one, it is what its \
+        summary says that it holds of each partition. What it reads is checked on the \
         way; damage is named and ends with exit code 3. Of a partition that is the manifest, and damage that it \
         remembers, the length of sealed stores, and the active one batch by batch; --batches and \
         --records read every batch, and go on behind those that are bad; `corelog verify` reads all. An end that a kill tore is no damage: those \
@@ -46,6 +48,7 @@ pub(super) const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
         corelog inspect corelog-data/topics/events/0\n  \
         corelog inspect corelog-data/topics/events/0 --records --from 100 --count 10\n  \
         corelog inspect corelog-data/topics/events/0/manifest\n  \
+        corelog inspect /mnt/backup/monday                       # an exported snapshot\n  \
         corelog inspect corelog-data/topics/events/0/00000000000000000000.log --batches"
 )]
 pub(crate) struct Args {
@@ -114,9 +117,11 @@ pub(crate) fn tail(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Node,
+    Snapshot,
     Topic,
     Partition,
     NodeFile,
+    SnapshotFile,
     TopicFile,
     Manifest,
     Mark,
@@ -148,6 +153,7 @@ fn what(path: &Path) -> anyhow::Result<What> {
         ("manifest", _) => Ok(What::Manifest),
         ("mark", _) => Ok(What::Mark),
         ("topic", _) => Ok(What::TopicFile),
+        (NAME, _) => Ok(What::SnapshotFile),
         ("node", _) => Ok(What::NodeFile),
         (_, Some("log")) => Ok(What::Store),
         (_, Some("index")) => Ok(What::Index),
@@ -160,6 +166,7 @@ fn what_directory(path: &Path) -> io::Result<Option<What>> {
     for (name, what) in [
         ("manifest", What::Partition),
         ("topic", What::Topic),
+        (NAME, What::Snapshot),
         ("node", What::Node),
         ("topics", What::Node),
     ] {
@@ -181,9 +188,11 @@ fn unknown(path: &Path) -> anyhow::Error {
 fn summarize(kind: &What, path: &Path) -> anyhow::Result<(Show, Vec<String>)> {
     match kind {
         What::Node => node::node(path),
+        What::Snapshot => files::snapshot(&path.join(NAME)),
         What::Topic => node::topic(path),
         What::Partition => partition::summarize(path),
         What::NodeFile => files::node(path),
+        What::SnapshotFile => files::snapshot(path),
         What::TopicFile => files::topic(path),
         What::Manifest => files::manifest(path),
         What::Mark => files::mark(path),

@@ -142,16 +142,25 @@ fn locked(file: File, who: &str, dir: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// The partitions below a topic's directory; the directory itself, if it is a partition's.
+/// The partitions below a topic's directory; the directory itself, if it is a partition's, which has no others in it.
 fn partitions(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !dir.join(TOPIC).exists() {
-        return Ok(vec![dir.to_owned()]);
-    }
     let mut numbered = Vec::new();
     let cannot = || format!("cannot list {}", dir.display());
     for entry in std::fs::read_dir(dir).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
         numbered.extend(number(&path).filter(|_| path.is_dir()).map(|n| (n, path)));
+    }
+    match dir.join(TOPIC).exists() {
+        true => {}
+        false if numbered.is_empty() => return Ok(vec![dir.to_owned()]),
+        false => {
+            let path = dir.join(TOPIC);
+            let message = format!(
+                "{} is gone, which tells what topic this is, and no repair makes it anew: put it back, as `corelog verify` says; or                  name one partition's directory with --dir",
+                path.display()
+            );
+            return Err(stop(Exit::Damage, message));
+        }
     }
     numbered.sort();
     Ok(numbered.into_iter().map(|(_, path)| path).collect())
@@ -297,6 +306,20 @@ mod tests {
         assert!(refused.to_string().contains("in use"), "{refused}");
         drop(wal);
         lock(&dir.path().join("log")).unwrap();
+    }
+
+    /// It was taken for a partition, whose directory was to be put back into its topic's.
+    #[test]
+    fn a_topic_that_has_lost_its_file_is_told_as_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let partition = dir.path().join("0");
+        assert_eq!(partitions(dir.path()).unwrap(), [dir.path()]);
+        std::fs::create_dir(&partition).unwrap();
+        let refused = partitions(dir.path()).unwrap_err();
+        assert_eq!(exit::of(&refused), Exit::Damage);
+        assert!(refused.to_string().contains("is gone"), "{refused}");
+        std::fs::write(dir.path().join(TOPIC), "").unwrap();
+        assert_eq!(partitions(dir.path()).unwrap(), [partition]);
     }
 
     /// Typed as root it left a manifest of root's, and the server did not open the partition for want of permission.

@@ -1,8 +1,12 @@
 //! `corelog restore`.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::records::produce;
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
+use crate::support::mount::Mount;
+use crate::support::privilege;
 use crate::support::server::Start;
 use crate::support::stores;
 use crate::support::wire::Wire;
@@ -93,8 +97,61 @@ fn what_cannot_be_restored_is_said_and_leaves_nothing() {
     stores::flip(store, 100_000);
     let said = corelog.run(["restore", "bad", "--topic", "r"]).failed(3);
     assert!(said.contains("nothing was restored"), "{said}");
+    assert!(said.contains("--with-damage"), "{said}");
     let said = corelog.run(["topic", "describe", "r"]).failed(1);
     assert!(said.contains("UnknownTopic"), "{said}");
     corelog.run(["topic", "create", "r"]).done();
     assert!(!data.join("restoring/r").exists());
+}
+
+/// A backup that was larger than what was left took the last of it from the partitions that were written to.
+#[test]
+fn a_backup_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 120);
+    corelog.run(["snapshot", "create", "s"]).done();
+    let copy = folder.path().join("copy");
+    let copy = copy.to_str().unwrap();
+    let export = ["snapshot", "export", "s", copy, "--data-dir"];
+    let export = [&export[..], &[data.to_str().unwrap()]].concat();
+    Corelog::offline().run(export).done();
+
+    let mount = Mount::small(&folder, 24 << 20);
+    println!("on {}", mount.kind);
+    let small = Start::on(&mount.inside("data")).through(mount.wrapper());
+    let small = small.start();
+    mount.fill();
+    let restore = ["restore", copy, "--topic", "t", "--timeout", "500ms"];
+    let said = Corelog::to(&small).run(restore).failed(1);
+    assert!(said.contains("bytes are to be copied"), "{said}");
+    assert!(said.contains("`corelog topic alter`"), "{said}");
+    assert!(!mount.outside("data/restoring").exists());
+}
+
+/// It was told that nobody knows if the topic was restored.
+#[test]
+fn a_backup_of_which_the_server_may_not_read_a_file_is_told_as_that() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).through(privilege::without()).start();
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    corelog.feed(["produce", "t"], b"a\n").done();
+    corelog.run(["snapshot", "create", "s"]).done();
+    let copy = folder.path().join("copy");
+    let export = ["snapshot", "export", "s", copy.to_str().unwrap()];
+    let export = [&export[..], &["--data-dir", data.to_str().unwrap()]].concat();
+    Corelog::offline().run(export).done();
+    let store = &stores::of(&copy.join("topics/t"), 0)[0];
+    let hidden = std::fs::Permissions::from_mode(0o000);
+    std::fs::set_permissions(store, hidden).unwrap();
+    let restore = ["restore", copy.to_str().unwrap(), "--topic", "r"];
+    let said = corelog.run(restore).failed(1);
+    assert!(said.contains("nothing was restored"), "{said}");
+    assert!(said.contains("may read"), "{said}");
 }

@@ -333,6 +333,17 @@ fn an_export_is_verified_and_can_be_restored_elsewhere() {
         assert!(!snapshot.join("node").exists());
     }
 
+    // What it holds was told by the server that had it alone, which is gone when one wants to know.
+    let held = Corelog::offline()
+        .run(["inspect", copy, "--output", "json"])
+        .json();
+    assert_eq!(held["snapshot"], "s");
+    let second = &held["partition_list"][1];
+    assert_eq!(
+        (&second["topic"], &second["end"]),
+        (&"moved".into(), &120.into())
+    );
+
     let other = Start::on(&folder.path().join("other")).start();
     let there = Corelog::to(&other);
     there.run(["restore", copy, "--topic", "moved"]).done();

@@ -30,7 +30,7 @@ use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Stores}
 
 pub(super) use self::jobs::Restores;
 use self::jobs::{Done, Job};
-use self::source::{invalid_source, kept_of, pick, unopened};
+use self::source::{invalid_source, kept_of, pick, uncopied, unopened};
 use super::admin::Admin;
 use super::snapshots::{refused, snapshot_dir, snapshots_dir};
 use super::topic::Topic;
@@ -39,6 +39,7 @@ use crate::failure::{Failure, failure};
 use crate::metrics::add;
 use crate::random::{random, random_bytes};
 use crate::rt;
+use crate::sys::probe;
 
 /// What the thread is to do.
 struct Copying {
@@ -92,18 +93,22 @@ impl Admin {
         let kept = kept_of(&origin)?;
         self.check_free(&request.topic).await?;
         self.check_count(0, kept.partitions)?;
-        self.restores.check_none_running()?;
+        let bytes_total: u64 = origin.partitions.iter().map(|part| part.bytes).sum();
         let stores = match &name {
             Some(_) => Stores::Linked,
-            None => Stores::Copied,
+            None => {
+                self.check_space(bytes_total).await?;
+                Stores::Copied
+            }
         };
+        self.restores.check_none_running()?;
         let id = TopicId::from_bytes(random_bytes()?);
         let bytes_done = Arc::<AtomicU64>::default();
         let restoring = self.core.shared.data_dir.join(RESTORING);
         let number = self.restores.begin(Job {
             topic: request.topic.clone(),
             source: name,
-            bytes_total: origin.partitions.iter().map(|part| part.bytes).sum(),
+            bytes_total,
             bytes_done: Arc::clone(&bytes_done),
             begun: rt::now(),
             end: None,
@@ -134,6 +139,20 @@ impl Admin {
         let core = Rc::clone(&self.core);
         rt::spawn_background(async move { run(core, number, copying, kept).await }).detach();
         Ok(restore_topic::Answer { restore: number })
+    }
+
+    /// Checks that there is room for a copy. It would take the last of what partitions write to before it was given up.
+    async fn check_space(&self, bytes: u64) -> Result<(), Failure> {
+        let dir = self.core.shared.data_dir.clone();
+        let space = rt::blocking(move || probe::space(&dir)).await;
+        // Where the kernel does not tell, a full disk does.
+        match space.map(|space| space.free.bytes()) {
+            Ok(free) if free < bytes => {
+                let message = format!("{bytes} bytes are to be copied, and the disk has {free}");
+                Err(failure(ErrorCode::StorageFull, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How far a restore is.
@@ -247,15 +266,6 @@ async fn long<T: Send + 'static>(core: &Core, work: impl FnOnce() -> T + Send + 
         done
     };
     rt::long(locked).await
-}
-
-/// Why a topic was not copied. A file that a snapshot names and has not is damage, as are bytes that are not what they were:
-/// nothing came of it, which is known.
-fn uncopied(source: &Path, error: &Error) -> Failure {
-    match error.is_missing() {
-        true => failure(ErrorCode::Damaged, with_causes(error)),
-        false => refused(&source.display().to_string(), error),
-    }
 }
 
 /// Verifies and copies every partition.

@@ -1,5 +1,6 @@
 //! Making a former owner a follower of the one that took its place.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
@@ -140,8 +141,47 @@ impl Core {
         let mine = self.epochs(key)?;
         let theirs = (there.epochs.as_slice(), there.high_watermark);
         // Whoever follows goes on, and what is not durable yet has no chain that can be asked for.
-        let common = shared((&mine, place.durable.offset), theirs);
+        let mut common = shared((&mine, place.durable.offset), theirs);
+        let began = mine.iter().find(|own| Some(own.epoch) == common.epoch);
+        // What a copy has was acknowledged by its source, which is the one to give up what it took since.
+        let began = began.filter(|_| !self.is_copy(key));
+        if let Some(began) = began {
+            let low = place.log_start.max(there.log_start).max(began.offset);
+            common.offset = self.parting(line, topic, key, low..common.offset).await?;
+        }
         Ok((common, there.log_start, newest))
+    }
+
+    /// Where the two logs part within an epoch that both have, if that is not where it ends in one of them: an owner whose files
+    /// were put back from an older copy went on in it. It is looked for by their chains where these tell that they are the same at its start.
+    async fn parting(
+        self: &Rc<Self>,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+        within: Range<Offset>,
+    ) -> Result<Offset, Failure> {
+        let is_same = async |at| {
+            let compared = Box::pin(self.is_same_at(line, topic, key, at)).await;
+            compared.map_err(|why| said_by(line.address(), why))
+        };
+        let (mut same, mut other) = (within.start, within.end);
+        // What keeps them from being compared is told by whoever does so behind this.
+        if other <= same
+            || !matches!(is_same(other).await, Ok(false))
+            || !matches!(is_same(same).await, Ok(true))
+        {
+            return Ok(other);
+        }
+        while same.plus(1) < other {
+            let middle = same.plus(other.since(same) / 2);
+            match is_same(middle).await? {
+                true => same = middle,
+                false => other = middle,
+            }
+        }
+        // Of a batch that both have, the end.
+        Ok(self.chain_at(key, same).await?.offset)
     }
 
     /// Holds the chains of both logs against each other at the end of what they share; the other one begins at
@@ -171,8 +211,14 @@ impl Core {
         let there = there.map_err(|why| said_by(line.address(), why))?;
         match (here.offset, here.chain) == (there.offset, there.chain) {
             true => Ok(common),
+            false if self.is_copy(key) => Err(copy_parts(place.log_start)),
             false => Err(diverged(place.log_start)),
         }
+    }
+
+    fn is_copy(&self, key: PartitionKey) -> bool {
+        let replica = self.replica(key);
+        replica.is_ok_and(|replica| replica.role == Role::Follower)
     }
 }
 
@@ -180,6 +226,19 @@ impl Core {
 fn base_below(offset: Offset, error: Failure) -> Result<Offset, Failure> {
     let base = error.detail.segment.filter(|base| *base < offset);
     base.filter(|_| error.is(ErrorCode::Damaged)).ok_or(error)
+}
+
+/// A copy parts from its source within an epoch that both have: what it has was acknowledged there, and is there no more.
+fn copy_parts(log_start: Offset) -> Failure {
+    let message = "this copy and its source part within an epoch that both have, as where an owner's files were put back from an older \
+                   copy: what was acknowledged may be here alone; promote this one and rejoin the other, or keep its files, delete the \
+                   topic here, and clone it";
+    let detail = Detail {
+        offset: Some(log_start),
+        log_start: Some(log_start),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::Diverged, message, detail)
 }
 
 /// One of the two has let go of where they part: nothing shows any more what they share.

@@ -28,7 +28,7 @@ pub struct Exported {
 /// as far as that is possible; whoever drops the future removes it themselves.
 ///
 /// # Errors
-/// [`Error::NoSnapshot`]; [`Error::Occupied`]; [`Error::DamagedStore`], [`Error::Format`],
+/// [`Error::NoSnapshot`], also if it was deleted meanwhile; [`Error::Occupied`]; [`Error::DamagedStore`], [`Error::Format`],
 /// [`Error::Foreign`], [`Error::Unlike`] and [`Error::NotSealed`] for a source that is not what it
 /// was; [`Error::StorageFull`]; any error of the disk.
 pub async fn export<D: Dir>(
@@ -45,6 +45,10 @@ pub async fn export<D: Dir>(
         let _ = target.remove(NAME).await;
         let _ = target.remove(&format!("{NAME}{ASIDE_SUFFIX}")).await;
         let _ = target.child(TOPICS).remove_tree().await;
+        // What it lacks that was deleted meanwhile is no damage.
+        if let Err(gone @ Error::NoSnapshot { .. }) = open(source).await {
+            return Err(gone);
+        }
     }
     let (segments, bytes) = copied?;
     Ok(Exported {

@@ -166,8 +166,8 @@ impl What {
         match self {
             Self::Batch | Self::Chain | Self::MissingStore | Self::Remembered => {
                 "reads of these offsets fail, and, where the header of a batch is bad, of those beside it that lie between the \
-                 same two rows of the index, a few KiB; all others are served; copy them back from a replica or a snapshot, \
-                 or let retention remove them"
+                 same two rows of the index, a few KiB; all others are served; `corelog repair TOPIC` fetches them from a replica; \
+                 `corelog restore` makes another topic of an export from before; or let retention remove them"
             }
             Self::Records => {
                 "the batch is as its producer sent it: find the producer, and consume past it"

@@ -33,6 +33,14 @@ pub(super) fn around(topic: &Path) -> Option<Arc<Subject>> {
     is_one.then(|| Subject::snapshot(root))
 }
 
+/// Whether `dir` is what an interrupted export left: it has topics and nothing else, and these get their files once all of their
+/// partitions are there. A node keeps more.
+pub(super) fn is_export_begun(dir: &Path, entries: &[Entry]) -> bool {
+    let home = dir.join(TOPICS);
+    let has_file = |topic: &Entry| home.join(&topic.name).join(TOPIC).exists();
+    entries.iter().all(|entry| entry.name == TOPICS) && dirs(&home).any(|topic| !has_file(&topic))
+}
+
 fn look(dir: &Path, subject: &Arc<Subject>, survey: &mut Survey) -> io::Result<()> {
     let path = dir.join(NAME);
     match read(dir, NAME, FILE_BYTES_MAX, What::Snapshot, survey) {

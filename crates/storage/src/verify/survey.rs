@@ -61,6 +61,9 @@ pub fn survey(path: &Path, is_live: bool) -> io::Result<Option<Survey>> {
         partition::alone(path, &mut survey)?;
     } else if holds(format::snapshot::NAME) {
         snapshot::survey(path, &mut survey)?;
+    } else if snapshot::is_export_begun(path, &entries) {
+        let found = "an export that did not come to its end, or is still being written";
+        survey.find(Finding::of(What::Snapshot, path, "a snapshot", found));
     } else if holds(NODE) || holds(TOPICS) {
         node::data(path, &mut survey)?;
     } else if holds(TOPIC) {

@@ -1,6 +1,9 @@
 //! What a restore is told to read: which topic, with which settings, and what is said if it cannot
 //! be.
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use corelog_protocol::error::ErrorCode;
 use corelog_record::TopicName;
 use corelog_storage::Error;
@@ -24,7 +27,6 @@ pub(super) fn kept_of(origin: &stored::Topic) -> Result<file::Topic, Failure> {
 
 /// What a client is told of a path of its own that could not be opened.
 pub(super) fn unopened(path: &str, error: &Error) -> Failure {
-    use std::io::ErrorKind;
     match error {
         Error::Io { source, .. }
             if matches!(
@@ -39,7 +41,25 @@ pub(super) fn unopened(path: &str, error: &Error) -> Failure {
         {
             invalid_source(with_causes(error))
         }
+        error if error.may_pass() => failure(ErrorCode::Damaged, with_causes(error)),
         error => refused(path, error),
+    }
+}
+
+/// Why a topic was not copied. A file that a snapshot names and has not is damage, as are bytes that are not what they were, or
+/// that its disk does not give; one that may not be read is the request's fault. Nothing came of it, which is known.
+pub(super) fn uncopied(snapshot: &Path, error: &Error) -> Failure {
+    let its_own = match error {
+        Error::Io { dir, source, .. } if Path::new(dir).starts_with(snapshot) => {
+            Some(source.kind())
+        }
+        _ => None,
+    };
+    match its_own {
+        Some(ErrorKind::PermissionDenied) => invalid_source(with_causes(error)),
+        Some(_) if error.may_pass() => failure(ErrorCode::Damaged, with_causes(error)),
+        _ if error.is_missing() => failure(ErrorCode::Damaged, with_causes(error)),
+        _ => refused(&snapshot.display().to_string(), error),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::disk::std::StdDir;
 use crate::format::edit::Edit;
 use crate::log::Hold;
 use crate::manifest;
-use crate::snapshot::export;
+use crate::snapshot::{export, remove};
 use crate::testing::{chore, open, read_all};
 
 #[test]
@@ -303,6 +303,26 @@ fn an_export_is_a_snapshot_that_can_be_restored() {
     let (copy, report) = open_restored(&root).unwrap();
     assert!(report.is_clean);
     assert_eq!(walk(&copy), all);
+}
+
+/// Whoever deleted the snapshots of last week beside it was told that a store is damaged.
+#[test]
+fn a_snapshot_that_is_deleted_while_it_is_exported_is_gone_and_not_damaged() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 50, 1_000);
+    let partition = snapshot(&mut log, &root).unwrap();
+    assert!(partition.segments > 1);
+    let elsewhere = root.child("elsewhere");
+    let shelf = root.child("snapshots");
+    let exported = block_on(export(&shelved(&root), &elsewhere, &mut |_| {
+        let _ = block_on(remove(&shelf, &name()));
+    }));
+    assert!(
+        matches!(exported, Err(Error::NoSnapshot { .. })),
+        "{exported:?}"
+    );
+    assert!(!block_on(elsewhere.child("topics").exists()).unwrap());
 }
 
 #[test]

@@ -213,3 +213,23 @@ fn a_snapshot_need_not_have_indexes() {
     }
     assert_eq!(kinds(&verify(root.path())), []);
 }
+
+/// It was told as a node that had lost its files, which a repair would mend.
+#[test]
+fn what_an_interrupted_export_left_is_told_as_that_and_a_node_without_its_file_is_not() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path();
+    snapped(root);
+    std::fs::remove_file(root.join("snapshot")).unwrap();
+    std::fs::remove_file(root.join("topics/t/topic")).unwrap();
+    let checked = verify(root);
+    assert_eq!(kinds(&checked), [What::Snapshot]);
+    assert!(
+        checked.findings[0]
+            .found
+            .contains("did not come to its end")
+    );
+    std::fs::create_dir(root.join("snapshots")).unwrap();
+    let kinds = kinds(&verify(root));
+    assert!(kinds.contains(&What::Node) && kinds.contains(&What::Topic));
+}

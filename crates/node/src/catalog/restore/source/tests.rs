@@ -1,6 +1,6 @@
 //! Sources that no topic can be made of.
 
-use std::io::ErrorKind;
+use std::io;
 
 use corelog_record::{Timestamp, TopicId};
 
@@ -41,12 +41,12 @@ fn settings_that_no_topic_could_be_created_with_are_not_restored() {
 
 #[test]
 fn a_path_that_cannot_be_opened_is_the_request_s_fault_and_a_disk_s_error_is_not() {
-    let told = |kind: ErrorKind| {
+    let told = |source: io::Error| {
         let error = Error::Io {
             action: "read",
             dir: "/there".to_owned(),
             file: "snapshot".to_owned(),
-            source: kind.into(),
+            source,
         };
         unopened("/there", &error)
     };
@@ -55,9 +55,38 @@ fn a_path_that_cannot_be_opened_is_the_request_s_fault_and_a_disk_s_error_is_not
         ErrorKind::NotFound,
         ErrorKind::NotADirectory,
     ] {
-        let error = told(kind);
+        let error = told(kind.into());
         assert!(error.is(ErrorCode::InvalidRequest));
         assert_eq!(error.detail.field.as_deref(), Some("source"));
     }
-    assert!(told(ErrorKind::Other).is(ErrorCode::Internal));
+    assert!(told(ErrorKind::Other.into()).is(ErrorCode::Internal));
+    assert!(told(bad_sector()).is(ErrorCode::Damaged));
+}
+
+/// Whoever had a backup of which one file may not be read was told that nobody knows if it was restored.
+#[test]
+fn what_is_not_given_of_a_snapshot_leaves_no_doubt_that_nothing_came_of_it() {
+    let told = |dir: &str, source: io::Error| {
+        let error = Error::Io {
+            action: "read",
+            dir: dir.to_owned(),
+            file: "00000000000000000000.log".to_owned(),
+            source,
+        };
+        uncopied(Path::new("/mnt/monday"), &error).known_code()
+    };
+    let within = "/mnt/monday/topics/t/0";
+    let denied = told(within, ErrorKind::PermissionDenied.into());
+    assert_eq!(denied, Some(ErrorCode::InvalidRequest));
+    assert_eq!(told(within, bad_sector()), Some(ErrorCode::Damaged));
+    let gone = told(within, ErrorKind::NotFound.into());
+    assert_eq!(gone, Some(ErrorCode::Damaged));
+    // It is the server's own disk.
+    let own = "/data/restoring/t/0.restoring";
+    assert_eq!(told(own, bad_sector()), Some(ErrorCode::Internal));
+}
+
+/// What the block layer says of one (EIO).
+fn bad_sector() -> io::Error {
+    io::Error::from_raw_os_error(5)
 }
