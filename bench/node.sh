@@ -8,7 +8,8 @@ NAMED=$CORELOG
 PID=
 # The process group of what measures, while it does.
 GROUP=
-# In seconds: a server that takes longer hangs.
+# In seconds: a server that takes longer hangs. It has one more, as SECONDS tells whole seconds, and the one that begins may be
+# over at once.
 START_MAX=60
 STOP_MAX=60
 
@@ -69,7 +70,7 @@ stop() {
 
 # Waits until a server says in a file that it is ready; fails if it ends, or hangs.
 becomes_ready() {
-    local until=$((SECONDS + START_MAX))
+    local until=$((SECONDS + START_MAX + 1))
     until grep -q '^ready' "$2"; do
         kill -0 "$1" 2>/dev/null && ((SECONDS < until)) || return
         sleep 0.002
@@ -78,7 +79,7 @@ becomes_ready() {
 
 # Ends a server and waits for it; fails if it did not end cleanly, or hung and was killed.
 ends_cleanly() {
-    local until=$((SECONDS + STOP_MAX))
+    local until=$((SECONDS + STOP_MAX + 1))
     kill "$1"
     while kill -0 "$1" 2>/dev/null; do
         ((SECONDS < until)) || kill -KILL "$1"

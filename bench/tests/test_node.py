@@ -61,6 +61,23 @@ class Nodes(unittest.TestCase):
                 self.assertEqual(done.returncode == 0, said is None, done.stderr)
                 self.assertIn(said or "", done.stderr)
 
+    def test_a_harness_in_bash_does_not_take_a_second_that_is_over_at_once_for_all_of_its_time(self):
+        """Who began at the end of a second had nothing of it: now and then a node was killed that would have ended well."""
+        script = f"""set -euo pipefail
+            CORELOG={FAKE} SCRATCH={self.scratch}
+            . {BENCH}/node.sh
+            trap end EXIT
+            START_MAX=1 STOP_MAX=1
+            # A clock whose next second comes with the first look.
+            unset SECONDS
+            SECONDS=0
+            sleep() {{ SECONDS=1; command sleep "$@"; }}
+            serve
+            SECONDS=0
+            stop"""
+        done = subprocess.run(["bash", "-c", script], env={**os.environ, "FAKE": "late"}, capture_output=True, text=True, timeout=20)
+        self.assertEqual(0, done.returncode, done.stderr)
+
 
 class Processors(unittest.TestCase):
     def test_what_the_host_took_is_told_of_the_time_since(self):

@@ -20,7 +20,7 @@ fn of(nodes: [&Node; 2]) -> Corelog {
     Corelog::at(&nodes.map(Node::address).join(","))
 }
 
-fn has(node: &Node, name: &str) -> bool {
+pub(super) fn has(node: &Node, name: &str) -> bool {
     let name = TopicName::new(name).unwrap();
     match node.ask(&describe_topic::Request { name }) {
         Ok(_) => true,

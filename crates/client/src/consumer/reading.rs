@@ -358,6 +358,15 @@ mod tests {
         assert!(reading.next_batch(&mut cursor).unwrap().is_none());
     }
 
+    /// It may begin below what was asked for, but one that ends there has nothing of it: an answer that leads elsewhere.
+    #[test]
+    fn a_batch_of_which_all_lies_below_what_was_asked_for_is_not_passed_over() {
+        let (mut reading, mut cursor) = read(run_of_records(RUN_RECORDS, false), 0);
+        cursor.next = Offset::ZERO.plus(RUN_RECORDS as u64);
+        let error = reading.next(&mut cursor).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+
     /// Who went on by batches was not told.
     #[test]
     fn what_stands_behind_the_records_of_a_batch_is_damage_however_it_is_read_on() {

@@ -5,10 +5,11 @@ use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{Offset, PartitionId};
 use corelog_client::{ConsumerConfig, End, Error, Start};
+use tokio::time::timeout;
 
-use crate::consuming::{P0, offset, three_batches};
+use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::server::{Act, Server};
-use crate::{connect, error};
+use crate::{PATIENCE, connect, error};
 
 #[tokio::test]
 async fn a_batch_that_fails_its_checksum_is_reported_and_other_partitions_go_on() {
@@ -91,5 +92,27 @@ async fn what_the_disk_does_not_give_the_server_is_reported_with_its_place() {
             assert!(error.refusal().unwrap().is(ErrorCode::Internal));
         }
         other => panic!("{other:?}"),
+    }
+}
+
+/// A server that knows nothing of the epoch that was read may give others in the place of the records that follow.
+#[tokio::test]
+async fn records_of_an_earlier_epoch_than_what_was_read_are_of_another_log_and_not_handed_out() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        // The epoch of the last batch of three, which no checksum covers.
+        Request::Fetch(_) if seen.nth == 0 => Act::Tamper(|body| body[body.len() / 3 * 2 + 15] = 7),
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    for expected in 0..9 {
+        let received = consumer.next().await.unwrap().unwrap();
+        assert_eq!(received.offset, offset(expected));
+    }
+    server.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+    match timeout(PATIENCE, next_error(&mut consumer)).await.unwrap() {
+        Error::Diverged { offset: at, .. } => assert_eq!(at, offset(9)),
+        other => panic!("{other}"),
     }
 }

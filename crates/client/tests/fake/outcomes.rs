@@ -271,6 +271,32 @@ async fn what_is_sent_before_an_unknown_outcome_was_told_fails_behind_it() {
     }
 }
 
+/// Outcomes are told in order: what waits in the queue has none before what is in flight in front of it.
+#[tokio::test]
+async fn what_fails_behind_an_unknown_outcome_is_told_behind_what_is_in_flight() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let due = Arc::new(Semaphore::new(0));
+    let later = || Act::Later(Arc::clone(&due));
+    let unknown = Act::Refuse(error(ErrorCode::OutcomeUnknown));
+    let gate = hold_first(&server, [unknown, later(), later()]);
+    let config = ProducerConfig {
+        batch_bytes_max: 1,
+        in_flight_max: 3,
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    let mut deliveries = send_numbers(&producer, &topic, 0..10).await;
+    gate.notify_one();
+    let told = (&mut deliveries[1]).await.unwrap_err();
+    assert_eq!(told.outcome, Outcome::Unknown);
+    let last = timeout(Duration::ZERO, &mut deliveries[9]).await;
+    assert!(last.is_err(), "it is told before what is in flight");
+    due.add_permits(2);
+    let last = (&mut deliveries[9]).await.unwrap_err();
+    assert!(matches!(*last.error, Error::BehindUnknown), "{last}");
+}
+
 #[tokio::test]
 async fn an_unknown_outcome_is_never_sent_again() {
     let server = Server::start(1).await;

@@ -293,6 +293,38 @@ mod tests {
         });
     }
 
+    /// Its source was held against an end that was there: what has gone since may have been acknowledged.
+    #[test]
+    fn a_copy_of_which_the_end_is_gone_since_it_was_judged_is_not_promoted() {
+        with_core(|core| async move {
+            let (name, key) = created(&core).await;
+            let (hand, before) = (core.take_hand(key).unwrap(), core.replica(key).unwrap());
+            let (epochs, end) = (core.epochs(key).unwrap(), core.place(key).unwrap().log_end);
+            let owning = core.own(&hand, name, key, before, end.plus(1), None);
+            let refused = owning.await.unwrap_err();
+            assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+            assert_eq!(core.epochs(key).unwrap(), epochs);
+        });
+    }
+
+    /// Whom it let the partition go to may own it by that epoch, which its log never had: of two of one number none is outranked.
+    #[test]
+    fn a_copy_that_had_let_a_partition_go_owns_it_by_an_epoch_above_that_of_whom_it_let_have_it() {
+        with_core(|core| async move {
+            let (name, key) = created(&core).await;
+            let let_go = LeaderEpoch::new(1_000_000).unwrap();
+            let hand = core.take_hand(key).unwrap();
+            let before = Replica {
+                let_go: Some(let_go),
+                ..core.replica(key).unwrap()
+            };
+            let end = core.place(key).unwrap().log_end;
+            let owning = core.own(&hand, name, key, before, end, None);
+            let (epoch, ..) = owning.await.unwrap();
+            assert!(let_go < epoch, "{epoch:?}");
+        });
+    }
+
     /// What was gone there, and told so, was served again by who knew nothing of that.
     #[test]
     fn a_copy_that_begins_before_its_source_does_not_own_what_that_gives_it_without_a_word_of_loss()

@@ -24,6 +24,8 @@ struct Model {
     seen_end: Offset,
     log_start: Offset,
     value_last: u64,
+    /// How often a consumer read.
+    read_count: usize,
 }
 
 impl Model {
@@ -97,6 +99,7 @@ impl Model {
         let end = read.last().map_or(self.log_start, |(last, _)| last.plus(1));
         assert!(self.seen_end <= end, "what was read is gone");
         self.seen_end = end;
+        self.read_count += 1;
         bench.faults().hold(Match::ANY, When::Before);
     }
 
@@ -171,7 +174,8 @@ fn live(model: &mut Model, bench: &mut Bench, random: &mut fastrand::Rng) {
     }
 }
 
-fn with_seeds(count: u64, run: impl Fn(u64)) {
+/// Runs one life for each seed; false if only one was asked for, which need not meet everything.
+fn with_seeds(count: u64, mut run: impl FnMut(u64)) -> bool {
     let base = std::env::var("CORELOG_TEST_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
@@ -183,11 +187,13 @@ fn with_seeds(count: u64, run: impl Fn(u64)) {
             std::panic::resume_unwind(panic);
         }
     }
+    base.is_none()
 }
 
 #[test]
 fn no_durable_reply_leaves_before_its_sync_and_none_is_lost_after_a_power_cut() {
-    with_seeds(10_000, |seed| {
+    let (mut acked, mut read, mut amid) = (0, 0, 0);
+    let is_all = with_seeds(10_000, |seed| {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut model = Model::default();
         let mut bench = Bench::new(seed);
@@ -202,15 +208,23 @@ fn no_durable_reply_leaves_before_its_sync_and_none_is_lost_after_a_power_cut() 
                     "somebody waits and nothing is to come"
                 );
             }
+            amid += usize::from(bench.running_count() > 0);
             bench = bench.power_cut(random.u64(..));
             model.check(&mut bench);
         }
+        (acked, read) = (acked + model.acked.len(), read + model.read_count);
     });
+    if is_all {
+        assert!(acked > 40_000, "{acked} records acknowledged");
+        assert!(read > 7_000, "read {read} times");
+        assert!(amid > 6_000, "{amid} power cuts amid something");
+    }
 }
 
 #[test]
 fn a_failure_of_the_disk_fences_and_loses_nothing_that_was_acknowledged() {
-    with_seeds(2_000, |seed| {
+    let (mut acked, mut fenced) = (0, 0);
+    let is_all = with_seeds(2_000, |seed| {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut model = Model::default();
         let mut bench = Bench::new(seed);
@@ -223,6 +237,10 @@ fn a_failure_of_the_disk_fences_and_loses_nothing_that_was_acknowledged() {
         };
         bench.faults().fail(operation, random.u64(1..8), fault);
         live(&mut model, &mut bench, &mut random);
+        (acked, fenced) = (
+            acked + model.acked.len(),
+            fenced + usize::from(bench.is_fenced),
+        );
         bench.faults().clear();
         bench = if random.bool() {
             bench.power_cut(random.u64(..))
@@ -233,11 +251,16 @@ fn a_failure_of_the_disk_fences_and_loses_nothing_that_was_acknowledged() {
         live(&mut model, &mut bench, &mut random);
         assert!(!bench.is_fenced, "reopening lifts the fence");
     });
+    if is_all {
+        assert!(acked > 300, "{acked} records acknowledged");
+        assert!(fenced > 100, "{fenced} times fenced");
+    }
 }
 
 #[test]
 fn a_full_disk_refuses_and_goes_on_by_itself() {
-    with_seeds(1_000, |seed| {
+    let mut full = 0;
+    let is_all = with_seeds(1_000, |seed| {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut model = Model::default();
         let mut bench = Bench::new(seed);
@@ -246,6 +269,7 @@ fn a_full_disk_refuses_and_goes_on_by_itself() {
         live(&mut model, &mut bench, &mut random);
         bench.faults().set_full(false);
         assert!(!bench.is_fenced, "a full disk is no failure");
+        full += usize::from(bench.full_count > 0);
         bench.faults().release_all();
         for _ in 0..40 {
             bench.now = bench.now.saturating_add_millis(1_000);
@@ -262,4 +286,5 @@ fn a_full_disk_refuses_and_goes_on_by_itself() {
         bench = bench.power_cut(random.u64(..));
         model.check(&mut bench);
     });
+    assert!(!is_all || full > 300, "{full} times full");
 }

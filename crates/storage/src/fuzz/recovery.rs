@@ -12,7 +12,7 @@ use super::split;
 use crate::Log;
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on, padded};
-use crate::log::{Options, ReadError};
+use crate::log::{OpenReport, Options, ReadError};
 use crate::testing;
 
 /// A log as it lay on the disk, and all that was ever appended to it.
@@ -24,9 +24,12 @@ pub(super) struct Image {
 
 /// Opens the log after the changes that `input` describes, four bytes each, and reads all of it.
 pub(super) fn open(input: &[u8]) {
-    let Some((which, changes)) = split(input) else {
-        return;
-    };
+    let _refused = opened(input);
+}
+
+/// The same; what the first opening found, if it opened.
+pub(super) fn opened(input: &[u8]) -> Option<OpenReport> {
+    let (which, changes) = split(input)?;
     let images = images();
     let image = &images[usize::from(which) % images.len()];
     let mut files = image.files.clone();
@@ -39,9 +42,7 @@ pub(super) fn open(input: &[u8]) {
     for (name, bytes) in &files {
         write(&dir, name, bytes);
     }
-    let Ok((log, _)) = testing::open(&root, options(), 3, at(1_000)) else {
-        return;
-    };
+    let (log, report) = testing::open(&root, options(), 3, at(1_000)).ok()?;
     assert!(log.log_start() <= log.durable());
     assert_eq!(log.durable(), log.log_end());
     read(&log, &image.batches);
@@ -54,6 +55,7 @@ pub(super) fn open(input: &[u8]) {
         }
         Err(error) => panic!("what was opened once is opened again: {error}"),
     }
+    Some(report)
 }
 
 /// Reads all that can be read, and checks that it was appended so.

@@ -1,6 +1,7 @@
 //! Some thousands of inputs for each target: what libFuzzer does for hours, in seconds.
 
 use super::{TARGETS, Target, recovery};
+use crate::log::OpenReport;
 
 /// How many changed inputs each target gets; those that open a log are slow.
 fn rounds(target: &Target) -> usize {
@@ -52,14 +53,15 @@ fn a_log_is_read_only_also_before_an_empty_store() {
         3, 3, 48, 48, 48, 48, 48, 48, 48, 13, 13, 13, 13, 13, 13, 48, 48, 48, 48, 48, 48, 48, 48,
         48, 48, 48, 52, 50, 46, 105, 110, 100, 101, 120, 0, 20, 6, 4, 2, 30,
     ];
-    recover(0, &changes);
+    assert!(recover(0, &changes).is_read_only);
 }
 
 /// A mark was cut behind its magic number. The next slot was written behind it, which filled up the
 /// cut one with zeros: it had version 0 then, and the log was refused for ever.
 #[test]
 fn a_mark_that_was_cut_within_its_first_words_keeps_no_log_from_opening() {
-    recover(38, &[17, 109, 16, 16, 16, 255, 0, 8]);
+    let torn = recover(38, &[17, 109, 16, 16, 16, 255, 0, 8]).torn.unwrap();
+    assert_eq!(torn.bytes_since_mark, torn.position.get(), "it has no mark");
 }
 
 /// A log was read-only, so no chain was known behind the last row; a rotten header there counted more
@@ -84,7 +86,9 @@ fn what_was_cut_of_a_block_that_is_not_whole_does_not_come_back() {
         237, 49, 49, 49, 49, 64, 49, 49, 57, 49, 49, 49, 49, 49, 113, 49, 49, 49, 49, 49, 49, 49,
         49, 49, 49, 49, 49, 49, 49, 49, 0, 20, 1, 9, 2, 1, 2, 2, 30, 30,
     ];
-    recover(49, &changes);
+    let torn = recover(49, &changes).torn.unwrap();
+    assert_eq!(torn.position.get(), 0, "all of the store");
+    assert!(torn.bytes < 4096, "less than a block");
 }
 
 /// A log was read-only, so no chain was known behind its damage, and the batch behind the bad one had a
@@ -96,7 +100,7 @@ fn a_batch_behind_damage_is_where_the_bad_one_says_or_not_believed() {
         30, 0, 16, 186, 186, 255, 255, 255, 255, 255, 255, 186, 186, 186, 186, 186, 186, 186, 255,
         3, 186, 186, 186, 186, 186, 186, 186, 186, 186, 186, 186, 186, 84, 186, 186, 186,
     ];
-    recover(1, &changes);
+    assert!(recover(1, &changes).is_read_only);
 }
 
 /// The last batch of a store had a rotten header that counted a record too many, and an empty store began
@@ -123,9 +127,11 @@ fn a_cut_mark_says_the_same_before_and_after_it_is_written() {
     recover(6, &changes);
 }
 
-/// Opens an image of a log after the `changes`, four bytes each.
-fn recover(image: u8, changes: &[u8]) {
-    (super::target("recovery").run)(&[[image].as_slice(), changes].concat());
+/// Opens an image of a log after the `changes`, four bytes each. One that is refused by now tells nothing any more of what
+/// it was kept for.
+fn recover(image: u8, changes: &[u8]) -> OpenReport {
+    let opened = recovery::opened(&[[image].as_slice(), changes].concat());
+    opened.expect("the log opens")
 }
 
 #[test]

@@ -76,7 +76,8 @@ proptest! {
         partitions in any::<u32>(),
         is_durable in any::<bool>(),
         numbers in any::<(Option<i64>, Option<u64>, u64, Option<i64>)>(),
-        hold in any::<Option<Option<u64>>>(),
+        retention_hold in prop::sample::select(&[Hold::None, Hold::Snapshotted, Hold::Replicated][..]),
+        retention_hold_bytes in any::<Option<u64>>(),
         replica_count in 0..=4_usize,
     ) {
         let settings = topic::Settings {
@@ -85,8 +86,8 @@ proptest! {
             retention_bytes: numbers.1,
             segment_bytes: numbers.2,
             segment_age_ms: numbers.3,
-            retention_hold: hold.map_or(Hold::None, |_| Hold::Snapshotted),
-            retention_hold_bytes: hold.flatten(),
+            retention_hold,
+            retention_hold_bytes,
         };
         let replicas = samples::replicas().split_off(replica_count);
         let topic = Topic { partitions, settings, replicas, ..samples::topic() };

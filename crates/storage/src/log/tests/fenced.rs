@@ -46,6 +46,29 @@ fn a_group_that_lands_on_a_log_that_was_fenced_meanwhile_moves_nothing() {
     assert_eq!(read.len() as u64, log.durable().get());
 }
 
+/// A fence lets go of what waits, and what a full disk gives back behind it is not to wait again.
+#[test]
+fn a_group_that_finds_no_space_waits_no_more_on_a_log_that_was_fenced_meanwhile() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let mut log = written(&disk);
+    log.append(&batch(&[&[7; 20_000]], at(0)), at(0)).unwrap();
+    let group = log.plan_flush().unwrap();
+    let mark = log.plan_chore(at(1_000), true).unwrap();
+    disk.faults().set_full(true);
+    let full = block_on(group.run());
+    disk.faults().set_full(false);
+    let failed = Fault::Fail(ErrorKind::Other);
+    disk.faults()
+        .fail(Match::on(Operation::Sync, "mark"), 1, failed);
+    run(&mut log, mark, at(1_000)).unwrap_err();
+    let landed = log.complete_flush(full, at(1_000));
+    assert!(
+        matches!(landed, Err(Error::StorageFull { .. })),
+        "{landed:?}"
+    );
+    assert_eq!((log.pending_bytes(), log.is_full()), (0, false));
+}
+
 #[test]
 fn an_edit_that_lands_on_a_log_that_was_fenced_meanwhile_changes_nothing() {
     let disk = FaultyDir::new(MemoryDir::new());

@@ -1,5 +1,6 @@
 //! A log that follows another: what it takes, what it refuses, what it keeps.
 
+use corelog_record::batch::patch;
 use corelog_record::{HistoryId, LeaderEpoch, Lineage, Offset, Ordinal};
 
 use super::{at, offset, small};
@@ -209,7 +210,7 @@ fn batches_that_do_not_follow_are_refused_by_name_and_change_nothing() {
         AppendError::Invalid { index: 0, .. }
     ));
     let mut later = stored[2].clone();
-    corelog_record::batch::patch(&mut later, offset(2), LeaderEpoch::new(1).unwrap());
+    patch(&mut later, offset(2), LeaderEpoch::new(1).unwrap());
     let unknown = named(refused(&later, zero));
     assert!(
         matches!(unknown, CopyError::EpochUnknown { index: 0, .. }),
@@ -563,4 +564,26 @@ fn first_records_that_wait_while_their_log_becomes_a_follower_are_durable_in_epo
         assert_eq!(log.epochs(), epochs);
         assert_eq!(read_all(&log, Offset::ZERO).unwrap(), stored);
     }
+}
+
+/// No row of its index would tell of what is behind.
+#[test]
+fn a_segment_of_a_source_that_is_larger_than_any_can_be_is_copied_no_further() {
+    let source = source(&MemoryDir::new(), 1);
+    let mut copy = copy_of(&source, &MemoryDir::new());
+    let epoch = source.epochs()[0].epoch;
+    let claims = |number: u64| {
+        let mut bytes = testing::claiming(1_000_000, at(0));
+        patch(&mut bytes, offset(1_000_000 * number), epoch);
+        bytes
+    };
+    let reached: Vec<_> = (0..4_294).flat_map(claims).collect();
+    copy.append_copied(&reached, Offset::ZERO, at(0)).unwrap();
+    let refused = copy.append_copied(&claims(4_294), Offset::ZERO, at(0));
+    let segment = Offset::ZERO;
+    let is_told = matches!(
+        refused,
+        Err(AppendError::Copy(CopyError::SegmentTooLarge { segment: told })) if told == segment
+    );
+    assert!(is_told, "{refused:?}");
 }

@@ -8,6 +8,7 @@ use corelog_record::{ByteSize, HistoryId, Offset, PartitionId, TopicId};
 
 use super::recovery::STORE;
 use super::{at, offset, small};
+use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on, poll_once};
@@ -44,6 +45,17 @@ fn keeping_one_file() -> (FaultyDir<MemoryDir>, Log<FaultyDir<MemoryDir>>) {
     disk.faults()
         .fail(Match::on(Operation::Remove, ".log"), 1, fault);
     (disk, log)
+}
+
+/// A crash would leave a log that starts where it has nothing.
+#[test]
+fn a_log_is_not_truncated_beyond_what_is_durable() {
+    let (mut log, _) = segments(&MemoryDir::new());
+    log.append(&batch(&[b"pending"], at(60)), at(60)).unwrap();
+    let refused = log.plan_truncate(offset(11)).unwrap_err();
+    let is_told = matches!(refused, Error::OutOfRange { durable, .. } if durable == offset(10));
+    assert!(is_told, "{refused}");
+    assert!(log.plan_truncate(offset(10)).unwrap().is_some());
 }
 
 /// It was opened as one that had been killed: read from its mark on, and with a new epoch.
