@@ -1,7 +1,5 @@
 //! Places in a log, and the chain at an offset: for those who copy it, or compare two.
 
-use std::fmt;
-
 use corelog_record::batch::Batches;
 use corelog_record::{Chain, Offset};
 
@@ -25,20 +23,7 @@ enum Work<D: Dir> {
     Disk(DiskRead<D>, Offset),
 }
 
-impl<D: Dir> fmt::Debug for ChainPlan<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChainPlan")
-            .field("is_ready", &self.is_ready())
-            .finish()
-    }
-}
-
 impl<D: Dir> ChainPlan<D> {
-    /// Whether the chain is in memory, so that running the plan does no I/O.
-    pub fn is_ready(&self) -> bool {
-        matches!(self.0, Work::Known(_))
-    }
-
     /// Where it reads from the disk; `None` if it reads nothing there.
     pub fn origin(&self) -> Option<Origin<D>> {
         match &self.0 {

@@ -70,14 +70,6 @@ impl<D: Dir> fmt::Debug for ChorePlan<D> {
     }
 }
 
-impl<D: Dir> fmt::Debug for ChoreDone<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChoreDone")
-            .field("result", &self.result)
-            .finish_non_exhaustive()
-    }
-}
-
 impl<D: Dir> ChorePlan<D> {
     /// Whether no group goes to the disk before it has ended: it is short, and appends may wait for it.
     pub fn holds_flushes(&self) -> bool {

@@ -1,6 +1,5 @@
 //! Lookup by time.
 
-use std::fmt;
 use std::rc::Rc;
 
 use corelog_record::{Offset, Timestamp};
@@ -41,14 +40,6 @@ struct Place<D: Dir> {
     is_within: bool,
     /// The first damage of it that is known.
     damage: Option<Damage>,
-}
-
-impl<D: Dir> fmt::Debug for TimePlan<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TimePlan")
-            .field("time", &self.time)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<D: Dir> TimePlan<D> {

@@ -199,6 +199,19 @@ pub struct Log<D: Dir> {
     read_only_from: Option<Offset>,
 }
 
+/// Plans hold handles and buffers, of which there is nothing to show.
+macro_rules! shown_by_name {
+    ($($plan:ident)*) => {$(
+        impl<D: Dir> fmt::Debug for $plan<D> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($plan))
+            }
+        }
+    )*};
+}
+
+shown_by_name!(ChainPlan ChoreDone FlushDone FlushPlan Origin ReadPlan Reader ScrubDone ScrubPlan TimePlan);
+
 impl<D: Dir> fmt::Debug for Log<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Log")

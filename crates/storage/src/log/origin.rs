@@ -1,6 +1,5 @@
 //! Whether batches that were read ahead are what a plan made since would read.
 
-use std::fmt;
 use std::rc::{Rc, Weak};
 
 use corelog_record::Offset;
@@ -21,12 +20,6 @@ impl<D: Dir> Origin<D> {
     pub(super) fn new(store: &Rc<Store<D>>, bytes_max: usize) -> Self {
         let store = Rc::downgrade(store);
         Self { store, bytes_max }
-    }
-}
-
-impl<D: Dir> fmt::Debug for Origin<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Origin")
     }
 }
 

@@ -1,7 +1,5 @@
 //! A read by offset that is planned, and not yet run.
 
-use std::fmt;
-
 use super::fetch::{self, DiskRead};
 use super::read::{Fetched, ReadError};
 use super::select::Wanted;
@@ -80,13 +78,5 @@ impl<D: Dir> ReadPlan<D> {
                 fetched.map_err(|source| fetch::read_error(segment, source))
             }
         }
-    }
-}
-
-impl<D: Dir> fmt::Debug for ReadPlan<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadPlan")
-            .field("is_ready", &self.ready().is_some())
-            .finish()
     }
 }
