@@ -145,17 +145,16 @@ impl<D: Dir> Log<D> {
                 history: own,
             });
         }
+        let header = self.header(history);
         let slot = Slot {
-            history,
-            segment: start.offset,
-            generation: 0,
-            ..Point::starting(start).stated_in(self.slot())
+            epoch: self.epoch_used,
+            ..Point::starting(start).slot(&header, (start.offset, 0))
         };
         let in_way = self.empty_files();
         let adopt = Adopt {
             dir: self.dir.clone(),
             birth: Birth {
-                header: self.header(history),
+                header,
                 edits: vec![Edit::Restart(start)],
                 slot,
             },

@@ -205,9 +205,8 @@ impl<D: Dir> Suffix<D> {
     fn slot_at(&self, point: Point, generation: u32) -> Slot {
         match &self.cut {
             Some(cut) => Slot {
-                segment: cut.base.offset,
-                generation,
-                ..point.stated_in(self.slot)
+                epoch: self.slot.epoch,
+                ..point.slot(self.manifest.header(), (cut.base.offset, generation))
             },
             None => self.slot,
         }
