@@ -120,11 +120,7 @@ impl<D: Dir> Log<D> {
         self.ready_to_change_end()?;
         let is_empty = self.floor_place().offset == self.log_end();
         if start.offset < self.log_end() && !is_empty {
-            return Err(Error::OutOfRange {
-                offset: start.offset,
-                log_start: self.log_start,
-                durable: self.durable.offset,
-            });
+            return Err(self.not_within(start.offset));
         }
         // The names of what expired would come to mean other files.
         let is_left = |garbage: &Garbage<D>| !garbage.names.is_empty();

@@ -111,11 +111,10 @@ impl<D: Dir> Log<D> {
     /// [`ReadError::OutOfRange`]; [`ReadError::Damaged`] at or behind damage of its segment.
     pub fn plan_chain_at(&self, offset: Offset) -> Result<ChainPlan<D>, ReadError> {
         let (floor, durable) = (self.floor_place(), self.durable_place());
+        let valid = floor.offset..durable.offset;
+        let out_of_range = ReadError::OutOfRange { offset, valid };
         if offset < floor.offset || durable.offset < offset {
-            return Err(ReadError::OutOfRange {
-                offset,
-                valid: floor.offset..durable.offset,
-            });
+            return Err(out_of_range);
         }
         let segment = self.segment_of(offset);
         let known = [segment.base.place(), durable].into_iter();
@@ -131,13 +130,8 @@ impl<D: Dir> Log<D> {
             return Ok(ChainPlan(Work::Known(point.place())));
         }
         self.index_checks.set(INDEX_CHECKS);
-        match self.disk_read(segment, offset) {
-            Some(read) => Ok(ChainPlan(Work::Disk(read, offset))),
-            None => Err(ReadError::OutOfRange {
-                offset,
-                valid: floor.offset..durable.offset,
-            }),
-        }
+        let read = self.disk_read(segment, offset).ok_or(out_of_range)?;
+        Ok(ChainPlan(Work::Disk(read, offset)))
     }
 
     /// The last point between two batches at or below `offset`, if the tail holds what lies between
