@@ -107,30 +107,20 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn offset(&mut self, field: &'static str) -> Result<Offset, Error> {
-        let found = self.u64()?;
-        Offset::new(found).ok_or(Error::Field {
-            what: self.what,
-            field,
-            found,
-        })
+        self.number(field, Offset::new)
     }
 
     pub(super) fn ordinal(&mut self, field: &'static str) -> Result<Ordinal, Error> {
-        let found = self.u64()?;
-        Ordinal::new(found).ok_or(Error::Field {
-            what: self.what,
-            field,
-            found,
-        })
+        self.number(field, Ordinal::new)
     }
 
     pub(super) fn position(&mut self, field: &'static str) -> Result<Position, Error> {
-        let found = self.u64()?;
-        Position::new(found).ok_or(Error::Field {
-            what: self.what,
-            field,
-            found,
-        })
+        self.number(field, Position::new)
+    }
+
+    fn number<T>(&mut self, field: &'static str, of: fn(u64) -> Option<T>) -> Result<T, Error> {
+        let (what, found) = (self.what, self.u64()?);
+        of(found).ok_or(Error::Field { what, field, found })
     }
 }
 
