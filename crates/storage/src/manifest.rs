@@ -285,9 +285,8 @@ impl<D: Dir> Manifest<D> {
         let (new, zeros) = rest.split_at_mut(frame.len());
         new.copy_from_slice(frame);
         zeros.fill(0);
-        let at = || At::new(&self.dir, NAME);
         let buf = Rc::new(buf);
-        let file = self.file.file().await.map_err(|e| at().io("open", e))?;
+        let file = self.file.file().await?;
         // Before the edit: without a descriptor for it nothing is written that has to be written again.
         if !self.is_in_place {
             steps::sync(&self.dir).await?;
@@ -295,10 +294,10 @@ impl<D: Dir> Manifest<D> {
         }
         // Set until the outcome is known, so that a dropped future leaves the doubt behind.
         self.is_in_doubt = true;
-        file.write_at(Rc::clone(&buf), start)
-            .await
-            .map_err(|e| at().io("write", e))?;
-        file.fdatasync().await.map_err(|e| at().io("sync", e))?;
+        let written = file.write_at(Rc::clone(&buf), start).await;
+        written.map_err(|e| self.file.at().io("write", e))?;
+        let synced = file.fdatasync().await;
+        synced.map_err(|e| self.file.at().io("sync", e))?;
         self.is_in_doubt = false;
         let tail_start = end - end % BLOCK_BYTES as u64;
         let in_buf = |position: u64| usize::try_from(position - start).unwrap_or(usize::MAX);

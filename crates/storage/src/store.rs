@@ -83,7 +83,7 @@ impl<D: Dir> Store<D> {
 
     /// What errors of this file say.
     pub(crate) fn at(&self) -> At {
-        At::new(self.handle.dir(), self.name())
+        self.handle.at()
     }
 
     /// The open file; opens it if it is closed.
@@ -94,8 +94,7 @@ impl<D: Dir> Store<D> {
         if self.is_retired.get() && self.handle.open_file().is_none() {
             return Err(self.at().io("open", ErrorKind::NotFound.into()));
         }
-        let file = self.handle.file().await;
-        file.map_err(|source| self.at().io("open", source))
+        self.handle.file().await
     }
 
     /// Makes durable what was written to it.
@@ -130,8 +129,7 @@ impl<D: Dir> Store<D> {
     /// # Errors
     /// Any error of closing it, if no plan uses it any more.
     pub(crate) async fn close(&self) -> Result<(), Error> {
-        let closed = self.handle.close().await;
-        closed.map_err(|source| self.at().io("close", source))
+        self.handle.close().await
     }
 }
 

@@ -292,8 +292,7 @@ fn forget_age(root: &MemoryDir) {
             ..unclean
         };
         for slot in [unclean, clean] {
-            mark.write(slot).await.unwrap();
-            mark.sync().await.unwrap();
+            mark.write_durably(slot).await.unwrap();
         }
     });
 }
