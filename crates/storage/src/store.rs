@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::Error;
 use crate::disk::unread::read_twice;
-use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, Open, Space, padded, round_up};
+use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, Open, padded, round_up};
 use crate::error::At;
 use crate::open_files::Handle;
 use crate::steps;
@@ -199,12 +199,8 @@ async fn write_range<D: Dir>(
     steps::remove(dir, name).await?;
     let at = || At::new(dir, name);
     let source = store.file().await?;
-    let opened = dir.open(name, Open::Create).await;
-    let target = Rc::new(opened.map_err(|e| at().space("create", e))?);
     let bytes = range.end - range.start;
-    // That the disk is full shows while space is prepared, by its own error.
-    let allocated = target.allocate(0..round_up(bytes), Space::Reserved).await;
-    allocated.map_err(|e| at().space("extend", e))?;
+    let target = steps::make(dir, name, bytes).await?;
     let mut position = 0;
     while position < bytes {
         check()?;
