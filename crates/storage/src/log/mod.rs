@@ -297,13 +297,6 @@ impl<D: Dir> Log<D> {
         self.tail.pending_bytes()
     }
 
-    /// Gives memory of the tail back, oldest first, until at most `bytes` are held. Pending bytes
-    /// stay.
-    #[cfg(test)]
-    pub(crate) fn shrink_tail(&mut self, bytes: usize) {
-        self.tail.shrink(bytes);
-    }
-
     /// Gives the oldest buffer of the tail back.
     pub fn shed_tail(&mut self) {
         self.tail.shed();
