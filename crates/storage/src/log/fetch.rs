@@ -202,11 +202,7 @@ impl<D: Dir> DiskRead<D> {
     }
 
     async fn read_stride(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
-        let read = self.read_wanted(rows, stride).await;
-        if let Err(Error::Damaged { from, to, segment }) = read {
-            self.found.note(Damage { from, to, segment });
-        }
-        read
+        self.found.met(self.read_wanted(rows, stride).await)
     }
 
     async fn read_wanted(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
@@ -330,11 +326,8 @@ impl<D: Dir> Known<D> {
             Self::Memory(rows) => return Ok(Loaded::Memory(rows.clone())),
             Self::File(sealed) => sealed,
         };
-        let loaded = sealed.load().await;
-        if let Err(Error::Damaged { from, to, segment }) = loaded {
-            found.note(Damage { from, to, segment });
-        }
-        Ok(Loaded::File(sealed.clone(), loaded?))
+        let loaded = found.met(sealed.load().await)?;
+        Ok(Loaded::File(sealed.clone(), loaded))
     }
 }
 

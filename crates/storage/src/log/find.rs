@@ -74,18 +74,17 @@ impl<D: Dir> TimePlan<D> {
                     to: place.end,
                     segment: place.base.offset,
                 };
-                let Damage { from, to, segment } = place.damage.unwrap_or_else(whole);
-                stepped_over.get_or_insert(ReadError::Damaged { from, to, segment });
+                stepped_over.get_or_insert(place.damage.unwrap_or_else(whole));
             }
         }
-        stepped_over.map_or(Ok(None), Err)
+        stepped_over.map_or(Ok(None), |damage| Err(damage.into()))
     }
 
     /// Looks at one place. The first damage that is stepped over within reach goes to `stepped_over`.
     async fn look(
         &self,
         place: &Place<D>,
-        stepped_over: &mut Option<ReadError>,
+        stepped_over: &mut Option<Damage>,
     ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         let segment = place.base.offset;
         let failed = |source| read_error(segment, source);
@@ -136,20 +135,19 @@ impl<D: Dir> TimePlan<D> {
         rows: &Loaded<D>,
         scanner: &mut Scanner<D>,
         behind: Option<Point>,
-        first: &mut Option<ReadError>,
+        first: &mut Option<Damage>,
     ) -> Result<(), ReadError> {
         let (from, segment) = (scanner.point().offset, place.base.offset);
         let Some(behind) = behind else {
             let row = rows.after(&place.base, scanner.point().position.get());
-            let to = row
-                .map_or(place.end, |row| row.offset)
-                .max(from.saturating_add(1));
-            return Err(ReadError::Damaged { from, to, segment });
+            let to = row.map_or(place.end, |row| row.offset);
+            let to = to.max(from.saturating_add(1));
+            return Err(Damage { from, to, segment }.into());
         };
         scanner.move_to(behind);
         let to = behind.offset;
         if place.is_sure && self.log_start < to && from < self.limit {
-            first.get_or_insert(ReadError::Damaged { from, to, segment });
+            first.get_or_insert(Damage { from, to, segment });
         }
         Ok(())
     }
