@@ -40,6 +40,8 @@ impl<D: Dir> Log<D> {
             flushed => Ok(flushed?),
         };
         self.seal_retry_at = now.time;
+        // What reads have met since the last chore: a clean stop hides none of it.
+        self.note_found();
         while let Some(plan) = self.plan_closing(now) {
             let is_removal = plan.is_removal();
             let done = plan.run().await;

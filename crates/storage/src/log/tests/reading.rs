@@ -168,6 +168,17 @@ fn damage_at_the_end_of_a_segment_is_not_served_once_it_is_known() {
     }
 }
 
+/// A clean stop hid it until somebody read there again.
+#[test]
+fn damage_that_a_read_has_met_is_remembered_by_a_log_that_is_closed_then() {
+    let (root, one) = closed();
+    change(&root, STORE, |bytes| bytes[14 * one + 80] ^= 1);
+    let mut log = opened(&root);
+    assert_eq!(read_upto(&log, 14), None);
+    block_on(log.close(at(200))).unwrap();
+    assert_eq!(opened(&root).damage().len(), 1);
+}
+
 #[test]
 fn known_damage_does_not_hide_what_rots_at_the_end_of_its_segment() {
     let root = MemoryDir::new();
