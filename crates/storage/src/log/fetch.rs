@@ -4,12 +4,12 @@ use std::rc::Rc;
 
 use corelog_record::{Offset, Timestamp};
 
-use super::Damage;
 use super::damage::Found;
 use super::look::{self, Look};
 use super::read::{Fetched, Piece, ReadError};
 use super::select::{Taken, Wanted};
 use super::stride::{EDGE_BYTES, STRIDE_BYTES_MIN, Stride};
+use super::{Damage, Log};
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::edit::Epoch;
@@ -49,36 +49,6 @@ pub(super) struct DiskRead<D: Dir> {
 }
 
 impl<D: Dir> DiskRead<D> {
-    /// A read of `segment` from `from` on, of which all below `end` is durable. `None` without a
-    /// store. Damage goes to `found`. `is_end_true`: the end is where a batch that was appended ends.
-    pub(super) fn new(
-        segment: &Segment<D>,
-        end: Point,
-        from: Offset,
-        is_end_true: bool,
-        epochs: Rc<[Epoch]>,
-        found: Found,
-    ) -> Option<Self> {
-        let below = segment.below.as_ref();
-        let below = below.filter(|below| from < below.end.offset);
-        let (rows, end) = match (&segment.index, below) {
-            (_, Some(below)) => (Known::File(below.index.clone()), below.end),
-            (Index::Growing(rows), None) => (Known::Memory(rows.clone()), end),
-            (Index::File(sealed), None) => (Known::File(sealed.clone()), end),
-        };
-        Some(Self {
-            store: segment.store.clone()?,
-            base: segment.base,
-            end,
-            is_end_true: is_end_true && segment.stage != Stage::Damaged,
-            rows,
-            epochs,
-            damage: Vec::new(),
-            found,
-            read_max: usize::MAX,
-        })
-    }
-
     /// The same, of a segment of which this is known to be bad.
     pub(super) fn knowing(self, damage: Vec<Damage>) -> Self {
         Self { damage, ..self }
@@ -316,6 +286,30 @@ impl<D: Dir> DiskRead<D> {
 
     fn nothing(&self, wanted: Wanted) -> Fetched<D> {
         Fetched::nothing(self.base.offset, wanted.from)
+    }
+}
+
+impl<D: Dir> Log<D> {
+    /// A read of what is durable of `segment`, from `from` on; `None` without a store.
+    pub(super) fn disk_read(&self, segment: &Segment<D>, from: Offset) -> Option<DiskRead<D>> {
+        let (end, below) = (self.durable_end(segment), segment.below.as_ref());
+        let below = below.filter(|below| from < below.end.offset);
+        let (rows, end) = match (&segment.index, below) {
+            (_, Some(below)) => (Known::File(below.index.clone()), below.end),
+            (Index::Growing(rows), None) => (Known::Memory(rows.clone()), end),
+            (Index::File(sealed), None) => (Known::File(sealed.clone()), end),
+        };
+        Some(DiskRead {
+            store: segment.store.clone()?,
+            base: segment.base,
+            end,
+            is_end_true: self.read_only_from.is_none() && segment.stage != Stage::Damaged,
+            rows,
+            epochs: self.epochs.clone(),
+            damage: self.damage_of(segment.base.offset),
+            found: self.found.clone(),
+            read_max: usize::MAX,
+        })
     }
 }
 
