@@ -28,7 +28,7 @@ impl<D: Dir> ChainPlan<D> {
     pub fn origin(&self) -> Option<Origin<D>> {
         match &self.0 {
             Work::Known(_) => None,
-            Work::Disk(read, _) => Some(Origin::new(read.store(), READ_BYTES)),
+            Work::Disk(read, _) => Some(Origin::new(&read.store, READ_BYTES)),
         }
     }
 
@@ -42,7 +42,7 @@ impl<D: Dir> ChainPlan<D> {
             Work::Known(place) => Ok(place),
             Work::Disk(read, offset) => {
                 let found = read.point_before(offset).await;
-                let found = found.map_err(|source| fetch::read_error(read.base(), source));
+                let found = found.map_err(|source| fetch::read_error(read.base.offset, source));
                 Ok(found?.place())
             }
         }
@@ -56,7 +56,7 @@ impl<D: Dir> DiskRead<D> {
         loop {
             let wanted = Wanted {
                 from: start.offset,
-                limit: self.end(),
+                limit: self.end.offset,
                 bytes_max: READ_BYTES,
             };
             let fetched = self.read(wanted).await?;

@@ -31,7 +31,7 @@ pub(super) enum Loaded<D: Dir> {
 
 /// A planned read of one store.
 pub(super) struct DiskRead<D: Dir> {
-    store: Rc<Store<D>>,
+    pub(super) store: Rc<Store<D>>,
     pub(super) base: Point,
     /// The end of what may be read of the segment.
     pub(super) end: Point,
@@ -77,21 +77,6 @@ impl<D: Dir> DiskRead<D> {
     pub(super) fn apart(self) -> Self {
         let store = self.store.apart();
         Self { store, ..self }
-    }
-
-    /// What it reads.
-    pub(super) fn store(&self) -> &Rc<Store<D>> {
-        &self.store
-    }
-
-    /// The base offset of the segment.
-    pub(super) fn base(&self) -> Offset {
-        self.base.offset
-    }
-
-    /// The end of what it can read.
-    pub(super) fn end(&self) -> Offset {
-        self.end.offset
     }
 
     /// The last point at or below `offset` that is known without reading batches.

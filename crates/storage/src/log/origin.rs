@@ -40,7 +40,7 @@ impl<D: Dir> ReadPlan<D> {
     pub fn origin(&self) -> Option<Origin<D>> {
         match &self.0 {
             Work::Ready(_) => None,
-            Work::Disk(read, wanted) => Some(Origin::new(read.store(), wanted.bytes_max)),
+            Work::Disk(read, wanted) => Some(Origin::new(&read.store, wanted.bytes_max)),
         }
     }
 
@@ -51,8 +51,8 @@ impl<D: Dir> ReadPlan<D> {
         let Work::Disk(read, wanted) = &self.0 else {
             return false;
         };
-        let is_same = Weak::ptr_eq(&origin.store, &Rc::downgrade(read.store()));
-        let end = read.end().min(wanted.limit);
+        let is_same = Weak::ptr_eq(&origin.store, &Rc::downgrade(&read.store));
+        let end = read.end.offset.min(wanted.limit);
         let fits = fetched.bytes.min(origin.bytes_max) <= wanted.bytes_max;
         is_same && 0 < fetched.bytes && fetched.next <= end && fits
     }

@@ -51,7 +51,7 @@ impl<D: Dir> ReadPlan<D> {
         match self.0 {
             Work::Ready(fetched) => Ok(fetched),
             Work::Disk(read, wanted) => {
-                let segment = read.base();
+                let segment = read.base.offset;
                 let fetched = read.read(wanted).await;
                 fetched.map_err(|source| fetch::read_error(segment, source))
             }
@@ -73,7 +73,7 @@ impl<D: Dir> ReadPlan<D> {
         match self.0 {
             Work::Ready(fetched) => Ok(fetched),
             Work::Disk(read, wanted) => {
-                let segment = read.base();
+                let segment = read.base.offset;
                 let fetched = read.read_by_turns(wanted, stride_bytes, turn).await;
                 fetched.map_err(|source| fetch::read_error(segment, source))
             }

@@ -79,7 +79,7 @@ impl<D: Dir> Reader<D> {
     /// The next run of batches. What cannot be read is behind it.
     async fn read(&mut self) -> Result<Option<Fetched<D>>, Error> {
         while let Some(part) = self.parts.front() {
-            let end = part.end();
+            let end = part.end.offset;
             if self.from < end {
                 let limit = part.limit_behind(self.from);
                 let wanted = Wanted {
