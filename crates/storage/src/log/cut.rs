@@ -178,15 +178,8 @@ impl<D: Dir> Suffix<D> {
         taken: &[Entry],
     ) -> Result<(), Error> {
         if let Some((epoch, lineage)) = began {
-            let Point {
-                offset, ordinal, ..
-            } = point;
-            let epoch = Epoch {
-                epoch,
-                lineage,
-                offset,
-                ordinal,
-            };
+            let last = self.manifest.state().epochs().last();
+            let epoch = Epoch::behind(last, point.place(), epoch, lineage);
             self.manifest.append(&Edit::Epoch(epoch)).await?;
         }
         // What stays is in another file. If nothing was cut, the mark is right already.

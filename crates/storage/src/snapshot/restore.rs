@@ -136,12 +136,8 @@ async fn fill<D: Dir>(
         });
     };
     let mut state = origin.state.copied(restore.now);
-    let began = state.apply(&Edit::Epoch(Epoch {
-        epoch,
-        lineage: restore.lineage,
-        offset: origin.end.offset,
-        ordinal: origin.end.ordinal,
-    }));
+    let began = Epoch::behind(None, origin.end, epoch, restore.lineage);
+    let began = state.apply(&Edit::Epoch(began));
     // What was exported may be changed by whoever has it.
     let segment = origin.end.offset;
     began.map_err(|source| Error::Contradicts { segment, source })?;
