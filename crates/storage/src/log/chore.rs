@@ -76,11 +76,6 @@ impl<D: Dir> ChorePlan<D> {
         matches!(self.work, Work::SpaceSync(_))
     }
 
-    /// Whether it only removes files that nobody wants any more.
-    pub(super) fn is_removal(&self) -> bool {
-        matches!(self.work, Work::Remove(_))
-    }
-
     /// Does the work.
     pub async fn run(mut self) -> ChoreDone<D> {
         let result = self.work.run().await;
@@ -119,14 +114,8 @@ impl<D: Dir> Log<D> {
         Some(self.chore(work))
     }
 
-    /// What is left to do before the log can be closed.
-    pub(super) fn plan_closing(&mut self, now: Now) -> Option<ChorePlan<D>> {
-        let work = self.plan_freeing(now, 0)?;
-        Some(self.chore(work))
-    }
-
     /// What can be done without space, and leads to it: what is sealed can expire. So many `spares` stay.
-    fn plan_freeing(&mut self, now: Now, spares: usize) -> Option<Work<D>> {
+    pub(super) fn plan_freeing(&mut self, now: Now, spares: usize) -> Option<Work<D>> {
         self.plan_seal(now)
             .or_else(|| self.plan_left_below(now.time))
             .or_else(|| self.plan_found(now.time))
