@@ -63,8 +63,7 @@ impl<'a> Reader<'a> {
             });
         }
         if u64::try_from(body.len()).ok() != Some(body_bytes.into()) {
-            let found = body_bytes.into();
-            return Err(Error::Field { what, field, found });
+            return Err(Error::field(what, field, body_bytes.into()));
         }
         let expected = checksum(header, body);
         match expected == crc {
@@ -120,7 +119,7 @@ impl<'a> Reader<'a> {
 
     fn number<T>(&mut self, field: &'static str, of: fn(u64) -> Option<T>) -> Result<T, Error> {
         let (what, found) = (self.what, self.u64()?);
-        of(found).ok_or(Error::Field { what, field, found })
+        of(found).ok_or(Error::field(what, field, found))
     }
 }
 
