@@ -1,7 +1,5 @@
 //! Background work, one chore at a time: its plan, its run, and what its completion changes.
 
-use std::fmt;
-
 use corelog_record::{Offset, Timestamp};
 
 use super::Log;
@@ -44,30 +42,6 @@ pub(super) enum Kind {
     Replace,
     /// Anything else; what it needs it has taken along.
     Other,
-}
-
-impl<D: Dir> fmt::Debug for ChorePlan<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.work {
-            Work::Prepare(..) => "prepare",
-            Work::SpaceSync(_) => "space sync",
-            Work::Next(_) => "next",
-            Work::Mark(_) => "mark",
-            Work::Finish(_) => "finish",
-            Work::Edit(_) => "edit",
-            Work::Suffix(_) => "suffix",
-            Work::Adopt(_) => "adopt",
-            Work::Begin(_) => "begin",
-            Work::Remove(_) => "remove",
-            Work::Index(_) => "index",
-            Work::Snapshot(_) => "snapshot",
-            Work::Install(_) => "install",
-            Work::Replace(_) => "replace",
-        };
-        f.debug_struct("ChorePlan")
-            .field("kind", &kind)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<D: Dir> ChorePlan<D> {

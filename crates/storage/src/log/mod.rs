@@ -210,7 +210,8 @@ macro_rules! shown_by_name {
     )*};
 }
 
-shown_by_name!(ChainPlan ChoreDone FlushDone FlushPlan Origin ReadPlan Reader ScrubDone ScrubPlan TimePlan);
+shown_by_name!(ChainPlan ChoreDone ChorePlan FlushDone FlushPlan Origin);
+shown_by_name!(ReadPlan Reader ScrubDone ScrubPlan TimePlan);
 
 impl<D: Dir> fmt::Debug for Log<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
