@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use corelog_record::{Offset, Timestamp};
+use corelog_record::Offset;
 
 use super::damage::Found;
 use super::look::{self, Look};
@@ -13,7 +13,8 @@ use super::{Damage, Log};
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::edit::Epoch;
-use crate::index::{self, Builder, Sealed};
+use crate::format::index::Row;
+use crate::index::{self, Builder, Rows, Sealed};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 
@@ -82,7 +83,7 @@ impl<D: Dir> DiskRead<D> {
     /// The last point at or below `offset` that is known without reading batches.
     pub(super) async fn row_before(&self, offset: Offset) -> Result<Point, Error> {
         let rows = self.rows.load(&self.found).await?;
-        Ok(rows.before(&self.base, offset))
+        Ok(index::before_offset(&self.base, &rows, offset))
     }
 
     /// Reads the wanted batches at once. Each one's checksum and epoch are verified, and that the chain over the
@@ -209,7 +210,7 @@ impl<D: Dir> DiskRead<D> {
             }
             if let Some(anew) = rows.doubt().await? {
                 *rows = anew;
-                start = rows.before(&self.base, wanted.from);
+                start = index::before_offset(&self.base, &*rows, wanted.from);
                 (wanted_bytes, is_second, is_chain_known) = (enough, false, true);
                 continue;
             }
@@ -241,7 +242,7 @@ impl<D: Dir> DiskRead<D> {
 
     /// The next row behind `point`.
     fn row_behind(&self, rows: &Loaded<D>, point: &Point) -> Option<Point> {
-        let row = rows.after(&self.base, point.position.get());
+        let row = index::after_position(&self.base, rows, point.position.get());
         row.filter(|row| row.position < self.end.position)
     }
 
@@ -251,7 +252,7 @@ impl<D: Dir> DiskRead<D> {
     fn end_behind(&self, rows: &Loaded<D>, point: &Point, from: Offset) -> Option<Point> {
         let is_behind = self.is_end_true && point.position < self.end.position;
         let sure = match rows {
-            Loaded::Memory(_) => rows.before(&self.base, point.offset).offset,
+            Loaded::Memory(rows) => index::before_offset(&self.base, rows, point.offset).offset,
             Loaded::File(..) => self.base.offset,
         };
         let is_bent = |bad: &Damage| bad.from < from && sure < bad.to;
@@ -311,38 +312,6 @@ impl<D: Dir> Known<D> {
 }
 
 impl<D: Dir> Loaded<D> {
-    pub(super) fn before(&self, base: &Point, from: Offset) -> Point {
-        match self {
-            Self::Memory(rows) => index::before_offset(base, rows, from),
-            Self::File(_, rows) => index::before_offset(base, &**rows, from),
-        }
-    }
-
-    /// The last known point with only timestamps lower than `time` before it.
-    pub(super) fn before_time(&self, base: &Point, time: Timestamp) -> Point {
-        match self {
-            Self::Memory(rows) => index::before_time(base, rows, time),
-            Self::File(_, rows) => index::before_time(base, &**rows, time),
-        }
-    }
-
-    /// Where the last row at or below `position` leads, or the segment's beginning.
-    pub(super) fn last_within(&self, base: &Point, position: u64) -> u64 {
-        let last = match self {
-            Self::Memory(rows) => index::before_position(base, rows, position),
-            Self::File(_, rows) => index::before_position(base, &**rows, position),
-        };
-        last.position.get()
-    }
-
-    /// The first known point behind `position`.
-    pub(super) fn after(&self, base: &Point, position: u64) -> Option<Point> {
-        match self {
-            Self::Memory(rows) => index::after_position(base, rows, position),
-            Self::File(_, rows) => index::after_position(base, &**rows, position),
-        }
-    }
-
     /// Rows made anew, if these may be what is wrong.
     async fn doubt(&self) -> Result<Option<Self>, Error> {
         let Self::File(sealed, rows) = self else {
@@ -350,6 +319,29 @@ impl<D: Dir> Loaded<D> {
         };
         let anew = sealed.doubt(rows).await?;
         Ok(anew.map(|anew| Self::File(sealed.clone(), anew)))
+    }
+}
+
+impl<D: Dir> Rows for Loaded<D> {
+    fn count(&self) -> usize {
+        match self {
+            Self::Memory(rows) => rows.count(),
+            Self::File(_, rows) => rows.count(),
+        }
+    }
+
+    fn row(&self, number: usize) -> Option<Row> {
+        match self {
+            Self::Memory(rows) => rows.row(number),
+            Self::File(_, rows) => rows.row(number),
+        }
+    }
+
+    fn count_before(&self, is_before: impl Fn(&Row) -> bool) -> usize {
+        match self {
+            Self::Memory(rows) => rows.count_before(is_before),
+            Self::File(_, rows) => rows.count_before(is_before),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::origin::Origin;
 use super::read::ReadError;
 use super::{Damage, Log};
 use crate::disk::Dir;
-use crate::index::Builder;
+use crate::index::{self, Builder};
 use crate::scan::{Scanner, Step};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
@@ -90,8 +90,8 @@ impl<D: Dir> TimePlan<D> {
         let failed = |source| read_error(segment, source);
         let rows = place.rows.load(&self.found).await.map_err(failed)?;
         // What lies below log start may be late, and is not searched for.
-        let by_time = rows.before_time(&place.base, self.time);
-        let by_start = rows.before(&place.base, self.log_start);
+        let by_time = index::before_time(&place.base, &rows, self.time);
+        let by_start = index::before_offset(&place.base, &rows, self.log_start);
         let start = match by_time.position < by_start.position {
             true => by_start,
             false => by_time,
@@ -139,7 +139,7 @@ impl<D: Dir> TimePlan<D> {
     ) -> Result<(), ReadError> {
         let (from, segment) = (scanner.point().offset, place.base.offset);
         let Some(behind) = behind else {
-            let row = rows.after(&place.base, scanner.point().position.get());
+            let row = index::after_position(&place.base, rows, scanner.point().position.get());
             let to = row.map_or(place.end, |row| row.offset);
             let to = to.max(from.saturating_add(1));
             return Err(Damage { from, to, segment }.into());
