@@ -6,6 +6,7 @@
 
 mod image;
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::disk::unread::read_file_twice;
@@ -38,22 +39,14 @@ pub struct Manifest<D: Dir> {
     /// How far the space is prepared.
     space_end: u64,
     next_sequence: u32,
-    torn: Option<Torn>,
+    /// Where the remains lie of an edit whose write was interrupted, in bytes from the start of the file.
+    torn: Option<Range<u64>>,
     /// Whether the file's entry is known to be durable.
     is_in_place: bool,
     is_in_doubt: bool,
     /// Whether the file is written anew where it cannot be written in place: so it is by who opens a log, which a block that
     /// takes nothing would else keep closed for good. Later, that fences.
     is_mending: bool,
-}
-
-/// The remains of an edit whose write was interrupted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Torn {
-    /// Where they lie, in bytes from the start of the file.
-    pub position: u64,
-    /// What is there.
-    pub bytes: Vec<u8>,
 }
 
 impl<D: Dir> Manifest<D> {
@@ -90,10 +83,6 @@ impl<D: Dir> Manifest<D> {
         // The last edit may have been left by a write whose sync failed, and the file by a rename
         // whose sync failed: the first write from here on repeats both.
         let tail_start = read.last - read.last % BLOCK_BYTES;
-        let torn = read.torn.map(|range| Torn {
-            position: range.start as u64,
-            bytes: bytes[range].to_vec(),
-        });
         Ok(Self {
             file: Handle::closed(&dir, NAME.to_owned(), Open::Write),
             header: read.header,
@@ -103,7 +92,7 @@ impl<D: Dir> Manifest<D> {
             // Where something else has cut the file, its last block is none to write an edit into.
             space_end: (bytes.len() - bytes.len() % BLOCK_BYTES) as u64,
             next_sequence,
-            torn,
+            torn: read.torn.map(|torn| torn.start as u64..torn.end as u64),
             is_in_place: false,
             is_in_doubt: false,
             is_mending: false,
@@ -144,10 +133,10 @@ impl<D: Dir> Manifest<D> {
         &self.state
     }
 
-    /// What an interrupted write left behind the last edit.
+    /// Where what an interrupted write left behind the last edit lies in the file, in bytes.
     #[must_use]
-    pub fn torn(&self) -> Option<&Torn> {
-        self.torn.as_ref()
+    pub fn torn(&self) -> Option<Range<u64>> {
+        self.torn.clone()
     }
 
     /// Whether an append or a compaction failed, or was dropped, in a way that leaves unknown what
@@ -165,8 +154,7 @@ impl<D: Dir> Manifest<D> {
         let Some(torn) = &self.torn else {
             return Ok(());
         };
-        let torn_end = torn.position + torn.bytes.len() as u64;
-        let written = self.write(&[], torn_end).await;
+        let written = self.write(&[], torn.end).await;
         self.or_anew(written, |manifest| manifest.state.clone())
             .await?;
         self.torn = None;
@@ -297,9 +285,8 @@ impl<D: Dir> Manifest<D> {
         let (new, zeros) = rest.split_at_mut(frame.len());
         new.copy_from_slice(frame);
         zeros.fill(0);
-        let at = || At::new(&self.dir, NAME);
         let buf = Rc::new(buf);
-        let file = self.file.file().await.map_err(|e| at().io("open", e))?;
+        let file = self.file.file().await?;
         // Before the edit: without a descriptor for it nothing is written that has to be written again.
         if !self.is_in_place {
             steps::sync(&self.dir).await?;
@@ -307,10 +294,10 @@ impl<D: Dir> Manifest<D> {
         }
         // Set until the outcome is known, so that a dropped future leaves the doubt behind.
         self.is_in_doubt = true;
-        file.write_at(Rc::clone(&buf), start)
-            .await
-            .map_err(|e| at().io("write", e))?;
-        file.fdatasync().await.map_err(|e| at().io("sync", e))?;
+        let written = file.write_at(Rc::clone(&buf), start).await;
+        written.map_err(|e| self.file.at().io("write", e))?;
+        let synced = file.fdatasync().await;
+        synced.map_err(|e| self.file.at().io("sync", e))?;
         self.is_in_doubt = false;
         let tail_start = end - end % BLOCK_BYTES as u64;
         let in_buf = |position: u64| usize::try_from(position - start).unwrap_or(usize::MAX);

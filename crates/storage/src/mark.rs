@@ -81,9 +81,8 @@ impl<D: Dir> Mark<D> {
     /// # Errors
     /// As for [`Mark::open`].
     pub async fn outwait(&mut self) -> Result<(), Error> {
-        let at = || At::new(&self.dir, NAME);
-        let file = self.file.file().await.map_err(|e| at().io("open", e))?;
-        file.outwait().await.map_err(|e| at().space("outwait", e))?;
+        let waited = self.file.file().await?.outwait().await;
+        waited.map_err(|e| self.file.at().space("outwait", e))?;
         self.found = read_last(&self.dir).await?.unwrap_or_default();
         Ok(())
     }
@@ -119,12 +118,9 @@ impl<D: Dir> Mark<D> {
         let slot = Slot { sequence, ..slot };
         let mut buf = self.dir.alloc(SLOT_BYTES);
         buf.as_mut_slice().copy_from_slice(&slot.encode());
-        let at = || At::new(&self.dir, NAME);
-        let file = self.file.file().await.map_err(|e| at().io("open", e))?;
-        let written = file
-            .write_at(Rc::new(buf), slot_start(sequence) as u64)
-            .await;
-        written.map_err(|e| at().space("write", e))?;
+        let (file, start) = (self.file.file().await?, slot_start(sequence) as u64);
+        let written = file.write_at(Rc::new(buf), start).await;
+        written.map_err(|e| self.file.at().space("write", e))?;
         // The slot that could not be read is the one that was not the last.
         self.found = Found {
             last: Some(slot),
@@ -139,23 +135,13 @@ impl<D: Dir> Mark<D> {
     /// # Errors
     /// As for [`Mark::write`].
     pub(crate) async fn write_durably(&mut self, slot: Slot) -> Result<(), Error> {
-        let opened = self.file.file().await;
         // Open until it is synced.
-        let _file = opened.map_err(|e| At::new(&self.dir, NAME).io("open", e))?;
+        let _file = self.file.file().await?;
         self.write(slot).await?;
-        self.sync().await
-    }
-
-    /// Makes what was written durable.
-    ///
-    /// # Errors
-    /// Any error of the disk.
-    pub async fn sync(&self) -> Result<(), Error> {
-        let at = || At::new(&self.dir, NAME);
         // A slot may be made durable by another descriptor than the one it was written through:
         // direct writes have told their errors, and the sync is of the file.
-        let file = self.file.file().await.map_err(|e| at().io("open", e))?;
-        file.fdatasync().await.map_err(|e| at().io("sync", e))
+        let synced = self.file.file().await?.fdatasync().await;
+        synced.map_err(|e| self.file.at().io("sync", e))
     }
 }
 

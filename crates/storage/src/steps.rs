@@ -4,8 +4,9 @@
 //! it [for good](Error::for_good).
 
 use std::io::ErrorKind;
+use std::rc::Rc;
 
-use crate::disk::{Dir, Entry};
+use crate::disk::{Dir, Entry, File, Open, Space, round_up};
 use crate::error::{At, Error};
 
 /// Makes `dir` in the one above it, unless it is there.
@@ -32,6 +33,16 @@ pub(crate) async fn list<D: Dir>(dir: &D) -> Result<Vec<Entry>, Error> {
 pub(crate) async fn list_known<D: Dir>(dir: &D) -> Result<Vec<Entry>, Error> {
     let listed = dir.list().await;
     listed.map_err(|e| At::dir(dir).io("list", e))
+}
+
+/// Makes the file `name` of `dir`, with room for `bytes` bytes. A full disk shows here.
+pub(crate) async fn make<D: Dir>(dir: &D, name: &str, bytes: u64) -> Result<Rc<D::File>, Error> {
+    let at = || At::new(dir, name);
+    let made = dir.open(name, Open::Create).await;
+    let file = Rc::new(made.map_err(|e| at().space("create", e))?);
+    let prepared = file.allocate(0..round_up(bytes), Space::Reserved).await;
+    prepared.map_err(|e| at().space("prepare", e))?;
+    Ok(file)
 }
 
 /// Gives the file `from` of `dir` the name `to`.

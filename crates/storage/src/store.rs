@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::Error;
 use crate::disk::unread::read_twice;
-use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, Open, Space, padded, round_up};
+use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, Open, padded, round_up};
 use crate::error::At;
 use crate::open_files::Handle;
 use crate::steps;
@@ -83,7 +83,7 @@ impl<D: Dir> Store<D> {
 
     /// What errors of this file say.
     pub(crate) fn at(&self) -> At {
-        At::new(self.handle.dir(), self.name())
+        self.handle.at()
     }
 
     /// The open file; opens it if it is closed.
@@ -94,8 +94,7 @@ impl<D: Dir> Store<D> {
         if self.is_retired.get() && self.handle.open_file().is_none() {
             return Err(self.at().io("open", ErrorKind::NotFound.into()));
         }
-        let file = self.handle.file().await;
-        file.map_err(|source| self.at().io("open", source))
+        self.handle.file().await
     }
 
     /// Makes durable what was written to it.
@@ -130,8 +129,7 @@ impl<D: Dir> Store<D> {
     /// # Errors
     /// Any error of closing it, if no plan uses it any more.
     pub(crate) async fn close(&self) -> Result<(), Error> {
-        let closed = self.handle.close().await;
-        closed.map_err(|source| self.at().io("close", source))
+        self.handle.close().await
     }
 }
 
@@ -201,12 +199,8 @@ async fn write_range<D: Dir>(
     steps::remove(dir, name).await?;
     let at = || At::new(dir, name);
     let source = store.file().await?;
-    let opened = dir.open(name, Open::Create).await;
-    let target = Rc::new(opened.map_err(|e| at().space("create", e))?);
     let bytes = range.end - range.start;
-    // That the disk is full shows while space is prepared, by its own error.
-    let allocated = target.allocate(0..round_up(bytes), Space::Reserved).await;
-    allocated.map_err(|e| at().space("extend", e))?;
+    let target = steps::make(dir, name, bytes).await?;
     let mut position = 0;
     while position < bytes {
         check()?;

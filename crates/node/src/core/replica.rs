@@ -132,9 +132,9 @@ impl Core {
         let plan = self.look(key, |partition| partition.plan_chain_at(at))?;
         let plan = plan.map_err(|error| error_of(&Refusal::from(error)))?;
         let origin = plan.origin();
-        let found = match plan.is_ready() {
-            true => plan.run().await,
-            false => {
+        let found = match origin {
+            None => plan.run().await,
+            Some(_) => {
                 let turn = self.files.turn(Turn::Read).await;
                 rt::run_on(found_on_disk(plan, turn)).await
             }

@@ -361,7 +361,7 @@ async fn read_whole<F: File>(file: &F, bytes_max: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Writes `bytes` to the new file `name`, and syncs it.
-async fn write_new<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) async fn write_new<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> io::Result<()> {
     let file = Rc::new(dir.open(name, Open::Create).await?);
     let written = write_whole(dir, &*file, bytes).await;
     let closed = file.close().await;

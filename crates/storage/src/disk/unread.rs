@@ -54,6 +54,13 @@ pub(crate) struct Around {
     pub(crate) unread: Option<(u64, io::Error)>,
 }
 
+impl Around {
+    fn whole(bytes: Vec<u8>) -> Self {
+        let unread = None;
+        Self { bytes, unread }
+    }
+}
+
 /// Reads as [`File::read_at`] does, and block by block what cannot be read in one go.
 ///
 /// # Errors
@@ -65,18 +72,9 @@ pub(crate) async fn read_around<F: File>(
 ) -> io::Result<Around> {
     match file.read_at(position, len).await {
         Err(error) if is_unreadable(&error) => {}
-        read => {
-            let bytes = read?.as_ref().to_vec();
-            return Ok(Around {
-                bytes,
-                unread: None,
-            });
-        }
+        read => return Ok(Around::whole(read?.as_ref().to_vec())),
     }
-    let mut around = Around {
-        bytes: Vec::with_capacity(len),
-        unread: None,
-    };
+    let mut around = Around::whole(Vec::with_capacity(len));
     let left = file.len().await?.saturating_sub(position);
     let len = usize::try_from(left).unwrap_or(usize::MAX).min(len);
     while around.bytes.len() < len {
@@ -107,13 +105,7 @@ pub(crate) async fn read_file_around<D: Dir>(
 ) -> io::Result<Around> {
     match dir.read(name, bytes_max).await {
         Err(error) if is_unreadable(&error) => {}
-        read => {
-            let bytes = read?;
-            return Ok(Around {
-                bytes,
-                unread: None,
-            });
-        }
+        read => return Ok(Around::whole(read?)),
     }
     let file = Rc::new(dir.open(name, Open::Read).await?);
     let bytes = file.len().await?.min(bytes_max);

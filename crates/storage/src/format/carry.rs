@@ -46,11 +46,8 @@ impl Carry {
         read_start(&mut reader, WHAT, MAGIC)?;
         let log_start = reader.u64()?;
         let batch = reader.body("batch_bytes", BATCH_BYTES_MAX)?;
-        let log_start = Offset::new(log_start).ok_or(Error::Field {
-            what: WHAT,
-            field: "log start",
-            found: log_start,
-        })?;
+        let wrong = Error::field(WHAT, "log start", log_start);
+        let log_start = Offset::new(log_start).ok_or(wrong)?;
         Ok(Self {
             log_start,
             batch: batch.to_vec(),

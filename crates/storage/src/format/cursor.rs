@@ -63,8 +63,7 @@ impl<'a> Reader<'a> {
             });
         }
         if u64::try_from(body.len()).ok() != Some(body_bytes.into()) {
-            let found = body_bytes.into();
-            return Err(Error::Field { what, field, found });
+            return Err(Error::field(what, field, body_bytes.into()));
         }
         let expected = checksum(header, body);
         match expected == crc {
@@ -107,30 +106,20 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn offset(&mut self, field: &'static str) -> Result<Offset, Error> {
-        let found = self.u64()?;
-        Offset::new(found).ok_or(Error::Field {
-            what: self.what,
-            field,
-            found,
-        })
+        self.number(field, Offset::new)
     }
 
     pub(super) fn ordinal(&mut self, field: &'static str) -> Result<Ordinal, Error> {
-        let found = self.u64()?;
-        Ordinal::new(found).ok_or(Error::Field {
-            what: self.what,
-            field,
-            found,
-        })
+        self.number(field, Ordinal::new)
     }
 
     pub(super) fn position(&mut self, field: &'static str) -> Result<Position, Error> {
-        let found = self.u64()?;
-        Position::new(found).ok_or(Error::Field {
-            what: self.what,
-            field,
-            found,
-        })
+        self.number(field, Position::new)
+    }
+
+    fn number<T>(&mut self, field: &'static str, of: fn(u64) -> Option<T>) -> Result<T, Error> {
+        let (what, found) = (self.what, self.u64()?);
+        of(found).ok_or(Error::field(what, field, found))
     }
 }
 

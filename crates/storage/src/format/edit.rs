@@ -320,6 +320,24 @@ impl Point {
     }
 }
 
+impl Epoch {
+    /// The epoch that begins at `end`, behind the one that was the `last`: damage that was stepped over may have hidden how far
+    /// the log was.
+    pub(crate) fn behind(
+        last: Option<&Self>,
+        end: Point,
+        epoch: LeaderEpoch,
+        lineage: Lineage,
+    ) -> Self {
+        Self {
+            epoch,
+            lineage,
+            offset: last.map_or(end.offset, |last| last.offset.max(end.offset)),
+            ordinal: last.map_or(end.ordinal, |last| last.ordinal.max(end.ordinal)),
+        }
+    }
+}
+
 impl End {
     /// The end at `point` of a log whose last segment stays as it is.
     pub(crate) fn at(point: Point, epoch: Option<LeaderEpoch>) -> Self {

@@ -94,10 +94,6 @@ pub(super) fn from_messagepack<T: DeserializeOwned>(
         .map_err(|source| Error::Body { what, source })?;
     match rest.len() {
         0 => Ok(value),
-        behind => Err(Error::Field {
-            what,
-            field: "bytes behind its body",
-            found: behind as u64,
-        }),
+        behind => Err(Error::field(what, "bytes behind its body", behind as u64)),
     }
 }

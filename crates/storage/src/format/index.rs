@@ -93,13 +93,7 @@ impl Header {
             ordinal: reader.ordinal("base ordinal")?,
             chain: Chain::from_raw(reader.u64()?),
         };
-        let wrong = |field, found| {
-            Err(Error::Field {
-                what: HEADER,
-                field,
-                found,
-            })
-        };
+        let wrong = |field, found| Err(Error::field(HEADER, field, found));
         // Each batch has an offset at least.
         if header.base.get() < header.ordinal.get() {
             return wrong("base ordinal", header.ordinal.get());
@@ -140,11 +134,8 @@ impl Row {
             chain: Chain::from_raw(reader.u64()?),
         };
         if row.relative_offset < row.relative_ordinal {
-            return Err(Error::Field {
-                what: ROW,
-                field: "relative ordinal",
-                found: row.relative_ordinal.into(),
-            });
+            let found = row.relative_ordinal.into();
+            return Err(Error::field(ROW, "relative ordinal", found));
         }
         Ok(row)
     }

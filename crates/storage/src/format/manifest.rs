@@ -113,12 +113,7 @@ impl Manifest {
         let (mut last, mut end, mut sequence) = (EDITS_AT, EDITS_AT, 1);
         while let Some(frame) = bytes.get(end..).and_then(Frame::read) {
             if frame.sequence != sequence {
-                let found = frame.sequence.into();
-                return Err(Error::Field {
-                    what: "edit",
-                    field: "sequence",
-                    found,
-                });
+                return Err(Error::field("edit", "sequence", frame.sequence.into()));
             }
             let edit = frame.decode()?;
             state

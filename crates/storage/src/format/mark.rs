@@ -133,11 +133,7 @@ impl Slot {
         let generation = reader.u32()?;
         let flags = reader.u32()?;
         if flags & !CLEAN != 0 {
-            return Err(Error::Field {
-                what: WHAT,
-                field: "flags",
-                found: flags.into(),
-            });
+            return Err(Error::field(WHAT, "flags", flags.into()));
         }
         let slot = Self {
             history,
@@ -156,13 +152,7 @@ impl Slot {
                 .filter(|born| *born != 0)
                 .map(Timestamp::from_millis),
         };
-        let wrong = |field, found| {
-            Err(Error::Field {
-                what: WHAT,
-                field,
-                found,
-            })
-        };
+        let wrong = |field, found| Err(Error::field(WHAT, field, found));
         if slot.offset < slot.segment {
             return wrong("durable offset", slot.offset.get());
         }
@@ -224,12 +214,8 @@ fn read_epoch(number: i32) -> Result<Option<LeaderEpoch>, Error> {
         Some(epoch) => Ok(Some(epoch)),
         None if number == NO_EPOCH => Ok(None),
         None => {
-            let found = u64::from(number.cast_unsigned());
-            Err(Error::Field {
-                what: WHAT,
-                field: "leader epoch",
-                found,
-            })
+            let found = number.cast_unsigned().into();
+            Err(Error::field(WHAT, "leader epoch", found))
         }
     }
 }

@@ -187,6 +187,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// A field of `what` has a value that it cannot have.
+    fn field(what: &'static str, field: &'static str, found: u64) -> Self {
+        Self::Field { what, field, found }
+    }
+
     /// Whether a file may be right, and this program too old for it.
     #[must_use]
     pub fn is_newer(&self) -> bool {

@@ -99,13 +99,8 @@ impl Digest {
         }
     }
 
-    /// Whether a segment can have it.
-    pub(crate) fn is_possible(&self) -> bool {
-        self.check().is_ok()
-    }
-
     /// What of the digest cannot be, if anything.
-    pub(super) fn check(&self) -> Result<(), state::Broken> {
+    pub(crate) fn check(&self) -> Result<(), state::Broken> {
         self.start().check()?;
         self.end().check()?;
         let batches = self.end_ordinal.checked_since(self.ordinal);

@@ -50,34 +50,30 @@ pub(crate) trait Rows {
 }
 
 /// The last known point at or before `offset` of the segment that starts at `base`.
-pub(crate) fn before_offset<R: Rows + ?Sized>(base: &Point, rows: &R, offset: Offset) -> Point {
+pub(crate) fn before_offset(base: &Point, rows: &impl Rows, offset: Offset) -> Point {
     let relative = offset.checked_since(base.offset).unwrap_or(0);
     last(base, rows, |row| u64::from(row.relative_offset) <= relative)
 }
 
 /// The last known point with only timestamps lower than `time` before it.
-pub(crate) fn before_time<R: Rows + ?Sized>(base: &Point, rows: &R, time: Timestamp) -> Point {
+pub(crate) fn before_time(base: &Point, rows: &impl Rows, time: Timestamp) -> Point {
     last(base, rows, |row| row.max_timestamp < time)
 }
 
 /// The last known point at or below the store position `position`, or the segment's beginning.
-pub(crate) fn before_position<R: Rows + ?Sized>(base: &Point, rows: &R, position: u64) -> Point {
+pub(crate) fn before_position(base: &Point, rows: &impl Rows, position: u64) -> Point {
     last(base, rows, |row| u64::from(row.position) <= position)
 }
 
 /// The first known point behind the store position `position`, if there is one.
-pub(crate) fn after_position<R: Rows + ?Sized>(
-    base: &Point,
-    rows: &R,
-    position: u64,
-) -> Option<Point> {
+pub(crate) fn after_position(base: &Point, rows: &impl Rows, position: u64) -> Option<Point> {
     let number = rows.count_before(|row| u64::from(row.position) <= position);
     rows.row(number).and_then(|row| point(base, &row))
 }
 
 /// The last row for which `is_before` holds, which it does for the rows up to some number and for
 /// none behind; the start of the segment if it holds for none.
-fn last<R: Rows + ?Sized>(base: &Point, rows: &R, is_before: impl Fn(&Row) -> bool) -> Point {
+fn last(base: &Point, rows: &impl Rows, is_before: impl Fn(&Row) -> bool) -> Point {
     let number = rows.count_before(is_before);
     let row = number.checked_sub(1).and_then(|number| rows.row(number));
     row.and_then(|row| point(base, &row)).unwrap_or(*base)

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use super::whole::Whole;
 use crate::Error;
-use crate::disk::{BLOCK_BYTES, Dir, File, Open};
+use crate::disk::unread::read_around;
+use crate::disk::{Dir, File, Open};
 use crate::error::At;
 use crate::format::index::{BYTES_MAX, Row};
 
@@ -32,35 +33,10 @@ pub(super) async fn sound_rows<D: Dir>(
     Ok(rows.filter(|_| is_ours).collect())
 }
 
-/// The bytes of `file`, with zeros for blocks that the disk does not give: they are no rows.
+/// The bytes of `file`. What stands for those that the disk does not give is no row.
 async fn bytes<D: Dir>(file: &D::File, at: &impl Fn() -> At) -> Result<Vec<u8>, Error> {
-    let length = file
-        .len()
-        .await
-        .map_err(|error| at().io("measure", error))?;
+    let length = file.len().await.map_err(|e| at().io("measure", e))?;
     let length = usize::try_from(length.min(BYTES_MAX)).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        let most = WINDOW_BYTES.min(length - bytes.len());
-        let mut read = file.read_at(bytes.len() as u64, most).await;
-        let least = BLOCK_BYTES.min(most);
-        if read.is_err() {
-            read = file.read_at(bytes.len() as u64, least).await;
-        }
-        let read = match read.map_err(|error| at().io("read", error)) {
-            Err(error) if error.is_unreadable() => {
-                bytes.resize(bytes.len() + least, 0);
-                continue;
-            }
-            read => read?,
-        };
-        if read.as_ref().is_empty() {
-            break; // It is shorter than it was.
-        }
-        bytes.extend_from_slice(read.as_ref());
-    }
-    Ok(bytes)
+    let around = read_around(file, 0, length).await;
+    Ok(around.map_err(|e| at().io("read", e))?.bytes)
 }
-
-/// So much is read at once.
-const WINDOW_BYTES: usize = 64 << 10;

@@ -148,7 +148,7 @@ impl Of {
     fn check(&self) -> Result<(), Error> {
         let digest = &self.seal.digest;
         let segment = digest.base;
-        if !digest.is_possible() || SEGMENT_BYTES_MAX < digest.bytes {
+        if digest.check().is_err() || SEGMENT_BYTES_MAX < digest.bytes {
             return Err(Error::Seal { segment });
         }
         match are_in_order(&self.epochs) {

@@ -120,11 +120,7 @@ impl<D: Dir> Log<D> {
         self.ready_to_change_end()?;
         let is_empty = self.floor_place().offset == self.log_end();
         if start.offset < self.log_end() && !is_empty {
-            return Err(Error::OutOfRange {
-                offset: start.offset,
-                log_start: self.log_start,
-                durable: self.durable.offset,
-            });
+            return Err(self.not_within(start.offset));
         }
         // The names of what expired would come to mean other files.
         let is_left = |garbage: &Garbage<D>| !garbage.names.is_empty();
@@ -145,17 +141,16 @@ impl<D: Dir> Log<D> {
                 history: own,
             });
         }
+        let header = self.header(history);
         let slot = Slot {
-            history,
-            segment: start.offset,
-            generation: 0,
-            ..Point::starting(start).stated_in(self.slot())
+            epoch: self.epoch_used,
+            ..Point::starting(start).slot(&header, (start.offset, 0))
         };
         let in_way = self.empty_files();
         let adopt = Adopt {
             dir: self.dir.clone(),
             birth: Birth {
-                header: self.header(history),
+                header,
                 edits: vec![Edit::Restart(start)],
                 slot,
             },

@@ -1,7 +1,5 @@
 //! Places in a log, and the chain at an offset: for those who copy it, or compare two.
 
-use std::fmt;
-
 use corelog_record::batch::Batches;
 use corelog_record::{Chain, Offset};
 
@@ -25,25 +23,12 @@ enum Work<D: Dir> {
     Disk(DiskRead<D>, Offset),
 }
 
-impl<D: Dir> fmt::Debug for ChainPlan<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChainPlan")
-            .field("is_ready", &self.is_ready())
-            .finish()
-    }
-}
-
 impl<D: Dir> ChainPlan<D> {
-    /// Whether the chain is in memory, so that running the plan does no I/O.
-    pub fn is_ready(&self) -> bool {
-        matches!(self.0, Work::Known(_))
-    }
-
     /// Where it reads from the disk; `None` if it reads nothing there.
     pub fn origin(&self) -> Option<Origin<D>> {
         match &self.0 {
             Work::Known(_) => None,
-            Work::Disk(read, _) => Some(Origin::new(read.store(), READ_BYTES)),
+            Work::Disk(read, _) => Some(Origin::new(&read.store, READ_BYTES)),
         }
     }
 
@@ -57,7 +42,7 @@ impl<D: Dir> ChainPlan<D> {
             Work::Known(place) => Ok(place),
             Work::Disk(read, offset) => {
                 let found = read.point_before(offset).await;
-                let found = found.map_err(|source| fetch::read_error(read.base(), source));
+                let found = found.map_err(|source| fetch::read_error(read.base.offset, source));
                 Ok(found?.place())
             }
         }
@@ -71,7 +56,7 @@ impl<D: Dir> DiskRead<D> {
         loop {
             let wanted = Wanted {
                 from: start.offset,
-                limit: self.end(),
+                limit: self.end.offset,
                 bytes_max: READ_BYTES,
             };
             let fetched = self.read(wanted).await?;
@@ -126,11 +111,10 @@ impl<D: Dir> Log<D> {
     /// [`ReadError::OutOfRange`]; [`ReadError::Damaged`] at or behind damage of its segment.
     pub fn plan_chain_at(&self, offset: Offset) -> Result<ChainPlan<D>, ReadError> {
         let (floor, durable) = (self.floor_place(), self.durable_place());
+        let valid = floor.offset..durable.offset;
+        let out_of_range = ReadError::OutOfRange { offset, valid };
         if offset < floor.offset || durable.offset < offset {
-            return Err(ReadError::OutOfRange {
-                offset,
-                valid: floor.offset..durable.offset,
-            });
+            return Err(out_of_range);
         }
         let segment = self.segment_of(offset);
         let known = [segment.base.place(), durable].into_iter();
@@ -146,13 +130,8 @@ impl<D: Dir> Log<D> {
             return Ok(ChainPlan(Work::Known(point.place())));
         }
         self.index_checks.set(INDEX_CHECKS);
-        match self.disk_read(segment, offset) {
-            Some(read) => Ok(ChainPlan(Work::Disk(read, offset))),
-            None => Err(ReadError::OutOfRange {
-                offset,
-                valid: floor.offset..durable.offset,
-            }),
-        }
+        let read = self.disk_read(segment, offset).ok_or(out_of_range)?;
+        Ok(ChainPlan(Work::Disk(read, offset)))
     }
 
     /// The last point between two batches at or below `offset`, if the tail holds what lies between

@@ -1,7 +1,5 @@
 //! Background work, one chore at a time: its plan, its run, and what its completion changes.
 
-use std::fmt;
-
 use corelog_record::{Offset, Timestamp};
 
 use super::Log;
@@ -46,47 +44,10 @@ pub(super) enum Kind {
     Other,
 }
 
-impl<D: Dir> fmt::Debug for ChorePlan<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.work {
-            Work::Prepare(..) => "prepare",
-            Work::SpaceSync(_) => "space sync",
-            Work::Next(_) => "next",
-            Work::Mark(_) => "mark",
-            Work::Finish(_) => "finish",
-            Work::Edit(_) => "edit",
-            Work::Suffix(_) => "suffix",
-            Work::Adopt(_) => "adopt",
-            Work::Begin(_) => "begin",
-            Work::Remove(_) => "remove",
-            Work::Index(_) => "index",
-            Work::Snapshot(_) => "snapshot",
-            Work::Install(_) => "install",
-            Work::Replace(_) => "replace",
-        };
-        f.debug_struct("ChorePlan")
-            .field("kind", &kind)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<D: Dir> fmt::Debug for ChoreDone<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChoreDone")
-            .field("result", &self.result)
-            .finish_non_exhaustive()
-    }
-}
-
 impl<D: Dir> ChorePlan<D> {
     /// Whether no group goes to the disk before it has ended: it is short, and appends may wait for it.
     pub fn holds_flushes(&self) -> bool {
         matches!(self.work, Work::SpaceSync(_))
-    }
-
-    /// Whether it only removes files that nobody wants any more.
-    pub(super) fn is_removal(&self) -> bool {
-        matches!(self.work, Work::Remove(_))
     }
 
     /// Does the work.
@@ -127,14 +88,8 @@ impl<D: Dir> Log<D> {
         Some(self.chore(work))
     }
 
-    /// What is left to do before the log can be closed.
-    pub(super) fn plan_closing(&mut self, now: Now) -> Option<ChorePlan<D>> {
-        let work = self.plan_freeing(now, 0)?;
-        Some(self.chore(work))
-    }
-
     /// What can be done without space, and leads to it: what is sealed can expire. So many `spares` stay.
-    fn plan_freeing(&mut self, now: Now, spares: usize) -> Option<Work<D>> {
+    pub(super) fn plan_freeing(&mut self, now: Now, spares: usize) -> Option<Work<D>> {
         self.plan_seal(now)
             .or_else(|| self.plan_left_below(now.time))
             .or_else(|| self.plan_found(now.time))

@@ -1,6 +1,7 @@
 //! Closing: all durable, all sealed that can be, the mark clean.
 
 use super::Log;
+use super::work::Work;
 use crate::disk::Dir;
 use crate::format::mark::Slot;
 use crate::index::Builder;
@@ -40,9 +41,11 @@ impl<D: Dir> Log<D> {
             flushed => Ok(flushed?),
         };
         self.seal_retry_at = now.time;
-        while let Some(plan) = self.plan_closing(now) {
-            let is_removal = plan.is_removal();
-            let done = plan.run().await;
+        // What reads have met since the last chore: a clean stop hides none of it.
+        self.note_found();
+        while let Some(work) = self.plan_freeing(now, 0) {
+            let is_removal = matches!(work, Work::Remove(_));
+            let done = self.chore(work).run().await;
             match self.complete_chore(done, now.time) {
                 // It is tried again when the log is opened.
                 Err(error) if error.is_shortage() => break,

@@ -178,15 +178,8 @@ impl<D: Dir> Suffix<D> {
         taken: &[Entry],
     ) -> Result<(), Error> {
         if let Some((epoch, lineage)) = began {
-            let Point {
-                offset, ordinal, ..
-            } = point;
-            let epoch = Epoch {
-                epoch,
-                lineage,
-                offset,
-                ordinal,
-            };
+            let last = self.manifest.state().epochs().last();
+            let epoch = Epoch::behind(last, point.place(), epoch, lineage);
             self.manifest.append(&Edit::Epoch(epoch)).await?;
         }
         // What stays is in another file. If nothing was cut, the mark is right already.
@@ -205,9 +198,8 @@ impl<D: Dir> Suffix<D> {
     fn slot_at(&self, point: Point, generation: u32) -> Slot {
         match &self.cut {
             Some(cut) => Slot {
-                segment: cut.base.offset,
-                generation,
-                ..point.stated_in(self.slot)
+                epoch: self.slot.epoch,
+                ..point.slot(self.manifest.header(), (cut.base.offset, generation))
             },
             None => self.slot,
         }

@@ -19,12 +19,15 @@ use crate::format::edit::{Edit, Settings};
 pub(super) struct Found(Rc<RefCell<Vec<Damage>>>);
 
 impl Found {
-    /// Notes damage, unless too much waits: who reads there again meets it again.
-    pub(super) fn note(&self, damage: Damage) {
-        let mut found = self.0.borrow_mut();
-        if found.len() < FOUND_MAX && !found.contains(&damage) {
-            found.push(damage);
+    /// Notes the damage that a read came to, if it did, unless too much waits: who reads there again meets it again.
+    pub(super) fn met<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
+        if let Err(Error::Damaged { from, to, segment }) = read {
+            let (damage, mut found) = (Damage { from, to, segment }, self.0.borrow_mut());
+            if found.len() < FOUND_MAX && !found.contains(&damage) {
+                found.push(damage);
+            }
         }
+        read
     }
 }
 

@@ -12,7 +12,7 @@ use super::work::Work;
 use super::{Log, options};
 use crate::Error;
 use crate::disk::Dir;
-use crate::format::edit::{Edit, Epoch, Point};
+use crate::format::edit::{Edit, Epoch};
 use crate::format::mark::Slot;
 use crate::manifest::Manifest;
 
@@ -89,14 +89,7 @@ impl<D: Dir> Log<D> {
                 (began.epoch, began.lineage)
             }
         };
-        let (end, last) = (self.end_place(), self.epochs().last());
-        // Damage that was stepped over may have hidden how far the log was.
-        let epoch = Epoch {
-            epoch,
-            lineage,
-            offset: last.map_or(end.offset, |last| last.offset.max(end.offset)),
-            ordinal: last.map_or(end.ordinal, |last| last.ordinal.max(end.ordinal)),
-        };
+        let epoch = Epoch::behind(self.epochs().last(), self.end_place(), epoch, lineage);
         let begin = NewEpoch {
             dir: self.dir.clone(),
             birth: self.birth(epoch),
@@ -142,15 +135,8 @@ impl<D: Dir> Log<D> {
             // The manifest is there; it is the mark for which there was no space.
             return *last;
         }
-        let Point {
-            offset, ordinal, ..
-        } = self.durable_place();
-        Epoch {
-            epoch: LeaderEpoch::ZERO,
-            lineage: self.draw_lineage(),
-            offset,
-            ordinal,
-        }
+        let lineage = self.draw_lineage();
+        Epoch::behind(None, self.durable_place(), LeaderEpoch::ZERO, lineage)
     }
 
     /// Notes an epoch of another copy of this log, where this one may never come to: what it begins itself is

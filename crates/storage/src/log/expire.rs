@@ -162,14 +162,18 @@ impl<D: Dir> Log<D> {
 
     /// Whether `offset` is durable.
     pub(super) fn within(&self, offset: Offset) -> Result<(), Error> {
-        let durable = self.durable.offset;
-        match offset <= durable {
+        match offset <= self.durable.offset {
             true => Ok(()),
-            false => Err(Error::OutOfRange {
-                offset,
-                log_start: self.log_start,
-                durable,
-            }),
+            false => Err(self.not_within(offset)),
+        }
+    }
+
+    /// That the log cannot be cut to `offset`.
+    pub(super) fn not_within(&self, offset: Offset) -> Error {
+        Error::OutOfRange {
+            offset,
+            log_start: self.log_start,
+            durable: self.durable.offset,
         }
     }
 

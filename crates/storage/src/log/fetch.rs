@@ -2,18 +2,19 @@
 
 use std::rc::Rc;
 
-use corelog_record::{Offset, Timestamp};
+use corelog_record::Offset;
 
-use super::Damage;
 use super::damage::Found;
 use super::look::{self, Look};
 use super::read::{Fetched, Piece, ReadError};
 use super::select::{Taken, Wanted};
 use super::stride::{EDGE_BYTES, STRIDE_BYTES_MIN, Stride};
+use super::{Damage, Log};
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::edit::Epoch;
-use crate::index::{self, Builder, Sealed};
+use crate::format::index::Row;
+use crate::index::{self, Builder, Rows, Sealed};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 
@@ -31,7 +32,7 @@ pub(super) enum Loaded<D: Dir> {
 
 /// A planned read of one store.
 pub(super) struct DiskRead<D: Dir> {
-    store: Rc<Store<D>>,
+    pub(super) store: Rc<Store<D>>,
     pub(super) base: Point,
     /// The end of what may be read of the segment.
     pub(super) end: Point,
@@ -49,36 +50,6 @@ pub(super) struct DiskRead<D: Dir> {
 }
 
 impl<D: Dir> DiskRead<D> {
-    /// A read of `segment` from `from` on, of which all below `end` is durable. `None` without a
-    /// store. Damage goes to `found`. `is_end_true`: the end is where a batch that was appended ends.
-    pub(super) fn new(
-        segment: &Segment<D>,
-        end: Point,
-        from: Offset,
-        is_end_true: bool,
-        epochs: Rc<[Epoch]>,
-        found: Found,
-    ) -> Option<Self> {
-        let below = segment.below.as_ref();
-        let below = below.filter(|below| from < below.end.offset);
-        let (rows, end) = match (&segment.index, below) {
-            (_, Some(below)) => (Known::File(below.index.clone()), below.end),
-            (Index::Growing(rows), None) => (Known::Memory(rows.clone()), end),
-            (Index::File(sealed), None) => (Known::File(sealed.clone()), end),
-        };
-        Some(Self {
-            store: segment.store.clone()?,
-            base: segment.base,
-            end,
-            is_end_true: is_end_true && segment.stage != Stage::Damaged,
-            rows,
-            epochs,
-            damage: Vec::new(),
-            found,
-            read_max: usize::MAX,
-        })
-    }
-
     /// The same, of a segment of which this is known to be bad.
     pub(super) fn knowing(self, damage: Vec<Damage>) -> Self {
         Self { damage, ..self }
@@ -109,25 +80,10 @@ impl<D: Dir> DiskRead<D> {
         Self { store, ..self }
     }
 
-    /// What it reads.
-    pub(super) fn store(&self) -> &Rc<Store<D>> {
-        &self.store
-    }
-
-    /// The base offset of the segment.
-    pub(super) fn base(&self) -> Offset {
-        self.base.offset
-    }
-
-    /// The end of what it can read.
-    pub(super) fn end(&self) -> Offset {
-        self.end.offset
-    }
-
     /// The last point at or below `offset` that is known without reading batches.
     pub(super) async fn row_before(&self, offset: Offset) -> Result<Point, Error> {
         let rows = self.rows.load(&self.found).await?;
-        Ok(rows.before(&self.base, offset))
+        Ok(index::before_offset(&self.base, &rows, offset))
     }
 
     /// Reads the wanted batches at once. Each one's checksum and epoch are verified, and that the chain over the
@@ -202,11 +158,7 @@ impl<D: Dir> DiskRead<D> {
     }
 
     async fn read_stride(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
-        let read = self.read_wanted(rows, stride).await;
-        if let Err(Error::Damaged { from, to, segment }) = read {
-            self.found.note(Damage { from, to, segment });
-        }
-        read
+        self.found.met(self.read_wanted(rows, stride).await)
     }
 
     async fn read_wanted(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
@@ -258,7 +210,7 @@ impl<D: Dir> DiskRead<D> {
             }
             if let Some(anew) = rows.doubt().await? {
                 *rows = anew;
-                start = rows.before(&self.base, wanted.from);
+                start = index::before_offset(&self.base, &*rows, wanted.from);
                 (wanted_bytes, is_second, is_chain_known) = (enough, false, true);
                 continue;
             }
@@ -290,7 +242,7 @@ impl<D: Dir> DiskRead<D> {
 
     /// The next row behind `point`.
     fn row_behind(&self, rows: &Loaded<D>, point: &Point) -> Option<Point> {
-        let row = rows.after(&self.base, point.position.get());
+        let row = index::after_position(&self.base, rows, point.position.get());
         row.filter(|row| row.position < self.end.position)
     }
 
@@ -300,7 +252,7 @@ impl<D: Dir> DiskRead<D> {
     fn end_behind(&self, rows: &Loaded<D>, point: &Point, from: Offset) -> Option<Point> {
         let is_behind = self.is_end_true && point.position < self.end.position;
         let sure = match rows {
-            Loaded::Memory(_) => rows.before(&self.base, point.offset).offset,
+            Loaded::Memory(rows) => index::before_offset(&self.base, rows, point.offset).offset,
             Loaded::File(..) => self.base.offset,
         };
         let is_bent = |bad: &Damage| bad.from < from && sure < bad.to;
@@ -323,6 +275,30 @@ impl<D: Dir> DiskRead<D> {
     }
 }
 
+impl<D: Dir> Log<D> {
+    /// A read of what is durable of `segment`, from `from` on; `None` without a store.
+    pub(super) fn disk_read(&self, segment: &Segment<D>, from: Offset) -> Option<DiskRead<D>> {
+        let (end, below) = (self.durable_end(segment), segment.below.as_ref());
+        let below = below.filter(|below| from < below.end.offset);
+        let (rows, end) = match (&segment.index, below) {
+            (_, Some(below)) => (Known::File(below.index.clone()), below.end),
+            (Index::Growing(rows), None) => (Known::Memory(rows.clone()), end),
+            (Index::File(sealed), None) => (Known::File(sealed.clone()), end),
+        };
+        Some(DiskRead {
+            store: segment.store.clone()?,
+            base: segment.base,
+            end,
+            is_end_true: self.read_only_from.is_none() && segment.stage != Stage::Damaged,
+            rows,
+            epochs: self.epochs.clone(),
+            damage: self.damage_of(segment.base.offset),
+            found: self.found.clone(),
+            read_max: usize::MAX,
+        })
+    }
+}
+
 impl<D: Dir> Known<D> {
     /// The rows; damage of all that they are of goes to `found`.
     pub(super) async fn load(&self, found: &Found) -> Result<Loaded<D>, Error> {
@@ -330,47 +306,12 @@ impl<D: Dir> Known<D> {
             Self::Memory(rows) => return Ok(Loaded::Memory(rows.clone())),
             Self::File(sealed) => sealed,
         };
-        let loaded = sealed.load().await;
-        if let Err(Error::Damaged { from, to, segment }) = loaded {
-            found.note(Damage { from, to, segment });
-        }
-        Ok(Loaded::File(sealed.clone(), loaded?))
+        let loaded = found.met(sealed.load().await)?;
+        Ok(Loaded::File(sealed.clone(), loaded))
     }
 }
 
 impl<D: Dir> Loaded<D> {
-    pub(super) fn before(&self, base: &Point, from: Offset) -> Point {
-        match self {
-            Self::Memory(rows) => index::before_offset(base, rows, from),
-            Self::File(_, rows) => index::before_offset(base, &**rows, from),
-        }
-    }
-
-    /// The last known point with only timestamps lower than `time` before it.
-    pub(super) fn before_time(&self, base: &Point, time: Timestamp) -> Point {
-        match self {
-            Self::Memory(rows) => index::before_time(base, rows, time),
-            Self::File(_, rows) => index::before_time(base, &**rows, time),
-        }
-    }
-
-    /// Where the last row at or below `position` leads, or the segment's beginning.
-    pub(super) fn last_within(&self, base: &Point, position: u64) -> u64 {
-        let last = match self {
-            Self::Memory(rows) => index::before_position(base, rows, position),
-            Self::File(_, rows) => index::before_position(base, &**rows, position),
-        };
-        last.position.get()
-    }
-
-    /// The first known point behind `position`.
-    pub(super) fn after(&self, base: &Point, position: u64) -> Option<Point> {
-        match self {
-            Self::Memory(rows) => index::after_position(base, rows, position),
-            Self::File(_, rows) => index::after_position(base, &**rows, position),
-        }
-    }
-
     /// Rows made anew, if these may be what is wrong.
     async fn doubt(&self) -> Result<Option<Self>, Error> {
         let Self::File(sealed, rows) = self else {
@@ -378,6 +319,29 @@ impl<D: Dir> Loaded<D> {
         };
         let anew = sealed.doubt(rows).await?;
         Ok(anew.map(|anew| Self::File(sealed.clone(), anew)))
+    }
+}
+
+impl<D: Dir> Rows for Loaded<D> {
+    fn count(&self) -> usize {
+        match self {
+            Self::Memory(rows) => rows.count(),
+            Self::File(_, rows) => rows.count(),
+        }
+    }
+
+    fn row(&self, number: usize) -> Option<Row> {
+        match self {
+            Self::Memory(rows) => rows.row(number),
+            Self::File(_, rows) => rows.row(number),
+        }
+    }
+
+    fn count_before(&self, is_before: impl Fn(&Row) -> bool) -> usize {
+        match self {
+            Self::Memory(rows) => rows.count_before(is_before),
+            Self::File(_, rows) => rows.count_before(is_before),
+        }
     }
 }
 

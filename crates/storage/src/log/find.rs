@@ -1,6 +1,5 @@
 //! Lookup by time.
 
-use std::fmt;
 use std::rc::Rc;
 
 use corelog_record::{Offset, Timestamp};
@@ -12,7 +11,7 @@ use super::origin::Origin;
 use super::read::ReadError;
 use super::{Damage, Log};
 use crate::disk::Dir;
-use crate::index::Builder;
+use crate::index::{self, Builder};
 use crate::scan::{Scanner, Step};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
@@ -41,14 +40,6 @@ struct Place<D: Dir> {
     is_within: bool,
     /// The first damage of it that is known.
     damage: Option<Damage>,
-}
-
-impl<D: Dir> fmt::Debug for TimePlan<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TimePlan")
-            .field("time", &self.time)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<D: Dir> TimePlan<D> {
@@ -83,25 +74,24 @@ impl<D: Dir> TimePlan<D> {
                     to: place.end,
                     segment: place.base.offset,
                 };
-                let Damage { from, to, segment } = place.damage.unwrap_or_else(whole);
-                stepped_over.get_or_insert(ReadError::Damaged { from, to, segment });
+                stepped_over.get_or_insert(place.damage.unwrap_or_else(whole));
             }
         }
-        stepped_over.map_or(Ok(None), Err)
+        stepped_over.map_or(Ok(None), |damage| Err(damage.into()))
     }
 
     /// Looks at one place. The first damage that is stepped over within reach goes to `stepped_over`.
     async fn look(
         &self,
         place: &Place<D>,
-        stepped_over: &mut Option<ReadError>,
+        stepped_over: &mut Option<Damage>,
     ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         let segment = place.base.offset;
         let failed = |source| read_error(segment, source);
         let rows = place.rows.load(&self.found).await.map_err(failed)?;
         // What lies below log start may be late, and is not searched for.
-        let by_time = rows.before_time(&place.base, self.time);
-        let by_start = rows.before(&place.base, self.log_start);
+        let by_time = index::before_time(&place.base, &rows, self.time);
+        let by_start = index::before_offset(&place.base, &rows, self.log_start);
         let start = match by_time.position < by_start.position {
             true => by_start,
             false => by_time,
@@ -145,20 +135,19 @@ impl<D: Dir> TimePlan<D> {
         rows: &Loaded<D>,
         scanner: &mut Scanner<D>,
         behind: Option<Point>,
-        first: &mut Option<ReadError>,
+        first: &mut Option<Damage>,
     ) -> Result<(), ReadError> {
         let (from, segment) = (scanner.point().offset, place.base.offset);
         let Some(behind) = behind else {
-            let row = rows.after(&place.base, scanner.point().position.get());
-            let to = row
-                .map_or(place.end, |row| row.offset)
-                .max(from.saturating_add(1));
-            return Err(ReadError::Damaged { from, to, segment });
+            let row = index::after_position(&place.base, rows, scanner.point().position.get());
+            let to = row.map_or(place.end, |row| row.offset);
+            let to = to.max(from.saturating_add(1));
+            return Err(Damage { from, to, segment }.into());
         };
         scanner.move_to(behind);
         let to = behind.offset;
         if place.is_sure && self.log_start < to && from < self.limit {
-            first.get_or_insert(ReadError::Damaged { from, to, segment });
+            first.get_or_insert(Damage { from, to, segment });
         }
         Ok(())
     }

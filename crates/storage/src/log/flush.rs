@@ -1,8 +1,6 @@
 //! Group commit, one group at a time: a small one is one write that is durable when it returns, another
 //! is writes and one `fdatasync`.
 
-use std::fmt;
-
 use corelog_record::{Offset, Timestamp};
 
 use super::chore::{Kind, SPACE_RETRY_MS};
@@ -35,22 +33,6 @@ pub struct Flushed {
     pub durable: Offset,
     /// Bytes of batches in the group.
     pub bytes: usize,
-}
-
-impl<D: Dir> fmt::Debug for FlushPlan<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FlushPlan")
-            .field("end", &self.group.end.offset)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<D: Dir> fmt::Debug for FlushDone<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FlushDone")
-            .field("result", &self.result)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<D: Dir> FlushPlan<D> {

@@ -153,20 +153,12 @@ impl<D: Dir> Log<D> {
             self.durable
         };
         let segment = Some(segment).filter(|segment| segment.base.offset == self.durable_segment);
+        let header = self.header(self.identity.history);
+        let generation = segment.map_or(0, |segment| segment.generation);
         Slot {
-            history: self.identity.history,
-            copy: self.copy,
-            sequence: 0,
-            segment: self.durable_segment,
-            generation: segment.map_or(0, |segment| segment.generation),
-            is_clean: false,
-            position: durable.position,
-            offset: durable.offset,
-            ordinal: durable.ordinal,
-            chain: durable.chain,
-            max_timestamp: durable.max_timestamp,
             epoch: self.epoch_used,
             born: segment.and_then(|segment| segment.born),
+            ..durable.slot(&header, (self.durable_segment, generation))
         }
     }
 }

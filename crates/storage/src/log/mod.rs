@@ -199,6 +199,20 @@ pub struct Log<D: Dir> {
     read_only_from: Option<Offset>,
 }
 
+/// Plans hold handles and buffers, of which there is nothing to show.
+macro_rules! shown_by_name {
+    ($($plan:ident)*) => {$(
+        impl<D: Dir> fmt::Debug for $plan<D> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($plan))
+            }
+        }
+    )*};
+}
+
+shown_by_name!(ChainPlan ChoreDone ChorePlan FlushDone FlushPlan Origin);
+shown_by_name!(ReadPlan Reader ScrubDone ScrubPlan TimePlan);
+
 impl<D: Dir> fmt::Debug for Log<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Log")
@@ -282,13 +296,6 @@ impl<D: Dir> Log<D> {
     /// Bytes of batches that wait for the next flush.
     pub fn pending_bytes(&self) -> usize {
         self.tail.pending_bytes()
-    }
-
-    /// Gives memory of the tail back, oldest first, until at most `bytes` are held. Pending bytes
-    /// stay.
-    #[cfg(test)]
-    pub(crate) fn shrink_tail(&mut self, bytes: usize) {
-        self.tail.shrink(bytes);
     }
 
     /// Gives the oldest buffer of the tail back.

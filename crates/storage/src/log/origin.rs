@@ -1,6 +1,5 @@
 //! Whether batches that were read ahead are what a plan made since would read.
 
-use std::fmt;
 use std::rc::{Rc, Weak};
 
 use corelog_record::Offset;
@@ -24,12 +23,6 @@ impl<D: Dir> Origin<D> {
     }
 }
 
-impl<D: Dir> fmt::Debug for Origin<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Origin")
-    }
-}
-
 impl<D: Dir> Log<D> {
     /// Whether the segment at `base` is still read from `origin`: not once it was cut, gone on with or replaced.
     pub fn is_read_from(&self, base: Offset, origin: &Origin<D>) -> bool {
@@ -47,7 +40,7 @@ impl<D: Dir> ReadPlan<D> {
     pub fn origin(&self) -> Option<Origin<D>> {
         match &self.0 {
             Work::Ready(_) => None,
-            Work::Disk(read, wanted) => Some(Origin::new(read.store(), wanted.bytes_max)),
+            Work::Disk(read, wanted) => Some(Origin::new(&read.store, wanted.bytes_max)),
         }
     }
 
@@ -58,8 +51,8 @@ impl<D: Dir> ReadPlan<D> {
         let Work::Disk(read, wanted) = &self.0 else {
             return false;
         };
-        let is_same = Weak::ptr_eq(&origin.store, &Rc::downgrade(read.store()));
-        let end = read.end().min(wanted.limit);
+        let is_same = Weak::ptr_eq(&origin.store, &Rc::downgrade(&read.store));
+        let end = read.end.offset.min(wanted.limit);
         let fits = fetched.bytes.min(origin.bytes_max) <= wanted.bytes_max;
         is_same && 0 < fetched.bytes && fetched.next <= end && fits
     }

@@ -74,8 +74,9 @@ impl<D: Dir> Prepare<D> {
     /// As for [`Prepare::run`], and [`Error::OutOfFiles`].
     pub(crate) async fn run_ahead(&mut self) -> Result<(), Error> {
         self.make_store().await?;
-        if self.new.is_some() {
-            self.sync_space().await?;
+        if let (Some(_), Some(store)) = (&self.new, &self.store) {
+            store.sync().await?;
+            self.synced_bytes = self.space_bytes;
         }
         self.add_store().await?;
         if let Some(store) = &self.store {
@@ -166,15 +167,6 @@ impl<D: Dir> Prepare<D> {
         self.extent = None;
         Ok(())
     }
-
-    async fn sync_space(&mut self) -> Result<(), Error> {
-        let Some(store) = &self.store else {
-            return Ok(());
-        };
-        store.sync().await?;
-        self.synced_bytes = self.space_bytes;
-        Ok(())
-    }
 }
 
 impl<D: Dir> Log<D> {
@@ -219,15 +211,13 @@ impl<D: Dir> Log<D> {
         };
         let segment = self.segment_at(base);
         let (start, name, store) = (segment.base, segment.store_name(), segment.store.clone());
-        let is_bare = store.is_none();
+        let (space_bytes, synced_bytes) = (segment.space_bytes, segment.synced_bytes);
+        let (mut filled, is_bare) = (self.filled(segment), store.is_none());
         let next = if is_bare { self.next.take() } else { None };
-        let segment = self.segment_at(base);
-        let mut filled = self.filled(segment);
         if let Some((_, space)) = next {
             filled.space = space;
         }
         let extent = filled.needed(end, bytes, &self.options);
-        let (space_bytes, synced_bytes) = (segment.space_bytes, segment.synced_bytes);
         let add = Add::from(start.place());
         Prepare {
             dir: self.dir.clone(),

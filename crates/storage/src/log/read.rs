@@ -7,7 +7,6 @@ use std::rc::Rc;
 use corelog_record::Offset;
 
 use super::due::INDEX_CHECKS;
-use super::fetch::DiskRead;
 use super::read_plan::{ReadPlan, Work};
 use super::select::{self, Wanted};
 use super::stride::EDGE_BYTES;
@@ -271,15 +270,6 @@ impl<D: Dir> Log<D> {
     fn out_of_range(&self, offset: Offset) -> ReadError {
         let valid = self.readable();
         ReadError::OutOfRange { offset, valid }
-    }
-
-    /// A read of what is durable of `segment`, from `from` on; `None` without a store.
-    pub(super) fn disk_read(&self, segment: &Segment<D>, from: Offset) -> Option<DiskRead<D>> {
-        let known = self.damage_of(segment.base.offset);
-        let is_end_true = self.read_only_from.is_none();
-        let (end, found) = (self.durable_end(segment), self.found.clone());
-        let read = DiskRead::new(segment, end, from, is_end_true, self.epochs.clone(), found)?;
-        Some(read.knowing(known))
     }
 
     /// What is wanted, if the retained chunks hold its beginning.

@@ -1,7 +1,5 @@
 //! A read by offset that is planned, and not yet run.
 
-use std::fmt;
-
 use super::fetch::{self, DiskRead};
 use super::read::{Fetched, ReadError};
 use super::select::Wanted;
@@ -53,7 +51,7 @@ impl<D: Dir> ReadPlan<D> {
         match self.0 {
             Work::Ready(fetched) => Ok(fetched),
             Work::Disk(read, wanted) => {
-                let segment = read.base();
+                let segment = read.base.offset;
                 let fetched = read.read(wanted).await;
                 fetched.map_err(|source| fetch::read_error(segment, source))
             }
@@ -75,18 +73,10 @@ impl<D: Dir> ReadPlan<D> {
         match self.0 {
             Work::Ready(fetched) => Ok(fetched),
             Work::Disk(read, wanted) => {
-                let segment = read.base();
+                let segment = read.base.offset;
                 let fetched = read.read_by_turns(wanted, stride_bytes, turn).await;
                 fetched.map_err(|source| fetch::read_error(segment, source))
             }
         }
-    }
-}
-
-impl<D: Dir> fmt::Debug for ReadPlan<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadPlan")
-            .field("is_ready", &self.ready().is_some())
-            .finish()
     }
 }

@@ -1,7 +1,6 @@
 //! Walking the whole log in order, by the same reads as [`super::ReadPlan`]s.
 
 use std::collections::VecDeque;
-use std::fmt;
 
 use corelog_record::Offset;
 use corelog_record::batch::{Header, View};
@@ -28,14 +27,6 @@ pub struct Reader<D: Dir> {
     /// Verified batches, and how many of their bytes were given.
     held: Option<Fetched<D>>,
     given: usize,
-}
-
-impl<D: Dir> fmt::Debug for Reader<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader")
-            .field("from", &self.from)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<D: Dir> Reader<D> {
@@ -88,7 +79,7 @@ impl<D: Dir> Reader<D> {
     /// The next run of batches. What cannot be read is behind it.
     async fn read(&mut self) -> Result<Option<Fetched<D>>, Error> {
         while let Some(part) = self.parts.front() {
-            let end = part.end();
+            let end = part.end.offset;
             if self.from < end {
                 let limit = part.limit_behind(self.from);
                 let wanted = Wanted {

@@ -18,13 +18,8 @@ impl<D: Dir> Log<D> {
         if let Some(from) = self.read_only_from {
             return Err(Error::ReadOnly { from });
         }
-        let (log_start, durable) = (self.log_start, self.durable.offset);
         match from < lowest {
-            true => Err(Error::OutOfRange {
-                offset: from,
-                log_start,
-                durable,
-            }),
+            true => Err(self.not_within(from)),
             false => Ok(()),
         }
     }

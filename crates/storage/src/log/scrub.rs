@@ -1,6 +1,5 @@
 //! Scrubbing a log: which segment is next, and what follows from what is found.
 
-use std::fmt;
 use std::rc::Rc;
 
 use corelog_record::{Offset, Timestamp};
@@ -123,22 +122,6 @@ impl<D: Dir> Scrub<D> {
     pub(super) fn written(&mut self, time: Timestamp) {
         self.last = Some(time);
         self.unwritten = self.unwritten.filter(|unwritten| *unwritten != time);
-    }
-}
-
-impl<D: Dir> fmt::Debug for ScrubPlan<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScrubPlan")
-            .field("from", &self.walk.as_ref().map(Walk::offset))
-            .finish_non_exhaustive()
-    }
-}
-
-impl<D: Dir> fmt::Debug for ScrubDone<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScrubDone")
-            .field("result", &self.result)
-            .finish_non_exhaustive()
     }
 }
 

@@ -132,11 +132,7 @@ impl<D: Dir> Log<D> {
         // Truncated beyond it meanwhile, the log begins behind what the snapshot would hold.
         let is_border = |base: Offset| base == upto || upto < self.log_start;
         let Some(end) = behind.filter(|end| is_border(end.offset)) else {
-            return Err(Error::OutOfRange {
-                offset: upto,
-                log_start: self.log_start,
-                durable: self.durable.offset,
-            });
+            return Err(self.not_within(upto));
         };
         let is_below = |base: Offset| base < end.offset;
         let segments = self.segments.iter().filter(|s| is_below(s.base.offset));

@@ -4,6 +4,7 @@ use super::fetch::{DiskRead, Loaded};
 use super::read::Fetched;
 use super::select::Wanted;
 use crate::disk::{BLOCK_BYTES, Dir};
+use crate::index;
 use crate::segment::Point;
 
 /// What is read at once.
@@ -26,7 +27,7 @@ impl<D: Dir> DiskRead<D> {
         wanted: Wanted,
         stride_bytes: usize,
     ) -> Stride {
-        let start = rows.before(&self.base, wanted.from);
+        let start = index::before_offset(&self.base, rows, wanted.from);
         let is_much = LITTLE_BYTES < wanted.bytes_max;
         let whole = is_much.then(|| self.whole(rows, &start, wanted.bytes_max, stride_bytes));
         let enough = wanted.bytes_max.min(stride_bytes);
@@ -47,7 +48,7 @@ impl<D: Dir> DiskRead<D> {
         fetched: &Fetched<D>,
     ) -> Option<Stride> {
         let from = fetched.next;
-        let start = rows.before(&self.base, from);
+        let start = index::before_offset(&self.base, rows, from);
         let bytes_max = wanted.bytes_max.saturating_sub(fetched.bytes);
         let is_much = 0 < fetched.bytes && LITTLE_BYTES < bytes_max;
         let is_going_on = is_much && start.offset == from && from < wanted.limit;
@@ -77,10 +78,9 @@ impl<D: Dir> DiskRead<D> {
         let end = self.end.position.get();
         let upto = match position.saturating_add(stride_bytes.min(bytes_max) as u64) {
             within if end <= within => end,
-            within => match rows.last_within(&self.base, within) {
-                last if position < last => last,
-                _ => rows
-                    .after(&self.base, position)
+            within => match index::before_position(&self.base, rows, within).position {
+                last if start.position < last => last.get(),
+                _ => index::after_position(&self.base, rows, position)
                     .map_or(end, |row| end.min(row.position.get())),
             },
         };

@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::{BYTES_MAX, Manifest, NAME};
-use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Buf, Dir, File, Open, Space};
+use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, padded};
 use crate::error::{At, Error};
 use crate::format::edit::Edit;
 use crate::format::manifest::{self as format, Header};
@@ -47,7 +47,7 @@ impl Image {
     ///
     /// # Errors
     /// `StorageFull`, or any error of the disk.
-    pub(super) async fn stage<D: Dir>(&self, dir: &D) -> Result<D::File, Error> {
+    pub(super) async fn stage<D: Dir>(&self, dir: &D) -> Result<Rc<D::File>, Error> {
         let staged = self.write(dir).await;
         if staged.is_err() {
             let _is_gone = steps::remove(dir, &aside()).await;
@@ -55,22 +55,13 @@ impl Image {
         staged
     }
 
-    async fn write<D: Dir>(&self, dir: &D) -> Result<D::File, Error> {
+    async fn write<D: Dir>(&self, dir: &D) -> Result<Rc<D::File>, Error> {
         let aside = aside();
         let at = || At::new(dir, &aside);
         steps::remove(dir, &aside).await?;
-        let file = dir
-            .open(&aside, Open::Create)
-            .await
-            .map_err(|e| at().space("create", e))?;
-        let mut buf = dir.alloc(self.bytes.len());
-        buf.as_mut_slice().copy_from_slice(&self.bytes);
-        let space = 0..self.bytes.len() as u64;
-        let allocated = file.allocate(space, Space::Reserved).await;
-        allocated.map_err(|e| at().space("prepare", e))?;
-        file.write_at(Rc::new(buf), 0)
-            .await
-            .map_err(|e| at().space("write", e))?;
+        let file = steps::make(dir, &aside, self.bytes.len() as u64).await?;
+        let written = file.write_at(Rc::new(padded(dir, &self.bytes)), 0).await;
+        written.map_err(|e| at().space("write", e))?;
         file.sync_all().await.map_err(|e| at().space("sync", e))?;
         Ok(file)
     }
@@ -78,13 +69,13 @@ impl Image {
     pub(super) fn into_manifest<D: Dir>(
         self,
         dir: D,
-        file: D::File,
+        file: Rc<D::File>,
         header: Header,
         state: State,
     ) -> Manifest<D> {
         let tail_start = self.end - self.end % BLOCK_BYTES;
         Manifest {
-            file: Handle::opened(&dir, NAME.to_owned(), Rc::new(file)),
+            file: Handle::opened(&dir, NAME.to_owned(), file),
             dir,
             header,
             state,

@@ -45,8 +45,7 @@ fn the_last_slot_written_is_the_one_read() {
             assert_eq!(mark.last().unwrap().sequence, number);
         }
         let mut mark = Mark::open(dir.clone()).await.unwrap().unwrap();
-        mark.write(slot(10)).await.unwrap();
-        mark.sync().await.unwrap();
+        mark.write_durably(slot(10)).await.unwrap();
         assert_eq!(read(&dir.power_cut(0)), 10);
         assert_eq!(dir.list().await.unwrap()[0].bytes, 8192);
     });
@@ -59,10 +58,11 @@ fn after_a_power_cut_some_slot_written_since_the_last_sync_is_read() {
         let mut mark = block_on(Mark::create(dir.clone(), slot(1))).unwrap();
         let mut synced = 1;
         for number in 2..20 {
-            block_on(mark.write(slot(number))).unwrap();
             if number % 7 == 0 {
-                block_on(mark.sync()).unwrap();
+                block_on(mark.write_durably(slot(number))).unwrap();
                 synced = number;
+            } else {
+                block_on(mark.write(slot(number))).unwrap();
             }
             // With two slots, a second write since a sync may cost the synced one.
             let read = read(&dir.power_cut(seed));

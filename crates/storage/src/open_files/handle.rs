@@ -1,12 +1,13 @@
 //! A file that is opened when it is needed, and closed when other files are needed more.
 
 use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 
 use super::files;
 use super::table::{Holder, Place};
+use crate::Error;
 use crate::disk::{Dir, File, Open, is_out_of_files};
+use crate::error::At;
 
 /// A file of a directory, by name. See the [module](self).
 ///
@@ -85,6 +86,11 @@ impl<D: Dir> Handle<D> {
         &self.dir
     }
 
+    /// What errors of this file say.
+    pub(crate) fn at(&self) -> At {
+        At::new(&self.dir, &self.name)
+    }
+
     /// What the file is opened for.
     pub(crate) fn mode(&self) -> Open {
         self.mode
@@ -94,7 +100,7 @@ impl<D: Dir> Handle<D> {
     ///
     /// # Errors
     /// Any error of opening it.
-    pub(crate) async fn file(self: &Rc<Self>) -> io::Result<Rc<D::File>> {
+    pub(crate) async fn file(self: &Rc<Self>) -> Result<Rc<D::File>, Error> {
         if let Some(file) = self.open_file() {
             files(|table| table.touch(&self.place));
             return Ok(file);
@@ -104,7 +110,7 @@ impl<D: Dir> Handle<D> {
         if opened.as_ref().is_err_and(is_out_of_files) {
             files(super::Table::shed);
         }
-        let file = Rc::new(opened?);
+        let file = Rc::new(opened.map_err(|e| self.at().io("open", e))?);
         // Two may have opened it at once; either file serves both.
         files(|table| table.remove(&self.place));
         reserved.keep();
@@ -121,11 +127,11 @@ impl<D: Dir> Handle<D> {
     ///
     /// # Errors
     /// Any error of closing it, if nobody uses it any more.
-    pub(crate) async fn close(&self) -> io::Result<()> {
+    pub(crate) async fn close(&self) -> Result<(), Error> {
         files(|table| table.remove(&self.place));
         let file = self.file.borrow_mut().take();
         match file {
-            Some(file) => file.close().await,
+            Some(file) => file.close().await.map_err(|e| self.at().io("close", e)),
             None => Ok(()),
         }
     }

@@ -307,26 +307,14 @@ impl<D: Dir> Recovery<D> {
     }
 
     async fn begin_epoch(&mut self, last: Option<Epoch>, end: Point) -> Result<LeaderEpoch, Error> {
-        let (mut offset, mut ordinal, mut epoch) = (end.offset, end.ordinal, LeaderEpoch::ZERO);
-        if let Some(used) = self.epoch_used(last) {
-            let dir = || self.context.way.dir.describe();
-            epoch = used
-                .checked_next()
-                .ok_or_else(|| Error::EpochsExhausted { dir: dir() })?;
-        }
-        if let Some(last) = last {
-            offset = offset.max(last.offset);
-            ordinal = ordinal.max(last.ordinal);
-        }
-        let lineage = self.context.lineage;
-        self.manifest
-            .append(&Edit::Epoch(Epoch {
-                epoch,
-                lineage,
-                offset,
-                ordinal,
-            }))
-            .await?;
+        let above = match self.epoch_used(last) {
+            None => Some(LeaderEpoch::ZERO),
+            Some(used) => used.checked_next(),
+        };
+        let dir = || self.context.way.dir.describe();
+        let epoch = above.ok_or_else(|| Error::EpochsExhausted { dir: dir() })?;
+        let began = Epoch::behind(last.as_ref(), end.place(), epoch, self.context.lineage);
+        self.manifest.append(&Edit::Epoch(began)).await?;
         Ok(epoch)
     }
 }

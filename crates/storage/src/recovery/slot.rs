@@ -61,22 +61,12 @@ impl<D: Dir> Recovery<D> {
         epoch: Option<LeaderEpoch>,
     ) -> Slot {
         let segment = segments.iter().find(|s| s.base.offset == durable_segment);
-        let header = self.manifest.header();
+        let generation = segment.map_or(0, |segment| segment.generation);
         let known = self.known(segment, durable);
         let slot = Slot {
-            history: header.history,
-            copy: header.copy,
-            sequence: 0,
-            segment: durable_segment,
-            generation: segment.map_or(0, |segment| segment.generation),
-            is_clean: false,
-            position: known.position,
-            offset: known.offset,
-            ordinal: known.ordinal,
-            chain: known.chain,
-            max_timestamp: known.max_timestamp,
             epoch,
             born: segment.and_then(|segment| segment.born),
+            ..known.slot(self.manifest.header(), (durable_segment, generation))
         };
         // What was promised stays so, though less is known of the store in which the log ends.
         let is_more = |old: &Slot| slot.offset < old.offset && old.offset <= durable.offset;

@@ -124,10 +124,13 @@ impl<D: Dir> Recovery<D> {
 
     /// Leaves only files that the manifest names: finishes removals, quarantines the unknown.
     pub(super) async fn tidy(&mut self) -> Result<(), Error> {
-        if let Some(torn) = self.manifest.torn().cloned() {
-            self.quarantine_edit(&torn).await?;
+        if let Some(torn) = self.manifest.torn() {
+            let (position, bytes) = (torn.start, torn.end - torn.start);
+            let file = Store::closed(&self.context.way.dir, manifest::NAME.to_owned());
+            let copied = self.quarantine_bytes(&file, torn, Reason::Torn).await;
+            file.close().await?;
+            copied?;
             self.manifest.cut_torn().await?;
-            let (position, bytes) = (torn.position, torn.bytes.len() as u64);
             let event = Event::ManifestTorn { position, bytes };
             self.findings.events.note(event);
         }
@@ -219,9 +222,9 @@ impl<D: Dir> Recovery<D> {
         })
     }
 
-    /// Copies a range of a store to quarantine, durably. Torn bytes are about to be cut, so without the copy there is no
-    /// going on; damaged ones stay where they are. Returns whether there is a copy: of what the disk does not give, or has
-    /// no space for, there is none.
+    /// Copies a range of a store, or of the manifest, to quarantine, durably. Torn bytes are about to be cut, so without the copy
+    /// there is no going on; damaged ones stay where they are. Returns whether there is a copy: of what the disk does not give,
+    /// or has no space for, there is none.
     pub(super) async fn quarantine_bytes(
         &mut self,
         store: &Store<D>,
@@ -275,25 +278,6 @@ impl<D: Dir> Recovery<D> {
         if !self.findings.quarantined.contains(&kept) {
             self.findings.quarantined.push(kept);
         }
-        Ok(())
-    }
-
-    /// Copies what an interrupted write left of an edit.
-    async fn quarantine_edit(&mut self, torn: &manifest::Torn) -> Result<(), Error> {
-        let way = &self.context.way;
-        let position = Position::new(torn.position).unwrap_or(Position::MAX);
-        let taken = way.open().await?;
-        let name = way.named(Reason::Torn, position, manifest::NAME);
-        let bytes = torn.bytes.len() as u64;
-        for kept in quarantine::same(&name, &taken, bytes) {
-            let held = way.quarantine.read(kept, bytes).await;
-            if held.is_ok_and(|held| held == torn.bytes) {
-                return self.keep_copy(kept.to_owned()).await;
-            }
-        }
-        let name = quarantine::free(name, &taken);
-        steps::write(&way.quarantine, &name, &torn.bytes).await?;
-        self.findings.quarantined.push(name);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The mark that goes with the new manifest.
 
-use corelog_record::{LeaderEpoch, Position};
+use corelog_record::LeaderEpoch;
 
 use super::evidence::Evidence;
 use super::walk::Walked;
@@ -52,20 +52,9 @@ impl Marks {
 
 /// A mark that promises no byte of the last store, and knows which epochs were `used`.
 fn modest(evidence: &Evidence, last: &Walked, used: Option<LeaderEpoch>) -> Slot {
-    let start = last.start;
+    let store = (last.base, last.generation);
     Slot {
-        history: evidence.header.history,
-        copy: evidence.header.copy,
-        sequence: 0,
-        segment: last.base,
-        generation: last.generation,
-        is_clean: false,
-        position: Position::ZERO,
-        offset: start.offset,
-        ordinal: start.ordinal,
-        chain: start.chain,
-        max_timestamp: start.max_timestamp,
         epoch: used,
-        born: None,
+        ..last.start.slot(&evidence.header, store)
     }
 }

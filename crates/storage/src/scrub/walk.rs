@@ -122,11 +122,6 @@ impl<D: Dir> Walk<D> {
         &self.target
     }
 
-    /// Where it is.
-    pub(crate) fn offset(&self) -> Offset {
-        self.point.offset
-    }
-
     /// Whether it came to the end.
     pub(crate) fn is_done(&self) -> bool {
         self.is_done

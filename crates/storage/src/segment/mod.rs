@@ -194,21 +194,6 @@ impl<D: Dir> Segment<D> {
         };
         // Without the lower part the rows are no index of their own: it is made when it is used.
         let rows = Some(rows.clone()).filter(|_| self.below.take().is_none());
-        let sealed = self.index_file(dir, history, store, interval_bytes);
-        if let Some(rows) = rows.filter(|_| !self.is_index_written) {
-            sealed.replace(rows);
-        }
-        self.index = Index::File(sealed);
-    }
-
-    /// The index of the whole segment that `store` holds, by its file.
-    pub(crate) fn index_file(
-        &self,
-        dir: &D,
-        history: HistoryId,
-        store: Rc<Store<D>>,
-        interval_bytes: u32,
-    ) -> Rc<Sealed<D>> {
         let of = Of {
             history,
             base: self.base,
@@ -218,7 +203,11 @@ impl<D: Dir> Segment<D> {
             interval_bytes,
             is_lower: false,
         };
-        Sealed::new(dir, self.index_name(), of)
+        let sealed = Sealed::new(dir, self.index_name(), of);
+        if let Some(rows) = rows.filter(|_| !self.is_index_written) {
+            sealed.replace(rows);
+        }
+        self.index = Index::File(sealed);
     }
 
     /// The name of its store's file.

@@ -1,9 +1,10 @@
 //! A point between two batches of a log.
 
-use corelog_record::batch::{Header, View};
+use corelog_record::batch::{self, View};
 use corelog_record::{Chain, Offset, Ordinal, Position, Timestamp};
 
 use crate::format::edit::{self, Seal};
+use crate::format::manifest::Header;
 use crate::format::mark::Slot;
 
 /// All that is known of a log just before one batch: where the batch begins by every count, and what
@@ -66,16 +67,23 @@ impl Point {
         }
     }
 
-    /// `slot`, of which the segment is that of this point, as a mark says it here. When that began is not known here.
-    pub(crate) fn stated_in(&self, slot: Slot) -> Slot {
+    /// What the mark of a copy says of a log that is durable up to here, in the files of `generation` of `segment`: not
+    /// that it is clean. Which epochs it had, and when the segment began, is not known here.
+    pub(crate) fn slot(&self, of: &Header, (segment, generation): (Offset, u32)) -> Slot {
         Slot {
+            history: of.history,
+            copy: of.copy,
+            sequence: 0,
+            segment,
+            generation,
+            is_clean: false,
             position: self.position,
             offset: self.offset,
             ordinal: self.ordinal,
             chain: self.chain,
             max_timestamp: self.max_timestamp,
+            epoch: None,
             born: None,
-            ..slot
         }
     }
 
@@ -118,7 +126,7 @@ impl Point {
     /// The point after a batch of which only the header is believed; `None` if its offsets are not
     /// those that follow this point.
     pub(crate) fn after_header(self, bytes: &[u8]) -> Option<Self> {
-        let header = Header::parse(bytes).ok()?;
+        let header = batch::Header::parse(bytes).ok()?;
         let offsets = header.offsets()?;
         if offsets.start != self.offset {
             return None;

@@ -10,7 +10,7 @@ use corelog_record::{HistoryId, Offset};
 use super::in_order::InOrder;
 use crate::Error;
 use crate::disk::unread::read_around;
-use crate::disk::{Dir, File, Open, Space, padded, round_up};
+use crate::disk::{Dir, File, Open, padded, write_new};
 use crate::error::At;
 use crate::format::edit::Seal;
 use crate::intake::{Bad, Verifier};
@@ -73,7 +73,7 @@ impl<D: Dir> Copy<'_, D> {
         // What lies behind the last batch is nobody's, and is left behind.
         let target = match found == length && self.link(&store).await {
             true => None,
-            false => Some(self.create(&store, length).await?),
+            false => Some(steps::make(self.target, &store, length).await?),
         };
         let moved = self.bytes(
             &file,
@@ -94,9 +94,12 @@ impl<D: Dir> Copy<'_, D> {
         }
         let closed = file.close().await;
         closed.map_err(|e| At::new(self.source, &store).io("close", e))?;
-        let bytes = index.encode(self.history, &base);
-        self.write(&name::index(base.offset, generation), &bytes)
-            .await
+        let (name, bytes) = (
+            name::index(base.offset, generation),
+            index.encode(self.history, &base),
+        );
+        let written = write_new(self.target, &name, &bytes).await;
+        written.map_err(|e| At::new(self.target, &name).space("write", e))
     }
 
     /// Takes the segment that begins at `base` over as it is, store and index, both of them durable afterwards but for
@@ -122,7 +125,7 @@ impl<D: Dir> Copy<'_, D> {
         if self.link(name).await {
             file.sync_all().await.map_err(|e| at().io("sync", e))?;
         } else {
-            let target = self.create(name, length).await?;
+            let target = steps::make(self.target, name, length).await?;
             let mut position = 0;
             while position < length {
                 let wanted = (length - position).min(PIECE_BYTES);
@@ -177,7 +180,7 @@ impl<D: Dir> Copy<'_, D> {
                 asked += wanted;
             }
             let moved = poll_fn(|context| {
-                if let Poll::Ready(written) = writes.poll(context) {
+                if let Poll::Ready(written) = writes.poll_within(true, context) {
                     return Poll::Ready(Moved::Written(written));
                 }
                 let is_room = writes.len() < PIECES_AHEAD;
@@ -235,25 +238,6 @@ impl<D: Dir> Copy<'_, D> {
             written.map_err(|e| At::new(self.target, store).io("write", e))?;
             Ok(length)
         }
-    }
-
-    /// Writes the whole file `name`, durable but for its name.
-    async fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let length = bytes.len() as u64;
-        let file = self.create(name, length).await?;
-        self.put(&file, name, 0, bytes).await?;
-        self.close(file, name, length).await
-    }
-
-    /// A new file with room for `length` bytes. A full disk shows here, and only here.
-    async fn create(&self, name: &str, length: u64) -> Result<Rc<D::File>, Error> {
-        let at = || At::new(self.target, name);
-        let opened = self.target.open(name, Open::Create).await;
-        let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
-        let room = 0..round_up(length);
-        let allocated = file.allocate(room, Space::Reserved).await;
-        allocated.map_err(|e| at().space("prepare", e))?;
-        Ok(file)
     }
 
     async fn close(&self, file: Rc<D::File>, name: &str, length: u64) -> Result<(), Error> {

@@ -35,11 +35,6 @@ impl<'a, T> InOrder<'a, T> {
             .push_back(Operation::Running(Box::pin(operation)));
     }
 
-    /// Lets all of them go on. Ready with the outcome of the first, once there is one.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<T> {
-        self.poll_within(true, context)
-    }
-
     /// Lets all of them go on. Ready with the outcome of the first, once there is one and room for it.
     pub(super) fn poll_within(&mut self, is_room: bool, context: &mut Context<'_>) -> Poll<T> {
         for operation in &mut self.begun {

@@ -13,9 +13,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use corelog_record::{
-    CopyId, HistoryId, LeaderEpoch, Lineage, Offset, Position, Timestamp, TopicId,
-};
+use corelog_record::{CopyId, HistoryId, LeaderEpoch, Lineage, Offset, Timestamp, TopicId};
 
 use super::copy::{Copy, Stores};
 use super::origin::Origin;
@@ -30,7 +28,7 @@ use crate::format::mark::Slot;
 use crate::log::Begun;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
-use crate::segment::NO_TIMESTAMP;
+use crate::segment::Point;
 use crate::steps;
 
 /// What is restored, and as what.
@@ -138,12 +136,8 @@ async fn fill<D: Dir>(
         });
     };
     let mut state = origin.state.copied(restore.now);
-    let began = state.apply(&Edit::Epoch(Epoch {
-        epoch,
-        lineage: restore.lineage,
-        offset: origin.end.offset,
-        ordinal: origin.end.ordinal,
-    }));
+    let began = Epoch::behind(None, origin.end, epoch, restore.lineage);
+    let began = state.apply(&Edit::Epoch(began));
     // What was exported may be changed by whoever has it.
     let segment = origin.end.offset;
     began.map_err(|source| Error::Contradicts { segment, source })?;
@@ -240,25 +234,15 @@ fn next_epoch(origin: &Origin) -> Option<LeaderEpoch> {
 fn marked(origin: &Origin, header: &Header, epoch: LeaderEpoch) -> Slot {
     let end = origin.end;
     let last = origin.segments.last();
-    // Else the last one is not sealed, and an empty one follows.
-    let last = last.filter(|(_, seal)| seal.digest.end() == end);
-    let digest = last.map(|(_, seal)| &seal.digest);
+    let (point, store) = match last.filter(|(_, seal)| seal.digest.end() == end) {
+        Some((generation, seal)) => (Point::sealed(seal), (seal.digest.base, *generation)),
+        // The last one is not sealed, and an empty one follows.
+        None => (Point::starting(end), (end.offset, 0)),
+    };
     Slot {
-        history: header.history,
-        copy: header.copy,
-        sequence: 0,
-        segment: digest.map_or(end.offset, |digest| digest.base),
-        generation: last.map_or(0, |(generation, _)| *generation),
         is_clean: origin.unsealed.is_empty(),
-        position: digest
-            .and_then(|digest| Position::new(digest.bytes))
-            .unwrap_or(Position::ZERO),
-        offset: end.offset,
-        ordinal: end.ordinal,
-        chain: end.chain,
-        max_timestamp: last.map_or(NO_TIMESTAMP, |(_, seal)| seal.max_timestamp),
         epoch: Some(epoch),
-        born: None,
+        ..point.slot(header, store)
     }
 }
 

@@ -12,7 +12,7 @@ use super::snapshot;
 use super::subject::Subject;
 use super::survey::{Survey, Told, list, read};
 use crate::disk::std::StdDir;
-use crate::disk::{ASIDE_SUFFIX, Dir, block_on};
+use crate::disk::{ASIDE_SUFFIX, Dir, Entry, block_on};
 use crate::format::node::{
     self as format, DELETED, NODE, Node, PLACE, QUARANTINE, RESTORING, SNAPSHOTS, SPARE, TOPIC,
     TOPICS,
@@ -64,21 +64,20 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
             DELETED => leftovers(&path, "a deleted topic on its way out", survey),
             RESTORING => leftovers(&path, "a topic that is not restored yet", survey),
             _ => {
-                let found = if entry.is_dir {
-                    "a directory"
-                } else {
-                    "a file"
-                };
-                survey.find(Finding::of(
-                    What::Stranger,
-                    path,
-                    "what a node keeps",
-                    found,
-                ));
+                let what = What::Stranger;
+                survey.find(Finding::of(what, path, "what a node keeps", kind(entry)));
             }
         }
     }
     Ok(())
+}
+
+/// What stands there, in words.
+fn kind(entry: &Entry) -> &'static str {
+    match entry.is_dir {
+        true => "a directory",
+        false => "a file",
+    }
 }
 
 /// Looks at a directory whose entries come and go.
@@ -160,12 +159,7 @@ fn topic_of(
                     true => What::Leftover,
                     false => What::Stranger,
                 };
-                let found = if entry.is_dir {
-                    "a directory"
-                } else {
-                    "a file"
-                };
-                survey.find(Finding::of(what, path, "a topic's files", found));
+                survey.find(Finding::of(what, path, "a topic's files", kind(&entry)));
             }
         }
     }

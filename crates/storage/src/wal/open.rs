@@ -12,7 +12,8 @@ use super::options::rules;
 use super::{Error, OpenReport, Options, Wal};
 use crate::Log;
 use crate::disk::std::{Lock, StdDir};
-use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on};
+use crate::disk::unread::read_file_twice;
+use crate::disk::{Dir, block_on};
 use crate::error::At;
 use crate::format::manifest::Header;
 use crate::format::node::QUARANTINE;
@@ -110,17 +111,14 @@ async fn identity<D: Dir>(dir: &D, seed: u64) -> Result<Identity, Error> {
         TopicId::from_bytes(drawn.to_le_bytes()),
         PartitionId::new(0),
     );
-    let file = match dir.open(manifest::NAME, Open::Read).await {
-        Ok(file) => std::rc::Rc::new(file),
+    // As the log reads it, which a moment of the controller does not keep closed.
+    let bytes = match read_file_twice(dir, manifest::NAME, manifest::BYTES_MAX).await {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(new),
-        Err(error) => return Err(At::new(dir, manifest::NAME).io("open", error).into()),
+        Err(error) => return Err(At::new(dir, manifest::NAME).io("read", error).into()),
     };
-    let read = file.read_at(0, BLOCK_BYTES).await;
-    let closed = file.close().await;
-    let bytes = read.and_then(|bytes| closed.map(|()| bytes));
-    let bytes = bytes.map_err(|e| At::new(dir, manifest::NAME).io("read", e))?;
     // One that cannot be understood is refused by the log, which says why.
-    Ok(match Header::decode(bytes.as_ref()) {
+    Ok(match Header::decode(&bytes) {
         Ok(header) => Identity {
             topic: header.topic,
             partition: header.partition,

@@ -31,7 +31,7 @@ fn what_is_appended_is_durable_after_a_flush_and_reads_back() {
     assert_eq!(flushed.durable, offset(2));
     let batches = read_all(&log, Offset::ZERO).unwrap();
     assert_eq!(batches.len(), 1);
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     assert_eq!(read_all(&log, Offset::ZERO).unwrap(), batches);
 }
 
@@ -56,7 +56,7 @@ fn a_log_rolls_seals_and_reopens_cleanly() {
     assert!(sealed > 5, "{sealed}");
     let before = read_all(&log, Offset::ZERO).unwrap();
     assert_eq!(before.len(), 200);
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     assert_eq!(read_all(&log, Offset::ZERO).unwrap(), before);
     crate::disk::block_on(log.close(at(1))).unwrap();
     assert!(matches!(

@@ -11,6 +11,7 @@ use crate::disk::counting::{CountingDir, Counts};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, Entry, block_on};
+use crate::log::chore::Kind;
 use crate::log::{Begin, Begun, Chore, ChorePlan, Event, Log, OpenReport, Options};
 use crate::manifest;
 use crate::testing::own::SEEDS;
@@ -503,7 +504,7 @@ fn one_plan_at_a_time_makes_what_tells_of_a_log() {
     log.append(&batch(&[b"more"], at(1)), at(1)).unwrap();
     flush(&mut log, at(1)).unwrap_err();
     let chore = log.plan_chore(at(2_000), false).unwrap();
-    assert!(format!("{chore:?}").contains("prepare"), "{chore:?}");
+    assert_eq!(log.chore, Some(Kind::Prepare));
     block_on(log.flush_pending(at(2_000))).unwrap_err();
     assert!(!is_told(root.inner()));
     testing::run(&mut log, chore, at(2_000)).unwrap();

@@ -108,7 +108,7 @@ fn groups_of_short_segments_that_wait_take_no_memory_by_what_went_long_before() 
     let four = batch(&[&vec![b'l'; 1_000_000]], at(0)).repeat(4);
     log.append(&four, at(0)).unwrap();
     flush(&mut log, at(0)).unwrap();
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     log.set_options(kept);
     for _ in 0..10 {
         log.append(&batch(&[&[b's'; 12_000]], at(0)), at(0))
@@ -169,7 +169,7 @@ fn the_tail_is_read_by_reference_and_gives_its_memory_back() {
             .run(),
     )
     .unwrap();
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     assert_eq!(log.tail_bytes(), 0);
     assert!(
         log.plan_read(Offset::ZERO, Offset::MAX, 1 << 20)
@@ -292,8 +292,7 @@ fn forget_age(root: &MemoryDir) {
             ..unclean
         };
         for slot in [unclean, clean] {
-            mark.write(slot).await.unwrap();
-            mark.sync().await.unwrap();
+            mark.write_durably(slot).await.unwrap();
         }
     });
 }

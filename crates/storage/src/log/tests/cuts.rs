@@ -273,7 +273,7 @@ fn a_cut_that_cannot_read_what_it_is_to_cut_changes_nothing() {
     let root = Disk::new(MemoryDir::new());
     let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
     append(&mut log, 7);
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     let cut = |log: &mut Log<Disk>| {
         let plan = log.plan_truncate_suffix(offset(6), at(1)).unwrap().unwrap();
         run(log, plan, at(1)).map(drop)

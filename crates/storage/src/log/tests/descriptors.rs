@@ -52,7 +52,7 @@ fn few_files_stay_open_however_many_segments_are_read() {
         log.append(&batch(&[&[b'o'; 3_000]], at(0)), at(0)).unwrap();
         settle(&mut log, at(0)).unwrap();
     }
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 200);
     assert!(log.segments().count() > 20);
     let usage = open_files::usage();
@@ -86,7 +86,7 @@ fn many_logs_take_turns_with_few_open_files() {
         }
     }
     for log in &mut logs {
-        log.shrink_tail(0);
+        log.tail.shrink(0);
         assert_eq!(read_all(log, Offset::ZERO).unwrap().len(), 3);
         assert!(open_files::usage().files <= 5);
     }

@@ -186,7 +186,7 @@ fn copied(
 /// All of it is read from the disk.
 fn assert_all_read(log: &mut Memory) {
     settle(log, at(1)).unwrap();
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     read_all(log, log.log_start()).unwrap();
 }
 

@@ -318,7 +318,7 @@ fn the_chain_is_known_at_every_batch_from_memory_and_from_disk() {
         }
     };
     assert!(
-        source.plan_chain_at(offset(39)).unwrap().is_ready(),
+        source.plan_chain_at(offset(39)).unwrap().origin().is_none(),
         "it is in the tail"
     );
     check(&source);

@@ -44,7 +44,7 @@ fn a_small_batch_among_large_ones_is_copied_out_of_what_was_read_with_it() {
     let mut log = mixed(&root);
     for is_in_memory in [true, false] {
         if !is_in_memory {
-            log.shrink_tail(0);
+            log.tail.shrink(0);
         }
         assert_eq!(plan(&log, 2, 1).ready().is_some(), is_in_memory);
         let mut fetched = read(&log, 2, LARGE);
@@ -61,7 +61,7 @@ fn a_small_batch_among_large_ones_is_copied_out_of_what_was_read_with_it() {
 fn what_is_most_of_its_memory_is_copied_only_where_that_is_too_much() {
     let root = MemoryDir::new();
     let mut log = mixed(&root);
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     let mut fetched = read(&log, 0, 1 << 20);
     let (count, held) = (bytes(&fetched).len(), fetched.held_bytes());
     assert!(3 * LARGE < count && count < held);
@@ -73,7 +73,7 @@ fn what_is_most_of_its_memory_is_copied_only_where_that_is_too_much() {
 fn a_read_holds_no_more_than_its_bytes_or_its_first_batch_and_a_little_around_it() {
     let root = MemoryDir::new();
     let mut log = mixed(&root);
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     for from in 0..6 {
         for bytes_max in [1, 10_000, LARGE + 1_000, 1 << 20] {
             let fetched = read(&log, from, bytes_max);
@@ -87,7 +87,7 @@ fn a_read_holds_no_more_than_its_bytes_or_its_first_batch_and_a_little_around_it
 fn a_plan_within_less_than_its_first_batch_takes_reads_nothing() {
     let root = MemoryDir::new();
     let mut log = mixed(&root);
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     let most = ReadPlan::<MemoryDir>::held_max;
     let within = |from, bytes: usize| {
         let fetched = block_on(plan(&log, from, 1).within(most(bytes)).run()).unwrap();

@@ -27,7 +27,7 @@ fn read(log: &Memory, from: u64) -> (Origin<MemoryDir>, Fetched<MemoryDir>) {
 fn what_was_read_stands_for_the_same_read_and_for_no_other() {
     let root = MemoryDir::new();
     let mut log = source(&root, 20);
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     let (origin, fetched) = read(&log, 3);
     assert!(fetched.bytes > 2_000 && fetched.next > super::offset(4));
     assert!(plan(&log, 3, 1 << 20).is_met_by(&origin, &fetched));
@@ -45,7 +45,7 @@ fn what_was_read_stands_for_the_same_read_and_for_no_other() {
         "another segment"
     );
     append(&mut log, 9);
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     assert!(
         plan(&log, 3, 1 << 20).is_met_by(&origin, &fetched),
         "appends change nothing"
@@ -56,7 +56,7 @@ fn what_was_read_stands_for_the_same_read_and_for_no_other() {
 fn a_batch_that_is_larger_than_was_wanted_stands_for_the_same_read() {
     let root = MemoryDir::new();
     let mut log = source(&root, 20);
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     let earlier = plan(&log, 3, 100);
     let origin = earlier.origin().unwrap();
     let fetched = block_on(earlier.run()).unwrap();
@@ -80,7 +80,7 @@ fn what_was_read_before_an_end_was_cut_off_does_not_stand_for_what_came_after() 
         append(&mut copy, 200 + number);
     }
     old.set_options(follower());
-    old.shrink_tail(0);
+    old.tail.shrink(0);
     let (origin, fetched) = read(&old, 4);
     assert!(fetched.next > super::offset(5), "records that only it has");
 
@@ -95,7 +95,7 @@ fn what_was_read_before_an_end_was_cut_off_does_not_stand_for_what_came_after() 
         "its end was cut off"
     );
     follow(&copy, &mut old);
-    old.shrink_tail(0);
+    old.tail.shrink(0);
     assert!(
         !plan(&old, 4, 1 << 20).is_met_by(&origin, &fetched),
         "others took its place"

@@ -168,6 +168,17 @@ fn damage_at_the_end_of_a_segment_is_not_served_once_it_is_known() {
     }
 }
 
+/// A clean stop hid it until somebody read there again.
+#[test]
+fn damage_that_a_read_has_met_is_remembered_by_a_log_that_is_closed_then() {
+    let (root, one) = closed();
+    change(&root, STORE, |bytes| bytes[14 * one + 80] ^= 1);
+    let mut log = opened(&root);
+    assert_eq!(read_upto(&log, 14), None);
+    block_on(log.close(at(200))).unwrap();
+    assert_eq!(opened(&root).damage().len(), 1);
+}
+
 #[test]
 fn known_damage_does_not_hide_what_rots_at_the_end_of_its_segment() {
     let root = MemoryDir::new();
@@ -178,7 +189,7 @@ fn known_damage_does_not_hide_what_rots_at_the_end_of_its_segment() {
         bytes[3 * one + 500] ^= 1;
         bytes[9 * one + 15] ^= 1;
     });
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     assert_eq!(read_upto(&log, 3), None);
     log.take_events();
     assert_eq!(log.damage().len(), 1);
@@ -197,11 +208,11 @@ fn what_is_appended_behind_damage_is_read_before_there_is_a_row_behind_it() {
     fill(&mut log, 5, 100);
     let one = usize::try_from(log.store_bytes().bytes() / 5).unwrap();
     change(&root, STORE, |bytes| bytes[4 * one + 15] ^= 1);
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     assert_eq!(read_upto(&log, 4), None);
     log.take_events();
     fill(&mut log, 2, 100);
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     assert_eq!(read_upto(&log, 5), Some(offset(7)));
     assert_eq!(read_upto(&log, 4), None);
 }

@@ -235,7 +235,7 @@ fn damage_that_a_read_meets_is_typed_and_says_where_it_ends() {
     settle(&mut log, at(1)).unwrap();
     let one = log.store_bytes().bytes() / 60;
     scribble(&root, STORE, 4 * one + 80, b"rot");
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     let first = block_on(
         log.plan_read(Offset::ZERO, Offset::MAX, 1 << 20)
             .unwrap()
@@ -492,7 +492,7 @@ fn an_index_that_is_missing_or_wrong_is_rebuilt_from_its_store() {
     let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
     fill(&mut log, 60, 1000);
     settle(&mut log, at(1)).unwrap();
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     let all = read_all(&log, Offset::ZERO).unwrap();
     block_on(log.close(at(2))).unwrap();
     let dir = root.child("p0");

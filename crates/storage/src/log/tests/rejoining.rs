@@ -284,12 +284,13 @@ fn damage_that_was_met_in_what_is_cut_is_none_of_what_comes_there() {
         segment: Offset::ZERO,
     };
     let read = log.found.clone();
-    read.note(damage);
+    let met = || read.met::<()>(Err(damage.into())).unwrap_err();
+    met();
     let plan = log.plan_truncate_suffix(offset(3), at(1)).unwrap().unwrap();
     let done = block_on(plan.run());
-    read.note(damage);
+    met();
     log.complete_chore(done, at(1)).unwrap();
-    read.note(damage);
+    met();
     settle(&mut log, at(1)).unwrap();
     assert_eq!(log.damage(), &[]);
 }

@@ -26,7 +26,7 @@ pub(super) fn segments(root: &MemoryDir) -> (Log<MemoryDir>, Vec<Vec<u8>>) {
             .unwrap();
         settle(&mut log, at(time)).unwrap();
     }
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     let all = read_all(&log, Offset::ZERO).unwrap();
     assert_eq!((all.len(), log.segments().count()), (10, 10));
     (log, all)

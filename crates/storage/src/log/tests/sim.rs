@@ -72,7 +72,7 @@ impl Sim {
             78..=83 => self.read(),
             84..=85 => self.find_time(),
             86..=87 => drop(world.log.roll_if_due(at(world.now))),
-            88 => world.log.shrink_tail(0),
+            88 => world.log.tail.shrink(0),
             89..=92 => self.change_start(),
             93 => self.cut_suffix(),
             94 => self.close(),

@@ -12,6 +12,7 @@ use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, block_on, poll_once, round_up};
+use crate::log::chore::Kind;
 use crate::log::{ChorePlan, Identity, Log, Options, UNSYNCED_BYTES_MAX};
 use crate::testing::{batch, chore, flush, open, read_all, run};
 
@@ -30,7 +31,7 @@ fn until_space_is_synced<D: Dir>(log: &mut Log<D>) -> ChorePlan<D> {
         let Some(plan) = log.plan_chore(at(0), false) else {
             continue;
         };
-        assert!(format!("{plan:?}").contains("prepare"), "{plan:?}");
+        assert_eq!(log.chore, Some(Kind::Prepare));
         run(log, plan, at(0)).unwrap();
         return log.plan_chore(at(0), false).expect("it is to be synced");
     }
@@ -93,9 +94,8 @@ fn space_is_synced_only_while_no_group_is_under_way_and_none_waits() {
 fn do_chores_but_syncs<D: Dir>(log: &mut Log<D>) -> usize {
     let mut prepared = 0;
     while let Some(plan) = log.plan_chore(at(0), false) {
-        let kind = format!("{plan:?}");
-        assert!(!kind.contains("space sync"), "{kind}");
-        prepared += usize::from(kind.contains("prepare"));
+        assert_ne!(log.chore, Some(Kind::Sync));
+        prepared += usize::from(log.chore == Some(Kind::Prepare));
         run(log, plan, at(0)).unwrap();
     }
     prepared
@@ -198,19 +198,19 @@ const MIB: u64 = 1 << 20;
 /// What a group waits for at most of zeros.
 const PART: u64 = MIB / 2;
 
-/// Goes on until a chore is due whose description contains `kind`; gives it, with others done.
-fn until_due<D: Dir>(log: &mut Log<D>, group: &[u8], kind: &str) -> ChorePlan<D> {
+/// Goes on until a chore of this `kind` is due; gives it, with others done.
+fn until_due<D: Dir>(log: &mut Log<D>, group: &[u8], kind: Kind) -> ChorePlan<D> {
     for _ in 0..10_000 {
         log.append(group, at(0)).unwrap();
         flush(log, at(0)).unwrap();
         while let Some(plan) = log.plan_chore(at(0), false) {
-            if format!("{plan:?}").contains(kind) {
+            if log.chore == Some(kind) {
                 return plan;
             }
             run(log, plan, at(0)).unwrap();
         }
     }
-    panic!("{kind} is never due");
+    panic!("{kind:?} is never due");
 }
 
 /// Appends and flushes until a group waits for space.
@@ -234,7 +234,7 @@ fn a_group_that_waits_for_space_gets_what_is_there() {
         turn(&mut log, &group);
     }
     for waits in [false, true] {
-        let prepare = until_due(&mut log, &group, "prepare");
+        let prepare = until_due(&mut log, &group, Kind::Prepare);
         if waits {
             until_one_waits(&mut log, &group);
         }
@@ -250,7 +250,7 @@ fn a_group_that_waits_for_space_gets_what_is_there() {
         flush(&mut log, at(0)).unwrap();
         assert_eq!(log.pending_bytes(), 0);
     }
-    let next = until_due(&mut log, &group, "prepare");
+    let next = until_due(&mut log, &group, Kind::Prepare);
     let before = log.active().space_bytes;
     run(&mut log, next, at(0)).unwrap();
     assert!(
@@ -309,7 +309,7 @@ fn a_group_that_waits_for_a_store_made_ahead_gets_what_is_there() {
     };
     let (mut log, _) = open(&root, options, 1, at(0)).unwrap();
     let group = batch(&[&[b'g'; 60 << 10]], at(0));
-    let next = until_due(&mut log, &group, "next");
+    let next = until_due(&mut log, &group, Kind::Next);
     let segments = log.segments().count();
     until_one_waits(&mut log, &group);
     assert_eq!(log.segments().count(), segments + 1, "only behind the roll");
@@ -332,7 +332,7 @@ fn zeroing_that_is_under_way_stops_behind_its_part_and_an_error_leaves_what_was_
         while log.active().bytes() < 8 * MIB {
             turn(&mut log, &group);
         }
-        let prepare = until_due(&mut log, &group, "prepare");
+        let prepare = until_due(&mut log, &group, Kind::Prepare);
         let before = log.active().space_bytes;
         root.faults().hold(Operation::Allocate, When::Before);
         let mut run = pin!(prepare.run());

@@ -198,7 +198,7 @@ fn a_rotten_base_offset_is_damage() {
     let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
     append_and_flush(&mut log, 5);
     let one = usize::try_from(log.store_bytes().bytes()).unwrap() / 5;
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     for flip in [2, 0x40] {
         change(&root, STORE, |bytes| bytes[one + 7] ^= flip);
         let read = block_on(

@@ -42,7 +42,7 @@ fn cold<D: Dir>(root: &D) -> (Log<D>, Vec<Vec<u8>>) {
         flush(&mut log, at(0)).unwrap();
     }
     settle(&mut log, at(0)).unwrap();
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     let mut reader = log.reader(Offset::ZERO);
     while let Some(view) = block_on(reader.next()).unwrap() {
         batches.push(view.bytes().to_vec());
@@ -196,7 +196,7 @@ fn where_the_disk_does_not_give_a_stride_what_lies_before_the_next_row_is_read()
         flush(&mut log, at(0)).unwrap();
     }
     settle(&mut log, at(0)).unwrap();
-    log.shrink_tail(0);
+    log.tail.shrink(0);
     let read = |failing: u64| {
         let plan = log.plan_read(offset(3), Offset::MAX, 1 << 20).unwrap();
         for nth in 1..=failing {

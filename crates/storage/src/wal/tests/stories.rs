@@ -13,10 +13,10 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Dir, Entry};
 use crate::log::AppendError;
-use crate::quarantine;
 use crate::testing::{batch, flush};
 use crate::wal::clock::{Clock, wall_clock};
 use crate::wal::{Error, Options, Wal};
+use crate::{manifest, quarantine};
 
 fn open(dir: &MemoryDir) -> Wal<MemoryDir> {
     Wal::open_in(dir.clone(), small(), 1).unwrap().0
@@ -363,6 +363,23 @@ fn after_a_failed_sync_the_log_takes_nothing_until_it_is_opened_again() {
     let (wal, _) = Wal::open_in(disk, small(), 2).unwrap();
     assert!(offset(1) <= wal.durable());
     assert_eq!(values(&wal)[0], b"one");
+}
+
+/// The log reads its manifest twice. Whose it is was asked for once before.
+#[test]
+fn a_manifest_that_the_disk_does_not_give_at_once_keeps_no_log_closed() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let (mut wal, _) = Wal::open_in(disk.clone(), small(), 1).unwrap();
+    wal.append(b"one").unwrap();
+    wal.close().unwrap();
+    for nth in 1..3 {
+        let fault = Fault::Short { bytes: 0 };
+        disk.faults()
+            .fail(Match::on(Operation::Read, manifest::NAME), nth, fault);
+        let (wal, _) = Wal::open_in(disk.clone(), small(), 1).unwrap();
+        assert!(!disk.faults().is_pending(), "read {nth} has failed");
+        assert_eq!(values(&wal), [b"one"]);
+    }
 }
 
 /// Each crash may leave 16 MiB of them.

@@ -253,7 +253,7 @@ fn go_on(log: &mut Log<MemoryDir>, is_read_only: bool) {
     settle(log, at(101)).unwrap();
     assert!(!log.is_fenced());
     if let Ok(appended) = appended {
-        log.shrink_tail(0);
+        log.tail.shrink(0);
         let read = block_on(log.plan_read(appended.base, Offset::MAX, 1).unwrap().run());
         assert_eq!(read.unwrap().next, appended.end);
     }
