@@ -2,6 +2,8 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use corelog_protocol::limits;
@@ -12,7 +14,7 @@ use super::turn::{Over, Turn};
 use crate::core::{Core, Lent, PartitionKey, damaged, of_segment, with_causes};
 use crate::failure::{Failure, busy, disk_code, failure};
 use crate::frame_id::FrameId;
-use crate::metrics::add;
+use crate::metrics::{Counters, add};
 use crate::router::{self, Ask};
 use crate::rt::{self, Socket};
 
@@ -70,7 +72,8 @@ async fn send_part(
             bytes,
             offsets,
         } = lent.map_err(|error| named(error, &part))?;
-        let (start, end) = (bytes.start, bytes.end);
+        let end = bytes.end;
+        let sent = Sent::counted_by(&core.counters);
         let turn = Turn {
             socket: socket.lend().map_err(|error| unlent(error, &part))?,
             correlation: frame.request,
@@ -80,10 +83,12 @@ async fn send_part(
             bytes,
             piece_bytes_max: request.piece_bytes_max.min(limits::COPY_PIECE_BYTES_MAX),
             patience: core.shared.limits.write_timeout,
+            sent: Arc::clone(&sent.bytes),
         };
-        match core.shared.transfers.take(place, turn).await {
+        let over = core.shared.transfers.take(place, turn).await;
+        drop(sent);
+        match over {
             Over::Sent(position) => {
-                add(&core.counters.transferred_bytes_total, position - start);
                 if position == end {
                     return Ok(());
                 }
@@ -95,7 +100,6 @@ async fn send_part(
                 source,
                 is_midway,
             } => {
-                add(&core.counters.transferred_bytes_total, position - start);
                 let segment = part.segment.get();
                 tracing::error!(
                     segment,
@@ -116,6 +120,26 @@ async fn send_part(
             }
             Over::Cut(error) => return Err(Ended::Cut(error)),
         }
+    }
+}
+
+/// Bytes of a file that a turn sends. They count once it is over, or once nobody waits for that any more.
+struct Sent<'a> {
+    bytes: Arc<AtomicU64>,
+    counters: &'a Counters,
+}
+
+impl<'a> Sent<'a> {
+    fn counted_by(counters: &'a Counters) -> Self {
+        let bytes = Arc::default();
+        Self { bytes, counters }
+    }
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        add(&self.counters.transferred_bytes_total, bytes);
     }
 }
 
@@ -162,6 +186,17 @@ mod tests {
     use nix::errno::Errno;
 
     use super::*;
+
+    #[test]
+    fn what_a_turn_sends_counts_whatever_comes_of_it() {
+        let counters = Counters::default();
+        for _ in 0..2 {
+            let sent = Sent::counted_by(&counters);
+            sent.bytes.fetch_add(7, Ordering::Relaxed);
+        }
+        let counted = counters.transferred_bytes_total.load(Ordering::Relaxed);
+        assert_eq!(counted, 14);
+    }
 
     /// It was cut between two pieces, and told to have gone away.
     #[test]

@@ -3,6 +3,8 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use corelog_protocol::answer;
@@ -29,6 +31,8 @@ pub(super) struct Turn {
     pub(super) piece_bytes_max: u32,
     /// How long the peer may take nothing.
     pub(super) patience: Duration,
+    /// Bytes of the file that are sent, as they are, whatever comes of the rest.
+    pub(super) sent: Arc<AtomicU64>,
 }
 
 /// What came of a turn.
@@ -55,6 +59,7 @@ struct Sending<'a, F> {
     /// Bytes that may be sent at once.
     allowed: u64,
     patience: Duration,
+    sent: Arc<AtomicU64>,
     pace: Pace,
     is_over: F,
 }
@@ -98,6 +103,7 @@ impl Turn {
             places,
             allowed: 0,
             patience: self.patience,
+            sent: self.sent,
             pace: Pace::default(),
             is_over,
         };
@@ -155,6 +161,8 @@ impl<F: Fn() -> bool> Sending<'_, F> {
             let begun = rt::now();
             let sent = bulk::send_file(&self.socket, self.footprint.file(), *position, wanted);
             let is_blocked = sent.as_ref().is_err_and(is_waiting);
+            let bytes = sent.as_ref().map_or(0, |bytes| *bytes as u64);
+            self.sent.fetch_add(bytes, Ordering::Relaxed);
             let sent = self.waited(begun, sent)? as u64;
             if sent == 0 && !is_blocked {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -319,6 +327,7 @@ mod tests {
             bytes: 0..PIECE,
             piece_bytes_max: u32::MAX,
             patience: Duration::from_secs(60),
+            sent: Arc::default(),
         };
         (turn, file, peer)
     }
@@ -373,6 +382,21 @@ mod tests {
         }
         drop(footprint);
         assert!(reading.join().unwrap().unwrap() < PIECE);
+    }
+
+    /// By the metrics it was sent nothing in that turn, nor one that nobody waits for any more.
+    #[test]
+    fn what_was_sent_to_a_peer_before_it_is_cut_counts() {
+        let (mut turn, file, _peer) = turn();
+        let bytes = 64 << 20;
+        file.set_len(bytes).unwrap();
+        (turn.bytes, turn.patience) = (0..bytes, Duration::ZERO);
+        turn.piece_bytes_max = u32::try_from(PIECE).unwrap();
+        let sent = Arc::clone(&turn.sent);
+        let (over, _) = turn.take(&Budget::new(0), &Places::new(1), || false);
+        assert!(matches!(over, Over::Cut(_)), "{over:?}");
+        let sent = sent.load(Ordering::Relaxed);
+        assert!((1..bytes).contains(&sent), "{sent}");
     }
 
     /// A piece of 4 MiB kept a place for 13 s, and 24 peers kept all others waiting for longer than those wait.
