@@ -53,6 +53,17 @@ pub(crate) struct Permits {
     pub(super) _claim: Option<Claim>,
 }
 
+impl Permits {
+    /// The same, which holds a claim as well.
+    pub(crate) fn held_by(self, claim: &Claim) -> Self {
+        let claim = Some(Arc::clone(claim));
+        Self {
+            _claim: claim,
+            ..self
+        }
+    }
+}
+
 /// For how long an answer is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -210,8 +221,11 @@ impl Table {
             Some(Pending {
                 answer: Some(asker),
                 is_sent: true,
+                _permits: room,
                 ..
             }) => {
+                // Free for whoever asked when that goes on.
+                drop(room);
                 // Whoever asked may have given up: the answer is then nobody's.
                 drop(asker.send(Ok(answer)));
                 true
@@ -225,6 +239,13 @@ impl Table {
         state.last_heard = now;
         state.came.bytes += bytes as u64;
         state.silent_since = None;
+    }
+
+    /// If a request keeps its room that nobody waits for any more.
+    pub(super) fn has_given_up(&self) -> bool {
+        let state = self.lock();
+        let mut answers = state.pending.values().filter_map(|one| one.answer.as_ref());
+        answers.any(oneshot::Sender::is_closed)
     }
 
     /// When anything was heard last.

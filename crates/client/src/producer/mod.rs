@@ -29,6 +29,7 @@ mod config;
 mod delivery;
 mod lane;
 mod partitioner;
+mod party;
 mod place;
 mod pressure;
 mod queue;
@@ -52,13 +53,13 @@ pub use partitioner::partition_of_key;
 use self::batch::Origin;
 use self::lane::Lane;
 use self::partitioner::Partitioner;
+use self::party::Parties;
 use self::place::{Place, Wanted};
 use self::pressure::Pressure;
 use self::queue::{Queue, Shape};
 use self::share::{Held, Share};
 use crate::Error;
-use crate::client;
-use crate::connection::User;
+use crate::client::{self, Tenant};
 use crate::metadata::Topic;
 
 /// Appends records to topics. Clones share one producer: its memory, its batches, its order.
@@ -73,7 +74,7 @@ pub struct Producer {
 struct Inner {
     client: Arc<client::Inner>,
     config: ProducerConfig,
-    user: User,
+    parties: Arc<Parties>,
     memory: Arc<Semaphore>,
     /// What partitions in trouble may hold of it.
     share: Arc<Share>,
@@ -108,7 +109,7 @@ struct Target {
 impl Producer {
     pub(crate) fn new(client: Arc<client::Inner>, mut config: ProducerConfig) -> Self {
         config.delivery_timeout = config.delivery_timeout.min(client::TIMEOUT_MAX);
-        let user = client.new_user();
+        let parties = Parties::of(Tenant::new(&client));
         let memory_bytes_max = config.memory_bytes_max.min(Semaphore::MAX_PERMITS);
         let memory = Arc::new(Semaphore::new(memory_bytes_max));
         let (share, state) = (Share::of(memory_bytes_max), Mutex::default());
@@ -116,7 +117,7 @@ impl Producer {
             inner: Arc::new(Inner {
                 client,
                 config,
-                user,
+                parties,
                 memory,
                 share,
                 pressure: Arc::default(),
@@ -305,14 +306,14 @@ impl Inner {
             linger: config.linger,
             batch_bytes_max: config.batch_bytes_max,
         };
-        Queue::new(origin, shape, Arc::clone(&self.pressure), run)
+        let (member, pressure) = (self.parties.join(), Arc::clone(&self.pressure));
+        Queue::new(origin, member, shape, pressure, run)
     }
 
     /// Begins a queue's lane, the first one or where the one before has ended.
     fn begin_lane(&self, queue: &Arc<Queue>, lanes: &mut JoinSet<()>) {
         let config = &self.config;
         let options = lane::Options {
-            user: self.user,
             level: config.level,
             in_flight_max: config.in_flight_max.max(1),
             delivery_timeout: config.delivery_timeout,
@@ -334,12 +335,6 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         // What is kept under the lock is valid after every statement.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.client.pool.forget(self.user);
     }
 }
 

@@ -365,12 +365,12 @@ async fn a_record_whose_time_is_over_does_not_end_the_connection() {
     let unanswered = timeout(PATIENCE, taking).await.unwrap();
     assert_eq!(unanswered.unwrap_err().outcome, Outcome::Unknown);
     let connections = server.state.lock().unwrap().connection_count;
-    let mut behind = send_numbers(&producer, &topic, 0..1).await;
+    let behind = producer.send(&topic, P1, record("1")).await.unwrap();
     for _ in 0..100 {
         yield_now().await;
     }
-    gate.add_permits(1);
-    let told = timeout(PATIENCE, behind.remove(0)).await.unwrap();
+    gate.add_permits(2);
+    let told = timeout(PATIENCE, behind).await.unwrap();
     told.unwrap();
     let state = server.state.lock().unwrap();
     assert_eq!(

@@ -9,12 +9,13 @@ use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::PartitionId;
 use corelog_client::record::batch::Codec;
-use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Outcome, Start};
-use tokio::sync::Notify;
+use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Outcome, ProducerConfig, Start};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use crate::consuming::{P0, next_error, offset, three_batches};
-use crate::producing::eager;
+use crate::producing::{eager, on_produce};
+use crate::routing::silent_port;
 use crate::server::{Act, Server};
 use crate::{PATIENCE, config, config_of, connect, error, hang, record};
 
@@ -373,6 +374,83 @@ async fn a_partition_whose_polls_are_not_answered_leaves_the_others_their_room()
     }
     // Nor was their connection given up as one that is silent.
     assert_eq!(server.state.lock().unwrap().reset_count, 0);
+}
+
+/// A batch that was not answered kept its room on the connection, and so did each that came after it: in the end a large one of
+/// another partition waited for room that did not come, and what was small behind it.
+#[tokio::test]
+async fn a_partition_whose_batches_are_not_answered_leaves_the_others_their_room() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 3);
+    server.state.lock().unwrap().limits.in_flight_bytes_max = 64 << 10;
+    let gate = Arc::new(Semaphore::new(0));
+    let theirs = Arc::clone(&gate);
+    server.script(on_produce(move |seen| match seen.request {
+        Request::Produce(asked) if asked.partition == P0 => Act::Later(Arc::clone(&theirs)),
+        _ => Act::Serve,
+    }));
+    let producer = connect(&server).await.producer(ProducerConfig {
+        delivery_timeout: Duration::from_secs(2),
+        ..eager()
+    });
+    let send = |partition, bytes| {
+        let partition = Some(PartitionId::new(partition));
+        producer.send(&topic, partition, record(vec![0; bytes]))
+    };
+    let unanswered = [send(0, 24 << 10).await, send(0, 24 << 10).await];
+    for one in unanswered {
+        assert_eq!(one.unwrap().await.unwrap_err().outcome, Outcome::Unknown);
+    }
+    let (large, small) = (send(1, 32 << 10).await, send(2, 1).await);
+    large.unwrap().await.unwrap();
+    small.unwrap().await.unwrap();
+    // What comes behind what is not answered goes where that went, once there is room, or not at all.
+    let behind = send(0, 24 << 10).await.unwrap().await.unwrap_err();
+    assert_eq!(behind.outcome, Outcome::NotApplied);
+    gate.add_permits(3);
+    let behind = send(0, 24 << 10).await.unwrap().await.unwrap();
+    assert_eq!(behind.offset, offset(2));
+    assert_eq!(server.count(Some(0), "Produce"), 5);
+    assert_eq!(server.state.lock().unwrap().reset_count, 0);
+}
+
+/// What was given up on the way around was overtaken by the next batch, over the core's own port.
+#[tokio::test]
+async fn a_producer_goes_on_around_a_port_while_something_is_not_answered_there() {
+    let mut server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let port = silent_port();
+    server.state.lock().unwrap().advertised_cores[0] = port.local_addr().unwrap().to_string();
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |seen| match seen.nth {
+        0 => Act::Later(Arc::clone(&held)),
+        _ => Act::Serve,
+    }));
+    let client = ClientConfig {
+        detour: Duration::from_millis(20),
+        ..config(&server)
+    };
+    let config = ProducerConfig {
+        delivery_timeout: Duration::from_secs(2),
+        ..eager()
+    };
+    let producer = Client::connect(client).await.unwrap().producer(config);
+    let send = async || {
+        let sent = producer.send(&topic, None, record("value"));
+        sent.await.unwrap().await
+    };
+    assert_eq!(send().await.unwrap_err().outcome, Outcome::Unknown);
+    server.listen(Some(0), port.listen(8).unwrap());
+    send().await.unwrap();
+    assert_eq!(server.count(None, "Produce"), 2);
+    gate.add_permits(1);
+    let goes_back = async {
+        while server.count(Some(0), "Produce") == 0 {
+            send().await.unwrap();
+        }
+    };
+    timeout(PATIENCE, goes_back).await.unwrap();
 }
 
 /// The time in which it did not run was over before its first attempt had failed.

@@ -17,14 +17,14 @@ use tracing::debug;
 use super::super::batch::Origin;
 use super::{Lane, SILENCE_MAX, Trouble};
 use crate::Error;
-use crate::client::topic_changed;
+use crate::client::{Route, topic_changed};
 use crate::connection::{Alarm, Connection, Permits};
 
 /// How an attempt to send ended.
 pub(super) enum Sent {
     /// It is in flight, or settled.
     Done,
-    /// It has to wait for the batches in front of it, and stays the next, or is behind these.
+    /// It has to wait for the batches in front of it, and stays the next, or is behind these; or it goes another way.
     NotNow,
 }
 
@@ -127,15 +127,16 @@ impl Lane {
     async fn find_route(&mut self, topic: TopicId, since: Instant) -> Result<bool, Error> {
         // The way to another topic of that name is none: the one or the other is gone, and the servers know which.
         let known = self.route.as_ref().filter(|route| route.topic.id == topic);
-        let is_good = known.is_some_and(|route| !route.is_stale());
+        let is_good = known.is_some_and(|route| !route.is_stale() || self.has_to_stay_on(route));
         if is_good || !self.window.is_idle() {
             return Ok(is_good);
         }
         self.route = None;
         let end = self.end(since);
         let (client, origin) = (&self.client, &self.queue.origin);
+        let user = self.queue.member.user();
         let deadline = client.deadline().no_later_than(end);
-        let found = client.route_by(deadline, self.options.user, &origin.topic, origin.partition);
+        let found = client.route_by(deadline, user, &origin.topic, origin.partition);
         // What is begun here goes on by itself, for others.
         let mut found = pin!(found);
         let silent = Instant::now() + SILENCE_MAX;
@@ -158,12 +159,22 @@ impl Lane {
         Ok(true)
     }
 
+    /// If what was given up on the way could be overtaken on a better one.
+    fn has_to_stay_on(&self, route: &Route) -> bool {
+        let is_given_up = self.window.is_idle() && !self.queue.member.is_answered();
+        is_given_up && !route.connection.is_closed()
+    }
+
     /// Waits for room on the connection, and takes in the answers that come meanwhile; `None` once one of them has the batch
-    /// wait for those in front of it, or its time is over and there are such.
+    /// wait for those in front of it, or its time is over and there are such, or at once if it is to go by another connection.
     async fn room(&mut self, bytes: usize, since: Instant) -> Option<Result<Permits, Error>> {
         let connection = &self.route.as_ref()?.connection;
         if let Some(room) = connection.room_now(bytes) {
             return Some(Ok(room));
+        }
+        if self.window.is_idle() && connection.has_given_up() && self.queue.member.leave() {
+            self.route = None;
+            return None;
         }
         let connection = &connection.clone();
         let (run, timeout) = (self.window.run(), self.client.config.timeout);
@@ -209,6 +220,7 @@ impl Lane {
         self.request.id = batch.topic_id();
         self.request.run = self.window.run();
         let timeout = self.client.config.timeout;
+        let room = room.held_by(&self.queue.member.claim);
         let ticket = route.connection.enter(&self.request, body, room, timeout)?;
         let end = (since + self.options.delivery_timeout).max(ticket.entered() + ATTEMPT_MIN);
         if let Some(mut batch) = self.window.pop_resend() {
