@@ -110,9 +110,9 @@ impl Producer {
     pub(crate) fn new(client: Arc<client::Inner>, mut config: ProducerConfig) -> Self {
         config.delivery_timeout = config.delivery_timeout.min(client::TIMEOUT_MAX);
         let parties = Parties::of(Tenant::new(&client));
-        let memory_bytes_max = config.memory_bytes_max.min(Semaphore::MAX_PERMITS);
-        let memory = Arc::new(Semaphore::new(memory_bytes_max));
-        let (share, state) = (Share::of(memory_bytes_max), Mutex::default());
+        config.memory_bytes_max = config.memory_bytes_max.min(Semaphore::MAX_PERMITS);
+        let memory = Arc::new(Semaphore::new(config.memory_bytes_max));
+        let (share, state) = (Share::of(config.memory_bytes_max), Mutex::default());
         Self {
             inner: Arc::new(Inner {
                 client,
@@ -163,22 +163,14 @@ impl Producer {
             memory_bytes: self.fitting(taken).ok_or(too_large)?,
             begun: Instant::now(),
         };
-        let (place, room) = self.find(wanted).await?;
-        let bytes_max = place.rules.record_bytes_max;
+        let found = self.find(wanted).await?;
+        let bytes_max = found.0.rules.record_bytes_max;
         if bytes > bytes_max {
             return Err(Error::RecordTooLarge { bytes, bytes_max });
         }
-        let add = |place: &Place, room| {
-            let (topic_id, rules) = (place.topic_id, place.rules);
-            place.queue.append(topic_id, rules, &record, room)
-        };
-        if place.queue.origin.held.is_open(room.num_permits()) {
-            return add(&place, room);
-        }
-        drop(room);
-        let admitted = Box::pin(self.admit(wanted, place.queue));
-        let (place, room, _turn) = admitted.await?;
-        add(&place, room)
+        let (place, room, _turn) = self.let_in(wanted, found).await?;
+        let (topic_id, rules) = (place.topic_id, place.rules);
+        place.queue.append(topic_id, rules, &record, room)
     }
 
     /// Where something goes, and its room in memory. Who has to ask for that holds none meanwhile: a server may be silent
@@ -227,8 +219,8 @@ impl Producer {
             memory_bytes: self.fitting(bytes).ok_or_else(|| too_large(bytes_max))?,
             begun: Instant::now(),
         };
-        let (place, room) = self.find(wanted).await?;
-        let rules = &place.rules;
+        let found = self.find(wanted).await?;
+        let rules = &found.0.rules;
         if bytes > rules.batch_bytes_max {
             return Err(too_large(rules.batch_bytes_max));
         }
@@ -236,12 +228,7 @@ impl Producer {
             let (found, max) = (count.cast_signed(), rules.count_max);
             return Err(Error::from(record::Error::Count { found, min: 1, max }));
         }
-        if place.queue.origin.held.is_open(room.num_permits()) {
-            return place.queue.append_batch(place.topic_id, batch, room);
-        }
-        drop(room);
-        let admitted = Box::pin(self.admit(wanted, place.queue));
-        let (place, room, _turn) = admitted.await?;
+        let (place, room, _turn) = self.let_in(wanted, found).await?;
         place.queue.append_batch(place.topic_id, batch, room)
     }
 
@@ -260,11 +247,7 @@ impl Producer {
     /// [`ProducerConfig::memory_bytes_max`].
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let bytes_max = self
-            .inner
-            .config
-            .memory_bytes_max
-            .min(Semaphore::MAX_PERMITS);
+        let bytes_max = self.inner.config.memory_bytes_max;
         bytes_max - self.inner.memory.available_permits().min(bytes_max)
     }
 
