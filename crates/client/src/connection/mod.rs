@@ -179,9 +179,14 @@ impl Connection {
         room::now(&self.inner.shared, body)
     }
 
-    /// If some of its room is kept by what nobody waits for any more.
-    pub(crate) fn has_given_up(&self) -> bool {
-        self.inner.shared.table.has_given_up()
+    /// If it goes on, and what nobody waits for any more keeps half of its room. With less, there is room for any request once
+    /// the others are answered: none takes more than half of what a server announces.
+    pub(crate) fn is_clogged(&self) -> bool {
+        let Inner { shared, hello, .. } = &*self.inner;
+        let (count, bytes) = shared.table.given_up();
+        let count_max = hello.limits.in_flight_requests_max.max(1) as usize;
+        let bytes_max = shared.bytes_max.load(Ordering::Relaxed) as usize;
+        count_max <= 2 * count || bytes_max <= 2 * bytes
     }
 
     /// When anything came from the server last.

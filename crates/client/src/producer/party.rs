@@ -1,7 +1,11 @@
 //! Partitions of a producer that share connections.
 //!
-//! The law: a partition changes to no other connection while something of it is not answered: what comes next would overtake that. What
-//! was given up keeps its room, perhaps for ever. Others that find none beside it go on by another connection, which they share.
+//! What was given up keeps its room on its connection, perhaps for ever. Once it keeps half of it, others that wait for room go on by
+//! another connection, which they share.
+//!
+//! The law: a partition does not go on so while something of it is not answered: what comes next would overtake that. It is the law of
+//! this way alone: where a detour ends, the owner is another one, or a connection takes no more requests, the next batch takes the
+//! new way at once, and may overtake what was given up. To wait for its answer there would have no end at a server that never gives it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -80,6 +84,7 @@ pub(super) mod tests {
         let parties = parties();
         let [one, other, unanswered] = [(); 3].map(|()| parties.join());
         let first = one.user();
+        let left = Arc::downgrade(&lock(&one.tenant));
         let request = Arc::clone(&unanswered.claim);
         assert!(one.leave() && other.leave());
         assert!(!unanswered.leave());
@@ -88,7 +93,9 @@ pub(super) mod tests {
         assert_eq!(parties.join().user(), one.user());
         assert_eq!(unanswered.user(), first);
         drop(request);
+        assert!(left.upgrade().is_some(), "one is there");
         assert!(unanswered.leave());
+        assert!(left.upgrade().is_none(), "its connections are let go of");
         assert_eq!(unanswered.user(), one.user());
         assert!(one.leave());
         assert_ne!(one.user(), other.user());

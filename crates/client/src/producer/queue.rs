@@ -332,6 +332,16 @@ pub(super) mod tests {
         assert!(matches!(add(&queue), Err(Error::Closed)));
     }
 
+    /// Begun anew, it would go on by the newest connection, where what comes next could overtake that.
+    #[test]
+    fn a_queue_is_kept_while_something_of_it_is_not_answered() {
+        let queue = queue();
+        let request = Arc::clone(&queue.member.claim);
+        assert!(!queue.is_left());
+        drop(request);
+        assert!(queue.is_left());
+    }
+
     #[test]
     fn a_lane_begins_with_a_run_that_the_one_before_had_not() {
         let queue = queue();

@@ -266,7 +266,7 @@ async fn a_producer_goes_back_to_an_owner_that_is_there_again() {
 }
 
 /// A port at which nobody listens yet, and that nobody else gets.
-pub(crate) fn silent_port() -> TcpSocket {
+fn silent_port() -> TcpSocket {
     let port = TcpSocket::new_v4().unwrap();
     port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     port

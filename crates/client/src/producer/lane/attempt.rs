@@ -17,7 +17,7 @@ use tracing::debug;
 use super::super::batch::Origin;
 use super::{Lane, SILENCE_MAX, Trouble};
 use crate::Error;
-use crate::client::{Route, topic_changed};
+use crate::client::topic_changed;
 use crate::connection::{Alarm, Connection, Permits};
 
 /// How an attempt to send ended.
@@ -127,7 +127,7 @@ impl Lane {
     async fn find_route(&mut self, topic: TopicId, since: Instant) -> Result<bool, Error> {
         // The way to another topic of that name is none: the one or the other is gone, and the servers know which.
         let known = self.route.as_ref().filter(|route| route.topic.id == topic);
-        let is_good = known.is_some_and(|route| !route.is_stale() || self.has_to_stay_on(route));
+        let is_good = known.is_some_and(|route| !route.is_stale());
         if is_good || !self.window.is_idle() {
             return Ok(is_good);
         }
@@ -159,22 +159,12 @@ impl Lane {
         Ok(true)
     }
 
-    /// If what was given up on the way could be overtaken on a better one.
-    fn has_to_stay_on(&self, route: &Route) -> bool {
-        let is_given_up = self.window.is_idle() && !self.queue.member.is_answered();
-        is_given_up && !route.connection.is_closed()
-    }
-
     /// Waits for room on the connection, and takes in the answers that come meanwhile; `None` once one of them has the batch
-    /// wait for those in front of it, or its time is over and there are such, or at once if it is to go by another connection.
+    /// wait for those in front of it, or its time is over and there are such, or once it is to go by another connection.
     async fn room(&mut self, bytes: usize, since: Instant) -> Option<Result<Permits, Error>> {
         let connection = &self.route.as_ref()?.connection;
         if let Some(room) = connection.room_now(bytes) {
             return Some(Ok(room));
-        }
-        if self.window.is_idle() && connection.has_given_up() && self.queue.member.leave() {
-            self.route = None;
-            return None;
         }
         let connection = &connection.clone();
         let (run, timeout) = (self.window.run(), self.client.config.timeout);
@@ -185,6 +175,11 @@ impl Lane {
         let mut look_at = silent(connection).min(end);
         let mut alarm = Alarm::at(look_at);
         loop {
+            // Others give up what they have there, and its own is answered, while it waits.
+            if self.window.is_idle() && connection.is_clogged() && self.queue.member.leave() {
+                self.route = None;
+                return None;
+            }
             tokio::select! {
                 biased;
                 room = &mut room => return Some(room),
@@ -199,13 +194,12 @@ impl Lane {
                         let is_next = self.window.is_idle();
                         return is_next.then(|| Err(self.unanswered()));
                     }
-                    let silent = silent(connection);
-                    if silent <= Instant::now() {
+                    let (mut silent, now) = (silent(connection), Instant::now());
+                    if silent <= now {
                         self.queue.origin.held.begin_trouble();
-                        look_at = end;
-                    } else {
-                        look_at = silent.min(end);
+                        silent = now + SILENCE_MAX;
                     }
+                    look_at = silent.min(end);
                 }
             }
         }
