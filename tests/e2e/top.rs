@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::support::corelog::Corelog;
-use crate::support::deadline::{Watch, until};
+use crate::support::deadline::{Watch, output_of, until};
 use crate::support::folder::Folder;
 use crate::support::python;
 use crate::support::server::{BINARY, Server, Start};
@@ -169,6 +169,26 @@ fn an_object_per_interval_also_while_the_node_is_away() {
     drop(lines);
     // Whoever read it has left: it ends quietly.
     assert_eq!(top.wait().unwrap().code(), Some(0));
+}
+
+/// It was there until the next picture, which nobody was to read: for an hour.
+#[test]
+fn who_prints_pictures_ends_when_the_reader_has_left_before_the_next_one() {
+    let folder = Folder::new();
+    let (_server, corelog, admin) = served(&folder);
+    let args = [
+        "top",
+        "--admin",
+        &admin,
+        "--interval",
+        "1h",
+        "--output",
+        "json",
+    ];
+    let mut top = corelog.command(args).spawn().unwrap();
+    drop(top.stdout.take());
+    let ended = output_of(top, "pictures without a reader");
+    assert_eq!((ended.status.code(), &*ended.stderr), (Some(0), &[][..]));
 }
 
 /// That no rate of a picture is less than nothing, or more than anything that a test does.

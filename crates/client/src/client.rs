@@ -4,6 +4,7 @@
 mod count;
 mod look_up;
 mod route;
+mod tenant;
 mod turn;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +16,7 @@ use corelog_record::{PartitionId, TopicId, TopicName};
 
 pub use self::count::Untold;
 pub(crate) use self::route::{Route, topic_changed};
+pub(crate) use self::tenant::Tenant;
 pub(crate) use self::turn::Turn;
 use crate::connection::{Backoff, Connection, Key, Options, Pool, User};
 use crate::metadata::{Cache, Topic};
@@ -163,7 +165,7 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    fn new(mut config: ClientConfig) -> Result<Self, Error> {
+    pub(crate) fn new(mut config: ClientConfig) -> Result<Self, Error> {
         if config.servers.is_empty() {
             return Err(Error::NoServer);
         }
@@ -195,7 +197,7 @@ impl Inner {
     }
 
     /// A user of the pool that nobody else is.
-    pub(crate) fn new_user(&self) -> User {
+    fn new_user(&self) -> User {
         let user = User::new(self.users.fetch_add(1, Ordering::Relaxed));
         self.pool.admit(user);
         user

@@ -169,12 +169,21 @@ async fn print_on(args: &Args) -> anyhow::Result<Exit> {
     let mut watch = watched::begin(&args.admin).await?;
     let mut polls = poll::begin(args.admin.clone(), args.interval.0);
     let mut out = Out::while_read();
-    while let Some(polled) = polls.recv().await {
+    loop {
+        let polled = tokio::select! {
+            polled = polls.recv() => polled,
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                out.while_idle()?;
+                continue;
+            }
+        };
+        let Some(polled) = polled else {
+            return Ok(Exit::Done);
+        };
         let now = Timestamp::now();
         watch.see(polled, now);
         plain::json(&mut out, &watch.watched, (args.wanted(), now))?;
     }
-    Ok(Exit::Done)
 }
 
 /// That no view has such a column is better said at once.
@@ -204,5 +213,7 @@ fn interval(text: &str) -> Result<Span, ParseError> {
 
 /// More often is load without a figure that could be read.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Between two pictures it is looked this often if anybody reads them still.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Far more seldom than anybody watches.
 const INTERVAL_MAX: Duration = Duration::from_secs(60 * 60);

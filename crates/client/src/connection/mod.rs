@@ -49,8 +49,6 @@ use crate::error::Fault;
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     inner: Arc<Inner>,
-    /// Held by each request that is made with this clone.
-    claim: Option<Claim>,
 }
 
 /// What a request holds until it is answered, also where nobody waits any more: who gave it away sees by it that the
@@ -161,27 +159,7 @@ impl Connection {
                 outbox,
                 hello,
             }),
-            claim: None,
         })
-    }
-
-    /// Lets each request that is made with this clone hold a claim until it is answered.
-    pub(crate) fn hold(&mut self, claim: &Claim) {
-        self.claim = Some(Arc::clone(claim));
-    }
-
-    /// Enters a request once there is room for it; requests leave in the order of these calls.
-    ///
-    /// # Errors
-    /// [`Error::Request`], [`Error::TimedOut`], or [`Error::Lost`] if the connection ended; nothing was sent then.
-    pub(crate) async fn submit<R: Call>(
-        &self,
-        request: &R,
-        body: Bytes,
-        timeout: Duration,
-    ) -> Result<Ticket, Error> {
-        let room = self.room::<R>(body.len(), timeout).await?;
-        self.enter(request, &body, room, timeout)
     }
 
     /// Waits until there is room for a request with so many bytes behind its head.
@@ -201,6 +179,16 @@ impl Connection {
         room::now(&self.inner.shared, body)
     }
 
+    /// If it goes on, and what nobody waits for any more keeps half of its room. With less, there is room for any request once
+    /// the others are answered: none takes more than half of what a server announces.
+    pub(crate) fn is_clogged(&self) -> bool {
+        let Inner { shared, hello, .. } = &*self.inner;
+        let (count, bytes) = shared.table.given_up();
+        let count_max = hello.limits.in_flight_requests_max.max(1) as usize;
+        let bytes_max = shared.bytes_max.load(Ordering::Relaxed) as usize;
+        count_max <= 2 * count || bytes_max <= 2 * bytes
+    }
+
     /// When anything came from the server last.
     pub(crate) fn last_heard(&self) -> Instant {
         self.inner.shared.table.last_heard()
@@ -218,10 +206,6 @@ impl Connection {
         timeout: Duration,
     ) -> Result<Ticket, Error> {
         let Inner { shared, outbox, .. } = &*self.inner;
-        let room = Permits {
-            _claim: self.claim.clone(),
-            ..room
-        };
         entry::enter(shared, outbox, room, request, body, timeout)
     }
 
@@ -234,10 +218,9 @@ impl Connection {
         request: &R,
         timeout: Duration,
     ) -> Result<Reply<R::Answer>, Error> {
-        self.submit(request, Bytes::new(), timeout)
-            .await?
-            .answer::<R>()
-            .await
+        let room = self.room::<R>(0, timeout).await?;
+        let ticket = self.enter(request, &Bytes::new(), room, timeout)?;
+        ticket.answer::<R>().await
     }
 
     /// What the server said when the connection began.

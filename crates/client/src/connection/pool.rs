@@ -1,7 +1,7 @@
 //! Connections by address and user, with pauses between failed attempts.
 //!
-//! Producers and consumers are users of their own: a run belongs to one producer, and long polls
-//! of one consumer take no slot from anybody else.
+//! A producer and a consumer are users of their own, or several, some partitions each: long polls of one consumer take no slot from
+//! anybody else, and what a producer's partitions have given up leaves the others their room.
 //!
 //! A connection is opened in a task of its own, for which callers only wait: one that is polled no more holds up nobody.
 
@@ -24,7 +24,7 @@ impl User {
     /// Metadata and administration.
     pub(crate) const ADMIN: Self = Self(0);
 
-    /// A producer, or some partitions of a consumer, by a number that nobody else has.
+    /// Some partitions of a producer or of a consumer, by a number that nobody else has.
     pub(crate) const fn new(number: u64) -> Self {
         Self(number)
     }

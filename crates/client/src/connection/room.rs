@@ -39,7 +39,7 @@ pub(super) fn now(shared: &Shared, body_bytes: usize) -> Option<Permits> {
     let bytes = Arc::clone(&shared.bytes).try_acquire_many_owned(bytes);
     Some(Permits {
         _slot: slot,
-        _bytes: bytes.ok()?,
+        bytes: bytes.ok()?,
         _claim: None,
     })
 }
@@ -60,7 +60,7 @@ async fn in_time(
         let bytes = Arc::clone(&shared.bytes).acquire_many_owned(bytes).await?;
         Ok::<_, AcquireError>(Permits {
             _slot: slot,
-            _bytes: bytes,
+            bytes,
             _claim: None,
         })
     };

@@ -48,9 +48,20 @@ pub(super) type Answered = Result<RawAnswer, Ending>;
 #[derive(Debug)]
 pub(crate) struct Permits {
     pub(super) _slot: OwnedSemaphorePermit,
-    pub(super) _bytes: OwnedSemaphorePermit,
+    pub(super) bytes: OwnedSemaphorePermit,
     /// Given back last, when the room that it stands for is free.
     pub(super) _claim: Option<Claim>,
+}
+
+impl Permits {
+    /// The same, which holds a claim as well.
+    pub(crate) fn held_by(self, claim: &Claim) -> Self {
+        let claim = Some(Arc::clone(claim));
+        Self {
+            _claim: claim,
+            ..self
+        }
+    }
 }
 
 /// For how long an answer is waited for.
@@ -105,7 +116,7 @@ struct Pending {
     answer: Option<oneshot::Sender<Answered>>,
     is_sent: bool,
     patience: Patience,
-    _permits: Permits,
+    permits: Permits,
 }
 
 impl Table {
@@ -164,7 +175,7 @@ impl Table {
                 answer: Some(answer),
                 is_sent,
                 patience,
-                _permits: permits,
+                permits,
             },
         );
         Ok((correlation, receiver))
@@ -210,8 +221,11 @@ impl Table {
             Some(Pending {
                 answer: Some(asker),
                 is_sent: true,
+                permits: room,
                 ..
             }) => {
+                // Free for whoever asked when that goes on.
+                drop(room);
                 // Whoever asked may have given up: the answer is then nobody's.
                 drop(asker.send(Ok(answer)));
                 true
@@ -225,6 +239,20 @@ impl Table {
         state.last_heard = now;
         state.came.bytes += bytes as u64;
         state.silent_since = None;
+    }
+
+    /// How many requests that were sent keep their room though nobody waits for them any more, and how many bytes of it;
+    /// none where others are not entered any more.
+    pub(super) fn given_up(&self) -> (usize, usize) {
+        let state = self.lock();
+        let is_given_up = |one: &&Pending| {
+            let answer = one.answer.as_ref();
+            state.fault.is_none() && answer.is_some_and(oneshot::Sender::is_closed)
+        };
+        let given_up = state.pending.values().filter(is_given_up);
+        given_up.fold((0, 0), |(count, bytes), one| {
+            (count + 1, bytes + one.permits.bytes.num_permits())
+        })
     }
 
     /// When anything was heard last.
@@ -339,6 +367,9 @@ fn end(
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Wake, Waker};
+
     use corelog_protocol::error::{ErrorBody, ErrorCode};
     use tokio::sync::Semaphore;
 
@@ -348,7 +379,7 @@ pub(super) mod tests {
         let permit = || Arc::clone(room).try_acquire_owned().unwrap();
         Permits {
             _slot: permit(),
-            _bytes: permit(),
+            bytes: permit(),
             _claim: None,
         }
     }
@@ -398,6 +429,61 @@ pub(super) mod tests {
             let ending = entered[1].1.try_recv().unwrap().unwrap_err();
             assert!(ending.may_be_taken, "{first}");
         }
+    }
+
+    /// Who looks as it is told would find that it has something unanswered, and could not leave.
+    #[test]
+    fn room_and_claim_are_given_back_before_whoever_asked_is_told() {
+        struct Told {
+            claim: Claim,
+            room: Arc<Semaphore>,
+            saw: Mutex<Option<(usize, usize)>>,
+        }
+        impl Wake for Told {
+            fn wake(self: Arc<Self>) {
+                let saw = (
+                    Arc::strong_count(&self.claim),
+                    self.room.available_permits(),
+                );
+                *self.saw.lock().unwrap() = Some(saw);
+            }
+        }
+        let (table, room) = (Table::new(), Arc::new(Semaphore::new(2)));
+        let told = Arc::new(Told {
+            claim: Claim::default(),
+            room: Arc::clone(&room),
+            saw: Mutex::default(),
+        });
+        let permits = permits(&room).held_by(&told.claim);
+        let entered = table.enter(permits, patience(), |_, _| Ok::<_, Ending>(true));
+        let (number, mut receiver) = entered.unwrap();
+        let waker = Waker::from(Arc::clone(&told));
+        let asked = Pin::new(&mut receiver).poll(&mut Context::from_waker(&waker));
+        assert!(asked.is_pending());
+        assert!(table.complete(answer(number)));
+        assert_eq!(*told.saw.lock().unwrap(), Some((1, 2)));
+    }
+
+    #[test]
+    fn what_was_sent_and_given_up_counts_until_it_is_answered_or_nothing_more_is_entered() {
+        let (table, room) = (Table::new(), Arc::new(Semaphore::new(6)));
+        let enter = |is_sent| {
+            let permits = permits(&room);
+            let entered = table.enter(permits, patience(), |_, _| Ok::<_, Ending>(is_sent));
+            entered.unwrap()
+        };
+        let [(sent, asker), (unsent, other), (waits, last)] = [true, false, true].map(enter);
+        assert_eq!(table.given_up(), (0, 0));
+        assert!(table.abandon(sent) && !table.abandon(unsent));
+        drop((asker, other));
+        assert_eq!(table.given_up(), (1, 1));
+        assert!(table.complete(answer(sent)));
+        assert_eq!(table.given_up(), (0, 0));
+        assert!(table.abandon(waits));
+        drop(last);
+        assert_eq!(table.given_up(), (1, 1));
+        assert!(table.refuse(Fault::Closed, None).is_some(), "it is kept");
+        assert_eq!(table.given_up(), (0, 0));
     }
 
     #[test]

@@ -20,13 +20,12 @@ use tracing::debug;
 
 use self::failure::is_behind;
 use self::way::Way;
-use super::group::Apart;
 use super::news::{Around, Event, News};
 use super::order::{self, Asked};
 use super::trouble::Trouble;
 use super::{ConsumerConfig, End, Start};
 use crate::Error;
-use crate::client::{Inner, Route, topic_changed};
+use crate::client::{Inner, Route, Tenant, topic_changed};
 use crate::connection::{Claim, Key, Reply, User};
 use crate::retry::Deadline;
 
@@ -207,7 +206,8 @@ impl Fetcher {
                 let route = self.route(way, deadline).await?;
                 let request = request(route.topic.id, wait);
                 let (connection, time) = (&route.connection, deadline.left() + wait);
-                let ticket = connection.submit(&request, Bytes::new(), time).await?;
+                let room = connection.room::<R>(0, time).await?.held_by(&self.claim);
+                let ticket = connection.enter(&request, &Bytes::new(), room, time)?;
                 ticket.answer_as_it_comes::<R>().await
             };
             let error = match attempt.await {
@@ -220,7 +220,7 @@ impl Fetcher {
             };
             let is_wrong = self.client.heed(&self.topic, self.partition, &error);
             if matches!(error, Error::TimedOut { .. }) && way.is_open() {
-                way.apart = Some(Apart::new(&self.client));
+                way.apart = Some(Tenant::new(&self.client));
             }
             // Who does not answer may do so for long, and another one instead.
             if is_wrong || matches!(error, Error::TimedOut { .. }) {
@@ -277,11 +277,10 @@ impl Fetcher {
         if let Some(route) = way.route.as_ref().filter(|route| !route.is_stale()) {
             return Ok(route.clone());
         }
-        let mut route = self
+        let route = self
             .client
             .route_by(deadline, way.user(self), &self.topic, self.partition)
             .await?;
-        route.connection.hold(&self.claim);
         if *way.topic_id.get_or_insert(route.topic.id) != route.topic.id {
             return Err(topic_changed(&route));
         }

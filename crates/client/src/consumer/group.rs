@@ -8,21 +8,21 @@ use std::sync::{Arc, Weak};
 
 use corelog_protocol::limits;
 
-use crate::client::Inner;
-use crate::connection::{Claim, User};
+use crate::client::Tenant;
+use crate::connection::Claim;
 
 /// Some partitions, and as whom they are read.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) user: User,
+    pub(super) tenant: Tenant,
     /// Those of its partitions, and of partitions that were, until their last requests are answered.
     claims: Vec<Weak<()>>,
 }
 
 impl Group {
-    pub(super) const fn new(user: User) -> Self {
+    pub(super) const fn new(tenant: Tenant) -> Self {
         let claims = Vec::new();
-        Self { user, claims }
+        Self { tenant, claims }
     }
 
     /// True if another partition may join these that are read.
@@ -36,27 +36,6 @@ impl Group {
         let claim = Claim::default();
         self.claims.push(Arc::downgrade(&claim));
         claim
-    }
-}
-
-/// As whom a partition is read that has left its group.
-#[derive(Debug)]
-pub(super) struct Apart {
-    client: Arc<Inner>,
-    pub(super) user: User,
-}
-
-impl Apart {
-    pub(super) fn new(client: &Arc<Inner>) -> Self {
-        let (client, user) = (Arc::clone(client), client.new_user());
-        Self { client, user }
-    }
-}
-
-impl Drop for Apart {
-    fn drop(&mut self) {
-        // The server learns by the end of the connection that nobody waits for what was asked over it.
-        self.client.pool.forget(self.user);
     }
 }
 

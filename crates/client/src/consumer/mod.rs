@@ -39,7 +39,7 @@ use self::inbox::Inbox;
 use self::news::{Around, Event, News};
 use self::reading::{Cursor, Reading};
 use crate::Error;
-use crate::client::Inner;
+use crate::client::{Inner, Tenant};
 
 /// Reads partitions, ahead of its caller and within bounded memory.
 ///
@@ -48,7 +48,8 @@ use crate::client::Inner;
 pub struct Consumer {
     client: Arc<Inner>,
     config: ConsumerConfig,
-    /// By number; a replaced assignment's late news find nobody.
+    /// By number; a replaced assignment's late news find nobody. They are dropped before the groups: their readers ask for no more
+    /// connections then.
     assignments: BTreeMap<u64, Assignment>,
     next_assignment: u64,
     /// Partitions take turns in groups on connections of their own.
@@ -152,7 +153,7 @@ impl Consumer {
         let fetcher = Fetcher {
             client: Arc::clone(&self.client),
             config: self.config,
-            user: self.groups[group].user,
+            user: self.groups[group].tenant.user,
             claim: self.groups[group].claim(),
             assignment,
             topic: Arc::clone(&topic),
@@ -342,28 +343,17 @@ impl Consumer {
         if let Some(free) = groups.position(|(group, count)| group.has_room(*count)) {
             return free;
         }
-        let new = Group::new(self.client.new_user());
+        let new = Group::new(Tenant::new(&self.client));
         match counts.iter().position(|count| *count == 0) {
             // The server learns by the end of its connections that nobody waits for these polls.
             Some(left) => {
-                let left_user = std::mem::replace(&mut self.groups[left], new).user;
-                self.client.pool.forget(left_user);
+                self.groups[left] = new;
                 left
             }
             None => {
                 self.groups.push(new);
                 counts.len()
             }
-        }
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        // Their readers ask for no more connections then.
-        self.assignments.clear();
-        for group in &self.groups {
-            self.client.pool.forget(group.user);
         }
     }
 }

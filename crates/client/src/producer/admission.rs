@@ -15,13 +15,22 @@ use crate::Error;
 pub(super) type Admitted = (Place, Room, Option<Turn>);
 
 impl Producer {
-    /// Waits until a partition in trouble may hold as much: the one of `queue`, or, of what has no key, any. It waits without
-    /// room in memory, which is for others meanwhile.
-    pub(super) async fn admit(
+    /// Lets something in where it goes, at once if nobody waits for that.
+    pub(super) async fn let_in(
         &self,
         wanted: Wanted<'_>,
-        queue: Arc<Queue>,
+        (place, room): (Place, Room),
     ) -> Result<Admitted, Error> {
+        if place.queue.origin.held.is_open(room.num_permits()) {
+            return Ok((place, room, None));
+        }
+        drop(room);
+        Box::pin(self.admit(wanted, place.queue)).await
+    }
+
+    /// Waits until a partition in trouble may hold as much: the one of `queue`, or, of what has no key, any. It waits without
+    /// room in memory, which is for others meanwhile.
+    async fn admit(&self, wanted: Wanted<'_>, queue: Arc<Queue>) -> Result<Admitted, Error> {
         if wanted.partition.is_some() || wanted.key.is_some() {
             return self.admit_in_turn(wanted, queue).await;
         }

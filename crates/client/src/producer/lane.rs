@@ -25,12 +25,11 @@ use super::queue::{Next, Queue};
 use super::window::{Settled, Verdict, Window};
 use crate::Error;
 use crate::client::{Inner, Route};
-use crate::connection::{Reply, User};
+use crate::connection::Reply;
 
 /// What a lane is told once.
 #[derive(Clone)]
 pub(super) struct Options {
-    pub(super) user: User,
     pub(super) level: Option<Level>,
     pub(super) in_flight_max: usize,
     pub(super) delivery_timeout: Duration,

@@ -29,6 +29,7 @@ mod config;
 mod delivery;
 mod lane;
 mod partitioner;
+mod party;
 mod place;
 mod pressure;
 mod queue;
@@ -52,13 +53,13 @@ pub use partitioner::partition_of_key;
 use self::batch::Origin;
 use self::lane::Lane;
 use self::partitioner::Partitioner;
+use self::party::Parties;
 use self::place::{Place, Wanted};
 use self::pressure::Pressure;
 use self::queue::{Queue, Shape};
 use self::share::{Held, Share};
 use crate::Error;
-use crate::client;
-use crate::connection::User;
+use crate::client::{self, Tenant};
 use crate::metadata::Topic;
 
 /// Appends records to topics. Clones share one producer: its memory, its batches, its order.
@@ -73,7 +74,7 @@ pub struct Producer {
 struct Inner {
     client: Arc<client::Inner>,
     config: ProducerConfig,
-    user: User,
+    parties: Arc<Parties>,
     memory: Arc<Semaphore>,
     /// What partitions in trouble may hold of it.
     share: Arc<Share>,
@@ -108,15 +109,15 @@ struct Target {
 impl Producer {
     pub(crate) fn new(client: Arc<client::Inner>, mut config: ProducerConfig) -> Self {
         config.delivery_timeout = config.delivery_timeout.min(client::TIMEOUT_MAX);
-        let user = client.new_user();
-        let memory_bytes_max = config.memory_bytes_max.min(Semaphore::MAX_PERMITS);
-        let memory = Arc::new(Semaphore::new(memory_bytes_max));
-        let (share, state) = (Share::of(memory_bytes_max), Mutex::default());
+        let parties = Parties::of(Tenant::new(&client));
+        config.memory_bytes_max = config.memory_bytes_max.min(Semaphore::MAX_PERMITS);
+        let memory = Arc::new(Semaphore::new(config.memory_bytes_max));
+        let (share, state) = (Share::of(config.memory_bytes_max), Mutex::default());
         Self {
             inner: Arc::new(Inner {
                 client,
                 config,
-                user,
+                parties,
                 memory,
                 share,
                 pressure: Arc::default(),
@@ -162,22 +163,14 @@ impl Producer {
             memory_bytes: self.fitting(taken).ok_or(too_large)?,
             begun: Instant::now(),
         };
-        let (place, room) = self.find(wanted).await?;
-        let bytes_max = place.rules.record_bytes_max;
+        let found = self.find(wanted).await?;
+        let bytes_max = found.0.rules.record_bytes_max;
         if bytes > bytes_max {
             return Err(Error::RecordTooLarge { bytes, bytes_max });
         }
-        let add = |place: &Place, room| {
-            let (topic_id, rules) = (place.topic_id, place.rules);
-            place.queue.append(topic_id, rules, &record, room)
-        };
-        if place.queue.origin.held.is_open(room.num_permits()) {
-            return add(&place, room);
-        }
-        drop(room);
-        let admitted = Box::pin(self.admit(wanted, place.queue));
-        let (place, room, _turn) = admitted.await?;
-        add(&place, room)
+        let (place, room, _turn) = self.let_in(wanted, found).await?;
+        let (topic_id, rules) = (place.topic_id, place.rules);
+        place.queue.append(topic_id, rules, &record, room)
     }
 
     /// Where something goes, and its room in memory. Who has to ask for that holds none meanwhile: a server may be silent
@@ -226,8 +219,8 @@ impl Producer {
             memory_bytes: self.fitting(bytes).ok_or_else(|| too_large(bytes_max))?,
             begun: Instant::now(),
         };
-        let (place, room) = self.find(wanted).await?;
-        let rules = &place.rules;
+        let found = self.find(wanted).await?;
+        let rules = &found.0.rules;
         if bytes > rules.batch_bytes_max {
             return Err(too_large(rules.batch_bytes_max));
         }
@@ -235,12 +228,7 @@ impl Producer {
             let (found, max) = (count.cast_signed(), rules.count_max);
             return Err(Error::from(record::Error::Count { found, min: 1, max }));
         }
-        if place.queue.origin.held.is_open(room.num_permits()) {
-            return place.queue.append_batch(place.topic_id, batch, room);
-        }
-        drop(room);
-        let admitted = Box::pin(self.admit(wanted, place.queue));
-        let (place, room, _turn) = admitted.await?;
+        let (place, room, _turn) = self.let_in(wanted, found).await?;
         place.queue.append_batch(place.topic_id, batch, room)
     }
 
@@ -259,11 +247,7 @@ impl Producer {
     /// [`ProducerConfig::memory_bytes_max`].
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let bytes_max = self
-            .inner
-            .config
-            .memory_bytes_max
-            .min(Semaphore::MAX_PERMITS);
+        let bytes_max = self.inner.config.memory_bytes_max;
         bytes_max - self.inner.memory.available_permits().min(bytes_max)
     }
 
@@ -305,14 +289,14 @@ impl Inner {
             linger: config.linger,
             batch_bytes_max: config.batch_bytes_max,
         };
-        Queue::new(origin, shape, Arc::clone(&self.pressure), run)
+        let (member, pressure) = (self.parties.join(), Arc::clone(&self.pressure));
+        Queue::new(origin, member, shape, pressure, run)
     }
 
     /// Begins a queue's lane, the first one or where the one before has ended.
     fn begin_lane(&self, queue: &Arc<Queue>, lanes: &mut JoinSet<()>) {
         let config = &self.config;
         let options = lane::Options {
-            user: self.user,
             level: config.level,
             in_flight_max: config.in_flight_max.max(1),
             delivery_timeout: config.delivery_timeout,
@@ -334,12 +318,6 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         // What is kept under the lock is valid after every statement.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.client.pool.forget(self.user);
     }
 }
 

@@ -12,12 +12,14 @@ use tokio::time::Instant;
 use super::batch::{Batch, Origin, Place};
 use super::delivery::{BatchAck, BatchDelivery, BatchOutcome, Delivery, ProduceError};
 use super::framed;
+use super::party::Member;
 use super::pressure::Pressure;
 use crate::Error;
 
 /// Shared by the callers of `send` and the partition's lane. Bounded by the producer's memory.
 pub(super) struct Queue {
     pub(super) origin: Origin,
+    pub(super) member: Member,
     shape: Shape,
     pressure: Arc<Pressure>,
     state: Mutex<State>,
@@ -57,13 +59,20 @@ pub(super) struct Shape {
 
 impl Queue {
     /// An empty queue, whose lanes begin behind this run.
-    pub(super) fn new(origin: Origin, shape: Shape, pressure: Arc<Pressure>, run: u32) -> Self {
+    pub(super) fn new(
+        origin: Origin,
+        member: Member,
+        shape: Shape,
+        pressure: Arc<Pressure>,
+        run: u32,
+    ) -> Self {
         let state = State {
             run,
             ..State::default()
         };
         Self {
             origin,
+            member,
             shape,
             pressure,
             state: Mutex::new(state),
@@ -71,9 +80,10 @@ impl Queue {
         }
     }
 
-    /// If nothing is lost with it: no lane sends what is added, and nobody is on the way with something.
+    /// If nothing is lost with it: no lane sends what is added, nobody is on the way with something, and all that was sent is
+    /// answered.
     pub(super) fn is_left(self: &Arc<Self>) -> bool {
-        Arc::strong_count(self) == 1 && !self.has_lane()
+        Arc::strong_count(self) == 1 && !self.has_lane() && self.member.is_answered()
     }
 
     /// The last run that a lane may have begun.
@@ -278,6 +288,7 @@ pub(super) mod tests {
     use corelog_record::{PartitionId, TopicName};
     use tokio::sync::Semaphore;
 
+    use super::super::party::tests::parties;
     use super::super::share::{Held, Share};
     use super::*;
 
@@ -294,7 +305,8 @@ pub(super) mod tests {
             linger: Duration::ZERO,
             batch_bytes_max: 100,
         };
-        Arc::new(Queue::new(origin, shape, Arc::default(), 0))
+        let member = parties().join();
+        Arc::new(Queue::new(origin, member, shape, Arc::default(), 0))
     }
 
     fn add(queue: &Queue) -> Result<Delivery, Error> {
@@ -318,6 +330,16 @@ pub(super) mod tests {
         assert!(lane.end(run));
         assert!(!queue.has_lane());
         assert!(matches!(add(&queue), Err(Error::Closed)));
+    }
+
+    /// Begun anew, it would go on by the newest connection, where what comes next could overtake that.
+    #[test]
+    fn a_queue_is_kept_while_something_of_it_is_not_answered() {
+        let queue = queue();
+        let request = Arc::clone(&queue.member.claim);
+        assert!(!queue.is_left());
+        drop(request);
+        assert!(queue.is_left());
     }
 
     #[test]

@@ -350,7 +350,7 @@ async fn outcomes_are_told_in_order_also_where_a_producer_is_dropped_with_a_batc
 async fn a_record_whose_time_is_over_does_not_end_the_connection() {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 2);
-    server.state.lock().unwrap().limits.in_flight_requests_max = 1;
+    server.state.lock().unwrap().limits.in_flight_bytes_max = 64 << 10;
     let producer = producer(&server).await;
     let gate = Arc::new(Semaphore::new(0));
     let held = Arc::clone(&gate);
@@ -360,17 +360,18 @@ async fn a_record_whose_time_is_over_does_not_end_the_connection() {
         }
         _ => Act::Serve,
     }));
+    let large = |kib: usize| record(vec![0; kib << 10]);
     // Its own time is over, and the server is still about to answer it.
-    let taking = producer.send(&topic, P1, record("0")).await.unwrap();
+    let taking = producer.send(&topic, P1, large(20)).await.unwrap();
     let unanswered = timeout(PATIENCE, taking).await.unwrap();
     assert_eq!(unanswered.unwrap_err().outcome, Outcome::Unknown);
     let connections = server.state.lock().unwrap().connection_count;
-    let mut behind = send_numbers(&producer, &topic, 0..1).await;
+    let behind = producer.send(&topic, P0, large(50)).await.unwrap();
     for _ in 0..100 {
         yield_now().await;
     }
     gate.add_permits(1);
-    let told = timeout(PATIENCE, behind.remove(0)).await.unwrap();
+    let told = timeout(PATIENCE, behind).await.unwrap();
     told.unwrap();
     let state = server.state.lock().unwrap();
     assert_eq!(

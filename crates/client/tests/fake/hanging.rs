@@ -7,14 +7,17 @@ use std::time::Duration;
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
-use corelog_client::record::PartitionId;
 use corelog_client::record::batch::Codec;
-use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Outcome, Start};
-use tokio::sync::Notify;
+use corelog_client::record::{PartitionId, TopicName};
+use corelog_client::{
+    Client, ClientConfig, ConsumerConfig, Delivery, End, Outcome, Producer, ProducerConfig, Start,
+};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use crate::consuming::{P0, next_error, offset, three_batches};
-use crate::producing::eager;
+use crate::producing::{eager, on_produce};
 use crate::server::{Act, Server};
 use crate::{PATIENCE, config, config_of, connect, error, hang, record};
 
@@ -373,6 +376,137 @@ async fn a_partition_whose_polls_are_not_answered_leaves_the_others_their_room()
     }
     // Nor was their connection given up as one that is silent.
     assert_eq!(server.state.lock().unwrap().reset_count, 0);
+}
+
+/// Serves what is for the first partitions once there is a permit of theirs, while others go on.
+fn hold<const N: usize>(server: &Server) -> [Arc<Semaphore>; N] {
+    let gates = [(); N].map(|()| Arc::new(Semaphore::new(0)));
+    let held = gates.clone();
+    server.script(on_produce(move |seen| {
+        let Request::Produce(asked) = seen.request else {
+            return Act::Serve;
+        };
+        let gate = held.get(asked.partition.get() as usize);
+        gate.map_or(Act::Serve, |gate| Act::Later(Arc::clone(gate)))
+    }));
+    gates
+}
+
+/// A producer whose batches have so much time, and their requests more.
+async fn producer(server: &Server, delivery_timeout: Duration) -> Producer {
+    connect(server).await.producer(ProducerConfig {
+        delivery_timeout,
+        ..eager()
+    })
+}
+
+async fn send(producer: &Producer, topic: &TopicName, partition: u32, bytes: usize) -> Delivery {
+    let partition = Some(PartitionId::new(partition));
+    let sent = producer.send(topic, partition, record(vec![0; bytes]));
+    sent.await.unwrap()
+}
+
+async fn until_sent(server: &Server, count: usize) {
+    let is_sent = |server: &Server| server.count(Some(0), "Produce") == count;
+    server.until(is_sent).await;
+}
+
+/// A batch that was not answered kept its room on the connection, and so did each that came after it: in the end a large one of
+/// another partition waited for room that did not come, and what was small behind it.
+#[tokio::test]
+async fn a_partition_whose_batches_are_not_answered_leaves_the_others_their_room() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 3);
+    server.state.lock().unwrap().limits.in_flight_bytes_max = 64 << 10;
+    let [gate] = hold(&server);
+    let producer = producer(&server, Duration::from_secs(2)).await;
+    let send = |partition, bytes| send(&producer, &topic, partition, bytes);
+    let unanswered = [send(0, 24 << 10).await, send(0, 24 << 10).await];
+    for one in unanswered {
+        assert_eq!(one.await.unwrap_err().outcome, Outcome::Unknown);
+    }
+    let (large, small) = (send(1, 32 << 10).await, send(2, 1).await);
+    large.await.unwrap();
+    small.await.unwrap();
+    // What comes behind what is not answered goes where that went, once there is room, or not at all.
+    let behind = send(0, 24 << 10).await.await.unwrap_err();
+    assert_eq!(behind.outcome, Outcome::NotApplied);
+    gate.add_permits(3);
+    let behind = send(0, 24 << 10).await.await.unwrap();
+    assert_eq!(behind.offset, offset(2));
+    assert_eq!(server.count(Some(0), "Produce"), 5);
+    assert_eq!(server.state.lock().unwrap().reset_count, 0);
+}
+
+/// It had looked before, when it could not leave, and waited for room that did not come.
+#[tokio::test]
+async fn a_partition_that_waits_for_room_leaves_once_all_of_its_own_is_answered() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    server.state.lock().unwrap().limits.in_flight_bytes_max = 64 << 10;
+    let [_, gate] = hold(&server);
+    let producer = producer(&server, Duration::from_secs(2)).await;
+    let send = |partition, bytes| send(&producer, &topic, partition, bytes);
+    let unanswered = [send(0, 24 << 10).await, send(0, 24 << 10).await];
+    for one in unanswered {
+        assert_eq!(one.await.unwrap_err().outcome, Outcome::Unknown);
+    }
+    let small = send(1, 1).await;
+    until_sent(&server, 3).await;
+    let large = send(1, 32 << 10).await;
+    for _ in 0..100 {
+        yield_now().await;
+    }
+    gate.add_permits(2);
+    small.await.unwrap();
+    large.await.unwrap();
+}
+
+/// It had looked before, when all was only slow, and waited for room that did not come.
+#[tokio::test]
+async fn a_partition_that_waits_for_room_leaves_once_others_have_given_up_what_keeps_it() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    server.state.lock().unwrap().limits.in_flight_requests_max = 2;
+    let [_gate] = hold(&server);
+    let time = Duration::from_secs(5);
+    let producer = producer(&server, time).await;
+    let send = |partition| send(&producer, &topic, partition, 200);
+    let unanswered = [send(0).await, send(0).await];
+    until_sent(&server, 2).await;
+    // That one has as much time left when these are given up, and has waited as long by then.
+    sleep(time / 2).await;
+    let waits = send(1).await;
+    for one in unanswered {
+        assert_eq!(one.await.unwrap_err().outcome, Outcome::Unknown);
+    }
+    waits.await.unwrap();
+}
+
+/// A moment without room is no reason to leave: whose batches are answered in time show those that wait that the server is there.
+#[tokio::test]
+async fn nobody_leaves_a_connection_on_which_little_was_given_up() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 3);
+    server.state.lock().unwrap().limits.in_flight_requests_max = 3;
+    let [_, gate] = hold(&server);
+    let producer = producer(&server, Duration::from_secs(2)).await;
+    let send = |partition| send(&producer, &topic, partition, 200);
+    let unanswered = send(0).await.await.unwrap_err();
+    assert_eq!(unanswered.outcome, Outcome::Unknown);
+    let connections = server.state.lock().unwrap().connection_count;
+    let busy = [send(1).await, send(1).await];
+    until_sent(&server, 3).await;
+    let waits = send(2).await;
+    for _ in 0..100 {
+        yield_now().await;
+    }
+    gate.add_permits(2);
+    for one in busy {
+        one.await.unwrap();
+    }
+    waits.await.unwrap();
+    assert_eq!(server.state.lock().unwrap().connection_count, connections);
 }
 
 /// The time in which it did not run was over before its first attempt had failed.

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use corelog_record::TopicId;
 use tokio::time::Instant;
 
-use super::super::group::Apart;
 use super::super::news::News;
 use super::super::trouble::Trouble;
 use super::Fetcher;
-use crate::client::Route;
+use crate::client::{Route, Tenant};
 use crate::connection::User;
 
 /// The fetcher's way to its partition.
@@ -34,7 +33,7 @@ pub(super) struct Way {
     /// What was readable, and is not where it is asked for.
     pub(super) missing: Trouble,
     /// Set once a request was not answered in time over a connection that others go on with.
-    pub(super) apart: Option<Apart>,
+    pub(super) apart: Option<Tenant>,
 }
 
 impl Way {

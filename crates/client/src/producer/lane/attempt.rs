@@ -24,7 +24,7 @@ use crate::connection::{Alarm, Connection, Permits};
 pub(super) enum Sent {
     /// It is in flight, or settled.
     Done,
-    /// It has to wait for the batches in front of it, and stays the next, or is behind these.
+    /// It has to wait for the batches in front of it, and stays the next, or is behind these; or it goes another way.
     NotNow,
 }
 
@@ -134,8 +134,9 @@ impl Lane {
         self.route = None;
         let end = self.end(since);
         let (client, origin) = (&self.client, &self.queue.origin);
+        let user = self.queue.member.user();
         let deadline = client.deadline().no_later_than(end);
-        let found = client.route_by(deadline, self.options.user, &origin.topic, origin.partition);
+        let found = client.route_by(deadline, user, &origin.topic, origin.partition);
         // What is begun here goes on by itself, for others.
         let mut found = pin!(found);
         let silent = Instant::now() + SILENCE_MAX;
@@ -159,7 +160,7 @@ impl Lane {
     }
 
     /// Waits for room on the connection, and takes in the answers that come meanwhile; `None` once one of them has the batch
-    /// wait for those in front of it, or its time is over and there are such.
+    /// wait for those in front of it, or its time is over and there are such, or once it is to go by another connection.
     async fn room(&mut self, bytes: usize, since: Instant) -> Option<Result<Permits, Error>> {
         let connection = &self.route.as_ref()?.connection;
         if let Some(room) = connection.room_now(bytes) {
@@ -174,6 +175,11 @@ impl Lane {
         let mut look_at = silent(connection).min(end);
         let mut alarm = Alarm::at(look_at);
         loop {
+            // Others give up what they have there, and its own is answered, while it waits.
+            if self.window.is_idle() && connection.is_clogged() && self.queue.member.leave() {
+                self.route = None;
+                return None;
+            }
             tokio::select! {
                 biased;
                 room = &mut room => return Some(room),
@@ -188,13 +194,12 @@ impl Lane {
                         let is_next = self.window.is_idle();
                         return is_next.then(|| Err(self.unanswered()));
                     }
-                    let silent = silent(connection);
-                    if silent <= Instant::now() {
+                    let (mut silent, now) = (silent(connection), Instant::now());
+                    if silent <= now {
                         self.queue.origin.held.begin_trouble();
-                        look_at = end;
-                    } else {
-                        look_at = silent.min(end);
+                        silent = now + SILENCE_MAX;
                     }
+                    look_at = silent.min(end);
                 }
             }
         }
@@ -209,6 +214,7 @@ impl Lane {
         self.request.id = batch.topic_id();
         self.request.run = self.window.run();
         let timeout = self.client.config.timeout;
+        let room = room.held_by(&self.queue.member.claim);
         let ticket = route.connection.enter(&self.request, body, room, timeout)?;
         let end = (since + self.options.delivery_timeout).max(ticket.entered() + ATTEMPT_MIN);
         if let Some(mut batch) = self.window.pop_resend() {
