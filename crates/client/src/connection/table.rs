@@ -247,7 +247,8 @@ impl Table {
         let state = self.lock();
         let is_given_up = |one: &&Pending| {
             let answer = one.answer.as_ref();
-            state.fault.is_none() && answer.is_some_and(oneshot::Sender::is_closed)
+            let is_left = one.is_sent && answer.is_some_and(oneshot::Sender::is_closed);
+            state.fault.is_none() && is_left
         };
         let given_up = state.pending.values().filter(is_given_up);
         given_up.fold((0, 0), |(count, bytes), one| {
