@@ -86,30 +86,31 @@ impl Core {
         owner: &segments::Answer,
         by: &Peer,
     ) -> Result<bool, Failure> {
-        let is_its = |_: &segments::Answer, began: &Epoch| {
+        let line = self.line_to(&by.address).await?;
+        let there = segments_of(&line, topic, key, Offset::MAX).await?;
+        let is_its = |began: &Epoch| {
             let is_it =
                 |theirs: &Epoch| (theirs.epoch, theirs.lineage) == (began.epoch, began.lineage);
             owner.epochs.iter().any(is_it)
         };
-        let began = self.later_epoch_of(topic, key, by, is_its).await?;
-        Ok(began.is_some())
+        let began = self.later_epoch_of(topic, key, (by, &there), is_its);
+        Ok(began.await?.is_some())
     }
 
-    /// The first later epoch than this log's that a remembered copy has, if it `is_meant` and goes on from this log.
+    /// The first later epoch than this log's that a remembered copy has `there`, if it `is_meant` and goes on from this log.
     async fn later_epoch_of(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        by: &Peer,
-        is_meant: impl Fn(&segments::Answer, &Epoch) -> bool,
+        (by, there): (&Peer, &segments::Answer),
+        is_meant: impl Fn(&Epoch) -> bool,
     ) -> Result<Option<Epoch>, Failure> {
-        let line = self.line_to(&by.address).await?;
-        let there = segments_of(&line, topic, key, Offset::MAX).await?;
-        let began = first_behind(self.epoch(key)?, &there);
-        let Some(began) = began.filter(|began| is_meant(&there, began)) else {
+        let began = first_behind(self.epoch(key)?, there);
+        let Some(began) = began.filter(|began| is_meant(began)) else {
             return Ok(None);
         };
-        let claim = (&there, began, by.copy);
+        let line = self.line_to(&by.address).await?;
+        let claim = (there, began, by.copy);
         let goes_on = self.goes_on(&line, topic, key, claim).await?;
         Ok(goes_on.then(|| began.clone()))
     }
@@ -120,14 +121,12 @@ impl Core {
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        by: &Peer,
+        by: (&Peer, &segments::Answer),
     ) -> Result<Option<Epoch>, Failure> {
         // Since the two last had one: a start begins one here as well.
-        let is_over = |there: &segments::Answer, _: &Epoch| {
-            let common = self.common_with(key, there);
-            common.is_ok_and(|common| is_taken_over(common.epoch, lineage::newest(&there.epochs)))
-        };
-        self.later_epoch_of(topic, key, by, is_over).await
+        let common = self.common_with(key, by.1)?;
+        let is_over = is_taken_over(common.epoch, lineage::newest(&by.1.epochs));
+        self.later_epoch_of(topic, key, by, |_| is_over).await
     }
 
     /// What is held is so until whom it was shown to says otherwise, by whichever way it is reached: the copy that told of it may
@@ -158,10 +157,12 @@ impl Core {
         told: First,
         claimant: &Peer,
     ) -> Result<Option<Word>, Failure> {
+        let log = told.log();
+        let by = (claimant, log.as_deref());
         let judging = async {
             let found = self.owner_of(&topic, key, told).await?;
             let Some(rival) = found.rival else {
-                self.look_if_ahead(&topic, key, claimant).await;
+                self.look_if_ahead(&topic, key, by).await;
                 return Ok(Some(found.word));
             };
             let heeded = self.heed(topic.clone(), key, rival, claimant).await;
@@ -169,7 +170,7 @@ impl Core {
         };
         let judged = judging.await;
         if let Err(why) = &judged {
-            self.note_later(&topic, key, claimant, why).await;
+            self.note_later(&topic, key, by, why).await;
         }
         judged
     }
@@ -181,7 +182,7 @@ impl Core {
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        by: &Peer,
+        (by, log): (&Peer, Option<&segments::Answer>),
         why: &Failure,
     ) {
         let unasked = &self.followers.unasked;
@@ -189,11 +190,14 @@ impl Core {
         if is_shown || !unasked.is_any(key, |copy| copy == by.copy) {
             return;
         }
-        let later = match why.is(ErrorCode::Diverged) {
-            true => Ok(None),
-            false => self.takeover_of(topic, key, by).await,
+        let later = match log {
+            _ if why.is(ErrorCode::Diverged) => None,
+            Some(there) => match self.takeover_of(topic, key, (by, there)).await {
+                Ok(later) => later,
+                Err(_) => return,
+            },
+            None => return,
         };
-        let Ok(later) = later else { return };
         unasked.note_later(key, by.copy, later.is_some());
         if let Some(later) = later
             && unasked.may_tell(key, by.copy)
@@ -295,16 +299,18 @@ impl Core {
                 continue;
             };
             // Those below have their own time: one that does not answer says nothing of this one.
-            let rival = match self.owner_of(topic, key, first).await {
-                Ok(found) => found.rival,
-                Err(mut why) => {
-                    let asking = self.takeover_of(topic, key, other);
+            let log = first.log();
+            let rival = match (self.owner_of(topic, key, first).await, log) {
+                (Ok(found), _) => found.rival,
+                (Err(mut why), Some(there)) => {
+                    let asking = self.takeover_of(topic, key, (other, &there));
                     if let Some(Ok(Some(_))) = self.answered(&other.address, asking).await {
                         why.message = untold(&other.address, &why.message);
                         return Err(why);
                     }
                     None
                 }
+                (Err(_), None) => None,
             };
             let Some(rival) = rival else { continue };
             if !self.is_given_to(replica, &rival).await {
@@ -369,6 +375,8 @@ pub(super) fn both_own(other: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use corelog_protocol::message::replica_status;
     use corelog_record::{HistoryId, Lineage, NodeId};
 
@@ -457,9 +465,8 @@ mod tests {
                 epochs: is_later.then_some(later).into_iter().collect(),
                 ..log(Offset::ZERO.plus(1), Offset::ZERO.plus(1))
             };
-            for _ in 0..1 + usize::from(is_later) {
-                tell::<segments::Request>(&mut stream, &mut received, &log);
-            }
+            tell::<segments::Request>(&mut stream, &mut received, &log);
+            drop(stream.read_to_end(&mut Vec::new()));
         })
     }
 }

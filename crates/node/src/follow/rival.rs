@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::replica_status;
+use corelog_protocol::message::{replica_status, segments};
 use corelog_record::{NodeId, Offset, TopicName};
 use corelog_storage::format::replica::Peer;
 
@@ -57,8 +57,21 @@ pub(super) struct First {
 enum Met {
     Rival(Rival),
     Me,
-    /// A copy, and where who is above it is to be asked, if that is a later one.
-    Copy(Option<String>),
+    /// A copy, with its log, and where who is above it is to be asked, if that is a later one.
+    Copy {
+        log: Rc<segments::Answer>,
+        above: Option<String>,
+    },
+}
+
+impl First {
+    /// Its log, if it is a copy.
+    pub(super) fn log(&self) -> Option<Rc<segments::Answer>> {
+        match &self.met {
+            Met::Copy { log, .. } => Some(Rc::clone(log)),
+            Met::Rival(_) | Met::Me => None,
+        }
+    }
 }
 
 /// What was found out of who owns a partition.
@@ -172,7 +185,7 @@ impl Core {
         let mut above = match met {
             Met::Rival(rival) => return Told::Rival(rival),
             Met::Me => return Told::Nobody,
-            Met::Copy(above) => above,
+            Met::Copy { above, .. } => above,
         };
         for _ in 1..HOPS_MAX {
             let Some(address) = above.take() else {
@@ -181,7 +194,7 @@ impl Core {
             let meeting = self.meet_at(topic, key, &address, &mut below);
             match self.answered(&address, meeting).await {
                 Some(Ok(Met::Rival(rival))) => return Told::Rival(rival),
-                Some(Ok(Met::Copy(next))) => above = next,
+                Some(Ok(Met::Copy { above: next, .. })) => above = next,
                 Some(Ok(Met::Me)) => {}
                 // It was followed by a copy, and owns nothing any more: one of that copy's own may.
                 Some(Err(why)) if has_none(&why) => {}
@@ -243,8 +256,8 @@ impl Core {
         }
         followers.extend(there.followers);
         // Whoever owned it since this node did, or follows one who does, has a later epoch.
-        let told = segments_of(&line, topic, key, Offset::MAX).await?;
-        let is_later = self.epoch(key)? < newest(&told.epochs);
+        let log = segments_of(&line, topic, key, Offset::MAX).await?;
+        let is_later = self.epoch(key)? < newest(&log.epochs);
         // Nobody else owns what it gives away, and may not for hours.
         if is_later && there.role == replica_status::Role::HandingOver {
             return Ok(Met::Rival(line));
@@ -254,7 +267,8 @@ impl Core {
         let is_given_up = is_fenced && there.target.is_some_and(|to| to != self.shared.node);
         let above = (is_later || is_given_up).then_some(there.source).flatten();
         let above = above.filter(|above| is_address(above));
-        Ok(Met::Copy(above))
+        let log = Rc::new(log);
+        Ok(Met::Copy { log, above })
     }
 
     /// Which node owns a partition of those that follow a copy of it, or a copy of that: this one knows nothing of them, and
@@ -337,7 +351,9 @@ impl Core {
     ) -> bool {
         let asking = self.told_at(topic, key, &owner.address, owner.node);
         let told = self.answered(&owner.address, asking).await;
-        told.is_some_and(|told| told.is_ok_and(|first| matches!(first.met, Met::Copy(None))))
+        told.is_some_and(|told| {
+            told.is_ok_and(|first| matches!(first.met, Met::Copy { above: None, .. }))
+        })
     }
 
     /// What comes of asking the node at an address; nothing if it does not answer in time, or did not a moment ago.
@@ -368,7 +384,6 @@ pub(super) fn unanswered(address: &str) -> Failure {
 mod tests {
     use std::net::TcpStream;
 
-    use corelog_protocol::message::segments;
     use corelog_record::{CopyId, NodeId, PartitionId, TopicId};
     use corelog_storage::format::replica::Replica;
 
@@ -389,7 +404,7 @@ mod tests {
                 let line = Rc::new(connected(&fenced(to)).await);
                 let mut followers = Vec::new();
                 let met = core.met_by(line, &opened.name, key, &mut followers);
-                let Met::Copy(above) = met.await.unwrap() else {
+                let Met::Copy { above, .. } = met.await.unwrap() else {
                     panic!("it is a copy");
                 };
                 assert_eq!(above.is_some(), is_asked);
