@@ -15,7 +15,7 @@ use super::line::Line;
 use super::lineage::{self, is_taken_over, shared};
 use super::ownership::owned_at;
 use super::questions::{chain_of, segments_of};
-use super::rival::{First, Rival, Word};
+use super::rival::{First, Rival, Word, nobody_tells};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
@@ -169,37 +169,42 @@ impl Core {
             heeded.map(|()| None)
         };
         let judged = judging.await;
-        if let Err(why) = &judged {
-            self.note_later(&topic, key, by, why).await;
+        let why = match judged {
+            Ok(Some(ref word)) if !word.is_all => nobody_tells(&topic, key),
+            Ok(_) => return judged,
+            Err(ref why) => why.clone(),
+        };
+        match self.note_later(&topic, key, by, &why).await {
+            true => Err(why),
+            false => judged,
         }
-        judged
     }
 
     /// A copy told what it is to a partition, and `why` nobody is known to own that all the same. If the partition waits for the
     /// copy, and that has a later epoch which goes on from here, another node came to own it: it waits on, until it is told who
-    /// does, or that nobody does. Of two that have parted a person has to judge.
+    /// does, or that nobody does; true if so. Of two that have parted a person has to judge.
     async fn note_later(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         (by, log): (&Peer, Option<&segments::Answer>),
         why: &Failure,
-    ) {
+    ) -> bool {
         let unasked = &self.followers.unasked;
         let is_shown = unasked.shown(key, by.copy).is_some();
         if is_shown || !unasked.is_any(key, |copy| copy == by.copy) {
-            return;
+            return false;
         }
         let later = match log {
             _ if why.is(ErrorCode::Diverged) => None,
             Some(there) => match self.takeover_of(topic, key, (by, there)).await {
                 Ok(later) => later,
-                Err(_) => return,
+                Err(_) => return unasked.is_of_another(key, by),
             },
-            None => return,
+            None => return unasked.is_of_another(key, by),
         };
         unasked.note_later(key, by.copy, later.is_some());
-        if let Some(later) = later
+        if let Some(later) = &later
             && unasked.may_tell(key, by.copy)
         {
             tracing::warn!(
@@ -208,6 +213,7 @@ impl Core {
                  good, promote the copy, or `corelog topic forget-follower` of it ends that"
             );
         }
+        later.is_some()
     }
 
     /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.
@@ -378,12 +384,12 @@ mod tests {
     use std::io::Read as _;
 
     use corelog_protocol::message::replica_status;
-    use corelog_record::{HistoryId, Lineage, NodeId};
+    use corelog_record::{HistoryId, Lineage};
 
     use super::*;
     use crate::core::tests::{topic, with_core};
     use crate::follow::line::tests::{log, node_named, tell};
-    use crate::follow::samples::owner;
+    use crate::follow::samples::{owner, peer};
 
     /// That one is silent was taken for its word that it owns nothing: the partition went to a third one beside it.
     #[test]
@@ -397,20 +403,10 @@ mod tests {
                 (false, history),
                 (true, HistoryId::from_bytes([9; 16])),
             ] {
-                let address = following_nobody(is_later, its_history);
+                let nobody = "127.0.0.1:1".to_owned();
+                let address = following(nobody, is_later, its_history);
                 let _line = core.line_to(&address).await.unwrap();
-                let mut topic = (*opened).clone();
-                let replica = Replica {
-                    role: Role::HandingOver,
-                    followers: vec![Peer {
-                        node: NodeId::from_bytes([2; 16]),
-                        copy: CopyId::from_bytes([2; 16]),
-                        address,
-                    }],
-                    ..Replica::owner(key.partition)
-                };
-                topic.replicas.insert(key.partition, replica.clone());
-                core.routes.borrow_mut().put(topic.into());
+                let replica = followed_by(&core, Role::HandingOver, address);
                 let checked = core.check_unclaimed(&opened.name, key, &replica).await;
                 let refused = checked.err().map(|why| why.message);
                 let is_refused = refused.is_some_and(|why| why.contains("has a later epoch"));
@@ -441,14 +437,53 @@ mod tests {
         });
     }
 
-    /// A copy that follows a node which nobody reaches.
-    fn following_nobody(is_later: bool, history: HistoryId) -> String {
+    /// It may have several sources, and tells of the one that it tries: an owner that came back was not held once that was itself,
+    /// and served beside whoever had begun the epoch.
+    #[test]
+    fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_that_names_that_owner() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            for is_later in [true, false] {
+                // By its name it is the core of the test.
+                let me = node_named(1, |mut stream, _| {
+                    drop(stream.read_to_end(&mut Vec::new()));
+                });
+                let address = following(me, is_later, history);
+                let replica = followed_by(&core, Role::Owner, address.clone());
+                let copy = replica.followers[0].copy;
+                core.followers.unasked.add(key, copy);
+                let claimant = (opened.name.clone(), key, copy);
+                core.ask_at(&(address, false), vec![claimant]).await;
+                assert_eq!(core.followers.unasked.is_held(key), is_later);
+                assert_eq!(core.check_asked(key).is_err(), is_later);
+            }
+        });
+    }
+
+    /// What a core is to a partition that the second node, which is reached at an address, has followed.
+    fn followed_by(core: &Core, role: Role, address: String) -> Replica {
+        let (opened, key) = topic(1);
+        let mut topic = (*opened).clone();
+        let replica = Replica {
+            role,
+            followers: vec![Peer { address, ..peer(2) }],
+            ..Replica::owner(key.partition)
+        };
+        topic.replicas.insert(key.partition, replica.clone());
+        core.routes.borrow_mut().put(topic.into());
+        replica
+    }
+
+    /// A copy of the second node's that follows a source.
+    fn following(source: String, is_later: bool, history: HistoryId) -> String {
         node_named(2, move |mut stream, mut received| {
             let status = replica_status::Answer {
                 id: topic(1).1.topic,
                 partitions: vec![replica_status::Partition {
                     role: replica_status::Role::Follower,
-                    source: Some("127.0.0.1:1".to_owned()),
+                    source: Some(source),
                     ..replica_status::Partition::owned(topic(1).1.partition, Offset::ZERO)
                 }],
             };

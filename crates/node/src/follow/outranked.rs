@@ -15,7 +15,7 @@ use super::claim::both_own;
 use super::fence::Claimant;
 use super::line::Line;
 use super::questions::{partition_at, segments_of};
-use super::rival::{HOPS_MAX, Rival, unanswered};
+use super::rival::{HOPS_MAX, Rival, nobody_tells, unanswered};
 use super::target::copy_at;
 use super::{ASK_TIMEOUT, GONE_TIMEOUT};
 use crate::core::{Core, PartitionKey};
@@ -169,8 +169,7 @@ impl Core {
                 None => return Ok(Above::Nobody),
             }
         }
-        let message = format!("nobody tells who owns {topic}/{}", key.partition);
-        Err(failure(ErrorCode::Busy, message))
+        Err(nobody_tells(topic, key))
     }
 
     /// What the node at an address is to a partition, and the newest epoch there; none if that is this node. One that has

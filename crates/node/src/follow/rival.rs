@@ -45,6 +45,8 @@ struct Below {
     told: BTreeSet<NodeId>,
     /// Why the next one above, which may own the partition, did not tell.
     missed: Option<Failure>,
+    /// A copy with a later epoch names this node, which it may just try: whoever owns the partition by that is not told.
+    is_circle: bool,
 }
 
 /// What the first node that is asked is to a partition, and those that follow a copy there.
@@ -195,7 +197,7 @@ impl Core {
             match self.answered(&address, meeting).await {
                 Some(Ok(Met::Rival(rival))) => return Told::Rival(rival),
                 Some(Ok(Met::Copy { above: next, .. })) => above = next,
-                Some(Ok(Met::Me)) => {}
+                Some(Ok(Met::Me)) => below.is_circle = true,
                 // It was followed by a copy, and owns nothing any more: one of that copy's own may.
                 Some(Err(why)) if has_none(&why) => {}
                 Some(Err(why)) => below.missed = Some(why),
@@ -203,8 +205,7 @@ impl Core {
             }
         }
         if above.is_some() {
-            let message = format!("nobody tells who owns {topic}/{}", key.partition);
-            below.missed = Some(failure(ErrorCode::Busy, message));
+            below.missed = Some(nobody_tells(topic, key));
         }
         Told::Copy(below)
     }
@@ -264,8 +265,11 @@ impl Core {
         }
         // One that gave it up, and has yet to follow, has no epoch of whom it names.
         let is_fenced = there.role == replica_status::Role::Fenced;
-        let is_given_up = is_fenced && there.target.is_some_and(|to| to != self.shared.node);
-        let above = (is_later || is_given_up).then_some(there.source).flatten();
+        let names_owner = match there.target.filter(|_| is_fenced) {
+            Some(to) => to != self.shared.node,
+            None => is_later,
+        };
+        let above = names_owner.then_some(there.source).flatten();
         let above = above.filter(|above| is_address(above));
         let log = Rc::new(log);
         Ok(Met::Copy { log, above })
@@ -278,11 +282,14 @@ impl Core {
         topic: &TopicName,
         key: PartitionKey,
         Below {
-            followers, told, ..
+            followers,
+            told,
+            is_circle,
+            ..
         }: Below,
     ) -> Found {
         let mut word = Word {
-            is_all: true,
+            is_all: !is_circle,
             nodes: told,
         };
         let mut below = VecDeque::from(followers);
@@ -316,8 +323,8 @@ impl Core {
                 Told::Copy(more) => {
                     // Whoever is above it may own the partition in its place.
                     match more.missed {
-                        None => word.nodes.extend(more.told),
-                        Some(_) => word.is_all = false,
+                        None if !more.is_circle => word.nodes.extend(more.told),
+                        _ => word.is_all = false,
                     }
                     below.extend(more.followers);
                 }
@@ -372,6 +379,12 @@ impl Core {
         }
         answer
     }
+}
+
+/// Each that is asked names another one.
+pub(super) fn nobody_tells(topic: &TopicName, key: PartitionKey) -> Failure {
+    let message = format!("nobody tells who owns {topic}/{}", key.partition);
+    failure(ErrorCode::Busy, message)
 }
 
 /// The node at an address did not answer in time.
