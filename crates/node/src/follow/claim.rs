@@ -15,7 +15,7 @@ use super::line::Line;
 use super::lineage::{self, is_taken_over, shared};
 use super::ownership::owned_at;
 use super::questions::{chain_of, segments_of};
-use super::rival::{First, Rival, Word, nobody_tells};
+use super::rival::{First, Found, Rival, Word, nobody_tells};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
@@ -139,10 +139,21 @@ impl Core {
         begun: Instant,
     ) {
         let shown = || self.followers.unasked.shown(key, by.copy);
-        if let Some((owner, at)) = shown().filter(|(_, at)| *at <= begun)
-            && self.owns_no_more(topic, key, &owner).await
-            && shown().is_some_and(|(_, now)| now == at)
-        {
+        let Some((owner, at)) = shown().filter(|(_, at)| *at <= begun) else {
+            return;
+        };
+        let is_over = match self.owner_since(topic, key, &owner).await {
+            Some(Found {
+                rival: Some(rival), ..
+            }) => {
+                // It is large, and rarely comes to that.
+                let heeded = Box::pin(self.heed(topic.clone(), key, rival, by));
+                heeded.await.is_ok()
+            }
+            Some(Found { word, .. }) => word.clears(owner.node),
+            None => false,
+        };
+        if is_over && shown().is_some_and(|(_, now)| now == at) {
             self.followers.settle(key, by.copy);
         } else {
             self.tell_held(key, by, begun);
@@ -384,12 +395,13 @@ mod tests {
     use std::io::Read as _;
 
     use corelog_protocol::message::replica_status;
-    use corelog_record::{HistoryId, Lineage};
+    use corelog_record::{HistoryId, Lineage, PartitionId};
 
     use super::*;
-    use crate::core::tests::{topic, with_core};
+    use crate::core::tests::{created, topic, with_core};
     use crate::follow::line::tests::{log, node_named, tell};
     use crate::follow::samples::{owner, peer};
+    use crate::follow::target::Target;
 
     /// That one is silent was taken for its word that it owns nothing: the partition went to a third one beside it.
     #[test]
@@ -403,8 +415,7 @@ mod tests {
                 (false, history),
                 (true, HistoryId::from_bytes([9; 16])),
             ] {
-                let nobody = "127.0.0.1:1".to_owned();
-                let address = following(nobody, is_later, its_history);
+                let address = telling(2, follower(NOBODY), is_later, its_history);
                 let _line = core.line_to(&address).await.unwrap();
                 let replica = followed_by(&core, Role::HandingOver, address);
                 let checked = core.check_unclaimed(&opened.name, key, &replica).await;
@@ -450,7 +461,7 @@ mod tests {
                 let me = node_named(1, |mut stream, _| {
                     drop(stream.read_to_end(&mut Vec::new()));
                 });
-                let address = following(me, is_later, history);
+                let address = telling(2, follower(&me), is_later, history);
                 let replica = followed_by(&core, Role::Owner, address.clone());
                 let copy = replica.followers[0].copy;
                 core.followers.unasked.add(key, copy);
@@ -459,6 +470,46 @@ mod tests {
                 assert_eq!(core.followers.unasked.is_held(key), is_later);
                 assert_eq!(core.check_asked(key).is_err(), is_later);
             }
+        });
+    }
+
+    /// Its word that it owns the partition came to nothing, and its owner was told that it is not reached, for as long as the copy told
+    /// of nobody.
+    #[test]
+    fn whom_a_copy_has_shown_shows_itself_that_it_owns_the_partition_once_the_copy_tells_of_nobody()
+    {
+        with_core(|core| async move {
+            let (name, key) = created(&core).await;
+            let history = core.place(key).unwrap().history;
+            let by = Peer {
+                address: telling(2, follower(NOBODY), false, history),
+                ..peer(2)
+            };
+            let owned = replica_status::Partition::owned(key.partition, Offset::ZERO);
+            let shown = Target {
+                address: telling(3, owned, true, history),
+                ..owner(3)
+            };
+            let (followers, copy) = (vec![by.clone()], by.copy);
+            let remembering = |replica| {
+                Ok(Replica {
+                    followers,
+                    ..replica
+                })
+            };
+            let (admin, place) = (core.admin().unwrap(), (&name, key.topic, key.partition));
+            admin
+                .change_replica(place, None, remembering)
+                .await
+                .unwrap();
+            core.followers.unasked.hold(key, copy, shown);
+            let claimant = (name.clone(), key, copy);
+            core.ask_at(&(by.address, false), vec![claimant]).await;
+            let replica = core.replica(key).unwrap();
+            assert_eq!(
+                (replica.role, replica.target),
+                (Role::Fenced, Some(owner(3).node))
+            );
         });
     }
 
@@ -476,16 +527,29 @@ mod tests {
         replica
     }
 
-    /// A copy of the second node's that follows a source.
-    fn following(source: String, is_later: bool, history: HistoryId) -> String {
-        node_named(2, move |mut stream, mut received| {
+    /// Where nobody is reached.
+    const NOBODY: &str = "127.0.0.1:1";
+
+    /// A copy that follows a source.
+    fn follower(source: &str) -> replica_status::Partition {
+        replica_status::Partition {
+            role: replica_status::Role::Follower,
+            source: Some(source.to_owned()),
+            ..replica_status::Partition::owned(PartitionId::new(0), Offset::ZERO)
+        }
+    }
+
+    /// A node that tells what it is to a partition, and then its log, that of the second node's copy.
+    fn telling(
+        number: u8,
+        there: replica_status::Partition,
+        is_later: bool,
+        history: HistoryId,
+    ) -> String {
+        node_named(number, move |mut stream, mut received| {
             let status = replica_status::Answer {
                 id: topic(1).1.topic,
-                partitions: vec![replica_status::Partition {
-                    role: replica_status::Role::Follower,
-                    source: Some(source),
-                    ..replica_status::Partition::owned(topic(1).1.partition, Offset::ZERO)
-                }],
+                partitions: vec![there],
             };
             tell::<replica_status::Request>(&mut stream, &mut received, &status);
             let later = Epoch {

@@ -277,8 +277,8 @@ impl Core {
         }
     }
 
-    /// Says once that a partition serves nobody until whom a copy told of is reached, and what ends that. Who was seen since this
-    /// question `begun` was reached.
+    /// Says once that a partition serves nobody until whom a copy told of says that it owns it no more, and what ends that. Who was
+    /// seen since this question `begun` was reached.
     pub(super) fn tell_held(&self, key: PartitionKey, by: &Peer, begun: Instant) {
         let shown = self.followers.unasked.shown(key, by.copy);
         let Some((owner, _)) = shown.filter(|(_, at)| *at <= begun) else {
@@ -290,7 +290,7 @@ impl Core {
                 partition = key.partition.get(),
                 owner = owner.address,
                 by = by.address,
-                "serves nobody, as the node that was seen to own it is not reached; where that is gone for good, \
+                "serves nobody, as the node that was seen to own it does not say that it does no more; where that is gone for good, \
                  `corelog topic forget-follower` of the copy that tells of it (`by`) ends that"
             );
         }

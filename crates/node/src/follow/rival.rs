@@ -41,7 +41,7 @@ enum Told {
 #[derive(Default)]
 struct Below {
     followers: Vec<replica_status::Follower>,
-    /// The copy and those above it that told what they are.
+    /// The copy and those above it that told what they are, unless they are a circle.
     told: BTreeSet<NodeId>,
     /// Why the next one above, which may own the partition, did not tell.
     missed: Option<Failure>,
@@ -197,7 +197,10 @@ impl Core {
             match self.answered(&address, meeting).await {
                 Some(Ok(Met::Rival(rival))) => return Told::Rival(rival),
                 Some(Ok(Met::Copy { above: next, .. })) => above = next,
-                Some(Ok(Met::Me)) => below.is_circle = true,
+                Some(Ok(Met::Me)) => {
+                    below.is_circle = true;
+                    below.told.clear();
+                }
                 // It was followed by a copy, and owns nothing any more: one of that copy's own may.
                 Some(Err(why)) if has_none(&why) => {}
                 Some(Err(why)) => below.missed = Some(why),
@@ -349,18 +352,16 @@ impl Core {
         self.first_at(topic, key, address).await
     }
 
-    /// If a node that was seen to own a partition says that it does not, and names nobody who does.
-    pub(super) async fn owns_no_more(
+    /// Who owns a partition by now, as a node that was seen to own it tells; none if it does not, or one that it names.
+    pub(super) async fn owner_since(
         &self,
         topic: &TopicName,
         key: PartitionKey,
         owner: &Target,
-    ) -> bool {
+    ) -> Option<Found> {
         let asking = self.told_at(topic, key, &owner.address, owner.node);
-        let told = self.answered(&owner.address, asking).await;
-        told.is_some_and(|told| {
-            told.is_ok_and(|first| matches!(first.met, Met::Copy { above: None, .. }))
-        })
+        let first = self.answered(&owner.address, asking).await?;
+        self.owner_of(topic, key, first.ok()?).await.ok()
     }
 
     /// What comes of asking the node at an address; nothing if it does not answer in time, or did not a moment ago.
