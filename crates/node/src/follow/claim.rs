@@ -14,7 +14,7 @@ use super::GONE_TIMEOUT;
 use super::line::Line;
 use super::lineage::{self, is_taken_over, shared};
 use super::ownership::owned_at;
-use super::questions::{chain_of, segments_of};
+use super::questions::{is_same_at, segments_of};
 use super::rival::{First, Found, Rival, Word, nobody_tells};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
@@ -254,7 +254,7 @@ impl Core {
         Ok(there.copy == copy || common.epoch.is_some())
     }
 
-    /// If another node's log is the same as this one up to an offset, by the chains of both: what they say at it is of all below.
+    /// If another node's log is the same as this one up to an offset, which is durable first.
     pub(super) async fn is_same_at(
         self: &Rc<Self>,
         line: &Line,
@@ -264,8 +264,7 @@ impl Core {
     ) -> Result<bool, Failure> {
         self.durable(key, at).await?;
         let here = self.chain_at(key, at).await?;
-        let there = chain_of(line, topic, key, at).await?;
-        Ok((here.offset, here.chain) == (there.offset, there.chain))
+        is_same_at(line, topic, key, (at, (here.offset, here.chain))).await
     }
 
     /// What this log and another node's have in common, by their epochs.

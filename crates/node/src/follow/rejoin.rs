@@ -13,7 +13,7 @@ use corelog_storage::log::lineage::Common;
 use super::line::Line;
 use super::lineage::{diverged, newest, shared};
 use super::ownership::{check_same, follower_of};
-use super::questions::{chain_of, check_owner_at, segments_of};
+use super::questions::{check_owner_at, is_same_at, segments_of};
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure_with, invalid, said_by};
@@ -167,9 +167,9 @@ impl Core {
                 Err(error) => common.offset = base_below(common.offset, error)?,
             }
         };
-        let there = chain_of(line, topic, key, common.offset).await;
-        let there = there.map_err(|why| said_by(line.address(), why))?;
-        match (here.offset, here.chain) == (there.offset, there.chain) {
+        let here = (common.offset, (here.offset, here.chain));
+        let is_same = is_same_at(line, topic, key, here).await;
+        match is_same.map_err(|why| said_by(line.address(), why))? {
             true => Ok(common),
             false => Err(diverged(place.log_start)),
         }
