@@ -143,14 +143,12 @@ impl Core {
             return;
         };
         let is_over = match self.owner_since(topic, key, &owner).await {
-            Some(Found {
-                rival: Some(rival), ..
-            }) => {
+            Some(Found::Rival(rival)) => {
                 // It is large, and rarely comes to that.
                 let heeded = Box::pin(self.heed(topic.clone(), key, rival, by));
                 heeded.await.is_ok()
             }
-            Some(Found { word, .. }) => word.clears(owner.node),
+            Some(Found::Nobody(word)) => word.clears(owner.node),
             None => false,
         };
         if is_over && shown().is_some_and(|(_, now)| now == at) {
@@ -171,13 +169,16 @@ impl Core {
         let log = told.log();
         let by = (claimant, log.as_deref());
         let judging = async {
-            let found = self.owner_of(&topic, key, told).await?;
-            let Some(rival) = found.rival else {
-                self.look_if_ahead(&topic, key, by).await;
-                return Ok(Some(found.word));
-            };
-            let heeded = self.heed(topic.clone(), key, rival, claimant).await;
-            heeded.map(|()| None)
+            match self.owner_of(&topic, key, told).await? {
+                Found::Rival(rival) => {
+                    let heeded = self.heed(topic.clone(), key, rival, claimant).await;
+                    heeded.map(|()| None)
+                }
+                Found::Nobody(word) => {
+                    self.look_if_ahead(&topic, key, by).await;
+                    Ok(Some(word))
+                }
+            }
         };
         let judged = judging.await;
         let why = match judged {
@@ -317,7 +318,7 @@ impl Core {
             // Those below have their own time: one that does not answer says nothing of this one.
             let log = first.log();
             let rival = match (self.owner_of(topic, key, first).await, log) {
-                (Ok(found), _) => found.rival,
+                (Ok(found), _) => found.rival(),
                 (Err(mut why), Some(there)) => {
                     let asking = self.takeover_of(topic, key, (other, &there));
                     if let Some(Ok(Some(_))) = self.answered(&other.address, asking).await {

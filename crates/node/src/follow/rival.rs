@@ -31,8 +31,6 @@ pub(super) type Rival = Rc<Line>;
 /// What a node knows of who owns a partition.
 enum Told {
     Rival(Rival),
-    /// It is this node that is reached there.
-    Nobody,
     /// It has a copy, and one of those that follow that, or a copy above it, may have been promoted.
     Copy(Below),
 }
@@ -77,9 +75,19 @@ impl First {
 }
 
 /// What was found out of who owns a partition.
-pub(super) struct Found {
-    pub(super) rival: Option<Rival>,
-    pub(super) word: Word,
+pub(super) enum Found {
+    Rival(Rival),
+    /// None of those that told this.
+    Nobody(Word),
+}
+
+impl Found {
+    pub(super) fn rival(self) -> Option<Rival> {
+        match self {
+            Self::Rival(rival) => Some(rival),
+            Self::Nobody(_) => None,
+        }
+    }
 }
 
 /// Which nodes told that they do not own a partition.
@@ -90,11 +98,6 @@ pub(super) struct Word {
 }
 
 impl Word {
-    const ALL: Self = Self {
-        is_all: true,
-        nodes: BTreeSet::new(),
-    };
-
     /// If a node that was seen to own the partition does so no more, by its own word: the one that told of it may have forgotten
     /// it, or leave it out as whom it follows.
     pub(super) fn clears(&self, node: NodeId) -> bool {
@@ -143,7 +146,7 @@ impl Core {
         address: String,
     ) -> Result<Option<Rival>, Failure> {
         match self.first_at(topic, key, &address).await {
-            Ok(first) => Ok(self.owner_of(topic, key, first).await?.rival),
+            Ok(first) => Ok(self.owner_of(topic, key, first).await?.rival()),
             // It has no such topic any more, and so follows nobody.
             Err(error) if has_none(&error) => Ok(None),
             Err(error) => Err(error),
@@ -160,20 +163,15 @@ impl Core {
         key: PartitionKey,
         first: First,
     ) -> Result<Found, Failure> {
-        let rival = match self.owner_above(topic, key, first).await {
-            Told::Copy(mut below) => {
-                let missed = below.missed.take();
-                let found = self.owner_below(topic, key, below).await;
-                return match missed.filter(|_| found.rival.is_none()) {
-                    Some(why) => Err(why),
-                    None => Ok(found),
-                };
-            }
-            Told::Rival(rival) => Some(rival),
-            Told::Nobody => None,
+        let mut below = match self.owner_above(topic, key, first).await {
+            Told::Rival(rival) => return Ok(Found::Rival(rival)),
+            Told::Copy(below) => below,
         };
-        let word = Word::ALL;
-        Ok(Found { rival, word })
+        let missed = below.missed.take();
+        match (self.owner_below(topic, key, below).await, missed) {
+            (Found::Nobody(_), Some(why)) => Err(why),
+            (found, _) => Ok(found),
+        }
     }
 
     /// What the first one tells, and those above it. Whoever does not answer there in time keeps nobody from asking those that
@@ -186,7 +184,7 @@ impl Core {
     ) -> Told {
         let mut above = match met {
             Met::Rival(rival) => return Told::Rival(rival),
-            Met::Me => return Told::Nobody,
+            Met::Me => return Told::Copy(below),
             Met::Copy { above, .. } => above,
         };
         for _ in 1..HOPS_MAX {
@@ -319,10 +317,7 @@ impl Core {
                 }
             };
             match self.owner_above(topic, key, first).await {
-                Told::Rival(rival) => {
-                    let rival = Some(rival);
-                    return Found { rival, word };
-                }
+                Told::Rival(rival) => return Found::Rival(rival),
                 Told::Copy(more) => {
                     // Whoever is above it may own the partition in its place.
                     match more.missed {
@@ -331,11 +326,9 @@ impl Core {
                     }
                     below.extend(more.followers);
                 }
-                Told::Nobody => {}
             }
         }
-        let rival = None;
-        Found { rival, word }
+        Found::Nobody(word)
     }
 
     /// What the node at an address is, if it is that one.
