@@ -15,7 +15,7 @@ use super::line::Line;
 use super::lineage::{self, is_taken_over, shared};
 use super::ownership::owned_at;
 use super::questions::{is_same_at, segments_of};
-use super::rival::{First, Found, Rival, Word, nobody_tells};
+use super::rival::{Found, Rival, Word, nobody_tells};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
@@ -158,44 +158,48 @@ impl Core {
         }
     }
 
-    /// What comes of it that a claimant has told what it is to a partition of this node: see [`heed`](Self::heed).
+    /// A copy may own a partition of this node, or know who does: if so, by an epoch that this log has not, and that goes on from
+    /// this log, this node takes no more appends. Gives who told what they are, if that is of any concern still.
     pub(super) async fn judge(
         self: &Rc<Self>,
-        topic: TopicName,
+        topic: &TopicName,
         key: PartitionKey,
-        told: First,
         claimant: &Peer,
     ) -> Result<Option<Word>, Failure> {
+        if !self.replica(key)?.role.owns() {
+            return Ok(None);
+        }
+        let told = self.told_by(topic, key, claimant).await?;
         let log = told.log();
         let by = (claimant, log.as_deref());
         let judging = async {
-            match self.owner_of(&topic, key, told).await? {
+            match self.owner_of(topic, key, told).await? {
                 Found::Rival(rival) => {
                     let heeded = self.heed(topic.clone(), key, rival, claimant).await;
                     heeded.map(|()| None)
                 }
                 Found::Nobody(word) => {
-                    self.look_if_ahead(&topic, key, by).await;
+                    self.look_if_ahead(topic, key, by).await;
                     Ok(Some(word))
                 }
             }
         };
         let judged = judging.await;
         let why = match judged {
-            Ok(Some(ref word)) if !word.is_all => nobody_tells(&topic, key),
+            Ok(Some(ref word)) if !word.is_all => nobody_tells(topic, key),
             Ok(_) => return judged,
             Err(ref why) => why.clone(),
         };
-        match self.note_later(&topic, key, by, &why).await {
+        match self.hold_outranked(topic, key, by, &why).await {
             true => Err(why),
             false => judged,
         }
     }
 
     /// A copy told what it is to a partition, and `why` nobody is known to own that all the same. If the partition waits for the
-    /// copy, and that has a later epoch which goes on from here, another node came to own it: it waits on, until it is told who
+    /// copy, and that has a later epoch which goes on from here, another node came to own it: it is held until it is told who
     /// does, or that nobody does; true if so. Of two that have parted a person has to judge.
-    async fn note_later(
+    async fn hold_outranked(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
@@ -215,7 +219,7 @@ impl Core {
             },
             None => return unasked.is_of_another(key, by),
         };
-        unasked.note_later(key, by.copy, later.is_some());
+        unasked.outrank(key, by.copy, later.is_some());
         if let Some(later) = &later
             && unasked.may_tell(key, by.copy)
         {

@@ -16,7 +16,7 @@ use super::claim::Claim;
 use super::lineage;
 use super::ownership::owned_at;
 use super::questions::has_none;
-use super::rival::{Rival, Word};
+use super::rival::Rival;
 use super::target::{Target, copies_of, copy_at};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -58,7 +58,11 @@ impl Core {
                 (replica_status::Role::Follower, source) if may_check => {
                     self.pass_on(topic, key, source, by.clone());
                 }
-                _ if may_check => self.hear_claim(topic, key, peer),
+                _ if may_check => {
+                    let core = Rc::clone(self);
+                    let asking = async move { core.ask_copy(topic, key, peer).await };
+                    rt::spawn_background(asking).detach();
+                }
                 // One was just asked, and need not be this one.
                 (role, _) if role.owns() => self.followers.ask_soon(key, by.copy),
                 // A copy is told again, as one that is outranked; one that is fenced asks nobody.
@@ -101,8 +105,9 @@ impl Core {
         while !self.is_stopping.get() {
             let is_called = unasked.take_call();
             let is_follower = |key, copy| self.is_follower(key, copy);
-            self.followers
-                .retain(is_follower, |key, copy| self.is_remembered(key, copy));
+            self.followers.retain(is_follower, |key, copy| {
+                self.remembered(key, copy).is_some()
+            });
             let contested = self.followers.contested.count(is_follower);
             self.give_up_asking();
             set(&self.counters.contested_partitions, contested as u64);
@@ -159,12 +164,6 @@ impl Core {
     pub(crate) fn is_follower(&self, key: PartitionKey, copy: CopyId) -> bool {
         let owned = self.replica(key).ok().filter(|replica| replica.role.owns());
         owned.is_some_and(|owned| copies_of(&owned).any(|(known, _)| known == copy))
-    }
-
-    /// If a copy is remembered as a follower of a partition, whoever owns that.
-    fn is_remembered(&self, key: PartitionKey, copy: CopyId) -> bool {
-        self.replica(key)
-            .is_ok_and(|replica| replica.followers.iter().any(|peer| peer.copy == copy))
     }
 
     /// The followers of partitions that this core owns that are to be asked, and those that are to be told.
@@ -226,31 +225,17 @@ impl Core {
         let (topic, key, copy) = claimant;
         let peer = self.remembered(key, copy);
         if let Some((_, peer)) = peer.filter(|_| self.is_due(key, copy)) {
-            self.tell_claim(topic, key, peer).await;
+            self.ask_copy(topic, key, peer).await;
         }
     }
 
-    fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
-        let core = Rc::clone(self);
-        rt::spawn_background(async move { core.tell_claim(topic, key, claimant).await }).detach();
-    }
-
-    async fn tell_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
+    /// Asks a copy who owns a partition of this node, and lets go of what waits for it, or holds it.
+    async fn ask_copy(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let (begun, copy) = (rt::now(), claimant.copy);
-        let verified = self.verify_claim(topic.clone(), key, &claimant).await;
+        let judged = self.judge(&topic, key, &claimant).await;
         let shown = self.followers.unasked.shown(key, copy);
         let is_another = self.followers.unasked.is_of_another(key, &claimant);
-        let verified = match verified {
-            // Who has none owns none.
-            Err(error) if has_none(&error) && !is_another => Ok(None),
-            verified => verified,
-        };
-        match verified {
-            Ok(None) => {
-                self.followers.ahead.settle(key, copy);
-                self.followers.note_word(key, copy);
-                self.followers.settle(key, copy);
-            }
+        match judged {
             Ok(Some(word)) => {
                 // What was told before that was seen says nothing of it.
                 if shown.is_none_or(|(owner, at)| at <= begun && word.clears(owner.node)) {
@@ -262,7 +247,7 @@ impl Core {
                     self.look_at_shown(&topic, key, &claimant, begun).await;
                 }
             }
-            Err(error) => {
+            Err(error) if !has_none(&error) || is_another => {
                 // What it asks itself tells nothing of whom it told of.
                 self.followers.await_word(key, copy);
                 self.look_at_shown(&topic, key, &claimant, begun).await;
@@ -273,6 +258,12 @@ impl Core {
                     error = error.message,
                     "who may own a partition does not tell"
                 );
+            }
+            // Who has none owns none.
+            Ok(None) | Err(_) => {
+                self.followers.ahead.settle(key, copy);
+                self.followers.note_word(key, copy);
+                self.followers.settle(key, copy);
             }
         }
     }
@@ -296,29 +287,13 @@ impl Core {
         }
     }
 
+    /// A copy that is remembered as a follower of a partition, whoever owns that.
     fn remembered(&self, key: PartitionKey, copy: CopyId) -> Option<(TopicName, Peer)> {
         let routes = self.routes.borrow();
         let topic = routes.topic_by_id(key.topic)?;
         let known = &topic.replica(key.partition)?.followers;
         let peer = known.iter().find(|known| known.copy == copy)?;
         Some((topic.name.clone(), peer.clone()))
-    }
-
-    /// Another node may own a partition of this one, or follow who does: if so, by an epoch that this log has
-    /// not, and that goes on from this log, this node takes no more appends. Gives who told what
-    /// they are, if that is of any concern still.
-    async fn verify_claim(
-        self: &Rc<Self>,
-        topic: TopicName,
-        key: PartitionKey,
-        claimant: &Peer,
-    ) -> Result<Option<Word>, Failure> {
-        let replica = self.replica(key)?;
-        if !replica.role.owns() {
-            return Ok(None);
-        }
-        let first = self.told_by(&topic, key, claimant).await?;
-        self.judge(topic, key, first, claimant).await
     }
 
     /// Takes no more appends to a partition if another node shows that it owns it, of which a claimant told.

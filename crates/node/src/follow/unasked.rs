@@ -1,5 +1,15 @@
 //! Copies that may own a partition of this node by now: while that was not open, or the node did nothing, one of those that
-//! follow it may have been promoted.
+//! follow it may have been promoted. Until each is settled the partition serves nobody.
+//!
+//! ```text
+//! add ─▶ waited for ─────────────▶ given up, after a while
+//!           │   ▲
+//!   outrank ▼   │ it is not        it has a later epoch, and who owns the partition by that does not tell
+//!        outranking
+//!           │                      any of them is settled by its word, or as it is no follower any more
+//!      hold ▼
+//!         shown                    it has shown who owns the partition, which that one has to take back itself
+//! ```
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -156,7 +166,7 @@ impl Unasked {
 
     /// If a copy that is waited for has a later epoch than this log, while who is above it does not tell. Until it is asked again
     /// it has: it may follow this node meanwhile.
-    pub(super) fn note_later(&self, key: PartitionKey, copy: CopyId, is_outranking: bool) {
+    pub(super) fn outrank(&self, key: PartitionKey, copy: CopyId, is_outranking: bool) {
         self.of(key, copy, |known| {
             known.is_outranking = is_outranking;
             known.is_deaf |= is_outranking;
@@ -309,17 +319,17 @@ mod tests {
         with_core(|_| async {
             let unasked = Unasked::new();
             let one = CopyId::from_bytes([1; 16]);
-            unasked.note_later(key(0), one, true);
+            unasked.outrank(key(0), one, true);
             assert!(unasked.is_empty());
             unasked.add(key(0), one);
-            unasked.note_later(key(0), one, true);
+            unasked.outrank(key(0), one, true);
             assert!(unasked.is_held(key(0)));
             assert!(unasked.is_deaf_to(key(0), one));
             let ago = rt::now().checked_sub(PATIENCE_MAX).unwrap();
             unasked.at.set(ago);
             unasked.each(|known| known.since = ago);
             assert!(unasked.give_up().is_empty());
-            unasked.note_later(key(0), one, false);
+            unasked.outrank(key(0), one, false);
             assert!(!unasked.is_held(key(0)));
             assert_eq!(unasked.give_up(), [(key(0), vec![one])]);
         });
