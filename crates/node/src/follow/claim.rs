@@ -1,7 +1,6 @@
 //! What shows that another node owns a partition that this one owned.
 
 use std::rc::Rc;
-use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
@@ -117,7 +116,7 @@ impl Core {
 
     /// The same of one by which another node took the partition over: this one's own epochs are later, too, where its files were
     /// put back.
-    async fn takeover_of(
+    pub(super) async fn takeover_of(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
@@ -127,35 +126,6 @@ impl Core {
         let common = self.common_with(key, by.1)?;
         let is_over = is_taken_over(common.epoch, lineage::newest(&by.1.epochs));
         self.later_epoch_of(topic, key, by, |_| is_over).await
-    }
-
-    /// What is held is so until whom it was shown to says otherwise, by whichever way it is reached: the copy that told of it may
-    /// know nothing of it any more.
-    pub(super) async fn look_at_shown(
-        self: &Rc<Self>,
-        topic: &TopicName,
-        key: PartitionKey,
-        by: &Peer,
-        begun: Instant,
-    ) {
-        let shown = || self.followers.unasked.shown(key, by.copy);
-        let Some((owner, at)) = shown().filter(|(_, at)| *at <= begun) else {
-            return;
-        };
-        let is_over = match self.owner_since(topic, key, &owner).await {
-            Some(Found::Rival(rival)) => {
-                // It is large, and rarely comes to that.
-                let heeded = Box::pin(self.heed(topic.clone(), key, rival, by));
-                heeded.await.is_ok()
-            }
-            Some(Found::Nobody(word)) => word.clears(owner.node),
-            None => false,
-        };
-        if is_over && shown().is_some_and(|(_, now)| now == at) {
-            self.followers.settle(key, by.copy);
-        } else {
-            self.tell_held(key, by, begun);
-        }
     }
 
     /// A copy may own a partition of this node, or know who does: if so, by an epoch that this log has not, and that goes on from
@@ -194,42 +164,6 @@ impl Core {
             true => Err(why),
             false => judged,
         }
-    }
-
-    /// A copy told what it is to a partition, and `why` nobody is known to own that all the same. If the partition waits for the
-    /// copy, and that has a later epoch which goes on from here, another node came to own it: it is held until it is told who
-    /// does, or that nobody does; true if so. Of two that have parted a person has to judge.
-    async fn hold_outranked(
-        self: &Rc<Self>,
-        topic: &TopicName,
-        key: PartitionKey,
-        (by, log): (&Peer, Option<&segments::Answer>),
-        why: &Failure,
-    ) -> bool {
-        let unasked = &self.followers.unasked;
-        let is_shown = unasked.shown(key, by.copy).is_some();
-        if is_shown || !unasked.is_any(key, |copy| copy == by.copy) {
-            return false;
-        }
-        let later = match log {
-            _ if why.is(ErrorCode::Diverged) => None,
-            Some(there) => match self.takeover_of(topic, key, (by, there)).await {
-                Ok(later) => later,
-                Err(_) => return unasked.is_of_another(key, by),
-            },
-            None => return unasked.is_of_another(key, by),
-        };
-        unasked.outrank(key, by.copy, later.is_some());
-        if let Some(later) = &later
-            && unasked.may_tell(key, by.copy)
-        {
-            tracing::warn!(
-                %topic, partition = key.partition.get(), epoch = later.epoch.get(), by = by.address, error = why.message,
-                "serves nobody, as a copy (`by`) has a later epoch, and who owns it by that does not tell; where that is gone for \
-                 good, promote the copy, or `corelog topic forget-follower` of it ends that"
-            );
-        }
-        later.is_some()
     }
 
     /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.
@@ -340,17 +274,6 @@ impl Core {
             }
         }
         Ok(())
-    }
-
-    /// Checks that no other node was seen to own a partition, or to have come to, that has yet to say that it does not: it may be
-    /// out of reach just now.
-    fn check_not_held(&self, key: PartitionKey) -> Result<(), Failure> {
-        if !self.followers.unasked.is_held(key) {
-            return Ok(());
-        }
-        let message = "a copy has shown that another node owns the partition, or came to, which is asked again; where that is gone for \
-                       good, `corelog topic forget-follower` of the copy ends that";
-        Err(failure(ErrorCode::Busy, message))
     }
 
     /// If a partition is being given to a node, at whichever of its addresses.

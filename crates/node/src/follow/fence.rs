@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{fetch, replica_status};
@@ -265,25 +265,6 @@ impl Core {
                 self.followers.note_word(key, copy);
                 self.followers.settle(key, copy);
             }
-        }
-    }
-
-    /// Says once that a partition serves nobody until whom a copy told of says that it owns it no more, and what ends that. Who was
-    /// seen since this question `begun` was reached.
-    pub(super) fn tell_held(&self, key: PartitionKey, by: &Peer, begun: Instant) {
-        let shown = self.followers.unasked.shown(key, by.copy);
-        let Some((owner, _)) = shown.filter(|(_, at)| *at <= begun) else {
-            return;
-        };
-        if self.followers.unasked.may_tell(key, by.copy) {
-            tracing::warn!(
-                topic = self.told_name(key),
-                partition = key.partition.get(),
-                owner = owner.address,
-                by = by.address,
-                "serves nobody, as the node that was seen to own it does not say that it does no more; where that is gone for good, \
-                 `corelog topic forget-follower` of the copy that tells of it (`by`) ends that"
-            );
         }
     }
 

@@ -433,13 +433,12 @@ mod tests {
             let by = peer(1);
             let begun = rt::now().checked_sub(Duration::from_millis(1)).unwrap();
             core.followers.unasked.hold(key, by.copy, owner(1));
-            let lines = logged(async {
-                core.tell_held(key, &by, begun);
-            });
+            let name = &opened.name;
+            let lines = logged(core.look_at_shown(name, key, &by, begun));
             assert_eq!(lines.await.len(), 0);
             let lines = logged(async {
-                core.tell_held(key, &by, rt::now());
-                core.tell_held(key, &by, rt::now());
+                core.look_at_shown(name, key, &by, rt::now()).await;
+                core.look_at_shown(name, key, &by, rt::now()).await;
             });
             assert_eq!(lines.await.len(), 1);
         });

@@ -36,6 +36,7 @@
 //! rejoin    making a former owner a follower
 //! rival     another node that owns a partition, or may: found by asking
 //! claim     what shows that it does
+//! held      a partition that serves nobody, as a copy has shown that another node owns it, or came to
 //! ahead     partitions of which a copy has more than their owner
 //! contested partitions that two nodes own, which a person has to end
 //! fence     taking no more appends because another node owns the partition
@@ -68,6 +69,7 @@ mod handover;
 mod hands;
 mod heal;
 mod hearing;
+mod held;
 mod incoming;
 mod lately;
 mod line;
