@@ -308,23 +308,34 @@ impl Core {
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
-        (to, Claim { began, common }): (Target, Claim),
+        (to, claim): (Target, Claim),
     ) -> Result<(), Failure> {
-        let (hand, owner) = (self.take_hand(key), to.address.clone());
+        let hand = self.take_hand(key);
         if hand.is_err() && self.replica(key)?.role == Role::HandingOver {
             // It is not given to a third one, too.
-            self.hands
-                .call_off(key, owned_at(&topic, key, Some(owner.clone())));
+            let owner = Some(to.address.clone());
+            self.hands.call_off(key, owned_at(&topic, key, owner));
         }
         let _hand = hand?;
         let before = self.replica(key)?;
-        if !before.role.owns() || Some(began.epoch) <= self.epoch(key)? {
+        if !before.role.owns() || Some(claim.began.epoch) <= self.epoch(key)? {
             return Ok(());
         }
+        self.fence(topic, key, before, (to, claim)).await
+    }
+
+    /// Writes down that another node owns a partition, by what shows that.
+    pub(super) async fn fence(
+        self: &Rc<Self>,
+        topic: TopicName,
+        key: PartitionKey,
+        before: Replica,
+        (to, Claim { began, common }): (Target, Claim),
+    ) -> Result<(), Failure> {
         // Should this node ever own it again, its epoch is above that one.
         self.hear_epoch(key, began.epoch);
         let (partition, epoch) = (key.partition.get(), began.epoch.get());
-        let by = (Some(to), Some(began.epoch));
+        let (owner, by) = (to.address.clone(), (Some(to), Some(began.epoch)));
         let written = self.write_role(topic.clone(), key, before, Role::Fenced, by);
         let written = written.await;
         match &written {
@@ -334,7 +345,7 @@ impl Core {
                 let common = common.map(Offset::get);
                 tracing::error!(
                     %topic, partition, epoch, owner, common, end,
-                    "fenced: another node owns it, which has nothing of what is here from `common` to `end`; rejoin it"
+                    "fenced: another node owns it, which may have nothing of what is here from `common` to `end`; rejoin it"
                 );
             }
             Err(error) => {

@@ -14,7 +14,6 @@ use corelog_record::{LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
-use super::claim::Claim;
 use super::hands::Hand;
 use super::ownership::{check_same, follower_of, owned_at};
 use super::target::Target;
@@ -138,33 +137,23 @@ impl Core {
         };
         let known = before.followers.iter().find(|peer| peer.node == to.node);
         let claimant = known.cloned().unwrap_or_else(|| to.as_peer());
-        let Claim { began, common } = self.claim_of(topic, key, &rival, &claimant).await?;
+        let claim = self.claim_of(topic, key, &rival, &claimant).await?;
         let end = self.place(key)?.log_end;
-        // Should this node ever own it again, its epoch is above that one.
-        self.hear_epoch(key, began.epoch);
-        let node = rival.node();
-        let (owner, before) = (rival.address().to_owned(), before.clone());
+        let owner = rival.address().to_owned();
         // A log that damage made read-only may have acknowledged more than it ends with.
-        if began.start == end && self.check_not_read_only(key).is_ok() {
-            let taken = (owner, began.epoch, end);
-            let followed = self.follow_new_owner(topic.clone(), key, before, taken);
+        if claim.began.start == end && self.check_not_read_only(key).is_ok() {
+            let taken = (owner, claim.began.epoch, end);
+            // Should this node ever own it again, its epoch is above that one.
+            self.hear_epoch(key, claim.began.epoch);
+            let followed = self.follow_new_owner(topic.clone(), key, before.clone(), taken);
             return followed.await.map(Some);
         }
-        let address = owner.clone();
-        let to = Some(Target { node, address });
-        self.write_role(
-            topic.clone(),
-            key,
-            before,
-            Role::Fenced,
-            (to, Some(began.epoch)),
-        )
-        .await?;
-        tracing::error!(
-            %topic, partition = key.partition.get(), epoch = began.epoch.get(), owner,
-            common = common.map(Offset::get), end = end.get(),
-            "fenced: whom it was given to owns it, and may have nothing of what is here from `common` to `end`; rejoin it"
-        );
+        let to = Target {
+            node: rival.node(),
+            address: owner.clone(),
+        };
+        self.fence(topic.clone(), key, before.clone(), (to, claim))
+            .await?;
         Err(owned_at(topic, key, Some(owner)))
     }
 
