@@ -293,10 +293,7 @@ impl Core {
             return Ok(());
         }
         let claim = self.claim_of(&topic, key, &rival, claimant).await?;
-        let owner = Target {
-            node: rival.node(),
-            address: rival.address().to_owned(),
-        };
+        let owner = Target::at(&rival);
         // Until it says itself that it does not own it, or all that comes of that is written down.
         let unasked = &self.followers.unasked;
         unasked.hold(key, claimant.copy, owner.clone());

@@ -148,12 +148,8 @@ impl Core {
             let followed = self.follow_new_owner(topic.clone(), key, before.clone(), taken);
             return followed.await.map(Some);
         }
-        let to = Target {
-            node: rival.node(),
-            address: owner.clone(),
-        };
-        self.fence(topic.clone(), key, before.clone(), (to, claim))
-            .await?;
+        let by = (Target::at(&rival), claim);
+        self.fence(topic.clone(), key, before.clone(), by).await?;
         Err(owned_at(topic, key, Some(owner)))
     }
 

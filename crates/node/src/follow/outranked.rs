@@ -189,7 +189,8 @@ impl Core {
         }
         let there = partition_at(&line, topic, key).await?;
         let told = segments_of(&line, topic, key, Offset::MAX).await?;
-        Ok(Some((line, there, told.epochs.into_iter().next())))
+        let newest = told.epochs.into_iter().max_by_key(|epoch| epoch.epoch);
+        Ok(Some((line, there, newest)))
     }
 
     /// If the newest epoch of another node is the newest here, by its owner too: a copy has it from that one, by whomever.

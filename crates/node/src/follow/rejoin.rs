@@ -50,18 +50,9 @@ impl Core {
             sources: vec![to.clone()],
             ..before.clone()
         };
-        let owner = Target {
-            node: line.node(),
-            address: to.clone(),
-        };
-        self.write_role(
-            topic.clone(),
-            key,
-            before,
-            fenced.role,
-            (Some(owner), newest),
-        )
-        .await?;
+        let owner = (Some(Target::at(&line)), newest);
+        self.write_role(topic.clone(), key, before, fenced.role, owner)
+            .await?;
         self.halt(key).await;
         // What a following asked of the log may not have been done yet.
         self.unchanging(key).await?;

@@ -106,35 +106,27 @@ impl Word {
 }
 
 impl Core {
-    /// What one that followed a partition of this node is to it by now.
+    /// What one that followed a partition of this node is to it by now. At its address may be this node itself, where it does not
+    /// say how others reach it, or one that was put in its place.
     ///
     /// # Errors
-    /// If it does not tell, or at its address is another one.
+    /// `UnknownPartition` if that is one that is remembered itself, as a node is that was made anew there: the one before is
+    /// gone. `SourceUnavailable` if it is any other, or does not answer.
     pub(super) async fn told_by(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         claimant: &Peer,
     ) -> Result<First, Failure> {
-        self.check_is(key, claimant).await?;
-        self.first_at(topic, key, &claimant.address).await
-    }
-
-    /// Checks that the node at the address of one that followed is that one: this node may be reached there itself, where it
-    /// does not say how others reach it, or one that was put in its place.
-    ///
-    /// # Errors
-    /// `UnknownPartition` if it is one that is remembered itself, as a node is that was made anew there: the one before is
-    /// gone. `SourceUnavailable` if it is any other, or does not answer.
-    async fn check_is(self: &Rc<Self>, key: PartitionKey, peer: &Peer) -> Result<(), Failure> {
-        let line = self.line_to(&peer.address).await?;
+        let line = self.line_to(&claimant.address).await?;
         let known = self.replica(key)?.followers;
-        line.check_is(peer.node).map_err(|mut why| {
+        line.check_is(claimant.node).map_err(|mut why| {
             if known.iter().any(|known| known.node == line.node()) {
                 why.code = ErrorCode::UnknownPartition.number();
             }
             why
-        })
+        })?;
+        self.first_at(topic, key, &claimant.address).await
     }
 
     /// Which other node owns a partition, as far as the one at `address` knows: that one, one that it was given to
