@@ -333,8 +333,8 @@ impl Core {
         self.hear_epoch(key, began.epoch);
         let (partition, epoch) = (key.partition.get(), began.epoch.get());
         let (owner, by) = (to.address.clone(), (Some(to), Some(began.epoch)));
-        let written = self.write_role(topic.clone(), key, before, Role::Fenced, by);
-        let written = written.await;
+        let writing = self.write_role(topic.clone(), key, before, Role::Fenced, by);
+        let written = writing.await.map(drop);
         match &written {
             Ok(()) => {
                 // What was on its way to the disk is acknowledged yet.

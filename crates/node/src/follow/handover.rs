@@ -68,15 +68,9 @@ impl Core {
             self.until_alike(&hand, &topic, key, &to).await?;
             self.check_unclaimed(&topic, key, &before).await?;
         }
-        let handing = Replica {
-            role: Role::HandingOver,
-            sources: vec![to.address.clone()],
-            target: Some(to.node),
-            ..before.clone()
-        };
-        let given = Some(to.clone());
-        self.write_role(topic.clone(), key, before, handing.role, (given, None))
-            .await?;
+        let given = (Some(to.clone()), None);
+        let handing = self.write_role(topic.clone(), key, before, Role::HandingOver, given);
+        let handing = handing.await?;
         // Until this was written down the topic could be altered.
         self.until_alike(&hand, &topic, key, &to).await?;
         let asked = rt::now();

@@ -6,7 +6,7 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::rejoin;
 use corelog_record::{LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::node::QUARANTINE;
-use corelog_storage::format::replica::{Replica, Role};
+use corelog_storage::format::replica::Role;
 use corelog_storage::log::Chore;
 use corelog_storage::log::lineage::Common;
 
@@ -45,14 +45,9 @@ impl Core {
         self.check_not_read_only(key)?;
         let (shared, began, newest) = self.shared_with(&line, &topic, key).await?;
         self.confirmed(&line, &topic, key, (shared, began)).await?;
-        let fenced = Replica {
-            role: Role::Fenced,
-            sources: vec![to.clone()],
-            ..before.clone()
-        };
         let owner = (Some(Target::at(&line)), newest);
-        self.write_role(topic.clone(), key, before, fenced.role, owner)
-            .await?;
+        let fencing = self.write_role(topic.clone(), key, before, Role::Fenced, owner);
+        let fenced = fencing.await?;
         self.halt(key).await;
         // What a following asked of the log may not have been done yet.
         self.unchanging(key).await?;
