@@ -1,47 +1,18 @@
 //! Partitions of this core of which a copy has more than they have: what was acknowledged is gone here, as where files were put
 //! back from an older copy. The owner takes records all the same, beside those that the copy alone has.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use corelog_protocol::message::segments;
-use corelog_record::{CopyId, Offset, TopicName};
+use corelog_record::{Offset, TopicName};
 use corelog_storage::format::replica::Peer;
 
 use super::GONE_TIMEOUT;
-use super::contested::count_partitions;
 use super::lineage::{is_taken_over, newest};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::metrics::set;
 use crate::rt;
-
-/// Each with the copy that has more.
-#[derive(Debug, Default)]
-pub(crate) struct Ahead {
-    by: RefCell<BTreeSet<(PartitionKey, CopyId)>>,
-}
-
-impl Ahead {
-    /// The copy has more; true if that was not known.
-    fn note(&self, key: PartitionKey, by: CopyId) -> bool {
-        self.by.borrow_mut().insert((key, by))
-    }
-
-    fn knows(&self, key: PartitionKey, by: CopyId) -> bool {
-        self.by.borrow().contains(&(key, by))
-    }
-
-    pub(super) fn settle(&self, key: PartitionKey, by: CopyId) {
-        self.by.borrow_mut().remove(&(key, by));
-    }
-
-    /// How many partitions there are of which the copy `is_it` still; it forgets the others.
-    fn count(&self, is_it: impl Fn(PartitionKey, CopyId) -> bool) -> usize {
-        count_partitions(&mut self.by.borrow_mut(), is_it)
-    }
-}
 
 impl Core {
     /// Counts the partitions of which a copy has more. One that follows has no more than is here.

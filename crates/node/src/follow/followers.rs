@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use corelog_record::{CopyId, NodeId, Offset};
 use corelog_storage::format::replica::Peer;
 
-use super::ahead::Ahead;
-use super::contested::Contested;
+use super::contested::{Contested, Noted};
 use super::pause::Pulse;
 use super::unasked::Unasked;
 use crate::core::PartitionKey;
@@ -29,7 +28,8 @@ pub(crate) struct Followers {
     pub(super) since: Instant,
     pub(crate) unasked: Unasked,
     pub(super) contested: Contested,
-    pub(super) ahead: Ahead,
+    /// With the copy that has more than its owner, this node.
+    pub(super) ahead: Noted,
     pub(super) pulse: Pulse,
     /// When what was heard before was doubted.
     doubted: Cell<Option<Instant>>,
@@ -79,7 +79,7 @@ impl Followers {
             since: rt::now(),
             unasked: Unasked::new(),
             contested: Contested::default(),
-            ahead: Ahead::default(),
+            ahead: Noted::default(),
             pulse: Pulse::new(),
             doubted: Cell::new(None),
             untold: RefCell::default(),
