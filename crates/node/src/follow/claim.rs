@@ -327,7 +327,7 @@ mod tests {
     use super::*;
     use crate::core::tests::{created, topic, with_core};
     use crate::follow::line::tests::{log, node_named, tell};
-    use crate::follow::samples::{owner, peer};
+    use crate::follow::samples::{followed, owner, peer};
     use crate::follow::target::Target;
 
     /// That one is silent was taken for its word that it owns nothing: the partition went to a third one beside it.
@@ -344,7 +344,8 @@ mod tests {
             ] {
                 let address = telling(2, follower(NOBODY), is_later, its_history);
                 let _line = core.line_to(&address).await.unwrap();
-                let replica = followed_by(&core, Role::HandingOver, address);
+                let follower = Peer { address, ..peer(2) };
+                let replica = followed(&core, Role::HandingOver, follower);
                 let checked = core.check_unclaimed(&opened.name, key, &replica).await;
                 let refused = checked.err().map(|why| why.message);
                 let is_refused = refused.is_some_and(|why| why.contains("has a later epoch"));
@@ -389,8 +390,12 @@ mod tests {
                     drop(stream.read_to_end(&mut Vec::new()));
                 });
                 let address = telling(2, follower(&me), is_later, history);
-                let replica = followed_by(&core, Role::Owner, address.clone());
-                let copy = replica.followers[0].copy;
+                let peer = Peer {
+                    address: address.clone(),
+                    ..peer(2)
+                };
+                let copy = peer.copy;
+                followed(&core, Role::Owner, peer);
                 core.followers.unasked.add(key, copy);
                 let claimant = (opened.name.clone(), key, copy);
                 core.ask_at(&(address, false), vec![claimant]).await;
@@ -438,20 +443,6 @@ mod tests {
                 (Role::Fenced, Some(owner(3).node))
             );
         });
-    }
-
-    /// What a core is to a partition that the second node, which is reached at an address, has followed.
-    fn followed_by(core: &Core, role: Role, address: String) -> Replica {
-        let (opened, key) = topic(1);
-        let mut topic = (*opened).clone();
-        let replica = Replica {
-            role,
-            followers: vec![Peer { address, ..peer(2) }],
-            ..Replica::owner(key.partition)
-        };
-        topic.replicas.insert(key.partition, replica.clone());
-        core.routes.borrow_mut().put(topic.into());
-        replica
     }
 
     /// Where nobody is reached.

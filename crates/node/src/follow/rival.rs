@@ -383,13 +383,13 @@ pub(super) fn unanswered(address: &str) -> Failure {
 mod tests {
     use std::net::TcpStream;
 
-    use corelog_record::{CopyId, NodeId, PartitionId, TopicId};
-    use corelog_storage::format::replica::Replica;
+    use corelog_record::{NodeId, PartitionId, TopicId};
+    use corelog_storage::format::replica::Role;
 
     use super::*;
     use crate::core::tests::{topic, with_core};
     use crate::follow::line::tests::{connected, log, node, node_named, tell};
-    use crate::follow::samples::{owner, peer};
+    use crate::follow::samples::{followed, owner, peer};
 
     /// Between giving it up and following another one it has no epoch of that: the owner was told of nobody, and served again
     /// beside whom it had seen to own the partition.
@@ -418,24 +418,16 @@ mod tests {
         with_core(|core| async move {
             let (opened, key) = topic(1);
             assert!(core.open_partition(&opened, key).await);
-            let by = NodeId::from_bytes([2; 16]);
             for (shown, is_held) in [(3, true), (2, false)] {
                 let address = node_named(2, |stream, received| {
                     tell_copy(stream, received, replica_status::Role::Follower, None);
                 });
-                let copy = CopyId::from_bytes([2; 16]);
                 let peer = Peer {
-                    node: by,
-                    copy,
                     address: address.clone(),
+                    ..peer(2)
                 };
-                let replica = Replica {
-                    followers: vec![peer],
-                    ..Replica::owner(key.partition)
-                };
-                let mut topic = (*opened).clone();
-                topic.replicas.insert(key.partition, replica);
-                core.routes.borrow_mut().put(topic.into());
+                let copy = peer.copy;
+                followed(&core, Role::Owner, peer);
                 core.followers.unasked.hold(key, copy, owner(shown));
                 core.followers.await_word(key, copy);
                 let claimant = (opened.name.clone(), key, copy);
@@ -467,15 +459,8 @@ mod tests {
                 address: telling(3),
                 ..owner(3)
             };
-            let address = by.address.clone();
-            let copy = by.copy;
-            let replica = Replica {
-                followers: vec![by],
-                ..Replica::owner(key.partition)
-            };
-            let mut topic = (*opened).clone();
-            topic.replicas.insert(key.partition, replica);
-            core.routes.borrow_mut().put(topic.into());
+            let (address, copy) = (by.address.clone(), by.copy);
+            followed(&core, Role::Owner, by);
             core.followers.unasked.hold(key, copy, shown);
             core.followers.await_word(key, copy);
             assert!(core.check_asked(key).is_err());
