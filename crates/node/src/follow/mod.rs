@@ -46,6 +46,26 @@
 //! status    all of that, as clients are told
 //! ```
 //!
+//! What a node is to a partition:
+//!
+//! ```text
+//!           promote, or a TakeOver          hand_over                the target owns it
+//! follower ────────────────────────▶ owner ◀────────▶ handing over ────────────────────▶ follower
+//!     ▲                                │     abort         │
+//!     │ rejoin                         └─────────┬─────────┘
+//!     └───────────────────── fenced ◀────────────┘ another node shows that it owns it, by a later epoch
+//! ```
+//!
+//! Who asks whom for what, beside what is copied:
+//!
+//! | who | whom | for what |
+//! |---|---|---|
+//! | an owner | its followers, and those above and below them | ReplicaStatus, Segments: who owns it by now (`rival`) |
+//! | an owner | who says that it does | Segments, ChainAt: that it goes on from here (`claim`) |
+//! | a promoted copy | whom it followed, and those above | that they ask it, by a Fetch that tells its epochs (`outranked`) |
+//! | a follower | its source | ReplicaStatus: if it is still one (`followed`) |
+//! | who gives it away | its target | if that is near and alike (`near`), then TakeOver (`handover`) |
+//!
 //! A follower asks, its source answers: nothing is ever pushed. What a follower appends was durable
 //! and readable at its source, so all that it holds may be read here, too. It makes nothing of its
 //! own: segments begin where the source's do, epochs are the source's, and what the source let go of
