@@ -260,7 +260,7 @@ mod tests {
     use corelog_record::{Chain, LeaderEpoch, Lineage};
     use corelog_storage::format::replica::{Replica, Role};
 
-    use super::super::fence::SILENT_AFTER;
+    use super::super::asking::SILENT_AFTER;
     use super::super::samples::{heard, owner, peer};
     use super::*;
     use crate::catalog::{Change, Topic};

@@ -17,6 +17,7 @@
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
 //! hearing   what they say of their own logs, and what they are told
+//! asking    those that are silent are asked whether they own it by now
 //! newcomers those that come to be remembered, and may own it by then
 //! pause     a node that stood still asks them again
 //! unasked   which of those have yet to be asked, since it was opened or time stood still, if they own it by now
@@ -76,6 +77,7 @@
 
 mod address;
 mod ahead;
+mod asking;
 mod beginning;
 mod claim;
 mod contested;

@@ -9,7 +9,7 @@ use corelog_protocol::message::{metadata, replica_status};
 use corelog_record::{LeaderEpoch, Offset, TopicName};
 
 use super::ASK_TIMEOUT;
-use super::fence::SILENT_AFTER;
+use super::asking::SILENT_AFTER;
 use super::hands::Hand;
 use super::line::Line;
 use super::lineage::diverged;

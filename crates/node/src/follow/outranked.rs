@@ -11,8 +11,8 @@ use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::Peer;
 
 use super::address::is_address;
+use super::asking::Claimant;
 use super::claim::both_own;
-use super::fence::Claimant;
 use super::line::Line;
 use super::questions::{partition_at, segments_of};
 use super::rival::{HOPS_MAX, Rival, nobody_tells, unanswered};
