@@ -320,13 +320,14 @@ pub(super) fn both_own(other: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+    use std::net::TcpStream;
 
     use corelog_protocol::message::replica_status;
     use corelog_record::{HistoryId, Lineage, PartitionId};
 
     use super::*;
     use crate::core::tests::{created, topic, with_core};
-    use crate::follow::line::tests::{log, node_named, tell};
+    use crate::follow::line::tests::{log, next, node_named, tell};
     use crate::follow::samples::{followed, owner, peer};
     use crate::follow::target::Target;
 
@@ -405,6 +406,36 @@ mod tests {
         });
     }
 
+    /// Its word was not whole, and its silence then counted as one: the owner served at once beside whoever had begun the epoch.
+    #[test]
+    fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_that_goes_away_before_it_shows_that()
+     {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            // By its name it is the core of the test.
+            let me = node_named(1, |mut stream, _| drop(stream.read_to_end(&mut Vec::new())));
+            let address = node_named(2, move |mut stream, mut received| {
+                let log = its_log(true, history, Offset::ZERO);
+                tell_both(&mut stream, &mut received, (follower(&me), log));
+                // It is asked for the chain where that epoch began.
+                next(&mut stream, &mut received);
+            });
+            let peer = Peer {
+                address: address.clone(),
+                ..peer(2)
+            };
+            let copy = peer.copy;
+            followed(&core, Role::Owner, peer);
+            core.followers.unasked.add(key, copy);
+            let claimant = (opened.name.clone(), key, copy);
+            core.ask_at(&(address, false), vec![claimant]).await;
+            assert!(core.check_asked(key).is_err());
+            assert!(!core.followers.unasked.is_held(key));
+        });
+    }
+
     /// Its word that it owns the partition came to nothing, and its owner was told that it is not reached, for as long as the copy told
     /// of nobody.
     #[test]
@@ -465,25 +496,38 @@ mod tests {
         history: HistoryId,
     ) -> String {
         node_named(number, move |mut stream, mut received| {
-            let status = replica_status::Answer {
-                id: topic(1).1.topic,
-                partitions: vec![there],
-            };
-            tell::<replica_status::Request>(&mut stream, &mut received, &status);
-            let later = Epoch {
-                epoch: LeaderEpoch::new(1_000).unwrap(),
-                lineage: Lineage::from_bytes([2; 16]),
-                start: Offset::ZERO,
-            };
             // What the two shared is gone there: the copy itself is what shows that it followed this log.
-            let log = segments::Answer {
-                history,
-                copy: CopyId::from_bytes([2; 16]),
-                epochs: is_later.then_some(later).into_iter().collect(),
-                ..log(Offset::ZERO.plus(1), Offset::ZERO.plus(1))
-            };
-            tell::<segments::Request>(&mut stream, &mut received, &log);
+            let begin = Offset::ZERO.plus(1);
+            let log = its_log(is_later, history, begin);
+            tell_both(&mut stream, &mut received, (there, log));
             drop(stream.read_to_end(&mut Vec::new()));
         })
+    }
+
+    fn tell_both(
+        stream: &mut TcpStream,
+        received: &mut Vec<u8>,
+        (there, log): (replica_status::Partition, segments::Answer),
+    ) {
+        let status = replica_status::Answer {
+            id: topic(1).1.topic,
+            partitions: vec![there],
+        };
+        tell::<replica_status::Request>(stream, received, &status);
+        tell::<segments::Request>(stream, received, &log);
+    }
+
+    fn its_log(is_later: bool, history: HistoryId, begin: Offset) -> segments::Answer {
+        let later = Epoch {
+            epoch: LeaderEpoch::new(1_000).unwrap(),
+            lineage: Lineage::from_bytes([2; 16]),
+            start: Offset::ZERO,
+        };
+        segments::Answer {
+            history,
+            copy: CopyId::from_bytes([2; 16]),
+            epochs: is_later.then_some(later).into_iter().collect(),
+            ..log(begin, begin)
+        }
     }
 }

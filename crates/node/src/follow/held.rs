@@ -52,7 +52,7 @@ impl Core {
 
     /// A copy told what it is to a partition, and `why` nobody is known to own that all the same. If the partition waits for the
     /// copy, and that has a later epoch which goes on from here, another node came to own it: it is held until it is told who
-    /// does, or that nobody does; true if so. Of two that have parted a person has to judge.
+    /// does, or that nobody does; true if so, or if that cannot be told now. Of two that have parted a person has to judge.
     pub(super) async fn hold_outranked(
         self: &Rc<Self>,
         topic: &TopicName,
@@ -69,9 +69,9 @@ impl Core {
             _ if why.is(ErrorCode::Diverged) => None,
             Some(there) => match self.takeover_of(topic, key, (by, there)).await {
                 Ok(later) => later,
-                Err(_) => return unasked.is_of_another(key, by),
+                Err(_) => return true,
             },
-            None => return unasked.is_of_another(key, by),
+            None => return false,
         };
         unasked.outrank(key, by.copy, later.is_some());
         if let Some(later) = &later
