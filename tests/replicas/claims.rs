@@ -335,6 +335,28 @@ fn an_owner_that_comes_back_serves_nobody_while_whom_a_copy_follows_by_a_later_e
     }
 }
 
+/// The copy is told to follow it as nobody owns the partition by that epoch any more, and stops where the two have parted.
+#[test]
+fn an_owner_that_waits_for_a_copy_which_names_that_owner_itself_serves_once_the_copy_rejoins_it() {
+    let folder = Folder::new();
+    let ([mut a, b, c], topic) = owner_and_two(&folder);
+    c.follow(&topic, &[&b]);
+    a.kill();
+    promote(&b, &topic);
+    b.fill(&topic, 0, 1);
+    wait_until_level(&b, &c, &topic, 0);
+    b.disconnect();
+    a.up();
+    c.follow(&topic, &[&a]);
+    let begun = Instant::now();
+    while begun.elapsed() < 2 * PATIENCE {
+        let refused = produced(&a, &topic, 0).unwrap_err();
+        assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+    }
+    assert_eq!(rejoin(&c, &topic, &a).records, 2);
+    until("it serves", || produced(&a, &topic, 0).is_ok());
+}
+
 /// What a follower had asked before it was promoted lay in a socket, and said that it was one.
 #[test]
 fn what_waited_in_a_socket_while_an_owner_stood_still_does_not_speak_for_its_follower() {

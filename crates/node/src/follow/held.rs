@@ -80,7 +80,7 @@ impl Core {
             tracing::warn!(
                 %topic, partition = key.partition.get(), epoch = later.epoch.get(), by = by.address, error = why.message,
                 "serves nobody, as a copy (`by`) has a later epoch, and who owns it by that does not tell; where that is gone for \
-                 good, promote the copy, or `corelog topic forget-follower` of it ends that"
+                 good, promote the copy, or have it rejoin this node, or `corelog topic forget-follower` of it ends that"
             );
         }
         later.is_some()
