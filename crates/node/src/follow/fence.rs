@@ -84,7 +84,7 @@ impl Core {
             Err(error) => {
                 tracing::error!(
                     %topic, partition, epoch, owner, error = error.message,
-                    "another node owns it, which cannot be written down: it serves nobody until that is done"
+                    "another node owns it, which cannot be written down"
                 );
             }
         }
