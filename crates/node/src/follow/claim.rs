@@ -40,16 +40,20 @@ impl Core {
         claimant: &Peer,
     ) -> Result<Claim, Failure> {
         let (line, owner) = (rival, rival.address());
+        // It is asked each second, perhaps: what is known of it is told once.
+        let is_new = !self.followers.contested.knows(key, claimant.copy);
         let there = segments_of(line, topic, key, Offset::MAX).await?;
         let newest = self.epoch(key)?;
         let partition = key.partition.get();
         let Some(began) = first_behind(newest, &there) else {
             let theirs = lineage::newest(&there.epochs);
             let [epoch, its_epoch] = [newest, theirs].map(|epoch| epoch.map(LeaderEpoch::get));
-            tracing::error!(
-                %topic, partition, epoch, owner, its_epoch,
-                "another node owns it as well, by no later epoch: one of the two has to rejoin the other"
-            );
+            if is_new {
+                tracing::error!(
+                    %topic, partition, epoch, owner, its_epoch,
+                    "another node owns it as well, by no later epoch: one of the two has to rejoin the other"
+                );
+            }
             // By an earlier one it is outranked, and looks into that itself once it has heard of it.
             if theirs < newest {
                 let claiming = self.claim_at(line, topic, key, theirs);
@@ -63,10 +67,12 @@ impl Core {
             || owner != claimant.address
                 && self.is_vouched_for(topic, key, &there, claimant).await?;
         if !is_shown {
-            tracing::error!(
-                %topic, partition, epoch = epoch.get(), owner,
-                "another node owns it as well, and does not go on from what is here: one has to go"
-            );
+            if is_new {
+                tracing::error!(
+                    %topic, partition, epoch = epoch.get(), owner,
+                    "another node owns it as well, and does not go on from what is here: one has to go"
+                );
+            }
             return Err(both_own(owner));
         }
         let common = self.common_with(key, &there)?;
@@ -473,6 +479,33 @@ mod tests {
                 (replica.role, replica.target),
                 (Role::Fenced, Some(owner(3).node))
             );
+        });
+    }
+
+    /// That both owned it was told each second, and counted nowhere.
+    #[test]
+    fn a_partition_is_contested_by_whom_a_copy_has_shown_also_where_the_copy_tells_of_nobody_any_more()
+     {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            let by = Peer {
+                address: telling(2, follower(NOBODY), false, history),
+                ..peer(2)
+            };
+            let owned = replica_status::Partition::owned(key.partition, Offset::ZERO);
+            let shown = Target {
+                address: telling(3, owned, false, history),
+                ..owner(3)
+            };
+            let (address, copy) = (by.address.clone(), by.copy);
+            followed(&core, Role::Owner, by);
+            core.followers.unasked.hold(key, copy, shown);
+            let claimant = (opened.name.clone(), key, copy);
+            core.ask_at(&(address, false), vec![claimant]).await;
+            assert!(core.followers.contested.knows(key, copy));
+            assert!(core.followers.unasked.is_held(key));
         });
     }
 

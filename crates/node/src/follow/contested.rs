@@ -54,6 +54,10 @@ impl Contested {
         self.by.note(key, by);
     }
 
+    pub(super) fn knows(&self, key: PartitionKey, by: CopyId) -> bool {
+        self.by.knows(key, by)
+    }
+
     /// The copy owns the partition, and was told that it is outranked; true if it was so often before that it does not yield.
     pub(super) fn note_told(&self, key: PartitionKey, copy: CopyId) -> bool {
         let mut told = self.told.borrow_mut();

@@ -30,7 +30,13 @@ impl Core {
             Some(Found::Rival(rival)) => {
                 // It is large, and rarely comes to that.
                 let heeded = Box::pin(self.heed(topic.clone(), key, rival, by));
-                heeded.await.is_ok()
+                let heeded = heeded.await;
+                if let Err(why) = &heeded
+                    && why.is(ErrorCode::Diverged)
+                {
+                    self.followers.contested.note(key, by.copy);
+                }
+                heeded.is_ok()
             }
             Some(Found::Nobody(word)) => word.clears(owner.node),
             None => false,
