@@ -230,8 +230,8 @@ impl Core {
     ///
     /// # Errors
     /// `NotOwner` with the address of who owns it; `Diverged` if one does that has not taken it over from here; why one that
-    /// says so does not show it, or one above a copy that has a later epoch than this log does not tell; `Busy` while one is waited
-    /// for that was seen to own it.
+    /// says so does not show it, or one above or below a copy that has a later epoch than this log does not tell; `Busy` while one is
+    /// waited for that was seen to own it.
     pub(super) async fn check_unclaimed(
         self: &Rc<Self>,
         topic: &TopicName,
@@ -261,22 +261,25 @@ impl Core {
             };
             // Those below have their own time: one that does not answer says nothing of this one.
             let log = first.log();
-            let rival = match (self.owner_of(topic, key, first).await, log) {
-                (Ok(found), _) => found.rival(),
-                (Err(mut why), Some(there)) => {
-                    let asking = self.takeover_of(topic, key, (other, &there));
-                    if let Some(Ok(Some(_))) = self.answered(&other.address, asking).await {
-                        why.message = untold(&other.address, &why.message);
-                        return Err(why);
+            let mut why = match self.owner_of(topic, key, first).await {
+                Ok(Found::Rival(rival)) => {
+                    if !self.is_given_to(replica, &rival).await {
+                        self.claim_of(topic, key, &rival, other).await?;
+                        return Err(owned_at(topic, key, Some(rival.address().to_owned())));
                     }
-                    None
+                    continue;
                 }
-                (Err(_), None) => None,
+                // Whom it is given to goes on, if it was cut off behind its epoch: it follows this node until then.
+                Ok(Found::Nobody(word)) if word.is_all || is_target(replica, other) => continue,
+                Ok(Found::Nobody(_)) => nobody_tells(topic, key),
+                Err(why) => why,
             };
-            let Some(rival) = rival else { continue };
-            if !self.is_given_to(replica, &rival).await {
-                self.claim_of(topic, key, &rival, other).await?;
-                return Err(owned_at(topic, key, Some(rival.address().to_owned())));
+            let Some(there) = log else { continue };
+            let asking = self.takeover_of(topic, key, (other, &there));
+            // Of a later epoch it has to tell now if that goes on from here.
+            if !matches!(rt::timeout(GONE_TIMEOUT, asking).await, Some(Ok(None))) {
+                why.message = untold(&other.address, &why.message);
+                return Err(why);
             }
         }
         Ok(())
@@ -301,6 +304,11 @@ impl Core {
             None => to == rival.address() || is_its_own.await,
         }
     }
+}
+
+/// If a partition is to be given to the copy.
+fn is_target(replica: &Replica, copy: &Peer) -> bool {
+    !replica.sources.is_empty() && replica.target == Some(copy.node)
 }
 
 /// A copy has a later epoch than this node, and of who owns the partition by that nothing is known.
@@ -361,6 +369,28 @@ mod tests {
         });
     }
 
+    /// It passed for one by which nobody owns the partition, which got an epoch of the same number as that.
+    #[test]
+    fn a_partition_is_not_given_away_while_a_copy_with_a_later_epoch_tries_its_owner_or_goes_away()
+    {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            for address in [
+                telling(2, follower(&myself()), true, history),
+                going_away(follower(NOBODY), history),
+            ] {
+                let _line = core.line_to(&address).await.unwrap();
+                let follower = Peer { address, ..peer(2) };
+                let replica = followed(&core, Role::HandingOver, follower);
+                let checked = core.check_unclaimed(&opened.name, key, &replica).await;
+                let why = checked.unwrap_err().message;
+                assert!(why.contains("has a later epoch"), "{why}");
+            }
+        });
+    }
+
     /// It was seen to own the partition, and not reached when the handover was asked for again: its silence was passed over, and a
     /// third one took the partition over.
     #[test]
@@ -392,11 +422,7 @@ mod tests {
             assert!(core.open_partition(&opened, key).await);
             let history = core.place(key).unwrap().history;
             for is_later in [true, false] {
-                // By its name it is the core of the test.
-                let me = node_named(1, |mut stream, _| {
-                    drop(stream.read_to_end(&mut Vec::new()));
-                });
-                let address = telling(2, follower(&me), is_later, history);
+                let address = telling(2, follower(&myself()), is_later, history);
                 let peer = Peer {
                     address: address.clone(),
                     ..peer(2)
@@ -420,14 +446,8 @@ mod tests {
             let (opened, key) = topic(1);
             assert!(core.open_partition(&opened, key).await);
             let history = core.place(key).unwrap().history;
-            // By its name it is the core of the test.
-            let me = node_named(1, |mut stream, _| drop(stream.read_to_end(&mut Vec::new())));
-            let address = node_named(2, move |mut stream, mut received| {
-                let log = its_log(true, history, Offset::ZERO);
-                tell_both(&mut stream, &mut received, (follower(&me), log));
-                // It is asked for the chain where that epoch began.
-                next(&mut stream, &mut received);
-            });
+            let me = myself();
+            let address = going_away(follower(&me), history);
             let peer = Peer {
                 address: address.clone(),
                 ..peer(2)
@@ -512,6 +532,11 @@ mod tests {
     /// Where nobody is reached.
     const NOBODY: &str = "127.0.0.1:1";
 
+    /// Where the core of the test is reached, by its name.
+    fn myself() -> String {
+        node_named(1, |mut stream, _| drop(stream.read_to_end(&mut Vec::new())))
+    }
+
     /// A copy that follows a source.
     fn follower(source: &str) -> replica_status::Partition {
         replica_status::Partition {
@@ -534,6 +559,15 @@ mod tests {
             let log = its_log(is_later, history, begin);
             tell_both(&mut stream, &mut received, (there, log));
             drop(stream.read_to_end(&mut Vec::new()));
+        })
+    }
+
+    /// The second node, which goes away when it is asked for the chain where its later epoch began.
+    fn going_away(there: replica_status::Partition, history: HistoryId) -> String {
+        node_named(2, move |mut stream, mut received| {
+            let log = its_log(true, history, Offset::ZERO);
+            tell_both(&mut stream, &mut received, (there, log));
+            next(&mut stream, &mut received);
         })
     }
 

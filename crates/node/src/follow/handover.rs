@@ -66,7 +66,12 @@ impl Core {
             // Before anything is written down: whoever names the wrong node loses nothing by it.
             self.until_near(&hand, &topic, key, &to).await?;
             self.until_alike(&hand, &topic, key, &to).await?;
-            self.check_unclaimed(&topic, key, &before).await?;
+            let giving = Replica {
+                sources: vec![to.address.clone()],
+                target: Some(to.node),
+                ..before.clone()
+            };
+            self.check_unclaimed(&topic, key, &giving).await?;
         }
         let given = (Some(to.clone()), None);
         let handing = self.write_role(topic.clone(), key, before, Role::HandingOver, given);
