@@ -228,13 +228,16 @@ impl Core {
     /// Asks a copy who owns a partition of this node, and lets go of what waits for it, or holds it.
     async fn ask_copy(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let (begun, copy) = (rt::now(), claimant.copy);
-        let judged = self.judge(&topic, key, &claimant).await;
+        let judged = self.judge(&topic, key, (&claimant, begun)).await;
         let shown = self.followers.unasked.shown(key, copy);
         let is_another = self.followers.unasked.is_of_another(key, &claimant);
+        let is_late = self.followers.unasked.outranks_since(key, copy, begun);
         match judged {
             Ok(Some(word)) => {
                 // What was told before that was seen says nothing of it.
-                if shown.is_none_or(|(owner, at)| at <= begun && word.clears(owner.node)) {
+                let is_over =
+                    shown.is_none_or(|(owner, at)| at <= begun && word.clears(owner.node));
+                if is_over && !is_late {
                     if word.is_all {
                         self.followers.note_word(key, copy);
                     }

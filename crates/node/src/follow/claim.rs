@@ -1,6 +1,7 @@
 //! What shows that another node owns a partition that this one owned.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
@@ -140,7 +141,7 @@ impl Core {
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        claimant: &Peer,
+        (claimant, begun): (&Peer, Instant),
     ) -> Result<Option<Word>, Failure> {
         if !self.replica(key)?.role.owns() {
             return Ok(None);
@@ -166,6 +167,7 @@ impl Core {
             Ok(_) => return judged,
             Err(ref why) => why.clone(),
         };
+        let by = (claimant, log.as_deref(), begun);
         match self.hold_outranked(topic, key, by, &why).await {
             true => Err(why),
             false => judged,
@@ -335,12 +337,14 @@ pub(super) fn both_own(other: &str) -> Failure {
 mod tests {
     use std::io::Read as _;
     use std::net::TcpStream;
+    use std::sync::mpsc;
 
     use corelog_protocol::message::replica_status;
     use corelog_record::{HistoryId, Lineage, PartitionId};
+    use futures_lite::future::zip;
 
     use super::*;
-    use crate::core::tests::{created, topic, with_core};
+    use crate::core::tests::{created, topic, until, with_core};
     use crate::follow::line::tests::{log, next, node_named, tell};
     use crate::follow::samples::{followed, owner, peer};
     use crate::follow::target::Target;
@@ -459,6 +463,40 @@ mod tests {
             core.ask_at(&(address, false), vec![claimant]).await;
             assert!(core.check_asked(key).is_err());
             assert!(!core.followers.unasked.is_held(key));
+        });
+    }
+
+    /// A question that was begun before, and answered behind it, ended what a later one had found out: the owner served.
+    #[test]
+    fn that_a_copy_has_a_later_epoch_is_not_unsaid_by_what_it_was_asked_before() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            let (asked, is_asked) = mpsc::channel();
+            let (go_on, told) = mpsc::channel();
+            let address = node_named(2, move |mut stream, mut received| {
+                stream.peek(&mut [0]).unwrap();
+                asked.send(()).unwrap();
+                told.recv().unwrap();
+                let log = its_log(false, history, Offset::ZERO);
+                tell_both(&mut stream, &mut received, (follower(NOBODY), log));
+            });
+            let peer = Peer {
+                address: address.clone(),
+                ..peer(2)
+            };
+            let (unasked, copy) = (&core.followers.unasked, peer.copy);
+            followed(&core, Role::Owner, peer);
+            unasked.add(key, copy);
+            let claimant = (opened.name.clone(), key, copy);
+            let finding_out = async {
+                until("it is asked", || is_asked.try_recv().is_ok()).await;
+                unasked.outrank(key, copy);
+                go_on.send(()).unwrap();
+            };
+            zip(core.ask_at(&(address, false), vec![claimant]), finding_out).await;
+            assert!(unasked.is_held(key));
         });
     }
 

@@ -63,7 +63,7 @@ impl Core {
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        (by, log): (&Peer, Option<&segments::Answer>),
+        (by, log, begun): (&Peer, Option<&segments::Answer>, Instant),
         why: &Failure,
     ) -> bool {
         let unasked = &self.followers.unasked;
@@ -79,17 +79,19 @@ impl Core {
             },
             None => return false,
         };
-        unasked.outrank(key, by.copy, later.is_some());
-        if let Some(later) = &later
-            && unasked.may_tell(key, by.copy)
-        {
+        let Some(later) = later else {
+            unasked.outrank_no_more(key, by.copy, begun);
+            return false;
+        };
+        let is_held = unasked.outrank(key, by.copy);
+        if unasked.may_tell(key, by.copy) {
             tracing::warn!(
                 %topic, partition = key.partition.get(), epoch = later.epoch.get(), by = by.address, error = why.message,
                 "serves nobody, as a copy (`by`) has a later epoch, and who owns it by that does not tell; where that is gone for \
                  good, promote the copy, or have it rejoin this node, or `corelog topic forget-follower` of it ends that"
             );
         }
-        later.is_some()
+        is_held
     }
 
     /// Checks that no other node was seen to own a partition, or to have come to, that has yet to say that it does not: it may be

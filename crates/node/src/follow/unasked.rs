@@ -45,8 +45,8 @@ struct Waiting {
     since: Instant,
     /// The node that it has shown to own the partition, itself or one that it knows of, and when.
     shown: Option<(Target, Instant)>,
-    /// It has a later epoch than this log, and whoever is above it, who may own the partition by that, did not tell.
-    is_outranking: bool,
+    /// When it had a later epoch than this log, and not all told who may own the partition by that.
+    outranking: Option<Instant>,
     /// Who owns the partition was not reached since, which was told.
     is_told: bool,
     /// What it asks itself tells nothing: it may have waited in a socket while this node stood still, or be of a copy in between,
@@ -57,7 +57,7 @@ struct Waiting {
 impl Waiting {
     /// If it is waited for however long that takes.
     fn is_held(&self) -> bool {
-        self.shown.is_some() || self.is_outranking
+        self.shown.is_some() || self.outranking.is_some()
     }
 }
 
@@ -97,7 +97,7 @@ impl Unasked {
         change(known.or_insert_with(|| Waiting {
             since: rt::now(),
             shown: None,
-            is_outranking: false,
+            outranking: None,
             is_told: false,
             is_deaf: false,
         }));
@@ -164,13 +164,27 @@ impl Unasked {
         self.of(key, copy, |known| known.shown.clone()).flatten()
     }
 
-    /// If a copy that is waited for has a later epoch than this log, while who is above it does not tell. Until it is asked again
-    /// it has: it may follow this node meanwhile.
-    pub(super) fn outrank(&self, key: PartitionKey, copy: CopyId, is_outranking: bool) {
-        self.of(key, copy, |known| {
-            known.is_outranking = is_outranking;
-            known.is_deaf |= is_outranking;
-        });
+    /// A copy has a later epoch than this log, while not all tell who owns the partition by that; true if it is waited for. Until it is
+    /// asked again it has: it may follow this node meanwhile.
+    pub(super) fn outrank(&self, key: PartitionKey, copy: CopyId) -> bool {
+        let outranking = |known: &mut Waiting| {
+            known.outranking = Some(rt::now());
+            known.is_deaf = true;
+        };
+        self.of(key, copy, outranking).is_some()
+    }
+
+    /// It has none, by a question that was `begun` then.
+    pub(super) fn outrank_no_more(&self, key: PartitionKey, copy: CopyId, begun: Instant) {
+        if !self.outranks_since(key, copy, begun) {
+            self.of(key, copy, |known| known.outranking = None);
+        }
+    }
+
+    /// If it was found to have one since a question was `begun`, of which that says nothing.
+    pub(super) fn outranks_since(&self, key: PartitionKey, copy: CopyId, begun: Instant) -> bool {
+        let is_since = |known: &mut Waiting| known.outranking.is_some_and(|at| begun < at);
+        self.of(key, copy, is_since).unwrap_or(false)
     }
 
     /// If a copy has shown that another node than its own owns a partition, or came to by a later epoch: that it is gone itself
@@ -178,7 +192,7 @@ impl Unasked {
     pub(super) fn is_of_another(&self, key: PartitionKey, by: &Peer) -> bool {
         let is_of_another = |known: &mut Waiting| {
             let shown = known.shown.as_ref();
-            known.is_outranking || shown.is_some_and(|(owner, _)| owner.node != by.node)
+            known.outranking.is_some() || shown.is_some_and(|(owner, _)| owner.node != by.node)
         };
         self.of(key, by.copy, is_of_another).unwrap_or(false)
     }
@@ -319,17 +333,19 @@ mod tests {
         with_core(|_| async {
             let unasked = Unasked::new();
             let one = CopyId::from_bytes([1; 16]);
-            unasked.outrank(key(0), one, true);
+            assert!(!unasked.outrank(key(0), one));
             assert!(unasked.is_empty());
             unasked.add(key(0), one);
-            unasked.outrank(key(0), one, true);
+            assert!(unasked.outrank(key(0), one));
             assert!(unasked.is_held(key(0)));
             assert!(unasked.is_deaf_to(key(0), one));
             let ago = rt::now().checked_sub(PATIENCE_MAX).unwrap();
             unasked.at.set(ago);
             unasked.each(|known| known.since = ago);
             assert!(unasked.give_up().is_empty());
-            unasked.outrank(key(0), one, false);
+            unasked.outrank_no_more(key(0), one, ago);
+            assert!(unasked.is_held(key(0)), "it was asked before that");
+            unasked.outrank_no_more(key(0), one, rt::now());
             assert!(!unasked.is_held(key(0)));
             assert_eq!(unasked.give_up(), [(key(0), vec![one])]);
         });
