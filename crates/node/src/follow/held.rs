@@ -56,8 +56,8 @@ impl Core {
         }
     }
 
-    /// A copy told what it is to a partition, and `why` nobody is known to own that all the same. If the partition waits for the
-    /// copy, and that has a later epoch which goes on from here, another node came to own it: it is held until it is told who
+    /// A copy told what it is to a partition, and `why` nobody is known to own that all the same. If the partition waits for
+    /// any, and the copy has a later epoch which goes on from here, another node came to own it: it is held until it is told who
     /// does, or that nobody does; true if so, or if that cannot be told now. Of two that have parted a person has to judge.
     pub(super) async fn hold_outranked(
         self: &Rc<Self>,
@@ -68,7 +68,7 @@ impl Core {
     ) -> bool {
         let unasked = &self.followers.unasked;
         let is_shown = unasked.shown(key, by.copy).is_some();
-        if is_shown || !unasked.is_any(key, |copy| copy == by.copy) {
+        if is_shown || !unasked.is_any(key, |_| true) {
             return false;
         }
         let later = match log {
@@ -83,7 +83,7 @@ impl Core {
             unasked.outrank_no_more(key, by.copy, begun);
             return false;
         };
-        let is_held = unasked.outrank(key, by.copy);
+        unasked.outrank(key, by.copy);
         if unasked.may_tell(key, by.copy) {
             tracing::warn!(
                 %topic, partition = key.partition.get(), epoch = later.epoch.get(), by = by.address, error = why.message,
@@ -91,7 +91,7 @@ impl Core {
                  good, promote the copy, or have it rejoin this node, or `corelog topic forget-follower` of it ends that"
             );
         }
-        is_held
+        true
     }
 
     /// Checks that no other node was seen to own a partition, or to have come to, that has yet to say that it does not: it may be

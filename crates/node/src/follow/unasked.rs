@@ -164,14 +164,16 @@ impl Unasked {
         self.of(key, copy, |known| known.shown.clone()).flatten()
     }
 
-    /// A copy has a later epoch than this log, while not all tell who owns the partition by that; true if it is waited for. Until it is
-    /// asked again it has: it may follow this node meanwhile.
-    pub(super) fn outrank(&self, key: PartitionKey, copy: CopyId) -> bool {
-        let outranking = |known: &mut Waiting| {
+    /// A copy has a later epoch than this log, while not all tell who owns the partition by that: it is waited for, if any is. Until it
+    /// is asked again it has: it may follow this node meanwhile.
+    pub(super) fn outrank(&self, key: PartitionKey, copy: CopyId) {
+        if !self.is_any(key, |_| true) {
+            return;
+        }
+        self.change(key, copy, |known| {
             known.outranking = Some(rt::now());
             known.is_deaf = true;
-        };
-        self.of(key, copy, outranking).is_some()
+        });
     }
 
     /// It has none, by a question that was `begun` then.
@@ -333,10 +335,11 @@ mod tests {
         with_core(|_| async {
             let unasked = Unasked::new();
             let one = CopyId::from_bytes([1; 16]);
-            assert!(!unasked.outrank(key(0), one));
+            unasked.outrank(key(0), one);
             assert!(unasked.is_empty());
-            unasked.add(key(0), one);
-            assert!(unasked.outrank(key(0), one));
+            unasked.add(key(0), CopyId::from_bytes([2; 16]));
+            unasked.outrank(key(0), one);
+            unasked.settle(key(0), CopyId::from_bytes([2; 16]));
             assert!(unasked.is_held(key(0)));
             assert!(unasked.is_deaf_to(key(0), one));
             let ago = rt::now().checked_sub(PATIENCE_MAX).unwrap();
