@@ -54,8 +54,10 @@
 //! follower ────────────────────────▶ owner ◀────────▶ handing over ────────────────────▶ follower
 //!     ▲                                │     abort         │
 //!     │ rejoin                         └─────────┬─────────┘
-//!     └───────────────────── fenced ◀────────────┘ another node shows that it owns it, by a later epoch
+//!     └───────────────────── fenced ◀────────────┘ another node shows that it owns it, by a later epoch; or rejoin
 //! ```
+//!
+//! A promotion that accepts a loss makes a fenced one the owner as well.
 //!
 //! Who asks whom for what, beside what is copied:
 //!
@@ -63,9 +65,12 @@
 //! |---|---|---|
 //! | an owner | its followers, and those above and below them | ReplicaStatus, Segments: who owns it by now (`rival`) |
 //! | an owner | who says that it does | Segments, ChainAt: that it goes on from here (`claim`) |
-//! | a promoted copy | whom it followed, and those above | that they ask it, by a Fetch that tells its epochs (`outranked`) |
+//! | a promoted copy | whom it followed, and those above | that they ask it, by a Fetch that tells its epochs; a copy passes that on to its source (`outranked`) |
+//! | who is to be promoted | its source | ReplicaStatus, Segments: that nothing is lost (`promote`) |
+//! | who rejoins | the owner | Segments, ChainAt: up to where the two are the same (`rejoin`) |
 //! | a follower | its source | ReplicaStatus: if it is still one (`followed`) |
 //! | who gives it away | its target | if that is near and alike (`near`), then TakeOver (`handover`) |
+//! | who takes it back | its target | TakeOver, which that refuses: a promise (`take_back`) |
 //!
 //! A follower asks, its source answers: nothing is ever pushed. What a follower appends was durable
 //! and readable at its source, so all that it holds may be read here, too. It makes nothing of its

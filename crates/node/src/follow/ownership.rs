@@ -53,7 +53,7 @@ impl Core {
     }
 
     /// Writes down that this node is `role` to a partition, and who owns it instead, by an epoch if that has begun, or is about to;
-    /// gives what it is then.
+    /// gives what it was before, changed so.
     ///
     /// # Errors
     /// `Busy` if it is another role than `before`, or of other sources, by now; else as [`router::change_replica`].

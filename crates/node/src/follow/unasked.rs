@@ -1,15 +1,16 @@
 //! Copies that may own a partition of this node by now: while that was not open, or the node did nothing, one of those that
-//! follow it may have been promoted. Until each is settled the partition serves nobody.
+//! follow it may have been promoted. Until each is settled, or all are given up, the partition serves nobody.
 //!
 //! ```text
 //! add ─▶ waited for ─────────────▶ given up, after a while
 //!           │   ▲
-//!   outrank ▼   │ it is not        it has a later epoch, and who owns the partition by that does not tell
-//!        outranking
-//!           │                      any of them is settled by its word, or as it is no follower any more
-//!      hold ▼
-//!         shown                    it has shown who owns the partition, which that one has to take back itself
+//!   outrank ▼   │ it is not
+//!        outranking                it has a later epoch, and not all tell who owns the partition by that
+//!
+//! hold ─▶ shown                    any copy has shown who owns the partition, which that one has to take back itself
 //! ```
+//!
+//! Any of them is settled by its word, or the shown one's, and forgotten as it is no follower any more.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
