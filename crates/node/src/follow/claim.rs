@@ -567,6 +567,66 @@ mod tests {
         });
     }
 
+    /// It may just try this node as one of its sources: what it says then is not its word that it owns nothing.
+    #[test]
+    fn whom_a_copy_has_shown_is_waited_for_while_that_has_a_later_epoch_and_names_this_node() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            let by = Peer {
+                address: telling(2, follower(NOBODY), false, history),
+                ..peer(2)
+            };
+            let shown = Target {
+                address: telling(3, follower(&myself()), true, history),
+                ..owner(3)
+            };
+            let (address, copy) = (by.address.clone(), by.copy);
+            followed(&core, Role::Owner, by);
+            core.followers.unasked.hold(key, copy, shown);
+            let claimant = (opened.name.clone(), key, copy);
+            core.ask_at(&(address, false), vec![claimant]).await;
+            assert!(core.followers.unasked.is_held(key));
+        });
+    }
+
+    /// Whoever follows it may have been promoted, too.
+    #[test]
+    fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_whose_follower_is_silent() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            for is_later in [true, false] {
+                let silent = replica_status::Follower {
+                    node: Some(peer(3).node),
+                    address: Some(NOBODY.to_owned()),
+                    copy: peer(3).copy,
+                    end: Offset::ZERO,
+                    heard_ms: 0,
+                    is_silent: false,
+                };
+                let there = replica_status::Partition {
+                    source: None,
+                    followers: vec![silent],
+                    ..follower(NOBODY)
+                };
+                let address = telling(2, there, is_later, history);
+                let peer = Peer {
+                    address: address.clone(),
+                    ..peer(2)
+                };
+                let copy = peer.copy;
+                followed(&core, Role::Owner, peer);
+                core.followers.unasked.add(key, copy);
+                let claimant = (opened.name.clone(), key, copy);
+                core.ask_at(&(address, false), vec![claimant]).await;
+                assert_eq!(core.followers.unasked.is_held(key), is_later);
+            }
+        });
+    }
+
     /// Where nobody is reached.
     const NOBODY: &str = "127.0.0.1:1";
 
