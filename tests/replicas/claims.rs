@@ -306,29 +306,55 @@ fn a_follower_whose_topic_cannot_be_read_is_not_taken_for_one_that_owns_nothing(
     until_fenced(&a, &topic);
 }
 
-/// It served beside the new one once it had waited for that for five seconds, though a copy had told of the later epoch.
+/// It served beside the new one once it had waited for that for five seconds, though a copy had told of the later epoch; and at once
+/// where the copy, which had tried the new one in vain, told that it tries this node.
 #[test]
 fn an_owner_that_comes_back_serves_nobody_while_whom_a_copy_follows_by_a_later_epoch_is_out_of_reach()
  {
+    for tries_both in [false, true] {
+        let folder = Folder::new();
+        let ([mut a, b, c], topic) = owner_and_two(&folder);
+        let sources = [&b, &a];
+        c.follow(&topic, &sources[..1 + usize::from(tries_both)]);
+        a.kill();
+        promote(&b, &topic);
+        b.fill(&topic, 0, 1);
+        wait_until_level(&b, &c, &topic, 0);
+        b.disconnect();
+        a.up();
+        let begun = Instant::now();
+        while begun.elapsed() < 2 * PATIENCE {
+            let refused = produced(&a, &topic, 0).unwrap_err();
+            assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+        }
+        b.connect();
+        until_fenced(&a, &topic);
+        let log = a.log_at_stop();
+        let held = log.lines().filter(|line| line.contains("serves nobody"));
+        assert_eq!(held.count(), 1, "{log}");
+    }
+}
+
+/// The copy is told to follow it as nobody owns the partition by that epoch any more, and stops where the two have parted.
+#[test]
+fn an_owner_that_waits_for_a_copy_which_names_that_owner_itself_serves_once_the_copy_rejoins_it() {
     let folder = Folder::new();
     let ([mut a, b, c], topic) = owner_and_two(&folder);
+    c.follow(&topic, &[&b]);
     a.kill();
     promote(&b, &topic);
     b.fill(&topic, 0, 1);
-    c.follow(&topic, &[&b]);
     wait_until_level(&b, &c, &topic, 0);
     b.disconnect();
     a.up();
+    c.follow(&topic, &[&a]);
     let begun = Instant::now();
     while begun.elapsed() < 2 * PATIENCE {
         let refused = produced(&a, &topic, 0).unwrap_err();
         assert!(refused.is(ErrorCode::Busy), "{refused:?}");
     }
-    b.connect();
-    until_fenced(&a, &topic);
-    let log = a.log_at_stop();
-    let held = log.lines().filter(|line| line.contains("serves nobody"));
-    assert_eq!(held.count(), 1, "{log}");
+    assert_eq!(rejoin(&c, &topic, &a).records, 2);
+    until("it serves", || produced(&a, &topic, 0).is_ok());
 }
 
 /// What a follower had asked before it was promoted lay in a socket, and said that it was one.

@@ -1,48 +1,18 @@
 //! Partitions of this core of which a copy has more than they have: what was acknowledged is gone here, as where files were put
 //! back from an older copy. The owner takes records all the same, beside those that the copy alone has.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use corelog_protocol::message::segments;
-use corelog_record::{CopyId, Offset, TopicName};
+use corelog_record::{Offset, TopicName};
 use corelog_storage::format::replica::Peer;
 
 use super::GONE_TIMEOUT;
-use super::contested::count_partitions;
 use super::lineage::{is_taken_over, newest};
-use super::questions::segments_of;
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::metrics::set;
 use crate::rt;
-
-/// Each with the copy that has more.
-#[derive(Debug, Default)]
-pub(crate) struct Ahead {
-    by: RefCell<BTreeSet<(PartitionKey, CopyId)>>,
-}
-
-impl Ahead {
-    /// The copy has more; true if that was not known.
-    fn note(&self, key: PartitionKey, by: CopyId) -> bool {
-        self.by.borrow_mut().insert((key, by))
-    }
-
-    fn knows(&self, key: PartitionKey, by: CopyId) -> bool {
-        self.by.borrow().contains(&(key, by))
-    }
-
-    pub(super) fn settle(&self, key: PartitionKey, by: CopyId) {
-        self.by.borrow_mut().remove(&(key, by));
-    }
-
-    /// How many partitions there are of which the copy `is_it` still; it forgets the others.
-    fn count(&self, is_it: impl Fn(PartitionKey, CopyId) -> bool) -> usize {
-        count_partitions(&mut self.by.borrow_mut(), is_it)
-    }
-}
 
 impl Core {
     /// Counts the partitions of which a copy has more. One that follows has no more than is here.
@@ -58,10 +28,11 @@ impl Core {
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        by: &Peer,
+        (by, log): (&Peer, Option<&segments::Answer>),
     ) {
+        let Some(there) = log else { return };
         // What it does not tell now it is asked for again, as long as it is silent.
-        let looking = self.compare_with(topic, key, by);
+        let looking = self.compare_with(topic, key, (by, there));
         let _ = rt::timeout(GONE_TIMEOUT, looking).await;
     }
 
@@ -69,16 +40,14 @@ impl Core {
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        by: &Peer,
+        (by, there): (&Peer, &segments::Answer),
     ) -> Result<(), Failure> {
-        let line = self.line_to(&by.address).await?;
-        let there = segments_of(&line, topic, key, Offset::MAX).await?;
         // Of a log that damage ends it is told already that others may have more.
         if there.copy != by.copy || self.check_not_read_only(key).is_err() {
             return Ok(());
         }
         let (ahead, copy_end) = (&self.followers.ahead, there.high_watermark);
-        if let Some(common) = self.lost_behind(key, &there)? {
+        if let Some(common) = self.lost_behind(key, there)? {
             if ahead.note(key, by.copy) {
                 tracing::error!(
                     %topic, partition = key.partition.get(), common = common.get(),
@@ -87,12 +56,12 @@ impl Core {
                      where files were put back from an older copy: before more is produced here, promote that one and rejoin it"
                 );
             }
-        } else if ahead.knows(key, by.copy)
-            && copy_end <= self.place(key)?.log_end
+        } else if ahead.knows(key, by.copy) && copy_end <= self.place(key)?.log_end {
+            let line = self.line_to(&by.address).await?;
             // What came since may be other records. It is asked rarely, and large.
-            && Box::pin(self.is_same_at(&line, topic, key, copy_end)).await?
-        {
-            ahead.settle(key, by.copy);
+            if Box::pin(self.is_same_at(&line, topic, key, copy_end)).await? {
+                ahead.settle(key, by.copy);
+            }
         }
         Ok(())
     }
@@ -129,13 +98,10 @@ mod tests {
     /// What came beside the records that only the copy had would have ended the alert as soon as there were as many.
     #[test]
     fn that_a_copy_has_more_is_told_once_and_known_until_the_two_are_the_same() {
-        let (answer, answers) = mpsc::channel::<(segments::Answer, Option<chain_at::Answer>)>();
+        let (answer, answers) = mpsc::channel::<chain_at::Answer>();
         let address = node(move |mut stream, mut received| {
-            for (segments, chain) in answers {
-                tell::<segments::Request>(&mut stream, &mut received, &segments);
-                if let Some(chain) = chain {
-                    tell::<chain_at::Request>(&mut stream, &mut received, &chain);
-                }
+            for chain in answers {
+                tell::<chain_at::Request>(&mut stream, &mut received, &chain);
             }
         });
         with_core(|core| async move {
@@ -152,15 +118,17 @@ mod tests {
                 copy: there(end).copy,
                 address,
             };
-            let looked = async |there, chain: Option<Chain>| {
+            let looked = async |there: segments::Answer, chain: Option<Chain>| {
                 let chain = chain.map(|chain| chain_at::Answer {
                     offset: end,
                     ordinal: place.durable.ordinal,
                     chain,
                     epoch: None,
                 });
-                answer.send((there, chain)).unwrap();
-                let looking = core.compare_with(&topic.name, key, &by);
+                chain
+                    .into_iter()
+                    .for_each(|chain| answer.send(chain).unwrap());
+                let looking = core.compare_with(&topic.name, key, (&by, &there));
                 let lines = logged(async { looking.await.unwrap() }).await;
                 let count = lines
                     .iter()

@@ -14,8 +14,8 @@ use super::GONE_TIMEOUT;
 use super::line::Line;
 use super::lineage::{self, is_taken_over, shared};
 use super::ownership::owned_at;
-use super::questions::{chain_of, segments_of};
-use super::rival::{First, Rival, Word};
+use super::questions::{is_same_at, segments_of};
+use super::rival::{Found, Rival, Word, nobody_tells};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
@@ -41,16 +41,20 @@ impl Core {
         claimant: &Peer,
     ) -> Result<Claim, Failure> {
         let (line, owner) = (rival, rival.address());
+        // It is asked each second, perhaps: what is known of it is told once.
+        let is_new = !self.followers.contested.knows(key, claimant.copy);
         let there = segments_of(line, topic, key, Offset::MAX).await?;
         let newest = self.epoch(key)?;
         let partition = key.partition.get();
         let Some(began) = first_behind(newest, &there) else {
             let theirs = lineage::newest(&there.epochs);
             let [epoch, its_epoch] = [newest, theirs].map(|epoch| epoch.map(LeaderEpoch::get));
-            tracing::error!(
-                %topic, partition, epoch, owner, its_epoch,
-                "another node owns it as well, by no later epoch: one of the two has to rejoin the other"
-            );
+            if is_new {
+                tracing::error!(
+                    %topic, partition, epoch, owner, its_epoch,
+                    "another node owns it as well, by no later epoch: one of the two has to rejoin the other"
+                );
+            }
             // By an earlier one it is outranked, and looks into that itself once it has heard of it.
             if theirs < newest {
                 let claiming = self.claim_at(line, topic, key, theirs);
@@ -64,10 +68,12 @@ impl Core {
             || owner != claimant.address
                 && self.is_vouched_for(topic, key, &there, claimant).await?;
         if !is_shown {
-            tracing::error!(
-                %topic, partition, epoch = epoch.get(), owner,
-                "another node owns it as well, and does not go on from what is here: one has to go"
-            );
+            if is_new {
+                tracing::error!(
+                    %topic, partition, epoch = epoch.get(), owner,
+                    "another node owns it as well, and does not go on from what is here: one has to go"
+                );
+            }
             return Err(both_own(owner));
         }
         let common = self.common_with(key, &there)?;
@@ -86,123 +92,85 @@ impl Core {
         owner: &segments::Answer,
         by: &Peer,
     ) -> Result<bool, Failure> {
-        let is_its = |_: &segments::Answer, began: &Epoch| {
+        let line = self.line_to(&by.address).await?;
+        let there = segments_of(&line, topic, key, Offset::MAX).await?;
+        let is_its = |began: &Epoch| {
             let is_it =
                 |theirs: &Epoch| (theirs.epoch, theirs.lineage) == (began.epoch, began.lineage);
             owner.epochs.iter().any(is_it)
         };
-        let began = self.later_epoch_of(topic, key, by, is_its).await?;
-        Ok(began.is_some())
+        let began = self.later_epoch_of(topic, key, (by, &there), is_its);
+        Ok(began.await?.is_some())
     }
 
-    /// The first later epoch than this log's that a remembered copy has, if it `is_meant` and goes on from this log.
+    /// The first later epoch than this log's that a remembered copy has `there`, if it `is_meant` and goes on from this log.
     async fn later_epoch_of(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        by: &Peer,
-        is_meant: impl Fn(&segments::Answer, &Epoch) -> bool,
+        (by, there): (&Peer, &segments::Answer),
+        is_meant: impl Fn(&Epoch) -> bool,
     ) -> Result<Option<Epoch>, Failure> {
-        let line = self.line_to(&by.address).await?;
-        let there = segments_of(&line, topic, key, Offset::MAX).await?;
-        let began = first_behind(self.epoch(key)?, &there);
-        let Some(began) = began.filter(|began| is_meant(&there, began)) else {
+        let began = first_behind(self.epoch(key)?, there);
+        let Some(began) = began.filter(|began| is_meant(began)) else {
             return Ok(None);
         };
-        let claim = (&there, began, by.copy);
+        let line = self.line_to(&by.address).await?;
+        let claim = (there, began, by.copy);
         let goes_on = self.goes_on(&line, topic, key, claim).await?;
         Ok(goes_on.then(|| began.clone()))
     }
 
     /// The same of one by which another node took the partition over: this one's own epochs are later, too, where its files were
     /// put back.
-    async fn takeover_of(
+    pub(super) async fn takeover_of(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        by: &Peer,
+        by: (&Peer, &segments::Answer),
     ) -> Result<Option<Epoch>, Failure> {
         // Since the two last had one: a start begins one here as well.
-        let is_over = |there: &segments::Answer, _: &Epoch| {
-            let common = self.common_with(key, there);
-            common.is_ok_and(|common| is_taken_over(common.epoch, lineage::newest(&there.epochs)))
-        };
-        self.later_epoch_of(topic, key, by, is_over).await
+        let common = self.common_with(key, by.1)?;
+        let is_over = is_taken_over(common.epoch, lineage::newest(&by.1.epochs));
+        self.later_epoch_of(topic, key, by, |_| is_over).await
     }
 
-    /// What is held is so until whom it was shown to says otherwise, by whichever way it is reached: the copy that told of it may
-    /// know nothing of it any more.
-    pub(super) async fn look_at_shown(
-        self: &Rc<Self>,
-        topic: &TopicName,
-        key: PartitionKey,
-        by: &Peer,
-        begun: Instant,
-    ) {
-        let shown = || self.followers.unasked.shown(key, by.copy);
-        if let Some((owner, at)) = shown().filter(|(_, at)| *at <= begun)
-            && self.owns_no_more(topic, key, &owner).await
-            && shown().is_some_and(|(_, now)| now == at)
-        {
-            self.followers.settle(key, by.copy);
-        } else {
-            self.tell_held(key, by, begun);
-        }
-    }
-
-    /// What comes of it that a claimant has told what it is to a partition of this node: see [`heed`](Self::heed).
+    /// A copy may own a partition of this node, or know who does: if so, by an epoch that this log has not, and that goes on from
+    /// this log, this node takes no more appends. Gives who told what they are, if that is of any concern still.
     pub(super) async fn judge(
         self: &Rc<Self>,
-        topic: TopicName,
-        key: PartitionKey,
-        told: First,
-        claimant: &Peer,
-    ) -> Result<Option<Word>, Failure> {
-        let judging = async {
-            let found = self.owner_of(&topic, key, told).await?;
-            let Some(rival) = found.rival else {
-                self.look_if_ahead(&topic, key, claimant).await;
-                return Ok(Some(found.word));
-            };
-            let heeded = self.heed(topic.clone(), key, rival, claimant).await;
-            heeded.map(|()| None)
-        };
-        let judged = judging.await;
-        if let Err(why) = &judged {
-            self.note_later(&topic, key, claimant, why).await;
-        }
-        judged
-    }
-
-    /// A copy told what it is to a partition, and `why` nobody is known to own that all the same. If the partition waits for the
-    /// copy, and that has a later epoch which goes on from here, another node came to own it: it waits on, until it is told who
-    /// does, or that nobody does. Of two that have parted a person has to judge.
-    async fn note_later(
-        self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
-        by: &Peer,
-        why: &Failure,
-    ) {
-        let unasked = &self.followers.unasked;
-        let is_shown = unasked.shown(key, by.copy).is_some();
-        if is_shown || !unasked.is_any(key, |copy| copy == by.copy) {
-            return;
+        (claimant, begun): (&Peer, Instant),
+    ) -> Result<Option<Word>, Failure> {
+        if !self.replica(key)?.role.owns() {
+            return Ok(None);
         }
-        let later = match why.is(ErrorCode::Diverged) {
-            true => Ok(None),
-            false => self.takeover_of(topic, key, by).await,
+        let told = self.told_by(topic, key, claimant).await?;
+        let log = told.log();
+        let by = (claimant, log.as_deref());
+        let judging = async {
+            match self.owner_of(topic, key, told).await? {
+                Found::Rival(rival) => {
+                    let heeded = self.heed(topic.clone(), key, rival, claimant).await;
+                    heeded.map(|()| None)
+                }
+                Found::Nobody(word) => {
+                    self.look_if_ahead(topic, key, by).await;
+                    Ok(Some(word))
+                }
+            }
         };
-        let Ok(later) = later else { return };
-        unasked.note_later(key, by.copy, later.is_some());
-        if let Some(later) = later
-            && unasked.may_tell(key, by.copy)
-        {
-            tracing::warn!(
-                %topic, partition = key.partition.get(), epoch = later.epoch.get(), by = by.address, error = why.message,
-                "serves nobody, as a copy (`by`) has a later epoch, and who owns it by that does not tell; where that is gone for \
-                 good, promote the copy, or `corelog topic forget-follower` of it ends that"
-            );
+        let judged = judging.await;
+        let why = match judged {
+            Ok(Some(ref word)) if !word.is_all => nobody_tells(topic, key),
+            Ok(_) => return judged,
+            Err(ref why) => why.clone(),
+        };
+        let by = (claimant, log.as_deref(), begun);
+        match self.hold_outranked(topic, key, by, &why).await {
+            true => Err(why),
+            false => judged,
         }
     }
 
@@ -233,7 +201,7 @@ impl Core {
         Ok(there.copy == copy || common.epoch.is_some())
     }
 
-    /// If another node's log is the same as this one up to an offset, by the chains of both: what they say at it is of all below.
+    /// If another node's log is the same as this one up to an offset, which is durable first.
     pub(super) async fn is_same_at(
         self: &Rc<Self>,
         line: &Line,
@@ -243,8 +211,7 @@ impl Core {
     ) -> Result<bool, Failure> {
         self.durable(key, at).await?;
         let here = self.chain_at(key, at).await?;
-        let there = chain_of(line, topic, key, at).await?;
-        Ok((here.offset, here.chain) == (there.offset, there.chain))
+        is_same_at(line, topic, key, (at, (here.offset, here.chain))).await
     }
 
     /// What this log and another node's have in common, by their epochs.
@@ -265,8 +232,8 @@ impl Core {
     ///
     /// # Errors
     /// `NotOwner` with the address of who owns it; `Diverged` if one does that has not taken it over from here; why one that
-    /// says so does not show it, or one above a copy that has a later epoch than this log does not tell; `Busy` while one is waited
-    /// for that was seen to own it.
+    /// says so does not show it, or one above or below a copy that has a later epoch than this log does not tell; `Busy` while one is
+    /// waited for that was seen to own it.
     pub(super) async fn check_unclaimed(
         self: &Rc<Self>,
         topic: &TopicName,
@@ -295,35 +262,29 @@ impl Core {
                 continue;
             };
             // Those below have their own time: one that does not answer says nothing of this one.
-            let rival = match self.owner_of(topic, key, first).await {
-                Ok(found) => found.rival,
-                Err(mut why) => {
-                    let asking = self.takeover_of(topic, key, other);
-                    if let Some(Ok(Some(_))) = self.answered(&other.address, asking).await {
-                        why.message = untold(&other.address, &why.message);
-                        return Err(why);
+            let log = first.log();
+            let mut why = match self.owner_of(topic, key, first).await {
+                Ok(Found::Rival(rival)) => {
+                    if !self.is_given_to(replica, &rival).await {
+                        self.claim_of(topic, key, &rival, other).await?;
+                        return Err(owned_at(topic, key, Some(rival.address().to_owned())));
                     }
-                    None
+                    continue;
                 }
+                // Whom it is given to goes on, if it was cut off behind its epoch: it follows this node until then.
+                Ok(Found::Nobody(word)) if word.is_all || is_target(replica, other) => continue,
+                Ok(Found::Nobody(_)) => nobody_tells(topic, key),
+                Err(why) => why,
             };
-            let Some(rival) = rival else { continue };
-            if !self.is_given_to(replica, &rival).await {
-                self.claim_of(topic, key, &rival, other).await?;
-                return Err(owned_at(topic, key, Some(rival.address().to_owned())));
+            let Some(there) = log else { continue };
+            let asking = self.takeover_of(topic, key, (other, &there));
+            // Of a later epoch it has to tell now if that goes on from here.
+            if !matches!(rt::timeout(GONE_TIMEOUT, asking).await, Some(Ok(None))) {
+                why.message = untold(&other.address, &why.message);
+                return Err(why);
             }
         }
         Ok(())
-    }
-
-    /// Checks that no other node was seen to own a partition, or to have come to, that has yet to say that it does not: it may be
-    /// out of reach just now.
-    fn check_not_held(&self, key: PartitionKey) -> Result<(), Failure> {
-        if !self.followers.unasked.is_held(key) {
-            return Ok(());
-        }
-        let message = "a copy has shown that another node owns the partition, or came to, which is asked again; where that is gone for \
-                       good, `corelog topic forget-follower` of the copy ends that";
-        Err(failure(ErrorCode::Busy, message))
     }
 
     /// If a partition is being given to a node, at whichever of its addresses.
@@ -345,6 +306,11 @@ impl Core {
             None => to == rival.address() || is_its_own.await,
         }
     }
+}
+
+/// If a partition is to be given to the copy.
+fn is_target(replica: &Replica, copy: &Peer) -> bool {
+    !replica.sources.is_empty() && replica.target == Some(copy.node)
 }
 
 /// A copy has a later epoch than this node, and of who owns the partition by that nothing is known.
@@ -369,13 +335,19 @@ pub(super) fn both_own(other: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::net::TcpStream;
+    use std::sync::mpsc;
+
     use corelog_protocol::message::replica_status;
-    use corelog_record::{HistoryId, Lineage, NodeId};
+    use corelog_record::{HistoryId, Lineage, PartitionId};
+    use futures_lite::future::zip;
 
     use super::*;
-    use crate::core::tests::{topic, with_core};
-    use crate::follow::line::tests::{log, node_named, tell};
-    use crate::follow::samples::owner;
+    use crate::core::tests::{created, topic, until, with_core};
+    use crate::follow::line::tests::{log, next, node_named, tell};
+    use crate::follow::samples::{followed, owner, peer};
+    use crate::follow::target::Target;
 
     /// That one is silent was taken for its word that it owns nothing: the partition went to a third one beside it.
     #[test]
@@ -389,24 +361,36 @@ mod tests {
                 (false, history),
                 (true, HistoryId::from_bytes([9; 16])),
             ] {
-                let address = following_nobody(is_later, its_history);
+                let address = telling(2, follower(NOBODY), is_later, its_history);
                 let _line = core.line_to(&address).await.unwrap();
-                let mut topic = (*opened).clone();
-                let replica = Replica {
-                    role: Role::HandingOver,
-                    followers: vec![Peer {
-                        node: NodeId::from_bytes([2; 16]),
-                        copy: CopyId::from_bytes([2; 16]),
-                        address,
-                    }],
-                    ..Replica::owner(key.partition)
-                };
-                topic.replicas.insert(key.partition, replica.clone());
-                core.routes.borrow_mut().put(topic.into());
+                let follower = Peer { address, ..peer(2) };
+                let replica = followed(&core, Role::HandingOver, follower);
                 let checked = core.check_unclaimed(&opened.name, key, &replica).await;
                 let refused = checked.err().map(|why| why.message);
                 let is_refused = refused.is_some_and(|why| why.contains("has a later epoch"));
                 assert_eq!(is_refused, is_later && its_history == history);
+            }
+        });
+    }
+
+    /// It passed for one by which nobody owns the partition, which got an epoch of the same number as that.
+    #[test]
+    fn a_partition_is_not_given_away_while_a_copy_with_a_later_epoch_tries_its_owner_or_goes_away()
+    {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            for address in [
+                telling(2, follower(&myself()), true, history),
+                going_away(follower(NOBODY), history),
+            ] {
+                let _line = core.line_to(&address).await.unwrap();
+                let follower = Peer { address, ..peer(2) };
+                let replica = followed(&core, Role::HandingOver, follower);
+                let checked = core.check_unclaimed(&opened.name, key, &replica).await;
+                let why = checked.unwrap_err().message;
+                assert!(why.contains("has a later epoch"), "{why}");
             }
         });
     }
@@ -433,33 +417,282 @@ mod tests {
         });
     }
 
-    /// A copy that follows a node which nobody reaches.
-    fn following_nobody(is_later: bool, history: HistoryId) -> String {
-        node_named(2, move |mut stream, mut received| {
-            let status = replica_status::Answer {
-                id: topic(1).1.topic,
-                partitions: vec![replica_status::Partition {
-                    role: replica_status::Role::Follower,
-                    source: Some("127.0.0.1:1".to_owned()),
-                    ..replica_status::Partition::owned(topic(1).1.partition, Offset::ZERO)
-                }],
-            };
-            tell::<replica_status::Request>(&mut stream, &mut received, &status);
-            let later = Epoch {
-                epoch: LeaderEpoch::new(1_000).unwrap(),
-                lineage: Lineage::from_bytes([2; 16]),
-                start: Offset::ZERO,
-            };
-            // What the two shared is gone there: the copy itself is what shows that it followed this log.
-            let log = segments::Answer {
-                history,
-                copy: CopyId::from_bytes([2; 16]),
-                epochs: is_later.then_some(later).into_iter().collect(),
-                ..log(Offset::ZERO.plus(1), Offset::ZERO.plus(1))
-            };
-            for _ in 0..1 + usize::from(is_later) {
-                tell::<segments::Request>(&mut stream, &mut received, &log);
+    /// It may have several sources, and tells of the one that it tries: an owner that came back was not held once that was itself,
+    /// and served beside whoever had begun the epoch.
+    #[test]
+    fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_that_names_that_owner() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            for is_later in [true, false] {
+                let address = telling(2, follower(&myself()), is_later, history);
+                let peer = Peer {
+                    address: address.clone(),
+                    ..peer(2)
+                };
+                let copy = peer.copy;
+                followed(&core, Role::Owner, peer);
+                core.followers.unasked.add(key, copy);
+                let claimant = (opened.name.clone(), key, copy);
+                core.ask_at(&(address, false), vec![claimant]).await;
+                assert_eq!(core.followers.unasked.is_held(key), is_later);
+                assert_eq!(core.check_asked(key).is_err(), is_later);
             }
+        });
+    }
+
+    /// Its word was not whole, and its silence then counted as one: the owner served at once beside whoever had begun the epoch.
+    #[test]
+    fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_that_goes_away_before_it_shows_that()
+     {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            let me = myself();
+            let address = going_away(follower(&me), history);
+            let peer = Peer {
+                address: address.clone(),
+                ..peer(2)
+            };
+            let copy = peer.copy;
+            followed(&core, Role::Owner, peer);
+            core.followers.unasked.add(key, copy);
+            let claimant = (opened.name.clone(), key, copy);
+            core.ask_at(&(address, false), vec![claimant]).await;
+            assert!(core.check_asked(key).is_err());
+            assert!(!core.followers.unasked.is_held(key));
+        });
+    }
+
+    /// A question that was begun before, and answered behind it, ended what a later one had found out: the owner served.
+    #[test]
+    fn that_a_copy_has_a_later_epoch_is_not_unsaid_by_what_it_was_asked_before() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            let (asked, is_asked) = mpsc::channel();
+            let (go_on, told) = mpsc::channel();
+            let address = node_named(2, move |mut stream, mut received| {
+                stream.peek(&mut [0]).unwrap();
+                asked.send(()).unwrap();
+                told.recv().unwrap();
+                let log = its_log(false, history, Offset::ZERO);
+                tell_both(&mut stream, &mut received, (follower(NOBODY), log));
+            });
+            let peer = Peer {
+                address: address.clone(),
+                ..peer(2)
+            };
+            let (unasked, copy) = (&core.followers.unasked, peer.copy);
+            followed(&core, Role::Owner, peer);
+            unasked.add(key, copy);
+            let claimant = (opened.name.clone(), key, copy);
+            let finding_out = async {
+                until("it is asked", || is_asked.try_recv().is_ok()).await;
+                unasked.outrank(key, copy);
+                go_on.send(()).unwrap();
+            };
+            zip(core.ask_at(&(address, false), vec![claimant]), finding_out).await;
+            assert!(unasked.is_held(key));
+        });
+    }
+
+    /// Its word that it owns the partition came to nothing, and its owner was told that it is not reached, for as long as the copy told
+    /// of nobody.
+    #[test]
+    fn whom_a_copy_has_shown_shows_itself_that_it_owns_the_partition_once_the_copy_tells_of_nobody()
+    {
+        with_core(|core| async move {
+            let (name, key) = created(&core).await;
+            let history = core.place(key).unwrap().history;
+            let by = Peer {
+                address: telling(2, follower(NOBODY), false, history),
+                ..peer(2)
+            };
+            let owned = replica_status::Partition::owned(key.partition, Offset::ZERO);
+            let shown = Target {
+                address: telling(3, owned, true, history),
+                ..owner(3)
+            };
+            let (followers, copy) = (vec![by.clone()], by.copy);
+            let remembering = |replica| {
+                Ok(Replica {
+                    followers,
+                    ..replica
+                })
+            };
+            let (admin, place) = (core.admin().unwrap(), (&name, key.topic, key.partition));
+            admin
+                .change_replica(place, None, remembering)
+                .await
+                .unwrap();
+            core.followers.unasked.hold(key, copy, shown);
+            let claimant = (name.clone(), key, copy);
+            core.ask_at(&(by.address, false), vec![claimant]).await;
+            let replica = core.replica(key).unwrap();
+            assert_eq!(
+                (replica.role, replica.target),
+                (Role::Fenced, Some(owner(3).node))
+            );
+        });
+    }
+
+    /// That both owned it was told each second, and counted nowhere.
+    #[test]
+    fn a_partition_is_contested_by_whom_a_copy_has_shown_also_where_the_copy_tells_of_nobody_any_more()
+     {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            let by = Peer {
+                address: telling(2, follower(NOBODY), false, history),
+                ..peer(2)
+            };
+            let owned = replica_status::Partition::owned(key.partition, Offset::ZERO);
+            let shown = Target {
+                address: telling(3, owned, false, history),
+                ..owner(3)
+            };
+            let (address, copy) = (by.address.clone(), by.copy);
+            followed(&core, Role::Owner, by);
+            core.followers.unasked.hold(key, copy, shown);
+            let claimant = (opened.name.clone(), key, copy);
+            core.ask_at(&(address, false), vec![claimant]).await;
+            assert!(core.followers.contested.knows(key, copy));
+            assert!(core.followers.unasked.is_held(key));
+        });
+    }
+
+    /// It may just try this node as one of its sources: what it says then is not its word that it owns nothing.
+    #[test]
+    fn whom_a_copy_has_shown_is_waited_for_while_that_has_a_later_epoch_and_names_this_node() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            let by = Peer {
+                address: telling(2, follower(NOBODY), false, history),
+                ..peer(2)
+            };
+            let shown = Target {
+                address: telling(3, follower(&myself()), true, history),
+                ..owner(3)
+            };
+            let (address, copy) = (by.address.clone(), by.copy);
+            followed(&core, Role::Owner, by);
+            core.followers.unasked.hold(key, copy, shown);
+            let claimant = (opened.name.clone(), key, copy);
+            core.ask_at(&(address, false), vec![claimant]).await;
+            assert!(core.followers.unasked.is_held(key));
+        });
+    }
+
+    /// Whoever follows it may have been promoted, too.
+    #[test]
+    fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_whose_follower_is_silent() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let history = core.place(key).unwrap().history;
+            for is_later in [true, false] {
+                let silent = replica_status::Follower {
+                    node: Some(peer(3).node),
+                    address: Some(NOBODY.to_owned()),
+                    copy: peer(3).copy,
+                    end: Offset::ZERO,
+                    heard_ms: 0,
+                    is_silent: false,
+                };
+                let there = replica_status::Partition {
+                    source: None,
+                    followers: vec![silent],
+                    ..follower(NOBODY)
+                };
+                let address = telling(2, there, is_later, history);
+                let peer = Peer {
+                    address: address.clone(),
+                    ..peer(2)
+                };
+                let copy = peer.copy;
+                followed(&core, Role::Owner, peer);
+                core.followers.unasked.add(key, copy);
+                let claimant = (opened.name.clone(), key, copy);
+                core.ask_at(&(address, false), vec![claimant]).await;
+                assert_eq!(core.followers.unasked.is_held(key), is_later);
+            }
+        });
+    }
+
+    /// Where nobody is reached.
+    const NOBODY: &str = "127.0.0.1:1";
+
+    /// Where the core of the test is reached, by its name.
+    fn myself() -> String {
+        node_named(1, |mut stream, _| drop(stream.read_to_end(&mut Vec::new())))
+    }
+
+    /// A copy that follows a source.
+    fn follower(source: &str) -> replica_status::Partition {
+        replica_status::Partition {
+            role: replica_status::Role::Follower,
+            source: Some(source.to_owned()),
+            ..replica_status::Partition::owned(PartitionId::new(0), Offset::ZERO)
+        }
+    }
+
+    /// A node that tells what it is to a partition, and then its log, that of the second node's copy.
+    fn telling(
+        number: u8,
+        there: replica_status::Partition,
+        is_later: bool,
+        history: HistoryId,
+    ) -> String {
+        node_named(number, move |mut stream, mut received| {
+            // What the two shared is gone there: the copy itself is what shows that it followed this log.
+            let begin = Offset::ZERO.plus(1);
+            let log = its_log(is_later, history, begin);
+            tell_both(&mut stream, &mut received, (there, log));
+            drop(stream.read_to_end(&mut Vec::new()));
         })
+    }
+
+    /// The second node, which goes away when it is asked for the chain where its later epoch began.
+    fn going_away(there: replica_status::Partition, history: HistoryId) -> String {
+        node_named(2, move |mut stream, mut received| {
+            let log = its_log(true, history, Offset::ZERO);
+            tell_both(&mut stream, &mut received, (there, log));
+            next(&mut stream, &mut received);
+        })
+    }
+
+    fn tell_both(
+        stream: &mut TcpStream,
+        received: &mut Vec<u8>,
+        (there, log): (replica_status::Partition, segments::Answer),
+    ) {
+        let status = replica_status::Answer {
+            id: topic(1).1.topic,
+            partitions: vec![there],
+        };
+        tell::<replica_status::Request>(stream, received, &status);
+        tell::<segments::Request>(stream, received, &log);
+    }
+
+    fn its_log(is_later: bool, history: HistoryId, begin: Offset) -> segments::Answer {
+        let later = Epoch {
+            epoch: LeaderEpoch::new(1_000).unwrap(),
+            lineage: Lineage::from_bytes([2; 16]),
+            start: Offset::ZERO,
+        };
+        segments::Answer {
+            history,
+            copy: CopyId::from_bytes([2; 16]),
+            epochs: is_later.then_some(later).into_iter().collect(),
+            ..log(begin, begin)
+        }
     }
 }

@@ -11,10 +11,39 @@ use crate::core::PartitionKey;
 /// before it could ask that one.
 const TOLD_MAX: u32 = 2;
 
+/// Partitions of this core of which something is known by a copy, each with that.
+#[derive(Debug, Default)]
+pub(crate) struct Noted(RefCell<BTreeSet<(PartitionKey, CopyId)>>);
+
+impl Noted {
+    /// Takes note of it; true if that was not known.
+    pub(super) fn note(&self, key: PartitionKey, by: CopyId) -> bool {
+        self.0.borrow_mut().insert((key, by))
+    }
+
+    pub(super) fn knows(&self, key: PartitionKey, by: CopyId) -> bool {
+        self.0.borrow().contains(&(key, by))
+    }
+
+    /// It is so no more.
+    pub(super) fn settle(&self, key: PartitionKey, by: CopyId) {
+        self.0.borrow_mut().remove(&(key, by));
+    }
+
+    /// How many partitions there are of which the copy `is_it` still; it forgets the others.
+    pub(super) fn count(&self, is_it: impl Fn(PartitionKey, CopyId) -> bool) -> usize {
+        let mut by = self.0.borrow_mut();
+        by.retain(|(key, copy)| is_it(*key, *copy));
+        let mut last = None;
+        let is_new = |(key, _): &&(PartitionKey, CopyId)| last.replace(*key) != Some(*key);
+        by.iter().filter(is_new).count()
+    }
+}
+
 /// Each with the copy that tells so.
 #[derive(Debug, Default)]
 pub(crate) struct Contested {
-    by: RefCell<BTreeSet<(PartitionKey, CopyId)>>,
+    by: Noted,
     /// How often each that owns it was told that it is outranked.
     told: RefCell<BTreeMap<(PartitionKey, CopyId), u32>>,
 }
@@ -22,7 +51,11 @@ pub(crate) struct Contested {
 impl Contested {
     /// Another node owns the partition as well, says the copy.
     pub(super) fn note(&self, key: PartitionKey, by: CopyId) {
-        self.by.borrow_mut().insert((key, by));
+        self.by.note(key, by);
+    }
+
+    pub(super) fn knows(&self, key: PartitionKey, by: CopyId) -> bool {
+        self.by.knows(key, by)
     }
 
     /// The copy owns the partition, and was told that it is outranked; true if it was so often before that it does not yield.
@@ -35,7 +68,7 @@ impl Contested {
 
     /// The copy does not say so any more.
     pub(super) fn settle(&self, key: PartitionKey, by: CopyId) {
-        self.by.borrow_mut().remove(&(key, by));
+        self.by.settle(key, by);
         self.told.borrow_mut().remove(&(key, by));
     }
 
@@ -43,19 +76,8 @@ impl Contested {
     pub(super) fn count(&self, is_follower: impl Fn(PartitionKey, CopyId) -> bool) -> usize {
         let mut told = self.told.borrow_mut();
         told.retain(|(key, by), _| is_follower(*key, *by));
-        count_partitions(&mut self.by.borrow_mut(), is_follower)
+        self.by.count(is_follower)
     }
-}
-
-/// Of how many partitions there is a copy that `is_it` still; the others go.
-pub(super) fn count_partitions(
-    by: &mut BTreeSet<(PartitionKey, CopyId)>,
-    is_it: impl Fn(PartitionKey, CopyId) -> bool,
-) -> usize {
-    by.retain(|(key, copy)| is_it(*key, *copy));
-    let mut last = None;
-    let is_new = |(key, _): &&(PartitionKey, CopyId)| last.replace(*key) != Some(*key);
-    by.iter().filter(is_new).count()
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use corelog_record::{CopyId, NodeId, Offset};
 use corelog_storage::format::replica::Peer;
 
-use super::ahead::Ahead;
-use super::contested::Contested;
+use super::contested::{Contested, Noted};
 use super::pause::Pulse;
 use super::unasked::Unasked;
 use crate::core::PartitionKey;
@@ -29,7 +28,8 @@ pub(crate) struct Followers {
     pub(super) since: Instant,
     pub(crate) unasked: Unasked,
     pub(super) contested: Contested,
-    pub(super) ahead: Ahead,
+    /// With the copy that has more than its owner, this node.
+    pub(super) ahead: Noted,
     pub(super) pulse: Pulse,
     /// When what was heard before was doubted.
     doubted: Cell<Option<Instant>>,
@@ -79,7 +79,7 @@ impl Followers {
             since: rt::now(),
             unasked: Unasked::new(),
             contested: Contested::default(),
-            ahead: Ahead::default(),
+            ahead: Noted::default(),
             pulse: Pulse::new(),
             doubted: Cell::new(None),
             untold: RefCell::default(),
@@ -260,7 +260,7 @@ mod tests {
     use corelog_record::{Chain, LeaderEpoch, Lineage};
     use corelog_storage::format::replica::{Replica, Role};
 
-    use super::super::fence::SILENT_AFTER;
+    use super::super::asking::SILENT_AFTER;
     use super::super::samples::{heard, owner, peer};
     use super::*;
     use crate::catalog::{Change, Topic};
@@ -433,13 +433,12 @@ mod tests {
             let by = peer(1);
             let begun = rt::now().checked_sub(Duration::from_millis(1)).unwrap();
             core.followers.unasked.hold(key, by.copy, owner(1));
-            let lines = logged(async {
-                core.tell_held(key, &by, begun);
-            });
+            let name = &opened.name;
+            let lines = logged(core.look_at_shown(name, key, &by, begun));
             assert_eq!(lines.await.len(), 0);
             let lines = logged(async {
-                core.tell_held(key, &by, rt::now());
-                core.tell_held(key, &by, rt::now());
+                core.look_at_shown(name, key, &by, rt::now()).await;
+                core.look_at_shown(name, key, &by, rt::now()).await;
             });
             assert_eq!(lines.await.len(), 1);
         });

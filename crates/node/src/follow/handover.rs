@@ -14,7 +14,6 @@ use corelog_record::{LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
-use super::claim::Claim;
 use super::hands::Hand;
 use super::ownership::{check_same, follower_of, owned_at};
 use super::target::Target;
@@ -67,17 +66,16 @@ impl Core {
             // Before anything is written down: whoever names the wrong node loses nothing by it.
             self.until_near(&hand, &topic, key, &to).await?;
             self.until_alike(&hand, &topic, key, &to).await?;
-            self.check_unclaimed(&topic, key, &before).await?;
+            let giving = Replica {
+                sources: vec![to.address.clone()],
+                target: Some(to.node),
+                ..before.clone()
+            };
+            self.check_unclaimed(&topic, key, &giving).await?;
         }
-        let handing = Replica {
-            role: Role::HandingOver,
-            sources: vec![to.address.clone()],
-            target: Some(to.node),
-            ..before.clone()
-        };
-        let given = Some(to.clone());
-        self.write_role(topic.clone(), key, before, handing.role, (given, None))
-            .await?;
+        let given = (Some(to.clone()), None);
+        let handing = self.write_role(topic.clone(), key, before, Role::HandingOver, given);
+        let handing = handing.await?;
         // Until this was written down the topic could be altered.
         self.until_alike(&hand, &topic, key, &to).await?;
         let asked = rt::now();
@@ -138,33 +136,19 @@ impl Core {
         };
         let known = before.followers.iter().find(|peer| peer.node == to.node);
         let claimant = known.cloned().unwrap_or_else(|| to.as_peer());
-        let Claim { began, common } = self.claim_of(topic, key, &rival, &claimant).await?;
+        let claim = self.claim_of(topic, key, &rival, &claimant).await?;
         let end = self.place(key)?.log_end;
-        // Should this node ever own it again, its epoch is above that one.
-        self.hear_epoch(key, began.epoch);
-        let node = rival.node();
-        let (owner, before) = (rival.address().to_owned(), before.clone());
+        let owner = rival.address().to_owned();
         // A log that damage made read-only may have acknowledged more than it ends with.
-        if began.start == end && self.check_not_read_only(key).is_ok() {
-            let taken = (owner, began.epoch, end);
-            let followed = self.follow_new_owner(topic.clone(), key, before, taken);
+        if claim.began.start == end && self.check_not_read_only(key).is_ok() {
+            let taken = (owner, claim.began.epoch, end);
+            // Should this node ever own it again, its epoch is above that one.
+            self.hear_epoch(key, claim.began.epoch);
+            let followed = self.follow_new_owner(topic.clone(), key, before.clone(), taken);
             return followed.await.map(Some);
         }
-        let address = owner.clone();
-        let to = Some(Target { node, address });
-        self.write_role(
-            topic.clone(),
-            key,
-            before,
-            Role::Fenced,
-            (to, Some(began.epoch)),
-        )
-        .await?;
-        tracing::error!(
-            %topic, partition = key.partition.get(), epoch = began.epoch.get(), owner,
-            common = common.map(Offset::get), end = end.get(),
-            "fenced: whom it was given to owns it, and may have nothing of what is here from `common` to `end`; rejoin it"
-        );
+        let by = (Target::at(&rival), claim);
+        self.fence(topic.clone(), key, before.clone(), by).await?;
         Err(owned_at(topic, key, Some(owner)))
     }
 

@@ -17,6 +17,7 @@
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
 //! hearing   what they say of their own logs, and what they are told
+//! asking    those that are silent are asked whether they own it by now
 //! newcomers those that come to be remembered, and may own it by then
 //! pause     a node that stood still asks them again
 //! unasked   which of those have yet to be asked, since it was opened or time stood still, if they own it by now
@@ -36,6 +37,7 @@
 //! rejoin    making a former owner a follower
 //! rival     another node that owns a partition, or may: found by asking
 //! claim     what shows that it does
+//! held      a partition that serves nobody, as a copy has shown that another node owns it, or came to
 //! ahead     partitions of which a copy has more than their owner
 //! contested partitions that two nodes own, which a person has to end
 //! fence     taking no more appends because another node owns the partition
@@ -44,6 +46,31 @@
 //! unread    the same of what the disk does not give the scrub
 //! status    all of that, as clients are told
 //! ```
+//!
+//! What a node is to a partition:
+//!
+//! ```text
+//!           promote, or a TakeOver          hand_over                the target owns it
+//! follower ────────────────────────▶ owner ◀────────▶ handing over ────────────────────▶ follower
+//!     ▲                                │     abort         │
+//!     │ rejoin                         └─────────┬─────────┘
+//!     └───────────────────── fenced ◀────────────┘ another node shows that it owns it, by a later epoch; or rejoin
+//! ```
+//!
+//! A promotion that accepts a loss makes a fenced one the owner as well.
+//!
+//! Who asks whom for what, beside what is copied:
+//!
+//! | who | whom | for what |
+//! |---|---|---|
+//! | an owner | its followers, and those above and below them | ReplicaStatus, Segments: who owns it by now (`rival`) |
+//! | an owner | who says that it does | Segments, ChainAt: that it goes on from here (`claim`) |
+//! | a promoted copy | whom it followed, and those above | that they ask it, by a Fetch that tells its epochs; a copy passes that on to its source (`outranked`) |
+//! | who is to be promoted | its source | ReplicaStatus, Segments: that nothing is lost (`promote`) |
+//! | who rejoins | the owner | Segments, ChainAt: up to where the two are the same (`rejoin`) |
+//! | a follower | its source | ReplicaStatus: if it is still one (`followed`) |
+//! | who gives it away | its target | if that is near and alike (`near`), then TakeOver (`handover`) |
+//! | who takes it back | its target | TakeOver, which that refuses: a promise (`take_back`) |
 //!
 //! A follower asks, its source answers: nothing is ever pushed. What a follower appends was durable
 //! and readable at its source, so all that it holds may be read here, too. It makes nothing of its
@@ -55,6 +82,7 @@
 
 mod address;
 mod ahead;
+mod asking;
 mod beginning;
 mod claim;
 mod contested;
@@ -68,6 +96,7 @@ mod handover;
 mod hands;
 mod heal;
 mod hearing;
+mod held;
 mod incoming;
 mod lately;
 mod line;

@@ -9,7 +9,7 @@ use corelog_protocol::message::{metadata, replica_status};
 use corelog_record::{LeaderEpoch, Offset, TopicName};
 
 use super::ASK_TIMEOUT;
-use super::fence::SILENT_AFTER;
+use super::asking::SILENT_AFTER;
 use super::hands::Hand;
 use super::line::Line;
 use super::lineage::diverged;
@@ -302,8 +302,7 @@ mod tests {
             let handing = async {
                 let hand = core.take_hand(key).unwrap();
                 let line = core.line_to(&address).await.unwrap();
-                let node = line.node();
-                let to = Target { node, address };
+                let to = Target::at(&line);
                 let name = &topic.name;
                 core.until_alike(&hand, name, key, &to).await.unwrap();
                 core.place(key).unwrap().log_start

@@ -3,7 +3,7 @@
 use corelog_record::CopyId;
 use corelog_storage::format::replica::Peer;
 
-use super::fence::SILENT_AFTER;
+use super::asking::SILENT_AFTER;
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
 

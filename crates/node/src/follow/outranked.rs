@@ -11,11 +11,11 @@ use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::Peer;
 
 use super::address::is_address;
+use super::asking::Claimant;
 use super::claim::both_own;
-use super::fence::Claimant;
 use super::line::Line;
 use super::questions::{partition_at, segments_of};
-use super::rival::{HOPS_MAX, Rival, unanswered};
+use super::rival::{HOPS_MAX, Rival, nobody_tells, unanswered};
 use super::target::copy_at;
 use super::{ASK_TIMEOUT, GONE_TIMEOUT};
 use crate::core::{Core, PartitionKey};
@@ -169,8 +169,7 @@ impl Core {
                 None => return Ok(Above::Nobody),
             }
         }
-        let message = format!("nobody tells who owns {topic}/{}", key.partition);
-        Err(failure(ErrorCode::Busy, message))
+        Err(nobody_tells(topic, key))
     }
 
     /// What the node at an address is to a partition, and the newest epoch there; none if that is this node. One that has
@@ -190,7 +189,8 @@ impl Core {
         }
         let there = partition_at(&line, topic, key).await?;
         let told = segments_of(&line, topic, key, Offset::MAX).await?;
-        Ok(Some((line, there, told.epochs.into_iter().next())))
+        let newest = told.epochs.into_iter().max_by_key(|epoch| epoch.epoch);
+        Ok(Some((line, there, newest)))
     }
 
     /// If the newest epoch of another node is the newest here, by its owner too: a copy has it from that one, by whomever.

@@ -52,28 +52,33 @@ impl Core {
         })
     }
 
-    /// Writes down that this node is `role` to a partition, and who owns it instead, by an epoch if that has begun, or is about to.
+    /// Writes down that this node is `role` to a partition, and who owns it instead, by an epoch if that has begun, or is about to;
+    /// gives what it was before, changed so.
     ///
     /// # Errors
     /// `Busy` if it is another role than `before`, or of other sources, by now; else as [`router::change_replica`].
-    pub(super) fn write_role(
+    pub(super) async fn write_role(
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
         before: Replica,
         role: Role,
         (to, let_go): (Option<Target>, Option<LeaderEpoch>),
-    ) -> impl Future<Output = Result<(), Failure>> {
+    ) -> Result<Replica, Failure> {
+        let changed = move |replica| Replica {
+            role,
+            target: to.as_ref().map(|to| to.node),
+            sources: to.iter().map(|to| to.address.clone()).collect(),
+            let_go,
+            ..replica
+        };
+        let written = changed(before.clone());
         router::change_replica(self, topic, key, move |replica| {
             check_same(&before, &replica)?;
-            Ok(Replica {
-                role,
-                target: to.as_ref().map(|to| to.node),
-                sources: to.into_iter().map(|to| to.address).collect(),
-                let_go,
-                ..replica
-            })
+            Ok(changed(replica))
         })
+        .await?;
+        Ok(written)
     }
 
     pub(super) fn topic_name(&self, key: PartitionKey) -> Option<TopicName> {

@@ -7,7 +7,7 @@ use corelog_protocol::message::{chain_at, segments};
 use corelog_record::{Offset, TopicName};
 
 use super::line::Line;
-use super::questions::{chain_of, has_none};
+use super::questions::{has_none, is_same_at};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::router::{self, Ask};
@@ -50,8 +50,7 @@ impl Core {
                 let ask = Ask::ChainAt { key, offset: end };
                 let ours = router::told::<chain_at::Answer>(self, core, ask, None).await;
                 let ours = ours.map_err(|why| uncompared(topic, key, why))?;
-                let theirs = chain_of(line, topic, key, end).await?;
-                (ours.offset, ours.chain) == (theirs.offset, theirs.chain)
+                is_same_at(line, topic, key, (end, (ours.offset, ours.chain))).await?
             }
             false => false,
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{chain_at, replica_status, segments};
-use corelog_record::{Offset, TopicName};
+use corelog_record::{Chain, Offset, TopicName};
 
 use super::ASK_TIMEOUT;
 use super::handover::LEVEL_PAUSE;
@@ -65,6 +65,18 @@ pub(super) async fn chain_of(
             _ => return Err(error),
         }
     }
+}
+
+/// If a log here and the one at the other end of `line` are the same up to an offset, at which the chain `here` is this: what the
+/// chains of both say there is of all below.
+pub(super) async fn is_same_at(
+    line: &Line,
+    topic: &TopicName,
+    key: PartitionKey,
+    (at, here): (Offset, (Offset, Chain)),
+) -> Result<bool, Failure> {
+    let there = chain_of(line, topic, key, at).await?;
+    Ok((there.offset, there.chain) == here)
 }
 
 /// How long another node that is busy asks to be left alone, if it says so.
@@ -139,7 +151,7 @@ mod tests {
 
     use corelog_protocol::answer;
     use corelog_protocol::message::Call;
-    use corelog_record::{Chain, Ordinal};
+    use corelog_record::Ordinal;
 
     use super::*;
     use crate::core::tests::key;

@@ -7,14 +7,14 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::rejoin;
 use corelog_record::{LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::node::QUARANTINE;
-use corelog_storage::format::replica::{Replica, Role};
+use corelog_storage::format::replica::Role;
 use corelog_storage::log::Chore;
 use corelog_storage::log::lineage::Common;
 
 use super::line::Line;
 use super::lineage::{diverged, newest, shared};
 use super::ownership::{check_same, follower_of};
-use super::questions::{chain_of, check_owner_at, segments_of};
+use super::questions::{check_owner_at, is_same_at, segments_of};
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure_with, invalid, said_by};
@@ -46,23 +46,9 @@ impl Core {
         self.check_not_read_only(key)?;
         let (shared, began, newest) = self.shared_with(&line, &topic, key).await?;
         self.confirmed(&line, &topic, key, (shared, began)).await?;
-        let fenced = Replica {
-            role: Role::Fenced,
-            sources: vec![to.clone()],
-            ..before.clone()
-        };
-        let owner = Target {
-            node: line.node(),
-            address: to.clone(),
-        };
-        self.write_role(
-            topic.clone(),
-            key,
-            before,
-            fenced.role,
-            (Some(owner), newest),
-        )
-        .await?;
+        let owner = (Some(Target::at(&line)), newest);
+        let fencing = self.write_role(topic.clone(), key, before, Role::Fenced, owner);
+        let fenced = fencing.await?;
         self.halt(key).await;
         // What a following asked of the log may not have been done yet.
         self.unchanging(key).await?;
@@ -207,9 +193,9 @@ impl Core {
                 Err(error) => common.offset = base_below(common.offset, error)?,
             }
         };
-        let there = chain_of(line, topic, key, common.offset).await;
-        let there = there.map_err(|why| said_by(line.address(), why))?;
-        match (here.offset, here.chain) == (there.offset, there.chain) {
+        let here = (common.offset, (here.offset, here.chain));
+        let is_same = is_same_at(line, topic, key, here).await;
+        match is_same.map_err(|why| said_by(line.address(), why))? {
             true => Ok(common),
             false if self.is_copy(key) => Err(copy_parts(place.log_start)),
             false => Err(diverged(place.log_start)),

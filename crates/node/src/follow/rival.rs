@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::replica_status;
+use corelog_protocol::message::{replica_status, segments};
 use corelog_record::{NodeId, Offset, TopicName};
 use corelog_storage::format::replica::Peer;
 
@@ -31,8 +31,6 @@ pub(super) type Rival = Rc<Line>;
 /// What a node knows of who owns a partition.
 enum Told {
     Rival(Rival),
-    /// It is this node that is reached there.
-    Nobody,
     /// It has a copy, and one of those that follow that, or a copy above it, may have been promoted.
     Copy(Below),
 }
@@ -41,10 +39,12 @@ enum Told {
 #[derive(Default)]
 struct Below {
     followers: Vec<replica_status::Follower>,
-    /// The copy and those above it that told what they are.
+    /// The copy and those above it that told what they are, unless they are a circle.
     told: BTreeSet<NodeId>,
     /// Why the next one above, which may own the partition, did not tell.
     missed: Option<Failure>,
+    /// A copy with a later epoch names this node, which it may just try: whoever owns the partition by that is not told.
+    is_circle: bool,
 }
 
 /// What the first node that is asked is to a partition, and those that follow a copy there.
@@ -57,14 +57,37 @@ pub(super) struct First {
 enum Met {
     Rival(Rival),
     Me,
-    /// A copy, and where who is above it is to be asked, if that is a later one.
-    Copy(Option<String>),
+    /// A copy, with its log, and where who is above it is to be asked, if that is a later one.
+    Copy {
+        log: Rc<segments::Answer>,
+        above: Option<String>,
+    },
+}
+
+impl First {
+    /// Its log, if it is a copy.
+    pub(super) fn log(&self) -> Option<Rc<segments::Answer>> {
+        match &self.met {
+            Met::Copy { log, .. } => Some(Rc::clone(log)),
+            Met::Rival(_) | Met::Me => None,
+        }
+    }
 }
 
 /// What was found out of who owns a partition.
-pub(super) struct Found {
-    pub(super) rival: Option<Rival>,
-    pub(super) word: Word,
+pub(super) enum Found {
+    Rival(Rival),
+    /// None of those that told this.
+    Nobody(Word),
+}
+
+impl Found {
+    pub(super) fn rival(self) -> Option<Rival> {
+        match self {
+            Self::Rival(rival) => Some(rival),
+            Self::Nobody(_) => None,
+        }
+    }
 }
 
 /// Which nodes told that they do not own a partition.
@@ -75,10 +98,13 @@ pub(super) struct Word {
 }
 
 impl Word {
-    const ALL: Self = Self {
-        is_all: true,
-        nodes: BTreeSet::new(),
-    };
+    /// That one has no such partition, and so knows of nobody else.
+    fn of(node: NodeId) -> Self {
+        Self {
+            is_all: true,
+            nodes: BTreeSet::from([node]),
+        }
+    }
 
     /// If a node that was seen to own the partition does so no more, by its own word: the one that told of it may have forgotten
     /// it, or leave it out as whom it follows.
@@ -88,35 +114,27 @@ impl Word {
 }
 
 impl Core {
-    /// What one that followed a partition of this node is to it by now.
+    /// What one that followed a partition of this node is to it by now. At its address may be this node itself, where it does not
+    /// say how others reach it, or one that was put in its place.
     ///
     /// # Errors
-    /// If it does not tell, or at its address is another one.
+    /// `UnknownPartition` if that is one that is remembered itself, as a node is that was made anew there: the one before is
+    /// gone. `SourceUnavailable` if it is any other, or does not answer.
     pub(super) async fn told_by(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         claimant: &Peer,
     ) -> Result<First, Failure> {
-        self.check_is(key, claimant).await?;
-        self.first_at(topic, key, &claimant.address).await
-    }
-
-    /// Checks that the node at the address of one that followed is that one: this node may be reached there itself, where it
-    /// does not say how others reach it, or one that was put in its place.
-    ///
-    /// # Errors
-    /// `UnknownPartition` if it is one that is remembered itself, as a node is that was made anew there: the one before is
-    /// gone. `SourceUnavailable` if it is any other, or does not answer.
-    async fn check_is(self: &Rc<Self>, key: PartitionKey, peer: &Peer) -> Result<(), Failure> {
-        let line = self.line_to(&peer.address).await?;
+        let line = self.line_to(&claimant.address).await?;
         let known = self.replica(key)?.followers;
-        line.check_is(peer.node).map_err(|mut why| {
+        line.check_is(claimant.node).map_err(|mut why| {
             if known.iter().any(|known| known.node == line.node()) {
                 why.code = ErrorCode::UnknownPartition.number();
             }
             why
-        })
+        })?;
+        self.first_at(topic, key, &claimant.address).await
     }
 
     /// Which other node owns a partition, as far as the one at `address` knows: that one, one that it was given to
@@ -128,7 +146,7 @@ impl Core {
         address: String,
     ) -> Result<Option<Rival>, Failure> {
         match self.first_at(topic, key, &address).await {
-            Ok(first) => Ok(self.owner_of(topic, key, first).await?.rival),
+            Ok(first) => Ok(self.owner_of(topic, key, first).await?.rival()),
             // It has no such topic any more, and so follows nobody.
             Err(error) if has_none(&error) => Ok(None),
             Err(error) => Err(error),
@@ -145,20 +163,15 @@ impl Core {
         key: PartitionKey,
         first: First,
     ) -> Result<Found, Failure> {
-        let rival = match self.owner_above(topic, key, first).await {
-            Told::Copy(mut below) => {
-                let missed = below.missed.take();
-                let found = self.owner_below(topic, key, below).await;
-                return match missed.filter(|_| found.rival.is_none()) {
-                    Some(why) => Err(why),
-                    None => Ok(found),
-                };
-            }
-            Told::Rival(rival) => Some(rival),
-            Told::Nobody => None,
+        let mut below = match self.owner_above(topic, key, first).await {
+            Told::Rival(rival) => return Ok(Found::Rival(rival)),
+            Told::Copy(below) => below,
         };
-        let word = Word::ALL;
-        Ok(Found { rival, word })
+        let missed = below.missed.take();
+        match (self.owner_below(topic, key, below).await, missed) {
+            (Found::Nobody(_), Some(why)) => Err(why),
+            (found, _) => Ok(found),
+        }
     }
 
     /// What the first one tells, and those above it. Whoever does not answer there in time keeps nobody from asking those that
@@ -171,8 +184,8 @@ impl Core {
     ) -> Told {
         let mut above = match met {
             Met::Rival(rival) => return Told::Rival(rival),
-            Met::Me => return Told::Nobody,
-            Met::Copy(above) => above,
+            Met::Me => return Told::Copy(below),
+            Met::Copy { above, .. } => above,
         };
         for _ in 1..HOPS_MAX {
             let Some(address) = above.take() else {
@@ -181,8 +194,11 @@ impl Core {
             let meeting = self.meet_at(topic, key, &address, &mut below);
             match self.answered(&address, meeting).await {
                 Some(Ok(Met::Rival(rival))) => return Told::Rival(rival),
-                Some(Ok(Met::Copy(next))) => above = next,
-                Some(Ok(Met::Me)) => {}
+                Some(Ok(Met::Copy { above: next, .. })) => above = next,
+                Some(Ok(Met::Me)) => {
+                    below.is_circle = true;
+                    below.told.clear();
+                }
                 // It was followed by a copy, and owns nothing any more: one of that copy's own may.
                 Some(Err(why)) if has_none(&why) => {}
                 Some(Err(why)) => below.missed = Some(why),
@@ -190,8 +206,7 @@ impl Core {
             }
         }
         if above.is_some() {
-            let message = format!("nobody tells who owns {topic}/{}", key.partition);
-            below.missed = Some(failure(ErrorCode::Busy, message));
+            below.missed = Some(nobody_tells(topic, key));
         }
         Told::Copy(below)
     }
@@ -243,18 +258,22 @@ impl Core {
         }
         followers.extend(there.followers);
         // Whoever owned it since this node did, or follows one who does, has a later epoch.
-        let told = segments_of(&line, topic, key, Offset::MAX).await?;
-        let is_later = self.epoch(key)? < newest(&told.epochs);
+        let log = segments_of(&line, topic, key, Offset::MAX).await?;
+        let is_later = self.epoch(key)? < newest(&log.epochs);
         // Nobody else owns what it gives away, and may not for hours.
         if is_later && there.role == replica_status::Role::HandingOver {
             return Ok(Met::Rival(line));
         }
         // One that gave it up, and has yet to follow, has no epoch of whom it names.
         let is_fenced = there.role == replica_status::Role::Fenced;
-        let is_given_up = is_fenced && there.target.is_some_and(|to| to != self.shared.node);
-        let above = (is_later || is_given_up).then_some(there.source).flatten();
+        let names_owner = match there.target.filter(|_| is_fenced) {
+            Some(to) => to != self.shared.node,
+            None => is_later,
+        };
+        let above = names_owner.then_some(there.source).flatten();
         let above = above.filter(|above| is_address(above));
-        Ok(Met::Copy(above))
+        let log = Rc::new(log);
+        Ok(Met::Copy { log, above })
     }
 
     /// Which node owns a partition of those that follow a copy of it, or a copy of that: this one knows nothing of them, and
@@ -264,11 +283,14 @@ impl Core {
         topic: &TopicName,
         key: PartitionKey,
         Below {
-            followers, told, ..
+            followers,
+            told,
+            is_circle,
+            ..
         }: Below,
     ) -> Found {
         let mut word = Word {
-            is_all: true,
+            is_all: !is_circle,
             nodes: told,
         };
         let mut below = VecDeque::from(followers);
@@ -295,23 +317,18 @@ impl Core {
                 }
             };
             match self.owner_above(topic, key, first).await {
-                Told::Rival(rival) => {
-                    let rival = Some(rival);
-                    return Found { rival, word };
-                }
+                Told::Rival(rival) => return Found::Rival(rival),
                 Told::Copy(more) => {
                     // Whoever is above it may own the partition in its place.
                     match more.missed {
-                        None => word.nodes.extend(more.told),
-                        Some(_) => word.is_all = false,
+                        None if !more.is_circle => word.nodes.extend(more.told),
+                        _ => word.is_all = false,
                     }
                     below.extend(more.followers);
                 }
-                Told::Nobody => {}
             }
         }
-        let rival = None;
-        Found { rival, word }
+        Found::Nobody(word)
     }
 
     /// What the node at an address is, if it is that one.
@@ -328,16 +345,19 @@ impl Core {
         self.first_at(topic, key, address).await
     }
 
-    /// If a node that was seen to own a partition says that it does not, and names nobody who does.
-    pub(super) async fn owns_no_more(
+    /// Who owns a partition by now, as a node that was seen to own it tells, if only that it has none; none if it does not tell, or one that it
+    /// names does not.
+    pub(super) async fn owner_since(
         &self,
         topic: &TopicName,
         key: PartitionKey,
         owner: &Target,
-    ) -> bool {
+    ) -> Option<Found> {
         let asking = self.told_at(topic, key, &owner.address, owner.node);
-        let told = self.answered(&owner.address, asking).await;
-        told.is_some_and(|told| told.is_ok_and(|first| matches!(first.met, Met::Copy(None))))
+        match self.answered(&owner.address, asking).await? {
+            Ok(first) => self.owner_of(topic, key, first).await.ok(),
+            Err(why) => has_none(&why).then(|| Found::Nobody(Word::of(owner.node))),
+        }
     }
 
     /// What comes of asking the node at an address; nothing if it does not answer in time, or did not a moment ago.
@@ -358,6 +378,12 @@ impl Core {
     }
 }
 
+/// Each that is asked names another one.
+pub(super) fn nobody_tells(topic: &TopicName, key: PartitionKey) -> Failure {
+    let message = format!("nobody tells who owns {topic}/{}", key.partition);
+    failure(ErrorCode::Busy, message)
+}
+
 /// The node at an address did not answer in time.
 pub(super) fn unanswered(address: &str) -> Failure {
     let message = format!("{address} does not answer");
@@ -366,16 +392,18 @@ pub(super) fn unanswered(address: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::net::TcpStream;
 
-    use corelog_protocol::message::segments;
-    use corelog_record::{CopyId, NodeId, PartitionId, TopicId};
-    use corelog_storage::format::replica::Replica;
+    use corelog_protocol::answer;
+    use corelog_protocol::message::Call as _;
+    use corelog_record::{PartitionId, TopicId};
+    use corelog_storage::format::replica::Role;
 
     use super::*;
     use crate::core::tests::{topic, with_core};
-    use crate::follow::line::tests::{connected, log, node, node_named, tell};
-    use crate::follow::samples::{owner, peer};
+    use crate::follow::line::tests::{connected, log, next, node, node_named, tell};
+    use crate::follow::samples::{followed, owner, peer};
 
     /// Between giving it up and following another one it has no epoch of that: the owner was told of nobody, and served again
     /// beside whom it had seen to own the partition.
@@ -389,7 +417,7 @@ mod tests {
                 let line = Rc::new(connected(&fenced(to)).await);
                 let mut followers = Vec::new();
                 let met = core.met_by(line, &opened.name, key, &mut followers);
-                let Met::Copy(above) = met.await.unwrap() else {
+                let Met::Copy { above, .. } = met.await.unwrap() else {
                     panic!("it is a copy");
                 };
                 assert_eq!(above.is_some(), is_asked);
@@ -404,24 +432,16 @@ mod tests {
         with_core(|core| async move {
             let (opened, key) = topic(1);
             assert!(core.open_partition(&opened, key).await);
-            let by = NodeId::from_bytes([2; 16]);
             for (shown, is_held) in [(3, true), (2, false)] {
                 let address = node_named(2, |stream, received| {
                     tell_copy(stream, received, replica_status::Role::Follower, None);
                 });
-                let copy = CopyId::from_bytes([2; 16]);
                 let peer = Peer {
-                    node: by,
-                    copy,
                     address: address.clone(),
+                    ..peer(2)
                 };
-                let replica = Replica {
-                    followers: vec![peer],
-                    ..Replica::owner(key.partition)
-                };
-                let mut topic = (*opened).clone();
-                topic.replicas.insert(key.partition, replica);
-                core.routes.borrow_mut().put(topic.into());
+                let copy = peer.copy;
+                followed(&core, Role::Owner, peer);
                 core.followers.unasked.hold(key, copy, owner(shown));
                 core.followers.await_word(key, copy);
                 let claimant = (opened.name.clone(), key, copy);
@@ -453,18 +473,43 @@ mod tests {
                 address: telling(3),
                 ..owner(3)
             };
-            let address = by.address.clone();
-            let copy = by.copy;
-            let replica = Replica {
-                followers: vec![by],
-                ..Replica::owner(key.partition)
-            };
-            let mut topic = (*opened).clone();
-            topic.replicas.insert(key.partition, replica);
-            core.routes.borrow_mut().put(topic.into());
+            let (address, copy) = (by.address.clone(), by.copy);
+            followed(&core, Role::Owner, by);
             core.followers.unasked.hold(key, copy, shown);
             core.followers.await_word(key, copy);
             assert!(core.check_asked(key).is_err());
+            let claimant = (opened.name.clone(), key, copy);
+            core.ask_at(&(address, false), vec![claimant]).await;
+            assert!(core.check_asked(key).is_ok());
+        });
+    }
+
+    /// It was asked each second, and its owner served nobody, though it had no such topic any more.
+    #[test]
+    fn who_has_no_such_partition_any_more_owns_it_no_more_whoever_was_seen_to() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let by = Peer {
+                address: node_named(2, |stream, received| {
+                    tell_copy(stream, received, replica_status::Role::Follower, None);
+                }),
+                ..peer(2)
+            };
+            let shown = Target {
+                address: node_named(3, |mut stream, mut received| {
+                    let gone = failure(ErrorCode::UnknownTopic, "there is no such topic");
+                    let asked = next(&mut stream, &mut received);
+                    let (kind, mut out) = (replica_status::Request::KIND.number(), Vec::new());
+                    answer::encode_err(kind, asked, &gone, &mut out).unwrap();
+                    stream.write_all(&out).unwrap();
+                }),
+                ..owner(3)
+            };
+            let (address, copy) = (by.address.clone(), by.copy);
+            followed(&core, Role::Owner, by);
+            core.followers.unasked.hold(key, copy, shown);
+            core.followers.await_word(key, copy);
             let claimant = (opened.name.clone(), key, copy);
             core.ask_at(&(address, false), vec![claimant]).await;
             assert!(core.check_asked(key).is_ok());

@@ -1,13 +1,17 @@
 //! Other nodes, and what they tell, for tests.
 
+use std::sync::Arc;
+
 use corelog_protocol::frame;
 use corelog_protocol::message::segments::{Digest, DigestKind, Sealed};
 use corelog_protocol::message::{fetch, hello};
 use corelog_record::{Chain, CopyId, CoreId, NodeId, Offset, Ordinal, Timestamp};
-use corelog_storage::format::replica::Peer;
+use corelog_storage::format::replica::{Peer, Replica, Role};
 
 use super::followers::Follower;
 use super::target::Target;
+use crate::core::Core;
+use crate::core::tests::topic;
 use crate::rt;
 
 /// Says Hello, and nothing of itself.
@@ -49,6 +53,20 @@ pub(crate) fn peer(number: u8) -> Peer {
 pub(super) fn owner(number: u8) -> Target {
     let Peer { node, address, .. } = peer(number);
     Target { node, address }
+}
+
+/// Has a core be of this role to the partition of its first topic, with such a follower.
+pub(super) fn followed(core: &Core, role: Role, by: Peer) -> Replica {
+    let (topic, key) = topic(1);
+    let mut topic = Arc::unwrap_or_clone(topic);
+    let replica = Replica {
+        role,
+        followers: vec![by],
+        ..Replica::owner(key.partition)
+    };
+    topic.replicas.insert(key.partition, replica.clone());
+    core.routes.borrow_mut().put(topic.into());
+    replica
 }
 
 /// As a follower that has nothing yet.

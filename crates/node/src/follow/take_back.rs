@@ -210,6 +210,7 @@ impl Core {
         self.doubt_of(key, &before);
         self.write_role(topic, key, before, Role::Owner, (None, None))
             .await
+            .map(drop)
     }
 }
 

@@ -43,6 +43,12 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// The node at the other end of a connection.
+    pub(super) fn at(line: &Line) -> Self {
+        let (node, address) = (line.node(), line.address().to_owned());
+        Self { node, address }
+    }
+
     /// As one of whose copy nothing is known: of who is not remembered, the chains alone tell.
     pub(super) fn as_peer(&self) -> Peer {
         Peer {
@@ -59,8 +65,8 @@ impl Core {
     /// # Errors
     /// As [`Line::connect`].
     pub(super) async fn target_named(&self, address: String) -> Result<Target, Failure> {
-        let node = self.line_to_named(&address).await?.node();
-        Ok(Target { node, address })
+        let line = self.line_to_named(&address).await?;
+        Ok(Target::at(&line))
     }
 
     /// The node that is meant by the address of whom a partition is given to: the one that is known already, or the one that is
@@ -74,8 +80,8 @@ impl Core {
         replica: &Replica,
     ) -> Result<Target, Failure> {
         let Some(node) = replica.target else {
-            let node = self.line_to(&address).await?.node();
-            return Ok(Target { node, address });
+            let line = self.line_to(&address).await?;
+            return Ok(Target::at(&line));
         };
         let mut to = Target { node, address };
         let mut known = replica.followers.iter();

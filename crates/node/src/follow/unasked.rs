@@ -1,5 +1,16 @@
 //! Copies that may own a partition of this node by now: while that was not open, or the node did nothing, one of those that
-//! follow it may have been promoted.
+//! follow it may have been promoted. Until each is settled, or all are given up, the partition serves nobody.
+//!
+//! ```text
+//! add ─▶ waited for ─────────────▶ given up, after a while
+//!           │   ▲
+//!   outrank ▼   │ it is not
+//!        outranking                it has a later epoch, and not all tell who owns the partition by that
+//!
+//! hold ─▶ shown                    any copy has shown who owns the partition, which that one has to take back itself
+//! ```
+//!
+//! Any of them is settled by its word, or the shown one's, and forgotten as it is no follower any more.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -35,8 +46,8 @@ struct Waiting {
     since: Instant,
     /// The node that it has shown to own the partition, itself or one that it knows of, and when.
     shown: Option<(Target, Instant)>,
-    /// It has a later epoch than this log, and whoever is above it, who may own the partition by that, did not tell.
-    is_outranking: bool,
+    /// When it had a later epoch than this log, and not all told who may own the partition by that.
+    outranking: Option<Instant>,
     /// Who owns the partition was not reached since, which was told.
     is_told: bool,
     /// What it asks itself tells nothing: it may have waited in a socket while this node stood still, or be of a copy in between,
@@ -47,7 +58,7 @@ struct Waiting {
 impl Waiting {
     /// If it is waited for however long that takes.
     fn is_held(&self) -> bool {
-        self.shown.is_some() || self.is_outranking
+        self.shown.is_some() || self.outranking.is_some()
     }
 }
 
@@ -87,7 +98,7 @@ impl Unasked {
         change(known.or_insert_with(|| Waiting {
             since: rt::now(),
             shown: None,
-            is_outranking: false,
+            outranking: None,
             is_told: false,
             is_deaf: false,
         }));
@@ -154,13 +165,29 @@ impl Unasked {
         self.of(key, copy, |known| known.shown.clone()).flatten()
     }
 
-    /// If a copy that is waited for has a later epoch than this log, while who is above it does not tell. Until it is asked again
-    /// it has: it may follow this node meanwhile.
-    pub(super) fn note_later(&self, key: PartitionKey, copy: CopyId, is_outranking: bool) {
-        self.of(key, copy, |known| {
-            known.is_outranking = is_outranking;
-            known.is_deaf |= is_outranking;
+    /// A copy has a later epoch than this log, while not all tell who owns the partition by that: it is waited for, if any is. Until it
+    /// is asked again it has: it may follow this node meanwhile.
+    pub(super) fn outrank(&self, key: PartitionKey, copy: CopyId) {
+        if !self.is_any(key, |_| true) {
+            return;
+        }
+        self.change(key, copy, |known| {
+            known.outranking = Some(rt::now());
+            known.is_deaf = true;
         });
+    }
+
+    /// It has none, by a question that was `begun` then.
+    pub(super) fn outrank_no_more(&self, key: PartitionKey, copy: CopyId, begun: Instant) {
+        if !self.outranks_since(key, copy, begun) {
+            self.of(key, copy, |known| known.outranking = None);
+        }
+    }
+
+    /// If it was found to have one since a question was `begun`, of which that says nothing.
+    pub(super) fn outranks_since(&self, key: PartitionKey, copy: CopyId, begun: Instant) -> bool {
+        let is_since = |known: &mut Waiting| known.outranking.is_some_and(|at| begun < at);
+        self.of(key, copy, is_since).unwrap_or(false)
     }
 
     /// If a copy has shown that another node than its own owns a partition, or came to by a later epoch: that it is gone itself
@@ -168,7 +195,7 @@ impl Unasked {
     pub(super) fn is_of_another(&self, key: PartitionKey, by: &Peer) -> bool {
         let is_of_another = |known: &mut Waiting| {
             let shown = known.shown.as_ref();
-            known.is_outranking || shown.is_some_and(|(owner, _)| owner.node != by.node)
+            known.outranking.is_some() || shown.is_some_and(|(owner, _)| owner.node != by.node)
         };
         self.of(key, by.copy, is_of_another).unwrap_or(false)
     }
@@ -309,17 +336,20 @@ mod tests {
         with_core(|_| async {
             let unasked = Unasked::new();
             let one = CopyId::from_bytes([1; 16]);
-            unasked.note_later(key(0), one, true);
+            unasked.outrank(key(0), one);
             assert!(unasked.is_empty());
-            unasked.add(key(0), one);
-            unasked.note_later(key(0), one, true);
+            unasked.add(key(0), CopyId::from_bytes([2; 16]));
+            unasked.outrank(key(0), one);
+            unasked.settle(key(0), CopyId::from_bytes([2; 16]));
             assert!(unasked.is_held(key(0)));
             assert!(unasked.is_deaf_to(key(0), one));
             let ago = rt::now().checked_sub(PATIENCE_MAX).unwrap();
             unasked.at.set(ago);
             unasked.each(|known| known.since = ago);
             assert!(unasked.give_up().is_empty());
-            unasked.note_later(key(0), one, false);
+            unasked.outrank_no_more(key(0), one, ago);
+            assert!(unasked.is_held(key(0)), "it was asked before that");
+            unasked.outrank_no_more(key(0), one, rt::now());
             assert!(!unasked.is_held(key(0)));
             assert_eq!(unasked.give_up(), [(key(0), vec![one])]);
         });
