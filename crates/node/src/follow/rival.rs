@@ -98,14 +98,6 @@ pub(super) struct Word {
 }
 
 impl Word {
-    /// That one has no such partition, and so knows of nobody else.
-    fn of(node: NodeId) -> Self {
-        Self {
-            is_all: true,
-            nodes: BTreeSet::from([node]),
-        }
-    }
-
     /// If a node that was seen to own the partition does so no more, by its own word: the one that told of it may have forgotten
     /// it, or leave it out as whom it follows.
     pub(super) fn clears(&self, node: NodeId) -> bool {
@@ -345,8 +337,7 @@ impl Core {
         self.first_at(topic, key, address).await
     }
 
-    /// Who owns a partition by now, as a node that was seen to own it tells, if only that it has none; none if it does not tell, or one that it
-    /// names does not.
+    /// Who owns a partition by now, as a node that was seen to own it tells; none if it does not, or one that it names.
     pub(super) async fn owner_since(
         &self,
         topic: &TopicName,
@@ -354,10 +345,8 @@ impl Core {
         owner: &Target,
     ) -> Option<Found> {
         let asking = self.told_at(topic, key, &owner.address, owner.node);
-        match self.answered(&owner.address, asking).await? {
-            Ok(first) => self.owner_of(topic, key, first).await.ok(),
-            Err(why) => has_none(&why).then(|| Found::Nobody(Word::of(owner.node))),
-        }
+        let first = self.answered(&owner.address, asking).await?;
+        self.owner_of(topic, key, first.ok()?).await.ok()
     }
 
     /// What comes of asking the node at an address; nothing if it does not answer in time, or did not a moment ago.
@@ -392,17 +381,14 @@ pub(super) fn unanswered(address: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
     use std::net::TcpStream;
 
-    use corelog_protocol::answer;
-    use corelog_protocol::message::Call as _;
-    use corelog_record::{PartitionId, TopicId};
+    use corelog_record::{NodeId, PartitionId, TopicId};
     use corelog_storage::format::replica::Role;
 
     use super::*;
     use crate::core::tests::{topic, with_core};
-    use crate::follow::line::tests::{connected, log, next, node, node_named, tell};
+    use crate::follow::line::tests::{connected, log, node, node_named, tell};
     use crate::follow::samples::{followed, owner, peer};
 
     /// Between giving it up and following another one it has no epoch of that: the owner was told of nobody, and served again
@@ -478,38 +464,6 @@ mod tests {
             core.followers.unasked.hold(key, copy, shown);
             core.followers.await_word(key, copy);
             assert!(core.check_asked(key).is_err());
-            let claimant = (opened.name.clone(), key, copy);
-            core.ask_at(&(address, false), vec![claimant]).await;
-            assert!(core.check_asked(key).is_ok());
-        });
-    }
-
-    /// It was asked each second, and its owner served nobody, though it had no such topic any more.
-    #[test]
-    fn who_has_no_such_partition_any_more_owns_it_no_more_whoever_was_seen_to() {
-        with_core(|core| async move {
-            let (opened, key) = topic(1);
-            assert!(core.open_partition(&opened, key).await);
-            let by = Peer {
-                address: node_named(2, |stream, received| {
-                    tell_copy(stream, received, replica_status::Role::Follower, None);
-                }),
-                ..peer(2)
-            };
-            let shown = Target {
-                address: node_named(3, |mut stream, mut received| {
-                    let gone = failure(ErrorCode::UnknownTopic, "there is no such topic");
-                    let asked = next(&mut stream, &mut received);
-                    let (kind, mut out) = (replica_status::Request::KIND.number(), Vec::new());
-                    answer::encode_err(kind, asked, &gone, &mut out).unwrap();
-                    stream.write_all(&out).unwrap();
-                }),
-                ..owner(3)
-            };
-            let (address, copy) = (by.address.clone(), by.copy);
-            followed(&core, Role::Owner, by);
-            core.followers.unasked.hold(key, copy, shown);
-            core.followers.await_word(key, copy);
             let claimant = (opened.name.clone(), key, copy);
             core.ask_at(&(address, false), vec![claimant]).await;
             assert!(core.check_asked(key).is_ok());
