@@ -1,0 +1,360 @@
+//! Tests of what shows that another node owns a partition.
+
+use std::io::Read as _;
+use std::net::TcpStream;
+use std::sync::mpsc;
+
+use corelog_protocol::message::replica_status;
+use corelog_record::{HistoryId, Lineage, PartitionId};
+use futures_lite::future::zip;
+
+use super::*;
+use crate::core::tests::{created, topic, until, with_core};
+use crate::follow::line::tests::{log, next, node_named, tell};
+use crate::follow::samples::{followed, owner, peer};
+use crate::follow::target::Target;
+
+/// That one is silent was taken for its word that it owns nothing: the partition went to a third one beside it.
+#[test]
+fn a_partition_is_not_given_away_while_whom_a_copy_with_a_later_epoch_follows_does_not_tell() {
+    with_core(|core| async move {
+        let (opened, key) = topic(1);
+        assert!(core.open_partition(&opened, key).await);
+        let history = core.place(key).unwrap().history;
+        for (is_later, its_history) in [
+            (true, history),
+            (false, history),
+            (true, HistoryId::from_bytes([9; 16])),
+        ] {
+            let address = telling(2, follower(NOBODY), is_later, its_history);
+            let _line = core.line_to(&address).await.unwrap();
+            let follower = Peer { address, ..peer(2) };
+            let replica = followed(&core, Role::HandingOver, follower);
+            let checked = core.check_unclaimed(&opened.name, key, &replica).await;
+            let refused = checked.err().map(|why| why.message);
+            let is_refused = refused.is_some_and(|why| why.contains("has a later epoch"));
+            assert_eq!(is_refused, is_later && its_history == history);
+        }
+    });
+}
+
+/// It passed for one by which nobody owns the partition, which got an epoch of the same number as that.
+#[test]
+fn a_partition_is_not_given_away_while_a_copy_with_a_later_epoch_tries_its_owner_or_goes_away() {
+    with_core(|core| async move {
+        let (opened, key) = topic(1);
+        assert!(core.open_partition(&opened, key).await);
+        let history = core.place(key).unwrap().history;
+        for address in [
+            telling(2, follower(&myself()), true, history),
+            going_away(follower(NOBODY), history),
+        ] {
+            let _line = core.line_to(&address).await.unwrap();
+            let follower = Peer { address, ..peer(2) };
+            let replica = followed(&core, Role::HandingOver, follower);
+            let checked = core.check_unclaimed(&opened.name, key, &replica).await;
+            let why = checked.unwrap_err().message;
+            assert!(why.contains("has a later epoch"), "{why}");
+        }
+    });
+}
+
+/// It was seen to own the partition, and not reached when the handover was asked for again: its silence was passed over, and a
+/// third one took the partition over.
+#[test]
+fn a_partition_is_not_given_away_while_whom_it_was_seen_to_be_owned_by_is_waited_for() {
+    with_core(|core| async move {
+        let (opened, key) = topic(1);
+        let replica = Replica {
+            role: Role::HandingOver,
+            ..Replica::owner(key.partition)
+        };
+        let copies = [2, 3].map(|number| CopyId::from_bytes([number; 16]));
+        let checked = async || core.check_unclaimed(&opened.name, key, &replica).await;
+        core.followers.unasked.add(key, copies[1]);
+        checked().await.unwrap();
+        core.followers.unasked.hold(key, copies[0], owner(2));
+        let refused = checked().await.unwrap_err();
+        assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+        core.followers.settle(key, copies[0]);
+        checked().await.unwrap();
+    });
+}
+
+/// It may have several sources, and tells of the one that it tries: an owner that came back was not held once that was itself,
+/// and served beside whoever had begun the epoch.
+#[test]
+fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_that_names_that_owner() {
+    with_core(|core| async move {
+        let (opened, key) = topic(1);
+        assert!(core.open_partition(&opened, key).await);
+        let history = core.place(key).unwrap().history;
+        for is_later in [true, false] {
+            let address = telling(2, follower(&myself()), is_later, history);
+            let peer = Peer {
+                address: address.clone(),
+                ..peer(2)
+            };
+            let copy = peer.copy;
+            followed(&core, Role::Owner, peer);
+            core.followers.unasked.add(key, copy);
+            let claimant = (opened.name.clone(), key, copy);
+            core.ask_at(&(address, false), vec![claimant]).await;
+            assert_eq!(core.followers.unasked.is_held(key), is_later);
+            assert_eq!(core.check_asked(key).is_err(), is_later);
+        }
+    });
+}
+
+/// Its word was not whole, and its silence then counted as one: the owner served at once beside whoever had begun the epoch.
+#[test]
+fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_that_goes_away_before_it_shows_that()
+ {
+    with_core(|core| async move {
+        let (opened, key) = topic(1);
+        assert!(core.open_partition(&opened, key).await);
+        let history = core.place(key).unwrap().history;
+        let me = myself();
+        let address = going_away(follower(&me), history);
+        let peer = Peer {
+            address: address.clone(),
+            ..peer(2)
+        };
+        let copy = peer.copy;
+        followed(&core, Role::Owner, peer);
+        core.followers.unasked.add(key, copy);
+        let claimant = (opened.name.clone(), key, copy);
+        core.ask_at(&(address, false), vec![claimant]).await;
+        assert!(core.check_asked(key).is_err());
+        assert!(!core.followers.unasked.is_held(key));
+    });
+}
+
+/// A question that was begun before, and answered behind it, ended what a later one had found out: the owner served.
+#[test]
+fn that_a_copy_has_a_later_epoch_is_not_unsaid_by_what_it_was_asked_before() {
+    with_core(|core| async move {
+        let (opened, key) = topic(1);
+        assert!(core.open_partition(&opened, key).await);
+        let history = core.place(key).unwrap().history;
+        let (asked, is_asked) = mpsc::channel();
+        let (go_on, told) = mpsc::channel();
+        let address = node_named(2, move |mut stream, mut received| {
+            stream.peek(&mut [0]).unwrap();
+            asked.send(()).unwrap();
+            told.recv().unwrap();
+            let log = its_log(false, history, Offset::ZERO);
+            tell_both(&mut stream, &mut received, (follower(NOBODY), log));
+        });
+        let peer = Peer {
+            address: address.clone(),
+            ..peer(2)
+        };
+        let (unasked, copy) = (&core.followers.unasked, peer.copy);
+        followed(&core, Role::Owner, peer);
+        unasked.add(key, copy);
+        let claimant = (opened.name.clone(), key, copy);
+        let finding_out = async {
+            until("it is asked", || is_asked.try_recv().is_ok()).await;
+            unasked.outrank(key, copy);
+            go_on.send(()).unwrap();
+        };
+        zip(core.ask_at(&(address, false), vec![claimant]), finding_out).await;
+        assert!(unasked.is_held(key));
+    });
+}
+
+/// Its word that it owns the partition came to nothing, and its owner was told that it is not reached, for as long as the copy told
+/// of nobody.
+#[test]
+fn whom_a_copy_has_shown_shows_itself_that_it_owns_the_partition_once_the_copy_tells_of_nobody() {
+    with_core(|core| async move {
+        let (name, key) = created(&core).await;
+        let history = core.place(key).unwrap().history;
+        let by = Peer {
+            address: telling(2, follower(NOBODY), false, history),
+            ..peer(2)
+        };
+        let owned = replica_status::Partition::owned(key.partition, Offset::ZERO);
+        let shown = Target {
+            address: telling(3, owned, true, history),
+            ..owner(3)
+        };
+        let (followers, copy) = (vec![by.clone()], by.copy);
+        let remembering = |replica| {
+            Ok(Replica {
+                followers,
+                ..replica
+            })
+        };
+        let (admin, place) = (core.admin().unwrap(), (&name, key.topic, key.partition));
+        admin
+            .change_replica(place, None, remembering)
+            .await
+            .unwrap();
+        core.followers.unasked.hold(key, copy, shown);
+        let claimant = (name.clone(), key, copy);
+        core.ask_at(&(by.address, false), vec![claimant]).await;
+        let replica = core.replica(key).unwrap();
+        assert_eq!(
+            (replica.role, replica.target),
+            (Role::Fenced, Some(owner(3).node))
+        );
+    });
+}
+
+/// That both owned it was told each second, and counted nowhere.
+#[test]
+fn a_partition_is_contested_by_whom_a_copy_has_shown_also_where_the_copy_tells_of_nobody_any_more()
+{
+    with_core(|core| async move {
+        let (opened, key) = topic(1);
+        assert!(core.open_partition(&opened, key).await);
+        let history = core.place(key).unwrap().history;
+        let by = Peer {
+            address: telling(2, follower(NOBODY), false, history),
+            ..peer(2)
+        };
+        let owned = replica_status::Partition::owned(key.partition, Offset::ZERO);
+        let shown = Target {
+            address: telling(3, owned, false, history),
+            ..owner(3)
+        };
+        let (address, copy) = (by.address.clone(), by.copy);
+        followed(&core, Role::Owner, by);
+        core.followers.unasked.hold(key, copy, shown);
+        let claimant = (opened.name.clone(), key, copy);
+        core.ask_at(&(address, false), vec![claimant]).await;
+        assert!(core.followers.contested.knows(key, copy));
+        assert!(core.followers.unasked.is_held(key));
+    });
+}
+
+/// It may just try this node as one of its sources: what it says then is not its word that it owns nothing.
+#[test]
+fn whom_a_copy_has_shown_is_waited_for_while_that_has_a_later_epoch_and_names_this_node() {
+    with_core(|core| async move {
+        let (opened, key) = topic(1);
+        assert!(core.open_partition(&opened, key).await);
+        let history = core.place(key).unwrap().history;
+        let by = Peer {
+            address: telling(2, follower(NOBODY), false, history),
+            ..peer(2)
+        };
+        let shown = Target {
+            address: telling(3, follower(&myself()), true, history),
+            ..owner(3)
+        };
+        let (address, copy) = (by.address.clone(), by.copy);
+        followed(&core, Role::Owner, by);
+        core.followers.unasked.hold(key, copy, shown);
+        let claimant = (opened.name.clone(), key, copy);
+        core.ask_at(&(address, false), vec![claimant]).await;
+        assert!(core.followers.unasked.is_held(key));
+    });
+}
+
+/// Whoever follows it may have been promoted, too.
+#[test]
+fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_whose_follower_is_silent() {
+    with_core(|core| async move {
+        let (opened, key) = topic(1);
+        assert!(core.open_partition(&opened, key).await);
+        let history = core.place(key).unwrap().history;
+        for is_later in [true, false] {
+            let silent = replica_status::Follower {
+                node: Some(peer(3).node),
+                address: Some(NOBODY.to_owned()),
+                copy: peer(3).copy,
+                end: Offset::ZERO,
+                heard_ms: 0,
+                is_silent: false,
+            };
+            let there = replica_status::Partition {
+                source: None,
+                followers: vec![silent],
+                ..follower(NOBODY)
+            };
+            let address = telling(2, there, is_later, history);
+            let peer = Peer {
+                address: address.clone(),
+                ..peer(2)
+            };
+            let copy = peer.copy;
+            followed(&core, Role::Owner, peer);
+            core.followers.unasked.add(key, copy);
+            let claimant = (opened.name.clone(), key, copy);
+            core.ask_at(&(address, false), vec![claimant]).await;
+            assert_eq!(core.followers.unasked.is_held(key), is_later);
+        }
+    });
+}
+
+/// Where nobody is reached.
+const NOBODY: &str = "127.0.0.1:1";
+
+/// Where the core of the test is reached, by its name.
+fn myself() -> String {
+    node_named(1, |mut stream, _| drop(stream.read_to_end(&mut Vec::new())))
+}
+
+/// A copy that follows a source.
+fn follower(source: &str) -> replica_status::Partition {
+    replica_status::Partition {
+        role: replica_status::Role::Follower,
+        source: Some(source.to_owned()),
+        ..replica_status::Partition::owned(PartitionId::new(0), Offset::ZERO)
+    }
+}
+
+/// A node that tells what it is to a partition, and then its log, that of the second node's copy.
+fn telling(
+    number: u8,
+    there: replica_status::Partition,
+    is_later: bool,
+    history: HistoryId,
+) -> String {
+    node_named(number, move |mut stream, mut received| {
+        // What the two shared is gone there: the copy itself is what shows that it followed this log.
+        let begin = Offset::ZERO.plus(1);
+        let log = its_log(is_later, history, begin);
+        tell_both(&mut stream, &mut received, (there, log));
+        drop(stream.read_to_end(&mut Vec::new()));
+    })
+}
+
+/// The second node, which goes away when it is asked for the chain where its later epoch began.
+fn going_away(there: replica_status::Partition, history: HistoryId) -> String {
+    node_named(2, move |mut stream, mut received| {
+        let log = its_log(true, history, Offset::ZERO);
+        tell_both(&mut stream, &mut received, (there, log));
+        next(&mut stream, &mut received);
+    })
+}
+
+fn tell_both(
+    stream: &mut TcpStream,
+    received: &mut Vec<u8>,
+    (there, log): (replica_status::Partition, segments::Answer),
+) {
+    let status = replica_status::Answer {
+        id: topic(1).1.topic,
+        partitions: vec![there],
+    };
+    tell::<replica_status::Request>(stream, received, &status);
+    tell::<segments::Request>(stream, received, &log);
+}
+
+fn its_log(is_later: bool, history: HistoryId, begin: Offset) -> segments::Answer {
+    let later = Epoch {
+        epoch: LeaderEpoch::new(1_000).unwrap(),
+        lineage: Lineage::from_bytes([2; 16]),
+        start: Offset::ZERO,
+    };
+    segments::Answer {
+        history,
+        copy: CopyId::from_bytes([2; 16]),
+        epochs: is_later.then_some(later).into_iter().collect(),
+        ..log(begin, begin)
+    }
+}
