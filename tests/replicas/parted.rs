@@ -157,6 +157,10 @@ fn an_owner_that_went_on_from_an_older_copy_of_its_files_rejoins_the_copy_that_h
         });
         promote(&b, &topic);
         b.fill(&topic, 0, 1);
+        // Nor now, where the two may own it both.
+        let refused = b.ask(&rejoining(&topic, &a)).unwrap_err();
+        let codes = [ErrorCode::Diverged, ErrorCode::NotOwner];
+        assert!(codes.iter().any(|code| refused.is(*code)), "{refused:?}");
         let rejoined = rejoin(&a, &topic, &b);
         let told = (rejoined.common, rejoined.records);
         assert_eq!(told, (common, end.since(common)));

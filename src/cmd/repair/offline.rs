@@ -156,7 +156,8 @@ fn partitions(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
         false => {
             let path = dir.join(TOPIC);
             let message = format!(
-                "{} is gone, which tells what topic this is, and no repair makes it anew: put it back, as `corelog verify` says; or                  name one partition's directory with --dir",
+                "{} is gone, which tells what topic this is, and no repair makes it anew: put it back, as `corelog verify` \
+                 says; or name one partition's directory with --dir",
                 path.display()
             );
             return Err(stop(Exit::Damage, message));

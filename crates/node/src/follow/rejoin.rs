@@ -12,7 +12,7 @@ use corelog_storage::log::Chore;
 use corelog_storage::log::lineage::Common;
 
 use super::line::Line;
-use super::lineage::{diverged, newest, shared};
+use super::lineage::{diverged, is_taken_over, newest, shared};
 use super::ownership::{check_same, follower_of};
 use super::questions::{check_owner_at, is_same_at, segments_of};
 use super::target::Target;
@@ -129,9 +129,9 @@ impl Core {
         // Whoever follows goes on, and what is not durable yet has no chain that can be asked for.
         let mut common = shared((&mine, place.durable.offset), theirs);
         let began = mine.iter().find(|own| Some(own.epoch) == common.epoch);
-        // What a copy has was acknowledged by its source, which is the one to give up what it took since.
-        let began = began.filter(|_| !self.is_copy(key));
-        if let Some(began) = began {
+        // What the other one took over was acknowledged; of one that did not, who knows which of the two has that.
+        let is_over = is_taken_over(self.epoch(key)?, newest);
+        if let Some(began) = began.filter(|_| is_over) {
             let low = place.log_start.max(there.log_start).max(began.offset);
             common.offset = self.parting(line, topic, key, low..common.offset).await?;
         }
