@@ -18,9 +18,7 @@ use crate::follow::target::Target;
 #[test]
 fn a_partition_is_not_given_away_while_whom_a_copy_with_a_later_epoch_follows_does_not_tell() {
     with_core(|core| async move {
-        let (opened, key) = topic(1);
-        assert!(core.open_partition(&opened, key).await);
-        let history = core.place(key).unwrap().history;
+        let (name, key, history) = opened(&core).await;
         for (is_later, its_history) in [
             (true, history),
             (false, history),
@@ -30,7 +28,7 @@ fn a_partition_is_not_given_away_while_whom_a_copy_with_a_later_epoch_follows_do
             let _line = core.line_to(&address).await.unwrap();
             let follower = Peer { address, ..peer(2) };
             let replica = followed(&core, Role::HandingOver, follower);
-            let checked = core.check_unclaimed(&opened.name, key, &replica).await;
+            let checked = core.check_unclaimed(&name, key, &replica).await;
             let refused = checked.err().map(|why| why.message);
             let is_refused = refused.is_some_and(|why| why.contains("has a later epoch"));
             assert_eq!(is_refused, is_later && its_history == history);
@@ -42,9 +40,7 @@ fn a_partition_is_not_given_away_while_whom_a_copy_with_a_later_epoch_follows_do
 #[test]
 fn a_partition_is_not_given_away_while_a_copy_with_a_later_epoch_tries_its_owner_or_goes_away() {
     with_core(|core| async move {
-        let (opened, key) = topic(1);
-        assert!(core.open_partition(&opened, key).await);
-        let history = core.place(key).unwrap().history;
+        let (name, key, history) = opened(&core).await;
         for address in [
             telling(2, follower(&myself()), true, history),
             going_away(follower(NOBODY), history),
@@ -52,7 +48,7 @@ fn a_partition_is_not_given_away_while_a_copy_with_a_later_epoch_tries_its_owner
             let _line = core.line_to(&address).await.unwrap();
             let follower = Peer { address, ..peer(2) };
             let replica = followed(&core, Role::HandingOver, follower);
-            let checked = core.check_unclaimed(&opened.name, key, &replica).await;
+            let checked = core.check_unclaimed(&name, key, &replica).await;
             let why = checked.unwrap_err().message;
             assert!(why.contains("has a later epoch"), "{why}");
         }
@@ -86,20 +82,11 @@ fn a_partition_is_not_given_away_while_whom_it_was_seen_to_be_owned_by_is_waited
 #[test]
 fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_that_names_that_owner() {
     with_core(|core| async move {
-        let (opened, key) = topic(1);
-        assert!(core.open_partition(&opened, key).await);
-        let history = core.place(key).unwrap().history;
+        let (name, key, history) = opened(&core).await;
         for is_later in [true, false] {
             let address = telling(2, follower(&myself()), is_later, history);
-            let peer = Peer {
-                address: address.clone(),
-                ..peer(2)
-            };
-            let copy = peer.copy;
-            followed(&core, Role::Owner, peer);
-            core.followers.unasked.add(key, copy);
-            let claimant = (opened.name.clone(), key, copy);
-            core.ask_at(&(address, false), vec![claimant]).await;
+            core.followers.unasked.add(key, COPY);
+            ask(&core, (name.clone(), key), address).await;
             assert_eq!(core.followers.unasked.is_held(key), is_later);
             assert_eq!(core.check_asked(key).is_err(), is_later);
         }
@@ -111,20 +98,10 @@ fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_that_names_that_
 fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_that_goes_away_before_it_shows_that()
  {
     with_core(|core| async move {
-        let (opened, key) = topic(1);
-        assert!(core.open_partition(&opened, key).await);
-        let history = core.place(key).unwrap().history;
+        let (name, key, history) = opened(&core).await;
         let me = myself();
-        let address = going_away(follower(&me), history);
-        let peer = Peer {
-            address: address.clone(),
-            ..peer(2)
-        };
-        let copy = peer.copy;
-        followed(&core, Role::Owner, peer);
-        core.followers.unasked.add(key, copy);
-        let claimant = (opened.name.clone(), key, copy);
-        core.ask_at(&(address, false), vec![claimant]).await;
+        core.followers.unasked.add(key, COPY);
+        ask(&core, (name, key), going_away(follower(&me), history)).await;
         assert!(core.check_asked(key).is_err());
         assert!(!core.followers.unasked.is_held(key));
     });
@@ -134,9 +111,7 @@ fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_that_goes_away_b
 #[test]
 fn that_a_copy_has_a_later_epoch_is_not_unsaid_by_what_it_was_asked_before() {
     with_core(|core| async move {
-        let (opened, key) = topic(1);
-        assert!(core.open_partition(&opened, key).await);
-        let history = core.place(key).unwrap().history;
+        let (name, key, history) = opened(&core).await;
         let (asked, is_asked) = mpsc::channel();
         let (go_on, told) = mpsc::channel();
         let address = node_named(2, move |mut stream, mut received| {
@@ -146,20 +121,14 @@ fn that_a_copy_has_a_later_epoch_is_not_unsaid_by_what_it_was_asked_before() {
             let log = its_log(false, history, Offset::ZERO);
             tell_both(&mut stream, &mut received, (follower(NOBODY), log));
         });
-        let peer = Peer {
-            address: address.clone(),
-            ..peer(2)
-        };
-        let (unasked, copy) = (&core.followers.unasked, peer.copy);
-        followed(&core, Role::Owner, peer);
-        unasked.add(key, copy);
-        let claimant = (opened.name.clone(), key, copy);
+        let unasked = &core.followers.unasked;
+        unasked.add(key, COPY);
         let finding_out = async {
             until("it is asked", || is_asked.try_recv().is_ok()).await;
-            unasked.outrank(key, copy);
+            unasked.outrank(key, COPY);
             go_on.send(()).unwrap();
         };
-        zip(core.ask_at(&(address, false), vec![claimant]), finding_out).await;
+        zip(ask(&core, (name, key), address), finding_out).await;
         assert!(unasked.is_held(key));
     });
 }
@@ -208,24 +177,17 @@ fn whom_a_copy_has_shown_shows_itself_that_it_owns_the_partition_once_the_copy_t
 fn a_partition_is_contested_by_whom_a_copy_has_shown_also_where_the_copy_tells_of_nobody_any_more()
 {
     with_core(|core| async move {
-        let (opened, key) = topic(1);
-        assert!(core.open_partition(&opened, key).await);
-        let history = core.place(key).unwrap().history;
-        let by = Peer {
-            address: telling(2, follower(NOBODY), false, history),
-            ..peer(2)
-        };
+        let (name, key, history) = opened(&core).await;
         let owned = replica_status::Partition::owned(key.partition, Offset::ZERO);
+        let address = telling(3, owned, false, history);
         let shown = Target {
-            address: telling(3, owned, false, history),
+            address,
             ..owner(3)
         };
-        let (address, copy) = (by.address.clone(), by.copy);
-        followed(&core, Role::Owner, by);
-        core.followers.unasked.hold(key, copy, shown);
-        let claimant = (opened.name.clone(), key, copy);
-        core.ask_at(&(address, false), vec![claimant]).await;
-        assert!(core.followers.contested.knows(key, copy));
+        core.followers.unasked.hold(key, COPY, shown);
+        let by = telling(2, follower(NOBODY), false, history);
+        ask(&core, (name, key), by).await;
+        assert!(core.followers.contested.knows(key, COPY));
         assert!(core.followers.unasked.is_held(key));
     });
 }
@@ -234,22 +196,15 @@ fn a_partition_is_contested_by_whom_a_copy_has_shown_also_where_the_copy_tells_o
 #[test]
 fn whom_a_copy_has_shown_is_waited_for_while_that_has_a_later_epoch_and_names_this_node() {
     with_core(|core| async move {
-        let (opened, key) = topic(1);
-        assert!(core.open_partition(&opened, key).await);
-        let history = core.place(key).unwrap().history;
-        let by = Peer {
-            address: telling(2, follower(NOBODY), false, history),
-            ..peer(2)
-        };
+        let (name, key, history) = opened(&core).await;
+        let address = telling(3, follower(&myself()), true, history);
         let shown = Target {
-            address: telling(3, follower(&myself()), true, history),
+            address,
             ..owner(3)
         };
-        let (address, copy) = (by.address.clone(), by.copy);
-        followed(&core, Role::Owner, by);
-        core.followers.unasked.hold(key, copy, shown);
-        let claimant = (opened.name.clone(), key, copy);
-        core.ask_at(&(address, false), vec![claimant]).await;
+        core.followers.unasked.hold(key, COPY, shown);
+        let by = telling(2, follower(NOBODY), false, history);
+        ask(&core, (name, key), by).await;
         assert!(core.followers.unasked.is_held(key));
     });
 }
@@ -258,9 +213,7 @@ fn whom_a_copy_has_shown_is_waited_for_while_that_has_a_later_epoch_and_names_th
 #[test]
 fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_whose_follower_is_silent() {
     with_core(|core| async move {
-        let (opened, key) = topic(1);
-        assert!(core.open_partition(&opened, key).await);
-        let history = core.place(key).unwrap().history;
+        let (name, key, history) = opened(&core).await;
         for is_later in [true, false] {
             let silent = replica_status::Follower {
                 node: Some(peer(3).node),
@@ -275,19 +228,33 @@ fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_whose_follower_i
                 followers: vec![silent],
                 ..follower(NOBODY)
             };
-            let address = telling(2, there, is_later, history);
-            let peer = Peer {
-                address: address.clone(),
-                ..peer(2)
-            };
-            let copy = peer.copy;
-            followed(&core, Role::Owner, peer);
-            core.followers.unasked.add(key, copy);
-            let claimant = (opened.name.clone(), key, copy);
-            core.ask_at(&(address, false), vec![claimant]).await;
+            core.followers.unasked.add(key, COPY);
+            let by = telling(2, there, is_later, history);
+            ask(&core, (name.clone(), key), by).await;
             assert_eq!(core.followers.unasked.is_held(key), is_later);
         }
     });
+}
+
+/// The second node's.
+const COPY: CopyId = CopyId::from_bytes([2; 16]);
+
+/// A partition that is open, and the history of its log.
+async fn opened(core: &Rc<Core>) -> (TopicName, PartitionKey, HistoryId) {
+    let (opened, key) = topic(1);
+    assert!(core.open_partition(&opened, key).await);
+    (opened.name.clone(), key, core.place(key).unwrap().history)
+}
+
+/// Has the partition's owner ask the second node's copy at an address.
+async fn ask(core: &Rc<Core>, (name, key): (TopicName, PartitionKey), address: String) {
+    let by = Peer {
+        address: address.clone(),
+        ..peer(2)
+    };
+    followed(core, Role::Owner, by);
+    core.ask_at(&(address, false), vec![(name, key, COPY)])
+        .await;
 }
 
 /// Where nobody is reached.
@@ -353,7 +320,7 @@ fn its_log(is_later: bool, history: HistoryId, begin: Offset) -> segments::Answe
     };
     segments::Answer {
         history,
-        copy: CopyId::from_bytes([2; 16]),
+        copy: COPY,
         epochs: is_later.then_some(later).into_iter().collect(),
         ..log(begin, begin)
     }
