@@ -1,6 +1,7 @@
 //! `corelog restore`.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use super::records::produce;
 use crate::support::corelog::Corelog;
@@ -104,6 +105,15 @@ fn what_cannot_be_restored_is_said_and_leaves_nothing() {
     assert!(!data.join("restoring/r").exists());
 }
 
+/// Exports the snapshot `s` of a data directory; gives where to.
+fn export(folder: &Folder, data: &Path) -> PathBuf {
+    let copy = folder.path().join("copy");
+    let export = ["snapshot", "export", "s", copy.to_str().unwrap()];
+    let export = [&export[..], &["--data-dir", data.to_str().unwrap()]].concat();
+    Corelog::offline().run(export).done();
+    copy
+}
+
 /// A backup that was larger than what was left took the last of it from the partitions that were written to.
 #[test]
 fn a_backup_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
@@ -115,11 +125,8 @@ fn a_backup_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
     let topic = wire.topic("t", 1, 1 << 20);
     produce(&mut wire, &topic, 0, 0, 120);
     corelog.run(["snapshot", "create", "s"]).done();
-    let copy = folder.path().join("copy");
+    let copy = export(&folder, &data);
     let copy = copy.to_str().unwrap();
-    let export = ["snapshot", "export", "s", copy, "--data-dir"];
-    let export = [&export[..], &[data.to_str().unwrap()]].concat();
-    Corelog::offline().run(export).done();
 
     let mount = Mount::small(&folder, 24 << 20);
     println!("on {}", mount.kind);
@@ -143,10 +150,7 @@ fn a_backup_of_which_the_server_may_not_read_a_file_is_told_as_that() {
     corelog.run(["topic", "create", "t"]).done();
     corelog.feed(["produce", "t"], b"a\n").done();
     corelog.run(["snapshot", "create", "s"]).done();
-    let copy = folder.path().join("copy");
-    let export = ["snapshot", "export", "s", copy.to_str().unwrap()];
-    let export = [&export[..], &["--data-dir", data.to_str().unwrap()]].concat();
-    Corelog::offline().run(export).done();
+    let copy = export(&folder, &data);
     let store = &stores::of(&copy.join("topics/t"), 0)[0];
     let hidden = std::fs::Permissions::from_mode(0o000);
     std::fs::set_permissions(store, hidden).unwrap();

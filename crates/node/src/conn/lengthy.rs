@@ -197,6 +197,7 @@ async fn scrubbed(
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
     use std::sync::atomic::Ordering;
 
     use corelog_protocol::error::ErrorCode;
@@ -214,6 +215,18 @@ mod tests {
         let mut large = Arc::unwrap_or_clone(topic(number).0);
         large.owners = vec![core.id; 4_096];
         large
+    }
+
+    /// A request of a connection, and its client's end.
+    async fn asked(core: &Rc<Core>) -> (Asked, TcpStream) {
+        let (link, client) = linked(core).await;
+        link.begin(0);
+        let asked = Asked {
+            link,
+            correlation: CorrelationId::new(1),
+            frame_bytes: 0,
+        };
+        (asked, client)
     }
 
     /// Where one core had all of a topic, thousands of answers were put together at once, each a few rows at a time.
@@ -237,13 +250,8 @@ mod tests {
             let topics = Some(vec![large.name.clone()]);
             core.routes.borrow_mut().put(Arc::new(large));
             let _others = core.asked_budget.try_acquire(core.asked_budget.available());
-            let (link, _client) = linked(&core).await;
-            link.begin(0);
-            let asked = Asked {
-                link: Rc::clone(&link),
-                correlation: CorrelationId::new(1),
-                frame_bytes: 0,
-            };
+            let (asked, _client) = asked(&core).await;
+            let link = Rc::clone(&asked.link);
             let told = asked.metadata(metadata::Request { topics });
             assert!(poll_once(Box::pin(told)).await.is_some());
             assert_eq!(link.take_out().answers, 1);
@@ -255,13 +263,7 @@ mod tests {
     fn more_names_than_there_can_be_topics_wait_for_no_room() {
         with_core(|core| async move {
             let _others = core.asked_budget.try_acquire(core.asked_budget.available());
-            let (link, _client) = linked(&core).await;
-            link.begin(0);
-            let asked = Asked {
-                link: Rc::clone(&link),
-                correlation: CorrelationId::new(1),
-                frame_bytes: 0,
-            };
+            let (asked, _client) = asked(&core).await;
             let named = |number| TopicName::new(&format!("t{number}")).unwrap();
             let topics = Some((0..=METADATA_TOPIC_COUNT_MAX).map(named).collect());
             let told = asked.metadata(metadata::Request { topics });

@@ -179,14 +179,8 @@ fn a_partition_is_contested_by_whom_a_copy_has_shown_also_where_the_copy_tells_o
     with_core(|core| async move {
         let (name, key, history) = opened(&core).await;
         let owned = replica_status::Partition::owned(key.partition, Offset::ZERO);
-        let address = telling(3, owned, false, history);
-        let shown = Target {
-            address,
-            ..owner(3)
-        };
-        core.followers.unasked.hold(key, COPY, shown);
-        let by = telling(2, follower(NOBODY), false, history);
-        ask(&core, (name, key), by).await;
+        let shown = telling(3, owned, false, history);
+        ask_behind(shown, &core, (name, key, history)).await;
         assert!(core.followers.contested.knows(key, COPY));
         assert!(core.followers.unasked.is_held(key));
     });
@@ -197,14 +191,8 @@ fn a_partition_is_contested_by_whom_a_copy_has_shown_also_where_the_copy_tells_o
 fn whom_a_copy_has_shown_is_waited_for_while_that_has_a_later_epoch_and_names_this_node() {
     with_core(|core| async move {
         let (name, key, history) = opened(&core).await;
-        let address = telling(3, follower(&myself()), true, history);
-        let shown = Target {
-            address,
-            ..owner(3)
-        };
-        core.followers.unasked.hold(key, COPY, shown);
-        let by = telling(2, follower(NOBODY), false, history);
-        ask(&core, (name, key), by).await;
+        let shown = telling(3, follower(&myself()), true, history);
+        ask_behind(shown, &core, (name, key, history)).await;
         assert!(core.followers.unasked.is_held(key));
     });
 }
@@ -255,6 +243,21 @@ async fn ask(core: &Rc<Core>, (name, key): (TopicName, PartitionKey), address: S
     followed(core, Role::Owner, by);
     core.ask_at(&(address, false), vec![(name, key, COPY)])
         .await;
+}
+
+/// The same once that had shown a third node, and tells of nobody by now.
+async fn ask_behind(
+    shown: String,
+    core: &Rc<Core>,
+    (name, key, history): (TopicName, PartitionKey, HistoryId),
+) {
+    let shown = Target {
+        address: shown,
+        ..owner(3)
+    };
+    core.followers.unasked.hold(key, COPY, shown);
+    let by = telling(2, follower(NOBODY), false, history);
+    ask(core, (name, key), by).await;
 }
 
 /// Where nobody is reached.
