@@ -27,7 +27,7 @@ def main():
         with open(sys.argv[3]) as file:
             told = json.load(file)
     # What `mixed` keeps is without the first second, which warms up.
-    acks, (times, longest_us) = read_acks(sys.argv[1], 0 if told else WARM_UP_US), read_events(sys.argv[2])
+    acks, times = read_acks(sys.argv[1], 0 if told else WARM_UP_US), read_events(sys.argv[2])
     left, watched = acks, []
     for kind, name in STILL.items():
         at, is_watched = times.pop(kind, []), times.pop(f"watch-{kind}", None)
@@ -41,7 +41,7 @@ def main():
         left = rest
         print(
             f"| acks in {name} or within {BEHIND_US // 1000} ms behind one ({len(at)} seen, the longest "
-            f"{longest_us.get(kind, 0) / 1000:.0f} ms): {share(len(behind), len(acks))} of all, {tail(behind)} |"
+            f"{max((took for _, took in at), default=0) / 1000:.0f} ms): {share(len(behind), len(acks))} of all, {tail(behind)} |"
         )
     rows("acks", acks, times, is_judged=True)
     if len(left) < len(acks):
@@ -102,21 +102,21 @@ def read_acks(path, warm_up_us):
 
 
 def read_events(path):
-    """Of each kind the times in order, and how long the longest took."""
-    times, longest_us = {}, {}
+    """Of each kind the ends in order, each with how long it took."""
+    times = {}
     with open(path) as file:
         for line in file:
             kind, at, *took = line.split()
-            times.setdefault(kind, []).append(int(at))
-            longest_us[kind] = max(longest_us.get(kind, 0), *map(int, took), 0)
-    return {kind: sorted(at) for kind, at in times.items()}, longest_us
+            times.setdefault(kind, []).append((int(at), int(took[0]) if took else 0))
+    return {kind: sorted(at) for kind, at in times.items()}
 
 
 def is_near(ack, times, before_us=NEAR_US, behind_us=NEAR_US):
-    """Whether one of `times` is at most so long before the acknowledgement was due, or behind when it came."""
+    """Whether one of `times` was under way with the acknowledgement, ended at most so long before that was due, or began at most
+    so long behind when it came. The end of a stall is seen a little late: what waited for it may have come by then."""
     due, took = ack
-    at = bisect.bisect_left(times, due - before_us)
-    return at < len(times) and times[at] <= due + took + behind_us
+    at = bisect.bisect_left(times, (due - before_us,))
+    return at < len(times) and times[at][0] - times[at][1] <= due + took + behind_us
 
 
 def quantile(acks, q):
