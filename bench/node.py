@@ -31,6 +31,13 @@ def end(number, _frame):
 signal.signal(signal.SIGTERM, end)
 
 
+def begin():
+    """Makes the folder to serve from. What another run left is not written over: a second one of a day wants an `OUT` of its own."""
+    if OUT.is_file():
+        sys.exit(f"{HARNESS}: {OUT} is of another run: move it away, or name another with OUT")
+    SCRATCH.mkdir(parents=True)
+
+
 def built(variable, program, package):
     """The program that `variable` names, or the one of this commit."""
     if variable in os.environ:

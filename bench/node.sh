@@ -20,6 +20,9 @@ build() {
     CORELOG=$(built corelog)
 }
 
+# What another run left is not written over: a second one of a day wants an OUT of its own.
+is_new() { [ ! -f "$1" ] || die "$1 is of another run: move it away, or name another with OUT"; }
+
 # Where a release build of this workspace leaves a program.
 built() { echo "${CARGO_TARGET_DIR:-target}/release/$1"; }
 

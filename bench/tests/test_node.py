@@ -79,6 +79,26 @@ class Nodes(unittest.TestCase):
         self.assertEqual(0, done.returncode, done.stderr)
 
 
+class Reports(unittest.TestCase):
+    def test_what_another_run_left_is_not_written_over(self):
+        """The report of an hour was gone once a second run of the day was through."""
+        with tempfile.TemporaryDirectory() as folder:
+            out, scratch = pathlib.Path(folder, "report.md"), pathlib.Path(folder, "scratch")
+            script = f". {BENCH}/node.sh; is_new {out}"
+            with mock.patch.multiple(node, OUT=out, SCRATCH=scratch):
+                node.begin()
+                self.assertEqual(0, subprocess.run(["bash", "-c", script]).returncode)
+                scratch.rmdir()
+                out.write_text("a run\n")
+                with self.assertRaisesRegex(SystemExit, "with OUT"):
+                    node.begin()
+                refused = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+                self.assertEqual(1, refused.returncode)
+                self.assertIn("with OUT", refused.stderr)
+            self.assertEqual("a run\n", out.read_text())
+            self.assertFalse(scratch.exists())
+
+
 class Processors(unittest.TestCase):
     def test_what_the_host_took_is_told_of_the_time_since(self):
         """What guests of this machine used (the last two) is within what it used itself."""

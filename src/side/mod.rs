@@ -24,6 +24,7 @@ mod v1;
 mod watchdog;
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
@@ -55,6 +56,8 @@ struct Stage {
     started: SystemTime,
     /// If the metrics have a series for each partition.
     tells_partitions: bool,
+    /// If the configuration was wrong when it was read last.
+    is_refusing: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
@@ -86,6 +89,7 @@ impl Side {
             now: Arc::new(Mutex::new(Now::Starting)),
             started: SystemTime::now(),
             tells_partitions,
+            is_refusing: Arc::default(),
         };
         let routes = routes(stage.clone());
         let tasks = runtime.handle().clone();
@@ -132,6 +136,11 @@ impl Side {
     /// Tells again and again which lines of the log repeated.
     pub(crate) fn tell_repeats(&self, repeats: Repeats) {
         self.tasks.spawn(repeats.keep_telling());
+    }
+
+    /// The configuration was read again, and is taken over if it `is_right`.
+    pub(crate) fn set_reloaded(&self, is_right: bool) {
+        self.stage.is_refusing.store(!is_right, Ordering::Relaxed);
     }
 
     /// From now on the node takes no more requests.

@@ -127,6 +127,12 @@ fn a_running_server_takes_over_what_can_change_and_tells_of_the_rest() {
     let (server, log) = start(&folder, &file);
     let said = std::fs::read_to_string(&log).unwrap();
     assert!(!said.contains("INFO"), "{said}");
+    let is_refused = |wanted| {
+        until("the metrics tell whether it is refused", || {
+            http::metric(server.ready.admin, "corelog_configuration_refused") == wanted
+        });
+    };
+    is_refused(0.0);
 
     let changed =
         "log = 'info'\nscrub-rate = '1MiB'\ntransfer-rate = '1MiB'\nstop-timeout = '2s'\n";
@@ -144,12 +150,14 @@ fn a_running_server_takes_over_what_can_change_and_tells_of_the_rest() {
         &log,
         &["ERROR", "stays as it was", "line 2", "`scrub-rate`?"],
     );
+    is_refused(1.0);
 
     std::fs::write(&file, changed.replace("1MiB", "2MiB")).unwrap();
     server.signal(Signal::SIGHUP);
     for key in ["key=scrub-rate", "key=transfer-rate"] {
         wait_for(&log, &["changed a setting", key, "1MiB", "2MiB"]);
     }
+    is_refused(0.0);
 
     Corelog::to(&server).run(["topic", "list"]).done();
     assert_eq!(server.stop().status.code(), Some(0));

@@ -1,5 +1,8 @@
 //! `corelog topic`.
 
+use std::fs::File;
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::support::corelog::Corelog;
@@ -39,6 +42,28 @@ fn create_prints_the_policy_in_force() {
     assert_eq!(created["created"], true);
     assert_eq!(created["policy"]["ack"], "accepted");
     assert_eq!(created["policy"]["retention_age_ms"], Value::Null);
+}
+
+/// A script that saw 1 cannot tell it from a refusal: what stderr says is all there is, as of other tools.
+#[test]
+fn what_was_changed_stays_so_where_it_cannot_be_printed() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (left, gone) = std::io::pipe().unwrap();
+    drop(left);
+    for (topic, stdout, code) in [
+        ("full", Stdio::from(full), 1),
+        ("gone", Stdio::from(gone), 0),
+    ] {
+        let mut create = corelog.command(["topic", "create", topic]);
+        let ended = create.stdout(stdout).output().unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{ended:?}");
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(said.contains("cannot write to stdout"), code == 1, "{said}");
+        described(&corelog, topic);
+    }
 }
 
 #[test]

@@ -107,6 +107,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             Asked::Reload if reload.sources.file().is_some() => {
                 supervisor::reloading();
                 let is_right = reload.run();
+                side.set_reloaded(is_right);
                 supervisor::reloaded(&node, is_right);
             }
             // The terminal it was started from is gone.

@@ -10,6 +10,7 @@ mod cores;
 mod partitions;
 mod process;
 
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use axum::extract::State;
@@ -29,6 +30,7 @@ use super::{Stage, health};
 /// All that a page is made of. What a core does not tell in time is missing; what others know of it is not.
 struct Told {
     started: SystemTime,
+    is_refusing: bool,
     cores: Vec<CoreSnapshot>,
     watched: Vec<WatchSnapshot>,
     /// Of each core, if it answered.
@@ -53,6 +55,7 @@ pub(super) async fn show(State(stage): State<Stage>, headers: HeaderMap) -> Resp
             );
             let told = Told {
                 started: stage.started,
+                is_refusing: stage.is_refusing.load(Ordering::Relaxed),
                 cores: handle.counters(),
                 watched: handle.watched(),
                 pulses,
@@ -73,6 +76,7 @@ fn page(told: Told, format: Format, tells_partitions: bool) -> String {
     let answers = answers.map(|(pulse, partitions)| pulse.is_some() && partitions.is_some());
     let mut page = Page::new(format);
     process::process(&mut page, told.started);
+    process::configuration(&mut page, told.is_refusing);
     process::lost_lines(&mut page);
     process::space(&mut page, told.space);
     process::quarantine(&mut page, told.quarantine.as_deref());

@@ -35,6 +35,14 @@ pub(super) fn process(page: &mut Page, started: SystemTime) {
     }
 }
 
+/// If the configuration, as it was read last, is refused.
+pub(super) fn configuration(page: &mut Page, is_refusing: bool) {
+    let name = "corelog_configuration_refused";
+    let help = "If the configuration was wrong when it was read last: what held before holds on.";
+    page.family(name, Kind::Gauge, help);
+    page.sample(name, &[], u8::from(is_refusing));
+}
+
 /// Lines of the log that are not in it.
 pub(super) fn lost_lines(page: &mut Page) {
     let name = "corelog_log_lines_lost_total";
