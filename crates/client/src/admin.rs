@@ -356,6 +356,9 @@ impl Admin {
     ) -> Result<R::Answer, Error> {
         match self.server {
             Some(server) => self.client.call_at(deadline, server, request, repeat).await,
+            None if repeat == Repeat::Always => {
+                Ok(self.client.call_in_turn(deadline, request).await?.1)
+            }
             None => self.client.call(deadline, request, repeat).await,
         }
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use corelog_protocol::message::{Call, hello, metadata};
+use corelog_protocol::message::{Call, hello};
 use corelog_record::{PartitionId, TopicId, TopicName};
 
 pub use self::count::Untold;
@@ -128,19 +128,6 @@ impl Client {
     /// the first.
     pub async fn untold(&self, name: &TopicName) -> Vec<Untold> {
         self.inner.untold(name).await
-    }
-
-    /// The node, its cores and these topics (`None`: all), straight from a server.
-    ///
-    /// # Errors
-    /// [`Error::Refused`], or why no server could be asked.
-    pub async fn metadata(
-        &self,
-        topics: Option<Vec<TopicName>>,
-    ) -> Result<metadata::Answer, Error> {
-        let request = metadata::Request { topics };
-        let deadline = self.inner.deadline();
-        Ok(self.inner.call_in_turn(deadline, &request).await?.1)
     }
 
     /// What the server said of itself: node, core, addresses, limits, software.
@@ -279,9 +266,9 @@ impl Inner {
             .compare_exchange(first, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Asks any server, again while that may help and there is time. That another node owns what is asked for is told at
-    /// once: what is asked this way means the node that is asked. What changes something is asked of the first alone that was
-    /// reached: done there, or perhaps, it would be done by another one as well.
+    /// Asks any server to change something, again while that may help and there is time: the first alone that was reached. Done
+    /// there, or perhaps, it would be done by another one as well. That another node owns what is asked for is told at once: what is
+    /// asked this way means the node that is asked.
     pub(crate) async fn call<R: Call>(
         &self,
         deadline: Deadline,
@@ -295,9 +282,7 @@ impl Inner {
                     Some(server) => self.connect(*server).await?,
                     None => {
                         let (server, connection) = self.next_server(deadline).await?;
-                        if repeat != Repeat::Always {
-                            reached.get_or_init(|| server);
-                        }
+                        reached.get_or_init(|| server);
                         connection
                     }
                 };

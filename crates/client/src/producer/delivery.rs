@@ -63,7 +63,7 @@ pub struct BatchReport {
     pub sequence: u64,
     /// Records in it.
     pub record_count: u32,
-    /// Bytes of their keys, values and headers.
+    /// Bytes of their keys, values and headers; of a batch that the caller gathered, of the records as they lie in it.
     pub record_bytes: u64,
     /// Its outcome.
     pub result: Result<BatchAck, ProduceError>,

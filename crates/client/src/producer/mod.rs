@@ -11,8 +11,8 @@
 //!
 //! The laws:
 //! - **Order.** Within a partition records are in the log in the order of their `send`s, as far as
-//!   they are in it at all. A batch that was not sent in time is not sent behind a later one that was:
-//!   it fails as not applied, with the error that says so.
+//!   they are in it at all; one whose outcome was told as *unknown* may yet come, behind what was sent since. A batch that was not
+//!   sent in time is not sent behind a later one that was: it fails as not applied, with the error that says so.
 //!   Sends that are under way at once have no order among each other: the one may have to ask a server first, the other not.
 //! - **Nothing twice.** A batch is sent again only if it was certainly not applied. An *unknown*
 //!   outcome goes to the caller; what was queued behind it fails as not applied

@@ -237,7 +237,7 @@ impl<B, E> Window<B, E> {
         while let Some((batch, _)) = self.again.pop_back() {
             self.resend.push_front(batch);
         }
-        // A number only has to differ from the ones before it on the same connection.
+        // The server takes every run up to one that is aborted for aborted, as long as the connection lasts.
         self.run = self.run.wrapping_add(1);
         self.is_halted = false;
         self.is_aborted = false;

@@ -41,7 +41,7 @@ async fn requests_in_flight_stay_below_the_servers_limit() {
             .until(|server| server.count(Some(0), "ListOffsets") >= answered + 3)
             .await;
         // A question on another connection gives the client every chance to send more.
-        client.metadata(None).await.unwrap();
+        client.admin().metadata().await.unwrap();
         assert_eq!(server.count(Some(0), "ListOffsets"), answered + 3);
         gate.add_permits(1);
     }

@@ -386,7 +386,7 @@ async fn no_more_is_fetched_ahead_than_there_is_memory_for() {
         server
             .until(|server| server.state.lock().unwrap().count_all("Fetch") > batch)
             .await;
-        client.metadata(None).await.unwrap();
+        client.admin().metadata().await.unwrap();
         let fetched = server.state.lock().unwrap().count_all("Fetch");
         assert!(
             fetched <= batch + 2,

@@ -308,6 +308,26 @@ async fn the_time_of_a_batch_that_lingers_counts_from_when_it_is_to_be_sent() {
     assert!(outcomes(all).await.iter().all(Result::is_ok));
 }
 
+/// The pause counted from when each was to be sent, and took all of its time: none was tried any more, however well the server was.
+#[tokio::test]
+async fn a_record_is_tried_however_long_the_server_asked_to_be_left_alone_before_it_came() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let mut busy = error(ErrorCode::Busy);
+    busy.detail.retry_ms = Some(u32::MAX);
+    server.script(on_produce(move |seen| match seen.nth {
+        0 => Act::Refuse(busy.clone()),
+        _ => Act::Serve,
+    }));
+    let producer = producer(&server).await;
+    let refused = send_numbers(&producer, &topic, 0..1).await.remove(0);
+    let failed = refused.await.unwrap_err();
+    assert!(matches!(*failed.error, Error::GivenUp { .. }), "{failed}");
+    let goes_on =
+        async { while outcomes(send_numbers(&producer, &topic, 1..2).await).await[0].is_err() {} };
+    timeout(PATIENCE, goes_on).await.unwrap();
+}
+
 /// The one that waited for room was told before those in front of it.
 #[tokio::test]
 async fn outcomes_are_told_in_order_also_where_a_producer_is_dropped_with_a_batch_in_hand() {

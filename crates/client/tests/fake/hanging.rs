@@ -46,7 +46,7 @@ async fn a_short_time_is_long_enough_for_the_second_server_where_the_first_one_h
     connect().await.topic(&topic).await.unwrap();
     let admin = connect().await.admin();
     admin.describe_topic(&topic).await.unwrap();
-    connect().await.metadata(None).await.unwrap();
+    connect().await.admin().metadata().await.unwrap();
 }
 
 /// Each attempt left half of the time to servers behind it, also where there was none.
@@ -77,11 +77,11 @@ async fn the_last_server_has_what_is_left_of_a_short_time() {
         Client::connect(config).await.unwrap()
     };
     let (looks, describes, lists) = (connect().await, connect().await, connect().await);
-    let describes = describes.admin();
+    let [describes, lists] = [describes, lists].map(|client| client.admin());
     let (found, described, listed) = tokio::join!(
         looks.topic(&topic),
         describes.describe_topic(&topic),
-        lists.metadata(None),
+        lists.metadata(),
     );
     found.unwrap();
     described.unwrap();
@@ -143,12 +143,10 @@ async fn what_any_server_can_tell_another_one_does_where_the_first_one_hangs() {
         ..hasty([&hung, &other])
     };
     // Each has to find out anew.
-    let connect = || async { Client::connect(config.clone()).await.unwrap() };
-    let (of_metadata, of_topic, of_snapshots) =
-        (connect().await, connect().await, connect().await.admin());
-    let of_topic = of_topic.admin();
+    let connect = || async { Client::connect(config.clone()).await.unwrap().admin() };
+    let (of_metadata, of_topic, of_snapshots) = (connect().await, connect().await, connect().await);
     let (told, described, listed) = tokio::join!(
-        of_metadata.metadata(None),
+        of_metadata.metadata(),
         of_topic.describe_topic(&topic),
         of_snapshots.list_snapshots(),
     );
@@ -177,11 +175,11 @@ async fn a_third_server_is_tried_by_the_next_call_where_two_take_all_the_time_of
         });
     }
     for _ in 0..2 {
-        if client.metadata(None).await.is_ok() {
+        if client.admin().metadata().await.is_ok() {
             break;
         }
     }
-    client.metadata(None).await.unwrap();
+    client.admin().metadata().await.unwrap();
     assert!(servers[2].count(None, "Metadata") > 0);
 }
 
@@ -195,7 +193,7 @@ async fn a_server_that_was_never_asked_is_not_passed_over() {
         ..hasty([first, other])
     };
     let client = Client::connect(client).await.unwrap();
-    client.metadata(None).await.unwrap_err();
+    client.admin().metadata().await.unwrap_err();
     assert_eq!(first.count(None, "Metadata"), 0);
     let told = client.hello().await.unwrap();
     assert_eq!(told.shared, first.shared.to_string());

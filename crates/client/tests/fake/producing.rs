@@ -391,7 +391,7 @@ async fn a_record_that_can_be_in_no_batch_leaves_none_behind() {
     let producer = client.producer(config);
     let sent = producer.send(&topic, P0, record("0")).await.unwrap();
     // Meanwhile the batch is found not to be due.
-    client.metadata(None).await.unwrap();
+    client.admin().metadata().await.unwrap();
     let of_no_time = Record {
         timestamp: Timestamp::from_millis(-1),
         ..record([0; 200])

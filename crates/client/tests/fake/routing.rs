@@ -332,7 +332,7 @@ async fn a_topic_is_found_at_whichever_server_has_it() {
     let client = connect_to([&without, &with]).await;
     assert_eq!(client.topic(&topic).await.unwrap().partition_count(), 3);
     // It is asked first from then on.
-    let told = client.metadata(Some(vec![topic])).await.unwrap();
+    let told = client.admin().metadata().await.unwrap();
     assert_eq!(told.topics.len(), 1);
     let unknown = client.topic(&TopicName::new("unknown").unwrap()).await;
     let unknown = unknown.unwrap_err();
@@ -348,7 +348,7 @@ async fn a_topic_whose_server_is_away_is_not_gone() {
     let client = connect_to([&home, &other]).await;
     client.topic(&topic).await.unwrap();
     let is_away = away(&home, true);
-    let told = client.metadata(None).await.unwrap();
+    let told = client.admin().metadata().await.unwrap();
     assert!(told.topics.is_empty(), "the other one answers");
     let config = ProducerConfig {
         delivery_timeout: Duration::from_secs(10),
@@ -406,7 +406,7 @@ async fn a_server_that_cannot_tell_of_a_topic_has_not_said_that_there_is_none() 
     let client = connect_asking([&other, &home]).await;
     client.topic(&topic).await.unwrap();
     home.script(|_| Act::Cut);
-    let told = client.metadata(None).await.unwrap();
+    let told = client.admin().metadata().await.unwrap();
     assert!(told.topics.is_empty(), "the other one answers from now on");
     home.script(|seen| match seen.request {
         Request::Metadata(_) => Act::Refuse(error(ErrorCode::Internal)),

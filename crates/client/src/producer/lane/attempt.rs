@@ -11,7 +11,7 @@ use bytes::Bytes;
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::produce;
 use corelog_record::TopicId;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::super::batch::Origin;
@@ -248,21 +248,18 @@ impl Lane {
         Sent::Done
     }
 
-    /// Waits before the next attempt, no longer than the batch has time.
+    /// Waits before the next attempt, no longer than the batch has time, nor behind the last failure than any has: what was begun
+    /// since then is tried.
     async fn pause(&self, since: Instant, trouble: &Trouble) {
-        let backoff = self.client.config.backoff;
+        let (backoff, time) = (self.client.config.backoff, self.options.delivery_timeout);
         let wait = backoff.wait(trouble.count);
-        let left = self
-            .options
-            .delivery_timeout
-            .saturating_sub(since.elapsed());
-        let wait = wait.max(trouble.last.retry_after()).min(left);
+        let wait = wait.max(trouble.last.retry_after()).min(time);
         let Origin {
             topic, partition, ..
         } = &self.queue.origin;
         let (error, attempt) = (&trouble.last, trouble.count);
         debug!(%topic, %partition, %error, attempt, ?wait, "sends again");
-        sleep(wait).await;
+        sleep_until((trouble.last_at + wait).min(since + time)).await;
     }
 }
 

@@ -57,7 +57,7 @@ impl Server {
             aborts_run: true,
             is_final,
         };
-        if self.aborted_run == Some(run) {
+        if self.aborted_run.is_some_and(|aborted| run <= aborted) {
             return said("aborted", false);
         }
         assert!(!self.refused.contains(&batch), "it has said so of {batch}");
