@@ -8,7 +8,7 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame;
 use corelog_protocol::limits::{METADATA_TOPIC_COUNT_MAX, NODE_PARTITION_COUNT_MAX};
 use corelog_protocol::message::{describe_topic, hello, metadata, replica_status, scrub_topic};
-use corelog_record::{CoreId, TopicName};
+use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
 
 use super::link::Link;
 use crate::catalog::Topic;
@@ -160,12 +160,11 @@ pub(super) async fn describe(
     name: &TopicName,
     frame: FrameId,
 ) -> Result<describe_topic::Answer, Failure> {
-    let topic = Arc::clone(core.routes.borrow().topic(name)?);
+    let (topic, owners) = owned(core, (name, None), None)?;
     let ask = || Ask::Describe {
         topic: Arc::clone(&topic),
     };
-    let asked = topic.owners.clone();
-    let mut partitions: Vec<describe_topic::Partition> = gather((core, frame), asked, ask).await?;
+    let mut partitions: Vec<describe_topic::Partition> = gather((core, frame), owners, ask).await?;
     partitions.sort_by_key(|partition| partition.id);
     let settings = topic.settings.clone();
     Ok(describe_topic::Answer {
@@ -184,15 +183,8 @@ pub(super) async fn scrub(
     request: &scrub_topic::Request,
     frame: FrameId,
 ) -> Result<scrub_topic::Answer, Failure> {
-    let (topic, owners) = {
-        let routes = core.routes.borrow();
-        let topic = Arc::clone(routes.topic_of(&request.topic, request.id)?);
-        let owners = match request.partition {
-            Some(partition) => vec![routes.owner(&request.topic, request.id, partition)?],
-            None => topic.owners.clone(),
-        };
-        (topic, owners)
-    };
+    let named = (&request.topic, Some(request.id));
+    let (topic, owners) = owned(core, named, request.partition)?;
     let ask = || Ask::Scrub {
         topic: Arc::clone(&topic),
         partition: request.partition,
@@ -212,26 +204,36 @@ pub(super) async fn replicas(
     request: &replica_status::Request,
     frame: FrameId,
 ) -> Result<replica_status::Answer, Failure> {
-    let (id, owners) = {
-        let routes = core.routes.borrow();
-        // Of one that could not be read nobody knows what this node is to it: it may own it.
-        let known = match request.id {
-            Some(id) => routes.topic_of(&request.topic, id)?,
-            None => routes.topic(&request.topic)?,
-        };
-        let owners = match request.partition {
-            Some(partition) => vec![routes.owner(&request.topic, known.id, partition)?],
-            None => known.owners.clone(),
-        };
-        (known.id, owners)
-    };
+    let (topic, owners) = owned(core, (&request.topic, request.id), request.partition)?;
     let ask = || Ask::Replicas {
-        topic: id,
+        topic: Arc::clone(&topic),
         partition: request.partition,
     };
     let mut partitions: Vec<replica_status::Partition> = gather((core, frame), owners, ask).await?;
     partitions.sort_by_key(|partition| partition.id);
-    Ok(replica_status::Answer { id, partitions })
+    Ok(replica_status::Answer {
+        id: topic.id,
+        partitions,
+    })
+}
+
+/// A topic of a name, and of an id if one is named, and the cores that own its partitions, or the one that is meant.
+fn owned(
+    core: &Core,
+    (name, id): (&TopicName, Option<TopicId>),
+    one: Option<PartitionId>,
+) -> Result<(Arc<Topic>, Vec<CoreId>), Failure> {
+    let routes = core.routes.borrow();
+    // Of one that could not be read nobody knows what this node is to it: it may own it.
+    let topic = match id {
+        Some(id) => routes.topic_of(name, id)?,
+        None => routes.topic(name)?,
+    };
+    let owners = match one {
+        Some(one) => vec![routes.owner(name, topic.id, one)?],
+        None => topic.owners.clone(),
+    };
+    Ok((Arc::clone(topic), owners))
 }
 
 /// What all cores tell that own partitions, each of which is asked once.

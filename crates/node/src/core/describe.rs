@@ -275,10 +275,10 @@ mod tests {
             core.routes.borrow_mut().put(Arc::clone(&all));
             assert_eq!(ways_given(core.snapshot()).await, 5);
             assert_eq!(ways_given(core.describe(&all)).await, 5);
-            assert_eq!(ways_given(core.replicas(topic.id, None)).await, 5);
+            assert_eq!(ways_given(core.replicas(&all, None)).await, 5);
             assert_eq!(core.snapshot().await.len(), 5);
             assert_eq!(core.describe(&all).await.len(), 5);
-            assert_eq!(core.replicas(topic.id, None).await.len(), 5);
+            assert_eq!(core.replicas(&all, None).await.len(), 5);
         });
     }
 

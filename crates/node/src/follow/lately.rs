@@ -17,11 +17,11 @@ pub(crate) const FOLLOWED_FOR: Duration = Duration::from_secs(75);
 #[derive(Debug)]
 pub(crate) struct Lately<K, V = ()> {
     lasts: Duration,
-    noted: Mutex<Noted<K, V>>,
+    noted: Mutex<Table<K, V>>,
 }
 
 #[derive(Debug)]
-struct Noted<K, V> {
+struct Table<K, V> {
     at: HashMap<K, (V, Instant)>,
     /// When there are so many, what is not recent any more goes.
     tidied_at: usize,
@@ -32,7 +32,7 @@ impl<K: Eq + Hash, V: Clone + PartialEq> Lately<K, V> {
     pub(crate) fn new(lasts: Duration) -> Self {
         Self {
             lasts,
-            noted: Mutex::new(Noted {
+            noted: Mutex::new(Table {
                 at: HashMap::new(),
                 tidied_at: TIDIED_AT_MIN,
             }),
@@ -41,7 +41,7 @@ impl<K: Eq + Hash, V: Clone + PartialEq> Lately<K, V> {
 
     /// In the place of what was found out of it before.
     pub(super) fn note(&self, which: K, what: V, now: Instant) {
-        let Noted { at, tidied_at } = &mut *self.noted();
+        let Table { at, tidied_at } = &mut *self.noted();
         if *tidied_at <= at.len() {
             at.retain(|_, (_, at)| self.is_recent(*at, now));
             *tidied_at = (2 * at.len()).max(TIDIED_AT_MIN);
@@ -69,7 +69,7 @@ impl<K: Eq + Hash, V: Clone + PartialEq> Lately<K, V> {
         now.saturating_duration_since(at) < self.lasts
     }
 
-    fn noted(&self) -> MutexGuard<'_, Noted<K, V>> {
+    fn noted(&self) -> MutexGuard<'_, Table<K, V>> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,12 +1,13 @@
 //! What a core tells of its partitions as replicas.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::describe_topic::Awaited;
 use corelog_protocol::message::replica_status::{self, Partition, Receiving};
-use corelog_record::{Offset, PartitionId, TopicId};
+use corelog_record::{Offset, PartitionId};
 use corelog_storage::format::replica::{Peer, Replica, Role};
 
 use super::followers::Follower;
@@ -76,28 +77,27 @@ impl Core {
     }
 
     /// What this core's partitions of a topic, or the one that is meant, are to it, and how far they are: others have
-    /// the core between any two of them.
+    /// the core between any two of them. Who asks may have heard of them before this core.
     pub(crate) async fn replicas(
         &self,
-        topic: TopicId,
+        topic: &Arc<Topic>,
         one: Option<PartitionId>,
     ) -> Vec<Partition> {
-        let topic = self.routes.borrow().topic_by_id(topic).cloned();
-        let Some(topic) = topic else {
-            return Vec::new();
-        };
+        let known = self.routes.borrow().topic_by_id(topic.id).cloned();
+        let known = known.filter(|known| topic.owners.len() <= known.owners.len());
+        let topic = known.as_ref().unwrap_or(topic);
         if let Some(one) = one {
             let mine = topic.owner(one).filter(|owner| *owner == self.id);
             let told = mine.map(|_| {
-                let mut told = self.told_replica(&topic, one);
-                self.tell_unheard(&topic, &mut told);
+                let mut told = self.told_replica(topic, one);
+                self.tell_unheard(topic, &mut told);
                 told
             });
             return told.into_iter().collect();
         }
         let mut told = Vec::new();
         for key in topic.keys_on(self.id) {
-            told.push(self.told_replica(&topic, key.partition));
+            told.push(self.told_replica(topic, key.partition));
             rt::yield_if_needed().await;
         }
         told
@@ -306,8 +306,6 @@ fn since(at: Instant) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use corelog_record::{Chain, CopyId, HistoryId, Ordinal};
     use corelog_storage::format::edit::Point;
 
@@ -345,9 +343,39 @@ mod tests {
                     ..Replica::owner(key.partition)
                 };
                 topic.replicas.insert(key.partition, replica);
-                core.routes.borrow_mut().put(Arc::new(topic.clone()));
-                assert_eq!(core.replicas(key.topic, None).await[0].until, until);
+                let topic = Arc::new(topic.clone());
+                core.routes.borrow_mut().put(Arc::clone(&topic));
+                assert_eq!(core.replicas(&topic, None).await[0].until, until);
             }
+        });
+    }
+
+    /// Nothing was told of one that this core was the last to hear of: whoever asked took that for its word that it owns none.
+    #[test]
+    fn a_partition_is_told_as_a_replica_before_this_core_hears_that_clients_are_told_of_it() {
+        with_core(|core| async move {
+            let (asked, key) = topic(1);
+            let of = |count, role| {
+                let replica = Replica {
+                    role,
+                    ..Replica::owner(key.partition)
+                };
+                let mut topic = Topic::clone(&asked);
+                topic.owners = vec![core.id; count];
+                topic.replicas.insert(key.partition, replica);
+                Arc::new(topic)
+            };
+            let told = async |topic| {
+                let one = core.replicas(&topic, Some(key.partition)).await;
+                let all = core.replicas(&topic, None).await;
+                (one[0].role, all.len(), all[0].role)
+            };
+            use replica_status::Role::{Fenced, Owner};
+            assert_eq!(told(of(1, Role::Fenced)).await, (Fenced, 1, Fenced));
+            core.routes.borrow_mut().put(of(1, Role::Fenced));
+            let before = told(of(1, Role::Owner)).await;
+            assert_eq!(before, (Fenced, 1, Fenced), "it knows its own");
+            assert_eq!(told(of(2, Role::Owner)).await, (Owner, 2, Owner));
         });
     }
 

@@ -58,7 +58,7 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
         } => Ok(Told::Scrubs(core.scrub(&topic, partition, is_start).await)),
         Ask::Hear { key, follower } => core.hear(key, follower).await.map(Told::Heard),
         Ask::Replicas { topic, partition } => {
-            let told = core.replicas(topic, partition).await;
+            let told = core.replicas(&topic, partition).await;
             Ok(Told::Replicas(told))
         }
         Ask::Clone(request) => core.admin()?.clone_topic(request).await.map(Told::Cloning),

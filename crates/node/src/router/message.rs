@@ -11,7 +11,7 @@ use corelog_protocol::message::{
     promote, rejoin, reopen_partition, repair_topic, replica_status, restore_status, restore_topic,
     scrub_topic, segments, take_over, truncate,
 };
-use corelog_record::{HistoryId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{HistoryId, LeaderEpoch, Offset, PartitionId, TopicName};
 use corelog_storage::format::replica::Replica;
 use corelog_storage::snapshot::Name;
 
@@ -120,9 +120,9 @@ pub(crate) enum Ask {
         key: PartitionKey,
         follower: fetch::Follower,
     },
-    /// Tell of your partitions of a topic as replicas, or of one.
+    /// Tell of your partitions of a topic as replicas, or of one; likewise.
     Replicas {
-        topic: TopicId,
+        topic: Arc<Topic>,
         partition: Option<PartitionId>,
     },
     Clone(clone_topic::Request),
