@@ -7,6 +7,8 @@
 mod shape;
 mod strict;
 
+use std::str::Utf8Error;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,15 @@ pub enum HeadError {
         marker: u8,
         /// Byte of the head, counted from 0.
         position: usize,
+    },
+    /// A string is not UTF-8.
+    #[error("the string at byte {position} is not UTF-8")]
+    Text {
+        /// Byte of the head, counted from 0, behind its length.
+        position: usize,
+        /// Where it is not.
+        #[source]
+        source: Utf8Error,
     },
     /// A key is missing that has no default, or a value is of the wrong type or range.
     #[error("head does not fit its kind")]

@@ -59,11 +59,14 @@ impl Walk<'_> {
             0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => Ok(()),
             0x80..=0x8f => self.enter(2 * (low & 0x0f)),
             0x90..=0x9f => self.enter(low & 0x0f),
-            0xa0..=0xbf => self.skip(low & 0x1f),
+            0xa0..=0xbf => self.text(low & 0x1f),
             // Binary, then strings, by the width of their length.
-            0xc4 | 0xd9 => self.skip_counted(1),
-            0xc5 | 0xda => self.skip_counted(2),
-            0xc6 | 0xdb => self.skip_counted(4),
+            0xc4 => self.skip_counted(1),
+            0xc5 => self.skip_counted(2),
+            0xc6 => self.skip_counted(4),
+            0xd9 => self.text_counted(1),
+            0xda => self.text_counted(2),
+            0xdb => self.text_counted(4),
             // Integers and floats by their width.
             0xcc | 0xd0 => self.skip(1),
             0xcd | 0xd1 => self.skip(2),
@@ -81,6 +84,22 @@ impl Walk<'_> {
     fn skip_counted(&mut self, width: usize) -> Result<(), HeadError> {
         let bytes = self.length(width)?;
         self.skip(bytes)
+    }
+
+    fn text_counted(&mut self, width: usize) -> Result<(), HeadError> {
+        let bytes = self.length(width)?;
+        self.text(bytes)
+    }
+
+    /// Steps over a string, which is UTF-8: the decoder would take any other for a binary.
+    fn text(&mut self, bytes: u64) -> Result<(), HeadError> {
+        let position = self.position;
+        self.skip(bytes)?;
+        let text = self.head.get(position..self.position).unwrap_or_default();
+        match str::from_utf8(text) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(HeadError::Text { position, source }),
+        }
     }
 
     fn skip(&mut self, bytes: u64) -> Result<(), HeadError> {

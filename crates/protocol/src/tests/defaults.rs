@@ -153,7 +153,7 @@ fn a_name_that_no_topic_has_is_told_as_such() {
 fn what_is_no_head_is_refused_before_it_is_built() {
     let deep: Vec<u8> = [&[0x81, 0xa1, b'x'][..], &[0x91; 20], &[0xc0]].concat();
     type IsIt = fn(&HeadError) -> bool;
-    let cases: [(&[u8], IsIt); 8] = [
+    let cases: [(&[u8], IsIt); 9] = [
         (b"", |e| matches!(e, HeadError::Truncated { .. })),
         (b"\x90", |e| {
             matches!(e, HeadError::NotAMap { marker: 0x90 })
@@ -172,6 +172,9 @@ fn what_is_no_head_is_refused_before_it_is_built() {
         }),
         (b"\x81\xa1x\xd4\x00\x00", |e| {
             matches!(e, HeadError::Marker { marker: 0xd4, .. })
+        }),
+        (b"\x81\xa1x\xa1\xff", |e| {
+            matches!(e, HeadError::Text { position: 4, .. })
         }),
         (&deep, |e| matches!(e, HeadError::TooDeep { depth_max: 16 })),
     ];

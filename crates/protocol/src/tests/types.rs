@@ -112,6 +112,23 @@ fn a_value_of_another_type_is_refused() {
     }
 }
 
+/// Nearly every id was taken that stood as a text; one of some ten thousand, whose bytes are UTF-8, was not.
+#[test]
+fn an_id_that_stands_as_a_text_is_refused_whatever_its_bytes() {
+    let mut head = head(&with(Kind::Produce, "id", Bytes(&[0xaa; 16])));
+    let id = [0xc4, 16, 0xaa];
+    let at = head
+        .windows(id.len())
+        .position(|bytes| bytes == id)
+        .unwrap();
+    head.splice(at..at + 2, [0xb0]);
+    let decoded = decode(Kind::Produce, &head);
+    assert!(
+        matches!(decoded, Err(FrameError::Head { .. })),
+        "{decoded:?}"
+    );
+}
+
 #[test]
 fn a_key_that_is_no_text_is_refused() {
     let entries = [(0, Text("orders")), (1, Bytes(&[7; 16])), (2, Number(0))];
