@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use corelog_client::protocol::error::{ErrorBody, ErrorCode};
@@ -90,6 +91,8 @@ pub(crate) struct State {
     pub(crate) connection_count: usize,
     /// Those that the client has ended with all that was on its way.
     pub(crate) reset_count: usize,
+    /// If a task of it has panicked.
+    pub(crate) is_broken: bool,
 }
 
 #[derive(Clone)]
@@ -119,6 +122,7 @@ impl Server {
             counts: BTreeMap::new(),
             connection_count: 0,
             reset_count: 0,
+            is_broken: false,
         }));
         let changed = watch::Sender::new(0);
         let shared_address = address(&shared);
@@ -232,6 +236,17 @@ impl Server {
             let counts = &self.state.lock().unwrap().counts;
             panic!("not true after {PATIENCE:?}; requests by port and kind: {counts:?}");
         }
+    }
+}
+
+/// Where one of its tasks panics a client sees but a connection that ends, and asks again.
+impl Drop for Server {
+    fn drop(&mut self) {
+        let is_sound = self.state.lock().is_ok_and(|state| !state.is_broken);
+        assert!(
+            is_sound || thread::panicking(),
+            "a task of the fake panicked"
+        );
     }
 }
 

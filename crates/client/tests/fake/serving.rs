@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use corelog_client::protocol::answer;
 use corelog_client::protocol::error::{Applied, ErrorBody, ErrorCode};
@@ -29,6 +30,18 @@ pub(crate) struct Port {
     pub(crate) core: Option<usize>,
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) changed: watch::Sender<u64>,
+}
+
+/// Each task has one, which goes with it.
+impl Drop for Port {
+    fn drop(&mut self) {
+        // What panics while it holds the state leaves it poisoned.
+        if thread::panicking()
+            && let Ok(mut state) = self.state.lock()
+        {
+            state.is_broken = true;
+        }
+    }
 }
 
 /// One connection's memory: per partition, the run that is aborted.
@@ -191,9 +204,12 @@ impl One<'_> {
                 self.refuse(kind, &request, &error, runs);
                 return Then::GoOn;
             }
-            Act::ServeAndRefuse(error) => {
-                if let Request::Produce(produce) = &request {
-                    self.produce(produce, &body, runs).unwrap();
+            Act::ServeAndRefuse(mut error) => {
+                // Of a run that is aborted it takes nothing, and says so.
+                if let Request::Produce(produce) = &request
+                    && let Err(refused) = self.produce(produce, &body, runs)
+                {
+                    error = refused;
                 }
                 self.refuse(kind, &request, &error, runs);
                 return Then::GoOn;
