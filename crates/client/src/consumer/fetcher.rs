@@ -219,8 +219,10 @@ impl Fetcher {
                 Err(error) => error,
             };
             let is_wrong = self.client.heed(&self.topic, self.partition, &error);
-            if matches!(error, Error::TimedOut { .. }) && way.is_open() {
-                way.apart = Some(Tenant::new(&self.client));
+            if let Error::TimedOut { is_sent, .. } = error
+                && way.is_open()
+            {
+                way.apart = Some((Tenant::new(&self.client), is_sent));
             }
             // Who does not answer may do so for long, and another one instead.
             if is_wrong || matches!(error, Error::TimedOut { .. }) {
@@ -274,6 +276,10 @@ impl Fetcher {
     }
 
     async fn route(&self, way: &mut Way, deadline: Deadline) -> Result<Route, Error> {
+        // That is answered, or its connection has ended.
+        if matches!(way.apart, Some((_, true))) && Arc::strong_count(&self.claim) == 1 {
+            (way.apart, way.route) = (None, None);
+        }
         if let Some(route) = way.route.as_ref().filter(|route| !route.is_stale()) {
             return Ok(route.clone());
         }

@@ -2,7 +2,8 @@
 //!
 //! The law: a poll waits at the server, never here for others to be answered. A partition has one request at a time on a
 //! connection; the last one of a partition that is not read any more stays at the server, and counts, until it is answered.
-//! One that was not answered in time stays there, too, perhaps for ever: the partition goes on by a connection of its own.
+//! One that was not answered in time stays there, too, perhaps for ever: until it is answered, or that connection ends, the partition
+//! goes on by one of its own.
 
 use std::sync::{Arc, Weak};
 

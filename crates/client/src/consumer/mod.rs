@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 pub use config::{ConsumerConfig, End, Start};
@@ -144,6 +145,8 @@ impl Consumer {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn assign(&mut self, topic: &TopicName, partition: PartitionId, start: Start, end: End) {
+        // First: without one this panics, and nothing is to have changed then.
+        let runtime = Handle::current();
         self.unassign(topic, partition);
         let assignment = self.next_assignment;
         self.next_assignment += 1;
@@ -164,7 +167,7 @@ impl Consumer {
             events: self.inbox.sender(),
             is_done: false,
         };
-        let task = tokio::spawn(fetcher.run()).abort_handle();
+        let task = runtime.spawn(fetcher.run()).abort_handle();
         let (place, topic_id, is_ended) = (None, None, false);
         let begun = Assignment {
             topic,

@@ -15,6 +15,7 @@ use crate::server::{Act, Server};
 use crate::{config, connect, error};
 
 pub(crate) const P0: PartitionId = PartitionId::new(0);
+pub(crate) const P1: PartitionId = PartitionId::new(1);
 
 /// As long as is waited for what is to come at once; sooner than the client gives anything up.
 const SOON: Duration = Duration::from_secs(10);

@@ -10,13 +10,14 @@ use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{PartitionId, TopicName};
 use corelog_client::{
-    Client, ClientConfig, ConsumerConfig, Delivery, End, Outcome, Producer, ProducerConfig, Start,
+    Client, ClientConfig, Consumer, ConsumerConfig, Delivery, End, Outcome, Producer,
+    ProducerConfig, Start,
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use crate::consuming::{P0, next_error, offset, three_batches};
+use crate::consuming::{P0, P1, next_error, offset, three_batches};
 use crate::producing::{eager, on_produce};
 use crate::server::{Act, Server};
 use crate::{PATIENCE, config, config_of, connect, error, hang, record};
@@ -324,6 +325,24 @@ async fn what_is_given_up_is_taken_back_from_the_system_and_what_is_let_go_of_in
     timeout(PATIENCE, server.until(ended(1))).await.unwrap();
 }
 
+/// A consumer of two partitions whose polls are short, and soon given up.
+async fn follow_two(server: &Server, topic: &TopicName) -> Consumer {
+    let config = ClientConfig {
+        timeout: Duration::from_millis(100),
+        ..config(server)
+    };
+    let client = Client::connect(config).await.unwrap();
+    let mut consumer = client.consumer(ConsumerConfig {
+        wait: Duration::from_millis(50),
+        unreachable_timeout: None,
+        ..ConsumerConfig::default()
+    });
+    for partition in [P0, P1] {
+        consumer.assign(topic, partition, Start::Earliest, End::Follow);
+    }
+    consumer
+}
+
 /// A poll that was not answered kept its room at the server, and so did each that came after it: in the end those of other
 /// partitions waited here.
 #[tokio::test]
@@ -336,29 +355,51 @@ async fn a_partition_whose_polls_are_not_answered_leaves_the_others_their_room()
         Request::Fetch(asked) if asked.partition == P0 => Act::Ignore,
         _ => Act::Serve,
     });
-    let config = ClientConfig {
-        timeout: Duration::from_millis(100),
-        ..config(&server)
-    };
-    let client = Client::connect(config).await.unwrap();
-    let mut consumer = client.consumer(ConsumerConfig {
-        wait: Duration::from_millis(50),
-        unreachable_timeout: None,
-        ..ConsumerConfig::default()
-    });
-    let other = PartitionId::new(1);
-    for partition in [P0, other] {
-        consumer.assign(&topic, partition, Start::Earliest, End::Follow);
-    }
+    let mut consumer = follow_two(&server, &topic).await;
     for number in 1..=3 {
         let polls = |server: &Server| 20 * number < server.count(Some(0), "Fetch");
         server.until(polls).await;
         server.log(&topic, 1, |log| log.fill(Codec::None, &[1]));
         let record = timeout(PATIENCE, consumer.next()).await.unwrap().unwrap();
-        assert_eq!(record.unwrap().partition, other);
+        assert_eq!(record.unwrap().partition, P1);
     }
     // Nor was their connection given up as one that is silent.
     assert_eq!(server.state.lock().unwrap().reset_count, 0);
+}
+
+/// It had a connection of its own from then on: behind a server that hung for a while nearly each partition had one.
+#[tokio::test]
+async fn a_partition_is_read_over_the_connection_of_the_others_again_once_its_poll_there_has_ended()
+{
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let (mut is_first, cut) = (true, Arc::clone(&is_cut));
+    server.script(move |seen| match seen.request {
+        Request::Fetch(asked) if asked.partition == P0 && std::mem::take(&mut is_first) => {
+            Act::Ignore
+        }
+        Request::Fetch(asked) if asked.partition == P1 && cut.swap(false, Ordering::Relaxed) => {
+            Act::Cut
+        }
+        _ => Act::Serve,
+    });
+    let mut consumer = follow_two(&server, &topic).await;
+    let reading = async { while consumer.next().await.unwrap().is_ok() {} };
+    let connected = |server: &Server| server.count(Some(0), "Hello");
+    let comes_back = async {
+        server.until(|server| 2 <= connected(server)).await;
+        is_cut.store(true, Ordering::Relaxed);
+        let is_back = |server: &Server| {
+            // That of the others, which is another one by now, and the one that is asked for topics.
+            3 <= connected(server) && server.state.lock().unwrap().connection_count == 2
+        };
+        server.until(is_back).await;
+    };
+    tokio::select! {
+        () = reading => panic!("it follows"),
+        () = comes_back => {}
+    }
 }
 
 /// Serves what is for the first partitions once there is a permit of theirs, while others go on.

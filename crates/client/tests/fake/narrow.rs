@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use corelog_client::protocol::request::Request;
-use corelog_client::record::PartitionId;
 use corelog_client::record::batch::Codec;
 use corelog_client::{
     Client, ClientConfig, Consumer, ConsumerConfig, End, Outcome, ProducerConfig, Start,
@@ -13,12 +12,11 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::consuming::{P0, offset};
+use crate::consuming::{P0, P1, offset};
 use crate::producing::eager;
 use crate::server::{Act, Server};
 use crate::{PATIENCE, config, record};
 
-const P1: PartitionId = PartitionId::new(1);
 /// How long requests are waited for: for far less than all that is on its way takes.
 const TIME: Duration = Duration::from_secs(1);
 /// So much passes at a time.

@@ -1,5 +1,7 @@
 //! Clients whose runtime ends under them, while another one goes on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use corelog_client::record::TopicName;
 use corelog_client::{
     Client, ConsumerConfig, Delivery, End, Error, Outcome, ProduceError, ProducerConfig, Start,
@@ -96,6 +98,23 @@ fn a_consumer_is_told_that_the_runtime_of_its_partition_has_ended() {
         assert!(matches!(told.unwrap(), Error::Closed));
         assert!(consumer.next().await.is_none());
     });
+}
+
+/// It counted as one that is read: the end of the others was waited for for ever.
+#[test]
+fn a_partition_that_was_assigned_outside_of_a_runtime_is_not_read() {
+    let Home {
+        home,
+        server: _server,
+        topic,
+        client,
+        ..
+    } = home();
+    let mut consumer = client.consumer(ConsumerConfig::default());
+    let assign = || consumer.assign(&topic, consuming::P0, Start::Earliest, End::Follow);
+    catch_unwind(AssertUnwindSafe(assign)).unwrap_err();
+    let ended = home.block_on(async { timeout(PATIENCE, consumer.next()).await });
+    assert!(ended.unwrap().is_none());
 }
 
 /// What was asked was never written, nor answered.

@@ -32,8 +32,9 @@ pub(super) struct Way {
     pub(super) failing: Trouble,
     /// What was readable, and is not where it is asked for.
     pub(super) missing: Trouble,
-    /// Set once a request was not answered in time over a connection that others go on with.
-    pub(super) apart: Option<Tenant>,
+    /// Set once a request was not answered in time over a connection that others go on with, and whether it was sent: then until
+    /// it is answered.
+    pub(super) apart: Option<(Tenant, bool)>,
 }
 
 impl Way {
@@ -51,6 +52,6 @@ impl Way {
     /// As whom it goes.
     pub(super) fn user(&self, fetcher: &Fetcher) -> User {
         let apart = self.apart.as_ref();
-        apart.map_or(fetcher.user, |apart| apart.user)
+        apart.map_or(fetcher.user, |(apart, _)| apart.user)
     }
 }
