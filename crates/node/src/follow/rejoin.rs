@@ -339,7 +339,7 @@ mod tests {
             core.scrub_pass(core.slot_of(key).unwrap()).await;
             assert_eq!(core.damage_count(key).unwrap(), 1);
             let (line, topic) = (telling(points).await, core.topic_name(key).unwrap());
-            let found = core.parting(&line, &topic, key, offset(0)..offset(6));
+            let found = Box::pin(core.parting(&line, &topic, key, offset(0)..offset(6)));
             assert_eq!(found.await, Ok(offset(2)));
         });
     }
@@ -354,7 +354,7 @@ mod tests {
             let points = vec![other(end), core.chain_at(key, start).await.unwrap()];
             let looked = async |patience| {
                 let line = telling(points.clone()).await;
-                let looking = core.parting(&line, &topic.name, key, start..end.offset);
+                let looking = Box::pin(core.parting(&line, &topic.name, key, start..end.offset));
                 core.found(&line, looking, patience).await.unwrap_err()
             };
             let late = looked(Duration::from_millis(100)).await;
