@@ -102,7 +102,8 @@ fn loss_possible(args: &Args, server: &str, refusal: &ErrorBody) -> anyhow::Erro
         None => ", nor any partition behind it",
     };
     let message = format!(
-        "{server}: {refusal}; it was not promoted{rest}; --accept-loss does it all the same"
+        "{server}: {refusal}; it was not promoted{rest}; another copy may have more (`corelog offsets` of each); --accept-loss does \
+         it all the same"
     );
     stop(Exit::Denied, message)
 }

@@ -119,6 +119,10 @@ fn a_copy_that_has_more_than_its_owner_tells_so_and_its_owner_does() {
         until("its owner does, where alerts are made of", || {
             metric(admin, "corelog_surpassed_partitions{core=\"0\"") == 1.0
         });
+        // What was acknowledged would be put aside.
+        let refused = b.ask(&rejoining(&topic, &a)).unwrap_err();
+        assert!(refused.message.contains("promote this one"), "{refused:?}");
+        assert_eq!(status(&b, &topic, 0).role, Role::Follower);
         let refused = a.ask(&handing(&topic)).unwrap_err();
         let code = match is_clean {
             true => ErrorCode::NotEqual,
@@ -135,7 +139,7 @@ fn a_copy_that_has_more_than_its_owner_tells_so_and_its_owner_does() {
 /// It was told that the two part at offset 0, and to see `rejoin`, which it was.
 #[test]
 fn an_owner_that_went_on_from_an_older_copy_of_its_files_rejoins_the_copy_that_has_what_it_lost() {
-    for batches in [2, 9] {
+    for (batches, is_killed) in [(2, false), (9, true)] {
         let folder = Folder::new();
         let (mut a, b, topic) = level_pair(&folder, 5);
         let common = segments(&a, &topic, 0).high_watermark;
@@ -155,8 +159,15 @@ fn an_owner_that_went_on_from_an_older_copy_of_its_files_rejoins_the_copy_that_h
             let refused = b.ask(&rejoining(&topic, &a)).unwrap_err();
             refused.message.contains("promote this one")
         });
+        if is_killed {
+            a.kill();
+        }
         promote(&b, &topic);
         b.fill(&topic, 0, 1);
+        if is_killed {
+            // It begins an epoch that the copy has not heard of.
+            a.up();
+        }
         // Nor now, where the two may own it both.
         let refused = b.ask(&rejoining(&topic, &a)).unwrap_err();
         let codes = [ErrorCode::Diverged, ErrorCode::NotOwner];

@@ -4,11 +4,11 @@
 use std::rc::Rc;
 
 use corelog_protocol::message::segments;
-use corelog_record::{Offset, TopicName};
+use corelog_record::TopicName;
 use corelog_storage::format::replica::Peer;
 
 use super::GONE_TIMEOUT;
-use super::lineage::{is_taken_over, newest};
+use super::lineage::{lost_behind, newest};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::metrics::set;
@@ -47,7 +47,9 @@ impl Core {
             return Ok(());
         }
         let (ahead, copy_end) = (&self.followers.ahead, there.high_watermark);
-        if let Some(common) = self.lost_behind(key, there)? {
+        let common = self.common_with(key, there)?;
+        let newest = [self.epoch(key)?, newest(&there.epochs)];
+        if let Some(common) = lost_behind(common, copy_end, newest) {
             if ahead.note(key, by.copy) {
                 tracing::error!(
                     %topic, partition = key.partition.get(), common = common.get(),
@@ -65,21 +67,6 @@ impl Core {
         }
         Ok(())
     }
-
-    /// From where on a copy has what this log, its owner's, had and has no more. Behind an epoch by which the partition was taken
-    /// over it is another owner's, or was given up.
-    fn lost_behind(
-        &self,
-        key: PartitionKey,
-        there: &segments::Answer,
-    ) -> Result<Option<Offset>, Failure> {
-        let common = self.common_with(key, there)?;
-        let is_other = [self.epoch(key)?, newest(&there.epochs)]
-            .into_iter()
-            .any(|newest| is_taken_over(common.epoch, newest));
-        let is_lost = common.epoch.is_some() && common.offset < there.high_watermark && !is_other;
-        Ok(is_lost.then_some(common.offset))
-    }
 }
 
 #[cfg(test)]
@@ -88,7 +75,7 @@ mod tests {
 
     use corelog_protocol::message::chain_at;
     use corelog_protocol::message::epoch::Epoch;
-    use corelog_record::{Chain, LeaderEpoch, Lineage, NodeId};
+    use corelog_record::{Chain, LeaderEpoch, Lineage, NodeId, Offset};
 
     use super::*;
     use crate::core::tests::{cold_batches, logged, with_core};

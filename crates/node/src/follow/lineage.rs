@@ -123,6 +123,20 @@ pub(super) fn is_taken_over(earlier: Option<LeaderEpoch>, later: Option<LeaderEp
     TAKEOVER_STEP <= later.saturating_sub(earlier)
 }
 
+/// From where on a log, up to an end, has what another one had and has no more, by what they have in common. Behind an epoch by which
+/// the partition was taken over, where that is the newest of one of them, it is another owner's, or was given up.
+pub(super) fn lost_behind(
+    common: Common,
+    end: Offset,
+    newest: [Option<LeaderEpoch>; 2],
+) -> Option<Offset> {
+    let is_other = newest
+        .into_iter()
+        .any(|newest| is_taken_over(common.epoch, newest));
+    let is_lost = common.epoch.is_some() && common.offset < end && !is_other;
+    is_lost.then_some(common.offset)
+}
+
 /// What a follower is told whose log parted from this one.
 pub(crate) fn diverged(at: Offset) -> Failure {
     let message = format!("the two logs part at offset {at}: see `rejoin`");
