@@ -297,6 +297,15 @@ fn of_many_things_a_few_are_done_at_once_and_what_came_of_them_is_told_in_order(
     });
 }
 
+/// Thousands of partitions that had nothing to write were let go of in one go.
+#[test]
+fn others_have_the_core_between_any_two_things_of_many_that_are_done_at_once() {
+    on_core(|| async {
+        let doing = at_once(2, 0..3, |_| async {});
+        assert_eq!(ways_given(doing).await, 3);
+    });
+}
+
 /// Of a few hundred that were dropped at once, some cancelled syncs that began behind: partitions were fenced for nothing
 /// that a disk had done, and as a node stopped they were not closed cleanly.
 #[test]
