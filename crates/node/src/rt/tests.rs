@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use corelog_storage::disk::{Dir, File, Open};
 use futures_lite::future::{poll_once, zip};
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::libc::linger;
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 use super::*;
 
@@ -192,6 +193,24 @@ fn shutting_down_one_half_wakes_the_other() {
         writes.shutdown();
         assert_eq!(timeout(PATIENCE, reader).await.unwrap().unwrap(), 0);
         drop(client);
+    });
+}
+
+/// As many as the kernel keeps for a listener were passed over in one go.
+#[test]
+fn others_have_the_core_between_any_two_connections_that_are_gone_before_they_are_taken() {
+    on_core(|| async {
+        let listener = Port::claim(LOOPBACK).unwrap().listen().unwrap();
+        let connect = || std::net::TcpStream::connect(listener.address()).unwrap();
+        for _ in 0..3 {
+            let reset = linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
+            setsockopt(&connect(), sockopt::Linger, &reset).unwrap();
+        }
+        let _client = connect();
+        assert_eq!(ways_given(listener.accept()).await, 3);
     });
 }
 
