@@ -86,7 +86,7 @@ impl Admin {
         &self,
         request: create_snapshot::Request,
     ) -> Result<create_snapshot::Answer, Failure> {
-        let name = name_of(&request.snapshot)?;
+        let name = name_of("snapshot", &request.snapshot)?;
         self.check_named(&request.topics)?;
         let _shape = self.shape.acquire(1).await;
         let topics = self.topics_of(&request)?;
@@ -140,14 +140,16 @@ impl Admin {
         &self,
         request: list_snapshots::Request,
     ) -> Result<list_snapshots::Answer, Failure> {
-        let after = request.after.as_deref().map(name_of).transpose()?;
+        let after = request.after.as_deref();
+        let after = after.map(|after| name_of("after", after)).transpose()?;
         // One at a time: what each reads and tells is large.
         let _turn = self.listing.acquire(1).await;
         let Some(name) = &request.snapshot else {
             let listed = list(&snapshots_dir(&self.core.root), after.as_ref()).await;
             return listed.map_err(|error| refused("all", &error));
         };
-        let summary = stored::find(&snapshots_dir(&self.core.root), &name_of(name)?).await;
+        let summary =
+            stored::find(&snapshots_dir(&self.core.root), &name_of("snapshot", name)?).await;
         let summary = summary.map_err(|error| refused(name, &error))?;
         Ok(list_snapshots::Answer {
             snapshots: vec![told(&summary, true)],
@@ -163,7 +165,7 @@ impl Admin {
         &self,
         request: delete_snapshot::Request,
     ) -> Result<delete_snapshot::Answer, Failure> {
-        let name = name_of(&request.snapshot)?;
+        let name = name_of("snapshot", &request.snapshot)?;
         let _shape = self.shape.acquire(1).await;
         if self.restores.is_using(&name) {
             let message = format!("a topic is being restored from snapshot {name}");
@@ -202,7 +204,7 @@ impl Admin {
 
     /// Checks that a snapshot of all topics would hold all of them.
     async fn check_all_known(&self) -> Result<(), Failure> {
-        let is_known = |name: &TopicName| self.core.routes.borrow().topic(name).is_ok();
+        let is_known = |name: &TopicName| self.core.routes.borrow().named(name).is_some();
         let unknown = files::unknown(&self.core.root, is_known).await;
         match unknown.map_err(|error| failed(&error))? {
             None => Ok(()),
@@ -260,10 +262,7 @@ impl Admin {
         let summary = Summary {
             name: name.clone(),
             created,
-            topics: topics
-                .iter()
-                .map(|topic| stored_topic(topic, &taken))
-                .collect::<Result<_, _>>()?,
+            topics: stored_topics(topics, taken).await?,
         };
         let committed = stored::commit(&dir, &summary).await;
         committed.map_err(|error| refused(name.as_str(), &error))?;
@@ -305,10 +304,25 @@ async fn clear<D: Dir>(root: &D, name: &Name) -> Result<(), Error> {
     }
 }
 
+/// What a snapshot holds of topics, of whose partitions these were `taken`. A node may have thousands of both: each topic looks at
+/// its own alone, and others have the core between any two.
+async fn stored_topics(
+    topics: &[Arc<Topic>],
+    mut taken: Vec<Taken>,
+) -> Result<Vec<stored::Topic>, Failure> {
+    taken.sort_unstable_by_key(|(key, _)| *key);
+    let mut stored = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let first = taken.partition_point(|(key, _)| key.topic < topic.id);
+        let behind = taken.partition_point(|(key, _)| key.topic <= topic.id);
+        stored.push(stored_topic(topic, &taken[first..behind])?);
+        rt::yield_if_needed().await;
+    }
+    Ok(stored)
+}
+
+/// What it holds of one, of which these partitions were `taken`, by number.
 fn stored_topic(topic: &Topic, taken: &[Taken]) -> Result<stored::Topic, Failure> {
-    let mine = taken.iter().filter(|(key, _)| key.topic == topic.id);
-    let mut partitions: Vec<_> = mine.map(|(_, partition)| *partition).collect();
-    partitions.sort_by_key(|partition| partition.partition);
     let alone = file::Topic {
         // Who follows it, or whom it follows, says nothing of what is in the snapshot.
         replicas: Vec::new(),
@@ -319,7 +333,7 @@ fn stored_topic(topic: &Topic, taken: &[Taken]) -> Result<stored::Topic, Failure
         name: topic.name.clone(),
         id: topic.id,
         settings: settings.map_err(|e| failure(ErrorCode::Internal, e.to_string()))?,
-        partitions,
+        partitions: taken.iter().map(|(_, partition)| *partition).collect(),
     })
 }
 
@@ -327,9 +341,9 @@ fn partitions_of(summary: &Summary) -> impl Iterator<Item = &stored::Partition> 
     summary.topics.iter().flat_map(|topic| &topic.partitions)
 }
 
-/// A name that a client gave.
-fn name_of(name: &str) -> Result<Name, Failure> {
-    Name::new(name).map_err(|error| invalid("snapshot", with_causes(&error)))
+/// A name that a client gave in `field`.
+fn name_of(field: &str, name: &str) -> Result<Name, Failure> {
+    Name::new(name).map_err(|error| invalid(field, with_causes(&error)))
 }
 
 /// What a client is told of an error of the storage about a snapshot.

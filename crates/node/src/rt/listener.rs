@@ -12,6 +12,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use super::clock::{now, sleep};
 use super::conn::Conn;
 use super::executor::io_error;
+use super::slice::yield_if_needed;
 use crate::sys::fd;
 
 /// A listening socket of this core. Made by [`Port::listen`](super::Port::listen).
@@ -70,8 +71,11 @@ impl Listener {
             match self.socket.accept().await.map_err(io_error) {
                 Ok(socket) => match Conn::accepted(socket) {
                     Ok(conn) => return Some(Ok(conn)),
-                    // Its client is gone already; the next one need not wait for that.
-                    Err(error) => self.log(&error),
+                    // Its client is gone already; the next one need not wait for that, nor others for all of a crowd.
+                    Err(error) => {
+                        self.log(&error);
+                        yield_if_needed().await;
+                    }
                 },
                 Err(_) if self.is_stopped.get() => return None,
                 Err(error) => {

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::place::Placed;
+use super::slice::yield_if_needed;
 
 /// A task of this core. Dropping it cancels the task; [`detach`](Task::detach) lets it run on.
 #[must_use = "dropping a task cancels it"]
@@ -84,6 +85,8 @@ pub fn at_once<T, R: 'static, F: Future<Output = R> + 'static>(
                 return done;
             };
             done.push(first.await);
+            // What is done as it is begun waits for nothing.
+            yield_if_needed().await;
         }
     }
 }

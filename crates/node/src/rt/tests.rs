@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use corelog_storage::disk::{Dir, File, Open};
 use futures_lite::future::{poll_once, zip};
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::libc::linger;
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 use super::*;
 
@@ -195,6 +196,24 @@ fn shutting_down_one_half_wakes_the_other() {
     });
 }
 
+/// As many as the kernel keeps for a listener were passed over in one go.
+#[test]
+fn others_have_the_core_between_any_two_connections_that_are_gone_before_they_are_taken() {
+    on_core(|| async {
+        let listener = Port::claim(LOOPBACK).unwrap().listen().unwrap();
+        let connect = || std::net::TcpStream::connect(listener.address()).unwrap();
+        for _ in 0..3 {
+            let reset = linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
+            setsockopt(&connect(), sockopt::Linger, &reset).unwrap();
+        }
+        let _client = connect();
+        assert_eq!(ways_given(listener.accept()).await, 3);
+    });
+}
+
 #[test]
 fn stopping_a_listener_ends_an_accept_that_waits() {
     on_core(|| async {
@@ -294,6 +313,15 @@ fn of_many_things_a_few_are_done_at_once_and_what_came_of_them_is_told_in_order(
         });
         assert_eq!(done.await, (0..10).collect::<Vec<_>>());
         assert_eq!(most.get(), 3);
+    });
+}
+
+/// Thousands of partitions that had nothing to write were let go of in one go.
+#[test]
+fn others_have_the_core_between_any_two_things_of_many_that_are_done_at_once() {
+    on_core(|| async {
+        let doing = at_once(2, 0..3, |_| async {});
+        assert_eq!(ways_given(doing).await, 3);
     });
 }
 
