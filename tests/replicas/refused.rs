@@ -1,5 +1,7 @@
 //! What is not copied, or not copied over.
 
+use std::fs::File;
+
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::{Role, State};
@@ -13,6 +15,7 @@ use super::several::has;
 use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
+use crate::support::mount::Mount;
 
 fn refused(by: &Node, request: &clone_topic::Request) -> Box<ErrorBody> {
     by.ask(request).unwrap_err()
@@ -135,6 +138,49 @@ fn a_clone_that_makes_no_sense_is_refused_and_leaves_nothing() {
     a.fill(&topic, 0, 3);
     wait_until_level(&a, &b, &topic, 0);
     assert_equal(&a, &b, &topic, 0);
+}
+
+/// It took the last of what partitions there were written to.
+#[test]
+fn a_topic_for_which_there_is_no_room_is_refused_before_any_of_it_comes() {
+    let folder = Folder::new();
+    let mount = Mount::small(&folder, 64 << 20);
+    let small = Node::on(mount.inside("b"), mount.wrapper(), 1);
+    let large = Node::start(&folder, "a");
+    let topic = large.topic("t", 2);
+    large.fill(&topic, 0, 20);
+    let filler = mount.fill();
+    let from = large.address();
+    let clone = [
+        "clone",
+        "t",
+        "--from",
+        &from,
+        "--follow",
+        "--timeout",
+        "500ms",
+    ];
+    let said = small.corelog().run(clone).failed(1);
+    assert!(said.contains("bytes are to be copied"), "{said}");
+    assert!(said.contains("`corelog topic alter`"), "{said}");
+    assert!(!has(&small, "t"));
+    let empty = clone_topic::Request {
+        partition: Some(PartitionId::new(1)),
+        ..cloning(&topic, &[&large])
+    };
+    std::fs::remove_file(filler).unwrap();
+    small.ask(&empty).unwrap();
+    let filler = mount.fill();
+    let whole = refused(&small, &cloning(&topic, &[&large]));
+    assert!(whole.message.contains("are to be copied"), "{whole:?}");
+    std::fs::remove_file(filler).unwrap();
+    small.follow(&topic, &[&large]);
+    wait_until_level(&large, &small, &topic, 0);
+    // What is here already does not come again: there is room to write it down, and for no more.
+    let filler = File::options().write(true).open(mount.fill()).unwrap();
+    let bytes = filler.metadata().unwrap().len();
+    filler.set_len(bytes - (64 << 10)).unwrap();
+    small.follow(&topic, &[&large]);
 }
 
 /// Each was asked for again until the time of the command was over.

@@ -31,7 +31,7 @@ use crate::{cli, consent, quantity, session};
         offsets there. Several sources lend segments at once; one that sends wrong bytes is named \
         and dropped. Nothing is overwritten: what is there already has to be the beginning of what \
         the source has. Only where that ends before all that the owner still has, it goes, and the copy begins \
-        anew; --dry-run says so.\n\n\
+        anew; --dry-run says so. What the server has no room for is refused before any of it comes.\n\n\
         Without --follow it ends where the source ended when it began; of what the server follows already that \
         ends the following, and it asks first on a terminal and needs --yes elsewhere. With --follow the replica goes on \
         to follow, and the command ends when it has come that far. The servers do it by \
@@ -84,7 +84,7 @@ pub(crate) struct Args {
     /// Receive no more than this of sealed segments in a second, of all partitions together, 64KiB or more [default: what the servers allow].
     #[arg(long, value_name = "SIZE", value_parser = limit_rate)]
     limit_rate: Option<ByteSize>,
-    /// Say what would be moved, and move nothing.
+    /// Say what would be moved, and move nothing; whether there is room for it only the clone itself tells.
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
     /// End the following of what is followed already without asking; needed for that where no terminal can be asked.

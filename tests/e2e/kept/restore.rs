@@ -3,12 +3,16 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use corelog_protocol::message::restore_topic;
+use corelog_record::TopicName;
+
 use super::records::produce;
+use crate::support::brake::Brake;
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
 use crate::support::mount::Mount;
 use crate::support::privilege;
-use crate::support::server::Start;
+use crate::support::server::{Server, Start};
 use crate::support::stores;
 use crate::support::wire::Wire;
 
@@ -114,10 +118,8 @@ fn export(folder: &Folder, data: &Path) -> PathBuf {
     copy
 }
 
-/// A backup that was larger than what was left took the last of it from the partitions that were written to.
-#[test]
-fn a_backup_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
-    let folder = Folder::new();
+/// A backup of a topic `t`, and a server on a small disk of its own.
+fn backup(folder: &Folder) -> (PathBuf, Mount, Server) {
     let data = folder.path().join("data");
     let server = Start::on(&data).start();
     let corelog = Corelog::to(&server);
@@ -125,19 +127,48 @@ fn a_backup_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
     let topic = wire.topic("t", 1, 1 << 20);
     produce(&mut wire, &topic, 0, 0, 120);
     corelog.run(["snapshot", "create", "s"]).done();
-    let copy = export(&folder, &data);
-    let copy = copy.to_str().unwrap();
-
-    let mount = Mount::small(&folder, 24 << 20);
+    let copy = export(folder, &data);
+    let mount = Mount::small(folder, 24 << 20);
     println!("on {}", mount.kind);
     let small = Start::on(&mount.inside("data")).through(mount.wrapper());
-    let small = small.start();
+    (copy, mount, small.start())
+}
+
+fn restoring(copy: &Path) -> [&str; 6] {
+    let copy = copy.to_str().unwrap();
+    ["restore", copy, "--topic", "t", "--timeout", "500ms"]
+}
+
+/// One that was larger than what was left took the last of it from the partitions that were written to.
+#[test]
+fn a_backup_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
+    let folder = Folder::new();
+    let (copy, mount, small) = backup(&folder);
     mount.fill();
-    let restore = ["restore", copy, "--topic", "t", "--timeout", "500ms"];
-    let said = Corelog::to(&small).run(restore).failed(1);
+    let said = Corelog::to(&small).run(restoring(&copy)).failed(1);
     assert!(said.contains("bytes are to be copied"), "{said}");
     assert!(said.contains("`corelog topic alter`"), "{said}");
     assert!(!mount.outside("data/restoring").exists());
+}
+
+/// It was told that the disk was full, of what the other one had taken of it so far.
+#[test]
+fn a_restore_beside_another_one_is_told_of_that_and_not_of_the_room_that_is_left() {
+    let folder = Folder::new();
+    let (copy, mount, small) = backup(&folder);
+    let brake = Brake::on(&stores::of(&copy.join("topics/t"), 0)[0]);
+    let first = restore_topic::Request {
+        source: copy.display().to_string(),
+        source_topic: None,
+        topic: TopicName::new("first").unwrap(),
+        with_damage: false,
+    };
+    let mut wire = Wire::open(small.ready.listen).unwrap();
+    wire.call(&first, &[]).unwrap().unwrap();
+    brake.await_one();
+    mount.fill();
+    let said = Corelog::to(&small).run(restoring(&copy)).failed(4);
+    assert!(said.contains("topic first is being restored"), "{said}");
 }
 
 /// It was told that nobody knows if the topic was restored.

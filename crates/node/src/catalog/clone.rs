@@ -92,9 +92,14 @@ impl Admin {
         let all = (0..count).map(PartitionId::new);
         let is_meant = |one: &PartitionId| request.partition.is_none_or(|asked| asked == *one);
         let wanted: Vec<_> = all.filter(is_meant).collect();
-        self.known(&origin, &wanted)?;
+        let here = self.known(&origin, &wanted)?;
         if request.follow {
             self.check_no_circle(&line, &origin, &wanted).await?;
+        }
+        // Whoever names segments has counted them.
+        if request.segments.is_empty() {
+            let here = here.as_deref();
+            self.check_space(&line, &origin, &wanted, here).await?;
         }
         let mut replicas = Vec::new();
         for partition in wanted {

@@ -17,6 +17,7 @@
 //! room       room in the file of a topic for all of that
 //! origins    topics that follow as a whole, kept as their sources are
 //! restore    making a topic of one in a snapshot
+//! space      room on the disk for what a clone or a restore copies
 //! ```
 //!
 //! Core 0 decides and writes; a change is durable before any core hears of it, and every core has
@@ -39,6 +40,7 @@ mod restore;
 mod room;
 mod routes;
 mod snapshots;
+mod space;
 mod spare;
 mod topic;
 

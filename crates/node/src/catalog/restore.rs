@@ -33,13 +33,13 @@ use self::jobs::{Done, Job};
 use self::source::{invalid_source, kept_of, pick, uncopied, unopened};
 use super::admin::Admin;
 use super::snapshots::{refused, snapshot_dir, snapshots_dir};
+use super::space::check_fits;
 use super::topic::Topic;
 use crate::core::{Core, with_causes};
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
 use crate::random::{random, random_bytes};
 use crate::rt;
-use crate::sys::probe;
 
 /// What the thread is to do.
 struct Copying {
@@ -94,14 +94,13 @@ impl Admin {
         self.check_free(&request.topic).await?;
         self.check_count(0, kept.partitions)?;
         let bytes_total: u64 = origin.partitions.iter().map(|part| part.bytes).sum();
-        let stores = match &name {
-            Some(_) => Stores::Linked,
-            None => {
-                self.check_space(bytes_total).await?;
-                Stores::Copied
-            }
+        let (stores, free) = match &name {
+            Some(_) => (Stores::Linked, None),
+            None => (Stores::Copied, self.free_bytes().await),
         };
+        // One that runs takes of what is free: whether this one fits, its end tells.
         self.restores.check_none_running()?;
+        check_fits(bytes_total, free)?;
         let id = TopicId::from_bytes(random_bytes()?);
         let bytes_done = Arc::<AtomicU64>::default();
         let restoring = self.core.shared.data_dir.join(RESTORING);
@@ -139,20 +138,6 @@ impl Admin {
         let core = Rc::clone(&self.core);
         rt::spawn_background(async move { run(core, number, copying, kept).await }).detach();
         Ok(restore_topic::Answer { restore: number })
-    }
-
-    /// Checks that there is room for a copy. It would take the last of what partitions write to before it was given up.
-    async fn check_space(&self, bytes: u64) -> Result<(), Failure> {
-        let dir = self.core.shared.data_dir.clone();
-        let space = rt::blocking(move || probe::space(&dir)).await;
-        // Where the kernel does not tell, a full disk does.
-        match space.map(|space| space.free.bytes()) {
-            Ok(free) if free < bytes => {
-                let message = format!("{bytes} bytes are to be copied, and the disk has {free}");
-                Err(failure(ErrorCode::StorageFull, message))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// How far a restore is.

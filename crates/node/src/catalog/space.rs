@@ -1,0 +1,63 @@
+//! Room on the disk for what is copied: it is looked for before anything comes, which would take the last of what partitions write
+//! to before it was given up.
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::{describe_topic, metadata};
+use corelog_record::{Offset, PartitionId};
+
+use super::admin::Admin;
+use super::topic::Topic;
+use crate::failure::{Failure, failure};
+use crate::follow::{ASK_TIMEOUT, Line};
+use crate::rt;
+use crate::sys::probe;
+
+impl Admin {
+    /// What the disk has left, where the kernel tells.
+    pub(super) async fn free_bytes(&self) -> Option<u64> {
+        let dir = self.core.shared.data_dir.clone();
+        let space = rt::blocking(move || probe::space(&dir)).await;
+        space.ok().map(|space| space.free.bytes())
+    }
+
+    /// Checks that there is room for all of a source's partitions that are `wanted`, and of which nothing is copied `here` yet. What
+    /// has begun goes on, with what it has received.
+    pub(super) async fn check_space(
+        &self,
+        line: &Line,
+        origin: &metadata::Topic,
+        wanted: &[PartitionId],
+        here: Option<&Topic>,
+    ) -> Result<(), Failure> {
+        let ask = describe_topic::Request {
+            name: origin.name.clone(),
+        };
+        let Ok(told) = line.call(&ask, ASK_TIMEOUT).await else {
+            return Ok(());
+        };
+        let is_new = |id| {
+            wanted.binary_search(&id).is_ok() && here.is_none_or(|topic| !has_begun(topic, id))
+        };
+        let partitions = told.head.partitions.iter().filter(|one| is_new(one.id));
+        let bytes = partitions.map(|one| one.bytes);
+        // What a source tells may be anything.
+        check_fits(bytes.fold(0, u64::saturating_add), self.free_bytes().await)
+    }
+}
+
+/// If a partition is not only there to be copied later.
+fn has_begun(topic: &Topic, partition: PartitionId) -> bool {
+    let replica = topic.replica(partition);
+    replica.is_some_and(|replica| replica.until != Some(Offset::ZERO))
+}
+
+/// Checks that there is room for a copy of so many bytes. Where the kernel does not tell what is free, a full disk does.
+pub(super) fn check_fits(bytes: u64, free: Option<u64>) -> Result<(), Failure> {
+    match free {
+        Some(free) if free < bytes => {
+            let message = format!("{bytes} bytes are to be copied, and the disk has {free}");
+            Err(failure(ErrorCode::StorageFull, message))
+        }
+        _ => Ok(()),
+    }
+}
