@@ -75,10 +75,7 @@ impl<D: Dir> Manifest<D> {
     /// `Io` of kind `NotFound` without a manifest; `Format` for one that is damaged or that this
     /// program must not understand; any error of the disk.
     pub async fn open(dir: D) -> Result<Self, Error> {
-        let at = || At::new(&dir, NAME);
-        let bytes = read_file_twice(&dir, NAME, BYTES_MAX).await;
-        let bytes = bytes.map_err(|e| at().io("read", e))?;
-        let read = format::Manifest::decode(&bytes).map_err(|e| at().format(e))?;
+        let (bytes, read) = read_surely(&dir).await?;
         let next_sequence = read.next_sequence();
         // The last edit may have been left by a write whose sync failed, and the file by a rename
         // whose sync failed: the first write from here on repeats both.
@@ -321,20 +318,34 @@ impl<D: Dir> Manifest<D> {
     }
 }
 
+/// The bytes of the manifest of `dir`, and what they say. One may have turned over on its way: that is no reason to refuse all of
+/// a log.
+async fn read_surely<D: Dir>(dir: &D) -> Result<(Vec<u8>, format::Manifest), Error> {
+    match read_once(dir).await {
+        Err(Error::Format { .. }) => read_once(dir).await,
+        read => read,
+    }
+}
+
+async fn read_once<D: Dir>(dir: &D) -> Result<(Vec<u8>, format::Manifest), Error> {
+    let at = || At::new(dir, NAME);
+    let bytes = read_file_twice(dir, NAME, BYTES_MAX).await;
+    let bytes = bytes.map_err(|e| at().io("read", e))?;
+    let read = format::Manifest::decode(&bytes).map_err(|e| at().format(e))?;
+    Ok((bytes, read))
+}
+
 /// Reads the manifest of `dir` without touching it: one that nobody appends to, in a snapshot.
 ///
 /// # Errors
 /// `Io` of kind `NotFound` without a manifest; `Format` for one that is damaged, torn, or that this
 /// program must not understand; any error of the disk.
 pub async fn read<D: Dir>(dir: &D) -> Result<(Header, State), Error> {
-    let at = || At::new(dir, NAME);
-    let bytes = dir.read(NAME, BYTES_MAX).await;
-    let bytes = bytes.map_err(|e| at().io("read", e))?;
-    let read = format::Manifest::decode(&bytes).map_err(|e| at().format(e))?;
+    let (_, read) = read_surely(dir).await?;
     match read.torn {
         None => Ok((read.header, read.state)),
         // It was written whole before anything was to be read in it.
-        Some(torn) => Err(at().format(formats::Error::DamagedEdits {
+        Some(torn) => Err(At::new(dir, NAME).format(formats::Error::DamagedEdits {
             position: torn.start as u64,
             end: torn.end as u64,
         })),

@@ -47,6 +47,9 @@ pub struct Intake<D: Dir> {
     pub(super) filled: usize,
     /// How many of these the verifier was given.
     pub(super) checked: usize,
+    /// What lies before the end of the last batch that was verified, in its block, once that is written: read back, it may not be
+    /// what came.
+    pub(super) head: Vec<u8>,
     /// How many bytes an earlier intake had left.
     pub(super) resumed_bytes: u64,
 }
@@ -118,7 +121,7 @@ impl<D: Dir> Intake<D> {
         }
         if let Err(bad) = self.check() {
             let wrong = self.wrong(bad);
-            self.rewind().await?;
+            self.rewind();
             return Err(wrong);
         }
         self.write().await
@@ -143,10 +146,7 @@ impl<D: Dir> Intake<D> {
     }
 
     /// Goes back to the last batch that was verified: whoever was sending has stopped within one.
-    ///
-    /// # Errors
-    /// [`Error::Storage`].
-    pub async fn rewind(&mut self) -> Result<(), Error> {
+    pub fn rewind(&mut self) {
         // What is wrong in it is not gone on with, whoever sent it.
         let _ = self.check();
         self.verifier.rewind();
@@ -155,16 +155,12 @@ impl<D: Dir> Intake<D> {
             // The piece was written: the block in which the batch begins is needed again.
             self.start = verified / BLOCK * BLOCK;
             self.filled = 0;
-            self.checked = 0;
-            let head = usize::try_from(verified - self.start).unwrap_or(BLOCK_BYTES);
-            let read = self.file.read_at(self.start, head).await;
-            let read = read.map_err(|e| self.at().io("read", e))?;
-            let space = self.space();
-            space[..head].copy_from_slice(read.as_ref());
+            let head = std::mem::take(&mut self.head);
+            self.space()[..head.len()].copy_from_slice(&head);
+            self.head = head;
         }
         self.filled = usize::try_from(verified - self.start).unwrap_or(self.filled);
         self.checked = self.filled;
-        Ok(())
     }
 
     /// Leaves what was verified so far in the file, for a later intake to go on with, and gives back the space for
@@ -256,7 +252,7 @@ impl<D: Dir> Intake<D> {
 
     /// Has the file hold what was verified, and nothing else. Returns how many bytes that are.
     async fn keep(&mut self) -> Result<u64, Error> {
-        self.rewind().await?;
+        self.rewind();
         let verified = self.position();
         if self.filled > 0 && verified < self.bytes() {
             let written = self.write().await;
@@ -291,6 +287,11 @@ impl<D: Dir> Intake<D> {
         let written = self.file.write_at(Rc::clone(&self.piece), self.start).await;
         written.map_err(|e| self.at().space("write", e))?;
         if self.position().is_multiple_of(BLOCK) {
+            if let Some(end) = self.verified().checked_sub(self.start) {
+                let end = usize::try_from(end).unwrap_or(self.filled);
+                let start = end / BLOCK_BYTES * BLOCK_BYTES;
+                self.head = self.piece.as_slice()[start..end].to_vec();
+            }
             self.start = self.position();
             self.filled = 0;
             self.checked = 0;

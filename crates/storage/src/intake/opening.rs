@@ -94,6 +94,7 @@ impl<D: Dir> Intake<D> {
             start: 0,
             filled: 0,
             checked: 0,
+            head: Vec::new(),
             resumed_bytes: 0,
             of,
         })
@@ -120,7 +121,7 @@ impl<D: Dir> Intake<D> {
                 other => other?,
             }
         }
-        self.rewind().await?;
+        self.rewind();
         self.resumed_bytes = self.position();
         Ok(())
     }

@@ -19,7 +19,8 @@ impl<D: Dir> Log<D> {
     /// # Errors
     /// [`Error::Busy`] while a plan is under way; [`Error::Fenced`] for a fenced log; any error of
     /// the disk. The log is then not clean, and recovers when opened again; after
-    /// [`Error::StorageFull`] it is clean unless there was no space for something else. If the future is dropped
+    /// [`Error::StorageFull`] it is clean unless there was no space for something else. That, or [`Error::OutOfFiles`], also for
+    /// damage which was met and is written down nowhere: the log may be clean then. If the future is dropped
     /// before it ends, the log is fenced, and may be clean or not.
     pub async fn close(&mut self, now: impl Into<Now>) -> Result<(), Error> {
         if self.is_fenced() {
@@ -41,14 +42,18 @@ impl<D: Dir> Log<D> {
             flushed => Ok(flushed?),
         };
         self.seal_retry_at = now.time;
+        let mut untold = Ok(());
         // What reads have met since the last chore: a clean stop hides none of it.
         self.note_found();
         while let Some(work) = self.plan_freeing(now, 0) {
             let is_removal = matches!(work, Work::Remove(_));
             let done = self.chore(work).run().await;
             match self.complete_chore(done, now.time) {
-                // It is tried again when the log is opened.
-                Err(error) if error.is_shortage() => break,
+                // It is tried again when the log is opened, but for what nobody knows of then.
+                Err(error) if error.is_shortage() => {
+                    untold = Err(error);
+                    break;
+                }
                 // What could not be removed goes then.
                 Err(_) if is_removal => {}
                 other => drop(other?),
@@ -72,7 +77,10 @@ impl<D: Dir> Log<D> {
                 store.close().await?;
             }
         }
-        lost
+        match self.unwritten.is_empty() {
+            true => lost,
+            false => lost.and(untold),
+        }
     }
 
     /// Cuts the stores that are not sealed to what they hold, and writes the index of each for the next opening, unless the

@@ -431,3 +431,21 @@ fn an_edit_whose_sync_failed_is_written_again_before_another_follows() {
         assert!(cut.state().settings().contains_key("long"));
     }
 }
+
+/// It kept the log closed until somebody had it opened again.
+#[test]
+fn a_byte_that_turns_over_on_its_way_from_the_disk_refuses_no_manifest() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let dir = root.child("partition");
+    let edits: Vec<_> = (0..20).map(edit).collect();
+    let opened = || block_on(Manifest::open(dir.clone())).unwrap();
+    block_on(dir.create()).unwrap();
+    block_on(Manifest::create(dir.clone(), header(), &edits)).unwrap();
+    let expected = opened().state().clone();
+    for seed in 0..2_000 {
+        let read = Match::on(Operation::Read, NAME);
+        root.faults().fail(read, 1, Fault::Flip { seed });
+        assert_eq!(*opened().state(), expected, "seed {seed}");
+        root.faults().clear();
+    }
+}

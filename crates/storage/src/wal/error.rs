@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use corelog_record::Offset;
 
-use crate::log::{AppendError, ReadError};
+use crate::log::AppendError;
 
 /// An error of an embedded log.
 #[derive(Debug, thiserror::Error)]
@@ -98,22 +98,6 @@ impl From<crate::Error> for Error {
                 valid: log_start..durable,
             },
             source => Self::Storage { source },
-        }
-    }
-}
-
-impl From<ReadError> for Error {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::OutOfRange { offset, valid } => Self::OutOfRange { offset, valid },
-            ReadError::Damaged { from, to, segment } => Self::Damaged { from, to, segment },
-            // One thread owns the log, so nothing is removed while it is read.
-            ReadError::Removed { segment } => Self::Damaged {
-                from: segment,
-                to: segment,
-                segment,
-            },
-            ReadError::Disk { source, .. } => source.into(),
         }
     }
 }

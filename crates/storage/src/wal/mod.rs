@@ -82,7 +82,7 @@ pub use crate::log::OpenReport;
 
 /// A write-ahead log in a directory. See the [module](self).
 ///
-/// One thread owns it. Offsets count records from 0, without gaps.
+/// One thread owns it, from its opening on: it is not `Send`, nor is what reads it. Offsets count records from 0, without gaps.
 pub struct Wal<D: Dir = StdDir> {
     /// The directory of all: the log's in `log`, torn and cut bytes in `quarantine`, a `carry` while
     /// the end is cut.

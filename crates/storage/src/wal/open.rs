@@ -12,13 +12,12 @@ use super::options::rules;
 use super::{Error, OpenReport, Options, Wal};
 use crate::Log;
 use crate::disk::std::{Lock, StdDir};
-use crate::disk::unread::read_file_twice;
 use crate::disk::{Dir, block_on};
 use crate::error::At;
-use crate::format::manifest::Header;
 use crate::format::node::QUARANTINE;
 use crate::log::Identity;
-use crate::{manifest, quarantine, steps};
+use crate::manifest::Manifest;
+use crate::{quarantine, steps};
 
 impl Wal<StdDir> {
     /// Opens the log in the directory `path`, and makes it if it is not there. The directory is
@@ -96,7 +95,8 @@ impl<D: Dir> Wal<D> {
     /// Syncs everything, and marks the log so that the next opening has nothing to recover.
     ///
     /// # Errors
-    /// As for [`Wal::sync`]. The next opening then recovers.
+    /// As for [`Wal::sync`]. The next opening then recovers. What was not synced is lost then, on a full disk too: who would
+    /// wait for space syncs before.
     pub fn close(mut self) -> Result<(), Error> {
         self.sync()?;
         self.land()?;
@@ -112,20 +112,20 @@ async fn identity<D: Dir>(dir: &D, seed: u64) -> Result<Identity, Error> {
         PartitionId::new(0),
     );
     // As the log reads it, which a moment of the controller does not keep closed.
-    let bytes = match read_file_twice(dir, manifest::NAME, manifest::BYTES_MAX).await {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(new),
-        Err(error) => return Err(At::new(dir, manifest::NAME).io("read", error).into()),
-    };
-    // One that cannot be understood is refused by the log, which says why.
-    Ok(match Header::decode(&bytes) {
-        Ok(header) => Identity {
-            topic: header.topic,
-            partition: header.partition,
-            history: header.history,
-        },
-        Err(_) => new,
-    })
+    match Manifest::open(dir.clone()).await {
+        Ok(manifest) => {
+            let header = manifest.header();
+            Ok(Identity {
+                topic: header.topic,
+                partition: header.partition,
+                history: header.history,
+            })
+        }
+        Err(error) if error.is_missing() => Ok(new),
+        // One that cannot be understood is refused by the log, which says why.
+        Err(crate::Error::Format { .. }) => Ok(new),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The log's own directory.

@@ -9,7 +9,7 @@ use corelog_record::{Offset, Timestamp};
 use super::{Error, Wal};
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, block_on};
-use crate::log;
+use crate::log::{self, Fetched, ReadError};
 
 /// A record, with bytes of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,8 +104,7 @@ impl<D: Dir> Wal<D> {
             let valid = self.log_start()..self.durable();
             return Err(Error::OutOfRange { offset, valid });
         }
-        let plan = self.log.plan_read(offset, Offset::MAX, 1)?;
-        let fetched = block_on(plan.run())?;
+        let fetched = self.fetch(offset)?;
         let mut found = Vec::new();
         let batches = fetched.pieces.iter().flat_map(|piece| Batches::over(piece));
         for batch in batches {
@@ -123,6 +122,27 @@ impl<D: Dir> Wal<D> {
             }
         }
         Ok(None)
+    }
+
+    /// The batch that holds `from`, which is durable, and perhaps some behind it.
+    pub(super) fn fetch(&self, from: Offset) -> Result<Fetched<D>, Error> {
+        let plan = self.log.plan_read(from, Offset::MAX, 1);
+        let fetched = plan.and_then(|plan| block_on(plan.run()));
+        fetched.map_err(|error| match error {
+            ReadError::OutOfRange { offset, valid } => Error::OutOfRange { offset, valid },
+            ReadError::Damaged { from, to, segment } => Error::Damaged { from, to, segment },
+            // One thread owns the log: somebody else took the file away, and with it all of the segment.
+            ReadError::Removed { segment } => {
+                let mut segments = self.log.segments();
+                let gone = segments.find(|gone| gone.base == segment);
+                Error::Damaged {
+                    from: segment,
+                    to: gone.map_or(self.durable(), |gone| gone.next.min(self.durable())),
+                    segment,
+                }
+            }
+            ReadError::Disk { source, .. } => source.into(),
+        })
     }
 
     /// A reader of what is durable now, from `from` on, or from log start if that is higher.

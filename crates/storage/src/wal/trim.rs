@@ -90,8 +90,7 @@ impl<D: Dir> Wal<D> {
 
     /// What stays of the batch that a cut at `from` goes through.
     fn carry(&self, from: Offset) -> Result<Option<Carry>, Error> {
-        let plan = self.log.plan_read(from, Offset::MAX, 1)?;
-        let fetched = block_on(plan.run())?;
+        let fetched = self.fetch(from)?;
         let foreign = |source| Error::Foreign {
             offset: from,
             source,

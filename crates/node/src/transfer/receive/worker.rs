@@ -171,7 +171,7 @@ impl<'a> Worker<'a> {
             let is_silent = intake.position() == from;
             if pulled.is_err() {
                 self.line = None;
-                block_on(intake.rewind()).map_err(ReceiveError::from)?;
+                intake.rewind();
             }
             if from < intake.position() {
                 self.job.sources.gave(tries, source);

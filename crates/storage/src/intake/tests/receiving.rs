@@ -563,3 +563,28 @@ fn a_log_that_begins_anew_keeps_nothing_that_was_received_of_segments_below() {
     let intake = block_on(Intake::open(&root.child("p0"), source.of(2, 0), at(6))).unwrap();
     assert!(0 < intake.resumed_bytes());
 }
+
+/// What lies before it in its block was read back, and written again as it was read: a bit that had turned over on its way was
+/// installed in the place of what had been verified.
+#[test]
+fn what_stays_where_a_sender_stops_within_a_batch_is_not_read_back() {
+    let options = Options {
+        segment_bytes_max: corelog_record::ByteSize::from_mib(2),
+        ..small()
+    };
+    let source = Source::of_values(200_000, 0, &options);
+    let disk = FaultyDir::new(MemoryDir::new());
+    copy(disk.inner(), &source);
+    let bytes = source.bytes(1);
+    let mut intake = block_on(Intake::open(&disk.child("p0"), source.of(1, 0), at(5))).unwrap();
+    block_on(intake.push(&bytes[..1_100_000])).unwrap();
+    let read = Match::on(Operation::Read, ".partial");
+    disk.faults().fail(read, 1, Fault::Flip { seed: 1 });
+    intake.rewind();
+    let back = usize::try_from(intake.position()).unwrap();
+    assert!(back < 1 << 20, "a piece was written");
+    block_on(intake.push(&bytes[back..])).unwrap();
+    let ready = block_on(intake.finish()).unwrap();
+    let stored = block_on(disk.inner().child("p0").read(&ready.partial, 4 << 20)).unwrap();
+    assert!(stored == bytes);
+}

@@ -1,17 +1,18 @@
-//! A manifest that lost its last edits, as a block of zeros leaves it.
+//! A manifest that lost its last edits, as a block of zeros leaves it; and one that says more than what lies beside it.
 
 use corelog_record::Offset;
 
-use super::recovery::change;
-use super::{at, small};
-use crate::Error;
+use super::recovery::{STORE, change};
+use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::format;
 use crate::format::edit::Frame;
 use crate::format::manifest::EDITS_AT;
+use crate::log::Begin;
 use crate::testing::own::fill;
-use crate::testing::{open, read_all, settle};
+use crate::testing::{open, read_all, run, settle};
+use crate::{Error, mark};
 
 /// Files with acknowledged records went to quarantine, and their offsets were given out again.
 #[test]
@@ -66,4 +67,38 @@ fn edits(root: &MemoryDir) -> Vec<usize> {
         at += frame.bytes();
     }
     starts
+}
+
+/// What an earlier stop in order left of the mark and the store, put back beside a manifest that knows of more, was the end of
+/// the log: what was appended there was of another epoch than ruled, and nobody could read it.
+#[test]
+fn a_clean_mark_below_what_the_manifest_promises_is_none() {
+    for has_begun in [true, false] {
+        let root = MemoryDir::new();
+        let dir = root.child("p0");
+        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+        fill(&mut log, 3, 100);
+        block_on(log.close(at(1))).unwrap();
+        let early = [mark::NAME, STORE].map(|name| (name, block_on(dir.read(name, 1 << 20))));
+        let (mut log, report) = open(&root, small(), 2, at(2)).unwrap();
+        assert!(report.is_clean);
+        fill(&mut log, 2, 100);
+        let plan = match has_begun {
+            true => log.plan_epoch(Begin::Own).unwrap(),
+            false => log.plan_truncate(offset(5)).unwrap().unwrap(),
+        };
+        run(&mut log, plan, at(3)).unwrap();
+        block_on(log.close(at(4))).unwrap();
+        drop(log);
+        for (name, bytes) in early {
+            block_on(dir.write_aside(name, &bytes.unwrap())).unwrap();
+        }
+        let (log, report) = open(&root, small(), 3, at(5)).unwrap();
+        assert!(!report.is_clean && report.is_read_only, "{report:?}");
+        assert_eq!((report.log_end, log.durable()), (offset(5), offset(5)));
+        let [lost] = report.damage[..] else {
+            panic!("{report:?}")
+        };
+        assert_eq!((lost.from, lost.to), (offset(3), offset(5)));
+    }
 }

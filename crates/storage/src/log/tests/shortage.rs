@@ -8,7 +8,7 @@ use super::{at, offset, small};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
-use crate::log::{AppendError, Chore, Log};
+use crate::log::{AppendError, Chore, Damage, Log};
 use crate::mark::Mark;
 use crate::testing::own::names;
 use crate::testing::{batch, chore, flush, open, read_all, run, settle};
@@ -285,4 +285,26 @@ fn what_is_pending_is_flushed_alone_and_tried_once_where_the_disk_was_full() {
     disk.faults().set_full(false);
     block_on(log.flush_pending(at(2_000))).unwrap();
     assert_eq!((log.durable(), log.pending_bytes()), (log.log_end(), 0));
+}
+
+/// It was closed as if in order: that what a read had met is written down nowhere was told to nobody.
+#[test]
+fn damage_that_closing_can_not_write_down_is_told_by_it() {
+    let damage = Damage {
+        from: offset(1),
+        to: offset(2),
+        segment: Offset::ZERO,
+    };
+    for is_known in [true, false] {
+        let disk = Disk::new(MemoryDir::new());
+        let mut log = reopened(&disk, 5);
+        if is_known {
+            assert!(log.note_damage(damage));
+        }
+        let is_mark = Match::on(Operation::Open, "mark");
+        disk.faults().fail(is_mark, 1, Fault::OutOfFiles);
+        let closed = block_on(log.close(at(4_000)));
+        let is_told = matches!(closed, Err(Error::OutOfFiles { .. }));
+        assert_eq!(is_told, is_known, "{closed:?}");
+    }
 }

@@ -457,3 +457,32 @@ fn a_replay_over_a_store_that_is_lost_is_told_of_it() {
         assert_eq!(wal.reader(Offset::ZERO).count(), 3, "without {lost}");
     }
 }
+
+/// The range that was told ended where the segment begins: who went on behind it came back to where it was, for ever.
+#[test]
+fn all_of_a_segment_is_damage_to_who_reads_it_once_its_file_was_taken_away() {
+    let dir = MemoryDir::new();
+    let mut wal = open(&dir);
+    while wal.log.segments().count() < 2 {
+        wal.append(&[7; 100_000]).unwrap();
+        wal.sync().unwrap();
+    }
+    let end = wal.durable();
+    wal.close().unwrap();
+    let wal = open(&dir);
+    let next = wal.log.segments().nth(1).unwrap().base;
+    block_on(dir.child("log").remove("00000000000000000000.log")).unwrap();
+    let mut from = Offset::ZERO;
+    let mut gone = Vec::new();
+    while from < end {
+        from = match wal.read(from) {
+            Err(Error::Damaged { from, to, .. }) => {
+                gone.push(from..to);
+                to
+            }
+            read => read.unwrap().unwrap().offset.plus(1),
+        };
+        assert!(gone.len() < 2, "{gone:?}");
+    }
+    assert_eq!(gone, [Offset::ZERO..next]);
+}
