@@ -162,6 +162,7 @@ impl Books {
     /// Holds the books against the server that came back.
     fn settle(&mut self, wire: &mut Wire) {
         let topic = self.describe(wire);
+        assert_eq!(topic.partitions.len(), PARTITIONS as usize);
         for (number, partition) in (0..).zip(&topic.partitions) {
             let at = number as usize;
             assert_eq!(partition.state, describe_topic::State::Ok, "{partition:?}");
@@ -248,10 +249,12 @@ impl Books {
         };
         let told = &self.there[name].topics[0];
         assert_eq!(told.partition_count, PARTITIONS);
-        for restored in &status.partitions {
-            let end = check(wire, &again, restored.id.get(), restored.log_start);
+        assert_eq!(status.partitions.len(), PARTITIONS as usize);
+        for (number, restored) in (0..).zip(&status.partitions) {
+            assert_eq!(restored.id.get(), number);
+            let end = check(wire, &again, number, restored.log_start);
             assert_eq!(end, restored.log_end.get());
-            if let Some(told) = told.partitions.iter().find(|told| told.id == restored.id) {
+            if let Some(told) = told.partitions.get(number as usize) {
                 assert_eq!((told.log_start, told.end.get()), (restored.log_start, end));
             }
         }

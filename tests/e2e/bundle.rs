@@ -38,7 +38,7 @@ fn json(members: &BTreeMap<String, Vec<u8>>, name: &str) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
-/// A topic with records that nobody else may see: in a sealed segment and in the active one.
+/// A topic with records that nobody else may see.
 fn produce_secrets(server: &Server) {
     let corelog = Corelog::to(server);
     corelog

@@ -64,7 +64,10 @@ fn http_tells_no_offset_of_what_could_not_be_opened() {
     assert!(is_told_of_none(broken), "{broken}");
     assert_eq!(sound["log_end"], 2);
     let topics = http::json(admin, "/v1/topics");
-    assert_eq!(topics["topics"][0]["bytes"], sound["bytes"]);
+    assert_eq!(
+        topics["topics"][0]["bytes"],
+        sound["bytes"].as_u64().unwrap()
+    );
     let (_, page) = http::get(admin, "/metrics");
     let series = |name: &str, partition: u8| {
         let begin = format!("corelog_partition_{name}{{topic=\"t\",partition=\"{partition}\"");

@@ -81,15 +81,13 @@ fn a_parked_fetch_holds_back_no_other_answer() {
     let topic = wire.topic("quiet", 2, 1 << 20);
     for door in server.ready.cores.clone() {
         let mut wire = Wire::open(door).unwrap();
-        let parked: Vec<u32> = (0..20)
-            .map(|number| {
-                let request = fetch::Request {
-                    min_bytes: 1 << 20,
-                    ..waiting(&topic, number % 2, Offset::ZERO)
-                };
-                wire.send(&request, &[]).unwrap()
-            })
-            .collect();
+        for number in 0..20 {
+            let request = fetch::Request {
+                min_bytes: 1 << 20,
+                ..waiting(&topic, number % 2, Offset::ZERO)
+            };
+            wire.send(&request, &[]).unwrap();
+        }
         until_parked(&server, 20);
         for partition in 0..2 {
             let produced = wire.send(&topic.produce(partition), &batch(Codec::None, ["one"]));
@@ -98,7 +96,6 @@ fn a_parked_fetch_holds_back_no_other_answer() {
             answered.sort_unstable();
             assert_eq!(answered, [produced.unwrap(), pinged.unwrap()]);
         }
-        assert_eq!(parked.len(), 20);
         drop(wire);
         // Those who left wait no more, not until they would have been answered.
         let left = Instant::now();

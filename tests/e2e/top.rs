@@ -251,6 +251,7 @@ fn a_node_that_was_started_again_has_no_rates_until_it_was_asked_twice() {
     }
     for view in ["cores", "partitions", "topics"] {
         let rows = first[view].as_array().unwrap();
+        assert!(!rows.is_empty(), "{view}: {first}");
         assert!(rows.iter().all(|row| row["records_per_s"].is_null()));
     }
     let second = next();

@@ -94,7 +94,9 @@ fn a_source_that_says_nothing_is_asked_for_the_first_of_the_damaged_segments_alo
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let told = a.ask(&repair_from(&topic, vec![address, b.address()]));
-    for told in told.unwrap().partitions {
+    let told = told.unwrap().partitions;
+    assert_eq!(told.len(), 2, "{told:?}");
+    for told in told {
         assert_eq!((told.segments.len(), told.damage_left), (2, 0), "{told:?}");
         assert!(told.segments.iter().all(|one| one.from == b.address()));
     }
