@@ -7,6 +7,7 @@ use corelog_protocol::message::{ack::Level, produce, reopen_partition};
 use corelog_record::batch::{self, Codec, View};
 use corelog_record::{Offset, PartitionId};
 
+use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::server::Start;
 use crate::support::wire::{Wire, batch};
@@ -25,30 +26,41 @@ fn a_partition_reopened_by_many_at_once_is_opened_once() {
             thread::spawn(move || {
                 let mut wire = Wire::open(address).unwrap();
                 let mut acked = Vec::new();
+                let mut produce = produce::Request {
+                    level: Some(Level::Durable),
+                    ..topic.produce(0)
+                };
                 for turn in 0..40_u32 {
                     let reopen = reopen_partition::Request {
                         topic: topic.name.clone(),
                         id: topic.id,
                         partition: PartitionId::new(0),
                     };
-                    let produce = produce::Request {
-                        level: Some(Level::Durable),
-                        run: turn,
-                        ..topic.produce(0)
-                    };
+                    produce.run += 1;
                     let value = format!("turn {turn} of client {client}");
+                    let records = batch(Codec::None, [&value]);
                     let correlation = wire.send(&reopen, &[]).unwrap();
-                    wire.send(&produce, &batch(Codec::None, [&value])).unwrap();
+                    wire.send(&produce, &records).unwrap();
+                    let mut ack = None;
                     for _ in 0..2 {
                         let reply = wire.receive().unwrap();
                         if reply.correlation == correlation {
                             let told = reply.read::<reopen_partition::Request>();
                             let code = told.err().map(|error| error.known_code().unwrap());
                             assert!(matches!(code, None | Some(ErrorCode::Busy)), "{code:?}");
-                        } else if let Ok((answer, _)) = reply.read::<produce::Request>() {
-                            acked.push((answer.base, value.clone()));
+                        } else {
+                            ack = reply.read::<produce::Request>().ok();
                         }
                     }
+                    // What comes while the partition is opened is refused.
+                    until("a record is taken", || {
+                        if ack.is_none() {
+                            produce.run += 1;
+                            ack = wire.call(&produce, &records).unwrap().ok();
+                        }
+                        ack.is_some()
+                    });
+                    acked.push((ack.unwrap().0.base, value));
                 }
                 acked
             })
