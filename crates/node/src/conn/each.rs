@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::follow::check_addresses;
 use crate::frame_id::FrameId;
 use crate::router::{self, Ask, Picked};
+use crate::rt;
 
 /// A request that is done for each of its partitions, and answered with what came of each.
 pub(super) trait Each: Call + 'static {
@@ -73,6 +74,8 @@ pub(super) async fn each<R: Each>(
                 passed_over.get_or_insert(error);
             }
         }
+        // Of thousands each may be refused at once.
+        rt::yield_if_needed().await;
     }
     match passed_over.filter(|_| parts.is_empty()) {
         Some(error) => Err(error),
@@ -189,8 +192,9 @@ mod tests {
 
     use super::*;
     use crate::catalog::Topic;
-    use crate::core::tests::{key, topic, with_core, with_others};
+    use crate::core::tests::{key, topic, topic_of, with_core, with_others};
     use crate::frame_id::tests::frame;
+    use crate::rt::tests::ways_given;
 
     fn repair(topic: &Topic, from: Vec<String>) -> repair_topic::Request {
         repair_topic::Request {
@@ -226,6 +230,25 @@ mod tests {
             request.partition = Some(PartitionId::new(1));
             let refused = each(&core, &request, frame()).await.unwrap_err();
             assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+        });
+    }
+
+    /// What was refused at once kept the core to itself, for all partitions of a topic.
+    #[test]
+    fn others_have_the_core_between_any_two_partitions() {
+        with_core(|core| async move {
+            let topic = topic_of("t", 1, 3);
+            core.routes.borrow_mut().put(Arc::new(topic.clone()));
+            let request = promote::Request {
+                topic: topic.name,
+                id: topic.id,
+                partition: None,
+                accept_loss: false,
+            };
+            let refused = each(&core, &request, frame()).await.unwrap_err();
+            assert!(refused.is(ErrorCode::NotFollower), "{refused:?}");
+            let refused = Box::pin(each(&core, &request, frame()));
+            assert_eq!(ways_given(refused).await, 3);
         });
     }
 
