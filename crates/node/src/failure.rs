@@ -99,12 +99,11 @@ pub(crate) fn failure_with(code: ErrorCode, message: impl Into<String>, detail: 
 }
 
 /// What another node refused, with its address, unless that is there: it is not the node asked that refuses.
-pub(crate) fn said_by(address: &str, mut error: Failure) -> Failure {
-    let prefix = format!("{address}: ");
-    if !error.message.starts_with(&prefix) {
-        error.message.insert_str(0, &prefix);
+pub(crate) fn said_by(address: &str, error: Failure) -> Failure {
+    match error.message.starts_with(&format!("{address}: ")) {
+        true => error,
+        false => Box::new(error.of(address)),
     }
-    error
 }
 
 #[cfg(test)]
@@ -133,5 +132,9 @@ mod tests {
         assert_eq!(said_by("h:740", named).message, "h:740: ask again");
         let other = failure(ErrorCode::Busy, "h:7400 starts");
         assert_eq!(said_by("h:740", other).message, "h:740: h:7400 starts");
+        // It was as much longer than a message may be.
+        let long = failure(ErrorCode::Busy, "m".repeat(2_000));
+        let bytes = long.message.len();
+        assert_eq!(said_by("h:740", long).message.len(), bytes);
     }
 }
