@@ -2,7 +2,7 @@
 //! their sources are asked now and then.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -69,11 +69,13 @@ impl Looks {
 
     /// Keeps nothing of topics and sources that there are no more.
     fn keep_only(&self, due: &BySources) {
-        let is_source = |address: &String| due.keys().any(|sources| sources.contains(address));
-        let is_topic = |id: &TopicId| due.values().flatten().any(|topic| topic.id == *id);
+        let sources: HashSet<_> = due.keys().flatten().collect();
+        let topics: HashSet<_> = due.values().flatten().map(|topic| topic.id).collect();
+        let is_source = |address: &String| sources.contains(address);
         self.lines.borrow_mut().retain(|at, _| is_source(at));
         self.silent.borrow_mut().retain(|at, _| is_source(at));
-        self.refused.borrow_mut().retain(|id, _| is_topic(id));
+        let mut refused = self.refused.borrow_mut();
+        refused.retain(|id, _| topics.contains(id));
     }
 
     /// Takes note of whether a source answers, and tells the operator once why it does not.
@@ -312,5 +314,46 @@ pub(super) fn grown_as(
     match check_room(Some(before), &grown) {
         Ok(()) => (grown, Ok(())),
         Err(why) => (same, Err(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::error::ErrorCode;
+
+    use super::*;
+    use crate::core::tests::topic_of;
+    use crate::failure::failure;
+
+    fn id(number: u32) -> TopicId {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        TopicId::from_bytes(id)
+    }
+
+    /// Each topic that was refused was looked for among all others, every two seconds: thousands of them kept the core from all
+    /// else for as long. This took minutes.
+    #[test]
+    fn what_was_refused_is_kept_as_long_as_its_topic_however_many_there_are() {
+        let looks = Looks::new();
+        let count = 40_000;
+        let topic = |number| Topic {
+            id: id(number),
+            ..topic_of("t", 0, 0)
+        };
+        let topics = (0..count).map(|number| Arc::new(topic(number)));
+        let due = BySources::from([(vec!["a:1".to_owned()], topics.collect())]);
+        let refused = (0..2 * count).map(|number| (id(number), String::new()));
+        looks.refused.borrow_mut().extend(refused);
+        looks.heard("a:1", Some(&failure(ErrorCode::Busy, "")));
+        looks.heard("b:1", Some(&failure(ErrorCode::Busy, "")));
+        let begun = rt::now();
+        looks.keep_only(&due);
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        let refused = looks.refused.borrow();
+        assert_eq!(refused.len(), count as usize);
+        assert!((0..count).all(|number| refused.contains_key(&id(number))));
+        let silent = looks.silent.borrow();
+        assert_eq!(Vec::from_iter(silent.keys()), ["a:1"]);
     }
 }
