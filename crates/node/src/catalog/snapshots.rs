@@ -147,7 +147,8 @@ impl Admin {
             let listed = list(&snapshots_dir(&self.core.root), after.as_ref()).await;
             return listed.map_err(|error| refused("all", &error));
         };
-        let summary = stored::find(&snapshots_dir(&self.core.root), &name_of(name)?).await;
+        let summary =
+            stored::find(&snapshots_dir(&self.core.root), &name_of(name)?).await;
         let summary = summary.map_err(|error| refused(name, &error))?;
         Ok(list_snapshots::Answer {
             snapshots: vec![told(&summary, true)],
@@ -260,10 +261,7 @@ impl Admin {
         let summary = Summary {
             name: name.clone(),
             created,
-            topics: topics
-                .iter()
-                .map(|topic| stored_topic(topic, &taken))
-                .collect::<Result<_, _>>()?,
+            topics: stored_topics(topics, taken).await?,
         };
         let committed = stored::commit(&dir, &summary).await;
         committed.map_err(|error| refused(name.as_str(), &error))?;
@@ -305,10 +303,25 @@ async fn clear<D: Dir>(root: &D, name: &Name) -> Result<(), Error> {
     }
 }
 
+/// What a snapshot holds of topics, of whose partitions these were `taken`. A node may have thousands of both: each topic looks at
+/// its own alone, and others have the core between any two.
+async fn stored_topics(
+    topics: &[Arc<Topic>],
+    mut taken: Vec<Taken>,
+) -> Result<Vec<stored::Topic>, Failure> {
+    taken.sort_unstable_by_key(|(key, _)| *key);
+    let mut stored = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let first = taken.partition_point(|(key, _)| key.topic < topic.id);
+        let behind = taken.partition_point(|(key, _)| key.topic <= topic.id);
+        stored.push(stored_topic(topic, &taken[first..behind])?);
+        rt::yield_if_needed().await;
+    }
+    Ok(stored)
+}
+
+/// What it holds of one, of which these partitions were `taken`, by number.
 fn stored_topic(topic: &Topic, taken: &[Taken]) -> Result<stored::Topic, Failure> {
-    let mine = taken.iter().filter(|(key, _)| key.topic == topic.id);
-    let mut partitions: Vec<_> = mine.map(|(_, partition)| *partition).collect();
-    partitions.sort_by_key(|partition| partition.partition);
     let alone = file::Topic {
         // Who follows it, or whom it follows, says nothing of what is in the snapshot.
         replicas: Vec::new(),
@@ -319,7 +332,7 @@ fn stored_topic(topic: &Topic, taken: &[Taken]) -> Result<stored::Topic, Failure
         name: topic.name.clone(),
         id: topic.id,
         settings: settings.map_err(|e| failure(ErrorCode::Internal, e.to_string()))?,
-        partitions,
+        partitions: taken.iter().map(|(_, partition)| *partition).collect(),
     })
 }
 
