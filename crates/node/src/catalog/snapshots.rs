@@ -86,7 +86,7 @@ impl Admin {
         &self,
         request: create_snapshot::Request,
     ) -> Result<create_snapshot::Answer, Failure> {
-        let name = name_of(&request.snapshot)?;
+        let name = name_of("snapshot", &request.snapshot)?;
         self.check_named(&request.topics)?;
         let _shape = self.shape.acquire(1).await;
         let topics = self.topics_of(&request)?;
@@ -140,7 +140,8 @@ impl Admin {
         &self,
         request: list_snapshots::Request,
     ) -> Result<list_snapshots::Answer, Failure> {
-        let after = request.after.as_deref().map(name_of).transpose()?;
+        let after = request.after.as_deref();
+        let after = after.map(|after| name_of("after", after)).transpose()?;
         // One at a time: what each reads and tells is large.
         let _turn = self.listing.acquire(1).await;
         let Some(name) = &request.snapshot else {
@@ -148,7 +149,7 @@ impl Admin {
             return listed.map_err(|error| refused("all", &error));
         };
         let summary =
-            stored::find(&snapshots_dir(&self.core.root), &name_of(name)?).await;
+            stored::find(&snapshots_dir(&self.core.root), &name_of("snapshot", name)?).await;
         let summary = summary.map_err(|error| refused(name, &error))?;
         Ok(list_snapshots::Answer {
             snapshots: vec![told(&summary, true)],
@@ -164,7 +165,7 @@ impl Admin {
         &self,
         request: delete_snapshot::Request,
     ) -> Result<delete_snapshot::Answer, Failure> {
-        let name = name_of(&request.snapshot)?;
+        let name = name_of("snapshot", &request.snapshot)?;
         let _shape = self.shape.acquire(1).await;
         if self.restores.is_using(&name) {
             let message = format!("a topic is being restored from snapshot {name}");
@@ -340,9 +341,9 @@ fn partitions_of(summary: &Summary) -> impl Iterator<Item = &stored::Partition> 
     summary.topics.iter().flat_map(|topic| &topic.partitions)
 }
 
-/// A name that a client gave.
-fn name_of(name: &str) -> Result<Name, Failure> {
-    Name::new(name).map_err(|error| invalid("snapshot", with_causes(&error)))
+/// A name that a client gave in `field`.
+fn name_of(field: &str, name: &str) -> Result<Name, Failure> {
+    Name::new(name).map_err(|error| invalid(field, with_causes(&error)))
 }
 
 /// What a client is told of an error of the storage about a snapshot.

@@ -77,7 +77,7 @@ fn snapshots_of_many_topics_are_listed_in_several_answers_each_once() {
                     .collect::<Vec<_>>(),
             );
             let Some(next) = answer.next else { break };
-            after = Some(name_of(&next).expect("a name"));
+            after = Some(Name::new(&next).expect("a name"));
         }
     });
     assert_eq!(pages, [&names[..2], &names[2..4], &names[4..]]);
@@ -121,5 +121,19 @@ fn each_topic_of_a_snapshot_has_its_own_partitions_and_others_have_the_core_betw
         }
         let storing = stored_topics(&topics, taken.to_vec());
         assert_eq!(ways_given(storing).await, 3);
+    });
+}
+
+/// It was told of the key beside it.
+#[test]
+fn a_name_behind_which_no_snapshot_can_be_is_told_by_its_own_key() {
+    with_core(|core| async move {
+        let request = list_snapshots::Request {
+            snapshot: None,
+            after: Some("../s".to_owned()),
+        };
+        let refused = Admin::new(core).list_snapshots(request).await.unwrap_err();
+        assert!(refused.is(ErrorCode::InvalidRequest), "{refused}");
+        assert_eq!(refused.detail.field.as_deref(), Some("after"));
     });
 }
