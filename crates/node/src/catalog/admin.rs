@@ -140,7 +140,7 @@ impl Admin {
     /// The topic to create, if it is there and that will do.
     fn there_already(&self, request: &create_topic::Request) -> Option<create_topic::Answer> {
         let routes = self.core.routes.borrow();
-        let there = routes.topic(&request.name).ok();
+        let there = routes.named(&request.name);
         let there = there.filter(|_| request.if_not_exists);
         there.map(|topic| created(topic, false))
     }
@@ -235,7 +235,7 @@ impl Admin {
 
     /// Checks that a topic of this name can come.
     pub(super) async fn check_free(&self, name: &TopicName) -> Result<(), Failure> {
-        if let Ok(topic) = self.core.routes.borrow().topic(name) {
+        if let Some(topic) = self.core.routes.borrow().named(name) {
             let message = format!("topic {name} exists already");
             let detail = Detail {
                 topic_id: Some(topic.id),

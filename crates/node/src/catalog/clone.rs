@@ -178,7 +178,7 @@ impl Admin {
         origin: &metadata::Topic,
         wanted: &[PartitionId],
     ) -> Result<Option<Arc<Topic>>, Failure> {
-        let known = self.core.routes.borrow().topic(&origin.name).cloned().ok();
+        let known = self.core.routes.borrow().named(&origin.name).cloned();
         if let Some(topic) = &known {
             check_same(topic, origin)?;
             for partition in wanted {

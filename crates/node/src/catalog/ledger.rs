@@ -233,7 +233,7 @@ impl Core {
             for (id, unwritten) in doubted {
                 let _turn = admin.turn.acquire(1).await;
                 let known = self.routes.borrow().topic_by_id(id).cloned();
-                let is_named = self.routes.borrow().topic(&unwritten.name).is_ok();
+                let is_named = self.routes.borrow().named(&unwritten.name).is_some();
                 if known.is_none() && is_named {
                     // It was deleted, and another one has its name.
                     admin.ledger.forget(id);

@@ -25,14 +25,16 @@ impl Routes {
     /// # Errors
     /// `UnknownTopic`, or `Damaged` of one that could not be read: it is there, and to be gone is something else.
     pub(crate) fn topic(&self, name: &TopicName) -> Result<&Arc<Topic>, Failure> {
-        match self.topics.get(name) {
-            Some(topic) => Ok(topic),
-            None if self.unreadable.contains(name) => Err(unreadable(name)),
-            None => Err(failure(
-                ErrorCode::UnknownTopic,
-                format!("there is no topic {name}"),
-            )),
-        }
+        self.named(name)
+            .ok_or_else(|| match self.unreadable.contains(name) {
+                true => unreadable(name),
+                false => failure(ErrorCode::UnknownTopic, format!("there is no topic {name}")),
+            })
+    }
+
+    /// The same for who tells nobody why there is none.
+    pub(crate) fn named(&self, name: &TopicName) -> Option<&Arc<Topic>> {
+        self.topics.get(name)
     }
 
     /// Those that are there and could not be read, unless another has taken the name since.

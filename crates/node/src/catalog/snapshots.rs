@@ -204,7 +204,7 @@ impl Admin {
 
     /// Checks that a snapshot of all topics would hold all of them.
     async fn check_all_known(&self) -> Result<(), Failure> {
-        let is_known = |name: &TopicName| self.core.routes.borrow().topic(name).is_ok();
+        let is_known = |name: &TopicName| self.core.routes.borrow().named(name).is_some();
         let unknown = files::unknown(&self.core.root, is_known).await;
         match unknown.map_err(|error| failed(&error))? {
             None => Ok(()),

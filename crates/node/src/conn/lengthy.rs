@@ -140,7 +140,7 @@ fn metadata_bytes(core: &Core, names: Option<&[TopicName]>) -> usize {
         let partitions = topic.owners.len();
         (TOPIC_BYTES + partitions * PARTITION_BYTES, partitions)
     };
-    let of_name = |name| routes.topic(name).map_or((ERROR_BYTES, 0), of_topic);
+    let of_name = |name| routes.named(name).map_or((ERROR_BYTES, 0), of_topic);
     let of_each: Vec<(usize, usize)> = match names {
         None => routes.topics().map(of_topic).collect(),
         // Each once, as they are told.
@@ -160,7 +160,7 @@ fn metadata_bytes(core: &Core, names: Option<&[TopicName]>) -> usize {
 /// begin meanwhile.
 fn bytes_of<Row>(core: &Core, topic: &TopicName) -> usize {
     let routes = core.routes.borrow();
-    let partitions = routes.topic(topic).map_or(0, |topic| topic.owners.len());
+    let partitions = routes.named(topic).map_or(0, |topic| topic.owners.len());
     // What grows by and by takes up to twice as much.
     unless_few(partitions * (2 * size_of::<Row>() + NAMES_BYTES))
 }

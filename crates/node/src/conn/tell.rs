@@ -69,7 +69,7 @@ pub(super) fn check_named(request: &metadata::Request) -> Result<(), Failure> {
 
 /// The answer to a Metadata request, whose names were checked.
 pub(super) async fn metadata_of(core: &Core, request: metadata::Request) -> metadata::Answer {
-    let (found, errors) = found(core, request.topics);
+    let (found, errors) = found(core, request.topics).await;
     let (shared, cores) = advertised(core);
     let mut topics = Vec::with_capacity(found.len());
     let (mut at_once, mut partitions) = (0, 0);
@@ -95,25 +95,33 @@ pub(super) fn are_told_at_once(topics: usize, partitions: usize) -> bool {
     topics <= TOPICS_AT_ONCE && partitions <= PARTITIONS_AT_ONCE
 }
 
-/// The topics of these names, or all, and why others cannot be told of.
-fn found(
+/// The topics of these names, or all, and why others cannot be told of: of many that are not there each has its sentence, and
+/// others have the core between any two.
+async fn found(
     core: &Core,
     names: Option<Vec<TopicName>>,
 ) -> (Vec<Arc<Topic>>, Vec<metadata::TopicError>) {
-    let routes = core.routes.borrow();
     let (mut topics, mut errors) = (Vec::new(), Vec::new());
-    let mut find = |name: &TopicName| match routes.topic(name) {
-        Ok(topic) => topics.push(Arc::clone(topic)),
-        Err(error) => errors.push(told_error(name, error)),
-    };
-    match names {
+    let names: BTreeSet<_> = match names {
         None => {
-            routes.topics().for_each(|topic| find(&topic.name));
+            let routes = core.routes.borrow();
+            topics.extend(routes.topics().cloned());
             let unreadable = routes.unreadable().iter();
-            unreadable.take(UNREADABLE_TOLD_MAX).for_each(find);
+            unreadable.take(UNREADABLE_TOLD_MAX).cloned().collect()
         }
         // Each once, however often it is named: the answer is bounded by what there is.
-        Some(names) => BTreeSet::from_iter(names).iter().for_each(find),
+        Some(names) => names.into_iter().collect(),
+    };
+    for name in names {
+        let found = core.routes.borrow().topic(&name).cloned();
+        match found {
+            Ok(topic) => topics.push(topic),
+            Err(error) => {
+                let error = *error;
+                errors.push(metadata::TopicError { name, error });
+                rt::yield_if_needed().await;
+            }
+        }
     }
     (topics, errors)
 }
@@ -131,13 +139,6 @@ fn told_topic(topic: &Topic, cores: &[String]) -> metadata::Topic {
         id: topic.id,
         settings: topic.settings.clone(),
         partitions: partitions.collect(),
-    }
-}
-
-fn told_error(name: &TopicName, error: Failure) -> metadata::TopicError {
-    metadata::TopicError {
-        name: name.clone(),
-        error: *error,
     }
 }
 
@@ -272,6 +273,22 @@ mod tests {
             assert_eq!(telling(Rc::clone(&core)).await, 0);
             (65..=129).for_each(put);
             assert_eq!(telling(Rc::clone(&core)).await, 2);
+        });
+    }
+
+    /// So it was for what is told of names that no topic has, a sentence each.
+    #[test]
+    fn others_have_the_core_while_it_is_told_that_many_topics_are_not_there() {
+        with_core(|core| async move {
+            let named = |number| topic(number).0.name.clone();
+            core.routes.borrow_mut().put(topic(2).0);
+            let topics = Some([3, 1, 2, 1].map(named).to_vec());
+            let request = metadata::Request { topics };
+            let told = metadata_of(&core, request.clone()).await;
+            assert_eq!(told.topics.len(), 1);
+            let names = Vec::from_iter(told.errors.into_iter().map(|error| error.name));
+            assert_eq!(names, [1, 3].map(named));
+            assert_eq!(ways_given(metadata_of(&core, request)).await, 2);
         });
     }
 }
