@@ -247,7 +247,8 @@ mod tests {
             };
             let refused = each(&core, &request, frame()).await.unwrap_err();
             assert!(refused.is(ErrorCode::NotFollower), "{refused:?}");
-            assert_eq!(ways_given(each(&core, &request, frame())).await, 3);
+            let refused = Box::pin(each(&core, &request, frame()));
+            assert_eq!(ways_given(refused).await, 3);
         });
     }
 
