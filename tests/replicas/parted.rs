@@ -121,7 +121,7 @@ fn a_copy_that_has_more_than_its_owner_tells_so_and_its_owner_does() {
         });
         // What was acknowledged would be put aside.
         let refused = b.ask(&rejoining(&topic, &a)).unwrap_err();
-        assert!(refused.message.contains("promote this one"), "{refused:?}");
+        assert!(refused.message.contains("`corelog promote` this one"), "{refused:?}");
         assert_eq!(status(&b, &topic, 0).role, Role::Follower);
         let refused = a.ask(&handing(&topic)).unwrap_err();
         let code = match is_clean {
@@ -157,7 +157,7 @@ fn an_owner_that_went_on_from_an_older_copy_of_its_files_rejoins_the_copy_that_h
         // The other way round what was acknowledged would be put aside.
         until("the copy is not asked to rejoin it", || {
             let refused = b.ask(&rejoining(&topic, &a)).unwrap_err();
-            refused.message.contains("promote this one")
+            refused.message.contains("`corelog promote` this one")
         });
         if is_killed {
             a.kill();

@@ -49,9 +49,9 @@ impl Core {
         let _hand = self.take_hand(key)?;
         let before = self.replica(key)?;
         self.check_not_read_only(key)?;
-        let had = self.place(key)?.durable.offset;
+        let was = (before.role, self.place(key)?.durable.offset);
         let (shared, began, newest) = self.shared_with(&line, &topic, key).await?;
-        self.check_not_lost(key, had, (shared, newest))?;
+        self.check_not_lost(key, was, (shared, newest))?;
         self.confirmed(&line, &topic, key, (shared, began)).await?;
         let owner = (Some(Target::at(&line)), newest);
         let fencing = self.write_role(topic.clone(), key, before, Role::Fenced, owner);
@@ -65,6 +65,7 @@ impl Core {
         let place = self.place(key)?;
         self.durable(key, place.log_end).await?;
         let (shared, began, newest) = self.shared_with(&line, &topic, key).await?;
+        self.check_not_lost(key, was, (shared, newest))?;
         let mut common = self.confirmed(&line, &topic, key, (shared, began)).await?;
         let held = self.bytes_behind(key, Offset::ZERO);
         let mut cut = self.change(key, Change::Rejoin(common)).await;
@@ -242,23 +243,24 @@ impl Core {
         let is_same = is_same_at(line, topic, key, known).await;
         match is_same.map_err(|why| said_by(line.address(), why))? {
             true => Ok(common),
-            false if self.is_copy(key) => Err(copy_parts(place.log_start)),
+            false if self.is_copy(key) => Err(copy_parts(common.offset)),
             false => Err(diverged(place.log_start)),
         }
     }
 
-    /// Checks that a copy, which had so much before it asked, has nothing that its source had, and has no more.
+    /// Checks that a copy, which had so much before it asked, has nothing that its source had, and has no more. One that was made to
+    /// rejoin already, and was cut off, is fenced by that.
     fn check_not_lost(
         &self,
         key: PartitionKey,
-        had: Offset,
+        (role, had): (Role, Offset),
         (common, newest): (Common, Option<LeaderEpoch>),
     ) -> Result<(), Failure> {
-        let place = self.place(key)?;
-        let end = had.min(place.durable.offset);
+        let end = had.min(self.place(key)?.durable.offset);
         let newest = [self.epoch(key)?, newest];
-        match lost_behind(common, end, newest).filter(|_| self.is_copy(key)) {
-            Some(_) => Err(copy_parts(place.log_start)),
+        let is_copy = matches!(role, Role::Follower | Role::Fenced);
+        match lost_behind(common, end, newest).filter(|_| is_copy) {
+            Some(at) => Err(copy_parts(at)),
             None => Ok(()),
         }
     }
@@ -276,13 +278,12 @@ fn base_below(offset: Offset, error: Failure) -> Result<Offset, Failure> {
 }
 
 /// A copy parts from its source where neither took the partition over: what it has was acknowledged there, and is there no more.
-fn copy_parts(log_start: Offset) -> Failure {
+fn copy_parts(at: Offset) -> Failure {
     let message = "this copy has what its source does not have any more, as where an owner's files were put back from an older copy: \
-                   what was acknowledged may be here alone; promote this one and rejoin the other, or keep its files, delete the topic \
-                   here, and clone it";
+                   what was acknowledged may be here alone; `corelog promote` this one and rejoin the other, or keep its files, delete \
+                   the topic here, and clone it";
     let detail = Detail {
-        offset: Some(log_start),
-        log_start: Some(log_start),
+        offset: Some(at),
         ..Detail::default()
     };
     failure_with(ErrorCode::Diverged, message, detail)
