@@ -6,10 +6,8 @@ use corelog_record::Position;
 use corelog_record::batch::{HEADER_BYTES, Header, View};
 
 use crate::Error;
-use crate::disk::unread::UNREAD_MAX;
 use crate::disk::{Dir, File};
 use crate::error::At;
-use crate::index::ROW_TRIES;
 use crate::segment::Point;
 use crate::store::Store;
 
@@ -178,51 +176,14 @@ impl<D: Dir> Scanner<D> {
         let Some(behind) = self.point.after_header(self.available()) else {
             return Ok(None);
         };
-        let is_valid = self.stands_at(behind).await?.unwrap_or(false);
-        Ok(is_valid.then_some(behind))
-    }
-
-    /// Whether a valid batch stands at `point`, or the store ends there, if the disk tells; the scanner stays.
-    ///
-    /// # Errors
-    /// As for [`Scanner::next`].
-    pub(crate) async fn stands_at(&mut self, point: Point) -> Result<Result<bool, Unread>, Error> {
-        let at = std::mem::replace(&mut self.point, point);
-        let is_end = point.position.get() == self.end;
-        let stands = match self.next().await {
-            Ok(Step::Batch(_)) => Ok(Ok(true)),
-            Ok(Step::End) => Ok(Ok(is_end)),
-            Ok(Step::Bad) => Ok(Ok(false)),
-            Ok(Step::Unread(unread)) => Ok(Err(unread)),
-            Err(error) => Err(error),
+        let bad = std::mem::replace(&mut self.point, behind);
+        let is_valid = match self.next().await? {
+            Step::Batch(_) => true,
+            Step::End => behind.position.get() == self.end,
+            Step::Bad | Step::Unread(_) => false,
         };
-        self.point = at;
-        stands
-    }
-
-    /// The first of the points `known` further on that are true if a valid batch stands there, or the store ends; the scanner
-    /// stays. What the disk does not give counts in `unread`, and ends it once that is [`UNREAD_MAX`].
-    ///
-    /// # Errors
-    /// As for [`Scanner::next`].
-    pub(crate) async fn first_behind(
-        &mut self,
-        known: impl Iterator<Item = Point>,
-        unread: &mut usize,
-    ) -> Result<Option<Point>, Error> {
-        let at = self.point;
-        let is_behind = |point: &Point| at.position < point.position && at.offset < point.offset;
-        for point in known.filter(is_behind).take(ROW_TRIES) {
-            match self.stands_at(point).await? {
-                Ok(true) => return Ok(Some(point)),
-                Ok(false) => {}
-                Err(_) => *unread += 1,
-            }
-            if UNREAD_MAX <= *unread {
-                break;
-            }
-        }
-        Ok(None)
+        self.point = bad;
+        Ok(is_valid.then_some(behind))
     }
 
     /// Makes `bytes` bytes from the scanner's point on available, if the store has them.

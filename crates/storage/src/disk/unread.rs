@@ -61,8 +61,7 @@ impl Around {
     }
 }
 
-/// Reads as [`File::read_at`] does, and block by block what cannot be read in one go. Behind so many blocks as `unread_max`
-/// that are not given none is asked for any more.
+/// Reads as [`File::read_at`] does, and block by block what cannot be read in one go.
 ///
 /// # Errors
 /// Any that is not of single sectors.
@@ -70,7 +69,6 @@ pub(crate) async fn read_around<F: File>(
     file: &F,
     position: u64,
     len: usize,
-    unread_max: usize,
 ) -> io::Result<Around> {
     match file.read_at(position, len).await {
         Err(error) if is_unreadable(&error) => {}
@@ -79,7 +77,6 @@ pub(crate) async fn read_around<F: File>(
     let mut around = Around::whole(Vec::with_capacity(len));
     let left = file.len().await?.saturating_sub(position);
     let len = usize::try_from(left).unwrap_or(usize::MAX).min(len);
-    let mut unread = 0;
     while around.bytes.len() < len {
         let at = position + around.bytes.len() as u64;
         let to_block = BLOCK_BYTES - usize::try_from(at % BLOCK_BYTES as u64).unwrap_or(0);
@@ -90,10 +87,6 @@ pub(crate) async fn read_around<F: File>(
             Err(error) if is_unreadable(&error) => {
                 around.bytes.resize(around.bytes.len() + wanted, FILLER);
                 around.unread.get_or_insert((at, error));
-                unread += 1;
-                if unread == unread_max {
-                    around.bytes.resize(len, FILLER);
-                }
             }
             Err(error) => return Err(error),
         }
@@ -116,15 +109,10 @@ pub(crate) async fn read_file_around<D: Dir>(
     }
     let file = Rc::new(dir.open(name, Open::Read).await?);
     let bytes = file.len().await?.min(bytes_max);
-    let len = usize::try_from(bytes).unwrap_or(usize::MAX);
-    let read = read_around(&*file, 0, len, usize::MAX).await;
+    let read = read_around(&*file, 0, usize::try_from(bytes).unwrap_or(usize::MAX)).await;
     file.close().await?;
     read
 }
-
-/// So many answers that do not come are bad sectors; more are a drive that fails. Each is asked for more than once, and a
-/// drive may take seconds until it gives up: as many as there are in a store would hold up for days whoever waits.
-pub(crate) const UNREAD_MAX: usize = 64;
 
 /// Stands for a byte that cannot be read: no header, length or checksum of ours holds with it, and it is not
 /// taken for the zeros behind an end.

@@ -2,9 +2,8 @@
 
 use super::sealed::Of;
 use super::whole::FAR_BYTES;
-use super::{Builder, Rows, before_position, point};
+use super::{Builder, ROW_TRIES, Rows, before_position, point};
 use crate::Error;
-use crate::disk::unread::UNREAD_MAX;
 use crate::disk::{Dir, File};
 use crate::format::index::Row;
 use crate::scan::{Scanner, Step};
@@ -18,8 +17,6 @@ pub(super) enum Ending {
     Right,
     /// Something is bad, and bends the chain, or leads nowhere.
     Bad,
-    /// It came no further, for want of what the disk did not give: the rows are right, and there will be more once it does.
-    Short,
     /// Every batch is sound, and they are not those that were appended.
     Elsewhere,
 }
@@ -38,8 +35,6 @@ struct Making<'a, D: Dir> {
     /// Whether something bad behind that was stepped over by its own length, which may bend the chain.
     is_bent: bool,
     has_bad: bool,
-    /// How often the disk did not give what was asked for.
-    unread: usize,
 }
 
 impl<D: Dir> Of<D> {
@@ -65,11 +60,11 @@ impl<D: Dir> Of<D> {
         &self,
         known: &[Row],
         anew: (Builder, Ending),
-    ) -> Result<(Builder, Ending), Error> {
+    ) -> Result<Builder, Error> {
         match anew {
-            (_, Ending::Right) => Ok(anew),
-            _ if !known.is_empty() => self.walk(self.base, Builder::default(), known).await,
-            (_, Ending::Bad | Ending::Short) => Ok(anew),
+            (rows, Ending::Right) => Ok(rows),
+            _ if !known.is_empty() => Ok(self.walk(self.base, Builder::default(), known).await?.0),
+            (rows, Ending::Bad) => Ok(rows),
             (_, Ending::Elsewhere) => {
                 let (from, segment) = (self.base.offset, self.base.offset);
                 let to = self.end.map_or(from, |end| end.0);
@@ -83,12 +78,12 @@ impl<D: Dir> Of<D> {
     ///
     /// # Errors
     /// Any error of reading the store.
-    pub(super) async fn completed(&self, lower: Vec<Row>) -> Result<(Builder, Ending), Error> {
+    pub(super) async fn completed(&self, lower: Vec<Row>) -> Result<Builder, Error> {
         let rows = Builder::from(lower.clone());
         let last = before_position(&self.base, &rows, u64::MAX);
         match self.walk(last, rows, &[]).await? {
             (_, Ending::Elsewhere) => self.by(&lower, self.anew().await?).await,
-            made => Ok(made),
+            (rows, Ending::Right | Ending::Bad) => Ok(rows),
         }
     }
 
@@ -155,7 +150,6 @@ impl<D: Dir> Of<D> {
             rows,
             is_bent: false,
             has_bad: false,
-            unread: 0,
         };
         making.run().await
     }
@@ -177,27 +171,15 @@ impl<D: Dir> Making<'_, D> {
         loop {
             self.meet_known();
             let start = self.scanner.point();
-            let is_unread = match self.scanner.next().await? {
-                Step::Batch(_) => {
-                    self.rows.note(base, &start, *interval_bytes);
-                    continue;
-                }
+            match self.scanner.next().await? {
+                Step::Batch(_) => self.rows.note(base, &start, *interval_bytes),
                 Step::End => break,
-                Step::Bad => false,
-                Step::Unread(_) => true,
-            };
-            // One that was misread would bend the chain in all rows behind it.
-            if self.scanner.read_again() {
-                continue;
-            }
-            self.unread += usize::from(is_unread);
-            let is_failing = UNREAD_MAX <= self.unread;
-            if is_failing || !self.step_over().await? {
-                let ending = match self.unread {
-                    0 => Ending::Bad,
-                    _ => Ending::Short,
-                };
-                return Ok((self.with_rest(), ending));
+                Step::Bad | Step::Unread(_) => {
+                    // One that was misread would bend the chain in all rows behind it.
+                    if !self.scanner.read_again() && !self.step_over().await? {
+                        return Ok((self.rows, Ending::Bad));
+                    }
+                }
             }
         }
         let is_elsewhere = self.of.ends_elsewhere(&self.scanner.point());
@@ -249,7 +231,7 @@ impl<D: Dir> Making<'_, D> {
     }
 
     /// Steps over what is bad: by its own length, or to the next row that is known at which a valid batch stands. False if
-    /// neither leads anywhere.
+    /// neither leads anywhere, which is no reason to hide what lies before it.
     async fn step_over(&mut self) -> Result<bool, Error> {
         self.has_bad = true;
         let base = &self.of.base;
@@ -257,13 +239,10 @@ impl<D: Dir> Making<'_, D> {
         let by_length = self.scanner.behind_bad().await?;
         let behind = match by_length {
             Some(behind) => Some(behind),
-            None => {
-                let rows = self.known[self.passed..].iter();
-                let behind = rows.filter_map(|row| point(base, row));
-                self.scanner.first_behind(behind, &mut self.unread).await?
-            }
+            None => self.row_behind(&start).await?,
         };
         let Some(behind) = behind else {
+            self.rows.note(base, &start, 1);
             return Ok(false);
         };
         self.is_bent = by_length.is_some();
@@ -272,17 +251,24 @@ impl<D: Dir> Making<'_, D> {
         Ok(true)
     }
 
-    /// The rows up to where the walk ends early, which is no reason to hide what lies before that, and those that are known of
-    /// what lies behind: nothing is known against them, and once the disk gives more they may be all that leads there.
-    fn with_rest(mut self) -> Builder {
-        let (at, base) = (self.scanner.point(), &self.of.base);
-        self.rows.note(base, &at, 1);
-        let rest = self.known[self.passed..].iter();
-        let rest = rest.filter_map(|row| point(base, row));
-        for row in rest.filter(|row| at.offset < row.offset) {
-            self.rows.note(base, &row, 1);
+    async fn row_behind(&mut self, at: &Point) -> Result<Option<Point>, Error> {
+        let known = self.known.iter();
+        let behind = known.filter_map(|row| point(&self.of.base, row));
+        let behind = behind.filter(|row| at.position < row.position && at.offset < row.offset);
+        for row in behind.take(ROW_TRIES) {
+            self.scanner.move_to(row);
+            let is_valid = match self.scanner.next().await? {
+                Step::Batch(_) => true,
+                // A row may lie where the next batch would begin.
+                Step::End => row.position.get() == self.of.store_bytes,
+                Step::Bad | Step::Unread(_) => false,
+            };
+            self.scanner.move_to(*at);
+            if is_valid {
+                return Ok(Some(row));
+            }
         }
-        self.rows
+        Ok(None)
     }
 }
 

@@ -23,6 +23,8 @@ use crate::segment::Point;
 
 /// So many rows behind bad bytes are tried: rot comes in blocks, and a row stands every 4 KiB.
 pub(crate) const ROW_TRIES: usize = 1024;
+/// And so many at which the disk does not give what stands there: it may take seconds for each.
+pub(crate) const UNREAD_TRIES: usize = 64;
 
 /// The rows of an index, in order, wherever they lie.
 pub(crate) trait Rows {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::whole::Whole;
 use crate::Error;
-use crate::disk::unread::{UNREAD_MAX, read_around};
+use crate::disk::unread::read_around;
 use crate::disk::{Dir, File, Open};
 use crate::error::At;
 use crate::format::index::{BYTES_MAX, Row};
@@ -37,6 +37,6 @@ pub(super) async fn sound_rows<D: Dir>(
 async fn bytes<D: Dir>(file: &D::File, at: &impl Fn() -> At) -> Result<Vec<u8>, Error> {
     let length = file.len().await.map_err(|e| at().io("measure", e))?;
     let length = usize::try_from(length.min(BYTES_MAX)).unwrap_or(0);
-    let around = read_around(file, 0, length, UNREAD_MAX).await;
+    let around = read_around(file, 0, length).await;
     Ok(around.map_err(|e| at().io("read", e))?.bytes)
 }

@@ -39,8 +39,6 @@ pub(crate) enum Loaded {
     Mapped(Map),
     /// Rebuilt from the store, because the file is missing or wrong.
     Rebuilt(Builder),
-    /// The same, as far as the disk gave the store: there will be more of them once it gives all.
-    Short(Builder),
 }
 
 /// What a sealed index belongs to.
@@ -126,19 +124,17 @@ impl<D: Dir> Sealed<D> {
             Err(error) => return self.made_anew(is_wrong(&error)).await,
         };
         if has_gaps && !self.is_complete.get() {
-            let mut is_complete = self.of.has_all(&file).await?;
-            if !is_complete {
+            if !self.of.has_all(&file).await? {
                 let known = file.to_vec();
-                let made = self.of.by(&known, self.of.anew().await?).await?;
-                is_complete = !matches!(made.1, Ending::Short);
-                if !known.into_iter().eq(made::all(&made.0)) {
-                    return Ok(self.take(made, true));
+                let rows = self.of.by(&known, self.of.anew().await?).await?;
+                if !known.into_iter().eq(made::all(&rows)) {
+                    return Ok(self.replace(rows));
                 }
             }
-            self.is_complete.set(is_complete);
+            self.is_complete.set(true);
         }
         Ok(match self.may_lack_rows(&file) {
-            true => self.take(self.of.completed(file.to_vec()).await?, true),
+            true => self.replace(self.of.completed(file.to_vec()).await?),
             false => self.kept(file),
         })
     }
@@ -150,18 +146,12 @@ impl<D: Dir> Sealed<D> {
             return Ok(self.replace(anew.0));
         }
         let known = self.sound_rows().await?;
-        let made = self.of.by(&known, anew).await?;
-        // What the disk does not give now may lead behind what is bad: it is not written over.
-        Ok(self.take(made, is_wrong))
-    }
-
-    /// Takes rows that were made: to be written if the file `is_wrong`, unless there will be more of them.
-    fn take(self: &Rc<Self>, (rows, ending): (Builder, Ending), is_wrong: bool) -> Rc<Loaded> {
-        match ending {
-            Ending::Short => self.kept(Loaded::Short(rows)),
-            _ if is_wrong => self.replace(rows),
-            _ => self.kept(Loaded::Rebuilt(rows)),
-        }
+        let rows = self.of.by(&known, anew).await?;
+        Ok(match is_wrong {
+            true => self.replace(rows),
+            // What the disk does not give now may lead behind what is bad: it is not written over.
+            false => self.kept(Loaded::Rebuilt(rows)),
+        })
     }
 
     /// The rows for which nothing has to be read from the store: some may be missing.
@@ -210,12 +200,12 @@ impl<D: Dir> Sealed<D> {
         self: &Rc<Self>,
         rows: &Rc<Loaded>,
     ) -> Result<Option<Rc<Loaded>>, Error> {
-        if matches!(**rows, Loaded::Rebuilt(_)) || self.of.end.is_none() {
+        if !matches!(**rows, Loaded::Mapped(_)) || self.of.end.is_none() {
             return Ok(None);
         }
         Ok(match self.of.anew().await? {
             (rows, Ending::Right) => Some(self.replace(rows)),
-            _ => None,
+            (_, Ending::Bad | Ending::Elsewhere) => None,
         })
     }
 
@@ -297,14 +287,14 @@ impl Rows for Loaded {
     fn count(&self) -> usize {
         match self {
             Self::Mapped(map) => format::row_count(map),
-            Self::Rebuilt(rows) | Self::Short(rows) => rows.count(),
+            Self::Rebuilt(rows) => rows.count(),
         }
     }
 
     fn row(&self, number: usize) -> Option<Row> {
         match self {
             Self::Mapped(map) => format::row(map, number)?.ok(),
-            Self::Rebuilt(rows) | Self::Short(rows) => rows.row(number),
+            Self::Rebuilt(rows) => rows.row(number),
         }
     }
 }

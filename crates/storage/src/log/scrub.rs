@@ -47,9 +47,8 @@ pub struct Scrubbed {
     pub index: Option<Offset>,
     /// Bytes of a store's file behind its segment's end, which belong to nothing.
     pub surplus_bytes: u64,
-    /// The segment of which not all could be read, and why, if so. The pass goes on behind what the disk does not give, unless
-    /// that is too much of one segment, else with the next segment, or with what has its place by the next piece, and will not count as
-    /// whole.
+    /// The segment of which not all could be read, and why, if so. The pass goes on behind what the disk does not give, else
+    /// with the next segment, or with what has its place by the next piece, and will not count as whole.
     pub error: Option<(Offset, Error)>,
     /// Whether all that the pass was to read so far could be read.
     pub is_whole: bool,

@@ -8,7 +8,7 @@ use corelog_record::Offset;
 use corelog_record::batch::HEADER_BYTES;
 
 use crate::Error;
-use crate::disk::unread::{UNREAD_MAX, read_twice};
+use crate::disk::unread::read_twice;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
 use crate::epochs::is_of_its_epoch;
 use crate::format;
@@ -24,7 +24,7 @@ use crate::store::Store;
 ///
 /// # Errors
 /// [`format::Error::StoreTooLong`], before anything is read: zeros without end would be. Any error of the disk, also for want
-/// of more than [`UNREAD_MAX`] of them.
+/// of more than [`UNREAD_BLOCKS_MAX`] of them.
 pub(crate) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64, Error> {
     check_length(store, bytes)?;
     let file = store.file().await?;
@@ -36,7 +36,7 @@ pub(crate) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64
         match read(store, &*file, start..end).await {
             Err(error) if error.is_unreadable() && piece_bytes == BLOCK => {
                 unread_blocks += 1;
-                if UNREAD_MAX < unread_blocks {
+                if UNREAD_BLOCKS_MAX < unread_blocks {
                     return Err(error);
                 }
                 unread.end = if unread.start == end { unread.end } else { end };
@@ -376,6 +376,10 @@ pub(super) async fn read<D: Dir>(
 
 /// How often bytes are read at most that come out differently.
 pub(super) const READS_MAX: usize = 4;
+
+/// So many blocks without an answer are bad sectors; more are a device that is failing. Each is asked for twice, and a drive
+/// may take seconds until it gives up: as many as there are in a store would hold its opening up for days.
+const UNREAD_BLOCKS_MAX: usize = 64;
 
 /// How much is read at once; whole blocks.
 pub(super) const PIECE_BYTES: u64 = 1 << 20;

@@ -9,7 +9,7 @@ use crate::disk::Dir;
 use crate::epochs::is_of_its_epoch;
 use crate::format::damage::Damage;
 use crate::format::edit::Epoch;
-use crate::index::{self, Builder, Rows, Sealed};
+use crate::index::{self, Builder, ROW_TRIES, Sealed, UNREAD_TRIES};
 use crate::scan::{Scanner, Step, Unread};
 use crate::segment::Point;
 use crate::store::Store;
@@ -186,7 +186,7 @@ impl<D: Dir> Survey<D> {
             scanner.move_to(at);
         }
         if behind.is_none() {
-            behind = self.row_behind().await?;
+            behind = self.row_behind(at).await?;
         }
         let known = self.of.known;
         behind = behind.or(known.filter(|known| at.position < known.position));
@@ -199,9 +199,9 @@ impl<D: Dir> Survey<D> {
         Ok(true)
     }
 
-    /// The first index row further on at which a valid batch stands. Those that the file lacks would lead nowhere that the
+    /// The first index row behind `at` at which a valid batch stands. Those that the file lacks would lead nowhere that the
     /// store does not: none are made of it.
-    async fn row_behind(&mut self) -> Result<Option<Point>, Error> {
+    async fn row_behind(&mut self, at: Point) -> Result<Option<Point>, Error> {
         let rows = match self.left.take() {
             Some(rows) => rows,
             None => match self.of.index.sound_rows().await {
@@ -210,15 +210,32 @@ impl<D: Dir> Survey<D> {
                 rows => Builder::from(rows?),
             },
         };
-        let (rows, base) = (&*self.left.insert(rows), &self.of.base);
+        let rows = self.left.insert(rows);
         let Some(scanner) = &mut self.scanner else {
             return Ok(None);
         };
-        let at = scanner.point().position.get();
-        let first = rows.count_before(|row| u64::from(row.position) <= at);
-        let rows = (first..rows.count()).filter_map(|number| rows.row(number));
-        let behind = rows.filter_map(|row| index::point(base, &row));
-        scanner.first_behind(behind, &mut 0).await
+        let mut position = at.position;
+        let mut unread = 0;
+        for _ in 0..ROW_TRIES {
+            let row = index::after_position(&self.of.base, &*rows, position.get());
+            let Some(row) = row else { break };
+            scanner.move_to(row);
+            let (is_valid, is_unread) = match scanner.next().await? {
+                Step::Batch(_) => (true, false),
+                Step::Unread(_) => (false, true),
+                Step::Bad | Step::End => (false, false),
+            };
+            scanner.move_to(at);
+            if is_valid && at.offset < row.offset {
+                return Ok(Some(row));
+            }
+            unread += usize::from(is_unread);
+            if unread == UNREAD_TRIES {
+                break;
+            }
+            position = row.position;
+        }
+        Ok(None)
     }
 
     fn note_bad(&mut self, at: Point, behind: Point) {

@@ -88,10 +88,7 @@ impl<D: Dir> Rows<D> {
         let bytes = self.window.as_ref().get(start..start + format::ROW_BYTES);
         match bytes.map(Row::decode) {
             Some(Ok(row)) => Ok(Some(row)),
-            _ => Err(Unreadable {
-                rows: 1,
-                is_unread: false,
-            }),
+            _ => Err(Unreadable { rows: 1 }),
         }
     }
 
@@ -117,10 +114,7 @@ impl<D: Dir> Rows<D> {
             }
             Err(error) => {
                 self.unread = Some(error);
-                Err(Unreadable {
-                    rows,
-                    is_unread: true,
-                })
+                Err(Unreadable { rows })
             }
         }
     }
@@ -137,8 +131,6 @@ impl<D: Dir> Rows<D> {
 pub(super) struct Unreadable {
     /// How many there are up to the next that may be of some.
     pub(super) rows: usize,
-    /// Whether the disk did not give it.
-    pub(super) is_unread: bool,
 }
 
 /// So many rows are read at once: the index of some 8 MiB of store.

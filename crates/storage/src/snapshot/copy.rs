@@ -130,7 +130,7 @@ impl<D: Dir> Copy<'_, D> {
             while position < length {
                 let wanted = (length - position).min(PIECE_BYTES);
                 let len = usize::try_from(wanted).unwrap_or(usize::MAX);
-                let read = read_around(&*file, position, len, usize::MAX).await;
+                let read = read_around(&*file, position, len).await;
                 let bytes = read.map_err(|e| at().io("read", e))?.bytes;
                 if bytes.len() < len {
                     return Err(at().io("read", ErrorKind::UnexpectedEof.into()));

@@ -9,11 +9,10 @@ use super::partition;
 use super::store::{Checked, End, Hooks, StoreCheck};
 use crate::disk::std::StdDir;
 use crate::disk::std::stream::Stream;
-use crate::disk::unread::UNREAD_MAX;
 use crate::epochs::is_of_its_epoch;
 use crate::format::edit::Epoch;
 use crate::format::index::Row;
-use crate::index::ROW_TRIES;
+use crate::index::{ROW_TRIES, UNREAD_TRIES};
 use crate::scrub::Audit;
 use crate::segment::Point;
 
@@ -247,7 +246,7 @@ impl<'a> Walker<'a> {
     fn unreadable(&mut self, error: &io::Error) -> bool {
         let at = self.point;
         let until = self.must_be_sound_until();
-        let behind = until.and_then(|until| self.row_behind(&until, UNREAD_MAX));
+        let behind = until.and_then(|until| self.row_behind(&until, UNREAD_TRIES));
         let end = behind
             .or(until)
             .map_or(at.offset.saturating_add(1), |point| point.offset);

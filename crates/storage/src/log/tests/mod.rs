@@ -13,7 +13,6 @@ mod cuts;
 mod descriptors;
 mod epochs;
 mod explore;
-mod failing;
 mod faults;
 mod fenced;
 mod finding;

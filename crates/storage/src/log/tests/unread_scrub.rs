@@ -9,12 +9,11 @@ use super::unread::{BATCH_BYTES, BLOCK, Disk, disk, filled, lose};
 use super::{at, offset, small};
 use crate::disk::faulty::{FaultyDir, Operation};
 use crate::disk::std::StdDir;
-use crate::disk::unread::UNREAD_MAX;
 use crate::disk::{Dir, block_on};
 use crate::format::index::{BYTES_MAX, HEADER_BYTES, ROW_BYTES, Row};
 use crate::log::{Damage, Log, Options};
 use crate::testing::own::{alter, fill};
-use crate::testing::{batch, open, settle};
+use crate::testing::{open, settle};
 
 const INDEX: &str = "00000000000000000000.index";
 
@@ -169,51 +168,4 @@ fn an_index_that_is_longer_than_any_is_made_anew_and_not_read() {
     let read = disk.faults().count(Operation::Read) - before;
     assert!(read < 500, "{read}");
     assert_eq!(fs::read(&index).unwrap(), right);
-}
-
-/// All up to the next row at which a batch stood was remembered as damaged, though the disk had not given what stands between.
-#[test]
-fn what_cannot_be_read_behind_a_bad_header_is_no_damage() {
-    let (disk, mut log) = rows_in_blocks(&[140]);
-    let bytes = log.segments().next().unwrap().bytes;
-    let behind = (141 * (bytes / 300)).next_multiple_of(BLOCK);
-    disk.faults()
-        .set_unreadable(STORE, behind - BLOCK + 1..behind + 2 * BLOCK);
-    // The header itself is read.
-    assert!(140 * (bytes / 300) + 61 <= behind - BLOCK, "{bytes}");
-    assert_eq!(pass(&mut log), 1);
-    assert_eq!(log.damage(), [damage(140)]);
-    disk.faults().clear();
-    assert_eq!(pass(&mut log), 0);
-    assert_eq!(log.damage(), [damage(140)]);
-}
-
-/// Each block of it was asked for: that took a drive hours.
-#[test]
-fn an_index_of_which_the_disk_gives_too_little_is_made_anew_before_all_of_it_was_asked_for() {
-    const ROWS: usize = 25_000;
-    let disk = disk();
-    let options = Options {
-        segment_bytes_max: ByteSize::from_mib(8),
-        index_interval_bytes: 1,
-        ..small()
-    };
-    let (mut log, _) = open(&disk, options, 1, at(0)).unwrap();
-    log.append(&batch(&[b""], at(0)).repeat(ROWS), at(0))
-        .unwrap();
-    settle(&mut log, at(0)).unwrap();
-    log.roll();
-    fill(&mut log, 1, 600);
-    settle(&mut log, at(150)).unwrap();
-    let index = || block_on(disk.inner().child("p0").read(INDEX, 1 << 20)).unwrap();
-    let before = index();
-    assert!(ROWS * ROW_BYTES < before.len() + 2 * ROW_BYTES);
-    disk.faults().set_unreadable(INDEX, BLOCK..1 << 40);
-    let reads = disk.faults().count(Operation::Read);
-    assert_eq!(pass(&mut log), 0);
-    let reads = disk.faults().count(Operation::Read) - reads;
-    assert!(reads < 2 * UNREAD_MAX as u64, "{reads}");
-    settle(&mut log, at(202)).unwrap();
-    assert_eq!(index(), before);
-    assert!(log.scrubbed_at().is_some());
 }
