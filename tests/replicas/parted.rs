@@ -121,7 +121,10 @@ fn a_copy_that_has_more_than_its_owner_tells_so_and_its_owner_does() {
         });
         // What was acknowledged would be put aside.
         let refused = b.ask(&rejoining(&topic, &a)).unwrap_err();
-        assert!(refused.message.contains("`corelog promote` this one"), "{refused:?}");
+        assert!(
+            refused.message.contains("`corelog promote` this one"),
+            "{refused:?}"
+        );
         assert_eq!(status(&b, &topic, 0).role, Role::Follower);
         let refused = a.ask(&handing(&topic)).unwrap_err();
         let code = match is_clean {

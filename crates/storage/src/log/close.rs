@@ -62,6 +62,7 @@ impl<D: Dir> Log<D> {
         if let Some((next, _)) = self.next.take() {
             steps::remove(&self.dir, next.name()).await?;
         }
+        self.pass_over_written();
         if self.read_only_from.is_none() && !self.marked.is_clean {
             self.cut_unsealed().await?;
             // What the disk did not give is written down nowhere, nor is damage on a full disk: the next opening is to look again.

@@ -11,7 +11,7 @@ use super::work::Work;
 use super::{Damage, Event, Log};
 use crate::Error;
 use crate::disk::Dir;
-use crate::format::damage::{EDIT_MAX, Place, key, place};
+use crate::format::damage::{EDIT_MAX, Known, Place, key, place};
 use crate::format::edit::{Edit, Settings};
 
 /// Damage that reads have met and the log has not heard of yet; shared with the plans of reads.
@@ -108,35 +108,40 @@ impl<D: Dir> Log<D> {
 
     /// Damage that the manifest does not remember yet, or still does.
     pub(super) fn plan_damage(&mut self) -> Option<Work<D>> {
-        let Held::Here(manifest) = &self.manifest else {
-            return None;
-        };
-        if self.unwritten.is_empty() {
-            return None;
-        }
-        let known = manifest.state().settings();
-        let (mut changes, mut written) = (BTreeMap::new(), Vec::new());
-        for place in &self.unwritten {
-            let here = self.damage.at(*place);
-            let read = here.iter().rfind(|it| !self.unread.contains(it));
-            let (key, to) = (key(*place), read.map(|it| it.to.to_string()));
-            // What was not given is not to be remembered, nor is what was remembered before to be forgotten.
-            let is_kept = read.is_none() && !here.is_empty();
-            match is_kept || known.get(&key) == to.as_ref() {
-                true => written.push(*place),
-                false => drop(changes.insert(key, to)),
-            }
-            if changes.len() == EDIT_MAX {
-                break;
-            }
-        }
-        for place in written {
-            self.unwritten.remove(&place);
-        }
-        if changes.is_empty() {
+        self.pass_over_written();
+        let places = self.unwritten.iter().take(EDIT_MAX);
+        let changes: BTreeMap<_, _> = places
+            .filter_map(|at| Some((key(*at), read_at(&self.damage, &self.unread, *at)?)))
+            .collect();
+        if changes.is_empty() || !matches!(self.manifest, Held::Here(_)) {
             return None;
         }
         self.edit(Edit::Settings(Settings { changes }))
+    }
+
+    /// Leaves of what is to be written what the manifest has already. What was not given is not to be remembered, nor is what was
+    /// remembered before to be forgotten.
+    pub(super) fn pass_over_written(&mut self) {
+        let Held::Here(manifest) = &self.manifest else {
+            return;
+        };
+        let (damage, unread) = (&self.damage, &self.unread);
+        let known = manifest.state().settings();
+        self.unwritten.retain(|at| {
+            let read = read_at(damage, unread, *at);
+            read.is_some_and(|to| known.get(&key(*at)) != to.as_ref())
+        });
+    }
+}
+
+/// Where damage ends that was read at a place, as the manifest tells it; none inside if there is none. None if all that is known
+/// there was not given.
+fn read_at(damage: &Known, unread: &[Damage], at: Place) -> Option<Option<String>> {
+    let here = damage.at(at);
+    let read = here.iter().rfind(|it| !unread.contains(it));
+    match read {
+        None if !here.is_empty() => None,
+        read => Some(read.map(|it| it.to.to_string())),
     }
 }
 
