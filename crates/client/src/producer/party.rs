@@ -1,8 +1,7 @@
 //! Partitions of a producer that share connections.
 //!
 //! What was given up keeps its room on its connection, perhaps for ever. Once it keeps half of it, others that wait for room go on by
-//! another connection, which they share. Whoever has to look for a way anew, whatever for, goes by that one from then on: in the end
-//! nobody is left on the first.
+//! another connection, which they share.
 //!
 //! The law: a partition does not go on so while something of it is not answered: what comes next would overtake that. It is the law of
 //! this way alone: where a detour ends, the owner is another one, or a connection takes no more requests, the next batch takes the
@@ -41,13 +40,8 @@ impl Parties {
 }
 
 impl Member {
-    /// As whom it looks for a way: as those do that left last, unless it has to stay.
     pub(super) fn user(&self) -> User {
-        let (newest, mut tenant) = (lock(&self.parties.0), lock(&self.tenant));
-        if self.is_answered() {
-            *tenant = Arc::clone(&newest);
-        }
-        tenant.user
+        lock(&self.tenant).user
     }
 
     /// If the server has nothing of it that nobody heard of.
@@ -55,14 +49,17 @@ impl Member {
         Arc::strong_count(&self.claim) == 1
     }
 
-    /// Has the next way be that of those that have left, or of the first of them; false where it has to stay.
+    /// Goes on as those do that have left, or as the first of them; false where it has to stay.
     pub(super) fn leave(&self) -> bool {
-        let (mut newest, tenant) = (lock(&self.parties.0), lock(&self.tenant));
-        let may_leave = self.is_answered();
-        if may_leave && Arc::ptr_eq(&newest, &tenant) {
-            *newest = Arc::new(tenant.another());
+        if !self.is_answered() {
+            return false;
         }
-        may_leave
+        let (mut joined, mut tenant) = (lock(&self.parties.0), lock(&self.tenant));
+        if Arc::ptr_eq(&joined, &tenant) {
+            *joined = Arc::new(tenant.another());
+        }
+        *tenant = Arc::clone(&joined);
+        true
     }
 }
 
@@ -83,7 +80,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_leaves_or_looks_for_a_way_goes_by_the_newest_and_who_is_not_answered_stays() {
+    fn those_that_leave_go_on_together_and_who_is_not_answered_stays() {
         let parties = parties();
         let [one, other, unanswered] = [(); 3].map(|()| parties.join());
         let first = one.user();
@@ -91,17 +88,16 @@ pub(super) mod tests {
         let request = Arc::clone(&unanswered.claim);
         assert!(one.leave() && other.leave());
         assert!(!unanswered.leave());
-        let second = one.user();
-        assert_ne!(second, first);
-        assert_eq!(other.user(), second);
-        assert_eq!(parties.join().user(), second);
+        assert_ne!(one.user(), first);
+        assert_eq!(other.user(), one.user());
+        assert_eq!(parties.join().user(), one.user());
         assert_eq!(unanswered.user(), first);
         drop(request);
         assert!(left.upgrade().is_some(), "one is there");
-        assert_eq!(unanswered.user(), second);
+        assert!(unanswered.leave());
         assert!(left.upgrade().is_none(), "its connections are let go of");
+        assert_eq!(unanswered.user(), one.user());
         assert!(one.leave());
-        assert_ne!(one.user(), second);
-        assert_eq!(other.user(), one.user());
+        assert_ne!(one.user(), other.user());
     }
 }
