@@ -222,7 +222,11 @@ impl Admin {
     /// Why no server answered.
     pub async fn metadata(&self) -> Result<metadata::Answer, Error> {
         let request = metadata::Request { topics: None };
-        self.call(&request, Repeat::Always).await
+        if self.server.is_some() {
+            return self.call(&request, Repeat::Always).await;
+        }
+        let deadline = self.client.deadline();
+        Ok(self.client.call_in_turn(deadline, &request).await?.1)
     }
 
     /// The earliest or latest offset of a partition, or the first at a time.
@@ -356,9 +360,6 @@ impl Admin {
     ) -> Result<R::Answer, Error> {
         match self.server {
             Some(server) => self.client.call_at(deadline, server, request, repeat).await,
-            None if repeat == Repeat::Always => {
-                Ok(self.client.call_in_turn(deadline, request).await?.1)
-            }
             None => self.client.call(deadline, request, repeat).await,
         }
     }

@@ -266,9 +266,9 @@ impl Inner {
             .compare_exchange(first, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Asks any server to change something, again while that may help and there is time: the first alone that was reached. Done
-    /// there, or perhaps, it would be done by another one as well. That another node owns what is asked for is told at once: what is
-    /// asked this way means the node that is asked.
+    /// Asks any server, again while that may help and there is time. That another node owns what is asked for is told at
+    /// once: what is asked this way means the node that is asked. What changes something is asked of the first alone that was
+    /// reached: done there, or perhaps, it would be done by another one as well.
     pub(crate) async fn call<R: Call>(
         &self,
         deadline: Deadline,
@@ -282,7 +282,9 @@ impl Inner {
                     Some(server) => self.connect(*server).await?,
                     None => {
                         let (server, connection) = self.next_server(deadline).await?;
-                        reached.get_or_init(|| server);
+                        if repeat != Repeat::Always {
+                            reached.get_or_init(|| server);
+                        }
                         connection
                     }
                 };

@@ -222,6 +222,8 @@ impl Fetcher {
             if let Error::TimedOut { is_sent, .. } = error
                 && way.is_open()
             {
+                // What was sent before is not answered by what was not.
+                let is_sent = is_sent || matches!(way.apart, Some((_, true)));
                 way.apart = Some((Tenant::new(&self.client), is_sent));
             }
             // Who does not answer may do so for long, and another one instead.

@@ -55,6 +55,7 @@ async fn the_last_server_has_what_is_left_of_a_short_time() {
             // More than half of what is left of the time, and less than all, however long a busy machine took to give the
             // first one up.
             let left = time.saturating_sub(begun.elapsed());
+            assert!(time / 5 < left, "the first one had {:?}", time - left);
             let due = Arc::new(Notify::new());
             let told = Arc::clone(&due);
             tokio::spawn(async move {

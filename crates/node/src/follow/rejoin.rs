@@ -322,6 +322,29 @@ mod tests {
     use crate::core::tests::{cold_batches, copied, first_store, flush, seal, with_core};
     use crate::follow::line::tests::{connected, node, tell};
 
+    /// One that was cut off while it rejoined is fenced: asked again, behind an owner that was put back from an older copy, it put
+    /// aside what it alone had.
+    #[test]
+    fn a_copy_that_was_cut_off_keeps_what_its_source_has_lost_as_one_that_follows_does() {
+        with_core(|core| async move {
+            let key = copied(&core, "127.0.0.1:1").await;
+            seal(&core, key).await;
+            flush(&core, key).await;
+            let (epoch, had) = (core.epoch(key).unwrap(), core.place(key).unwrap().durable);
+            let offset = Offset::ZERO;
+            let checked = |role| {
+                let common = Common { offset, epoch };
+                core.check_not_lost(key, (role, had.offset), (common, epoch))
+            };
+            for role in [Role::Follower, Role::Fenced] {
+                let refused = checked(role).unwrap_err();
+                assert!(refused.is(ErrorCode::Diverged), "{refused:?}");
+                assert_eq!(refused.detail.offset, Some(offset));
+            }
+            assert_eq!(checked(Role::Owner), Ok(()));
+        });
+    }
+
     /// It was told as damage of the other one, and nothing was found.
     #[test]
     fn where_two_logs_part_is_where_damage_of_this_one_hides_it() {

@@ -248,8 +248,8 @@ impl Lane {
         Sent::Done
     }
 
-    /// Waits before the next attempt, no longer than the batch has time, nor behind the last failure than any has: what was begun
-    /// since then is tried.
+    /// Waits before the next attempt: no longer than the batch has time, nor longer behind the last failure than any has. What was
+    /// begun since then is tried.
     async fn pause(&self, since: Instant, trouble: &Trouble) {
         let (backoff, time) = (self.client.config.backoff, self.options.delivery_timeout);
         let wait = backoff.wait(trouble.count);
