@@ -379,6 +379,16 @@ mod tests {
         assert_eq!(collected(&mut acks), vec![(10, false), (11, true)]);
     }
 
+    /// What was sent behind it went into the log without it.
+    #[test]
+    fn what_another_core_has_refused_aborts_its_run() {
+        let mut acks = Acks::<u8, u32>::new(Notify::new(), Rc::default());
+        acks.push(1, 2, 10, Due::Away(7));
+        acks.fill(1, 2, 7, busy());
+        assert!(acks.aborted(1, 2).is_some());
+        assert!(acks.aborted(1, 3).is_none());
+    }
+
     #[test]
     fn a_run_is_aborted_until_a_higher_one_begins() {
         let mut acks: Acks<u8, u32> = Acks::new(Notify::new(), Rc::default());

@@ -207,7 +207,7 @@ mod tests {
 
     use corelog_record::{CoreId, PartitionId};
 
-    use super::super::tests::{topic, with_core};
+    use super::super::tests::{batches, produce, topic, with_core};
     use super::*;
     use crate::core::PartitionKey;
     use crate::rt::tests::ways_given;
@@ -255,6 +255,18 @@ mod tests {
                 assert_eq!((told.state, told.log, told.lag), (word, None, None));
                 assert!(core.describe(&topic).await[0].closed);
             }
+        });
+    }
+
+    /// What is in memory alone was told as on the disk.
+    #[test]
+    fn what_is_not_on_the_disk_yet_is_not_told_as_durable() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            produce(&core, key, &batches(100)).await;
+            let told = core.describe(&topic).await.remove(0);
+            assert!(told.durable < told.log_end, "{told:?}");
         });
     }
 

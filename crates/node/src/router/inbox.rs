@@ -223,3 +223,49 @@ fn reply(core: &Core, to: CoreId, id: u64, what: Answered) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::tests::{batches, terms, topic, with_others};
+
+    /// What was on its way behind it went into the log without it, also once the answer had left.
+    #[test]
+    fn what_is_refused_here_aborts_its_run_for_what_another_core_had_sent_behind_it() {
+        with_others(1, |core, mut others| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let (_, mut ends) = others.remove(0).open();
+            let told = ends.remove(0).replies;
+            let (requests, sent) = flume::bounded(8);
+            let (_replies, replies) = flume::bounded(8);
+            let inbox = Inbox {
+                from: CoreId::new(1),
+                requests: sent,
+                replies,
+            };
+            start_inboxes(&core, vec![inbox]);
+            let send = |id, batches| {
+                let what = What::Produce(Produce {
+                    conn: 1,
+                    key,
+                    run: 0,
+                    terms: terms(),
+                    batches,
+                });
+                let frame = None;
+                requests.send(Request { id, frame, what }).unwrap();
+            };
+            let is_refused = async || match told.recv_async().await.unwrap().what {
+                Answered::Produced(told) => told.is_err(),
+                _ => panic!("it is no answer to a Produce"),
+            };
+            send(1, Vec::new());
+            send(2, batches(100));
+            assert!(is_refused().await);
+            assert!(is_refused().await);
+            send(3, batches(100));
+            assert!(is_refused().await);
+        });
+    }
+}
