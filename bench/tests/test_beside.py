@@ -44,6 +44,13 @@ class Beside(unittest.TestCase):
         self.assertIn("| 100.00 ms: **not reached** |", row(rows, "acks within 100 ms of roll"))
         self.assertIn("| 1.00 ms: no verdict |", row(rows, "acks without those within 100 ms of roll"))
 
+    def test_what_came_a_little_before_the_noted_end_of_a_stall_is_told_as_of_it(self):
+        # Its end is noted 1 ms late: the first of those that waited for it had come by then.
+        events = [*self.WATCHED, ("stall", self.STALL_US + 1_000, "101000")]
+        rows = beside(self.load(is_stalled=True), events)
+        # The ten that waited, and those due within half a second behind it: of 3,900.
+        self.assertIn(": 1.56 % of all, p99.9 of 61 |", row(rows, "acks in a stall of its disk"))
+
     def test_what_is_no_slower_near_rolls_than_elsewhere_holds(self):
         rows = beside(self.load(), [*self.WATCHED, ("roll", self.STALL_US, "")])
         self.assertIn("| ≤ 6.00 ms | 1.00 ms: holds |", row(rows, "acks within 100 ms of roll"))

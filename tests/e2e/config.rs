@@ -174,6 +174,14 @@ fn a_running_server_reads_nothing_again_that_is_no_file_and_stops() {
     mkfifo(&file, Mode::S_IRWXU).unwrap();
     server.signal(Signal::SIGHUP);
     wait_for(&log, &["ERROR", "all stays as it was", "is read once"]);
+    // Once it is told for the second time all is done that the first one led to.
+    server.signal(Signal::SIGHUP);
+    until("it is told again", || {
+        let said = std::fs::read_to_string(&log).unwrap();
+        said.matches("is read once").count() == 2
+    });
+    let is_refused = http::metric(server.ready.admin, "corelog_configuration_refused");
+    assert_eq!(is_refused, 0.0, "what it would start with is not known");
     assert_eq!(server.stop().status.code(), Some(0));
 }
 

@@ -1,6 +1,7 @@
 //! What is not copied, or not copied over.
 
 use std::fs::File;
+use std::path::Path;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::kind::Kind;
@@ -16,6 +17,13 @@ use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::mount::Mount;
+
+/// Takes so many bytes of a filler off again.
+fn leave(filler: &Path, bytes: u64) {
+    let filler = File::options().write(true).open(filler).unwrap();
+    let all = filler.metadata().unwrap().len();
+    filler.set_len(all - bytes).unwrap();
+}
 
 fn refused(by: &Node, request: &clone_topic::Request) -> Box<ErrorBody> {
     by.ask(request).unwrap_err()
@@ -173,13 +181,19 @@ fn a_topic_for_which_there_is_no_room_is_refused_before_any_of_it_comes() {
     let filler = mount.fill();
     let whole = refused(&small, &cloning(&topic, &[&large]));
     assert!(whole.message.contains("are to be copied"), "{whole:?}");
+    // What was deleted, and is still being removed, makes room.
+    let removed = mount.outside("b/deleted/one");
     std::fs::remove_file(filler).unwrap();
+    std::fs::create_dir(&removed).unwrap();
+    let filler = mount.fill();
+    leave(&filler, 64 << 10);
+    small.ask(&cloning(&topic, &[&large])).unwrap();
+    std::fs::remove_file(filler).unwrap();
+    std::fs::remove_dir(removed).unwrap();
     small.follow(&topic, &[&large]);
     wait_until_level(&large, &small, &topic, 0);
     // What is here already does not come again: there is room to write it down, and for no more.
-    let filler = File::options().write(true).open(mount.fill()).unwrap();
-    let bytes = filler.metadata().unwrap().len();
-    filler.set_len(bytes - (64 << 10)).unwrap();
+    leave(&mount.fill(), 64 << 10);
     small.follow(&topic, &[&large]);
 }
 

@@ -107,8 +107,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             Asked::Reload if reload.sources.file().is_some() => {
                 supervisor::reloading();
                 let is_right = reload.run();
-                side.set_reloaded(is_right);
-                supervisor::reloaded(&node, is_right);
+                if let Some(is_right) = is_right {
+                    side.set_reloaded(is_right);
+                }
+                supervisor::reloaded(&node, is_right != Some(false));
             }
             // The terminal it was started from is gone.
             Asked::Reload if heard.ignores_hangup => {}

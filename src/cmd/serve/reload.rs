@@ -1,7 +1,5 @@
 //! What a running server takes over from a configuration that changed.
 
-use std::path::Path;
-
 use corelog_node::Handle;
 
 use super::fit;
@@ -20,18 +18,21 @@ pub(super) struct Reload {
 
 impl Reload {
     /// Reads the file again: what can be changed is, what cannot is told, and a file that is wrong
-    /// changes nothing. Says whether it was right.
-    pub(super) fn run(&mut self) -> bool {
-        let Some(file) = self.sources.file() else {
-            return true;
-        };
-        let file = file.display().to_string();
+    /// changes nothing. Says whether it was right, if it was read.
+    pub(super) fn run(&mut self) -> Option<bool> {
+        let path = self.sources.file()?;
+        let file = path.display().to_string();
+        // A pipe has said what it had to say, or keeps who reads it, and with that a stop, waiting.
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            tracing::error!(%file, "the configuration is no file, and is read once: all stays as it was");
+            return None;
+        }
         let (later, config) = match self.read() {
             Ok(read) => read,
             Err(error) => {
                 let error = sentence(&error);
                 tracing::error!(%error, "the configuration is wrong: all stays as it was");
-                return false;
+                return Some(false);
             }
         };
         let changes = self.settings.changes(&later);
@@ -39,15 +40,10 @@ impl Reload {
         for change in changes {
             self.take(&change, &later, &config);
         }
-        true
+        Some(true)
     }
 
     fn read(&self) -> anyhow::Result<(Settings, Config)> {
-        // A pipe has said what it had to say, or keeps who reads it, and with that a stop, waiting.
-        let is_read_once = |file: &&Path| file.metadata().is_ok_and(|found| !found.is_file());
-        if let Some(file) = self.sources.file().filter(is_read_once) {
-            anyhow::bail!("{} is no file, and is read once", file.display());
-        }
         let settings = self.sources.decide(fit::faults)?;
         let config = settings.config()?;
         Ok((settings, config))

@@ -4,6 +4,8 @@
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{describe_topic, metadata};
 use corelog_record::{Offset, PartitionId};
+use corelog_storage::disk::Dir;
+use corelog_storage::format::node::DELETED;
 
 use super::admin::Admin;
 use super::topic::Topic;
@@ -13,8 +15,12 @@ use crate::rt;
 use crate::sys::probe;
 
 impl Admin {
-    /// What the disk has left, where the kernel tells.
+    /// What the disk has left, where the kernel tells, and nothing that was deleted has still to make room.
     pub(super) async fn free_bytes(&self) -> Option<u64> {
+        let deleted = self.core.root.child(DELETED).list().await;
+        if deleted.is_ok_and(|deleted| !deleted.is_empty()) {
+            return None;
+        }
         let dir = self.core.shared.data_dir.clone();
         let space = rt::blocking(move || probe::space(&dir)).await;
         space.ok().map(|space| space.free.bytes())
@@ -51,7 +57,7 @@ fn has_begun(topic: &Topic, partition: PartitionId) -> bool {
     replica.is_some_and(|replica| replica.until != Some(Offset::ZERO))
 }
 
-/// Checks that there is room for a copy of so many bytes. Where the kernel does not tell what is free, a full disk does.
+/// Checks that there is room for a copy of so many bytes. Where it is not known what is free, a full disk tells.
 pub(super) fn check_fits(bytes: u64, free: Option<u64>) -> Result<(), Failure> {
     match free {
         Some(free) if free < bytes => {

@@ -6,8 +6,8 @@ use super::HeadError;
 use crate::limits;
 
 /// Checks that `head` is one map, nested at most [`limits::HEAD_DEPTH_MAX`] deep, whose every
-/// array, map, string and binary fits in the bytes behind it. Runs in one pass over the bytes with
-/// a stack of fixed size.
+/// array, map, string and binary fits in the bytes behind it, and whose strings are UTF-8. Runs in
+/// one pass over the bytes with a stack of fixed size.
 pub(super) fn check(head: &[u8]) -> Result<(), HeadError> {
     let Some(&first) = head.first() else {
         return Err(HeadError::Truncated { position: 0 });
