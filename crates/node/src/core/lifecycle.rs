@@ -130,7 +130,7 @@ impl Core {
         let is_fenced = log.is_fenced();
         let closed = self.close_log(slot, log, accepted).await;
         if let Err(error) = &closed {
-            let what = "not closed cleanly; the next start recovers it";
+            let what = "not closed cleanly, or with damage that is written down nowhere; the next start recovers what it can";
             self.log_trouble(slot, what, error, None);
         }
         closed.is_ok() && !is_fenced

@@ -280,8 +280,8 @@ fn base_below(offset: Offset, error: Failure) -> Result<Offset, Failure> {
 /// A copy parts from its source where neither took the partition over: what it has was acknowledged there, and is there no more.
 fn copy_parts(at: Offset) -> Failure {
     let message = "this copy has what its source does not have any more, as where an owner's files were put back from an older copy: \
-                   what was acknowledged may be here alone; `corelog promote` this one and rejoin the other, or keep its files, delete \
-                   the topic here, and clone it";
+                   what was acknowledged may be here alone; `corelog promote` this one (with --partition and --accept-loss if it is \
+                   fenced) and rejoin the other, or keep its files, delete the topic here, and clone it";
     let detail = Detail {
         offset: Some(at),
         ..Detail::default()
