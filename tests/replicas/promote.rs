@@ -525,4 +525,5 @@ fn an_old_owner_that_hears_of_the_new_one_takes_no_more_appends() {
     assert_eq!(rejoin(&a, &topic, &b).records, 0);
     wait_until_level(&b, &a, &topic, 0);
     assert_equal(&b, &a, &topic, 0);
+    assert!(segments(&a, &topic, 0).high_watermark > Offset::ZERO);
 }

@@ -256,11 +256,11 @@ mod tests {
     use std::pin::pin;
     use std::sync::Arc;
 
-    use corelog_protocol::message::{chain_at, segments};
+    use corelog_protocol::message::segments;
     use corelog_record::{NodeId, PartitionId, TopicId};
     use futures_lite::future::poll_once;
 
-    use super::super::line::tests::{log, node, tell};
+    use super::super::line::tests::{log, node, tell, tell_chain};
     use super::super::ownership::follower_of;
     use super::*;
     use crate::catalog::{self, Admin};
@@ -351,13 +351,7 @@ mod tests {
     /// A node that gives a partition which ends at `end`, and begins at `log_start`, to another one.
     fn giving(target: NodeId, end: Point, log_start: Offset) -> String {
         node(move |mut stream, mut received| {
-            let chain = chain_at::Answer {
-                offset: end.offset,
-                ordinal: end.ordinal,
-                chain: end.chain,
-                epoch: None,
-            };
-            tell::<chain_at::Request>(&mut stream, &mut received, &chain);
+            tell_chain(&mut stream, &mut received, end);
             let partition = replica_status::Partition {
                 role: replica_status::Role::HandingOver,
                 source: Some("127.0.0.1:1".to_owned()),

@@ -258,8 +258,8 @@ impl Core {
     ) -> Result<(), Failure> {
         let end = had.min(self.place(key)?.durable.offset);
         let newest = [self.epoch(key)?, newest];
-        let is_copy = matches!(role, Role::Follower | Role::Fenced);
-        match lost_behind(common, end, newest).filter(|_| is_copy) {
+        let may_be_copy = matches!(role, Role::Follower | Role::Fenced);
+        match lost_behind(common, end, newest).filter(|_| may_be_copy) {
             Some(at) => Err(copy_parts(at)),
             None => Ok(()),
         }
@@ -315,12 +315,11 @@ mod tests {
     use std::io::Read as _;
     use std::os::unix::fs::FileExt as _;
 
-    use corelog_protocol::message::chain_at;
     use corelog_storage::format::edit::Point;
 
     use super::*;
     use crate::core::tests::{cold_batches, copied, first_store, flush, seal, with_core};
-    use crate::follow::line::tests::{connected, node, tell};
+    use crate::follow::line::tests::{connected, node, tell_chain};
 
     /// One that was cut off while it rejoined is fenced: asked again, behind an owner that was put back from an older copy, it put
     /// aside what it alone had.
@@ -401,13 +400,7 @@ mod tests {
     async fn telling(points: Vec<Point>) -> Line {
         let address = node(move |mut stream, mut received| {
             for point in points {
-                let told = chain_at::Answer {
-                    offset: point.offset,
-                    ordinal: point.ordinal,
-                    chain: point.chain,
-                    epoch: None,
-                };
-                tell::<chain_at::Request>(&mut stream, &mut received, &told);
+                tell_chain(&mut stream, &mut received, point);
             }
             drop(stream.read_to_end(&mut Vec::new()));
         });

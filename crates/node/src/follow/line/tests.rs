@@ -9,8 +9,9 @@ use std::thread;
 use corelog_protocol::error::{Detail, ErrorBody};
 use corelog_protocol::frame::{Decoder, PREFIX_BYTES, Peek};
 use corelog_protocol::limits::FRAME_BYTES_MAX;
-use corelog_protocol::message::{Call, fetch, metadata, segments};
+use corelog_protocol::message::{Call, chain_at, fetch, metadata, segments};
 use corelog_record::{CopyId, HistoryId, NodeId, Offset, PartitionId, TopicId, TopicName};
+use corelog_storage::format::edit::Point;
 use futures_lite::FutureExt;
 use futures_lite::future::{poll_once, zip};
 
@@ -406,6 +407,17 @@ pub(in crate::follow) fn tell<R: Call>(
     let (mut out, asked) = (Vec::new(), next(stream, received));
     answer::encode_ok::<R>(asked, head, 0, &mut out).unwrap();
     stream.write_all(&out).unwrap();
+}
+
+/// The same with the chain at a point.
+pub(in crate::follow) fn tell_chain(stream: &mut TcpStream, received: &mut Vec<u8>, at: Point) {
+    let told = chain_at::Answer {
+        offset: at.offset,
+        ordinal: at.ordinal,
+        chain: at.chain,
+        epoch: None,
+    };
+    tell::<chain_at::Request>(stream, received, &told);
 }
 
 /// What answers a Hello with these bytes.
