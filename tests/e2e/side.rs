@@ -386,6 +386,7 @@ fn a_node_tells_what_it_is_and_has_as_json() {
     let disk = ["free_bytes", "total_bytes"].map(|name| node["disk"][name].as_u64().unwrap());
     assert!(0 < disk[0] && disk[0] <= disk[1], "{node}");
     assert_eq!(node["start"]["failed_partitions"], 0);
+    assert_eq!(node["start"]["opening_partitions"], 0);
     assert!(!node["quarantine"].as_array().unwrap().is_empty());
 
     let topics = http::json(admin, "/v1/topics");

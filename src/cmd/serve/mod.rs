@@ -208,6 +208,7 @@ fn log_start(node: &Node, started: Instant) {
         topics = report.topics,
         partitions = report.partitions,
         failed = report.failed,
+        opening = report.opening,
         recovery_ms = Span(report.recovery).millis(),
         start_ms = Span(started.elapsed()).millis(),
         "started"

@@ -56,6 +56,7 @@ async fn node(stage: &Stage, handle: &Handle, pulses: &[PulseSnapshot]) -> Value
             "unreadable_topics": report.unreadable,
             "partitions": report.partitions,
             "failed_partitions": report.failed,
+            "opening_partitions": report.opening,
             "recovery_ms": Span(report.recovery).millis(),
         },
     })

@@ -34,6 +34,10 @@ impl Claim {
         self.slot
     }
 
+    pub(super) fn key(&self) -> PartitionKey {
+        self.key
+    }
+
     /// Nobody opens or closes it any more.
     pub(super) fn keep_for_good(mut self) {
         self.is_for_good = true;

@@ -28,11 +28,26 @@ impl Core {
         topic: &Arc<Topic>,
         key: PartitionKey,
     ) -> bool {
-        let added = self.slots.borrow_mut().add(key, Arc::clone(topic));
-        let Some(slot) = added else { return true };
+        match self.add_partition(topic, key) {
+            Some(claim) => self.open_added(claim, topic).await,
+            None => true,
+        }
+    }
+
+    /// Adds a partition of a topic that is about to be opened; None if it is there already.
+    pub(super) fn add_partition(
+        self: &Rc<Self>,
+        topic: &Arc<Topic>,
+        key: PartitionKey,
+    ) -> Option<Claim> {
+        let slot = self.slots.borrow_mut().add(key, Arc::clone(topic))?;
         add(&self.counters.partitions, 1);
-        let claim = Claim::of_new(self, key, slot);
-        let opened = self.open_log(claim.slot(), key, topic).await;
+        Some(Claim::of_new(self, key, slot))
+    }
+
+    /// Opens a partition that was added. True if it serves.
+    pub(super) async fn open_added(self: &Rc<Self>, claim: Claim, topic: &Topic) -> bool {
+        let opened = self.open_log(claim.slot(), claim.key(), topic).await;
         drop(claim);
         let is_unclean = opened.as_ref().is_ok_and(OpenReport::is_unclean);
         add(&self.counters.unclean_total, is_unclean.into());

@@ -5,6 +5,7 @@
 //! slots      its partitions by slot and by key
 //! claim      who opens or closes a partition, one at a time
 //! lifecycle  opening and closing partitions
+//! opening    opening all of them at a start
 //! reopen     reopening them: what was here before is no new one
 //! again      those that could not be opened, and when they are tried again
 //! stop       taking no more requests, then ending connections
@@ -65,6 +66,7 @@ mod keeper;
 mod lend;
 mod lifecycle;
 mod memory;
+mod opening;
 mod owner;
 mod queue;
 mod refusal;
@@ -95,6 +97,7 @@ pub(crate) use budget::{Budget, SMALL_BYTES};
 pub(crate) use fetch::{Fetched, Parked, may_heal};
 pub(crate) use lend::{Lent, damaged, of_segment};
 pub(crate) use lifecycle::Lost;
+pub(crate) use opening::Opened;
 pub(crate) use queue::Stand;
 pub(crate) use refusal::with_causes;
 pub(crate) use scrub::RATE_DEFAULT;

@@ -13,7 +13,7 @@ use flume::{Receiver, Sender};
 use super::Addresses;
 use crate::catalog::{self, Admin, CatalogError, LastSnapshots, Topic};
 use crate::conn::{self, Connections, PerAddress};
-use crate::core::{Core, Disk, Shared};
+use crate::core::{Core, Disk, Opened, Shared};
 use crate::follow;
 use crate::metrics::{
     ConnectionSnapshot, Counters, PartitionSnapshot, PulseSnapshot, ReplicaSnapshot, SlowAcks,
@@ -29,12 +29,12 @@ pub(super) enum Control {
     Load {
         reply: Sender<Result<Catalog, CatalogError>>,
     },
-    /// Open your partitions; tell how many, and how many could not be opened.
+    /// Open your partitions; tell how many, how many could not be opened, and how many take longer.
     Recover {
         topics: Vec<Arc<Topic>>,
         unreadable: BTreeSet<TopicName>,
         snapshots: Arc<LastSnapshots>,
-        reply: Sender<Recovered>,
+        reply: Sender<Opened>,
     },
     /// Take connections.
     Listen {
@@ -75,13 +75,6 @@ pub(super) struct Catalog {
     /// Topics that cannot be read.
     pub(super) unreadable: BTreeSet<TopicName>,
     pub(super) snapshots: LastSnapshots,
-}
-
-/// What recovery came to.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Recovered {
-    pub(super) partitions: usize,
-    pub(super) failed: usize,
 }
 
 /// What a core is made of.
@@ -183,27 +176,17 @@ async fn load(core: &Core) -> Result<Catalog, CatalogError> {
     })
 }
 
-async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {
-    let mut mine = Vec::new();
-    for topic in topics {
-        let keys = topic.keys_on(core.id);
-        mine.extend(keys.map(|key| (Arc::clone(&topic), key)));
-        core.routes.borrow_mut().put(topic);
+async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Opened {
+    for topic in &topics {
+        core.routes.borrow_mut().put(Arc::clone(topic));
     }
-    let opened = rt::at_once(core.at_once(), mine, |(topic, key)| {
-        let core = Rc::clone(core);
-        async move { core.open_partition(&topic, key).await }
-    });
-    let opened = opened.await;
-    let partitions = opened.len();
-    let failed = opened.iter().filter(|is_open| !**is_open).count();
-    core.trim_quarantine();
+    let opened = core.open_all(topics).await;
     if core.id == CoreId::new(0) {
         let admin = Admin::new(Rc::clone(core));
         assert!(core.admin.set(admin).is_ok(), "a core recovers once");
         rt::spawn_background(Rc::clone(core).keep_settled()).detach();
     }
-    Recovered { partitions, failed }
+    opened
 }
 
 fn listen(

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! identity whose data a directory holds
-//! start    the order in which a node comes up; nothing listens before everything is recovered
+//! start    the order in which a node comes up; nothing listens before everything is recovered that does not take long
 //! ports    the addresses a node listens on and what clients are told
 //! descriptors  how the open files that the process may have are shared out
 //! handle   what a node tells of itself to any thread
@@ -77,10 +77,12 @@ pub struct StartReport {
     pub topics: usize,
     /// Topics that cannot be read; the log names them.
     pub unreadable: usize,
-    /// Partitions opened.
+    /// Partitions that are here.
     pub partitions: usize,
     /// Partitions that could not be opened.
     pub failed: usize,
+    /// Partitions that took longer than a start waits for: they are being opened still.
+    pub opening: usize,
     /// How long recovery took.
     pub recovery: Duration,
 }

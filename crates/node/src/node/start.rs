@@ -1,12 +1,12 @@
 //! The order in which a node comes up: check the machine, take the data directory, claim the ports, start the cores,
-//! recover everything, and only then listen.
+//! recover everything that does not take long, and only then listen.
 
 use std::sync::{Arc, OnceLock};
 
 use corelog_record::{CoreId, NodeId};
 use flume::Sender;
 
-use super::control::{self, Control, Parts, Recovered, ask};
+use super::control::{self, Control, Parts, ask};
 use super::descriptors::Share;
 use super::identity::{check_no_snapshot, identify};
 use super::ports::{self, Ports};
@@ -267,13 +267,14 @@ impl Cores {
             ..StartReport::default()
         };
         for (number, answer) in (0..).zip(answers) {
-            let Ok(Recovered { partitions, failed }) = answer.recv() else {
+            let Ok(opened) = answer.recv() else {
                 return Err(StartError::CoreEnded {
                     core: CoreId::new(number),
                 });
             };
-            report.partitions += partitions;
-            report.failed += failed;
+            report.partitions += opened.partitions;
+            report.failed += opened.failed;
+            report.opening += opened.opening;
         }
         report.unreadable = catalog.unreadable.len();
         report.recovery = begun.elapsed();

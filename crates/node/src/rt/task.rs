@@ -1,9 +1,8 @@
 //! Tasks of the core that calls.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -61,7 +60,7 @@ fn spawn_from<T: 'static>(
 }
 
 /// Does `work` for every thing, each in a task of its own and at most `count` of them at once: what came of each, in order.
-/// A thing is taken when its turn has come.
+/// A thing is taken when its turn has come; one that takes long keeps a single turn.
 ///
 /// # Panics
 /// As [`spawn`].
@@ -73,22 +72,37 @@ pub fn at_once<T, R: 'static, F: Future<Output = R> + 'static>(
 ) -> impl Future<Output = Vec<R>> {
     let location = Location::caller();
     async move {
-        let (mut things, mut running) = (things.into_iter(), VecDeque::new());
+        let (mut things, mut running) = (things.into_iter().enumerate(), Vec::new());
         let mut done = Vec::new();
         loop {
             while running.len() < count
-                && let Some(thing) = things.next()
+                && let Some((number, thing)) = things.next()
             {
-                running.push_back(spawn_from(location, work(thing)));
+                running.push((number, spawn_from(location, work(thing))));
             }
-            let Some(first) = running.pop_front() else {
-                return done;
-            };
-            done.push(first.await);
+            if running.is_empty() {
+                done.sort_unstable_by_key(|(number, _)| *number);
+                return done.into_iter().map(|(_, what)| what).collect();
+            }
+            done.push(first_done(&mut running).await);
             // What is done as it is begun waits for nothing.
             yield_if_needed().await;
         }
     }
+}
+
+/// Takes the first task out that is done: its number, and what came of it.
+async fn first_done<R>(running: &mut Vec<(usize, Task<R>)>) -> (usize, R) {
+    let look = |cx: &mut Context<'_>| {
+        for at in 0..running.len() {
+            if let Poll::Ready(what) = Pin::new(&mut running[at].1).poll(cx) {
+                let (number, _) = running.swap_remove(at);
+                return Poll::Ready((number, what));
+            }
+        }
+        Poll::Pending
+    };
+    poll_fn(look).await
 }
 
 /// Starts a task on this core's background queue, which gets a small share of the processor while

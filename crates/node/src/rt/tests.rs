@@ -316,6 +316,27 @@ fn of_many_things_a_few_are_done_at_once_and_what_came_of_them_is_told_in_order(
     });
 }
 
+/// A partition that its disk hardly gave kept all others from being opened.
+#[test]
+fn a_thing_that_takes_long_keeps_none_of_those_behind_it_from_their_turn() {
+    on_core(|| async {
+        let (last, begun) = (Rc::new(Notify::new()), Rc::new(Cell::new(0)));
+        let done = at_once(2, 0..10_u64, |number| {
+            let (last, begun) = (Rc::clone(&last), Rc::clone(&begun));
+            async move {
+                begun.set(begun.get() + 1);
+                last.notify();
+                if number == 0 {
+                    last.until(|| begun.get() == 10).await;
+                }
+                number
+            }
+        });
+        let done = timeout(Duration::from_secs(60), done).await;
+        assert_eq!(done, Some((0..10).collect()));
+    });
+}
+
 /// Thousands of partitions that had nothing to write were let go of in one go.
 #[test]
 fn others_have_the_core_between_any_two_things_of_many_that_are_done_at_once() {
