@@ -165,6 +165,27 @@ fn a_backup_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
     assert!(!mount.outside("data/restoring").exists());
 }
 
+/// It took what was left, of which others on that disk had nothing meanwhile, and was given up then.
+#[test]
+fn an_export_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
+    let folder = Folder::new();
+    let (_, mount, _) = backup(&folder);
+    let data = folder.path().join("data");
+    let target = mount.inside("copy");
+    let export = ["snapshot", "export", "s", target.to_str().unwrap()];
+    let export = [&export[..], &["--data-dir", data.to_str().unwrap()]].concat();
+    let there = Corelog::offline().through(mount.wrapper());
+    there.run(&export).done();
+    mount.fill();
+    let said = there.run(&export).failed(1);
+    assert!(said.contains("is there already"), "{said}");
+    std::fs::remove_dir_all(mount.outside("copy")).unwrap();
+    mount.fill();
+    let said = there.run(&export).failed(1);
+    assert!(said.contains("bytes are to be copied"), "{said}");
+    assert!(!mount.outside("copy").exists());
+}
+
 /// It was told that the disk was full, of what the other one had taken of it so far.
 #[test]
 fn a_restore_beside_another_one_is_told_of_that_and_not_of_the_room_that_is_left() {
