@@ -123,6 +123,10 @@ fn print(
             loss(p),
         ]
     };
+    // First: so it is also where it cannot be printed.
+    if promoted.iter().any(|partition| !partition.is_lossless) {
+        say("records of the old owner may be missing; `corelog rejoin` there keeps them apart");
+    }
     match args.client.output {
         Format::Table if promoted.is_empty() => {}
         Format::Table => {
@@ -140,9 +144,6 @@ fn print(
             }))?;
             out.flush()?;
         }
-    }
-    if promoted.iter().any(|partition| !partition.is_lossless) {
-        say("records of the old owner may be missing; `corelog rejoin` there keeps them apart");
     }
     Ok(())
 }

@@ -186,8 +186,13 @@ fn the_dry_run_of_a_clone_ends_as_the_clone_where_the_source_is_not_further() {
     produce(&a.corelog(), b"old\nold\nold\n");
     let c = Node::start(&folder, "c");
     assert_eq!(clone(&c, &a, &[]).0, [Some(0); 2]);
-    let promote = ["promote", "t", "--accept-loss"];
-    b.corelog().run(promote).done();
+    // What may be missing is said also where the rest cannot be printed.
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut promote = b.corelog().command(["promote", "t", "--accept-loss"]);
+    let ended = promote.stdout(full).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("`corelog rejoin`"), "{said}");
     produce(&b.corelog(), b"new\n");
     // With all that it would have, it ended with 0, and followed nobody from then on.
     let follow = [Some(0); 2];

@@ -65,6 +65,8 @@ pub(crate) struct Retry {
     unknown: Option<Error>,
     /// What an attempt was refused for last: what a late answer leaves untold.
     refused: Option<Box<ErrorBody>>,
+    /// If that was the one before, by whom the next one goes to.
+    was_refused: bool,
 }
 
 impl Retry {
@@ -79,6 +81,7 @@ impl Retry {
             is_led: false,
             unknown: None,
             refused: None,
+            was_refused: false,
         }
     }
 
@@ -113,8 +116,10 @@ impl Retry {
             Repeat::Always | Repeat::Idempotent => true,
             Repeat::IfNotApplied => error.outcome() == Outcome::NotApplied,
         };
+        let was_refused = std::mem::take(&mut self.was_refused);
         if let Error::Refused { body } = &error {
             self.refused = Some(body.clone());
+            self.was_refused = !error.is_elsewhere();
         }
         self.failure_count += 1;
         let wait = self.backoff.wait(self.failure_count);
@@ -125,7 +130,13 @@ impl Retry {
             let may_hide = error.may_pass() || self.repeat == Repeat::Idempotent;
             let hides_it = may_hide && error.outcome() == Outcome::NotApplied;
             let told = self.unknown.take().filter(|_| hides_it).unwrap_or(error);
-            return Err(told.besides(self.refused.take()));
+            return Err(match (told, self.refused.take()) {
+                // There was no time left to ask again.
+                (Error::TimedOut { is_sent: false, .. }, Some(body)) if was_refused => {
+                    Error::Refused { body }
+                }
+                (told, refused) => told.besides(refused),
+            });
         }
         debug!(%error, attempt = self.failure_count, ?wait, "asks again");
         if error.outcome() == Outcome::Unknown {
@@ -182,6 +193,42 @@ mod tests {
                 "{said}"
             );
             assert!(said.ends_with("refused: NotEqual: it lacks 7"), "{said}");
+        }
+    }
+
+    /// A pause took what was left, and the server was said to be unreachable: a full disk ended a command with 4. Of one that is
+    /// gone since, or of another one to which it was sent on, that tells nothing.
+    #[tokio::test]
+    async fn what_could_not_be_asked_again_in_time_is_told_as_it_was_refused() {
+        let config = ClientConfig::new(["log1:7400"]);
+        let refused = |code| Error::refused(ErrorBody::new(code, "it says why"));
+        let full = || refused(ErrorCode::StorageFull);
+        let gone = Error::Connect {
+            address: "log1:7400".into(),
+            source: crate::Fault::Closed.into(),
+        };
+        let led = refused(ErrorCode::NotOwner);
+        for (before, is_refused) in [
+            (vec![full()], true),
+            (vec![full(), gone], false),
+            (vec![led], false),
+        ] {
+            let deadline = Deadline::within(config.timeout);
+            let mut retry = Retry::until(deadline, Repeat::IfNotApplied, &config).led();
+            for error in before {
+                assert!(retry.pause(error).await.is_ok());
+            }
+            retry.deadline = Deadline::within(Duration::ZERO);
+            let unsent = retry.pause(Error::TimedOut {
+                address: "log1:7400".into(),
+                kind: Kind::Truncate,
+                after: Duration::ZERO,
+                is_sent: false,
+                refused: None,
+            });
+            let told = unsent.await.unwrap_err();
+            assert_eq!(told.refusal().is_some(), is_refused, "{told}");
+            assert_eq!(told.is_unreachable(), !is_refused, "{told}");
         }
     }
 

@@ -62,9 +62,10 @@ impl State {
     /// Where another run uses it, it cannot be read, is no state, or is that of another topic.
     pub(super) fn open(path: &Path, topic: &TopicName, id: TopicId) -> anyhow::Result<Self> {
         let (topic_id, topic, id) = (id, topic.to_string(), id.to_string());
+        let path = led_to(path);
         let cannot = || format!("cannot use the state file {}", path.display());
-        let lock = lock(path)?;
-        let mut kept: Kept = match fs::read(path) {
+        let lock = lock(&path)?;
+        let mut kept: Kept = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 let next = "remove it to begin anew, or name another with --state";
                 stop(Exit::Failed, format!("{}: {error}; {next}", cannot()))
@@ -92,7 +93,7 @@ impl State {
         // Also where a server is silent, and the topic's partitions are not counted.
         kept.known = kept.known.or_else(|| kept.numbered());
         Ok(Self {
-            path: path.to_path_buf(),
+            path,
             topic: topic_id,
             kept,
             is_changed: false,
@@ -206,6 +207,19 @@ impl State {
     }
 }
 
+/// Where a path leads that may be a link: what replaces the file would replace the link, and leave the file as it is.
+fn led_to(path: &Path) -> PathBuf {
+    let mut path = path.to_path_buf();
+    // As many as the kernel follows, which tells of more.
+    for _ in 0..40 {
+        match fs::read_link(&path) {
+            Ok(to) => path = path.parent().unwrap_or(Path::new("")).join(to),
+            Err(_) => break,
+        }
+    }
+    path
+}
+
 fn sync_dir_of(path: &Path) -> io::Result<()> {
     let dir = path
         .parent()
@@ -280,6 +294,30 @@ mod tests {
         assert!(State::open(&path, &topic, TopicId::from_bytes([8; 16])).is_err());
         fs::write(&path, "garbage").unwrap();
         assert!(State::open(&path, &topic, id).is_err());
+    }
+
+    /// A link was replaced by a file: a run elsewhere that used the file itself began again where that had been left, and one
+    /// by the link beside it was not kept off.
+    #[test]
+    fn a_state_that_is_a_link_is_the_file_where_it_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let [link, other] = ["link", "other"].map(|name| dir.path().join(name));
+        fs::create_dir(dir.path().join("kept")).unwrap();
+        std::os::unix::fs::symlink("other", &link).unwrap();
+        // There is no file yet.
+        std::os::unix::fs::symlink("kept/state", &other).unwrap();
+        let file = dir.path().join("kept/state");
+        for next in [5, 6] {
+            let mut state = open(&link);
+            let partition = PartitionId::new(0);
+            state.set(partition, Offset::new(next).unwrap(), None);
+            state.save().unwrap();
+            let topic = TopicName::new("events").unwrap();
+            State::open(&file, &topic, TopicId::from_bytes([7; 16])).unwrap_err();
+            drop(state);
+            assert_eq!(open(&file).next(partition), Offset::new(next));
+            assert!(link.is_symlink() && other.is_symlink() && !file.is_symlink());
+        }
     }
 
     /// It kept where the first batch lies that may have such a record, and the next run printed older ones of it; and what was

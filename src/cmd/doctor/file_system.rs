@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use corelog_node::sys::Error;
-use corelog_node::sys::probe::{FileSystem, Space, Suitability};
+use corelog_node::sys::probe::{self, FileSystem, Space, Suitability};
 use corelog_record::ByteSize;
 
 use super::check::Check;
@@ -18,6 +18,15 @@ pub(super) fn nearest(path: &Path) -> anyhow::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let found = path.ancestors().find(|dir| dir.is_dir());
     Ok(found.context("not even / is a directory")?.to_path_buf())
+}
+
+/// What is free where `path` lies, or is to, and whether no more fits than that: what a node cannot serve from may compress, or
+/// not know what it has. `None` where the kernel does not tell.
+pub(in crate::cmd) fn free(path: &Path) -> Option<(u64, bool)> {
+    let free = probe::space(path).ok()?.free.bytes();
+    let kind = probe::file_system(path);
+    let is_all = kind.is_ok_and(|kind| kind.suitability != Suitability::Unsuitable);
+    Some((free, is_all))
 }
 
 /// Judges what a data directory would lie on.

@@ -6,7 +6,7 @@
 mod check;
 mod clock;
 mod device;
-mod file_system;
+pub(in crate::cmd) mod file_system;
 mod kernel;
 mod limits;
 mod memory;

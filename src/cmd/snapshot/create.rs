@@ -55,18 +55,7 @@ async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let taken = session::changing(server, taken)?;
     let until = Instant::now() + args.client.timeout();
     let (left_out, unknown) = lacking(&admin, &taken, until).await;
-    let mut out = Out::new();
-    match args.client.output {
-        Format::Table => out.table(&show::HEADERS, show::rows(&taken))?,
-        Format::Json => {
-            let mut json = show::json(&taken);
-            json["server"] = server.into();
-            json["followed"] = left_out.iter().flat_map(LeftOut::json).collect();
-            json["unknown"] = unknown.iter().map(|name| name.as_str()).collect();
-            out.json(&json)?;
-        }
-    }
-    out.flush()?;
+    // First: it was taken also where that cannot be printed.
     say(&format!("snapshot {} was taken at {server}", args.name));
     for one in &left_out {
         say(&one.said());
@@ -80,6 +69,18 @@ async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
             "{first}{others}: if something is left out is not known; `corelog topic describe` says if {server} owns it"
         ));
     }
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => out.table(&show::HEADERS, show::rows(&taken))?,
+        Format::Json => {
+            let mut json = show::json(&taken);
+            json["server"] = server.into();
+            json["followed"] = left_out.iter().flat_map(LeftOut::json).collect();
+            json["unknown"] = unknown.iter().map(|name| name.as_str()).collect();
+            out.json(&json)?;
+        }
+    }
+    out.flush()?;
     Ok(Exit::Done)
 }
 

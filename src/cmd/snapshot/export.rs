@@ -11,6 +11,7 @@ use corelog_storage::format::node::{NODE, SNAPSHOTS, TOPICS};
 use corelog_storage::snapshot::{self, Name};
 use serde_json::json;
 
+use crate::cmd::doctor::file_system::free;
 use crate::exit::{self, Exit, stop};
 use crate::output::{Format, Out};
 use crate::progress;
@@ -56,7 +57,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let target = StdDir::new(std::path::absolute(&args.target)?);
     let summary = block_on(snapshot::find(&snapshots, &args.name)).map_err(told)?;
     let partitions = summary.topics.iter().flat_map(|topic| &topic.partitions);
-    let bar = progress::bytes(Some(partitions.map(|partition| partition.bytes).sum()));
+    let bytes = partitions.map(|partition| partition.bytes).sum();
+    check_fits(bytes, &args.target)?;
+    let bar = progress::bytes(Some(bytes));
     let _writing = claim(&target)?;
     let begun = Instant::now();
     let exported = beside::block_on(snapshot::export(&source, &target, &mut |bytes| {
@@ -69,6 +72,29 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     })?;
     let seconds = begun.elapsed().as_secs_f64();
     show(args, &target_path(&args.target), &exported, seconds)
+}
+
+/// Checks that there is room for all of it, before any is taken from whoever else writes there. Where it is not known what is
+/// free, a full disk tells.
+fn check_fits(bytes: u64, target: &Path) -> anyhow::Result<()> {
+    // The export tells of what is there already, which may be what takes the room.
+    let is_taken = std::fs::read_dir(target).is_ok_and(|mut there| there.next().is_some());
+    let Some((free, is_all)) = free(target).filter(|_| !is_taken) else {
+        return Ok(());
+    };
+    let at = target_path(target);
+    let told = format!("{bytes} bytes are to be copied, and there are {free} free at {at}");
+    match is_all {
+        _ if bytes <= free => Ok(()),
+        true => {
+            let next = "free some space, or name a place on another disk (see --help)";
+            Err(stop(Exit::Failed, format!("{told}; {next}")))
+        }
+        false => {
+            exit::say(&format!("{told}: they may not fit"));
+            Ok(())
+        }
+    }
 }
 
 /// Keeps other exports off a directory: of two that find it empty, one would clear away what the other one has written.

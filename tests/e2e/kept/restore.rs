@@ -134,6 +134,15 @@ fn backup(folder: &Folder) -> (PathBuf, Mount, Server) {
     (copy, mount, small.start())
 }
 
+fn restore_as(topic: &str, copy: &Path) -> restore_topic::Request {
+    restore_topic::Request {
+        source: copy.display().to_string(),
+        source_topic: None,
+        topic: TopicName::new(topic).unwrap(),
+        with_damage: false,
+    }
+}
+
 fn restoring(copy: &Path) -> [&str; 6] {
     let copy = copy.to_str().unwrap();
     ["restore", copy, "--topic", "t", "--timeout", "500ms"]
@@ -145,10 +154,36 @@ fn a_backup_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
     let folder = Folder::new();
     let (copy, mount, small) = backup(&folder);
     mount.fill();
+    let mut wire = Wire::open(small.ready.listen).unwrap();
+    let refused = wire.call(&restore_as("t", &copy), &[]).unwrap();
+    // Whoever asks for half a minute was told behind that alone.
+    let retry_ms = refused.unwrap_err().detail.retry_ms;
+    assert!(retry_ms >= Some(30_000), "{retry_ms:?}");
     let said = Corelog::to(&small).run(restoring(&copy)).failed(1);
     assert!(said.contains("bytes are to be copied"), "{said}");
     assert!(said.contains("`corelog topic alter`"), "{said}");
     assert!(!mount.outside("data/restoring").exists());
+}
+
+/// It took what was left, of which others on that disk had nothing meanwhile, and was given up then.
+#[test]
+fn an_export_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
+    let folder = Folder::new();
+    let (_, mount, _) = backup(&folder);
+    let data = folder.path().join("data");
+    let target = mount.inside("copy");
+    let export = ["snapshot", "export", "s", target.to_str().unwrap()];
+    let export = [&export[..], &["--data-dir", data.to_str().unwrap()]].concat();
+    let there = Corelog::offline().through(mount.wrapper());
+    there.run(&export).done();
+    mount.fill();
+    let said = there.run(&export).failed(1);
+    assert!(said.contains("is there already"), "{said}");
+    std::fs::remove_dir_all(mount.outside("copy")).unwrap();
+    mount.fill();
+    let said = there.run(&export).failed(1);
+    assert!(said.contains("bytes are to be copied"), "{said}");
+    assert!(!mount.outside("copy").exists());
 }
 
 /// It was told that the disk was full, of what the other one had taken of it so far.
@@ -157,14 +192,10 @@ fn a_restore_beside_another_one_is_told_of_that_and_not_of_the_room_that_is_left
     let folder = Folder::new();
     let (copy, mount, small) = backup(&folder);
     let brake = Brake::on(&stores::of(&copy.join("topics/t"), 0)[0]);
-    let first = restore_topic::Request {
-        source: copy.display().to_string(),
-        source_topic: None,
-        topic: TopicName::new("first").unwrap(),
-        with_damage: false,
-    };
     let mut wire = Wire::open(small.ready.listen).unwrap();
-    wire.call(&first, &[]).unwrap().unwrap();
+    wire.call(&restore_as("first", &copy), &[])
+        .unwrap()
+        .unwrap();
     brake.await_one();
     mount.fill();
     let said = Corelog::to(&small).run(restoring(&copy)).failed(4);

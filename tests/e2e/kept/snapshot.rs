@@ -1,5 +1,6 @@
 //! `corelog snapshot`.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -216,6 +217,21 @@ fn a_snapshot_that_cannot_be_read_can_be_deleted() {
     assert!(data.join("snapshots/sound/snapshot").exists());
 }
 
+/// A script that saw 1 took it for none, and asked again: it is there, and nobody was told what is not in it.
+#[test]
+fn a_snapshot_that_was_taken_is_said_to_be_also_where_it_cannot_be_printed() {
+    let folder = Folder::new();
+    let server = Start::on(&folder.path().join("data")).start();
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut create = corelog.command(["snapshot", "create", "s"]);
+    let ended = create.stdout(full).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("snapshot s was taken at"), "{said}");
+}
+
 #[test]
 fn what_cannot_be_a_snapshot_is_refused_and_leaves_nothing() {
     let folder = Folder::new();
@@ -420,7 +436,7 @@ fn an_export_goes_into_no_data_directory_and_what_an_interrupted_one_left_is_tol
     std::fs::remove_dir_all(&copy).unwrap();
     // Two that found the directory empty had one clear away what the other one had written.
     std::fs::create_dir(&copy).unwrap();
-    let other_export = std::fs::File::open(&copy).unwrap();
+    let other_export = File::open(&copy).unwrap();
     other_export.lock().unwrap();
     let said = export(&copy).failed(1);
     assert!(said.contains("another export writes to"), "{said}");

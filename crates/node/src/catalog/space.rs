@@ -1,7 +1,7 @@
 //! Room on the disk for what is copied: it is looked for before anything comes, which would take the last of what partitions write
 //! to before it was given up.
 
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{describe_topic, metadata};
 use corelog_record::{Offset, PartitionId};
 use corelog_storage::disk::Dir;
@@ -9,7 +9,7 @@ use corelog_storage::format::node::DELETED;
 
 use super::admin::Admin;
 use super::topic::Topic;
-use crate::failure::{Failure, failure};
+use crate::failure::{Failure, failure_with};
 use crate::follow::{ASK_TIMEOUT, Line};
 use crate::rt;
 use crate::sys::probe;
@@ -62,8 +62,15 @@ pub(super) fn check_fits(bytes: u64, free: Option<u64>) -> Result<(), Failure> {
     match free {
         Some(free) if free < bytes => {
             let message = format!("{bytes} bytes are to be copied, and the disk has {free}");
-            Err(failure(ErrorCode::StorageFull, message))
+            let detail = Detail {
+                retry_ms: Some(RETRY_MS),
+                ..Detail::default()
+            };
+            Err(failure_with(ErrorCode::StorageFull, message, detail))
         }
         _ => Ok(()),
     }
 }
+
+/// How long a client is asked to wait, in milliseconds, for room that nothing is about to make: longer than most ask at all.
+const RETRY_MS: u32 = 60_000;
