@@ -188,6 +188,27 @@ fn what_another_follower_took_meanwhile_is_not_taken_back() {
     }
 }
 
+/// One that had said before that it owns nothing, and was not reached just then, may own it by now: it was not asked again.
+#[test]
+fn an_owner_that_takes_a_partition_back_serves_nobody_before_who_is_silent_was_asked_again() {
+    let folder = Folder::new();
+    let ([mut a, b, c], topic) = owner_and_two(&folder);
+    left_handing_over(&a, &c, &topic);
+    a.kill();
+    a.up_out_of_reach();
+    a.wait_until_served(&topic, 0);
+    b.disconnect();
+    c.connect();
+    a.ask(&aborting(&topic, false)).unwrap();
+    let told = produced(&a, &topic, 0);
+    b.connect();
+    a.fill(&topic, 0, 1);
+    match told {
+        Err(refused) => assert!(refused.is(ErrorCode::Busy), "{refused:?}"),
+        Ok(()) => assert_unheard(&mut a, &b),
+    }
+}
+
 /// What one follower told was lost with what another one did not, which that follows: the promoted copy of the first was never asked.
 #[test]
 fn what_a_copy_of_a_follower_took_meanwhile_is_not_taken_back_where_whom_that_follows_hangs() {

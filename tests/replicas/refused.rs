@@ -1,8 +1,5 @@
 //! What is not copied, or not copied over.
 
-use std::fs::File;
-use std::path::Path;
-
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::{Role, State};
@@ -16,14 +13,7 @@ use super::several::has;
 use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
-use crate::support::mount::Mount;
-
-/// Takes so many bytes of a filler off again.
-fn leave(filler: &Path, bytes: u64) {
-    let filler = File::options().write(true).open(filler).unwrap();
-    let all = filler.metadata().unwrap().len();
-    filler.set_len(all - bytes).unwrap();
-}
+use crate::support::mount::{Mount, leave};
 
 fn refused(by: &Node, request: &clone_topic::Request) -> Box<ErrorBody> {
     by.ask(request).unwrap_err()
@@ -159,16 +149,8 @@ fn a_topic_for_which_there_is_no_room_is_refused_before_any_of_it_comes() {
     large.fill(&topic, 0, 20);
     let filler = mount.fill();
     let from = large.address();
-    let clone = [
-        "clone",
-        "t",
-        "--from",
-        &from,
-        "--follow",
-        "--timeout",
-        "500ms",
-    ];
-    let said = small.corelog().run(clone).failed(1);
+    let clone = ["clone", "t", "--from", &from, "--follow"];
+    let said = small.corelog().refused(&clone, 1);
     assert!(said.contains("bytes are to be copied"), "{said}");
     assert!(said.contains("`corelog topic alter`"), "{said}");
     assert!(!has(&small, "t"));
@@ -176,8 +158,9 @@ fn a_topic_for_which_there_is_no_room_is_refused_before_any_of_it_comes() {
         partition: Some(PartitionId::new(1)),
         ..cloning(&topic, &[&large])
     };
-    std::fs::remove_file(filler).unwrap();
+    leave(&filler, 64 << 10);
     small.ask(&empty).unwrap();
+    std::fs::remove_file(filler).unwrap();
     let filler = mount.fill();
     let whole = refused(&small, &cloning(&topic, &[&large]));
     assert!(whole.message.contains("are to be copied"), "{whole:?}");

@@ -90,6 +90,32 @@ fn a_copy_goes_on_when_its_source_has_the_topic_again() {
     assert_equal(&a, &c, &topic, 0);
 }
 
+/// It follows no more only once none of its sources ever will be one.
+#[test]
+fn a_copy_waits_for_a_source_that_is_away_though_the_other_one_has_another_topic_by_now() {
+    let folder = Folder::new();
+    let ([mut a, b, c], topic) = three(&folder);
+    c.follow(&topic, &[&a]);
+    wait_until_level(&a, &c, &topic, 0);
+    b.follow(&topic, &[&a, &c]);
+    wait_until_level(&a, &b, &topic, 0);
+    c.ask(&delete_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+    })
+    .unwrap();
+    c.topic("t", 1);
+    a.kill();
+    until("it is told what the other one has", || {
+        let error = status(&b, &topic, 0).error;
+        error.is_some_and(|why| why.is(ErrorCode::TopicChanged))
+    });
+    a.up();
+    a.fill(&topic, 0, 5);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+}
+
 /// Of a source that had all when it was looked at, and less once it was asked for more, it was told that the two logs part: it followed
 /// no more for good.
 #[test]

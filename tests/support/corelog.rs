@@ -81,6 +81,18 @@ impl Corelog {
         self.run([args, &["--timeout", "1s"]].concat()).failed(5)
     }
 
+    /// Calls it for half a second, in which it is refused and ends with `code`; what it said on stderr. On a machine that is busy its
+    /// last try may be cut off, of which it does not know what came: it is called again.
+    pub(crate) fn refused(&self, args: &[&str], code: i32) -> String {
+        let mut refused = None;
+        deadline::until("it is refused", || {
+            let called = self.run([args, &["--timeout", "500ms"]].concat());
+            refused = Some(called).filter(|told| told.output.status.code() != Some(5));
+            refused.is_some()
+        });
+        refused.unwrap().failed(code)
+    }
+
     /// The command, not started, with all three streams piped.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut words = self.wrapper.iter().map(String::as_str).chain([BINARY]);

@@ -1,6 +1,7 @@
 //! A file system of a test's own, in a mount namespace that nobody else sees. As the superuser a
 //! small ext4 on a loop device; as anybody else, or without loop devices, a small tmpfs.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -26,10 +27,7 @@ impl Mount {
     /// The same, if that may be mounted.
     pub(crate) fn try_small(folder: &Folder, bytes: u64) -> Option<Self> {
         let image = folder.path().join("image");
-        std::fs::File::create(&image)
-            .unwrap()
-            .set_len(bytes)
-            .unwrap();
+        File::create(&image).unwrap().set_len(bytes).unwrap();
         let made = Command::new("mkfs.ext4")
             .args(["-q", "-m", "0"])
             .arg(&image)
@@ -122,7 +120,7 @@ impl Mount {
     pub(crate) fn fill(&self) -> PathBuf {
         let mut paths = (0..).map(|number| self.outside(&format!("filler-{number}")));
         let path = paths.find(|path| !path.exists()).unwrap();
-        let filler = std::fs::File::create(&path).unwrap();
+        let filler = File::create(&path).unwrap();
         for piece in [1 << 20, 4096, 1] {
             let bytes = vec![1; piece];
             while std::io::Write::write_all(&mut &filler, &bytes).is_ok() {}
@@ -130,6 +128,13 @@ impl Mount {
         let _ = filler.sync_all();
         path
     }
+}
+
+/// Takes so many bytes of a filler off again.
+pub(crate) fn leave(filler: &Path, bytes: u64) {
+    let filler = File::options().write(true).open(filler).unwrap();
+    let all = filler.metadata().unwrap().len();
+    filler.set_len(all - bytes).unwrap();
 }
 
 impl Drop for Mount {

@@ -10,7 +10,7 @@ use super::records::produce;
 use crate::support::brake::Brake;
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
-use crate::support::mount::Mount;
+use crate::support::mount::{Mount, leave};
 use crate::support::privilege;
 use crate::support::server::{Server, Start};
 use crate::support::stores;
@@ -143,9 +143,8 @@ fn restore_as(topic: &str, copy: &Path) -> restore_topic::Request {
     }
 }
 
-fn restoring(copy: &Path) -> [&str; 6] {
-    let copy = copy.to_str().unwrap();
-    ["restore", copy, "--topic", "t", "--timeout", "500ms"]
+fn restoring(copy: &Path) -> [&str; 4] {
+    ["restore", copy.to_str().unwrap(), "--topic", "t"]
 }
 
 /// One that was larger than what was left took the last of it from the partitions that were written to.
@@ -159,7 +158,7 @@ fn a_backup_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
     // Whoever asks for half a minute was told behind that alone.
     let retry_ms = refused.unwrap_err().detail.retry_ms;
     assert!(retry_ms >= Some(30_000), "{retry_ms:?}");
-    let said = Corelog::to(&small).run(restoring(&copy)).failed(1);
+    let said = Corelog::to(&small).refused(&restoring(&copy), 1);
     assert!(said.contains("bytes are to be copied"), "{said}");
     assert!(said.contains("`corelog topic alter`"), "{said}");
     assert!(!mount.outside("data/restoring").exists());
@@ -186,6 +185,21 @@ fn an_export_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() 
     assert!(!mount.outside("copy").exists());
 }
 
+#[test]
+fn what_the_node_has_of_a_snapshot_already_needs_no_room_to_be_restored() {
+    let folder = Folder::new();
+    let mount = Mount::small(&folder, 24 << 20);
+    let small = Start::on(&mount.inside("data")).through(mount.wrapper());
+    let small = small.start();
+    let corelog = Corelog::to(&small);
+    let mut wire = Wire::open(small.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 120);
+    corelog.run(["snapshot", "create", "s"]).done();
+    leave(&mount.fill(), 256 << 10);
+    corelog.run(["restore", "s", "--topic", "r"]).done();
+}
+
 /// It was told that the disk was full, of what the other one had taken of it so far.
 #[test]
 fn a_restore_beside_another_one_is_told_of_that_and_not_of_the_room_that_is_left() {
@@ -198,7 +212,7 @@ fn a_restore_beside_another_one_is_told_of_that_and_not_of_the_room_that_is_left
         .unwrap();
     brake.await_one();
     mount.fill();
-    let said = Corelog::to(&small).run(restoring(&copy)).failed(4);
+    let said = Corelog::to(&small).refused(&restoring(&copy), 4);
     assert!(said.contains("topic first is being restored"), "{said}");
 }
 

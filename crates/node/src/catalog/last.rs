@@ -87,7 +87,7 @@ mod tests {
     use corelog_storage::snapshot::{Name, Partition, Topic};
 
     use super::*;
-    use crate::core::tests::key;
+    use crate::core::tests::{key, topic, with_core};
 
     fn summary(name: &str, created: i64, end: u64) -> Summary {
         Summary {
@@ -167,5 +167,18 @@ mod tests {
             .map(|name| last.depends_on(name))
             .into();
         assert_eq!(depends, [false, false, false, true]);
+    }
+
+    /// Behind a start or a reopening all would wait for the next one, as if there were none.
+    #[test]
+    fn a_partition_that_is_opened_knows_where_its_last_snapshot_ends() {
+        with_core(|core| async move {
+            let (topic, key) = topic(7);
+            core.keep_snapshots(Arc::new(of(&[summary("a", 1, 5)])))
+                .await;
+            assert!(core.open_partition(&topic, key).await);
+            let told = core.describe(&topic).await;
+            assert_eq!(told[0].snapshot, None, "the log has not what that holds");
+        });
     }
 }

@@ -315,11 +315,15 @@ mod tests {
     use std::io::Read as _;
     use std::os::unix::fs::FileExt as _;
 
+    use corelog_protocol::message::{replica_status, segments};
     use corelog_storage::format::edit::Point;
+    use corelog_storage::format::replica::Replica;
 
     use super::*;
-    use crate::core::tests::{cold_batches, copied, first_store, flush, seal, with_core};
-    use crate::follow::line::tests::{connected, node, tell_chain};
+    use crate::core::tests::{
+        batches, cold_batches, copied, created, first_store, flush, produce, seal, with_core,
+    };
+    use crate::follow::line::tests::{connected, node, node_named, tell, tell_chain};
 
     /// One that was cut off while it rejoined is fenced: asked again, behind an owner that was put back from an older copy, it put
     /// aside what it alone had.
@@ -341,6 +345,44 @@ mod tests {
                 assert_eq!(refused.detail.offset, Some(offset));
             }
             assert_eq!(checked(Role::Owner), Ok(()));
+        });
+    }
+
+    /// What it is fenced behind was judged by what the other one had before: the rest went to quarantine.
+    #[test]
+    fn a_copy_keeps_what_its_source_has_lost_while_it_was_fenced() {
+        with_core(|core| async move {
+            let (name, key) = created(&core).await;
+            for _ in 0..2 {
+                produce(&core, key, &batches(100)).await;
+            }
+            flush(&core, key).await;
+            let (admin, place) = (core.admin().unwrap(), (&name, key.topic, key.partition));
+            let role = Role::Fenced;
+            let fence = |replica| Ok(Replica { role, ..replica });
+            admin.change_replica(place, None, fence).await.unwrap();
+            let (had, lost_at) = (core.place(key).unwrap().durable, Offset::ZERO.plus(1));
+            let owned = replica_status::Partition::owned(key.partition, lost_at);
+            let status = replica_status::Answer {
+                id: key.topic,
+                partitions: vec![owned],
+            };
+            let before = core.segments(key, Offset::MAX).unwrap();
+            let behind = segments::Answer {
+                high_watermark: lost_at,
+                ..before.clone()
+            };
+            let to = node_named(2, move |mut stream, mut received| {
+                tell::<replica_status::Request>(&mut stream, &mut received, &status);
+                tell::<segments::Request>(&mut stream, &mut received, &before);
+                tell_chain(&mut stream, &mut received, had);
+                tell::<replica_status::Request>(&mut stream, &mut received, &status);
+                tell::<segments::Request>(&mut stream, &mut received, &behind);
+                drop(stream.read_to_end(&mut Vec::new()));
+            });
+            let refused = Box::pin(core.rejoin(name, key, to)).await.unwrap_err();
+            assert!(refused.is(ErrorCode::Diverged), "{refused:?}");
+            assert_eq!(refused.detail.offset, Some(lost_at));
         });
     }
 

@@ -529,12 +529,7 @@ fn senders_that_claim_much_and_dawdle_hold_up_nobody() {
     let id = client.create("dawdle", 1);
     let mut slow: Vec<Client> = (0..40).map(|_| Client::hello(own)).collect();
     for sender in &mut slow {
-        let mut frame = Vec::new();
-        let correlation = CorrelationId::new(9);
-        let (request, bytes) = (to("dawdle", id, 0), (16 << 20) - 1024);
-        request::encode(correlation, &request, bytes, &mut frame).expect("a frame");
-        frame.extend_from_slice(&[0; 100]);
-        sender.send_raw(&frame);
+        sender.send_raw(&beginning(&to("dawdle", id, 0), 100));
     }
     let begun = Instant::now();
     client
@@ -547,4 +542,36 @@ fn senders_that_claim_much_and_dawdle_hold_up_nobody() {
         begun.elapsed()
     );
     node.stop().expect("a clean stop");
+}
+
+#[test]
+fn senders_that_stop_in_the_middle_of_large_frames_are_cut_where_others_need_their_room() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.traffic_memory = 198 << 20;
+    });
+    let own = node.addresses().listen;
+    let mut client = Client::hello(own);
+    let id = client.create("stopped", 1);
+    let stopped: Vec<_> = (0..12).map(|_| Client::hello(own)).collect();
+    let begun = beginning(&to("stopped", id, 0), 7 << 20);
+    // Who waits for the room of those before it may be cut as well.
+    let _ = stopped
+        .iter()
+        .try_for_each(|sender| sender.socket().write_all(&begun));
+    wait_until(|| node.handle().counters()[0].connections_cut_total > 0);
+    client
+        .produce(&to("stopped", id, 0), &["v"])
+        .expect("produced");
+    node.stop().expect("a clean stop");
+}
+
+/// So much of the body of a frame that is nearly as large as it may be, behind its head.
+fn beginning(request: &produce::Request, bytes: usize) -> Vec<u8> {
+    let (mut frame, correlation) = (Vec::new(), CorrelationId::new(9));
+    let body_bytes = (16 << 20) - 1024;
+    request::encode(correlation, request, body_bytes, &mut frame).expect("a frame");
+    frame.resize(frame.len() + bytes, 0);
+    frame
 }

@@ -2,15 +2,16 @@
 
 use std::io::Read as _;
 use std::net::TcpStream;
+use std::pin::pin;
 use std::sync::mpsc;
 
 use corelog_protocol::message::replica_status;
 use corelog_record::{HistoryId, Lineage, PartitionId};
-use futures_lite::future::zip;
+use futures_lite::future::{poll_once, zip};
 
 use super::*;
-use crate::core::tests::{created, topic, until, with_core};
-use crate::follow::line::tests::{log, next, node_named, tell};
+use crate::core::tests::{batches, created, flush, produce, topic, until, with_core};
+use crate::follow::line::tests::{connected, log, next, node, node_named, tell, tell_chain};
 use crate::follow::samples::{followed, owner, peer};
 use crate::follow::target::Target;
 
@@ -19,19 +20,26 @@ use crate::follow::target::Target;
 fn a_partition_is_not_given_away_while_whom_a_copy_with_a_later_epoch_follows_does_not_tell() {
     with_core(|core| async move {
         let (name, key, history) = opened(&core).await;
-        for (is_later, its_history) in [
-            (true, history),
-            (false, history),
-            (true, HistoryId::from_bytes([9; 16])),
+        let another = CopyId::from_bytes([9; 16]);
+        for (is_later, its_history, copy) in [
+            (true, history, COPY),
+            (false, history, COPY),
+            (true, HistoryId::from_bytes([9; 16]), COPY),
+            (true, history, another),
         ] {
-            let address = telling(2, follower(NOBODY), is_later, its_history);
+            let log = segments::Answer {
+                copy,
+                ..its_log(is_later, its_history, GONE)
+            };
+            let address = telling_of(2, follower(NOBODY), log);
             let _line = core.line_to(&address).await.unwrap();
             let follower = Peer { address, ..peer(2) };
             let replica = followed(&core, Role::HandingOver, follower);
             let checked = core.check_unclaimed(&name, key, &replica).await;
             let refused = checked.err().map(|why| why.message);
             let is_refused = refused.is_some_and(|why| why.contains("has a later epoch"));
-            assert_eq!(is_refused, is_later && its_history == history);
+            let is_its = its_history == history && copy == COPY;
+            assert_eq!(is_refused, is_later && is_its);
         }
     });
 }
@@ -112,24 +120,29 @@ fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_that_goes_away_b
 fn that_a_copy_has_a_later_epoch_is_not_unsaid_by_what_it_was_asked_before() {
     with_core(|core| async move {
         let (name, key, history) = opened(&core).await;
-        let (asked, is_asked) = mpsc::channel();
-        let (go_on, told) = mpsc::channel();
-        let address = node_named(2, move |mut stream, mut received| {
-            stream.peek(&mut [0]).unwrap();
-            asked.send(()).unwrap();
-            told.recv().unwrap();
-            let log = its_log(false, history, Offset::ZERO);
-            tell_both(&mut stream, &mut received, (follower(NOBODY), log));
-        });
-        let unasked = &core.followers.unasked;
-        unasked.add(key, COPY);
-        let finding_out = async {
-            until("it is asked", || is_asked.try_recv().is_ok()).await;
-            unasked.outrank(key, COPY);
-            go_on.send(()).unwrap();
-        };
-        zip(ask(&core, (name, key), address), finding_out).await;
-        assert!(unasked.is_held(key));
+        for is_found_out in [true, false] {
+            let (asked, is_asked) = mpsc::channel();
+            let (go_on, told) = mpsc::channel();
+            let address = node_named(2, move |mut stream, mut received| {
+                stream.peek(&mut [0]).unwrap();
+                asked.send(()).unwrap();
+                told.recv().unwrap();
+                let log = its_log(false, history, Offset::ZERO);
+                tell_both(&mut stream, &mut received, (follower(NOBODY), log));
+            });
+            let unasked = &core.followers.unasked;
+            unasked.add(key, COPY);
+            let finding_out = async {
+                until("it is asked", || is_asked.try_recv().is_ok()).await;
+                if is_found_out {
+                    unasked.outrank(key, COPY);
+                }
+                go_on.send(()).unwrap();
+            };
+            zip(ask(&core, (name.clone(), key), address), finding_out).await;
+            assert_eq!(core.check_asked(key).is_err(), is_found_out);
+            unasked.forget(key);
+        }
     });
 }
 
@@ -224,6 +237,24 @@ fn an_owner_that_comes_back_waits_for_a_copy_with_a_later_epoch_whose_follower_i
     });
 }
 
+#[test]
+fn what_is_not_durable_yet_is_waited_for_before_its_chain_is_compared() {
+    with_core(|core| async move {
+        let (name, key, _) = opened(&core).await;
+        produce(&core, key, &batches(100)).await;
+        let end = core.place(key).unwrap().log_end;
+        let there = core.place(key).unwrap().durable;
+        let address = node(move |mut stream, mut received| {
+            tell_chain(&mut stream, &mut received, there);
+        });
+        let line = connected(&address).await;
+        let mut compared = pin!(core.is_same_at(&line, &name, key, end));
+        assert!(poll_once(&mut compared).await.is_none());
+        flush(&core, key).await;
+        assert_eq!(compared.await, Ok(false));
+    });
+}
+
 /// The second node's.
 const COPY: CopyId = CopyId::from_bytes([2; 16]);
 
@@ -260,6 +291,9 @@ async fn ask_behind(
     ask(core, (name, key), by).await;
 }
 
+/// Where a log begins of which what the two shared is gone: the copy itself is what shows that it followed this log.
+const GONE: Offset = Offset::ZERO.plus(1);
+
 /// Where nobody is reached.
 const NOBODY: &str = "127.0.0.1:1";
 
@@ -284,10 +318,12 @@ fn telling(
     is_later: bool,
     history: HistoryId,
 ) -> String {
+    telling_of(number, there, its_log(is_later, history, GONE))
+}
+
+/// The same with this log.
+fn telling_of(number: u8, there: replica_status::Partition, log: segments::Answer) -> String {
     node_named(number, move |mut stream, mut received| {
-        // What the two shared is gone there: the copy itself is what shows that it followed this log.
-        let begin = Offset::ZERO.plus(1);
-        let log = its_log(is_later, history, begin);
         tell_both(&mut stream, &mut received, (there, log));
         drop(stream.read_to_end(&mut Vec::new()));
     })

@@ -151,7 +151,9 @@ fn who_is_answered_too_late_gives_up_only_itself() {
     let address = node(move |mut stream, mut received| {
         let fetched = next(&mut stream, &mut received);
         let asked = next(&mut stream, &mut received);
-        for piece in records(fetched, BODY_BYTES).chunks(32 << 10) {
+        let records = records(fetched, BODY_BYTES);
+        let (begin, rest) = records.split_at(BODY_BYTES / 2);
+        for piece in [begin, rest] {
             told.recv().unwrap();
             stream.write_all(piece).unwrap();
         }
@@ -161,16 +163,19 @@ fn who_is_answered_too_late_gives_up_only_itself() {
     });
     on_core(|| async move {
         let line = connected(&address).await;
-        let told = async {
-            for _ in 0..9 {
-                rt::sleep(SHORT / 4).await;
-                go_on.send(()).unwrap();
-            }
-        };
-        let late = rt::timeout(2 * SHORT, ask_for(&line, SHORT));
-        let (came, (late, ())) = zip(fetched(&line, SHORT), zip(late, told)).await;
+        let mut came = pin!(fetched(&line, PATIENCE));
+        let mut late = pin!(ask_for(&line, SHORT));
+        assert!(poll_once(&mut came).await.is_none());
+        assert!(poll_once(&mut late).await.is_none());
+        rt::sleep(SHORT).await;
+        go_on.send(()).unwrap();
+        while line.shared.0.heard.is_silent_for(SHORT) {
+            rt::next_turn().await;
+        }
+        let late = poll_once(&mut late).await;
         assert_eq!(late, Some(Err(format!("{address}: {LATE}"))));
-        assert_eq!(came, Ok(BODY_BYTES));
+        go_on.send(()).unwrap();
+        assert_eq!(came.await, Ok(BODY_BYTES));
         assert_eq!(ask(&line).await, Ok(()), "the connection is of use yet");
     });
 }

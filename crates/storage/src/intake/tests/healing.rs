@@ -11,10 +11,13 @@ use crate::log::{Damage, Event, ReadError};
 use crate::testing::read_all;
 use corelog_record::Position;
 
-/// Scrubs the whole log.
+/// Scrubs the whole log, all of which the disk gives.
 fn scrub<D: Dir>(log: &mut Log<D>) -> Vec<Damage> {
     let pieces = own::scrub(log, 1 << 20, at(20));
-    assert!(!pieces.is_empty());
+    let last = pieces.last().unwrap();
+    assert!(last.is_pass_complete);
+    assert!(last.is_whole);
+    assert_eq!(last.upto, log.sealed().last().unwrap().1.digest.end);
     pieces.into_iter().flat_map(|piece| piece.damage).collect()
 }
 
