@@ -58,6 +58,18 @@ fn what_is_looked_for_in_the_log_is_said_there() {
     }
 }
 
+/// All partitions were told to be well by a node that was down, and by one that has no series for each partition.
+#[test]
+fn what_a_node_does_not_tell_is_not_told_as_good_news() {
+    let runbook = text("deploy/RUNBOOK.md");
+    let filters = |line: &&str| line.starts_with("curl ") && line.contains("| grep");
+    let filtered: Vec<_> = runbook.lines().filter(filters).collect();
+    assert!(filtered.len() > 5, "they are found: {filtered:?}");
+    for line in filtered {
+        assert!(!line.contains("||"), "{line}");
+    }
+}
+
 /// Each of what the commands that read the log look for.
 fn patterns(text: &str) -> Vec<String> {
     let commands = text.lines().filter(|line| line.starts_with("journalctl "));

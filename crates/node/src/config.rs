@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use corelog_protocol::limits;
+use corelog_record::ByteSize;
 
 use crate::core::{Budget, RATE_DEFAULT};
 use crate::error::StartError;
@@ -142,10 +143,11 @@ impl NodeConfig {
     /// # Errors
     /// `StartError::Memory` where it is too little.
     pub(crate) fn budget(&self) -> Result<Budget, StartError> {
+        let size = |bytes: usize| ByteSize::from_bytes(bytes as u64);
         let bytes = self.traffic_memory;
         Budget::of(bytes, self.tail_memory).ok_or(StartError::Memory {
-            bytes,
-            bytes_min: Budget::TRAFFIC_MIN,
+            bytes: size(bytes),
+            bytes_min: size(Budget::TRAFFIC_MIN),
         })
     }
 }

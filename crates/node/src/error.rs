@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use corelog_record::CoreId;
+use corelog_record::{ByteSize, CoreId};
 use corelog_storage::format;
 
 use crate::catalog::CatalogError;
@@ -60,13 +60,13 @@ pub enum StartError {
     },
     /// A core has too little memory for the largest requests and answers.
     #[error(
-        "{bytes} bytes of memory for what is under way are too little for a core: set --traffic-memory to {bytes_min}B or more"
+        "{bytes} of memory for what is under way is too little for a core: set --traffic-memory to {bytes_min} or more"
     )]
     Memory {
         /// How much it was to have.
-        bytes: usize,
+        bytes: ByteSize,
         /// The least that it may have.
-        bytes_min: usize,
+        bytes_min: ByteSize,
     },
     /// The process may have too few files open.
     #[error(

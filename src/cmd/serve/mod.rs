@@ -293,7 +293,10 @@ mod tests {
             ("listen = '127.0.0.1:65535'", "ports above it"),
             ("listen = '0.0.0.0:1'\ninsecure = true", "--advertise"),
             ("advertise = 'log1:65535'", "ports above it"),
-            ("traffic-memory = '1MiB'", "--traffic-memory"),
+            (
+                "traffic-memory = '1MiB'",
+                "1MiB of memory for what is under way is too little for a core: set --traffic-memory to 198MiB or",
+            ),
             ("listen = '127.0.0.1:7398'\ncores = 1", "choose another"),
         ];
         for (text, why) in pairs {

@@ -141,7 +141,7 @@ pub(super) fn watched(page: &mut Page, watched: &[WatchSnapshot]) {
         ),
         (
             "corelog_slow_work_total",
-            "Times that work took two seconds or more on a core that turned.",
+            "Times that what a core asked of the machine took two seconds or more while it turned.",
             |watched| watched.slow_work,
         ),
     ];

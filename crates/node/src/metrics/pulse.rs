@@ -30,6 +30,6 @@ pub struct PulseSnapshot {
 pub struct WatchSnapshot {
     /// Times that it had work outstanding and did not turn for a second.
     pub stuck: u64,
-    /// Times that work took seconds on a core that turned.
+    /// Times that the machine took seconds for what a core asked of it, while that turned.
     pub slow_work: u64,
 }

@@ -3,8 +3,8 @@
 //! Written by the core alone with relaxed stores, read by the watchdog and the metrics.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,11 @@ impl Work {
             Self::Directory => "directory",
         }
     }
+
+    /// If the machine does it; what waits for another core, or another node, tells nothing of the machine.
+    const fn is_machine(self) -> bool {
+        !matches!(self, Self::Request | Self::Hop)
+    }
 }
 
 /// A core's published counters.
@@ -66,7 +71,8 @@ pub struct Vitals {
     /// The number of the place where it was found not to turn.
     still_at: AtomicU32,
     counts: [AtomicU64; Work::ALL.len()],
-    /// Microseconds after `born`, plus one; zero if nothing is outstanding.
+    is_loaded: AtomicBool,
+    /// Microseconds after `born`, plus one; zero if nothing that the machine does is outstanding.
     oldest: AtomicU64,
     oldest_work: AtomicU64,
     stalled_total: AtomicU64,
@@ -83,6 +89,7 @@ impl Vitals {
             place: AtomicU32::new(0),
             still_at: AtomicU32::new(0),
             counts: Default::default(),
+            is_loaded: AtomicBool::new(false),
             oldest: AtomicU64::new(0),
             oldest_work: AtomicU64::new(0),
             stalled_total: AtomicU64::new(0),
@@ -125,10 +132,10 @@ impl Vitals {
     /// Whether anything is outstanding.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
-        self.oldest.load(Ordering::Relaxed) != 0
+        self.is_loaded.load(Ordering::Relaxed)
     }
 
-    /// The oldest piece of outstanding work and its age at `now`; `None` if there is none.
+    /// The oldest piece of outstanding work that the machine does, and its age at `now`; `None` if there is none.
     #[must_use]
     pub fn oldest(&self, now: Instant) -> Option<(Work, Duration)> {
         let since_us = self.oldest.load(Ordering::Relaxed).checked_sub(1)?;
@@ -143,7 +150,7 @@ impl Vitals {
         self.stalled_total.load(Ordering::Relaxed)
     }
 
-    /// Times that work took long on a core that turned.
+    /// Times that the machine took long for work of a core that turned.
     #[must_use]
     pub fn slow_total(&self) -> u64 {
         self.slow_total.load(Ordering::Relaxed)
@@ -176,11 +183,14 @@ impl Vitals {
         self.counts[work as usize].store(1, Ordering::Relaxed);
         self.oldest_work.store(work as u64, Ordering::Relaxed);
         self.oldest.store(1, Ordering::Relaxed);
+        self.is_loaded.store(true, Ordering::Relaxed);
         self.turns.store(1, Ordering::Relaxed);
     }
 
     fn publish(&self, book: &Book, work: Work) {
         self.counts[work as usize].store(book.counts[work as usize], Ordering::Relaxed);
+        let is_loaded = !book.outstanding.is_empty();
+        self.is_loaded.store(is_loaded, Ordering::Relaxed);
         let Some((_, (since, work))) = book.starts.first_key_value() else {
             return self.oldest.store(0, Ordering::Relaxed);
         };
@@ -209,10 +219,13 @@ pub fn outstanding(work: Work) -> Outstanding {
             return 0;
         };
         let mut book = here.book.borrow_mut();
-        let is_first = book.starts.is_empty();
+        let is_first = book.outstanding.is_empty();
         book.id_last += 1;
         let id = book.id_last;
-        book.starts.insert(id, (Instant::now(), work));
+        book.outstanding.insert(id);
+        if work.is_machine() {
+            book.starts.insert(id, (Instant::now(), work));
+        }
         book.counts[work as usize] += 1;
         here.vitals.publish(&book, work);
         drop(book);
@@ -231,7 +244,8 @@ impl Drop for Outstanding {
             let Ok(here) = here.try_borrow() else { return };
             let Some(here) = &*here else { return };
             let mut book = here.book.borrow_mut();
-            if book.starts.remove(&self.id).is_some() {
+            if book.outstanding.remove(&self.id) {
+                book.starts.remove(&self.id);
                 book.counts[self.work as usize] -= 1;
                 here.vitals.publish(&book, self.work);
             }
@@ -302,7 +316,7 @@ pub(super) fn settle(seen: &mut u64) -> bool {
         here.borrow().as_ref().is_some_and(|here| {
             let book = here.book.borrow();
             let has_begun = std::mem::replace(seen, book.id_last) != book.id_last;
-            let is_lively = has_begun || !book.starts.is_empty();
+            let is_lively = has_begun || !book.outstanding.is_empty();
             if !is_lively {
                 here.is_lively.set(false);
             }
@@ -331,10 +345,33 @@ struct Here {
 struct Book {
     id_last: u64,
     counts: [u64; Work::ALL.len()],
-    /// Identifiers rise with time: the first is the oldest.
+    outstanding: BTreeSet<u64>,
+    /// Those of them that the machine does. Identifiers rise with time: the first is the oldest.
     starts: BTreeMap<u64, (Instant, Work)>,
 }
 
 thread_local! {
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hop, and a handover to a node that did not answer, had operators look at a disk that was well.
+    #[test]
+    fn what_waits_for_another_core_or_node_is_no_work_of_the_machine() {
+        let vitals = Arc::new(Vitals::new("asks"));
+        install(Arc::clone(&vitals));
+        let of_machine = || vitals.oldest(Instant::now()).map(|(work, _)| work);
+        let asked = [Work::Request, Work::Hop].map(outstanding);
+        assert_eq!((vitals.is_loaded(), of_machine()), (true, None));
+        for work in [Work::Write, Work::Read, Work::Sync, Work::Directory] {
+            let _behind = outstanding(work);
+            assert_eq!(of_machine(), Some(work));
+        }
+        assert_eq!((vitals.is_loaded(), of_machine()), (true, None));
+        drop(asked);
+        assert!(!vitals.is_loaded());
+    }
 }

@@ -5,7 +5,7 @@
 //! a node is worse than none. So does one without any work that has not turned for a minute: it reads
 //! nothing of what clients send, and an idle core turns twenty times a second. A machine that was paused is no stall: a tick that is late itself
 //! proves nothing. Slow work on a core that still turns is logged and counted, and never ends
-//! anything. What is to be logged is logged by another thread: the end waits for no line.
+//! anything; what waits for another core, or another node, is none. What is to be logged is logged by another thread: the end waits for no line.
 
 use std::fmt;
 use std::process;
@@ -84,10 +84,10 @@ fn watch(
         let is_on_time = now.duration_since(last) < tick + tick / 4;
         last = now;
         for (vitals, judge) in cores.iter().zip(&mut judges) {
-            let oldest = vitals.oldest(now).map(|(_, age)| age);
             let sight = Sight {
                 turns: vitals.turns(),
-                oldest,
+                is_loaded: vitals.is_loaded(),
+                oldest: vitals.oldest(now).map(|(_, age)| age),
                 is_on_time,
             };
             let verdict = judge.judge(sight, tick);
@@ -112,7 +112,9 @@ struct Said {
     verdict: Verdict,
     core: String,
     task: Option<Place>,
+    /// Of what the machine does.
     oldest: Option<(Work, Duration)>,
+    is_loaded: bool,
     outstanding: String,
 }
 
@@ -123,6 +125,7 @@ impl Said {
             core: vitals.name().to_owned(),
             task: vitals.place(),
             oldest: vitals.oldest(now),
+            is_loaded: vitals.is_loaded(),
             outstanding: Load(vitals).to_string(),
         }
     }
@@ -133,6 +136,7 @@ impl Said {
             core,
             task,
             oldest,
+            is_loaded,
             outstanding,
         } = self;
         match verdict {
@@ -142,8 +146,7 @@ impl Said {
                 work = oldest.map(|(work, _)| work.name()),
                 age_ms = oldest.map(|(_, age)| super::clock::millis(age)),
                 %outstanding,
-                "work takes long{}",
-                oldest.map_or("", |(work, _)| suspicion(work))
+                "work takes long; is the disk overloaded?"
             ),
             Verdict::Stalled => tracing::error!(
                 core,
@@ -156,17 +159,9 @@ impl Said {
                 task = task.map(tracing::field::display),
                 %outstanding,
                 "a core has not turned for {}, ending the process: restart recovers",
-                oldest.map_or("a minute", |_| "ten seconds")
+                if is_loaded { "ten seconds" } else { "a minute" }
             ),
         }
-    }
-}
-
-/// What work that takes long lets one ask.
-const fn suspicion(work: Work) -> &'static str {
-    match work {
-        Work::Write | Work::Read | Work::Sync | Work::Directory => "; is the disk overloaded?",
-        Work::Request | Work::Hop => "",
     }
 }
 
@@ -174,7 +169,9 @@ const fn suspicion(work: Work) -> &'static str {
 #[derive(Debug, Clone, Copy)]
 struct Sight {
     turns: u64,
-    /// Age of the oldest outstanding work, if any.
+    /// Whether anything is outstanding.
+    is_loaded: bool,
+    /// Age of the oldest that the machine does, if any.
     oldest: Option<Duration>,
     /// The tick itself came when it should: the machine was not paused.
     is_on_time: bool,
@@ -220,9 +217,9 @@ impl Judge {
         }
         self.still_ticks = self.still_ticks.saturating_add(1);
         // While it does not turn it neither begins work nor ends any.
-        match (self.still_ticks, sight.oldest) {
-            (1, Some(_)) => Verdict::Stalled,
-            (DEAD_TICKS, Some(_)) | (IDLE_DEAD_TICKS, None) => Verdict::Dead,
+        match (self.still_ticks, sight.is_loaded) {
+            (1, true) => Verdict::Stalled,
+            (DEAD_TICKS, true) | (IDLE_DEAD_TICKS, false) => Verdict::Dead,
             _ => Verdict::Well,
         }
     }
@@ -270,6 +267,7 @@ mod tests {
     fn sight(turns: u64, is_on_time: bool) -> Sight {
         Sight {
             turns,
+            is_loaded: true,
             oldest: Some(TICK / 2),
             is_on_time,
         }
@@ -309,6 +307,7 @@ mod tests {
     #[test]
     fn a_core_without_outstanding_work_may_stand_still_for_a_minute() {
         let idle = |is_on_time| Sight {
+            is_loaded: false,
             oldest: None,
             ..sight(7, is_on_time)
         };
@@ -324,9 +323,8 @@ mod tests {
     #[test]
     fn slow_work_on_a_core_that_turns_is_said_once_and_kills_nothing() {
         let slow = (0..100).map(|turns| Sight {
-            turns,
             oldest: Some(TICK * 5),
-            is_on_time: true,
+            ..sight(turns, true)
         });
         let verdicts = verdicts(slow);
         assert_eq!(
@@ -337,13 +335,6 @@ mod tests {
             1
         );
         assert!(!verdicts.contains(&Verdict::Dead));
-    }
-
-    /// A hop that took long had operators look at a disk that was well.
-    #[test]
-    fn the_disk_is_asked_about_only_where_it_is_asked() {
-        let asks = Work::ALL.map(|work| suspicion(work).contains("disk"));
-        assert_eq!(asks, [false, false, true, true, true, true]);
     }
 
     /// Watches a core that does not turn, with `log` in the place of the log; gives what is outstanding when it
