@@ -169,7 +169,7 @@ impl Core {
                 None => return Ok(Above::Nobody),
             }
         }
-        Err(nobody_tells(topic, key))
+        Err(nobody_tells())
     }
 
     /// What the node at an address is to a partition, and the newest epoch there; none if that is this node. One that has
