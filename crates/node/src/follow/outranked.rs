@@ -92,7 +92,8 @@ impl Core {
         }
         if let Err(error) = told {
             let error = error.message;
-            tracing::debug!(%topic, address, error, "whoever owned it before does not hear");
+            let partition = key.partition.get();
+            tracing::debug!(%topic, partition, address, error, "whoever owned it before does not hear");
         }
     }
 
