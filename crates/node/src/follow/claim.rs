@@ -163,7 +163,7 @@ impl Core {
         };
         let judged = judging.await;
         let why = match judged {
-            Ok(Some(ref word)) if !word.is_all => nobody_tells(topic, key),
+            Ok(Some(ref word)) if !word.is_all => nobody_tells(),
             Ok(_) => return judged,
             Err(ref why) => why.clone(),
         };
@@ -267,13 +267,13 @@ impl Core {
                 Ok(Found::Rival(rival)) => {
                     if !self.is_given_to(replica, &rival).await {
                         self.claim_of(topic, key, &rival, other).await?;
-                        return Err(owned_at(topic, key, Some(rival.address().to_owned())));
+                        return Err(owned_at(Some(rival.address().to_owned())));
                     }
                     continue;
                 }
                 // Whom it is given to goes on, if it was cut off behind its epoch: it follows this node until then.
                 Ok(Found::Nobody(word)) if word.is_all || is_target(replica, other) => continue,
-                Ok(Found::Nobody(_)) => nobody_tells(topic, key),
+                Ok(Found::Nobody(_)) => nobody_tells(),
                 Err(why) => why,
             };
             let Some(there) = log else { continue };

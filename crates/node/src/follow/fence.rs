@@ -47,7 +47,7 @@ impl Core {
         if hand.is_err() && self.replica(key)?.role == Role::HandingOver {
             // It is not given to a third one, too.
             let owner = Some(to.address.clone());
-            self.hands.call_off(key, owned_at(&topic, key, owner));
+            self.hands.call_off(key, owned_at(owner));
         }
         let _hand = hand?;
         let before = self.replica(key)?;

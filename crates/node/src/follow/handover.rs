@@ -49,7 +49,7 @@ impl Core {
     ) -> Result<handover::Partition, Failure> {
         let hand = self.take_hand(key)?;
         let before = self.replica(key)?;
-        let address = self.target_of(&topic, key, &before, to).await?;
+        let address = self.target_of(key, &before, to).await?;
         let to = match before.role {
             Role::Owner => self.target_named(address).await?,
             _ => {
@@ -149,7 +149,7 @@ impl Core {
         }
         let by = (Target::at(&rival), claim);
         self.fence(topic.clone(), key, before.clone(), by).await?;
-        Err(owned_at(topic, key, Some(owner)))
+        Err(owned_at(Some(owner)))
     }
 
     /// What a follower is asked that is to own all below `end`.

@@ -77,7 +77,7 @@ impl Core {
             Ok(there) if follows(&there) => there,
             Err(error) if !has_none(&error) => return Err(said_by(to, error)),
             _ => {
-                return Err(self.no_follower(topic, key, to));
+                return Err(self.no_follower(topic, to));
             }
         };
         let there = segments_of(line, topic, key, Offset::MAX).await;
@@ -93,11 +93,10 @@ impl Core {
     }
 
     /// Asked again it would still be none.
-    fn no_follower(&self, topic: &TopicName, key: PartitionKey, to: &str) -> Failure {
-        let (partition, clone) = (key.partition, self.clone_of(topic, to));
-        let message = format!(
-            "{to} does not follow {topic}/{partition}, or no more: make it a copy first, with {clone}"
-        );
+    fn no_follower(&self, topic: &TopicName, to: &str) -> Failure {
+        let clone = self.clone_of(topic, to);
+        let message =
+            format!("{to} does not follow it, or no more: make it a copy first, with {clone}");
         failure(ErrorCode::NotFollower, message)
     }
 

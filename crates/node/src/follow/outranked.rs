@@ -92,7 +92,8 @@ impl Core {
         }
         if let Err(error) = told {
             let error = error.message;
-            tracing::debug!(%topic, address, error, "whoever owned it before does not hear");
+            let partition = key.partition.get();
+            tracing::debug!(%topic, partition, address, error, "whoever owned it before does not hear");
         }
     }
 
@@ -169,7 +170,7 @@ impl Core {
                 None => return Ok(Above::Nobody),
             }
         }
-        Err(nobody_tells(topic, key))
+        Err(nobody_tells())
     }
 
     /// What the node at an address is to a partition, and the newest epoch there; none if that is this node. One that has

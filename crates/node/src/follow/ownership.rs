@@ -6,14 +6,14 @@
 
 use std::rc::Rc;
 
-use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::error::ErrorCode;
 use corelog_record::{LeaderEpoch, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::target::Target;
 use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, deleted, failure, failure_with};
+use crate::failure::{Failure, deleted, failure};
 use crate::router;
 
 impl Core {
@@ -119,21 +119,17 @@ pub(super) fn check_same(before: &Replica, now: &Replica) -> Result<(), Failure>
     Err(failure(ErrorCode::Busy, message))
 }
 
-pub(super) fn not_owner(topic: &TopicName, key: PartitionKey, replica: &Replica) -> Failure {
-    owned_at(topic, key, replica.sources.first().cloned())
+pub(super) fn not_owner(replica: &Replica) -> Failure {
+    owned_at(replica.sources.first().cloned())
 }
 
 /// Another node owns a partition, at an `address` if that is known.
-pub(super) fn owned_at(topic: &TopicName, key: PartitionKey, address: Option<String>) -> Failure {
-    let message = format!("another node owns {topic}/{}", key.partition);
-    let detail = Detail {
-        address,
-        ..Detail::default()
-    };
-    failure_with(ErrorCode::NotOwner, message, detail)
+pub(super) fn owned_at(address: Option<String>) -> Failure {
+    let mut refused = failure(ErrorCode::NotOwner, "another node owns it");
+    refused.detail.address = address;
+    refused
 }
 
-pub(super) fn not_follower(topic: &TopicName, key: PartitionKey) -> Failure {
-    let message = format!("{topic}/{} follows no other node here", key.partition);
-    failure(ErrorCode::NotFollower, message)
+pub(super) fn not_follower() -> Failure {
+    failure(ErrorCode::NotFollower, "it follows no other node here")
 }

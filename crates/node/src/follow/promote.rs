@@ -51,7 +51,7 @@ impl Core {
         let replica = self.replica(key)?;
         let takes_back = replica.role == Role::Fenced && is_named && accept_loss;
         if replica.role != Role::Follower && !takes_back {
-            return Err(not_follower(&topic, key));
+            return Err(not_follower());
         }
         let place = self.place(key)?;
         let heard = self.followings.of(key).and_then(|f| f.progress.heard());
@@ -65,7 +65,7 @@ impl Core {
         let is_lossless = given_at.is_some();
         if let (Source::Elsewhere(owner), false) = (source, accept_loss) {
             let sources = vec![owner];
-            return Err(not_owner(&topic, key, &Replica { sources, ..replica }));
+            return Err(not_owner(&Replica { sources, ..replica }));
         }
         let (source_end, source_heard_ms) = heard.unzip();
         if !is_lossless && !accept_loss {

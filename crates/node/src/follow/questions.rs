@@ -139,7 +139,7 @@ pub(super) async fn check_owner_at(
     match there.map_err(|why| said_by(address, why))?.role {
         replica_status::Role::Owner => Ok(()),
         _ => {
-            let message = format!("{address} does not own {topic}/{}", key.partition);
+            let message = format!("{address} does not own it");
             Err(failure(ErrorCode::NotOwner, message))
         }
     }

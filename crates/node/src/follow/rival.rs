@@ -198,7 +198,7 @@ impl Core {
             }
         }
         if above.is_some() {
-            below.missed = Some(nobody_tells(topic, key));
+            below.missed = Some(nobody_tells());
         }
         Told::Copy(below)
     }
@@ -368,9 +368,8 @@ impl Core {
 }
 
 /// Each that is asked names another one.
-pub(super) fn nobody_tells(topic: &TopicName, key: PartitionKey) -> Failure {
-    let message = format!("nobody tells who owns {topic}/{}", key.partition);
-    failure(ErrorCode::Busy, message)
+pub(super) fn nobody_tells() -> Failure {
+    failure(ErrorCode::Busy, "nobody tells who owns it")
 }
 
 /// The node at an address did not answer in time.

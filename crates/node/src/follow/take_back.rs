@@ -31,7 +31,7 @@ impl Core {
         let _hand = self.call_off(key).await?;
         let before = self.replica(key)?;
         if !before.role.owns() {
-            return Err(not_owner(&topic, key, &before));
+            return Err(not_owner(&before));
         }
         if before.role == Role::HandingOver {
             // No epoch begins behind damage: it stays given to whom it was.
@@ -125,7 +125,7 @@ impl Core {
             Err(error) if error.is(ErrorCode::NotFollower) => {
                 let given_on = self.check_not_given_on(topic, key, &to).await.err();
                 let owned = given_on.filter(|error| error.is(ErrorCode::NotOwner));
-                return Err(owned.unwrap_or_else(|| owned_once(topic, key, &to.address)));
+                return Err(owned.unwrap_or_else(|| owned_once(&to.address)));
             }
             refused => refused?,
         }
@@ -181,7 +181,7 @@ impl Core {
                 return Ok(());
             }
         }
-        Err(owned_at(topic, key, Some(rival.address().to_owned())))
+        Err(owned_at(Some(rival.address().to_owned())))
     }
 
     /// Begins an epoch and takes appends again, as an owner that handed over.
@@ -215,12 +215,11 @@ impl Core {
 }
 
 /// A target owned a partition, or does; who does by now was not found.
-fn owned_once(topic: &TopicName, key: PartitionKey, to: &str) -> Failure {
-    let mut failure = owned_at(topic, key, None);
+fn owned_once(to: &str) -> Failure {
+    let mut failure = owned_at(None);
     failure.message = format!(
-        "{to} has owned {topic}/{} since it was asked to, and no later owner was found: rejoin that one, or, if it is gone for good, \
-         promote {to} with accept_loss and ask for the handover again",
-        key.partition
+        "{to} has owned it since it was asked to, and no later owner was found: rejoin that one, or, if it is gone for good, \
+         promote {to} with accept_loss and ask for the handover again"
     );
     failure
 }

@@ -43,7 +43,7 @@ impl Core {
         match replica.role {
             Role::Follower => {}
             Role::Owner => return self.taken_over(key, &request).await,
-            _ => return Err(not_follower(&request.topic, key)),
+            _ => return Err(not_follower()),
         }
         // What this copy began above it copies might not take; it need not have come here as a record.
         let is_here = self.epoch(key)? == Some(request.epoch);
@@ -89,15 +89,14 @@ impl Core {
         let epochs = self.epochs(key)?;
         let mut later = epochs.iter().filter(|began| began.epoch > request.epoch);
         let began = later.find(|began| began.offset == request.end);
-        let other = || not_follower(&request.topic, key);
-        let began = began.ok_or_else(other)?;
+        let began = began.ok_or_else(not_follower)?;
         let at = self.chain_at(key, request.end).await?;
         match at.chain == request.chain && self.place(key)?.history == request.history {
             true => Ok(take_over::Answer {
                 epoch: began.epoch,
                 lineage: began.lineage,
             }),
-            false => Err(other()),
+            false => Err(not_follower()),
         }
     }
 }

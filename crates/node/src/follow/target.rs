@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_record::{CopyId, NodeId, TopicName};
+use corelog_record::{CopyId, NodeId};
 use corelog_storage::format::replica::{Peer, Replica, Role};
 
 use super::followers::Follower;
@@ -125,7 +125,6 @@ impl Core {
     /// Whom a partition is given to: once that has begun, the same node, wherever it is by now.
     pub(super) async fn target_of(
         &self,
-        topic: &TopicName,
         key: PartitionKey,
         replica: &Replica,
         to: Option<String>,
@@ -145,7 +144,7 @@ impl Core {
                 let message = "it is being handed over to another node: finish or abort that";
                 Err(invalid("to", message))
             }
-            _ => Err(not_owner(topic, key, replica)),
+            _ => Err(not_owner(replica)),
         }
     }
 
@@ -188,11 +187,8 @@ mod tests {
     #[test]
     fn a_follower_that_is_not_written_down_yet_is_one_to_choose_from() {
         with_core(|core| async move {
-            let (topic, key) = topic(1);
-            let target = async |replica: &Replica| {
-                let target = core.target_of(&topic.name, key, replica, None);
-                target.await
-            };
+            let (_, key) = topic(1);
+            let target = async |replica: &Replica| core.target_of(key, replica, None).await;
             let mut replica = Replica::owner(key.partition);
             assert!(
                 target(&replica)
