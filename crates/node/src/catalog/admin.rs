@@ -320,7 +320,7 @@ impl Core {
                 let before = self.routes.borrow().topic_by_id(topic.id).cloned();
                 self.routes.borrow_mut().put(Arc::clone(&topic));
                 self.meet_newcomers(before.as_deref(), &topic);
-                self.follow(&topic);
+                self.follow(topic.id).await;
             }
             Change::Withdraw(topic) => self.routes.borrow_mut().remove(&topic),
             Change::Close(topic, losses) => {

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 
@@ -12,7 +11,8 @@ use super::link::Link;
 use super::reader::close_with;
 use super::request::{Asked, Next};
 use crate::core::{Due, NotAppended, PartitionKey, Stand, Terms};
-use crate::failure::{failure, invalid};
+use crate::failure::{Failure, failure, invalid};
+use crate::partition::Incoming;
 use crate::router::{self, Produce, Tag};
 use crate::rt;
 
@@ -27,11 +27,19 @@ pub(super) async fn produce(asked: Asked, request: &produce::Request, batches: &
         topic: request.id,
         partition: request.partition,
     };
+    let terms = Terms {
+        frame: link.frame(correlation),
+        level: request.level,
+        taken: rt::now(),
+    };
+    // First, as others have the core meanwhile: what they do may abort the run.
+    let incoming = link.core.checked(key, batches).await;
     let aborted = link.acks.borrow().aborted(key, request.run);
     let due = match aborted {
-        Some(error) => Due::Now(Err(error)),
-        None => produced(&link, correlation, request, batches).await,
+        Some(error) => Err(error),
+        None => produced(&link, request, terms, (batches, incoming)).await,
     };
+    let due = due.unwrap_or_else(|error| Due::Now(Err(error)));
     let tag = Tag {
         correlation,
         frame_bytes,
@@ -50,46 +58,36 @@ pub(super) async fn produce(asked: Asked, request: &produce::Request, batches: &
 
 async fn produced(
     link: &Rc<Link>,
-    correlation: CorrelationId,
     request: &produce::Request,
-    batches: &[u8],
-) -> Due {
-    let (core, run, level) = (&link.core, request.run, request.level);
-    let terms = Terms {
-        frame: link.frame(correlation),
-        level,
-        taken: rt::now(),
-    };
-    if level == Some(Level::Unknown) {
-        let refused = invalid("level", "level is durable or accepted");
-        return Due::Now(Err(refused));
+    terms: Terms,
+    (batches, incoming): (&[u8], Result<Incoming<'_>, Failure>),
+) -> Result<Due, Failure> {
+    let (core, run) = (&link.core, request.run);
+    if request.level == Some(Level::Unknown) {
+        return Err(invalid("level", "level is durable or accepted"));
     }
-    match router::route(core, &request.topic, request.id, request.partition) {
-        Err(error) => Due::Now(Err(error)),
-        Ok((owner, key)) if owner != core.id => {
-            let produce = Produce {
-                conn: link.id,
-                key,
-                run,
-                terms,
-                batches: batches.to_vec(),
-            };
-            match router::produce_away(core, owner, produce, Rc::clone(&link.acks)) {
-                Ok(number) => Due::Away(number),
-                Err(error) => Due::Now(Err(error)),
-            }
+    let (owner, key) = router::route(core, &request.topic, request.id, request.partition)?;
+    if owner != core.id {
+        let produce = Produce {
+            conn: link.id,
+            key,
+            run,
+            terms,
+            batches: batches.to_vec(),
+        };
+        let number = router::produce_away(core, owner, produce, Rc::clone(&link.acks))?;
+        return Ok(Due::Away(number));
+    }
+    let incoming = incoming?;
+    match core.produce(key, incoming, terms, Stand::Newcomer) {
+        Ok(due) => Ok(due),
+        Err(NotAppended::Refused(error)) => Err(error),
+        Err(NotAppended::TailFull(error)) => {
+            // Reading no further until there is room is what slows a fast client down.
+            let turn = Box::pin(core.produce_in_turn(key, incoming, terms));
+            let told = rt::timeout(TAIL_WAIT_MAX, link.alive(turn)).await.flatten();
+            told.unwrap_or(Err(error))
         }
-        Ok((_, key)) => match core.produce(key, batches, terms, Stand::Newcomer) {
-            Ok(due) => due,
-            Err(NotAppended::Refused(error)) => Due::Now(Err(error)),
-            Err(NotAppended::TailFull(error)) => {
-                // Reading no further until there is room is what slows a fast client down.
-                let turn = Box::pin(core.produce_in_turn(key, batches, terms));
-                let told = rt::timeout(TAIL_WAIT_MAX, link.alive(turn)).await.flatten();
-                let told = told.unwrap_or(Err(error));
-                told.unwrap_or_else(|error| Due::Now(Err(error)))
-            }
-        },
     }
 }
 

@@ -15,6 +15,7 @@ use super::slots::PartitionKey;
 use super::state::Core;
 use super::terms::Terms;
 use crate::failure::Failure;
+use crate::partition::Incoming;
 use crate::rt::{self, Permit, Semaphore};
 
 /// Who cannot wait goes by those who do, until the one in front has been there for so long.
@@ -82,7 +83,7 @@ impl Core {
     pub(crate) async fn produce_in_turn(
         self: &Rc<Self>,
         key: PartitionKey,
-        batches: &[u8],
+        batches: Incoming<'_>,
         terms: Terms,
     ) -> Result<Due, Failure> {
         let waiting = self.queues.wait(key);
@@ -98,7 +99,7 @@ impl Core {
                 Err(NotAppended::Refused(error)) => return Err(error),
                 Err(NotAppended::TailFull(_)) => {}
             }
-            let is_core_full = !self.lets_in(key, batches.len(), stand);
+            let is_core_full = !self.lets_in(key, batches.bytes(), stand);
             match of_core {
                 None if is_core_full => of_core = Some(self.queues.of_core.front().await),
                 Some(_) if is_core_full => flushed.await,
@@ -217,7 +218,11 @@ mod tests {
             // A disk that takes a little at a time.
             let slight = |core: &Core| core.shared.slight.note(rt::now());
             slight(&core);
-            while core.produce(key, &small, terms(), Stand::Newcomer).is_ok() {
+            let unchecked = Incoming::Unchecked(&small);
+            while core
+                .produce(key, unchecked, terms(), Stand::Newcomer)
+                .is_ok()
+            {
                 slight(&core);
             }
             let rounds = Rc::new(Cell::new(0));
@@ -271,7 +276,10 @@ mod tests {
             let waiting = core.queues.wait(key);
             let _front = waiting.queue.front().await;
             let one = batches(KIB);
-            let told = |batches: &[u8]| core.produce(key, batches, terms(), Stand::Newcomer);
+            let told = |batches: &[u8]| {
+                let batches = Incoming::Unchecked(batches);
+                core.produce(key, batches, terms(), Stand::Newcomer)
+            };
             assert!(matches!(told(&one), Err(NotAppended::TailFull(_))));
             let vast = one.repeat(UNSYNCED_BYTES_MAX / one.len() + 1);
             match told(&vast) {
@@ -291,7 +299,8 @@ mod tests {
             core.slots.borrow_mut().get_mut(slot).unwrap().state = SlotState::Failed;
             let _front = core.queues.of_core.front().await;
             let waiting = core.queues.wait(other);
-            match core.produce(key, &batches(KIB), terms(), Stand::Newcomer) {
+            let one = batches(KIB);
+            match core.produce(key, Incoming::Unchecked(&one), terms(), Stand::Newcomer) {
                 Err(NotAppended::Refused(error)) => assert!(error.is(ErrorCode::Damaged)),
                 _ => panic!("it waits"),
             }

@@ -6,8 +6,11 @@ use std::time::Duration;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{list_offsets, produce, truncate};
+use corelog_record::batch::Rules;
 use corelog_record::{LeaderEpoch, Offset};
+use corelog_storage::log::Checked;
 
+use super::Disk;
 use super::acks::Due;
 use super::asked::PATIENCE;
 use super::files::Turn;
@@ -20,7 +23,7 @@ use super::terms::Terms;
 use super::tickets::{Tickets, Told};
 use crate::failure::{Failure, busy, deleted, failure};
 use crate::metrics::add;
-use crate::partition::{Answer, Input, Refusal, Seek};
+use crate::partition::{Answer, Incoming, Input, Partition, Refusal, Seek};
 use crate::rt;
 
 /// Why a Produce was not appended.
@@ -40,6 +43,39 @@ impl Core {
         Some(Err(admitted.err().unwrap_or(Refusal::TailFull)))
     }
 
+    /// Checks what is large before it is appended, by pieces: others have the core in between. What is to be refused anyway
+    /// is not looked at.
+    ///
+    /// # Errors
+    /// What the client is told of batches that are not valid.
+    pub(crate) async fn checked<'a>(
+        &self,
+        key: PartitionKey,
+        batches: &'a [u8],
+    ) -> Result<Incoming<'a>, Failure> {
+        let rules = match batches.len() <= Checked::PIECE_BYTES {
+            true => None,
+            false => self.rules_for(key, batches.len()),
+        };
+        let Some(rules) = rules else {
+            return Ok(Incoming::Unchecked(batches));
+        };
+        let checked = Checked::by_pieces(batches, &rules, async || rt::yield_if_needed().await);
+        let checked = checked.await.map_err(Refusal::from);
+        checked
+            .map(Incoming::Checked)
+            .map_err(|refusal| error_of(&refusal))
+    }
+
+    /// What is asked of so many bytes of batches, unless they are to be refused, whatever they are.
+    fn rules_for(&self, key: PartitionKey, bytes: usize) -> Option<Rules> {
+        let rules = |partition: &Partition<Disk>| match partition.admit(bytes) {
+            Ok(()) | Err(Refusal::TailFull) => Some(*partition.rules()),
+            Err(_) => None,
+        };
+        self.look(key, rules).ok().flatten()
+    }
+
     /// Appends batches to a partition of this core.
     ///
     /// # Errors
@@ -47,7 +83,7 @@ impl Core {
     pub(crate) fn produce(
         self: &Rc<Self>,
         key: PartitionKey,
-        batches: &[u8],
+        batches: Incoming<'_>,
         Terms {
             frame,
             level,
@@ -61,7 +97,7 @@ impl Core {
             let refused = self.check_owner(key).err();
             return Err(NotAppended::Refused(refused.unwrap_or(unasked)));
         }
-        let told = match self.lets_in(key, batches.len(), stand) {
+        let told = match self.lets_in(key, batches.bytes(), stand) {
             true => {
                 self.bound_groups(slot, taken);
                 let token = Tickets::NOW;
@@ -72,7 +108,7 @@ impl Core {
                 };
                 self.step(slot, input)
             }
-            false => self.why_not_in(slot, batches.len()),
+            false => self.why_not_in(slot, batches.bytes()),
         };
         let (base, end, epoch, level) = match told {
             Some(Ok(Answer::Appended {
@@ -264,9 +300,28 @@ pub(super) fn unopened(why: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use futures_lite::future::poll_once;
+
     use super::super::tests::{batches, flush, hold_chores, produce, topic, until, with_core};
     use super::*;
-    use crate::partition::Partition;
+
+    /// A core did nothing else for up to 100 ms.
+    #[test]
+    fn others_have_the_core_while_many_small_batches_are_checked() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let one = batches(0);
+            let many = one.repeat((16 << 20) / one.len());
+            let mut checked = Box::pin(core.checked(key, &many));
+            assert!(poll_once(&mut checked).await.is_none());
+            let checked = checked.await.unwrap();
+            assert!(matches!(checked, Incoming::Checked(all) if all.bytes() == many));
+            let bad = [&many[..many.len() - 1], b"?"].concat();
+            let refused = core.checked(key, &bad).await.unwrap_err();
+            assert!(refused.is(ErrorCode::InvalidBatch), "{refused}");
+        });
+    }
 
     /// It waited for as long as a disk hung, and others behind it.
     #[test]

@@ -29,7 +29,7 @@ use crate::config::NodeConfig;
 use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
 use crate::frame_id::tests::frame;
 use crate::metrics::Counters;
-use crate::partition::{Input, Partition};
+use crate::partition::{Incoming, Input, Partition};
 use crate::rate::Rates;
 use crate::router;
 use crate::rt::{self, Permit, tests::on_core};
@@ -152,6 +152,7 @@ pub(crate) async fn created(core: &Rc<Core>) -> (TopicName, PartitionKey) {
 
 /// As a connection does.
 pub(crate) async fn produce(core: &Rc<Core>, key: PartitionKey, batches: &[u8]) {
+    let batches = Incoming::Unchecked(batches);
     match core.produce(key, batches, terms(), Stand::Newcomer) {
         Err(NotAppended::TailFull(_)) => {
             core.produce_in_turn(key, batches, terms()).await.unwrap();

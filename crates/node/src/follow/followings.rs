@@ -3,16 +3,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 #[cfg(test)]
 use corelog_protocol::message::replica_status::State;
-use corelog_record::TopicName;
+use corelog_record::{PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::places::Places;
 use super::task::Following;
-use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
 use crate::rt;
 
@@ -31,25 +29,34 @@ impl Followings {
 }
 
 impl Core {
-    /// Starts and stops followers, so that those partitions of a topic follow that are to.
-    pub(crate) fn follow(self: &Rc<Self>, topic: &Arc<Topic>) {
-        for (partition, owner) in topic.partitions() {
-            let key = PartitionKey {
-                topic: topic.id,
-                partition,
-            };
-            if self.hands.puts_off(key) {
-                continue;
+    /// Starts and stops followers, so that those partitions of a topic follow that are to. There may be thousands: others have
+    /// the core between any two, and each is what the topic says then.
+    pub(crate) async fn follow(self: &Rc<Self>, topic: TopicId) {
+        for partition in (0..).map(PartitionId::new) {
+            if !self.follow_one(PartitionKey { topic, partition }) {
+                return;
             }
-            let is_mine = owner == self.id && self.is_listening();
-            let wanted = topic
-                .replica(partition)
-                .filter(|r| r.role == Role::Follower);
-            match wanted.filter(|_| is_mine) {
-                Some(replica) => self.follow_one(key, &topic.name, replica),
-                None => drop(self.unfollow(key)),
-            }
+            rt::yield_if_needed().await;
         }
+    }
+
+    /// The same of one partition; false if there is none.
+    pub(super) fn follow_one(self: &Rc<Self>, key: PartitionKey) -> bool {
+        let topic = self.routes.borrow().topic_by_id(key.topic).cloned();
+        let owner = topic.as_ref().and_then(|topic| topic.owner(key.partition));
+        let (Some(topic), Some(owner)) = (topic, owner) else {
+            return false;
+        };
+        if self.hands.puts_off(key) {
+            return true;
+        }
+        let is_mine = owner == self.id && self.is_listening();
+        let wanted = topic.replica(key.partition);
+        match wanted.filter(|wanted| is_mine && wanted.role == Role::Follower) {
+            Some(replica) => self.begin_to_follow(key, &topic.name, replica),
+            None => drop(self.unfollow(key)),
+        }
+        true
     }
 
     /// Ends the follower of a partition, and waits until it appends no more.
@@ -66,7 +73,7 @@ impl Core {
         Some(following)
     }
 
-    fn follow_one(self: &Rc<Self>, key: PartitionKey, topic: &TopicName, replica: &Replica) {
+    fn begin_to_follow(self: &Rc<Self>, key: PartitionKey, topic: &TopicName, replica: &Replica) {
         let running = self.followings.of(key);
         // One that has stopped begins again: it was asked to, or something changed.
         if running.is_some_and(|running| running.is_as(replica) && !running.has_ended()) {
@@ -97,5 +104,46 @@ impl Core {
         following.progress.state.set(state);
         let mut by_key = self.followings.by_key.borrow_mut();
         by_key.insert(key, Rc::new(following));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_lite::future::poll_once;
+
+    use super::*;
+    use crate::Addresses;
+    use crate::core::tests::{topic_of, with_core};
+
+    /// All began in one go.
+    #[test]
+    fn others_have_the_core_while_thousands_of_partitions_begin_to_follow() {
+        with_core(|core| async move {
+            let listening = Addresses {
+                listen: "127.0.0.1:1".parse().unwrap(),
+                cores: Vec::new(),
+                advertised: String::new(),
+                advertised_cores: Vec::new(),
+            };
+            assert!(core.shared.addresses.set(listening).is_ok());
+            let mut topic = topic_of("t", 1, 4_096);
+            for (partition, _) in topic.clone().partitions() {
+                let replica = Replica {
+                    role: Role::Follower,
+                    sources: vec!["127.0.0.1:1".to_owned()],
+                    ..Replica::owner(partition)
+                };
+                topic.replicas.insert(partition, replica);
+            }
+            let (id, begun) = (topic.id, || core.followings.by_key.borrow().len());
+            core.routes.borrow_mut().put(topic.into());
+            let mut all = pin!(core.follow(id));
+            assert!(poll_once(all.as_mut()).await.is_none());
+            assert!((1..4_096).contains(&begun()));
+            all.await;
+            assert_eq!(begun(), 4_096);
+        });
     }
 }

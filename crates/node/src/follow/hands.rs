@@ -118,10 +118,7 @@ impl Drop for Hand {
         if core.is_stopping.get() || !self.change.is_follower_due.get() {
             return;
         }
-        let routes = core.routes.borrow();
-        let topic = routes.topic_by_id(key.topic).cloned();
-        drop(routes);
-        topic.iter().for_each(|topic| core.follow(topic));
+        core.follow_one(key);
     }
 }
 

@@ -134,7 +134,7 @@ pub(super) async fn live(parts: Parts) {
                 let _ = reply.send(listen(&core, &connections, [shared, own], &mut listeners));
                 let topics: Vec<_> = core.routes.borrow().topics().cloned().collect();
                 for topic in &topics {
-                    core.follow(topic);
+                    core.follow(topic.id).await;
                 }
                 rt::spawn_background(Rc::clone(&core).keep_asking_followers()).detach();
                 rt::spawn_background(Rc::clone(&core).keep_noticing_pauses()).detach();

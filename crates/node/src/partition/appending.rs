@@ -2,11 +2,12 @@
 
 use corelog_protocol::message::ack::Level;
 use corelog_record::Timestamp;
+use corelog_record::batch::Rules;
 use corelog_storage::disk::Dir;
 use corelog_storage::log::{AppendError, Appended};
 
 use super::effect::{Answer, Effects, Refusal};
-use super::input::Token;
+use super::input::{Incoming, Token};
 use super::state::{Partition, push_start};
 
 impl<D: Dir> Partition<D> {
@@ -17,6 +18,11 @@ impl<D: Dir> Partition<D> {
     pub(crate) fn admit(&self, bytes: usize) -> Result<(), Refusal> {
         self.check_owned()?;
         Ok(self.log.admit(bytes)?)
+    }
+
+    /// What is asked of batches that are appended.
+    pub(crate) fn rules(&self) -> &Rules {
+        self.log.rules()
     }
 
     /// Checks that appends are this node's to take.
@@ -34,7 +40,7 @@ impl<D: Dir> Partition<D> {
     pub(super) fn produce(
         &mut self,
         token: Token,
-        batches: &[u8],
+        batches: Incoming<'_>,
         level: Option<Level>,
         now: Timestamp,
         effects: &mut Effects<D>,
@@ -42,7 +48,10 @@ impl<D: Dir> Partition<D> {
         if let Err(refusal) = self.check_owned() {
             return effects.refuse(token, refusal);
         }
-        let appended = self.log.append(batches, now);
+        let appended = match batches {
+            Incoming::Unchecked(bytes) => self.log.append(bytes, now),
+            Incoming::Checked(checked) => self.log.append_checked(checked, now),
+        };
         let level = level.unwrap_or(self.policy.level);
         self.appended(token, appended, level, effects);
     }

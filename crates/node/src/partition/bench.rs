@@ -14,7 +14,9 @@ use corelog_storage::disk::{Dir, block_on, poll_once};
 use corelog_storage::log::{Identity, Log, OpenReport, Options};
 use corelog_storage::testing;
 
-use super::{Answer, Appetite, Effect, Effects, Failed, Input, Partition, Policy, Refusal, Token};
+use super::{
+    Answer, Appetite, Effect, Effects, Failed, Incoming, Input, Partition, Policy, Refusal, Token,
+};
 
 pub(super) type Disk = FaultyDir<MemoryDir>;
 
@@ -178,7 +180,7 @@ impl Bench {
         let token = self.token();
         self.step(Input::Produce {
             token,
-            batches,
+            batches: Incoming::Unchecked(batches),
             level: Some(level),
         });
         match self.take_told(token) {

@@ -3,7 +3,7 @@
 use corelog_protocol::message::ack::Level;
 use corelog_record::{Chain, LeaderEpoch, Offset, Timestamp};
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{ChoreDone, FlushDone, Options, ReadPlan, ScrubDone};
+use corelog_storage::log::{Checked, ChoreDone, FlushDone, Options, ReadPlan, ScrubDone};
 
 use super::changing::Change;
 use super::replication::Replication;
@@ -78,6 +78,25 @@ impl Appetite {
     }
 }
 
+/// Batches that a client wants appended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Incoming<'a> {
+    /// As they came.
+    Unchecked(&'a [u8]),
+    /// Checked before, since that takes long.
+    Checked(Checked<'a>),
+}
+
+impl Incoming<'_> {
+    /// How many bytes they are.
+    pub(crate) const fn bytes(&self) -> usize {
+        match self {
+            Self::Unchecked(bytes) => bytes.len(),
+            Self::Checked(checked) => checked.bytes().len(),
+        }
+    }
+}
+
 /// Which offset is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seek {
@@ -94,7 +113,7 @@ pub(crate) enum Input<'a, D: Dir> {
     /// Append these batches, whole or not at all.
     Produce {
         token: Token,
-        batches: &'a [u8],
+        batches: Incoming<'a>,
         level: Option<Level>,
     },
     /// Append these batches of a source as they are, whole or not at all; they stand in its segment

@@ -58,7 +58,7 @@ pub(crate) use activity::Tick;
 pub(crate) use changing::Change;
 pub(crate) use effect::{Answer, Effect, Effects, Failed, Refusal};
 pub(crate) use group::{ACCEPTED_AGE_MAX, Accepted, Pace};
-pub(crate) use input::{Appetite, Held, Input, Policy, Seek, Token};
+pub(crate) use input::{Appetite, Held, Incoming, Input, Policy, Seek, Token};
 pub(crate) use replication::Replication;
 pub(crate) use segments::{NotLent, SEALED_COUNT_MAX};
 pub(crate) use state::Partition;

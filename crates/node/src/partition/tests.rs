@@ -10,7 +10,7 @@ use corelog_storage::testing;
 
 use super::bench::Bench;
 use super::group::BULK_BYTES;
-use super::{Answer, Appetite, Input, Pace, Policy, Refusal, Rest, Seek, Token};
+use super::{Answer, Appetite, Incoming, Input, Pace, Policy, Refusal, Rest, Seek, Token};
 
 mod adopted;
 mod bulk;
@@ -156,7 +156,7 @@ fn an_accepted_record_is_told_at_once_and_durable_wins_over_the_topics_default()
         let token = bench.token();
         bench.step(Input::Produce {
             token,
-            batches: &batches,
+            batches: Incoming::Unchecked(&batches),
             level: asked,
         });
         match bench.take_told(token) {
@@ -491,7 +491,7 @@ fn an_invalid_batch_is_refused_whole() {
     let token = bench.token();
     bench.step(Input::Produce {
         token,
-        batches: &[good, bad].concat(),
+        batches: Incoming::Unchecked(&[good, bad].concat()),
         level: None,
     });
     match bench.take_told(token) {

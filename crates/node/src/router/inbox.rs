@@ -92,12 +92,15 @@ async fn serve(
                 batches,
             }) => {
                 let producer = (conn, key);
+                // First, as others have the core meanwhile: what they do may abort the run.
+                let incoming = core.checked(key, &batches).await;
                 let cause = recent.borrow().cause(producer, run);
                 let aborted = cause.map(|cause| aborted_by(run, cause));
                 let aborted = aborted.or_else(|| acks.borrow().aborted(producer, run));
-                let due = match aborted {
-                    Some(error) => Due::Now(Err(error)),
-                    None => match core.produce(key, &batches, terms, Stand::Passer) {
+                let due = match (aborted, incoming) {
+                    (Some(error), _) | (None, Err(error)) => Due::Now(Err(error)),
+                    (None, Ok(incoming)) => match core.produce(key, incoming, terms, Stand::Passer)
+                    {
                         Ok(due) => due,
                         Err(NotAppended::TailFull(error) | NotAppended::Refused(error)) => {
                             Due::Now(Err(error))

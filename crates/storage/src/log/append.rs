@@ -1,9 +1,10 @@
 //! Appending: check everything, then copy once.
 
-use corelog_record::{LeaderEpoch, Offset, Timestamp, batch};
+use corelog_record::batch::{self, Rules};
+use corelog_record::{LeaderEpoch, Offset, Timestamp};
 
 use super::segments::back;
-use super::{CopyError, Log, STORE_BYTES_MAX, UNSYNCED_BYTES_MAX};
+use super::{Checked, CopyError, Log, STORE_BYTES_MAX, UNSYNCED_BYTES_MAX};
 use crate::disk::Dir;
 use crate::segment::{Index, Segment, Stage};
 
@@ -98,7 +99,25 @@ impl<D: Dir> Log<D> {
     /// [`AppendError`]; the log is then as it was.
     pub fn append(&mut self, batches: &[u8], now: Timestamp) -> Result<Appended, AppendError> {
         self.admit(batches.len())?;
-        let (count, records) = self.check(batches)?;
+        let checked = Checked::at_once(batches, &self.options.rules)?;
+        self.push_all(checked, now)
+    }
+
+    /// The same of batches that were checked before.
+    ///
+    /// # Errors
+    /// As for [`Log::append`].
+    pub fn append_checked(
+        &mut self,
+        checked: Checked<'_>,
+        now: Timestamp,
+    ) -> Result<Appended, AppendError> {
+        self.admit(checked.bytes().len())?;
+        self.push_all(checked, now)
+    }
+
+    fn push_all(&mut self, checked: Checked<'_>, now: Timestamp) -> Result<Appended, AppendError> {
+        let (batches, records) = (checked.bytes(), checked.records());
         self.admit_records(records)?;
         let base = self.log_end();
         // A batch has a record at least: ordinals last as long.
@@ -106,20 +125,24 @@ impl<D: Dir> Log<D> {
             return Err(AppendError::OffsetsExhausted);
         }
         for batch in batch::Batches::over(batches) {
-            #[expect(clippy::expect_used, reason = "check walked the same lengths")]
+            #[expect(clippy::expect_used, reason = "the check walked the same lengths")]
             let batch = batch.expect("every batch was checked");
             self.push(batch, now);
         }
         let end = self.log_end();
         assert_eq!(end, base.plus(records), "offsets are dense as appended");
-        let (bytes, epoch) = (batches.len(), self.epoch());
         Ok(Appended {
             base,
             end,
-            batches: count,
-            bytes,
-            epoch,
+            batches: checked.count(),
+            bytes: batches.len(),
+            epoch: self.epoch(),
         })
+    }
+
+    /// What is asked of batches that are appended.
+    pub fn rules(&self) -> &Rules {
+        &self.options.rules
     }
 
     /// Appends one batch that this program built itself: what a check would look for is what it has
@@ -212,19 +235,6 @@ impl<D: Dir> Log<D> {
             }),
             false => Ok(()),
         }
-    }
-
-    /// Checks all batches. Returns how many there are, and how many records they hold.
-    fn check(&self, batches: &[u8]) -> Result<(usize, u64), AppendError> {
-        let (mut index, mut records) = (0, 0);
-        for batch in batch::Batches::over(batches) {
-            let invalid = |source| AppendError::Invalid { index, source };
-            let view =
-                batch::check(batch.map_err(invalid)?, &self.options.rules).map_err(invalid)?;
-            records += u64::from(view.count());
-            index += 1;
-        }
-        Ok((index, records))
     }
 
     /// Appends one checked batch.

@@ -10,7 +10,7 @@ fn fill(bench: &mut Bench) {
         let token = bench.token();
         bench.step(Input::Produce {
             token,
-            batches: &batches,
+            batches: Incoming::Unchecked(&batches),
             level: Some(Level::Durable),
         });
         bench.settle();

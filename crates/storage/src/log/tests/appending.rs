@@ -1,8 +1,11 @@
+use std::cell::Cell;
+
 use corelog_record::Offset;
 
 use super::{at, offset, small};
+use crate::disk::block_on;
 use crate::disk::memory::MemoryDir;
-use crate::log::{AppendError, Chore};
+use crate::log::{AppendError, Checked, Chore};
 use crate::testing::{batch, flush, open, read_all, settle};
 
 #[test]
@@ -11,9 +14,9 @@ fn a_log_without_records_has_no_files() {
     let (mut log, report) = open(&root, small(), 1, at(0)).unwrap();
     assert!(report.is_clean);
     assert!(settle(&mut log, at(1)).unwrap().is_empty());
-    crate::disk::block_on(log.close(at(2))).unwrap();
+    block_on(log.close(at(2))).unwrap();
     assert!(
-        !crate::disk::block_on(crate::disk::Dir::exists(&crate::disk::Dir::child(
+        !block_on(crate::disk::Dir::exists(&crate::disk::Dir::child(
             &root, "p0"
         )))
         .unwrap()
@@ -58,7 +61,7 @@ fn a_log_rolls_seals_and_reopens_cleanly() {
     assert_eq!(before.len(), 200);
     log.tail.shrink(0);
     assert_eq!(read_all(&log, Offset::ZERO).unwrap(), before);
-    crate::disk::block_on(log.close(at(1))).unwrap();
+    block_on(log.close(at(1))).unwrap();
     assert!(matches!(
         log.append(&before[0], at(1)),
         Err(AppendError::Fenced)
@@ -67,4 +70,32 @@ fn a_log_rolls_seals_and_reopens_cleanly() {
     assert!(report.is_clean, "{report:?}");
     assert!(report.quarantined.is_empty());
     assert_eq!(read_all(&log, Offset::ZERO).unwrap(), before);
+}
+
+#[test]
+fn batches_that_were_checked_by_pieces_are_appended_as_any_others() {
+    let [mut log, mut other] =
+        [(), ()].map(|()| open(&MemoryDir::new(), small(), 1, at(0)).unwrap().0);
+    let one = batch(&[&[7; 1_000]], at(0));
+    let many = one.repeat(1_000);
+    let given_way = Cell::new(0);
+    let checked = Checked::by_pieces(&many, log.rules(), async || {
+        given_way.set(given_way.get() + 1)
+    });
+    let checked = block_on(checked).unwrap();
+    assert_eq!(given_way.get(), many.len() / Checked::PIECE_BYTES);
+    let appended = log.append_checked(checked, at(0)).unwrap();
+    assert_eq!(appended, other.append(&many, at(0)).unwrap());
+    assert_eq!((appended.batches, appended.end), (1_000, offset(1_000)));
+    for log in [&mut log, &mut other] {
+        settle(log, at(0)).unwrap();
+    }
+    let [all, others] = [&log, &other].map(|log| read_all(log, Offset::ZERO).unwrap());
+    assert_eq!(all, others);
+    let cut = many.get(..many.len() - 1).unwrap();
+    let refused = block_on(Checked::by_pieces(cut, log.rules(), async || ())).unwrap_err();
+    assert!(
+        matches!(refused, AppendError::Invalid { index: 999, .. }),
+        "{refused:?}"
+    );
 }
