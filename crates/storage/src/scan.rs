@@ -8,6 +8,7 @@ use corelog_record::batch::{HEADER_BYTES, Header, View};
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::error::At;
+use crate::index::{ROW_TRIES, UNREAD_TRIES};
 use crate::segment::Point;
 use crate::store::Store;
 
@@ -31,6 +32,8 @@ pub(crate) enum Step<'a> {
 pub(crate) struct Unread {
     /// What it says.
     pub(crate) error: Error,
+    /// Where the batch begins that it is of.
+    pub(crate) position: Position,
     /// Up to where it was asked, in bytes of the store.
     pub(crate) until: u64,
 }
@@ -135,14 +138,14 @@ impl<D: Dir> Scanner<D> {
             self.read_on();
         }
         if let Err(error) = self.fill(HEADER_BYTES).await {
-            return self.unread(error, HEADER_BYTES);
+            return self.unread(error, HEADER_BYTES).map(Step::Unread);
         }
         let bytes = match Header::parse(self.available()) {
             Ok(header) => header.total_bytes(),
             Err(_) => return Ok(Step::Bad),
         };
         if let Err(error) = self.fill(bytes).await {
-            return self.unread(error, bytes);
+            return self.unread(error, bytes).map(Step::Unread);
         }
         let Self {
             point,
@@ -163,27 +166,65 @@ impl<D: Dir> Scanner<D> {
         Ok(Step::Batch(view))
     }
 
-    /// Where a valid batch stands behind a bad one, by the bad one's own length field; the scanner
+    /// Where a valid batch stands behind a bad one, by the bad one's own length field, if the disk tells; the scanner
     /// stays. Nothing is ever searched for: a value may hold a batch.
     ///
     /// # Errors
-    /// Any error of reading the store.
-    pub(crate) async fn behind_bad(&mut self) -> Result<Option<Point>, Error> {
-        match self.fill(HEADER_BYTES).await {
-            Err(error) if error.is_unreadable() => return Ok(None),
-            filled => filled?,
+    /// As for [`Scanner::next`].
+    pub(crate) async fn behind_bad(&mut self) -> Result<Result<Option<Point>, Unread>, Error> {
+        if let Err(error) = self.fill(HEADER_BYTES).await {
+            return self.unread(error, HEADER_BYTES).map(Err);
         }
         let Some(behind) = self.point.after_header(self.available()) else {
-            return Ok(None);
+            return Ok(Ok(None));
         };
-        let bad = std::mem::replace(&mut self.point, behind);
-        let is_valid = match self.next().await? {
-            Step::Batch(_) => true,
-            Step::End => behind.position.get() == self.end,
-            Step::Bad | Step::Unread(_) => false,
+        let stands = self.stands_at(behind).await?;
+        Ok(stands.map(|stands| stands.then_some(behind)))
+    }
+
+    /// Whether a valid batch stands at `point`, or the store ends there, if the disk tells; the scanner stays.
+    ///
+    /// # Errors
+    /// As for [`Scanner::next`].
+    pub(crate) async fn stands_at(&mut self, point: Point) -> Result<Result<bool, Unread>, Error> {
+        let at = std::mem::replace(&mut self.point, point);
+        let is_end = point.position.get() == self.end;
+        let stands = match self.next().await {
+            Ok(Step::Batch(_)) => Ok(Ok(true)),
+            Ok(Step::End) => Ok(Ok(is_end)),
+            Ok(Step::Bad) => Ok(Ok(false)),
+            Ok(Step::Unread(unread)) => Ok(Err(unread)),
+            Err(error) => Err(error),
         };
-        self.point = bad;
-        Ok(is_valid.then_some(behind))
+        self.point = at;
+        stands
+    }
+
+    /// The first of the points `known`, which are true if a valid batch stands there, that is further on than the scanner,
+    /// which stays; and what the disk did not give on the way there, if something.
+    ///
+    /// # Errors
+    /// As for [`Scanner::next`].
+    pub(crate) async fn first_behind(
+        &mut self,
+        known: impl Iterator<Item = Point>,
+    ) -> Result<(Option<Point>, Option<Unread>), Error> {
+        let (at, mut tries, mut unread) = (self.point, UNREAD_TRIES, None);
+        let is_behind = |point: &Point| at.position < point.position && at.offset < point.offset;
+        for point in known.filter(is_behind).take(ROW_TRIES) {
+            match self.stands_at(point).await? {
+                Ok(true) => return Ok((Some(point), unread)),
+                Ok(false) => {}
+                Err(found) => {
+                    unread.get_or_insert(found);
+                    tries -= 1;
+                }
+            }
+            if tries == 0 {
+                break;
+            }
+        }
+        Ok((None, unread))
     }
 
     /// Makes `bytes` bytes from the scanner's point on available, if the store has them.
@@ -216,13 +257,16 @@ impl<D: Dir> Scanner<D> {
     }
 
     /// What an error of reading the next `bytes` bytes comes to.
-    fn unread(&self, error: Error, bytes: usize) -> Result<Step<'_>, Error> {
+    fn unread(&self, error: Error, bytes: usize) -> Result<Unread, Error> {
         if !error.is_unreadable() {
             return Err(error);
         }
-        let until = self.point.position.get() + bytes as u64;
-        let until = until.min(self.end);
-        Ok(Step::Unread(Unread { error, until }))
+        let position = self.point.position;
+        Ok(Unread {
+            error,
+            position,
+            until: self.end.min(position.get() + bytes as u64),
+        })
     }
 
     /// The bytes in the window from the scanner's point on.

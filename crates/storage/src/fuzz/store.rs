@@ -57,12 +57,12 @@ pub(super) fn scan(input: &[u8]) {
             }
             Ok(Step::End | Step::Unread(_)) => return,
             Ok(Step::Bad) => match block_on(scanner.behind_bad()) {
-                Ok(Some(behind)) => {
+                Ok(Ok(Some(behind))) => {
                     assert!(before.position < behind.position, "a step goes forward");
                     assert!(before.offset < behind.offset);
                     scanner.move_to(behind);
                 }
-                Ok(None) => return,
+                Ok(_) => return,
                 Err(error) => panic!("memory does not fail: {error}"),
             },
             Err(error) => panic!("memory does not fail: {error}"),

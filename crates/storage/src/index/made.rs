@@ -2,7 +2,7 @@
 
 use super::sealed::Of;
 use super::whole::FAR_BYTES;
-use super::{Builder, ROW_TRIES, Rows, before_position, point};
+use super::{Builder, Rows, before_position, point};
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::index::Row;
@@ -236,10 +236,14 @@ impl<D: Dir> Making<'_, D> {
         self.has_bad = true;
         let base = &self.of.base;
         let start = self.scanner.point();
-        let by_length = self.scanner.behind_bad().await?;
+        let by_length = self.scanner.behind_bad().await?.ok().flatten();
         let behind = match by_length {
             Some(behind) => Some(behind),
-            None => self.row_behind(&start).await?,
+            None => {
+                let rows = self.known[self.passed..].iter();
+                let rows = rows.filter_map(|row| point(base, row));
+                self.scanner.first_behind(rows).await?.0
+            }
         };
         let Some(behind) = behind else {
             self.rows.note(base, &start, 1);
@@ -249,26 +253,6 @@ impl<D: Dir> Making<'_, D> {
         self.rows.note_around(base, [&start, &behind]);
         self.scanner.move_to(behind);
         Ok(true)
-    }
-
-    async fn row_behind(&mut self, at: &Point) -> Result<Option<Point>, Error> {
-        let known = self.known.iter();
-        let behind = known.filter_map(|row| point(&self.of.base, row));
-        let behind = behind.filter(|row| at.position < row.position && at.offset < row.offset);
-        for row in behind.take(ROW_TRIES) {
-            self.scanner.move_to(row);
-            let is_valid = match self.scanner.next().await? {
-                Step::Batch(_) => true,
-                // A row may lie where the next batch would begin.
-                Step::End => row.position.get() == self.of.store_bytes,
-                Step::Bad | Step::Unread(_) => false,
-            };
-            self.scanner.move_to(*at);
-            if is_valid {
-                return Ok(Some(row));
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -145,7 +145,7 @@ impl<D: Dir> Sealed<D> {
         if matches!(anew.1, Ending::Right) {
             return Ok(self.replace(anew.0));
         }
-        let known = self.sound_rows().await?;
+        let (known, _) = self.sound_rows().await?;
         let rows = self.of.by(&known, anew).await?;
         Ok(match is_wrong {
             true => self.replace(rows),
@@ -164,16 +164,20 @@ impl<D: Dir> Sealed<D> {
         }
         match self.map().await {
             Ok((file, _)) => Ok(file.to_vec()),
-            Err(error) if is_wrong(&error) => self.sound_rows().await,
+            Err(error) if is_wrong(&error) => match self.sound_rows().await? {
+                (rows, None) => Ok(rows),
+                (_, Some(unread)) => Err(unread),
+            },
             Err(error) => Err(At::new(&self.dir, &self.name).io("map", error)),
         }
     }
 
-    /// The rows of the file that are intact; none if it is not there, or not this segment's.
+    /// The rows of the file that are intact; none if it is not there, or not this segment's. And why the disk did not give all
+    /// of them, if it did not.
     ///
     /// # Errors
     /// Any error of opening and reading it, but for bytes that the disk does not give.
-    pub(crate) async fn sound_rows(&self) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn sound_rows(&self) -> Result<(Vec<Row>, Option<Error>), Error> {
         remains::sound_rows(&self.dir, &self.name, &self.whole()).await
     }
 

@@ -104,6 +104,11 @@ impl<D: Dir> Log<D> {
         if segment.stage != Stage::Damaged {
             store.cut(bytes).await?;
         }
+        // What leads over what the disk did not give may stand in the file alone, and the next opening looks again.
+        let base = segment.base.offset;
+        if self.unread.iter().any(|unread| unread.segment == base) {
+            return Ok(());
+        }
         // An index is a hint: where it speaks of what is not written the next opening does without, and no store is read
         // for what it lacks. What leads behind a header that leads nowhere is not to be had again.
         if bytes < segment.bytes() {

@@ -121,6 +121,7 @@ impl<D: Dir> TimePlan<D> {
                 Step::Bad => {
                     if !scanner.read_again() {
                         let behind = scanner.behind_bad().await.map_err(failed)?;
+                        let behind = behind.map_err(|unread| failed(unread.error))?;
                         self.step_over(place, &rows, &mut scanner, behind, stepped_over)?;
                     }
                 }

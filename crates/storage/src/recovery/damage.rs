@@ -39,12 +39,26 @@ impl<D: Dir> Recovery<D> {
         }
     }
 
-    /// Tells what the disk did not give where `survey` stopped, if that is why it did.
+    /// Has a `survey` step over what is bad, as [`Survey::resync`] does, and tells what the disk did not give on the way.
+    pub(super) async fn resync(
+        &mut self,
+        store: &Store<D>,
+        survey: &mut Survey<D>,
+    ) -> Result<bool, Error> {
+        let is_told = survey.unread().is_some();
+        let is_over = self.reading(survey.resync()).await?;
+        if !is_told {
+            self.note_unread(store, survey);
+        }
+        Ok(is_over)
+    }
+
+    /// Tells what the disk did not give where `survey` stopped, if something.
     pub(super) fn note_unread(&mut self, store: &Store<D>, survey: &Survey<D>) {
         if let Some(unread) = survey.unread() {
             self.findings.events.note(Event::Unread {
                 file: store.name().to_owned(),
-                position: survey.point().position,
+                position: unread.position,
                 why: unread.error.cause(),
             });
         }

@@ -48,7 +48,7 @@ impl<D: Dir> Recovery<D> {
                 segment.end = end;
                 break end.position;
             }
-            if end.offset < next.offset && self.reading(survey.resync()).await? {
+            if end.offset < next.offset && self.resync(&open.store, &mut survey).await? {
                 continue;
             }
             segment.stage = Stage::Damaged;

@@ -68,9 +68,7 @@ impl<D: Dir> Recovery<D> {
         loop {
             self.reading(survey.run()).await?;
             self.note_unread(&open.store, &survey);
-            if self.context.ends_before_unread && survey.unread().is_some() {
-                survey.doubt();
-            }
+            self.doubt(&mut survey);
             let end = survey.point();
             segment.end = end;
             let position = end.position.get();
@@ -112,7 +110,9 @@ impl<D: Dir> Recovery<D> {
                     }
                 }
             }
-            if !self.reading(survey.resync()).await? {
+            let is_over = self.resync(&open.store, &mut survey).await?;
+            self.doubt(&mut survey);
+            if !is_over {
                 survey.damaged(end.offset, promised.max(end.offset.saturating_add(1)));
                 let from = end.offset;
                 self.findings.read_only_from = Some(from);
@@ -161,6 +161,13 @@ impl<D: Dir> Recovery<D> {
         }
         self.findings.torn = torn;
         Ok(())
+    }
+
+    /// Has nothing behind what the disk did not give be torn where it is not waited for.
+    fn doubt(&self, survey: &mut Survey<D>) {
+        if self.context.ends_before_unread && survey.unread().is_some() {
+            survey.doubt();
+        }
     }
 
     /// The bytes of the last, partial block of the active store.

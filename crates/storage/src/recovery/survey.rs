@@ -9,7 +9,8 @@ use crate::disk::Dir;
 use crate::epochs::is_of_its_epoch;
 use crate::format::damage::Damage;
 use crate::format::edit::Epoch;
-use crate::index::{self, Builder, ROW_TRIES, Sealed, UNREAD_TRIES};
+use crate::format::index::Row;
+use crate::index::{self, Builder, Rows, Sealed};
 use crate::scan::{Scanner, Step, Unread};
 use crate::segment::Point;
 use crate::store::Store;
@@ -46,7 +47,9 @@ pub(super) struct Survey<D: Dir> {
     bad: Vec<(Point, Point)>,
     /// Its rows, once they were asked for.
     left: Option<Builder>,
-    /// What the disk did not give where the survey stopped, if that is why.
+    /// Whether the disk did not give all of these.
+    lacks_rows: bool,
+    /// What the disk did not give where the survey stopped, if that is why, or on the way over it.
     unread: Option<Unread>,
 }
 
@@ -72,6 +75,7 @@ impl<D: Dir> Survey<D> {
             is_in_doubt: false,
             bad: Vec::new(),
             left: None,
+            lacks_rows: false,
             unread: None,
         })
     }
@@ -91,7 +95,7 @@ impl<D: Dir> Survey<D> {
         self.bad.clone()
     }
 
-    /// What the disk did not give where the survey stopped, if that is why it did.
+    /// What the disk did not give where the survey stopped, if that is why it did, or on the way over what is bad there.
     pub(super) fn unread(&self) -> Option<&Unread> {
         self.unread.as_ref()
     }
@@ -116,7 +120,7 @@ impl<D: Dir> Survey<D> {
         let segment = self.of.base.offset;
         let damage = Damage { from, to, segment };
         self.damage.push(damage);
-        if self.unread.is_some() || self.is_in_doubt {
+        if self.unread.is_some() || self.lacks_rows || self.is_in_doubt {
             self.unread_damage.push(damage);
         }
     }
@@ -174,19 +178,19 @@ impl<D: Dir> Survey<D> {
         let Some(scanner) = &mut self.scanner else {
             return Ok(false);
         };
-        let at = scanner.point();
-        let mut behind = scanner.behind_bad().await?;
-        if behind.is_none() && self.unread.is_none() {
+        let (at, is_given) = (scanner.point(), self.unread.is_none());
+        let mut behind = given(scanner.behind_bad().await?, &mut self.unread);
+        if behind.is_none() && is_given {
             // One that is whole, and of another epoch, leads to the next one, though that be bad.
             if let Step::Batch(batch) = scanner.next().await?
                 && !is_of_its_epoch(&batch, &self.of.epochs)
             {
-                behind = scanner.behind_bad().await?;
+                behind = given(scanner.behind_bad().await?, &mut self.unread);
             }
             scanner.move_to(at);
         }
         if behind.is_none() {
-            behind = self.row_behind(at).await?;
+            behind = self.row_behind().await?;
         }
         let known = self.of.known;
         behind = behind.or(known.filter(|known| at.position < known.position));
@@ -199,47 +203,44 @@ impl<D: Dir> Survey<D> {
         Ok(true)
     }
 
-    /// The first index row behind `at` at which a valid batch stands. Those that the file lacks would lead nowhere that the
+    /// The first index row further on at which a valid batch stands. Those that the file lacks would lead nowhere that the
     /// store does not: none are made of it.
-    async fn row_behind(&mut self, at: Point) -> Result<Option<Point>, Error> {
+    async fn row_behind(&mut self) -> Result<Option<Point>, Error> {
         let rows = match self.left.take() {
             Some(rows) => rows,
-            None => match self.of.index.sound_rows().await {
-                // As if there was none.
-                Err(error) if error.is_unreadable() => return Ok(None),
-                rows => Builder::from(rows?),
-            },
+            None => {
+                let (rows, unread) = match self.of.index.sound_rows().await {
+                    Err(error) if error.is_unreadable() => (Vec::new(), Some(error)),
+                    rows => rows?,
+                };
+                self.lacks_rows = unread.is_some();
+                Builder::from(rows)
+            }
         };
-        let rows = self.left.insert(rows);
+        let (rows, of) = (&*self.left.insert(rows), &self.of);
         let Some(scanner) = &mut self.scanner else {
             return Ok(None);
         };
-        let mut position = at.position;
-        let mut unread = 0;
-        for _ in 0..ROW_TRIES {
-            let row = index::after_position(&self.of.base, &*rows, position.get());
-            let Some(row) = row else { break };
-            scanner.move_to(row);
-            let (is_valid, is_unread) = match scanner.next().await? {
-                Step::Batch(_) => (true, false),
-                Step::Unread(_) => (false, true),
-                Step::Bad | Step::End => (false, false),
-            };
-            scanner.move_to(at);
-            if is_valid && at.offset < row.offset {
-                return Ok(Some(row));
-            }
-            unread += usize::from(is_unread);
-            if unread == UNREAD_TRIES {
-                break;
-            }
-            position = row.position;
-        }
-        Ok(None)
+        let at = scanner.point().position.get();
+        let is_before = |row: &Row| u64::from(row.position) <= at;
+        let behind = (rows.count_before(is_before)..rows.count()).filter_map(|at| rows.row(at));
+        let behind = behind.filter_map(|row| index::point(&of.base, &row));
+        let behind = behind.filter(|row| row.position.get() < of.bytes);
+        let (behind, unread) = scanner.first_behind(behind).await?;
+        self.unread = self.unread.take().or(unread);
+        Ok(behind)
     }
 
     fn note_bad(&mut self, at: Point, behind: Point) {
         self.damaged(at.offset, behind.offset);
         self.bad.push((at, behind));
     }
+}
+
+/// What the disk tells of; if it does not, why is put by in `unread`.
+fn given(told: Result<Option<Point>, Unread>, unread: &mut Option<Unread>) -> Option<Point> {
+    told.unwrap_or_else(|why| {
+        unread.get_or_insert(why);
+        None
+    })
 }

@@ -13,6 +13,7 @@ mod cuts;
 mod descriptors;
 mod epochs;
 mod explore;
+mod failing;
 mod faults;
 mod fenced;
 mod finding;
