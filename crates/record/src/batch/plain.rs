@@ -132,7 +132,7 @@ const NULL: u32 = 1;
 #[cfg(test)]
 mod tests {
     use super::{Cursor, Raw};
-    use crate::batch::{Builder, Codec, HEADER_BYTES};
+    use crate::batch::{Builder, COUNT_MAX, Codec, HEADER_BYTES};
     use crate::{Record, Timestamp};
     use proptest::collection::vec;
     use proptest::option;
@@ -168,17 +168,23 @@ mod tests {
     /// From the 8,193rd record of a batch on the slow way was gone.
     #[test]
     fn records_are_read_with_one_load_however_many_lie_before_them() {
-        for delta in [0, 63, 64, 8_191, 8_192, crate::batch::COUNT_MAX - 1] {
-            let mut zigzag = 2 * delta;
-            let mut body = vec![0, 0];
-            while zigzag >= 0x80 {
-                body.push(0x80 | (zigzag & 0x7f) as u8);
-                zigzag >>= 7;
-            }
-            body.extend([zigzag as u8, 1, 1, 0]);
-            let length = 2 * body.len() as u8;
-            let bytes = [vec![length], body, vec![12, 0, 0, 0]].concat();
+        // The zigzag of 0, 63, 64, 8,191, 8,192, and of the last record that a batch may have.
+        let deltas: [(u32, &[u8]); 6] = [
+            (0, &[0]),
+            (63, &[0x7e]),
+            (64, &[0x80, 1]),
+            (8_191, &[0xfe, 0x7f]),
+            (8_192, &[0x80, 0x80, 1]),
+            (COUNT_MAX - 1, &[0xfe, 0x88, 0x7a]),
+        ];
+        for (delta, varint) in deltas {
+            let body = [&[0, 0], varint, &[1, 1, 0]].concat();
+            let length = 2 * u8::try_from(body.len()).unwrap();
+            let behind = [12, 0, 0, 0];
+            let bytes = [&[length], &body[..], &behind].concat();
             assert!(assert_agrees(&bytes), "{delta}");
+            let (raw, _) = Raw::plain(&bytes).unwrap();
+            assert_eq!(u32::try_from(raw.offset_delta), Ok(delta));
         }
     }
 
