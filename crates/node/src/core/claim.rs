@@ -6,7 +6,7 @@ use corelog_storage::log::CallOff;
 use futures_lite::FutureExt as _;
 
 use super::refusal::error_of;
-use super::slots::{PartitionKey, SlotId, SlotState};
+use super::slots::{PartitionKey, Slot, SlotId, SlotState};
 use super::state::Core;
 use crate::failure::Failure;
 use crate::partition::Refusal;
@@ -20,22 +20,8 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Of a slot that was added for this.
-    pub(super) fn of_new(core: &Rc<Core>, key: PartitionKey, slot: SlotId) -> Self {
-        Self {
-            core: Rc::clone(core),
-            key,
-            slot,
-            is_for_good: false,
-        }
-    }
-
     pub(super) fn slot(&self) -> SlotId {
         self.slot
-    }
-
-    pub(super) fn key(&self) -> PartitionKey {
-        self.key
     }
 
     /// Nobody opens or closes it any more.
@@ -72,7 +58,20 @@ impl Core {
         let found = slots.get_mut(slot).filter(|found| !found.is_claimed)?;
         found.is_claimed = true;
         found.call_off = CallOff::default();
-        Some(Claim::of_new(self, found.key, slot))
+        Some(Claim {
+            core: Rc::clone(self),
+            key: found.key,
+            slot,
+            is_for_good: false,
+        })
+    }
+
+    /// Claims a partition that was added, to open it; None if somebody else came to that before, or it is gone.
+    pub(super) fn claim_added(self: &Rc<Self>, key: PartitionKey) -> Option<Claim> {
+        let slot = self.slots.borrow().find(key)?;
+        let is_new = |slot: &Slot| matches!(slot.state, SlotState::Opening);
+        let is_new = self.slots.borrow().get(slot).is_some_and(is_new);
+        self.claim(slot).filter(|_| is_new)
     }
 
     /// Waits until nobody else opens or closes a partition and claims it, to close it; None if it is gone. Whoever opens it

@@ -28,26 +28,30 @@ impl Core {
         topic: &Arc<Topic>,
         key: PartitionKey,
     ) -> bool {
-        match self.add_partition(topic, key) {
-            Some(claim) => self.open_added(claim, topic).await,
-            None => true,
+        if !self.add_partition(topic, key) {
+            return true;
+        }
+        match self.claim_added(key) {
+            Some(claim) => self.open_added(claim, key, topic).await,
+            None => false,
         }
     }
 
-    /// Adds a partition of a topic that is about to be opened; None if it is there already.
-    pub(super) fn add_partition(
-        self: &Rc<Self>,
-        topic: &Arc<Topic>,
-        key: PartitionKey,
-    ) -> Option<Claim> {
-        let slot = self.slots.borrow_mut().add(key, Arc::clone(topic))?;
-        add(&self.counters.partitions, 1);
-        Some(Claim::of_new(self, key, slot))
+    /// Adds a partition of a topic that is to be opened; false if it is there already.
+    pub(super) fn add_partition(&self, topic: &Arc<Topic>, key: PartitionKey) -> bool {
+        let added = self.slots.borrow_mut().add(key, Arc::clone(topic));
+        add(&self.counters.partitions, added.is_some().into());
+        added.is_some()
     }
 
     /// Opens a partition that was added. True if it serves.
-    pub(super) async fn open_added(self: &Rc<Self>, claim: Claim, topic: &Topic) -> bool {
-        let opened = self.open_log(claim.slot(), claim.key(), topic).await;
+    pub(super) async fn open_added(
+        self: &Rc<Self>,
+        claim: Claim,
+        key: PartitionKey,
+        topic: &Topic,
+    ) -> bool {
+        let opened = self.open_log(claim.slot(), key, topic).await;
         drop(claim);
         let is_unclean = opened.as_ref().is_ok_and(OpenReport::is_unclean);
         add(&self.counters.unclean_total, is_unclean.into());

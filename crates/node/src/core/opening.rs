@@ -4,9 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::claim::Claim;
 use super::files::Turn;
-use super::slots::SlotState;
+use super::slots::{PartitionKey, SlotState};
 use super::state::Core;
 use crate::catalog::Topic;
 use crate::rt;
@@ -38,8 +37,9 @@ impl Core {
         let mut added = Vec::new();
         for topic in topics {
             for key in topic.keys_on(self.id) {
-                let claim = self.add_partition(&topic, key);
-                added.extend(claim.map(|claim| (claim, Arc::clone(&topic))));
+                if self.add_partition(&topic, key) {
+                    added.push((key, Arc::clone(&topic)));
+                }
                 rt::yield_if_needed().await;
             }
         }
@@ -58,20 +58,30 @@ impl Core {
         opened
     }
 
-    async fn open_each(self: Rc<Self>, added: Vec<(Claim, Arc<Topic>)>) {
-        let opened = rt::at_once(self.at_once(), added, |(claim, topic)| {
+    async fn open_each(self: Rc<Self>, added: Vec<(PartitionKey, Arc<Topic>)>) {
+        // One that is opened again has a turn, however long all of these take.
+        let at_once = (self.at_once() - 1).max(1);
+        let opened = rt::at_once(at_once, added, |(key, topic)| {
             let core = Rc::clone(&self);
-            async move {
-                let call_off = core.call_off_of(claim.slot());
-                // Not beside as many more that are opened again.
-                let turn = core.files.turn(Turn::Open);
-                if let Ok(_turn) = core.unless_called_off(&call_off, turn).await {
-                    core.open_added(claim, &topic).await;
-                }
-            }
+            async move { core.open_in_turn(key, &topic).await }
         });
         opened.await;
         self.trim_quarantine();
+    }
+
+    /// Opens a partition whose turn has come, unless it was opened, closed or deleted before that.
+    async fn open_in_turn(self: &Rc<Self>, key: PartitionKey, topic: &Topic) {
+        if self.is_stopping.get() {
+            return;
+        }
+        let Some(claim) = self.claim_added(key) else {
+            return;
+        };
+        let call_off = self.call_off_of(claim.slot());
+        let turn = self.files.turn(Turn::Open);
+        if let Ok(_turn) = self.unless_called_off(&call_off, turn).await {
+            self.open_added(claim, key, topic).await;
+        }
     }
 
     fn opened(&self) -> Opened {
@@ -90,56 +100,79 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use corelog_protocol::error::ErrorCode;
+    use futures_lite::future::poll_once;
 
     use super::super::tests::{topic, until, with_core};
     use super::*;
 
-    /// A start whose partitions take longer than it waits: each of them has its files' turns taken.
-    async fn started(core: &Rc<Core>) -> (Vec<rt::Permit>, Opened) {
+    /// A start whose partitions take longer than it waits: other openings have all turns. It has two more than are opened at once.
+    async fn started(core: &Rc<Core>) -> (Vec<rt::Permit>, Vec<PartitionKey>) {
         let mut turns = Vec::new();
         for _ in 0..core.at_once() {
             turns.push(core.files.turn(Turn::Open).await);
         }
-        let topics = vec![topic(1).0, topic(2).0];
-        (turns, core.open_within(Duration::ZERO, topics).await)
+        let count = u8::try_from(core.at_once()).unwrap() + 1;
+        let (topics, keys): (Vec<_>, Vec<_>) = (1..=count).map(topic).unzip();
+        let opened = core.open_within(Duration::ZERO, topics).await;
+        let still = Opened {
+            partitions: keys.len(),
+            failed: 0,
+            opening: keys.len(),
+        };
+        assert_eq!(opened, still);
+        (turns, keys)
     }
 
     /// One on a drive that fails kept all of the node from serving, for hours.
     #[test]
     fn a_start_goes_on_without_partitions_that_take_long_and_they_are_served_once_they_are_open() {
         with_core(|core| async move {
-            let (turns, opened) = started(&core).await;
-            let still = Opened {
-                partitions: 2,
-                failed: 0,
-                opening: 2,
-            };
-            assert_eq!(opened, still);
-            for number in [1, 2] {
-                let refused = core.slot_of(topic(number).1).unwrap_err();
+            let (turns, keys) = started(&core).await;
+            for key in &keys {
+                let refused = core.slot_of(*key).unwrap_err();
                 assert!(refused.is(ErrorCode::Busy), "{refused}");
             }
             drop(turns);
             until("they are open", || core.opened().opening == 0).await;
             assert_eq!(core.opened().failed, 0);
-            for number in [1, 2] {
-                core.slot_of(topic(number).1).unwrap();
+            for key in keys {
+                core.slot_of(key).unwrap();
             }
         });
     }
 
     #[test]
-    fn a_stop_calls_off_partitions_that_a_start_has_not_opened_yet() {
+    fn partitions_that_a_start_has_not_opened_yet_are_closed_and_deleted_at_once() {
         with_core(|core| async move {
-            let (_turns, opened) = started(&core).await;
-            assert_eq!(opened.opening, 2);
+            let (_turns, keys) = started(&core).await;
+            for key in [keys[0], keys[keys.len() - 1]] {
+                let dropping = rt::timeout(Duration::from_secs(60), core.drop_partition(key));
+                assert_eq!(dropping.await, Some(0));
+            }
             core.begin_stop();
             for slot in core.partition_slots() {
                 let closing = Box::pin(core.close_partition(slot));
                 let closed = rt::timeout(Duration::from_secs(60), closing).await;
                 assert_eq!(closed, Some(true));
             }
+        });
+    }
+
+    /// What was fenced, or had found no space, waited for all of them.
+    #[test]
+    fn a_start_leaves_a_turn_to_what_is_opened_again() {
+        with_core(|core| async move {
+            let count = u8::try_from(core.at_once()).unwrap() + 1;
+            let topics = (1..=count).map(|number| topic(number).0).collect();
+            let mut opening = pin!(core.open_all(topics));
+            while core.partition_slots().len() < usize::from(count) {
+                assert!(poll_once(opening.as_mut()).await.is_none());
+            }
+            assert!(poll_once(core.files.turn(Turn::Open)).await.is_some());
+            opening.await;
         });
     }
 

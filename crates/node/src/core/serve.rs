@@ -300,10 +300,9 @@ pub(super) fn unopened(why: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use futures_lite::future::poll_once;
-
     use super::super::tests::{batches, flush, hold_chores, produce, topic, until, with_core};
     use super::*;
+    use crate::rt::tests::ways_given;
 
     /// A core did nothing else for up to 100 ms.
     #[test]
@@ -312,10 +311,10 @@ mod tests {
             let (topic, key) = topic(1);
             assert!(core.open_partition(&topic, key).await);
             let one = batches(0);
-            let many = one.repeat((16 << 20) / one.len());
-            let mut checked = Box::pin(core.checked(key, &many));
-            assert!(poll_once(&mut checked).await.is_none());
-            let checked = checked.await.unwrap();
+            let piece = Checked::PIECE_BYTES.div_ceil(one.len());
+            let many = one.repeat(3 * piece + 1);
+            assert_eq!(ways_given(core.checked(key, &many)).await, 3);
+            let checked = core.checked(key, &many).await.unwrap();
             assert!(matches!(checked, Incoming::Checked(all) if all.bytes() == many));
             let bad = [&many[..many.len() - 1], b"?"].concat();
             let refused = core.checked(key, &bad).await.unwrap_err();

@@ -67,7 +67,7 @@ pub(super) struct Troubles {
 
 /// What there is in a slot.
 pub(crate) enum SlotState {
-    /// The log is being opened.
+    /// The log is being opened, or waits for that.
     Opening,
     /// It serves.
     Open(Box<Partition<Disk>>),
@@ -89,7 +89,7 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Adds a partition that is about to be opened, claimed for that; None if it is there already.
+    /// Adds a partition that is to be opened; None if it is there already.
     pub(crate) fn add(&mut self, key: PartitionKey, topic: Arc<Topic>) -> Option<SlotId> {
         if self.by_key.contains_key(&key) {
             return None;
@@ -102,7 +102,7 @@ impl Slots {
             held: Held::default(),
             swept: Swept::default(),
             troubles: Troubles::default(),
-            is_claimed: true,
+            is_claimed: false,
             scrub: Scrubbing::default(),
             again: Again::default(),
             call_off: CallOff::default(),
