@@ -207,7 +207,8 @@ impl<D: Dir> Sealed<D> {
         if !matches!(**rows, Loaded::Mapped(_)) || self.of.end.is_none() {
             return Ok(None);
         }
-        Ok(match self.of.anew().await? {
+        // Seldom, and large.
+        Ok(match Box::pin(self.of.anew()).await? {
             (rows, Ending::Right) => Some(self.replace(rows)),
             (_, Ending::Bad | Ending::Elsewhere) => None,
         })

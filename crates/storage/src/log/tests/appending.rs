@@ -80,7 +80,7 @@ fn batches_that_were_checked_by_pieces_are_appended_as_any_others() {
     let many = one.repeat(1_000);
     let given_way = Cell::new(0);
     let checked = Checked::by_pieces(&many, log.rules(), async || {
-        given_way.set(given_way.get() + 1)
+        given_way.set(given_way.get() + 1);
     });
     let checked = block_on(checked).unwrap();
     assert_eq!(given_way.get(), many.len() / Checked::PIECE_BYTES);
