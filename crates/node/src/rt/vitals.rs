@@ -189,8 +189,7 @@ impl Vitals {
 
     fn publish(&self, book: &Book, work: Work) {
         self.counts[work as usize].store(book.counts[work as usize], Ordering::Relaxed);
-        let is_loaded = !book.outstanding.is_empty();
-        self.is_loaded.store(is_loaded, Ordering::Relaxed);
+        self.is_loaded.store(!book.is_empty(), Ordering::Relaxed);
         let Some((_, (since, work))) = book.starts.first_key_value() else {
             return self.oldest.store(0, Ordering::Relaxed);
         };
@@ -219,14 +218,8 @@ pub fn outstanding(work: Work) -> Outstanding {
             return 0;
         };
         let mut book = here.book.borrow_mut();
-        let is_first = book.outstanding.is_empty();
-        book.id_last += 1;
-        let id = book.id_last;
-        book.outstanding.insert(id);
-        if work.is_machine() {
-            book.starts.insert(id, (Instant::now(), work));
-        }
-        book.counts[work as usize] += 1;
+        let is_first = book.is_empty();
+        let id = book.begin(work);
         here.vitals.publish(&book, work);
         drop(book);
         if is_first && !here.is_lively.replace(true) {
@@ -244,9 +237,7 @@ impl Drop for Outstanding {
             let Ok(here) = here.try_borrow() else { return };
             let Some(here) = &*here else { return };
             let mut book = here.book.borrow_mut();
-            if book.outstanding.remove(&self.id) {
-                book.starts.remove(&self.id);
-                book.counts[self.work as usize] -= 1;
+            if book.end(self) {
                 here.vitals.publish(&book, self.work);
             }
         });
@@ -316,7 +307,7 @@ pub(super) fn settle(seen: &mut u64) -> bool {
         here.borrow().as_ref().is_some_and(|here| {
             let book = here.book.borrow();
             let has_begun = std::mem::replace(seen, book.id_last) != book.id_last;
-            let is_lively = has_begun || !book.outstanding.is_empty();
+            let is_lively = has_begun || !book.is_empty();
             if !is_lively {
                 here.is_lively.set(false);
             }
@@ -345,9 +336,37 @@ struct Here {
 struct Book {
     id_last: u64,
     counts: [u64; Work::ALL.len()],
-    outstanding: BTreeSet<u64>,
-    /// Those of them that the machine does. Identifiers rise with time: the first is the oldest.
+    /// What the machine does. Identifiers rise with time: the first is the oldest.
     starts: BTreeMap<u64, (Instant, Work)>,
+    /// What another core, or another node, is asked for.
+    asked: BTreeSet<u64>,
+}
+
+impl Book {
+    fn is_empty(&self) -> bool {
+        self.starts.is_empty() && self.asked.is_empty()
+    }
+
+    fn begin(&mut self, work: Work) -> u64 {
+        self.id_last += 1;
+        if work.is_machine() {
+            self.starts.insert(self.id_last, (Instant::now(), work));
+        } else {
+            self.asked.insert(self.id_last);
+        }
+        self.counts[work as usize] += 1;
+        self.id_last
+    }
+
+    /// False if it did not begin on this core.
+    fn end(&mut self, it: &Outstanding) -> bool {
+        let was_here = match it.work.is_machine() {
+            true => self.starts.remove(&it.id).is_some(),
+            false => self.asked.remove(&it.id),
+        };
+        self.counts[it.work as usize] -= u64::from(was_here);
+        was_here
+    }
 }
 
 thread_local! {
