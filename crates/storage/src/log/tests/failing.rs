@@ -36,6 +36,18 @@ fn damage(from: u64, to: u64) -> Damage {
     }
 }
 
+/// A log that was closed with four batches, and went on with as many; and all of them.
+fn gone_on(disk: &Disk) -> (Log<Disk>, Vec<Vec<u8>>) {
+    let mut log = filled(disk, 4);
+    settle(&mut log, at(1)).unwrap();
+    block_on(log.close(at(2))).unwrap();
+    drop(log);
+    let (mut log, _) = reopen(disk);
+    (0..4).for_each(|_| append(&mut log));
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    (log, all)
+}
+
 /// All up to the next row at which a batch stood was remembered as damaged, and the pass counted as whole.
 #[test]
 fn what_cannot_be_read_behind_a_bad_batch_is_no_damage_to_a_scrub() {
@@ -70,13 +82,7 @@ fn what_cannot_be_read_behind_a_bad_batch_is_no_damage_to_a_scrub() {
 fn what_cannot_be_read_behind_a_bad_batch_is_damage_to_an_opening_until_it_can() {
     for leads_on in [true, false] {
         let disk = disk();
-        let mut log = filled(&disk, 4);
-        settle(&mut log, at(1)).unwrap();
-        block_on(log.close(at(2))).unwrap();
-        drop(log);
-        let (mut log, _) = reopen(&disk);
-        (0..4).for_each(|_| append(&mut log));
-        let all = read_all(&log, Offset::ZERO).unwrap();
+        let (log, all) = gone_on(&disk);
         assert_eq!(log.segments().count(), 2, "rolled, and not sealed");
         drop(log);
         rot(&disk, 1, leads_on);
@@ -151,13 +157,7 @@ fn a_lookup_by_time_that_comes_to_what_cannot_be_read_behind_a_bad_batch_says_so
 #[test]
 fn what_lies_behind_rows_that_cannot_be_read_is_damage_to_an_opening_until_they_can() {
     let disk = disk();
-    let mut log = filled(&disk, 4);
-    settle(&mut log, at(1)).unwrap();
-    block_on(log.close(at(2))).unwrap();
-    drop(log);
-    let (mut log, _) = reopen(&disk);
-    (0..4).for_each(|_| append(&mut log));
-    let all = read_all(&log, Offset::ZERO).unwrap();
+    let (log, all) = gone_on(&disk);
     drop(log);
     rot(&disk, 1, false);
     disk.faults().set_unreadable("0.index", 0..BLOCK);
