@@ -6,7 +6,7 @@ use corelog_storage::log::CallOff;
 use futures_lite::FutureExt as _;
 
 use super::refusal::error_of;
-use super::slots::{PartitionKey, Slot, SlotId, SlotState};
+use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
 use crate::failure::Failure;
 use crate::partition::Refusal;
@@ -69,9 +69,8 @@ impl Core {
     /// Claims a partition that was added, to open it; None if somebody else came to that before, or it is gone.
     pub(super) fn claim_added(self: &Rc<Self>, key: PartitionKey) -> Option<Claim> {
         let slot = self.slots.borrow().find(key)?;
-        let is_new = |slot: &Slot| matches!(slot.state, SlotState::Opening);
-        let is_new = self.slots.borrow().get(slot).is_some_and(is_new);
-        self.claim(slot).filter(|_| is_new)
+        let is_new = matches!(self.slots.borrow().get(slot)?.state, SlotState::Opening);
+        is_new.then(|| self.claim(slot)).flatten()
     }
 
     /// Waits until nobody else opens or closes a partition and claims it, to close it; None if it is gone. Whoever opens it
