@@ -150,7 +150,7 @@ fn a_topic_for_which_there_is_no_room_is_refused_before_any_of_it_comes() {
     let filler = mount.fill();
     let from = large.address();
     let clone = ["clone", "t", "--from", &from, "--follow"];
-    let said = small.corelog().refused(&clone, 1);
+    let said = small.corelog().run(clone).failed(1);
     assert!(said.contains("bytes are to be copied"), "{said}");
     assert!(said.contains("`corelog topic alter`"), "{said}");
     assert!(!has(&small, "t"));

@@ -158,7 +158,7 @@ fn a_backup_for_which_there_is_no_room_is_refused_before_any_of_it_is_copied() {
     // Whoever asks for half a minute was told behind that alone.
     let retry_ms = refused.unwrap_err().detail.retry_ms;
     assert!(retry_ms >= Some(30_000), "{retry_ms:?}");
-    let said = Corelog::to(&small).refused(&restoring(&copy), 1);
+    let said = Corelog::to(&small).run(restoring(&copy)).failed(1);
     assert!(said.contains("bytes are to be copied"), "{said}");
     assert!(said.contains("`corelog topic alter`"), "{said}");
     assert!(!mount.outside("data/restoring").exists());
