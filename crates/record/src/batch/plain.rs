@@ -30,8 +30,8 @@ impl<'a> Raw<'a> {
         Self::take(cursor)
     }
 
-    /// The record at the beginning of `bytes` and what lies behind it; `None` unless its numbers take a byte or two, it has no
-    /// headers and no fault, and is not the last few bytes. Nearly all records are such ones.
+    /// The record at the beginning of `bytes` and what lies behind it; `None` unless its numbers take a byte or two, or three of its
+    /// offset, it has no headers and no fault, and is not the last few bytes. Nearly all records are such ones.
     #[inline(always)]
     fn plain(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let mut head = Head {
@@ -85,7 +85,7 @@ impl Head {
         (high < 0x80).then_some(u32::from(low & 0x7f) | u32::from(high) << 7)
     }
 
-    /// One of up to three groups: as many records a batch may have.
+    /// One of up to three groups: as many records a batch may have. With a loop for this and that above, a check takes 3 % more.
     #[inline(always)]
     fn far_number(&mut self) -> Option<u32> {
         let low = self.byte();
