@@ -7,32 +7,32 @@
 //! may be among the parked ones; eight independent, staggered timers nearly are: whichever expires
 //! makes the loop go round again. What they cannot cover, the pacemaker does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
 
-use super::clock::{now, sleep};
+use super::clock::{micros, now, sleep};
 use super::task::{Task, spawn};
 use super::{pulse, vitals};
 
 /// Starts this core's heartbeats; they beat for as long as the tasks are kept.
 pub(super) fn start() -> Vec<Task<()>> {
-    (0..HEARTBEATS).map(|index| spawn(beat(index))).collect()
+    let begun = now();
+    let beat = |index| spawn(beat(begun, index));
+    (0..HEARTBEATS).map(beat).collect()
 }
 
-async fn beat(index: u32) {
+async fn beat(begun: Instant, index: u32) {
     let mut seen = 0;
     loop {
-        // Staggered anew each time the pace changes, so that beats stay evenly spaced.
-        rest(STAGGER_LIVELY * index + Duration::from_millis(1)).await;
+        rest(begun, STAGGER_LIVELY, index).await;
         while vitals::settle(&mut seen) {
-            rest(STAGGER_LIVELY * HEARTBEATS).await;
+            rest(begun, STAGGER_LIVELY, index).await;
         }
         let stirred = vitals::stirred();
         let calm = async {
-            rest(STAGGER_CALM * index).await;
             loop {
-                rest(STAGGER_CALM * HEARTBEATS).await;
+                rest(begun, STAGGER_CALM, index).await;
             }
         };
         calm.or(stirred).await;
@@ -40,11 +40,20 @@ async fn beat(index: u32) {
 }
 
 /// Until the next beat, which is a turn of the loop and tells how late it came.
-async fn rest(duration: Duration) {
-    let due = now() + duration;
-    sleep(duration).await;
+async fn rest(begun: Instant, stagger: Duration, index: u32) {
+    let pause = pause(begun.elapsed(), stagger, index);
+    let due = now() + pause;
+    sleep(pause).await;
     vitals::turn();
     pulse::beat(due);
+}
+
+/// From `elapsed` to the next beat of that number: those that came late at once are as far apart from then on as the
+/// others.
+fn pause(elapsed: Duration, stagger: Duration, index: u32) -> Duration {
+    let round_us = micros(stagger * HEARTBEATS);
+    let since_last_us = (micros(elapsed) + micros(stagger * (HEARTBEATS - index))) % round_us;
+    Duration::from_micros(round_us - since_last_us)
 }
 
 /// As many as were measured to be enough: none of 240 loaded starts hung, against 7 of 50 without.
@@ -80,6 +89,22 @@ mod tests {
         }
         times.sort();
         times
+    }
+
+    /// After a loop had stood still for a round all came at once, for ever.
+    #[test]
+    fn beats_stay_evenly_apart_whenever_they_came() {
+        for stagger in [STAGGER_LIVELY, STAGGER_CALM] {
+            for late_ms in [0, 1, 39, 40, 41, 399, 400, 86_400_000] {
+                let elapsed = Duration::from_millis(late_ms);
+                let next = |index| pause(elapsed, stagger, index);
+                let mut pauses: Vec<_> = (0..HEARTBEATS).map(next).collect();
+                pauses.sort();
+                assert!(pauses[0] > Duration::ZERO);
+                assert!(pauses[0] <= stagger);
+                assert!(pauses.windows(2).all(|two| two[1] - two[0] == stagger));
+            }
+        }
     }
 
     #[test]

@@ -275,23 +275,25 @@ fn what_stays_on_this_machine_is_sent_without_timers() {
 
 #[test]
 fn a_busy_core_publishes_what_is_outstanding() {
-    let core = spawn_core(&CoreConfig::new(0, "busy"), || async {
+    let (begin, begun) = flume::bounded(1);
+    let (seen, is_seen) = flume::bounded(1);
+    let core = spawn_core(&CoreConfig::new(0, "busy"), || async move {
         let request = outstanding(Work::Request);
-        // Long enough to be seen by a thread that is kept from the processor for a while.
-        sleep(Duration::from_secs(1)).await;
+        begin.send(()).unwrap();
+        let seen = is_seen.recv_async().await;
         drop(request);
-        sleep(Duration::from_millis(100)).await;
+        seen
     });
     let core = core.unwrap();
     let vitals = std::sync::Arc::clone(core.vitals());
+    begun.recv().unwrap();
     let turns = vitals.turns();
-    let mut was_busy = false;
     while vitals.turns() < turns + 3 {
-        was_busy |= vitals.outstanding(Work::Request) == 1;
+        assert_eq!(vitals.outstanding(Work::Request), 1);
         std::thread::yield_now();
     }
-    core.join().unwrap();
-    assert!(was_busy);
+    seen.send(()).unwrap();
+    core.join().unwrap().unwrap();
     assert_eq!(vitals.outstanding(Work::Request), 0);
     assert!(!vitals.is_loaded());
 }

@@ -97,6 +97,11 @@ impl Threads {
         Ok(self.jobs.get_or_init(|| jobs))
     }
 
+    #[cfg(test)]
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+
     /// The way to them, which a core finds open.
     fn jobs(&'static self) -> &'static Sender<Job> {
         match self.start() {

@@ -199,7 +199,11 @@ struct Judge {
 
 impl Judge {
     fn judge(&mut self, sight: Sight, tick: Duration) -> Verdict {
-        let has_turned = self.turns.replace(sight.turns) != Some(sight.turns);
+        // One look says nothing of whether it turns.
+        let Some(before) = self.turns.replace(sight.turns) else {
+            return Verdict::Well;
+        };
+        let has_turned = before != sight.turns;
         if has_turned || !sight.is_on_time {
             self.still_ticks = 0;
         }
@@ -320,6 +324,20 @@ mod tests {
         assert!(!paused.contains(&Verdict::Dead));
     }
 
+    /// It was said of a core that stood still, when the first look came late.
+    #[test]
+    fn slow_work_is_said_of_a_core_only_that_was_seen_to_turn() {
+        let old = |turns| Sight {
+            oldest: Some(TICK * 5),
+            ..sight(turns, true)
+        };
+        assert_eq!(
+            verdicts([old(7), old(7)]),
+            [Verdict::Well, Verdict::Stalled]
+        );
+        assert_eq!(verdicts([old(7), old(8)]), [Verdict::Well, Verdict::Slow]);
+    }
+
     #[test]
     fn slow_work_on_a_core_that_turns_is_said_once_and_kills_nothing() {
         let slow = (0..100).map(|turns| Sight {
@@ -343,13 +361,16 @@ mod tests {
         let vitals = Arc::new(Vitals::new("still"));
         vitals.pretend_outstanding(Work::Sync);
         let (dead, died) = flume::bounded(1);
+        let (alive, ended) = flume::bounded::<()>(0);
         let (cores, tick) = (vec![Arc::clone(&vitals)], Duration::from_millis(20));
         let watchdog = Watchdog::start_with(cores, tick, log, move |vitals| {
             let _ = dead.try_send(Load(vitals).to_string());
+            // Nothing comes after it, as in a process that ends.
+            let _ = ended.recv();
         });
-        let watchdog = watchdog.unwrap();
+        let mut watchdog = watchdog.unwrap();
         let died = died.recv_timeout(Duration::from_secs(60)).unwrap();
-        drop(watchdog);
+        drop((watchdog.stop.take(), alive));
         (vitals, died)
     }
 

@@ -1,5 +1,6 @@
 //! Files of segments on their way to a peer.
 
+use std::net::Shutdown;
 use std::path::Path;
 use std::time::Duration;
 
@@ -359,23 +360,28 @@ fn acks_and_fetches_go_on_while_more_peers_than_places_do_not_read() {
     let mut many = Many::start(20, |config| config.limits.write_timeout = LONG);
     let told = many.segments(0);
     let copy = request(&many, told.history, parts(&told.sealed));
-    let deaf: Vec<Client> = (0..12)
-        .map(|_| {
-            let mut peer = Client::hello(many.node.addresses().listen);
-            peer.send(&copy, &[]);
-            peer
-        })
-        .collect();
+    let deaf = || {
+        let mut peer = Client::hello(many.node.addresses().listen);
+        peer.send(&copy, &[]);
+        peer
+    };
     let copies = || sum(&many.node, |core| core.transfers);
-    wait_until(|| copies() == deaf.len() as u64);
-    for _ in 0..50 {
+    let (mut crowd, mut answered) = (Vec::new(), 0);
+    wait_until(|| {
+        let all = copies();
+        // Those in front are cut within seconds, since others wait: on a slow machine more have to come.
+        if all < 12 {
+            crowd.push(deaf());
+            return false;
+        }
         let request = to(TOPIC, many.id, 1);
         many.client.produce(&request, &["v"]).expect("acknowledged");
         let next = many.client.fetch(&from(TOPIC, many.id, 1, 0)).0.next;
         assert!(next.get() > 0);
-    }
-    assert_eq!(copies(), deaf.len() as u64, "all the while");
-    drop(deaf);
+        answered += u32::from(copies() == all);
+        answered == 50
+    });
+    drop(crowd);
     wait_until(|| copies() == 0);
     many.node.stop().expect("a clean stop");
 }
@@ -460,6 +466,9 @@ fn who_is_sent_segments_holds_no_room_to_receive() {
                 peer.send(&to(TOPIC, many.id, 0), &batch(values));
             }
             peer.send(&request, &[]);
+            // One that reads is not cut for those who wait, however slow the machine is.
+            let mut socket = peer.socket();
+            std::thread::spawn(move || std::io::copy(&mut socket, &mut std::io::sink()));
             peers.push(peer);
             wait_until(|| copying() == peers.len() as u64);
         }
@@ -468,6 +477,8 @@ fn who_is_sent_segments_holds_no_room_to_receive() {
         .produce(&to(TOPIC, many.id, 0), &large)
         .expect("produced beside them");
     assert_eq!(copying(), 36);
-    drop(peers);
+    for peer in peers {
+        peer.socket().shutdown(Shutdown::Both).expect("connected");
+    }
     many.node.stop().expect("a clean stop");
 }

@@ -102,6 +102,14 @@ impl UringFile {
         opened.await.map(Some)
     }
 
+    /// What is open, for the pool to close. The runtime closes a dropped file only while its executor lives, and leaks it
+    /// else; one that is told to do so closes it on the core, and a last close may free extents, and wait for the journal.
+    fn take(&mut self) -> Vec<OwnedDmaFile> {
+        let durable = self.durable.take().flatten();
+        let open = self.file.take().into_iter().chain(durable);
+        open.map(OwnedDmaFile::from).collect()
+    }
+
     fn file(&self) -> &DmaFile {
         match &self.file {
             Some(file) => file,
@@ -305,32 +313,19 @@ impl File for UringFile {
     }
 
     async fn close(self: Rc<Self>) -> io::Result<()> {
-        let Some(mut last) = Rc::into_inner(self) else {
-            return Ok(());
-        };
-        let _close = outstanding(Work::Directory);
-        if let Some(durable) = last.durable.take().flatten() {
-            durable.close().await.map_err(io_error)?;
+        if let Some(mut last) = Rc::into_inner(self) {
+            let files = last.take();
+            blocking(move || drop(files)).await;
         }
-        let Some(file) = last.file.take() else {
-            return Ok(());
-        };
-        file.close().await.map_err(io_error)
+        Ok(())
     }
 }
 
 impl Drop for UringFile {
     fn drop(&mut self) {
-        // The runtime closes a dropped file only while its executor lives, and leaks it else. The
-        // pool closes it in any case, and away from the core: a last close may free extents.
-        for file in self
-            .file
-            .take()
-            .into_iter()
-            .chain(self.durable.take().flatten())
-        {
-            let file = OwnedDmaFile::from(file);
-            POOL.run_detached(move || drop(file));
+        let files = self.take();
+        if !files.is_empty() {
+            POOL.run_detached(move || drop(files));
         }
     }
 }

@@ -13,6 +13,7 @@ use corelog_storage::disk::{BLOCK_BYTES, Buf, Dir, File, Open, Space, is_full};
 use futures_lite::future::poll_once;
 
 use super::{UringBuf, UringDir};
+use crate::rt::blocking::POOL;
 use crate::rt::tests::on_core;
 use crate::rt::{next_turn, spawn, timeout};
 
@@ -274,6 +275,36 @@ fn closed_and_dropped_files_leave_no_descriptor() {
     while open_below(&checked) > 0 {
         thread::yield_now();
     }
+}
+
+/// Of a removed file the core gave back the space, and stood still as long as the disk took for that.
+#[test]
+fn a_file_is_closed_by_the_pool() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    on_core(move || async move {
+        let dir = UringDir::new(path);
+        let file = Rc::new(dir.open("file", Open::Create).await.unwrap());
+        let (go_on, held) = flume::bounded::<()>(0);
+        let (begin, begun) = flume::unbounded();
+        for _ in 0..POOL.count() {
+            let (begin, held) = (begin.clone(), held.clone());
+            POOL.run_detached(move || {
+                begin.send(()).unwrap();
+                let _ = held.recv();
+            });
+        }
+        for _ in 0..POOL.count() {
+            begun.recv_async().await.unwrap();
+        }
+        let mut closing = pin!(file.close());
+        for _ in 0..200 {
+            assert!(poll_once(&mut closing).await.is_none());
+            next_turn().await;
+        }
+        drop(go_on);
+        closing.await.unwrap();
+    });
 }
 
 #[test]
