@@ -15,10 +15,12 @@ pub(super) struct Known {
     pub(super) partition_count: usize,
     /// Copies that were not heard since the server was started, and retention may wait for.
     pub(super) silent_count: usize,
+    /// Copies that were.
+    pub(super) heard_count: usize,
     /// Records that the server has and those that were heard had not then.
     pub(super) records_behind: u64,
-    /// Since any of its copies was heard; nothing if none was.
-    pub(super) heard_ms: Option<u64>,
+    /// Since the first and the last of those was heard; nothing if none was.
+    pub(super) heard_ms: Option<(u64, u64)>,
     /// Since the server was started, if any are silent.
     pub(super) silent_ms: u64,
 }
@@ -39,8 +41,10 @@ pub(super) fn by_address(partitions: &[Partition]) -> BTreeMap<&str, Known> {
                 known.silent_ms = known.silent_ms.max(follower.heard_ms);
             } else {
                 known.records_behind += partition.end.get().saturating_sub(follower.end.get());
-                let heard_ms = known.heard_ms.unwrap_or(u64::MAX);
-                known.heard_ms = Some(heard_ms.min(follower.heard_ms));
+                known.heard_count += 1;
+                let here = follower.heard_ms;
+                let (first, last) = known.heard_ms.unwrap_or((here, here));
+                known.heard_ms = Some((first.max(here), last.min(here)));
             }
         }
     }
@@ -64,17 +68,23 @@ pub(super) fn is_followed(partitions: &[Partition], id: PartitionId, address: &s
 impl Known {
     /// What is known of it, as a part of a sentence.
     pub(super) fn said(&self) -> String {
-        let ago = |ms: u64| Span::from_millis(ms / 1_000 * 1_000);
-        let heard = self.heard_ms.map(|ms| match self.records_behind {
-            0 => format!("level, heard {} ago", ago(ms)),
-            behind => format!("{behind} records behind, heard {} ago", ago(ms)),
-        });
+        let ago = |ms: u64| Span::from_millis(ms / 1_000 * 1_000).to_string();
         let since = ago(self.silent_ms);
         let silent = format!("not heard of since the server was started, {since} ago");
-        match (heard, self.silent_count) {
-            (Some(heard), 0) => heard,
-            (Some(heard), count) => format!("{heard}; {count} of its copies {silent}"),
-            (None, _) => silent,
+        let Some((first, last)) = self.heard_ms else {
+            return silent;
+        };
+        let heard = match (ago(last), ago(first)) {
+            (last, first) if last == first => last,
+            (last, first) => format!("{last} to {first}"),
+        };
+        let heard = match self.records_behind {
+            0 => format!("level, heard {heard} ago"),
+            behind => format!("{behind} records behind, heard {heard} ago"),
+        };
+        match (self.heard_count, self.silent_count) {
+            (_, 0) => heard,
+            (count, others) => format!("{count} of its copies {heard}; {others} {silent}"),
         }
     }
 }
@@ -127,7 +137,7 @@ mod tests {
         assert_eq!((known.partition_count, known.silent_count), (2, 1));
         assert_eq!(
             known.said(),
-            "2 records behind, heard 1s ago; 1 of its copies not heard of since the server was \
+            "2 of its copies 2 records behind, heard 1s ago; 1 not heard of since the server was \
              started, 1m 30s ago"
         );
         let known = by_address(&partitions[1..])["log2:7400"];
@@ -138,5 +148,20 @@ mod tests {
             known.said(),
             "not heard of since the server was started, 1m 30s ago"
         );
+    }
+
+    /// One that was heard spoke for those that had gone away hours ago.
+    #[test]
+    fn of_several_copies_is_told_when_the_first_and_the_last_of_them_was_heard() {
+        let long_ago = Follower {
+            heard_ms: 7_200_000,
+            ..follower(1, 100, false)
+        };
+        let partitions = [
+            partition(0, vec![long_ago]),
+            partition(1, vec![follower(2, 100, false)]),
+        ];
+        let known = by_address(&partitions)["log2:7400"];
+        assert_eq!(known.said(), "level, heard 1s to 2h ago");
     }
 }

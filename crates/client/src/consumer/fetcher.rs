@@ -222,9 +222,7 @@ impl Fetcher {
             if let Error::TimedOut { is_sent, .. } = error
                 && way.is_open()
             {
-                // What was sent before is not answered by what was not.
-                let is_sent = is_sent || matches!(way.apart, Some((_, true)));
-                way.apart = Some((Tenant::new(&self.client), is_sent));
+                way.part(Tenant::new(&self.client), is_sent);
             }
             // Who does not answer may do so for long, and another one instead.
             if is_wrong || matches!(error, Error::TimedOut { .. }) {
@@ -278,10 +276,7 @@ impl Fetcher {
     }
 
     async fn route(&self, way: &mut Way, deadline: Deadline) -> Result<Route, Error> {
-        // That is answered, or its connection has ended.
-        if matches!(way.apart, Some((_, true))) && Arc::strong_count(&self.claim) == 1 {
-            (way.apart, way.route) = (None, None);
-        }
+        way.return_if_answered(&self.claim);
         if let Some(route) = way.route.as_ref().filter(|route| !route.is_stale()) {
             return Ok(route.clone());
         }

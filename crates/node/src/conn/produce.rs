@@ -93,3 +93,59 @@ async fn produced(
 
 /// How long a Produce waits for room in the tail before it is answered `Busy`.
 const TAIL_WAIT_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use corelog_protocol::frame::CorrelationId;
+    use corelog_record::Offset;
+    use futures_lite::future::poll_once;
+
+    use super::super::link::tests::linked;
+    use super::*;
+    use crate::core::tests::{batches, topic, with_core};
+    use crate::rt::tests::slice_over;
+
+    /// Others have the core while what is large is checked, and what was sent before it may be refused meanwhile.
+    #[test]
+    fn a_request_of_a_run_that_is_aborted_while_it_is_checked_goes_into_no_log() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            core.routes.borrow_mut().put(Arc::clone(&opened));
+            let (link, _client) = linked(&core).await;
+            link.begin(0);
+            let tag = |number| Tag {
+                correlation: CorrelationId::new(number),
+                frame_bytes: 0,
+            };
+            let asked = Asked {
+                link: Rc::clone(&link),
+                correlation: CorrelationId::new(2),
+                frame_bytes: 0,
+            };
+            let request = produce::Request {
+                topic: opened.name.clone(),
+                id: key.topic,
+                partition: key.partition,
+                level: None,
+                run: 0,
+            };
+            let large = batches(200 << 10).repeat(3);
+            let mut producing = pin!(produce(asked, &request, &large));
+            slice_over().await;
+            assert!(poll_once(&mut producing).await.is_none(), "it is checked");
+            let refused = Due::Now(Err(invalid("level", "there is none")));
+            link.acks.borrow_mut().push(key, 0, tag(1), refused);
+            producing.await;
+            let mut told = Vec::new();
+            link.acks
+                .borrow_mut()
+                .collect(|_, _, produced| told.push(produced));
+            assert!(matches!(&told[..], [_, Err(error)] if error.is(ErrorCode::Aborted)));
+            assert_eq!(core.place(key).unwrap().log_end, Offset::ZERO);
+        });
+    }
+}

@@ -299,7 +299,26 @@ mod tests {
     use super::super::link::tests::linked;
     use super::super::receive::tests::{ping, produce};
     use super::*;
-    use crate::core::tests::with_core;
+    use crate::config::NodeConfig;
+    use crate::core::tests::{with_core, with_core_of};
+
+    /// Who waited long for an answer was closed in the moment in which it came.
+    #[test]
+    fn a_connection_is_idle_from_when_it_was_answered_last() {
+        const LIMIT: Duration = Duration::from_secs(3_600);
+        let limited = |config: &mut NodeConfig| config.limits.idle_timeout = LIMIT;
+        with_core_of(limited, |core| async move {
+            let (link, _client) = linked(&core).await;
+            let begun = link.answered_at();
+            while rt::now() == begun {}
+            link.begin(0);
+            assert_eq!(idle_left(&link, begun), Some(LIMIT), "it waits");
+            link.answered(0);
+            assert!(begun < link.answered_at());
+            let long_ago = begun.checked_sub(LIMIT).unwrap();
+            assert!(idle_left(&link, long_ago) > Some(Duration::ZERO));
+        });
+    }
 
     /// Each wait began to count anew, and only a read gave back what was held: a few clients, of each of which an answer left
     /// every second, had all room of a core for as long as they cared to.

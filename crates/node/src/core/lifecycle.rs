@@ -254,9 +254,8 @@ impl Core {
     }
 
     fn install(self: &Rc<Self>, slot: SlotId, key: PartitionKey, mut log: Log<super::Disk>) {
-        self.generation_last
-            .set(self.generation_last.get().wrapping_add(1));
-        let generation = self.generation_last.get();
+        let generation = self.generation_last.get().wrapping_add(1);
+        self.generation_last.set(generation);
         // The topic as it is now: its settings may have changed while the log was opened.
         let topic = self.slots.borrow().get(slot).map(|it| it.topic.clone());
         let Some(topic) = topic else { return };
@@ -275,6 +274,7 @@ impl Core {
             found.board = Board::at(durable);
         }
         self.doubt(key);
+        self.tell_heard(slot);
         // Before retention looks for the first time.
         self.tell_snapshotted(slot);
         self.step(slot, Input::Tick);

@@ -10,7 +10,7 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::log::lineage::Common;
-use corelog_storage::log::{ChainPlan, Chore, CopyError, ReadError};
+use corelog_storage::log::{ChainPlan, Chore, CopyError, HEARD_EPOCH_MAX, ReadError};
 
 use super::Disk;
 use super::board::{Board, Void};
@@ -325,9 +325,23 @@ impl Core {
         }
     }
 
-    /// Another copy of a log of this core has this epoch: none that begins here is as low.
+    /// Another copy of a log of this core has this epoch: none that begins here is as low, whether it is open now or not. Who
+    /// told need not be there to tell again.
     pub(crate) fn hear_epoch(self: &Rc<Self>, key: PartitionKey, epoch: LeaderEpoch) {
-        if let Ok(slot) = self.slot_of(key) {
+        let slot = self.slots.borrow().find(key);
+        let Some(slot) = slot.filter(|_| epoch.get() <= HEARD_EPOCH_MAX) else {
+            return;
+        };
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            found.heard = found.heard.max(Some(epoch));
+        }
+        self.tell_heard(slot);
+    }
+
+    /// Has a log hear what was told of before it was opened, and what one that was fenced had not marked.
+    pub(super) fn tell_heard(self: &Rc<Self>, slot: SlotId) {
+        let heard = self.slots.borrow().get(slot).and_then(|it| it.heard);
+        if let Some(epoch) = heard {
             self.step(slot, Input::Heard { epoch });
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use corelog_record::{PartitionId, TopicId};
+use corelog_record::{LeaderEpoch, PartitionId, TopicId};
 use corelog_storage::log::CallOff;
 
 use super::Disk;
@@ -54,6 +54,8 @@ pub(crate) struct Slot {
     pub(super) again: Again,
     /// Of whoever opens it now.
     pub(super) call_off: CallOff,
+    /// The highest epoch of another copy that was heard of: a log that was not open then is told once it is.
+    pub(super) heard: Option<LeaderEpoch>,
 }
 
 /// What was logged of a partition since its disk last took something: it comes again every second or sooner.
@@ -106,6 +108,7 @@ impl Slots {
             scrub: Scrubbing::default(),
             again: Again::default(),
             call_off: CallOff::default(),
+            heard: None,
         });
         let id = match self.free.pop() {
             Some(id) => id,

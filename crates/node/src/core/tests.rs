@@ -1,7 +1,7 @@
 //! A core without its keepers, for tests that decide themselves what is done when.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -45,16 +45,34 @@ pub(crate) fn with_core<F: Future<Output = ()> + 'static>(
     with_others(0, |core, _| test(core));
 }
 
+/// The same by a configuration that was changed so.
+pub(crate) fn with_core_of<F: Future<Output = ()> + 'static>(
+    change: impl FnOnce(&mut NodeConfig),
+    test: impl FnOnce(Rc<Core>) -> F + Send + 'static,
+) {
+    with_all(0, change, |core, _| test(core));
+}
+
 /// The same beside so many others, of which there are the ends of their lanes.
 pub(crate) fn with_others<F: Future<Output = ()> + 'static>(
     others: u16,
+    test: impl FnOnce(Rc<Core>, Vec<router::LaneEnds>) -> F + Send + 'static,
+) {
+    with_all(others, |_| {}, test);
+}
+
+fn with_all<F: Future<Output = ()> + 'static>(
+    others: u16,
+    change: impl FnOnce(&mut NodeConfig),
     test: impl FnOnce(Rc<Core>, Vec<router::LaneEnds>) -> F + Send + 'static,
 ) {
     let dir = tempfile::tempdir().unwrap();
     for number in 0..=9 {
         std::fs::create_dir_all(dir.path().join(format!("topics/topic-{number}"))).unwrap();
     }
-    let shared = shared(dir.path());
+    let mut config = NodeConfig::new(dir.path());
+    change(&mut config);
+    let shared = shared(&config);
     on_core(move || {
         let counters = Arc::clone(&shared.counters[0]);
         let limits = &shared.limits;
@@ -324,9 +342,8 @@ impl Subscriber for Lines {
     fn exit(&self, _: &Id) {}
 }
 
-fn shared(dir: &Path) -> Arc<Shared> {
-    let config = NodeConfig::new(dir);
-    let rates = Rates::of(&config);
+fn shared(config: &NodeConfig) -> Arc<Shared> {
+    let rates = Rates::of(config);
     Arc::new(Shared {
         node: NodeId::from_bytes([1; 16]),
         limits: config.limits.clone(),

@@ -222,7 +222,7 @@ pub(super) fn is_early(error: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs::OpenOptions;
-    use std::io::Write as _;
+    use std::io::{Read as _, Write as _};
     use std::os::unix::fs::FileExt as _;
     use std::sync::mpsc;
 
@@ -232,7 +232,9 @@ mod tests {
 
     use super::*;
     use crate::core::tests::{batches, created, flush, produce, until, with_core};
+    use crate::follow::line::Line;
     use crate::follow::line::tests::{log, next, no_topics, node, tell};
+    use crate::partition::Input;
 
     /// What had been acknowledged last, and stood behind the damage, was in no log any more.
     #[test]
@@ -258,17 +260,7 @@ mod tests {
                 let active = core.segments(key, Offset::MAX).unwrap().active.unwrap();
                 ends.push(active.durable_position.get());
             }
-            let line = core.line_to(&address).await.unwrap();
-            let handing = Replica {
-                role: Role::HandingOver,
-                sources: vec![address],
-                target: Some(line.node()),
-                ..Replica::owner(key.partition)
-            };
-            let place = (&name, key.topic, key.partition);
-            let admin = core.admin().unwrap();
-            let begun = admin.change_replica(place, None, |_| Ok(handing));
-            begun.await.unwrap();
+            let line = begin(&core, (&name, key), address).await;
             let damaging = async {
                 until("the target is asked", || is_asked.try_recv().is_ok()).await;
                 core.drop_partition(key).await;
@@ -293,5 +285,49 @@ mod tests {
             assert_eq!(core.replica(key).unwrap().role, Role::HandingOver);
             drop(line);
         });
+    }
+
+    /// The target took over what was durable, and what came to the disk behind that was acknowledged, and in no log of an owner.
+    #[test]
+    fn a_partition_of_which_not_all_is_durable_is_given_to_nobody() {
+        let address = node(|mut stream, mut received| {
+            tell::<metadata::Request>(&mut stream, &mut received, &no_topics());
+            let empty = log(Offset::ZERO, Offset::ZERO);
+            tell::<segments::Request>(&mut stream, &mut received, &empty);
+            let asked = stream.read_to_end(&mut received);
+            assert_eq!(asked.unwrap(), 0, "it is asked to take over");
+        });
+        with_core(|core| async move {
+            let (name, key) = created(&core).await;
+            // Its directory is made with the first group.
+            std::fs::write(core.shared.data_dir.join("topics/t/0"), "").unwrap();
+            produce(&core, key, &batches(100)).await;
+            core.step(core.slot_of(key).unwrap(), Input::Commit);
+            let end = core.place(key).unwrap().log_end;
+            core.durable(key, end).await.unwrap_err();
+            let _line = begin(&core, (&name, key), address).await;
+            let handed = core.hand_over(name, key, None).await;
+            assert!(handed.unwrap_err().is(ErrorCode::OutcomeUnknown));
+        });
+    }
+
+    /// Has the partition be given to the node at an address; gives the connection to that.
+    async fn begin(
+        core: &Rc<Core>,
+        (name, key): (&TopicName, PartitionKey),
+        address: String,
+    ) -> Rc<Line> {
+        let line = core.line_to(&address).await.unwrap();
+        let handing = Replica {
+            role: Role::HandingOver,
+            sources: vec![address],
+            target: Some(line.node()),
+            ..Replica::owner(key.partition)
+        };
+        let place = (name, key.topic, key.partition);
+        let admin = core.admin().unwrap();
+        let begun = admin.change_replica(place, None, |_| Ok(handing));
+        begun.await.unwrap();
+        line
     }
 }

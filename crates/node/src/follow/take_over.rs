@@ -123,3 +123,53 @@ fn not_equal(here: Offset, end: Offset) -> Failure {
     };
     failure_with(ErrorCode::NotEqual, message, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use corelog_record::Chain;
+    use futures_lite::future::poll_once;
+
+    use super::*;
+    use crate::core::tests::{created, with_core};
+    use crate::follow::ownership::follower_of;
+
+    /// What its owner may have begun it was told while it was being opened, and that was dropped: promoted, it began one of the
+    /// same number, by which neither of the two outranked the other.
+    #[test]
+    fn a_copy_that_promises_while_it_is_opened_begins_no_epoch_that_its_owner_may_have() {
+        with_core(|core| async move {
+            let (topic, key) = created(&core).await;
+            let place = (&topic, key.topic, key.partition);
+            let following = |replica| Ok(follower_of(replica, "127.0.0.1:1".to_owned(), None));
+            let admin = core.admin().unwrap();
+            admin.change_replica(place, None, following).await.unwrap();
+            let history = core.place(key).unwrap().history;
+            core.drop_partition(key).await;
+            let opened = core
+                .routes
+                .borrow()
+                .topic_by_id(key.topic)
+                .cloned()
+                .unwrap();
+            let mut opening = pin!(core.open_partition(&opened, key));
+            assert!(poll_once(&mut opening).await.is_none());
+            let request = take_over::Request {
+                topic,
+                id: key.topic,
+                partition: key.partition,
+                history,
+                end: Offset::MAX,
+                chain: Chain::from_raw(0),
+                epoch: LeaderEpoch::new(7).unwrap(),
+            };
+            let refused = core.take_over(key, request).await.unwrap_err();
+            assert!(refused.is(ErrorCode::NotEqual), "{refused}");
+            assert!(core.place(key).is_err(), "it is being opened still");
+            assert!(opening.await);
+            let began = core.begin_above(key).await.unwrap();
+            assert_eq!(began.epoch.get(), 7 + 3 * TAKEOVER_STEP);
+        });
+    }
+}

@@ -229,8 +229,15 @@ fn reply(core: &Core, to: CoreId, id: u64, what: Answered) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use corelog_protocol::error::ErrorCode;
+    use corelog_record::Offset;
+    use futures_lite::future::poll_once;
+
     use super::*;
-    use crate::core::tests::{batches, terms, topic, with_others};
+    use crate::core::tests::{batches, terms, topic, with_core, with_others};
+    use crate::rt::tests::slice_over;
 
     /// What was on its way behind it went into the log without it, also once the answer had left.
     #[test]
@@ -269,6 +276,40 @@ mod tests {
             assert!(is_refused().await);
             send(3, batches(100));
             assert!(is_refused().await);
+        });
+    }
+
+    /// Others have the core while what is large is checked, and the answer to what was refused before it may leave meanwhile.
+    #[test]
+    fn what_another_core_sent_of_a_run_that_is_aborted_while_it_is_checked_goes_into_no_log() {
+        with_core(|core| async move {
+            let (opened, key) = topic(1);
+            assert!(core.open_partition(&opened, key).await);
+            let (requests, sent) = flume::bounded(1);
+            let acks = Rc::new(RefCell::new(Acks::new(Notify::new(), Rc::default())));
+            let recent = Rc::new(RefCell::new(RecentAborts::new(1)));
+            let what = What::Produce(Produce {
+                conn: 1,
+                key,
+                run: 0,
+                terms: terms(),
+                batches: batches(200 << 10).repeat(3),
+            });
+            let (id, frame) = (1, None);
+            requests.send(Request { id, frame, what }).unwrap();
+            drop(requests);
+            let lines = (Rc::clone(&acks), Rc::clone(&recent));
+            let mut serving = pin!(serve(Rc::clone(&core), CoreId::new(1), sent, lines));
+            slice_over().await;
+            assert!(poll_once(&mut serving).await.is_none(), "it is checked");
+            let cause = ErrorCode::InvalidBatch.number();
+            recent.borrow_mut().abort((1, key), 0, cause);
+            serving.await;
+            let mut told = Vec::new();
+            acks.borrow_mut()
+                .collect(|_, _, produced| told.push(produced));
+            assert!(matches!(&told[..], [Err(error)] if error.is(ErrorCode::Aborted)));
+            assert_eq!(core.place(key).unwrap().log_end, Offset::ZERO);
         });
     }
 }

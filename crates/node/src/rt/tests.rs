@@ -27,13 +27,17 @@ pub(crate) fn on_core<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F
 
 /// How often what is done gives others the core, where a slice is over each time.
 pub(crate) async fn ways_given(done: impl Future) -> usize {
-    // It stays over until the core looks, which this one does not let it.
-    while poll_once(yield_if_needed()).await.is_some() {}
+    slice_over().await;
     let (mut done, mut count) = (pin!(done), 0);
     while poll_once(done.as_mut()).await.is_none() {
         count += 1;
     }
     count
+}
+
+/// Waits until a slice is over: it stays so until the core looks, which whoever polls by hand does not let it.
+pub(crate) async fn slice_over() {
+    while poll_once(yield_if_needed()).await.is_some() {}
 }
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

@@ -9,7 +9,7 @@ use super::super::news::News;
 use super::super::trouble::Trouble;
 use super::Fetcher;
 use crate::client::{Route, Tenant};
-use crate::connection::User;
+use crate::connection::{Claim, User};
 
 /// The fetcher's way to its partition.
 #[derive(Default)]
@@ -53,5 +53,54 @@ impl Way {
     pub(super) fn user(&self, fetcher: &Fetcher) -> User {
         let apart = self.apart.as_ref();
         apart.map_or(fetcher.user, |(apart, _)| apart.user)
+    }
+
+    /// Goes on over a connection of its `own`, as what it asked was not answered in time, sent or not. What was sent before is not
+    /// answered by what was not.
+    pub(super) fn part(&mut self, own: Tenant, is_sent: bool) {
+        let is_sent = is_sent || self.has_sent();
+        self.apart = Some((own, is_sent));
+    }
+
+    /// Goes back to the connection of the others once all that was sent there under the `claim` is answered, or that has ended.
+    pub(super) fn return_if_answered(&mut self, claim: &Claim) {
+        if self.has_sent() && Arc::strong_count(claim) == 1 {
+            (self.apart, self.route) = (None, None);
+        }
+    }
+
+    /// If something was sent before it parted from the others.
+    fn has_sent(&self) -> bool {
+        matches!(self.apart, Some((_, true)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ClientConfig;
+    use crate::client::Inner;
+
+    #[test]
+    fn a_partition_goes_back_once_what_it_had_sent_is_answered_and_not_where_it_found_no_room() {
+        let client = Inner::new(ClientConfig::new(["127.0.0.1:1"])).unwrap();
+        let (client, claim) = (Arc::new(client), Claim::default());
+        for (attempts, is_back) in [
+            (&[false][..], false),
+            (&[true][..], true),
+            (&[true, false][..], true),
+            (&[false, true][..], true),
+        ] {
+            let mut way = Way::default();
+            for is_sent in attempts {
+                way.part(Tenant::new(&client), *is_sent);
+            }
+            let unanswered = Claim::clone(&claim);
+            way.return_if_answered(&claim);
+            assert!(way.apart.is_some());
+            drop(unanswered);
+            way.return_if_answered(&claim);
+            assert_eq!(way.apart.is_none(), is_back, "{attempts:?}");
+        }
     }
 }

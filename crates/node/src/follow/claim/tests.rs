@@ -44,6 +44,40 @@ fn a_partition_is_not_given_away_while_whom_a_copy_with_a_later_epoch_follows_do
     });
 }
 
+/// One that was cloned anew is a copy of another name, and its log begins behind where it was taken over: a partition went to
+/// a third one beside it. What its own owner began at a start, as where files were put back here, took nothing over.
+#[test]
+fn a_later_epoch_of_a_takeover_counts_where_both_logs_have_the_one_before() {
+    with_core(|core| async move {
+        let (name, key, history) = opened(&core).await;
+        produce(&core, key, &batches(100)).await;
+        flush(&core, key).await;
+        let mine = core.epochs(key).unwrap()[0];
+        for (lineage, later, is_refused) in [
+            (mine.lineage, 1_000, true),
+            (Lineage::from_bytes([9; 16]), 1_000, false),
+            (mine.lineage, 1, false),
+        ] {
+            let mut log = its_log(true, history, GONE);
+            log.copy = CopyId::from_bytes([9; 16]);
+            log.epochs[0].epoch = LeaderEpoch::new(later).unwrap();
+            log.epochs.push(Epoch {
+                epoch: mine.epoch,
+                lineage,
+                start: mine.offset,
+            });
+            let address = telling_of(2, follower(NOBODY), log);
+            let _line = core.line_to(&address).await.unwrap();
+            let follower = Peer { address, ..peer(2) };
+            let replica = followed(&core, Role::HandingOver, follower);
+            let checked = core.check_unclaimed(&name, key, &replica).await;
+            let refused = checked.err().map(|why| why.message);
+            let is_told = refused.is_some_and(|why| why.contains("has a later epoch"));
+            assert_eq!(is_told, is_refused);
+        }
+    });
+}
+
 /// It passed for one by which nobody owns the partition, which got an epoch of the same number as that.
 #[test]
 fn a_partition_is_not_given_away_while_a_copy_with_a_later_epoch_tries_its_owner_or_goes_away() {
