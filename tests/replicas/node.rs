@@ -1,5 +1,6 @@
 //! A server process behind a proxy, at an address that stays while the server comes and goes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
@@ -158,16 +159,23 @@ impl Node {
                 value
             };
             let bytes = batch(Codec::None, (0..2).map(value));
-            wire.send(&topic.produce(partition), &bytes).unwrap()
+            (wire.send(&topic.produce(partition), &bytes).unwrap(), bytes)
         });
         let mut end = Offset::ZERO;
-        let sent = sent.collect::<Vec<_>>();
-        for _ in sent {
+        let mut sent = sent.collect::<BTreeMap<_, _>>();
+        while !sent.is_empty() {
             let reply = wire.receive().unwrap();
-            let (answer, _) = reply
-                .read::<corelog_protocol::message::produce::Request>()
-                .unwrap();
-            end = end.max(answer.end);
+            let bytes = sent.remove(&reply.correlation).unwrap();
+            match reply.read::<corelog_protocol::message::produce::Request>() {
+                Ok((answer, _)) => end = end.max(answer.end),
+                // Behind a standstill, too, an owner asks its followers first.
+                Err(error) => {
+                    assert!(error.is(ErrorCode::Busy), "{error:?}");
+                    self.wait_until_served(topic, partition);
+                    let again = wire.send(&topic.produce(partition), &bytes).unwrap();
+                    sent.insert(again, bytes);
+                }
+            }
         }
         end
     }
@@ -252,9 +260,9 @@ impl Node {
     }
 
     /// The bytes of all stores in the node's quarantine, by file name.
-    pub(crate) fn quarantine(&self) -> std::collections::BTreeMap<String, Vec<u8>> {
+    pub(crate) fn quarantine(&self) -> BTreeMap<String, Vec<u8>> {
         let Ok(files) = std::fs::read_dir(self.dir.join("quarantine")) else {
-            return std::collections::BTreeMap::new();
+            return BTreeMap::new();
         };
         let read = |file: std::fs::DirEntry| {
             let name = file.file_name().to_string_lossy().into_owned();
