@@ -31,7 +31,7 @@ impl Producer {
     /// Waits until a partition in trouble may hold as much: the one of `queue`, or, of what has no key, any. It waits without
     /// room in memory, which is for others meanwhile.
     async fn admit(&self, wanted: Wanted<'_>, queue: Arc<Queue>) -> Result<Admitted, Error> {
-        if wanted.partition.is_some() || wanted.key.is_some() {
+        if !wanted.goes_anywhere() {
             return self.admit_in_turn(wanted, queue).await;
         }
         let line = self.inner.keyless_line(wanted.topic);
@@ -74,8 +74,8 @@ impl Producer {
         Ok(is_open.then_some((place, room, None)))
     }
 
-    /// Waits until the partition may hold as much, behind those who came before; where a key goes to another one by then, until
-    /// that may.
+    /// Waits until the partition may hold as much, behind those who came before; where a key goes to another one by then, or
+    /// what has none has to, until that may.
     async fn admit_in_turn(
         &self,
         wanted: Wanted<'_>,
@@ -94,13 +94,22 @@ impl Producer {
         loop {
             queue.origin.held.room(bytes, tell).await;
             // Anew: the topic may be another one by now, in which its key goes elsewhere, or the lane have ended.
-            let partition = (!wanted.goes_by_key()).then_some(queue.origin.partition);
-            let wanted = Wanted {
-                partition,
+            let anywhere = Wanted {
                 begun: Instant::now(),
                 ..wanted
             };
-            let (place, room) = self.find(wanted).await?;
+            let partition = (!wanted.goes_by_key()).then_some(queue.origin.partition);
+            let there = Wanted {
+                partition,
+                ..anywhere
+            };
+            let (place, room) = match self.find(there).await {
+                // Nor may there be such a partition any more.
+                Err(Error::NoSuchPartition { .. }) if wanted.goes_anywhere() => {
+                    self.find(anywhere).await?
+                }
+                found => found?,
+            };
             let held = &place.queue.origin.held;
             let is_there = Arc::ptr_eq(&place.queue, &queue);
             // Others may have come first meanwhile.

@@ -34,6 +34,11 @@ impl Wanted<'_> {
     pub(super) const fn goes_by_key(&self) -> bool {
         self.partition.is_none() && self.key.is_some()
     }
+
+    /// If any partition will do.
+    pub(super) const fn goes_anywhere(&self) -> bool {
+        self.partition.is_none() && self.key.is_none()
+    }
 }
 
 /// Where it goes.
@@ -79,7 +84,7 @@ impl Inner {
         let State { topics, lanes, .. } = state;
         let target = topics.get_mut(wanted.topic).ok_or(Error::NoServer)?;
         let mut queue = self.queue(target, wanted)?;
-        if wanted.partition.is_none() && wanted.key.is_none() {
+        if wanted.goes_anywhere() {
             // Past those that would have it wait, unless all would.
             for _ in 1..target.topic.partition_count() {
                 if queue.origin.held.is_open(wanted.memory_bytes as usize) {
