@@ -21,7 +21,8 @@ use crate::metadata::Topic;
 use crate::retry::{Deadline, Repeat};
 
 /// Administration. Requests that change something are sent again only if they were certainly not
-/// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look. What concerns one
+/// applied, or twice is once, as where a topic is created if there is none, altered, cloned or repaired, or a log truncated; an
+/// error whose [`outcome`](Error::outcome) is unknown asks the caller to look. What concerns one
 /// partition's log (`list_offsets`, `reopen_partition`) is asked of its owner; all else, `truncate` too, of the first server
 /// that answers, or of the first that has the topic, whose `NotOwner` is not followed. Where that is to be one server from
 /// the look to the change, [`Admin::of`], [`Admin::of_teller`] and [`Admin::of_one`] give one for it.

@@ -38,7 +38,7 @@
 //! Never here: files, a server's decisions, a runtime other than tokio. Below lie the two crates without I/O,
 //! [`record`] and [`protocol`].
 //!
-//! The laws: a request is sent again only if it was certainly not applied, or changes nothing; an
+//! The laws: a request is sent again only if it was certainly not applied, or twice is once; an
 //! unknown outcome is told, never guessed; no byte that fails its checksum is handed out; every
 //! queue is bounded.
 
