@@ -6,7 +6,7 @@ use super::{Builder, Rows, before_position, point};
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::index::Row;
-use crate::scan::{Scanner, Step};
+use crate::scan::{Scanner, Step, Unread};
 use crate::segment::Point;
 
 use corelog_record::batch::HEADER_BYTES;
@@ -17,6 +17,8 @@ pub(super) enum Ending {
     Right,
     /// Something is bad, and bends the chain, or leads nowhere.
     Bad,
+    /// Something leads nowhere for want of what the disk did not give: once it does there may be more rows.
+    Unread(Error),
     /// Every batch is sound, and they are not those that were appended.
     Elsewhere,
 }
@@ -60,11 +62,11 @@ impl<D: Dir> Of<D> {
         &self,
         known: &[Row],
         anew: (Builder, Ending),
-    ) -> Result<Builder, Error> {
+    ) -> Result<(Builder, Ending), Error> {
         match anew {
-            (rows, Ending::Right) => Ok(rows),
-            _ if !known.is_empty() => Ok(self.walk(self.base, Builder::default(), known).await?.0),
-            (rows, Ending::Bad) => Ok(rows),
+            (_, Ending::Right) => Ok(anew),
+            _ if !known.is_empty() => self.walk(self.base, Builder::default(), known).await,
+            (_, Ending::Bad | Ending::Unread(_)) => Ok(anew),
             (_, Ending::Elsewhere) => {
                 let (from, segment) = (self.base.offset, self.base.offset);
                 let to = self.end.map_or(from, |end| end.0);
@@ -78,12 +80,12 @@ impl<D: Dir> Of<D> {
     ///
     /// # Errors
     /// Any error of reading the store.
-    pub(super) async fn completed(&self, lower: Vec<Row>) -> Result<Builder, Error> {
+    pub(super) async fn completed(&self, lower: Vec<Row>) -> Result<(Builder, Ending), Error> {
         let rows = Builder::from(lower.clone());
         let last = before_position(&self.base, &rows, u64::MAX);
         match self.walk(last, rows, &[]).await? {
             (_, Ending::Elsewhere) => self.by(&lower, self.anew().await?).await,
-            (rows, Ending::Right | Ending::Bad) => Ok(rows),
+            made => Ok(made),
         }
     }
 
@@ -171,15 +173,20 @@ impl<D: Dir> Making<'_, D> {
         loop {
             self.meet_known();
             let start = self.scanner.point();
-            match self.scanner.next().await? {
-                Step::Batch(_) => self.rows.note(base, &start, *interval_bytes),
-                Step::End => break,
-                Step::Bad | Step::Unread(_) => {
-                    // One that was misread would bend the chain in all rows behind it.
-                    if !self.scanner.read_again() && !self.step_over().await? {
-                        return Ok((self.rows, Ending::Bad));
-                    }
+            let unread = match self.scanner.next().await? {
+                Step::Batch(_) => {
+                    self.rows.note(base, &start, *interval_bytes);
+                    continue;
                 }
+                Step::End => break,
+                Step::Bad => None,
+                Step::Unread(unread) => Some(unread),
+            };
+            // One that was misread would bend the chain in all rows behind it.
+            if !self.scanner.read_again()
+                && let Some(ending) = self.step_over(unread).await?
+            {
+                return Ok((self.rows, ending));
             }
         }
         let is_elsewhere = self.of.ends_elsewhere(&self.scanner.point());
@@ -230,29 +237,43 @@ impl<D: Dir> Making<'_, D> {
         self.rows.keep(self.sure);
     }
 
-    /// Steps over what is bad: by its own length, or to the next row that is known at which a valid batch stands. False if
-    /// neither leads anywhere, which is no reason to hide what lies before it.
-    async fn step_over(&mut self) -> Result<bool, Error> {
+    /// Steps over what is bad, or `unread`: by its own length, or to the next row that is known at which a valid batch stands. If
+    /// neither leads anywhere the walk has ended, which is no reason to hide what lies before it.
+    async fn step_over(&mut self, mut unread: Option<Unread>) -> Result<Option<Ending>, Error> {
         self.has_bad = true;
         let base = &self.of.base;
         let start = self.scanner.point();
-        let by_length = self.scanner.behind_bad().await?.ok().flatten();
-        let behind = match by_length {
-            Some(behind) => Some(behind),
-            None => {
-                let rows = self.known[self.passed..].iter();
-                let rows = rows.filter_map(|row| point(base, row));
-                self.scanner.first_behind(rows).await?.0
+        let by_length = match self.scanner.behind_bad().await? {
+            Ok(by_length) => by_length,
+            Err(found) => {
+                unread.get_or_insert(found);
+                None
             }
         };
+        self.rows.note(base, &start, 1);
+        let mut behind = by_length;
+        if behind.is_none() {
+            let known = self.known[self.passed..].iter();
+            let known = known.filter_map(|row| point(base, row));
+            let (row, found) = self.scanner.first_behind(known.clone()).await?;
+            (behind, unread) = (row, unread.or(found));
+            // What the disk did not give may stand at these, and nothing else leads there.
+            let is_passed = |known: &Point| {
+                let is_before = behind.is_none_or(|behind| known.position < behind.position);
+                unread.is_some() && start.position < known.position && is_before
+            };
+            for row in known.filter(is_passed) {
+                self.rows.note(base, &row, 1);
+            }
+        }
         let Some(behind) = behind else {
-            self.rows.note(base, &start, 1);
-            return Ok(false);
+            let unread = unread.map(|unread| Ending::Unread(unread.error));
+            return Ok(Some(unread.unwrap_or(Ending::Bad)));
         };
         self.is_bent = by_length.is_some();
-        self.rows.note_around(base, [&start, &behind]);
+        self.rows.note(base, &behind, 1);
         self.scanner.move_to(behind);
-        Ok(true)
+        Ok(None)
     }
 }
 

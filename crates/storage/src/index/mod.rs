@@ -15,6 +15,7 @@ mod whole;
 
 pub(crate) use builder::{Builder, header};
 pub(crate) use sealed::{Loaded, Of, Sealed};
+pub(crate) use whole::FAR_BYTES;
 
 use corelog_record::{Offset, Timestamp};
 

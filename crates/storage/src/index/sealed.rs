@@ -39,6 +39,9 @@ pub(crate) enum Loaded {
     Mapped(Map),
     /// Rebuilt from the store, because the file is missing or wrong.
     Rebuilt(Builder),
+    /// The same, and the disk does not give all that may lead to more of them. They are not written, and made again once they
+    /// do not lead far enough.
+    Partial(Builder),
 }
 
 /// What a sealed index belongs to.
@@ -114,44 +117,78 @@ impl<D: Dir> Sealed<D> {
         if let Some(loaded) = self.in_memory() {
             return Ok(loaded);
         }
-        // Rare, and of many states: each read would have room for them.
-        Box::pin(self.load_file()).await
+        Ok(self.load_file().await?.0)
     }
 
-    async fn load_file(self: &Rc<Self>) -> Result<Rc<Loaded>, Error> {
-        let (file, has_gaps) = match self.map().await {
-            Ok(mapped) => mapped,
-            Err(error) => return self.made_anew(is_wrong(&error)).await,
-        };
-        if has_gaps && !self.is_complete.get() {
-            if !self.of.has_all(&file).await? {
-                let known = file.to_vec();
-                let rows = self.of.by(&known, self.of.anew().await?).await?;
-                if !known.into_iter().eq(made::all(&rows)) {
-                    return Ok(self.replace(rows));
-                }
-            }
-            self.is_complete.set(true);
+    /// The same, if there may not be more once the disk gives all.
+    ///
+    /// # Errors
+    /// As for [`Sealed::load`], and what the disk does not give still.
+    pub(crate) async fn load_all(self: &Rc<Self>) -> Result<Rc<Loaded>, Error> {
+        if let Some(loaded) = self.all_in_memory() {
+            return Ok(loaded);
         }
-        Ok(match self.may_lack_rows(&file) {
-            true => self.replace(self.of.completed(file.to_vec()).await?),
-            false => self.kept(file),
-        })
+        match self.load_file().await? {
+            (loaded, None) => Ok(loaded),
+            (_, Some(unread)) => Err(unread),
+        }
+    }
+
+    /// Loads the rows, and tells what the disk did not give, if there may be more once it does.
+    async fn load_file(self: &Rc<Self>) -> Result<(Rc<Loaded>, Option<Error>), Error> {
+        // Rare, and of many states: each read would have room for them.
+        let made = Box::pin(async {
+            let (file, has_gaps) = match self.map().await {
+                Ok(mapped) => mapped,
+                Err(error) => return self.made_anew(error).await,
+            };
+            if has_gaps && !self.is_complete.get() {
+                if !self.of.has_all(&file).await? {
+                    let known = file.to_vec();
+                    let (rows, ending) = self.of.by(&known, self.of.anew().await?).await?;
+                    let is_partial = matches!(ending, Ending::Unread(_));
+                    if is_partial || !known.into_iter().eq(made::all(&rows)) {
+                        return Ok(self.made((rows, ending)));
+                    }
+                }
+                self.is_complete.set(true);
+            }
+            Ok(match self.may_lack_rows(&file) {
+                true => self.made(self.of.completed(file.to_vec()).await?),
+                false => (self.kept(file), None),
+            })
+        });
+        made.await
     }
 
     /// Rows made in the place of a file which is wrong, or of which the disk does not give all.
-    async fn made_anew(self: &Rc<Self>, is_wrong: bool) -> Result<Rc<Loaded>, Error> {
+    async fn made_anew(
+        self: &Rc<Self>,
+        error: io::Error,
+    ) -> Result<(Rc<Loaded>, Option<Error>), Error> {
         let anew = self.of.anew().await?;
         if matches!(anew.1, Ending::Right) {
-            return Ok(self.replace(anew.0));
+            return Ok(self.made(anew));
         }
-        let (known, _) = self.sound_rows().await?;
-        let rows = self.of.by(&known, anew).await?;
-        Ok(match is_wrong {
-            true => self.replace(rows),
-            // What the disk does not give now may lead behind what is bad: it is not written over.
-            false => self.kept(Loaded::Rebuilt(rows)),
-        })
+        let (known, lost) = self.sound_rows().await?;
+        let (rows, ending) = self.of.by(&known, anew).await?;
+        // What the disk does not give now may lead behind what is bad: it is not written over.
+        let lost = match is_wrong(&error) {
+            true => lost,
+            false => Some(At::new(&self.dir, &self.name).io("map", error)),
+        };
+        Ok(self.made((rows, lost.map_or(ending, Ending::Unread))))
+    }
+
+    /// Takes rows that were made, unless another load was given more of them.
+    fn made(self: &Rc<Self>, (rows, ending): (Builder, Ending)) -> (Rc<Loaded>, Option<Error>) {
+        let Ending::Unread(error) = ending else {
+            return (self.replace(rows), None);
+        };
+        match self.all_in_memory() {
+            Some(loaded) => (loaded, None),
+            None => (self.kept(Loaded::Partial(rows)), Some(error)),
+        }
     }
 
     /// The rows for which nothing has to be read from the store: some may be missing.
@@ -159,7 +196,7 @@ impl<D: Dir> Sealed<D> {
     /// # Errors
     /// That the file, which is there, cannot be had now.
     pub(crate) async fn at_hand(&self) -> Result<Vec<Row>, Error> {
-        if let Some(loaded) = self.in_memory() {
+        if let Some(loaded) = self.all_in_memory() {
             return Ok(loaded.to_vec());
         }
         match self.map().await {
@@ -187,6 +224,10 @@ impl<D: Dir> Sealed<D> {
         Some(loaded)
     }
 
+    fn all_in_memory(&self) -> Option<Rc<Loaded>> {
+        self.in_memory().filter(|loaded| !loaded.is_partial())
+    }
+
     /// Whether rows may be missing behind the last one of a file: of a log that was closed, went on and was killed, it
     /// has those of what there was when it was closed.
     fn may_lack_rows(&self, file: &Loaded) -> bool {
@@ -199,18 +240,21 @@ impl<D: Dir> Sealed<D> {
     /// whole either, or the rows were made from it already.
     ///
     /// # Errors
-    /// Any error of reading the store.
+    /// Any error of reading the store; of rows of which there may be more, also what the disk does not give still.
     pub(crate) async fn doubt(
         self: &Rc<Self>,
         rows: &Rc<Loaded>,
     ) -> Result<Option<Rc<Loaded>>, Error> {
+        if rows.is_partial() {
+            return self.load_all().await.map(Some);
+        }
         if !matches!(**rows, Loaded::Mapped(_)) || self.of.end.is_none() {
             return Ok(None);
         }
         // Seldom, and large.
         Ok(match Box::pin(self.of.anew()).await? {
             (rows, Ending::Right) => Some(self.replace(rows)),
-            (_, Ending::Bad | Ending::Elsewhere) => None,
+            (_, Ending::Bad | Ending::Unread(_) | Ending::Elsewhere) => None,
         })
     }
 
@@ -282,6 +326,11 @@ impl Loaded {
         MAP_BYTES + self.count() * format::ROW_BYTES
     }
 
+    /// Whether there may be more once the disk gives all.
+    pub(crate) fn is_partial(&self) -> bool {
+        matches!(self, Self::Partial(_))
+    }
+
     /// All rows, in memory.
     pub(crate) fn to_vec(&self) -> Vec<Row> {
         made::all(self).collect()
@@ -292,14 +341,14 @@ impl Rows for Loaded {
     fn count(&self) -> usize {
         match self {
             Self::Mapped(map) => format::row_count(map),
-            Self::Rebuilt(rows) => rows.count(),
+            Self::Rebuilt(rows) | Self::Partial(rows) => rows.count(),
         }
     }
 
     fn row(&self, number: usize) -> Option<Row> {
         match self {
             Self::Mapped(map) => format::row(map, number)?.ok(),
-            Self::Rebuilt(rows) => rows.row(number),
+            Self::Rebuilt(rows) | Self::Partial(rows) => rows.row(number),
         }
     }
 }

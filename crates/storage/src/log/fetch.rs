@@ -14,7 +14,7 @@ use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::edit::Epoch;
 use crate::format::index::Row;
-use crate::index::{self, Builder, Rows, Sealed};
+use crate::index::{self, Builder, FAR_BYTES, Rows, Sealed};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 
@@ -191,11 +191,19 @@ impl<D: Dir> DiskRead<D> {
                     continue;
                 }
                 Look::Short { sure, needed } if len < needed && needed as u64 <= available => {
+                    let row = self.row_behind(rows, &sure);
                     if needed <= LOOK_BYTES_MAX {
-                        wanted_bytes = needed as u64;
+                        // All up to the end would be read each time, if rows further on were not made yet.
+                        let is_far = row.is_none() && FAR_BYTES < needed as u64;
+                        let again = match is_far && rows.is_partial() {
+                            true => self.doubt(rows, wanted).await.ok().flatten(),
+                            false => None,
+                        };
+                        wanted_bytes = again.map_or(needed as u64, |_| enough);
+                        start = again.unwrap_or(start);
                         continue;
                     }
-                    (sure, self.row_behind(rows, &sure))
+                    (sure, row)
                 }
                 Look::Bad { .. } if !is_second => {
                     is_second = true;
@@ -208,9 +216,8 @@ impl<D: Dir> DiskRead<D> {
             if !std::mem::replace(&mut is_second, true) {
                 continue;
             }
-            if let Some(anew) = rows.doubt().await? {
-                *rows = anew;
-                start = index::before_offset(&self.base, &*rows, wanted.from);
+            if let Some(again) = self.doubt(rows, wanted).await? {
+                start = again;
                 (wanted_bytes, is_second, is_chain_known) = (enough, false, true);
                 continue;
             }
@@ -229,6 +236,15 @@ impl<D: Dir> DiskRead<D> {
             }
             return Err(self.damaged(wanted, sure.offset, known.offset));
         }
+    }
+
+    /// Has rows be made anew that may be what is wrong. Returns where to look for what is wanted, if others were made.
+    async fn doubt(&self, rows: &mut Loaded<D>, wanted: Wanted) -> Result<Option<Point>, Error> {
+        let Some(anew) = rows.doubt().await? else {
+            return Ok(None);
+        };
+        *rows = anew;
+        Ok(Some(index::before_offset(&self.base, &*rows, wanted.from)))
     }
 
     fn damaged(&self, wanted: Wanted, from: Offset, to: Offset) -> Error {
@@ -312,6 +328,11 @@ impl<D: Dir> Known<D> {
 }
 
 impl<D: Dir> Loaded<D> {
+    /// Whether there may be more once the disk gives all.
+    fn is_partial(&self) -> bool {
+        matches!(self, Self::File(_, rows) if rows.is_partial())
+    }
+
     /// Rows made anew, if these may be what is wrong.
     async fn doubt(&self) -> Result<Option<Self>, Error> {
         let Self::File(sealed, rows) = self else {

@@ -1,15 +1,18 @@
 //! A drive that fails beside rot: what it does not give is no damage, and none of it is remembered.
 
+use std::io::ErrorKind;
+
 use corelog_record::{ByteSize, Offset};
 
 use super::recovery::STORE;
 use super::unread::{BATCH_BYTES, BLOCK, Disk, append, disk, filled, lose, reopen};
 use super::{at, offset, small};
+use crate::disk::faulty::{Fault, Operation};
 use crate::disk::{Dir, block_on};
 use crate::log::{Damage, Log, Options, ReadError};
 use crate::mark;
 use crate::testing::own::{alter, scrub};
-use crate::testing::{open, read_all, settle};
+use crate::testing::{batch, open, read_all, settle};
 
 /// All batches in one segment, and a row each so many bytes.
 fn large(index_interval_bytes: u32) -> Options {
@@ -171,4 +174,135 @@ fn what_lies_behind_rows_that_cannot_be_read_is_damage_to_an_opening_until_they_
     let (log, report) = reopen(&disk);
     assert_eq!(report.damage, [damage(1, 2)]);
     assert_eq!(read_all(&log, offset(2)).unwrap()[..6], all[2..]);
+}
+
+const INDEX: &str = "00000000000000000000.index";
+
+fn index(disk: &Disk) -> Vec<u8> {
+    block_on(disk.inner().child("p0").read(INDEX, 1 << 20)).unwrap()
+}
+
+/// The one batch at `from`.
+fn read_one(log: &Log<Disk>, from: u64) -> Result<Offset, ReadError> {
+    let plan = log.plan_read(offset(from), Offset::MAX, 1)?;
+    block_on(plan.run()).map(|fetched| fetched.next)
+}
+
+/// A log that was closed with so many batches of such values in a sealed segment, and opened again.
+fn sealed(count: usize, values: &[&[u8]]) -> (Disk, Log<Disk>) {
+    let disk = disk();
+    let options = Options {
+        segment_bytes_max: ByteSize::from_mib(64),
+        ..small()
+    };
+    let (mut log, _) = open(&disk, options.clone(), 1, at(0)).unwrap();
+    for _ in 0..count {
+        log.append(&batch(values, at(0)), at(0)).unwrap();
+        settle(&mut log, at(0)).unwrap();
+    }
+    log.roll();
+    append(&mut log);
+    settle(&mut log, at(1)).unwrap();
+    block_on(log.close(at(2))).unwrap();
+    drop(log);
+    let (log, _) = open(&disk, options, 1, at(3)).unwrap();
+    assert_eq!(log.sealed().count(), 1);
+    (disk, log)
+}
+
+/// The rows that were made ended before the first of them, were written, and took what lies behind for damage, which is
+/// remembered: more than a read takes at once was without a row. Or each read took all of it, once the disk gave it.
+#[test]
+fn what_lies_behind_batches_that_cannot_be_read_is_no_damage_where_the_index_is_lost() {
+    // More than a read takes at once, and less.
+    for count in [100, 60] {
+        let (disk, mut log) = sealed(count, &[&[b'l'; 256 << 10]]);
+        let before = index(&disk);
+        block_on(disk.inner().child("p0").remove(INDEX)).unwrap();
+        let bytes = log.segments().next().unwrap().bytes / count as u64;
+        for number in [1, 2] {
+            let start = number * bytes + (128 << 10);
+            disk.faults().set_unreadable(STORE, start..start + BLOCK);
+        }
+        let last = count as u64 - 1;
+        for _ in 0..2 {
+            assert_eq!(read_one(&log, 0).unwrap(), offset(1));
+            let failed = read_one(&log, last).unwrap_err();
+            assert!(matches!(failed, ReadError::Disk { .. }), "{failed}");
+            settle(&mut log, at(10_000)).unwrap();
+            assert_eq!(log.damage(), []);
+        }
+        disk.faults().clear();
+        assert_eq!(read_one(&log, last).unwrap(), offset(last + 1));
+        settle(&mut log, at(20_000)).unwrap();
+        assert_eq!(log.damage(), []);
+        assert!(index(&disk) == before, "{count}");
+    }
+}
+
+/// The file was written over without those that the store did not confirm.
+#[test]
+fn rows_stay_where_the_disk_gives_nothing_of_their_store_for_a_while() {
+    let half = [b'l'; 600_000];
+    let (disk, mut log) = sealed(3, &[&half, &half]);
+    let before = index(&disk);
+    disk.faults().set_unreadable(STORE, 0..1 << 40);
+    let failed = read_one(&log, 1).unwrap_err();
+    assert!(matches!(failed, ReadError::Disk { .. }), "{failed}");
+    settle(&mut log, at(10_000)).unwrap();
+    assert!(index(&disk) == before);
+    disk.faults().clear();
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 4);
+    settle(&mut log, at(20_000)).unwrap();
+    assert!(index(&disk) == before);
+    assert_eq!(log.damage(), []);
+}
+
+/// They were left out of the file that took the place of a wrong one, and behind a header that leads nowhere nothing else leads on.
+#[test]
+fn rows_stay_at_which_the_disk_does_not_give_what_stands_there() {
+    let (disk, mut log) = sealed(10, &[&[b'l'; 12_000]]);
+    let one = index(&disk).len();
+    alter(&disk.inner().child("p0"), INDEX, |index| {
+        index[one - 1] ^= 1;
+    });
+    let bytes = log.segments().next().unwrap().bytes / 10;
+    alter(&disk.inner().child("p0"), STORE, |store| {
+        store[usize::try_from(bytes).unwrap() + 8] ^= 1;
+    });
+    let start = 2 * bytes + BLOCK;
+    disk.faults().set_unreadable(STORE, start..start + BLOCK);
+    assert_eq!(read_one(&log, 3).unwrap(), offset(4));
+    settle(&mut log, at(10_000)).unwrap();
+    disk.faults().clear();
+    assert_eq!(read_one(&log, 2).unwrap(), offset(3));
+    let bad = read_one(&log, 1).unwrap_err();
+    assert!(matches!(bad, ReadError::Damaged { .. }), "{bad}");
+    settle(&mut log, at(20_000)).unwrap();
+    assert_eq!(log.damage(), [damage(1, 2)]);
+}
+
+/// The rows that were made beside a file which was not given were written over it, once it was.
+#[test]
+fn a_clean_stop_keeps_the_rows_of_a_file_that_could_not_be_read_for_a_while() {
+    let disk = disk();
+    let reopen = || open(&disk, large(512), 9, at(100)).unwrap().0;
+    let mut log = reopen();
+    (0..4).for_each(|_| append(&mut log));
+    block_on(log.close(at(1))).unwrap();
+    drop(log);
+    let mut log = reopen();
+    rot(&disk, 1, false);
+    let unmapped = Fault::Fail(ErrorKind::Other);
+    disk.faults().fail(Operation::Map, 1, unmapped);
+    disk.faults().set_unreadable(INDEX, 0..BLOCK);
+    assert_eq!(read_one(&log, 0).unwrap(), offset(1));
+    disk.faults().clear();
+    append(&mut log);
+    block_on(log.close(at(2))).unwrap();
+    drop(log);
+    let log = reopen();
+    for from in [0, 2, 3, 4] {
+        assert_eq!(read_one(&log, from).unwrap(), offset(from + 1));
+    }
 }
