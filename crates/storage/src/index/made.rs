@@ -1,5 +1,7 @@
 //! Rows made from a store, by those that are known of it.
 
+use std::ops::Range;
+
 use super::sealed::Of;
 use super::whole::FAR_BYTES;
 use super::{Builder, Rows, before_position, point};
@@ -18,7 +20,7 @@ pub(super) enum Ending {
     /// Something is bad, and bends the chain, or leads nowhere.
     Bad,
     /// Something leads nowhere for want of what the disk did not give: once it does there may be more rows.
-    Unread(Error),
+    Unread(Unread),
     /// Every batch is sound, and they are not those that were appended.
     Elsewhere,
 }
@@ -37,6 +39,8 @@ struct Making<'a, D: Dir> {
     /// Whether something bad behind that was stepped over by its own length, which may bend the chain.
     is_bent: bool,
     has_bad: bool,
+    /// What the disk did not give, where nothing leads on, or a row that lies far behind it: there may be others between.
+    unread: Option<Unread>,
 }
 
 impl<D: Dir> Of<D> {
@@ -136,6 +140,18 @@ impl<D: Dir> Of<D> {
         Ok(at.position.get() == to)
     }
 
+    /// Has the disk be asked for these bytes of the store.
+    ///
+    /// # Errors
+    /// That it does not give them.
+    pub(super) async fn ask(&self, Range { start, end }: Range<u64>) -> Result<(), Error> {
+        let file = self.store.file().await?;
+        let bytes = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
+        let read = file.read_at(start, bytes).await;
+        read.map(drop)
+            .map_err(|error| self.store.at().io("read", error))
+    }
+
     async fn walk(
         &self,
         start: Point,
@@ -152,6 +168,7 @@ impl<D: Dir> Of<D> {
             rows,
             is_bent: false,
             has_bad: false,
+            unread: None,
         };
         making.run().await
     }
@@ -183,10 +200,8 @@ impl<D: Dir> Making<'_, D> {
                 Step::Unread(unread) => Some(unread),
             };
             // One that was misread would bend the chain in all rows behind it.
-            if !self.scanner.read_again()
-                && let Some(ending) = self.step_over(unread).await?
-            {
-                return Ok((self.rows, ending));
+            if !self.scanner.read_again() && !self.step_over(unread).await? {
+                return Ok((self.rows, self.unread.map_or(Ending::Bad, Ending::Unread)));
             }
         }
         let is_elsewhere = self.of.ends_elsewhere(&self.scanner.point());
@@ -201,7 +216,7 @@ impl<D: Dir> Making<'_, D> {
             // What no chain tells is bad in the batches alone.
             (false, _) => Ending::Right,
         };
-        Ok((self.rows, ending))
+        Ok((self.rows, self.unread.map_or(ending, Ending::Unread)))
     }
 
     /// Compares the walk with the rows that are known of where it is, and goes on with theirs.
@@ -237,43 +252,56 @@ impl<D: Dir> Making<'_, D> {
         self.rows.keep(self.sure);
     }
 
-    /// Steps over what is bad, or `unread`: by its own length, or to the next row that is known at which a valid batch stands. If
-    /// neither leads anywhere the walk has ended, which is no reason to hide what lies before it.
-    async fn step_over(&mut self, mut unread: Option<Unread>) -> Result<Option<Ending>, Error> {
+    /// Steps over what is bad, or `unread`: by its own length, or to the next row that is known at which a valid batch stands.
+    /// False if neither leads anywhere, which is no reason to hide what lies before it.
+    async fn step_over(&mut self, unread: Option<Unread>) -> Result<bool, Error> {
         self.has_bad = true;
         let base = &self.of.base;
         let start = self.scanner.point();
-        let by_length = match self.scanner.behind_bad().await? {
-            Ok(by_length) => by_length,
-            Err(found) => {
-                unread.get_or_insert(found);
-                None
-            }
-        };
         self.rows.note(base, &start, 1);
-        let mut behind = by_length;
-        if behind.is_none() {
-            let known = self.known[self.passed..].iter();
-            let known = known.filter_map(|row| point(base, row));
-            let (row, found) = self.scanner.first_behind(known.clone()).await?;
-            (behind, unread) = (row, unread.or(found));
-            // What the disk did not give may stand at these, and nothing else leads there.
-            let is_passed = |known: &Point| {
-                let is_before = behind.is_none_or(|behind| known.position < behind.position);
-                unread.is_some() && start.position < known.position && is_before
-            };
-            for row in known.filter(is_passed) {
-                self.rows.note(base, &row, 1);
-            }
-        }
+        let (by_length, unread) = match self.scanner.behind_bad().await? {
+            Ok(by_length) => (by_length, unread),
+            Err(found) => (None, unread.or(Some(found))),
+        };
+        let behind = match by_length {
+            Some(behind) => Some(behind),
+            None => self.known_behind(start, unread).await?,
+        };
         let Some(behind) = behind else {
-            let unread = unread.map(|unread| Ending::Unread(unread.error));
-            return Ok(Some(unread.unwrap_or(Ending::Bad)));
+            return Ok(false);
         };
         self.is_bent = by_length.is_some();
         self.rows.note(base, &behind, 1);
         self.scanner.move_to(behind);
-        Ok(None)
+        Ok(true)
+    }
+
+    /// The next row that is known at which a valid batch stands. Those on the way there stay if the disk did not give all:
+    /// what it did not may stand at them, and nothing else leads there.
+    async fn known_behind(
+        &mut self,
+        start: Point,
+        unread: Option<Unread>,
+    ) -> Result<Option<Point>, Error> {
+        let base = &self.of.base;
+        let known = self.known[self.passed..].iter();
+        let known = known.filter_map(|row| point(base, row));
+        let (behind, found) = self.scanner.first_behind(known.clone()).await?;
+        let Some(unread) = unread.or(found) else {
+            return Ok(behind);
+        };
+        let is_passed = |known: &Point| {
+            let is_before = behind.is_none_or(|behind| known.position < behind.position);
+            start.position < known.position && start.offset < known.offset && is_before
+        };
+        for row in known.filter(is_passed) {
+            self.rows.note(base, &row, 1);
+        }
+        let is_far = |row: Point| FAR_BYTES < row.position.get() - start.position.get();
+        if behind.is_none_or(is_far) {
+            self.unread.get_or_insert(unread);
+        }
+        Ok(behind)
     }
 }
 

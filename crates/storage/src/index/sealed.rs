@@ -10,10 +10,10 @@ use corelog_record::{Chain, HistoryId, Offset};
 
 use super::made::{self, Ending};
 use super::whole::Whole;
-use super::{Builder, Rows, remains};
+use super::{Builder, Loaded, Lost, remains};
 use crate::Error;
 use crate::disk::Dir;
-use crate::disk::map::{self, Map};
+use crate::disk::map;
 use crate::error::At;
 use crate::format::index::{self as format, Row};
 use crate::open_files::{Holder, Place, maps};
@@ -31,17 +31,6 @@ pub(crate) struct Sealed<D: Dir> {
     is_complete: Cell<bool>,
     /// Where in the thread's table of maps it is, if its rows are loaded.
     place: Place,
-}
-
-/// The rows of an index that was loaded.
-pub(crate) enum Loaded {
-    /// The file, checked.
-    Mapped(Map),
-    /// Rebuilt from the store, because the file is missing or wrong.
-    Rebuilt(Builder),
-    /// The same, and the disk does not give all that may lead to more of them. They are not written, and made again once they
-    /// do not lead far enough.
-    Partial(Builder),
 }
 
 /// What a sealed index belongs to.
@@ -117,7 +106,8 @@ impl<D: Dir> Sealed<D> {
         if let Some(loaded) = self.in_memory() {
             return Ok(loaded);
         }
-        Ok(self.load_file().await?.0)
+        // Rare, and of many states: each read would have room for them.
+        Ok(Box::pin(self.load_file()).await?.0)
     }
 
     /// The same, if there may not be more once the disk gives all.
@@ -125,10 +115,14 @@ impl<D: Dir> Sealed<D> {
     /// # Errors
     /// As for [`Sealed::load`], and what the disk does not give still.
     pub(crate) async fn load_all(self: &Rc<Self>) -> Result<Rc<Loaded>, Error> {
+        // All is made once more only where that may come to something else.
+        if let Some(Loaded::Partial(_, lost)) = self.in_memory().as_deref() {
+            self.ask_again(lost).await?;
+        }
         if let Some(loaded) = self.all_in_memory() {
             return Ok(loaded);
         }
-        match self.load_file().await? {
+        match Box::pin(self.load_file()).await? {
             (loaded, None) => Ok(loaded),
             (_, Some(unread)) => Err(unread),
         }
@@ -136,29 +130,25 @@ impl<D: Dir> Sealed<D> {
 
     /// Loads the rows, and tells what the disk did not give, if there may be more once it does.
     async fn load_file(self: &Rc<Self>) -> Result<(Rc<Loaded>, Option<Error>), Error> {
-        // Rare, and of many states: each read would have room for them.
-        let made = Box::pin(async {
-            let (file, has_gaps) = match self.map().await {
-                Ok(mapped) => mapped,
-                Err(error) => return self.made_anew(error).await,
-            };
-            if has_gaps && !self.is_complete.get() {
-                if !self.of.has_all(&file).await? {
-                    let known = file.to_vec();
-                    let (rows, ending) = self.of.by(&known, self.of.anew().await?).await?;
-                    let is_partial = matches!(ending, Ending::Unread(_));
-                    if is_partial || !known.into_iter().eq(made::all(&rows)) {
-                        return Ok(self.made((rows, ending)));
-                    }
+        let (file, has_gaps) = match self.map().await {
+            Ok(mapped) => mapped,
+            Err(error) => return self.made_anew(error).await,
+        };
+        if has_gaps && !self.is_complete.get() {
+            if !self.of.has_all(&file).await? {
+                let known = file.to_vec();
+                let made = self.of.by(&known, self.of.anew().await?).await?;
+                let is_partial = matches!(made.1, Ending::Unread(_));
+                if is_partial || !known.into_iter().eq(made::all(&made.0)) {
+                    return Ok(self.made(made, None));
                 }
-                self.is_complete.set(true);
             }
-            Ok(match self.may_lack_rows(&file) {
-                true => self.made(self.of.completed(file.to_vec()).await?),
-                false => (self.kept(file), None),
-            })
-        });
-        made.await
+            self.is_complete.set(true);
+        }
+        Ok(match self.may_lack_rows(&file) {
+            true => self.made(self.of.completed(file.to_vec()).await?, None),
+            false => (self.kept(file), None),
+        })
     }
 
     /// Rows made in the place of a file which is wrong, or of which the disk does not give all.
@@ -168,26 +158,53 @@ impl<D: Dir> Sealed<D> {
     ) -> Result<(Rc<Loaded>, Option<Error>), Error> {
         let anew = self.of.anew().await?;
         if matches!(anew.1, Ending::Right) {
-            return Ok(self.made(anew));
+            return Ok(self.made(anew, None));
         }
         let (known, lost) = self.sound_rows().await?;
-        let (rows, ending) = self.of.by(&known, anew).await?;
+        let made = self.of.by(&known, anew).await?;
         // What the disk does not give now may lead behind what is bad: it is not written over.
         let lost = match is_wrong(&error) {
             true => lost,
             false => Some(At::new(&self.dir, &self.name).io("map", error)),
         };
-        Ok(self.made((rows, lost.map_or(ending, Ending::Unread))))
+        Ok(self.made(made, lost))
     }
 
-    /// Takes rows that were made, unless another load was given more of them.
-    fn made(self: &Rc<Self>, (rows, ending): (Builder, Ending)) -> (Rc<Loaded>, Option<Error>) {
-        let Ending::Unread(error) = ending else {
-            return (self.replace(rows), None);
+    /// Takes rows that were made, of a file of which this was `lost`, unless another load was given more of them.
+    fn made(
+        self: &Rc<Self>,
+        (rows, ending): (Builder, Ending),
+        lost: Option<Error>,
+    ) -> (Rc<Loaded>, Option<Error>) {
+        let is_file = lost.is_some();
+        let (of_store, error) = match (ending, lost) {
+            (Ending::Unread(unread), _) => {
+                (Some(unread.position.get()..unread.until), unread.error)
+            }
+            (_, Some(error)) => (None, error),
+            (_, None) => return (self.replace(rows), None),
         };
-        match self.all_in_memory() {
-            Some(loaded) => (loaded, None),
-            None => (self.kept(Loaded::Partial(rows)), Some(error)),
+        if let Some(loaded) = self.all_in_memory() {
+            return (loaded, None);
+        }
+        let partial = Loaded::Partial(rows, Lost { of_store, is_file });
+        (self.kept(partial), Some(error))
+    }
+
+    /// Asks the disk again for what was `lost`.
+    ///
+    /// # Errors
+    /// That it gives none of it still.
+    async fn ask_again(&self, lost: &Lost) -> Result<(), Error> {
+        let Some(bytes) = lost.of_store.clone() else {
+            return self.at_hand().await.map(drop);
+        };
+        let Err(error) = self.of.ask(bytes).await else {
+            return Ok(());
+        };
+        match lost.is_file && self.at_hand().await.is_ok() {
+            true => Ok(()),
+            false => Err(error),
         }
     }
 
@@ -246,7 +263,7 @@ impl<D: Dir> Sealed<D> {
         rows: &Rc<Loaded>,
     ) -> Result<Option<Rc<Loaded>>, Error> {
         if rows.is_partial() {
-            return self.load_all().await.map(Some);
+            return Box::pin(self.load_all()).await.map(Some);
         }
         if !matches!(**rows, Loaded::Mapped(_)) || self.of.end.is_none() {
             return Ok(None);
@@ -320,39 +337,6 @@ impl<D: Dir> Drop for Sealed<D> {
     }
 }
 
-impl Loaded {
-    /// What it counts in the table of maps, in bytes.
-    fn weight(&self) -> usize {
-        MAP_BYTES + self.count() * format::ROW_BYTES
-    }
-
-    /// Whether there may be more once the disk gives all.
-    pub(crate) fn is_partial(&self) -> bool {
-        matches!(self, Self::Partial(_))
-    }
-
-    /// All rows, in memory.
-    pub(crate) fn to_vec(&self) -> Vec<Row> {
-        made::all(self).collect()
-    }
-}
-
-impl Rows for Loaded {
-    fn count(&self) -> usize {
-        match self {
-            Self::Mapped(map) => format::row_count(map),
-            Self::Rebuilt(rows) | Self::Partial(rows) => rows.count(),
-        }
-    }
-
-    fn row(&self, number: usize) -> Option<Row> {
-        match self {
-            Self::Mapped(map) => format::row(map, number)?.ok(),
-            Self::Rebuilt(rows) | Self::Partial(rows) => rows.row(number),
-        }
-    }
-}
-
 const _: () = assert!(format::BYTES_MAX == map::BYTES_MAX);
 
 /// Whether a file is not there, or not right: nothing is lost where it is written over. Any other error of mapping it may
@@ -363,7 +347,3 @@ fn is_wrong(error: &io::Error) -> bool {
         io::ErrorKind::NotFound | io::ErrorKind::InvalidData
     )
 }
-
-/// What a map costs besides its rows, in bytes: its header, the rest of its last page, and what the
-/// kernel keeps of it; the kernel also bounds how many there are.
-const MAP_BYTES: usize = 16 << 10;

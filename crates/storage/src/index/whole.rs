@@ -14,7 +14,7 @@ pub(super) struct Whole {
 }
 
 /// A read that begins at a row has no more than this to pass over, unless a batch is larger: the disk gives it in one go.
-pub(crate) const FAR_BYTES: u64 = 1 << 20;
+pub(super) const FAR_BYTES: u64 = 1 << 20;
 
 impl Whole {
     /// Whether rows of `index` lie far apart, so that some may be missing, which only the store tells; `None` unless it is

@@ -14,7 +14,7 @@ use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::edit::Epoch;
 use crate::format::index::Row;
-use crate::index::{self, Builder, FAR_BYTES, Rows, Sealed};
+use crate::index::{self, Builder, Rows, Sealed};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 
@@ -158,10 +158,6 @@ impl<D: Dir> DiskRead<D> {
     }
 
     async fn read_stride(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
-        self.found.met(self.read_wanted(rows, stride).await)
-    }
-
-    async fn read_wanted(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
         let Stride {
             mut start,
             bytes: enough,
@@ -178,6 +174,13 @@ impl<D: Dir> DiskRead<D> {
             }
             let read = file.read_at(start.position.get(), len).await;
             let bytes = read.map_err(|source| self.store.at().io("read", source))?;
+            // All that these rows do not lead over would be read each time.
+            if rows.wait_for(start.position.get(), len)
+                && let Ok(Some(again)) = self.doubt(rows, wanted).await
+            {
+                (start, wanted_bytes, is_second, is_chain_known) = (again, enough, false, true);
+                continue;
+            }
             let look = Look::at(bytes.as_ref(), start, wanted, &self.epochs, |point| {
                 let end = || self.end_behind(rows, point, wanted.from);
                 let row = self.row_behind(rows, point);
@@ -191,35 +194,38 @@ impl<D: Dir> DiskRead<D> {
                     continue;
                 }
                 Look::Short { sure, needed } if len < needed && needed as u64 <= available => {
-                    let row = self.row_behind(rows, &sure);
                     if needed <= LOOK_BYTES_MAX {
-                        // All up to the end would be read each time, if rows further on were not made yet.
-                        let is_far = row.is_none() && FAR_BYTES < needed as u64;
-                        let again = match is_far && rows.is_partial() {
-                            true => self.doubt(rows, wanted).await.ok().flatten(),
-                            false => None,
-                        };
-                        wanted_bytes = again.map_or(needed as u64, |_| enough);
-                        start = again.unwrap_or(start);
+                        wanted_bytes = needed as u64;
                         continue;
                     }
-                    (sure, row)
+                    (sure, self.row_behind(rows, &sure))
                 }
                 Look::Bad { .. } if !is_second => {
                     is_second = true;
                     continue;
                 }
-                Look::Bad { from, to } => return Err(self.damaged(wanted, from, to)),
+                Look::Bad { from, to } => {
+                    return self.found.met(Err(self.damaged(wanted, from, to)));
+                }
                 Look::Short { sure, .. } => (sure, None),
                 Look::Doubt { sure, check } => (sure, check),
             };
             if !std::mem::replace(&mut is_second, true) {
                 continue;
             }
-            if let Some(again) = self.doubt(rows, wanted).await? {
-                start = again;
-                (wanted_bytes, is_second, is_chain_known) = (enough, false, true);
-                continue;
+            match self.doubt(rows, wanted).await {
+                Ok(None) => {}
+                Ok(Some(again)) => {
+                    (start, wanted_bytes, is_second, is_chain_known) = (again, enough, false, true);
+                    continue;
+                }
+                // Rows that may be missing would show that less is damaged: it is told, and not remembered.
+                Err(error @ Error::Io { .. }) => {
+                    let near = check.filter(|row| rows.is_partial() && self.is_near(&sure, row));
+                    let damaged = |row: Point| self.damaged(wanted, sure.offset, row.offset);
+                    return Err(near.map_or(error, damaged));
+                }
+                Err(error) => return self.found.met(Err(error)),
             }
             // Which of the batches in between bent the chain cannot be known: the others may be as
             // sound and yet not those that were appended.
@@ -234,7 +240,8 @@ impl<D: Dir> DiskRead<D> {
                 is_chain_known = false;
                 continue;
             }
-            return Err(self.damaged(wanted, sure.offset, known.offset));
+            let damaged = self.damaged(wanted, sure.offset, known.offset);
+            return self.found.met(Err(damaged));
         }
     }
 
@@ -254,6 +261,12 @@ impl<D: Dir> DiskRead<D> {
             to: to.max(behind),
             segment: self.base.offset,
         }
+    }
+
+    /// Whether `row` is one, and no further behind `sure` than the next one lies.
+    fn is_near(&self, sure: &Point, row: &Point) -> bool {
+        let ahead = row.position.get() - sure.position.get();
+        row.position < self.end.position && ahead <= LOOK_BYTES_MAX as u64
     }
 
     /// The next row behind `point`.
@@ -331,6 +344,11 @@ impl<D: Dir> Loaded<D> {
     /// Whether there may be more once the disk gives all.
     fn is_partial(&self) -> bool {
         matches!(self, Self::File(_, rows) if rows.is_partial())
+    }
+
+    /// Whether there may be more now that the disk gives these bytes of the store.
+    fn wait_for(&self, start: u64, bytes: usize) -> bool {
+        matches!(self, Self::File(_, rows) if rows.wait_for(&(start..start + bytes as u64)))
     }
 
     /// Rows made anew, if these may be what is wrong.
