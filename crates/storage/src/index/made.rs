@@ -1,12 +1,14 @@
 //! Rows made from a store, by those that are known of it.
 
+use std::ops::Range;
+
 use super::sealed::Of;
 use super::whole::FAR_BYTES;
 use super::{Builder, Rows, before_position, point};
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::index::Row;
-use crate::scan::{Scanner, Step};
+use crate::scan::{Scanner, Step, Unread};
 use crate::segment::Point;
 
 use corelog_record::batch::HEADER_BYTES;
@@ -17,6 +19,8 @@ pub(super) enum Ending {
     Right,
     /// Something is bad, and bends the chain, or leads nowhere.
     Bad,
+    /// Something leads nowhere for want of what the disk did not give: once it does there may be more rows.
+    Unread(Unread),
     /// Every batch is sound, and they are not those that were appended.
     Elsewhere,
 }
@@ -35,6 +39,8 @@ struct Making<'a, D: Dir> {
     /// Whether something bad behind that was stepped over by its own length, which may bend the chain.
     is_bent: bool,
     has_bad: bool,
+    /// What the disk did not give, where nothing leads on, or a row that lies far behind it: there may be others between.
+    unread: Option<Unread>,
 }
 
 impl<D: Dir> Of<D> {
@@ -60,11 +66,11 @@ impl<D: Dir> Of<D> {
         &self,
         known: &[Row],
         anew: (Builder, Ending),
-    ) -> Result<Builder, Error> {
+    ) -> Result<(Builder, Ending), Error> {
         match anew {
-            (rows, Ending::Right) => Ok(rows),
-            _ if !known.is_empty() => Ok(self.walk(self.base, Builder::default(), known).await?.0),
-            (rows, Ending::Bad) => Ok(rows),
+            (_, Ending::Right) => Ok(anew),
+            _ if !known.is_empty() => self.walk(self.base, Builder::default(), known).await,
+            (_, Ending::Bad | Ending::Unread(_)) => Ok(anew),
             (_, Ending::Elsewhere) => {
                 let (from, segment) = (self.base.offset, self.base.offset);
                 let to = self.end.map_or(from, |end| end.0);
@@ -78,12 +84,12 @@ impl<D: Dir> Of<D> {
     ///
     /// # Errors
     /// Any error of reading the store.
-    pub(super) async fn completed(&self, lower: Vec<Row>) -> Result<Builder, Error> {
+    pub(super) async fn completed(&self, lower: Vec<Row>) -> Result<(Builder, Ending), Error> {
         let rows = Builder::from(lower.clone());
         let last = before_position(&self.base, &rows, u64::MAX);
         match self.walk(last, rows, &[]).await? {
             (_, Ending::Elsewhere) => self.by(&lower, self.anew().await?).await,
-            (rows, Ending::Right | Ending::Bad) => Ok(rows),
+            made => Ok(made),
         }
     }
 
@@ -134,6 +140,18 @@ impl<D: Dir> Of<D> {
         Ok(at.position.get() == to)
     }
 
+    /// Has the disk be asked for these bytes of the store.
+    ///
+    /// # Errors
+    /// That it does not give them.
+    pub(super) async fn ask(&self, Range { start, end }: Range<u64>) -> Result<(), Error> {
+        let file = self.store.file().await?;
+        let bytes = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
+        let read = file.read_at(start, bytes).await;
+        read.map(drop)
+            .map_err(|error| self.store.at().io("read", error))
+    }
+
     async fn walk(
         &self,
         start: Point,
@@ -150,6 +168,7 @@ impl<D: Dir> Of<D> {
             rows,
             is_bent: false,
             has_bad: false,
+            unread: None,
         };
         making.run().await
     }
@@ -171,15 +190,18 @@ impl<D: Dir> Making<'_, D> {
         loop {
             self.meet_known();
             let start = self.scanner.point();
-            match self.scanner.next().await? {
-                Step::Batch(_) => self.rows.note(base, &start, *interval_bytes),
-                Step::End => break,
-                Step::Bad | Step::Unread(_) => {
-                    // One that was misread would bend the chain in all rows behind it.
-                    if !self.scanner.read_again() && !self.step_over().await? {
-                        return Ok((self.rows, Ending::Bad));
-                    }
+            let unread = match self.scanner.next().await? {
+                Step::Batch(_) => {
+                    self.rows.note(base, &start, *interval_bytes);
+                    continue;
                 }
+                Step::End => break,
+                Step::Bad => None,
+                Step::Unread(unread) => Some(unread),
+            };
+            // One that was misread would bend the chain in all rows behind it.
+            if !self.scanner.read_again() && !self.step_over(unread).await? {
+                return Ok((self.rows, self.unread.map_or(Ending::Bad, Ending::Unread)));
             }
         }
         let is_elsewhere = self.of.ends_elsewhere(&self.scanner.point());
@@ -194,7 +216,7 @@ impl<D: Dir> Making<'_, D> {
             // What no chain tells is bad in the batches alone.
             (false, _) => Ending::Right,
         };
-        Ok((self.rows, ending))
+        Ok((self.rows, self.unread.map_or(ending, Ending::Unread)))
     }
 
     /// Compares the walk with the rows that are known of where it is, and goes on with theirs.
@@ -230,29 +252,56 @@ impl<D: Dir> Making<'_, D> {
         self.rows.keep(self.sure);
     }
 
-    /// Steps over what is bad: by its own length, or to the next row that is known at which a valid batch stands. False if
-    /// neither leads anywhere, which is no reason to hide what lies before it.
-    async fn step_over(&mut self) -> Result<bool, Error> {
+    /// Steps over what is bad, or `unread`: by its own length, or to the next row that is known at which a valid batch stands.
+    /// False if neither leads anywhere, which is no reason to hide what lies before it.
+    async fn step_over(&mut self, unread: Option<Unread>) -> Result<bool, Error> {
         self.has_bad = true;
         let base = &self.of.base;
         let start = self.scanner.point();
-        let by_length = self.scanner.behind_bad().await?.ok().flatten();
+        self.rows.note(base, &start, 1);
+        let (by_length, unread) = match self.scanner.behind_bad().await? {
+            Ok(by_length) => (by_length, unread),
+            Err(found) => (None, unread.or(Some(found))),
+        };
         let behind = match by_length {
             Some(behind) => Some(behind),
-            None => {
-                let rows = self.known[self.passed..].iter();
-                let rows = rows.filter_map(|row| point(base, row));
-                self.scanner.first_behind(rows).await?.0
-            }
+            None => self.known_behind(start, unread).await?,
         };
         let Some(behind) = behind else {
-            self.rows.note(base, &start, 1);
             return Ok(false);
         };
         self.is_bent = by_length.is_some();
-        self.rows.note_around(base, [&start, &behind]);
+        self.rows.note(base, &behind, 1);
         self.scanner.move_to(behind);
         Ok(true)
+    }
+
+    /// The next row that is known at which a valid batch stands. Those on the way there stay if the disk did not give all:
+    /// what it did not may stand at them, and nothing else leads there.
+    async fn known_behind(
+        &mut self,
+        start: Point,
+        unread: Option<Unread>,
+    ) -> Result<Option<Point>, Error> {
+        let base = &self.of.base;
+        let known = self.known[self.passed..].iter();
+        let known = known.filter_map(|row| point(base, row));
+        let (behind, found) = self.scanner.first_behind(known.clone()).await?;
+        let Some(unread) = unread.or(found) else {
+            return Ok(behind);
+        };
+        let is_passed = |known: &Point| {
+            let is_before = behind.is_none_or(|behind| known.position < behind.position);
+            start.position < known.position && start.offset < known.offset && is_before
+        };
+        for row in known.filter(is_passed) {
+            self.rows.note(base, &row, 1);
+        }
+        let is_far = |row: Point| FAR_BYTES < row.position.get() - start.position.get();
+        if behind.is_none_or(is_far) {
+            self.unread.get_or_insert(unread);
+        }
+        Ok(behind)
     }
 }
 

@@ -8,13 +8,16 @@
 //! and a missing or wrong one is rebuilt from the store.
 
 mod builder;
+mod loaded;
 mod made;
 mod remains;
 mod sealed;
 mod whole;
 
 pub(crate) use builder::{Builder, header};
-pub(crate) use sealed::{Loaded, Of, Sealed};
+pub(crate) use loaded::Loaded;
+use loaded::Lost;
+pub(crate) use sealed::{Of, Sealed};
 
 use corelog_record::{Offset, Timestamp};
 

@@ -10,10 +10,10 @@ use corelog_record::{Chain, HistoryId, Offset};
 
 use super::made::{self, Ending};
 use super::whole::Whole;
-use super::{Builder, Rows, remains};
+use super::{Builder, Loaded, Lost, remains};
 use crate::Error;
 use crate::disk::Dir;
-use crate::disk::map::{self, Map};
+use crate::disk::map;
 use crate::error::At;
 use crate::format::index::{self as format, Row};
 use crate::open_files::{Holder, Place, maps};
@@ -31,14 +31,6 @@ pub(crate) struct Sealed<D: Dir> {
     is_complete: Cell<bool>,
     /// Where in the thread's table of maps it is, if its rows are loaded.
     place: Place,
-}
-
-/// The rows of an index that was loaded.
-pub(crate) enum Loaded {
-    /// The file, checked.
-    Mapped(Map),
-    /// Rebuilt from the store, because the file is missing or wrong.
-    Rebuilt(Builder),
 }
 
 /// What a sealed index belongs to.
@@ -115,43 +107,105 @@ impl<D: Dir> Sealed<D> {
             return Ok(loaded);
         }
         // Rare, and of many states: each read would have room for them.
-        Box::pin(self.load_file()).await
+        Ok(Box::pin(self.load_file()).await?.0)
     }
 
-    async fn load_file(self: &Rc<Self>) -> Result<Rc<Loaded>, Error> {
+    /// The same, if there may not be more once the disk gives all.
+    ///
+    /// # Errors
+    /// As for [`Sealed::load`], and what the disk does not give still.
+    pub(crate) async fn load_all(self: &Rc<Self>) -> Result<Rc<Loaded>, Error> {
+        // All is made once more only where that may come to something else.
+        if let Some(Loaded::Partial(_, lost)) = self.in_memory().as_deref() {
+            self.ask_again(lost).await?;
+        }
+        if let Some(loaded) = self.all_in_memory() {
+            return Ok(loaded);
+        }
+        match Box::pin(self.load_file()).await? {
+            (loaded, None) => Ok(loaded),
+            (_, Some(unread)) => Err(unread),
+        }
+    }
+
+    /// Loads the rows, and tells what the disk did not give, if there may be more once it does.
+    async fn load_file(self: &Rc<Self>) -> Result<(Rc<Loaded>, Option<Error>), Error> {
         let (file, has_gaps) = match self.map().await {
             Ok(mapped) => mapped,
-            Err(error) => return self.made_anew(is_wrong(&error)).await,
+            Err(error) => return self.made_anew(error).await,
         };
         if has_gaps && !self.is_complete.get() {
             if !self.of.has_all(&file).await? {
                 let known = file.to_vec();
-                let rows = self.of.by(&known, self.of.anew().await?).await?;
-                if !known.into_iter().eq(made::all(&rows)) {
-                    return Ok(self.replace(rows));
+                let made = self.of.by(&known, self.of.anew().await?).await?;
+                let is_partial = matches!(made.1, Ending::Unread(_));
+                if is_partial || !known.into_iter().eq(made::all(&made.0)) {
+                    return Ok(self.made(made, None));
                 }
             }
             self.is_complete.set(true);
         }
         Ok(match self.may_lack_rows(&file) {
-            true => self.replace(self.of.completed(file.to_vec()).await?),
-            false => self.kept(file),
+            true => self.made(self.of.completed(file.to_vec()).await?, None),
+            false => (self.kept(file), None),
         })
     }
 
     /// Rows made in the place of a file which is wrong, or of which the disk does not give all.
-    async fn made_anew(self: &Rc<Self>, is_wrong: bool) -> Result<Rc<Loaded>, Error> {
+    async fn made_anew(
+        self: &Rc<Self>,
+        error: io::Error,
+    ) -> Result<(Rc<Loaded>, Option<Error>), Error> {
         let anew = self.of.anew().await?;
         if matches!(anew.1, Ending::Right) {
-            return Ok(self.replace(anew.0));
+            return Ok(self.made(anew, None));
         }
-        let (known, _) = self.sound_rows().await?;
-        let rows = self.of.by(&known, anew).await?;
-        Ok(match is_wrong {
-            true => self.replace(rows),
-            // What the disk does not give now may lead behind what is bad: it is not written over.
-            false => self.kept(Loaded::Rebuilt(rows)),
-        })
+        let (known, lost) = self.sound_rows().await?;
+        let made = self.of.by(&known, anew).await?;
+        // What the disk does not give now may lead behind what is bad: it is not written over.
+        let lost = match is_wrong(&error) {
+            true => lost,
+            false => Some(At::new(&self.dir, &self.name).io("map", error)),
+        };
+        Ok(self.made(made, lost))
+    }
+
+    /// Takes rows that were made, of a file of which this was `lost`, unless another load was given more of them.
+    fn made(
+        self: &Rc<Self>,
+        (rows, ending): (Builder, Ending),
+        lost: Option<Error>,
+    ) -> (Rc<Loaded>, Option<Error>) {
+        let is_file = lost.is_some();
+        let (of_store, error) = match (ending, lost) {
+            (Ending::Unread(unread), _) => {
+                (Some(unread.position.get()..unread.until), unread.error)
+            }
+            (_, Some(error)) => (None, error),
+            (_, None) => return (self.replace(rows), None),
+        };
+        if let Some(loaded) = self.all_in_memory() {
+            return (loaded, None);
+        }
+        let partial = Loaded::Partial(rows, Lost { of_store, is_file });
+        (self.kept(partial), Some(error))
+    }
+
+    /// Asks the disk again for what was `lost`.
+    ///
+    /// # Errors
+    /// That it gives none of it still.
+    async fn ask_again(&self, lost: &Lost) -> Result<(), Error> {
+        let Some(bytes) = lost.of_store.clone() else {
+            return self.at_hand().await.map(drop);
+        };
+        let Err(error) = self.of.ask(bytes).await else {
+            return Ok(());
+        };
+        match lost.is_file && self.at_hand().await.is_ok() {
+            true => Ok(()),
+            false => Err(error),
+        }
     }
 
     /// The rows for which nothing has to be read from the store: some may be missing.
@@ -159,7 +213,7 @@ impl<D: Dir> Sealed<D> {
     /// # Errors
     /// That the file, which is there, cannot be had now.
     pub(crate) async fn at_hand(&self) -> Result<Vec<Row>, Error> {
-        if let Some(loaded) = self.in_memory() {
+        if let Some(loaded) = self.all_in_memory() {
             return Ok(loaded.to_vec());
         }
         match self.map().await {
@@ -187,6 +241,10 @@ impl<D: Dir> Sealed<D> {
         Some(loaded)
     }
 
+    fn all_in_memory(&self) -> Option<Rc<Loaded>> {
+        self.in_memory().filter(|loaded| !loaded.is_partial())
+    }
+
     /// Whether rows may be missing behind the last one of a file: of a log that was closed, went on and was killed, it
     /// has those of what there was when it was closed.
     fn may_lack_rows(&self, file: &Loaded) -> bool {
@@ -199,18 +257,21 @@ impl<D: Dir> Sealed<D> {
     /// whole either, or the rows were made from it already.
     ///
     /// # Errors
-    /// Any error of reading the store.
+    /// Any error of reading the store; of rows of which there may be more, also what the disk does not give still.
     pub(crate) async fn doubt(
         self: &Rc<Self>,
         rows: &Rc<Loaded>,
     ) -> Result<Option<Rc<Loaded>>, Error> {
+        if rows.is_partial() {
+            return Box::pin(self.load_all()).await.map(Some);
+        }
         if !matches!(**rows, Loaded::Mapped(_)) || self.of.end.is_none() {
             return Ok(None);
         }
         // Seldom, and large.
         Ok(match Box::pin(self.of.anew()).await? {
             (rows, Ending::Right) => Some(self.replace(rows)),
-            (_, Ending::Bad | Ending::Elsewhere) => None,
+            (_, Ending::Bad | Ending::Unread(_) | Ending::Elsewhere) => None,
         })
     }
 
@@ -276,34 +337,6 @@ impl<D: Dir> Drop for Sealed<D> {
     }
 }
 
-impl Loaded {
-    /// What it counts in the table of maps, in bytes.
-    fn weight(&self) -> usize {
-        MAP_BYTES + self.count() * format::ROW_BYTES
-    }
-
-    /// All rows, in memory.
-    pub(crate) fn to_vec(&self) -> Vec<Row> {
-        made::all(self).collect()
-    }
-}
-
-impl Rows for Loaded {
-    fn count(&self) -> usize {
-        match self {
-            Self::Mapped(map) => format::row_count(map),
-            Self::Rebuilt(rows) => rows.count(),
-        }
-    }
-
-    fn row(&self, number: usize) -> Option<Row> {
-        match self {
-            Self::Mapped(map) => format::row(map, number)?.ok(),
-            Self::Rebuilt(rows) => rows.row(number),
-        }
-    }
-}
-
 const _: () = assert!(format::BYTES_MAX == map::BYTES_MAX);
 
 /// Whether a file is not there, or not right: nothing is lost where it is written over. Any other error of mapping it may
@@ -314,7 +347,3 @@ fn is_wrong(error: &io::Error) -> bool {
         io::ErrorKind::NotFound | io::ErrorKind::InvalidData
     )
 }
-
-/// What a map costs besides its rows, in bytes: its header, the rest of its last page, and what the
-/// kernel keeps of it; the kernel also bounds how many there are.
-const MAP_BYTES: usize = 16 << 10;

@@ -158,10 +158,6 @@ impl<D: Dir> DiskRead<D> {
     }
 
     async fn read_stride(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
-        self.found.met(self.read_wanted(rows, stride).await)
-    }
-
-    async fn read_wanted(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
         let Stride {
             mut start,
             bytes: enough,
@@ -178,6 +174,13 @@ impl<D: Dir> DiskRead<D> {
             }
             let read = file.read_at(start.position.get(), len).await;
             let bytes = read.map_err(|source| self.store.at().io("read", source))?;
+            // All that these rows do not lead over would be read each time.
+            if rows.wait_for(start.position.get(), len)
+                && let Ok(Some(again)) = self.doubt(rows, wanted).await
+            {
+                (start, wanted_bytes, is_second, is_chain_known) = (again, enough, false, true);
+                continue;
+            }
             let look = Look::at(bytes.as_ref(), start, wanted, &self.epochs, |point| {
                 let end = || self.end_behind(rows, point, wanted.from);
                 let row = self.row_behind(rows, point);
@@ -201,18 +204,28 @@ impl<D: Dir> DiskRead<D> {
                     is_second = true;
                     continue;
                 }
-                Look::Bad { from, to } => return Err(self.damaged(wanted, from, to)),
+                Look::Bad { from, to } => {
+                    return self.found.met(Err(self.damaged(wanted, from, to)));
+                }
                 Look::Short { sure, .. } => (sure, None),
                 Look::Doubt { sure, check } => (sure, check),
             };
             if !std::mem::replace(&mut is_second, true) {
                 continue;
             }
-            if let Some(anew) = rows.doubt().await? {
-                *rows = anew;
-                start = index::before_offset(&self.base, &*rows, wanted.from);
-                (wanted_bytes, is_second, is_chain_known) = (enough, false, true);
-                continue;
+            match self.doubt(rows, wanted).await {
+                Ok(None) => {}
+                Ok(Some(again)) => {
+                    (start, wanted_bytes, is_second, is_chain_known) = (again, enough, false, true);
+                    continue;
+                }
+                // Rows that may be missing would show that less is damaged: it is told, and not remembered.
+                Err(error @ Error::Io { .. }) => {
+                    let near = check.filter(|row| rows.is_partial() && self.is_near(&sure, row));
+                    let damaged = |row: Point| self.damaged(wanted, sure.offset, row.offset);
+                    return Err(near.map_or(error, damaged));
+                }
+                Err(error) => return self.found.met(Err(error)),
             }
             // Which of the batches in between bent the chain cannot be known: the others may be as
             // sound and yet not those that were appended.
@@ -227,8 +240,18 @@ impl<D: Dir> DiskRead<D> {
                 is_chain_known = false;
                 continue;
             }
-            return Err(self.damaged(wanted, sure.offset, known.offset));
+            let damaged = self.damaged(wanted, sure.offset, known.offset);
+            return self.found.met(Err(damaged));
         }
+    }
+
+    /// Has rows be made anew that may be what is wrong. Returns where to look for what is wanted, if others were made.
+    async fn doubt(&self, rows: &mut Loaded<D>, wanted: Wanted) -> Result<Option<Point>, Error> {
+        let Some(anew) = rows.doubt().await? else {
+            return Ok(None);
+        };
+        *rows = anew;
+        Ok(Some(index::before_offset(&self.base, &*rows, wanted.from)))
     }
 
     fn damaged(&self, wanted: Wanted, from: Offset, to: Offset) -> Error {
@@ -238,6 +261,12 @@ impl<D: Dir> DiskRead<D> {
             to: to.max(behind),
             segment: self.base.offset,
         }
+    }
+
+    /// Whether `row` is one, and no further behind `sure` than the next one lies.
+    fn is_near(&self, sure: &Point, row: &Point) -> bool {
+        let ahead = row.position.get() - sure.position.get();
+        row.position < self.end.position && ahead <= LOOK_BYTES_MAX as u64
     }
 
     /// The next row behind `point`.
@@ -312,6 +341,16 @@ impl<D: Dir> Known<D> {
 }
 
 impl<D: Dir> Loaded<D> {
+    /// Whether there may be more once the disk gives all.
+    fn is_partial(&self) -> bool {
+        matches!(self, Self::File(_, rows) if rows.is_partial())
+    }
+
+    /// Whether there may be more now that the disk gives these bytes of the store.
+    fn wait_for(&self, start: u64, bytes: usize) -> bool {
+        matches!(self, Self::File(_, rows) if rows.wait_for(&(start..start + bytes as u64)))
+    }
+
     /// Rows made anew, if these may be what is wrong.
     async fn doubt(&self) -> Result<Option<Self>, Error> {
         let Self::File(sealed, rows) = self else {

@@ -41,7 +41,7 @@ impl<D: Dir> Finishing<D> {
     async fn run(&mut self) -> Result<(), Error> {
         self.store.cut(self.bytes).await?;
         if let Some(below) = self.below.take() {
-            let lower = match below.index.load().await {
+            let lower = match below.index.load_all().await {
                 Ok(lower) => lower.to_vec(),
                 // Which of the batches below are those that were appended nothing tells: those behind have their rows.
                 Err(Error::Damaged { .. }) => Vec::new(),
