@@ -13,7 +13,7 @@ pub(crate) enum Loaded {
     /// Rebuilt from the store, because the file is missing or wrong.
     Rebuilt(Builder),
     /// The same, and the disk does not give all that may lead to more of them. They are not written, and made again once it
-    /// gives some of that, if they do not lead far enough.
+    /// gives the first of that, or the file, if they do not lead far enough.
     Partial(Builder, Lost),
 }
 

@@ -143,9 +143,8 @@ impl<D: Dir> DiskRead<D> {
     ) -> Result<Fetched<D>, Error> {
         let first = self.first_stride(rows, wanted, stride_bytes);
         let start = first.start.position.get();
-        let bytes = first
-            .bytes
-            .min(self.end.position.get().saturating_sub(start));
+        let bytes_left = self.end.position.get().saturating_sub(start);
+        let bytes = first.bytes.min(bytes_left);
         let read = self.read_stride(rows, first).await;
         if !matches!(read, Err(Error::Io { .. })) {
             return read;
@@ -165,7 +164,7 @@ impl<D: Dir> DiskRead<D> {
         } = stride;
         let file = self.store.file().await?;
         let (mut wanted_bytes, mut is_second) = (enough, false);
-        let mut is_chain_known = true;
+        let (mut is_chain_known, mut is_asked) = (true, false);
         loop {
             let available = self.end.position.get().saturating_sub(start.position.get());
             let len = usize::try_from(wanted_bytes.min(available)).unwrap_or(usize::MAX);
@@ -175,11 +174,17 @@ impl<D: Dir> DiskRead<D> {
             let read = file.read_at(start.position.get(), len).await;
             let bytes = read.map_err(|source| self.store.at().io("read", source))?;
             // All that these rows do not lead over would be read each time.
-            if rows.wait_for(start.position.get(), len)
-                && let Ok(Some(again)) = self.doubt(rows, wanted).await
-            {
-                (start, wanted_bytes, is_second, is_chain_known) = (again, enough, false, true);
-                continue;
+            if !is_asked && rows.wait_for(start.position.get(), len) {
+                is_asked = true;
+                match self.doubt(rows, wanted).await {
+                    Ok(Some(again)) => {
+                        (start, wanted_bytes, is_second, is_chain_known) =
+                            (again, enough, false, true);
+                        continue;
+                    }
+                    Err(error @ Error::Damaged { .. }) => return self.found.met(Err(error)),
+                    Ok(None) | Err(_) => {}
+                }
             }
             let look = Look::at(bytes.as_ref(), start, wanted, &self.epochs, |point| {
                 let end = || self.end_behind(rows, point, wanted.from);
@@ -221,7 +226,11 @@ impl<D: Dir> DiskRead<D> {
                 }
                 // Rows that may be missing would show that less is damaged: it is told, and not remembered.
                 Err(error @ Error::Io { .. }) => {
-                    let near = check.filter(|row| rows.is_partial() && self.is_near(&sure, row));
+                    let near = check.filter(|row| {
+                        let ahead = row.position.get() - sure.position.get();
+                        let is_near = ahead <= LOOK_BYTES_MAX as u64;
+                        rows.is_partial() && row.position < self.end.position && is_near
+                    });
                     let damaged = |row: Point| self.damaged(wanted, sure.offset, row.offset);
                     return Err(near.map_or(error, damaged));
                 }
@@ -261,12 +270,6 @@ impl<D: Dir> DiskRead<D> {
             to: to.max(behind),
             segment: self.base.offset,
         }
-    }
-
-    /// Whether `row` is one, and no further behind `sure` than the next one lies.
-    fn is_near(&self, sure: &Point, row: &Point) -> bool {
-        let ahead = row.position.get() - sure.position.get();
-        row.position < self.end.position && ahead <= LOOK_BYTES_MAX as u64
     }
 
     /// The next row behind `point`.
