@@ -388,11 +388,11 @@ fn not_whole(segment: Offset) -> Failure {
 mod tests {
     use std::pin::Pin;
 
-    use corelog_storage::log::Begin;
+    use corelog_storage::log::{Begin, TAKEOVER_STEP};
     use futures_lite::future::poll_once;
 
     use super::super::tests::{
-        batches, cold_batches, flush, hold_reads, produce, topic, until, with_core,
+        batches, cold_batches, created, fence, flush, hold_reads, produce, topic, until, with_core,
     };
     use super::*;
 
@@ -488,6 +488,21 @@ mod tests {
             let partition = slots.get(slot).and_then(Slot::partition).unwrap();
             assert!(!partition.has_outstanding());
             assert!(partition.epochs().is_empty());
+        });
+    }
+
+    /// It marks nothing any more: opened again it began an epoch that another copy had.
+    #[test]
+    fn an_epoch_that_a_fenced_log_has_heard_of_is_known_once_it_is_opened_again() {
+        with_core(|core| async move {
+            let (_, key) = created(&core).await;
+            let dir = fence(&core, key).await;
+            core.hear_epoch(key, LeaderEpoch::new(7).unwrap());
+            std::fs::remove_file(dir).unwrap();
+            core.reopen_partition(key).await.unwrap();
+            begin(&core, key).await.unwrap();
+            let above = LeaderEpoch::new(7 + TAKEOVER_STEP);
+            assert_eq!(core.epoch(key).unwrap(), above);
         });
     }
 }

@@ -188,6 +188,18 @@ pub(crate) async fn flush(core: &Rc<Core>, key: PartitionKey) {
     core.durable(key, end).await.unwrap();
 }
 
+/// Fences the partition of a topic that was [`created`], by what stands in place of its directory, as is given.
+pub(crate) async fn fence(core: &Rc<Core>, key: PartitionKey) -> PathBuf {
+    let dir = core.shared.data_dir.join("topics/t/0");
+    // It is made with the first group.
+    std::fs::write(&dir, "").unwrap();
+    produce(core, key, &batches(100)).await;
+    core.step(core.slot_of(key).unwrap(), Input::Commit);
+    let end = core.place(key).unwrap().log_end;
+    core.durable(key, end).await.unwrap_err();
+    dir
+}
+
 /// A partition of [`topic`] with a batch of a mebibyte, which lies on the disk alone.
 pub(crate) async fn cold(core: &Rc<Core>) -> (Arc<Topic>, PartitionKey) {
     cold_batches(core, 1).await

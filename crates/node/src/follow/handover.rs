@@ -231,10 +231,9 @@ mod tests {
     use futures_lite::future::zip;
 
     use super::*;
-    use crate::core::tests::{batches, created, flush, produce, until, with_core};
+    use crate::core::tests::{batches, created, fence, flush, produce, until, with_core};
     use crate::follow::line::Line;
     use crate::follow::line::tests::{log, next, no_topics, node, tell};
-    use crate::partition::Input;
 
     /// What had been acknowledged last, and stood behind the damage, was in no log any more.
     #[test]
@@ -299,12 +298,7 @@ mod tests {
         });
         with_core(|core| async move {
             let (name, key) = created(&core).await;
-            // Its directory is made with the first group.
-            std::fs::write(core.shared.data_dir.join("topics/t/0"), "").unwrap();
-            produce(&core, key, &batches(100)).await;
-            core.step(core.slot_of(key).unwrap(), Input::Commit);
-            let end = core.place(key).unwrap().log_end;
-            core.durable(key, end).await.unwrap_err();
+            fence(&core, key).await;
             let _line = begin(&core, (&name, key), address).await;
             let handed = core.hand_over(name, key, None).await;
             assert!(handed.unwrap_err().is(ErrorCode::OutcomeUnknown));
