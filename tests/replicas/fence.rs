@@ -364,8 +364,9 @@ fn an_old_owner_is_fenced_by_a_copy_that_had_not_come_to_its_epoch() {
         ..cloning(&topic, &[&b])
     })
     .unwrap();
-    until("the copy has begun", || {
+    until("the copy has begun, and heard of the epoch", || {
         segments(&c, &topic, 0).history == segments(&b, &topic, 0).history
+            && status(&c, &topic, 0).source_end.is_some()
     });
     // Segments come first: it would be long before it fetches, and is known here.
     let copy = segments(&c, &topic, 0);

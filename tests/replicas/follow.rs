@@ -1,6 +1,7 @@
 //! A follower has what its source has, whatever becomes of either.
 
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::{Change, SettingsChange};
 use corelog_protocol::message::{clone_topic, describe_topic, handover, reopen_partition};
@@ -398,8 +399,14 @@ fn a_copy_whose_write_failed_follows_on_when_it_is_reopened() {
         told().state == describe_topic::State::Fenced
     });
     b.server().write_again();
-    until("it waits for more than it has", || {
-        metric(a.server().ready.admin, "corelog_partition_parked_fetches") > 0.5
+    let ports = 0..2;
+    for port in ports.clone() {
+        a.proxy.hold(port, Kind::Fetch);
+    }
+    a.fill(&topic, 0, 1);
+    let before = a.proxy.asked(Kind::Fetch);
+    until("it asks for what is behind more than it has", || {
+        before < a.proxy.asked(Kind::Fetch)
     });
     b.ask(&reopen_partition::Request {
         topic: topic.name.clone(),
@@ -407,7 +414,9 @@ fn a_copy_whose_write_failed_follows_on_when_it_is_reopened() {
         partition: PartitionId::new(0),
     })
     .unwrap();
-    a.fill(&topic, 0, 1);
+    for port in ports {
+        a.proxy.release(port, Kind::Fetch);
+    }
     wait_until_level(&a, &b, &topic, 0);
     assert_equal(&a, &b, &topic, 0);
 }

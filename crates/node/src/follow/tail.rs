@@ -6,6 +6,7 @@ use std::time::Duration;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::fetch;
+use corelog_protocol::message::replica_status::State;
 use corelog_record::Offset;
 
 use super::ASK_TIMEOUT;
@@ -108,6 +109,7 @@ impl Following {
                 )));
             };
             is_first = false;
+            self.progress.state.set(State::Following);
             let is_level = answer.high_watermark <= end;
             let is_far = FILES_BYTES <= answer.lag_bytes && reply.body().len() < SHORT_BYTES;
             let is_empty = reply.body().is_empty();
@@ -137,7 +139,8 @@ impl Following {
 
     fn ask(&self, core: &Core, is_first: bool) -> Result<fetch::Request, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
-        // The source compares epochs once, when this copy comes.
+        // The source compares epochs once, when this copy comes, and says at once what it found: until then none is followed.
+        let wait = if is_first { Duration::ZERO } else { POLL };
         let follower = core.as_follower(self.key, is_first);
         Ok(fetch::Request {
             topic: self.topic.clone(),
@@ -146,7 +149,7 @@ impl Following {
             offset: place.log_end,
             max_bytes: FETCH_BYTES,
             min_bytes: 1,
-            max_wait_ms: u32::try_from(POLL.as_millis()).unwrap_or(u32::MAX),
+            max_wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
             last_epoch: None,
             follower: Some(follower.map_err(Trouble::Again)?),
         })
@@ -173,16 +176,18 @@ impl Following {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::sync::Arc;
+    use std::net::TcpStream;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, mpsc};
 
     use corelog_protocol::message::{metadata, replica_status, segments};
     use corelog_record::{PartitionId, TopicId};
     use corelog_storage::format::replica::{Replica, Role};
+    use futures_lite::FutureExt;
 
     use super::super::line::tests::{log, next, no_topics, node, records, tell};
     use super::*;
-    use crate::core::tests::{topic, with_core};
+    use crate::core::tests::{topic, until, with_core};
 
     /// A copy asked it as fast as the two could, for as long as they lived.
     #[test]
@@ -191,14 +196,7 @@ mod tests {
             let count = Arc::<AtomicUsize>::default();
             let address = hasty(begins_anew, Arc::clone(&count));
             with_core(move |core| async move {
-                let (topic, key) = topic(1);
-                assert!(core.open_partition(&topic, key).await);
-                let replica = Replica {
-                    role: Role::Follower,
-                    sources: vec![address],
-                    ..Replica::owner(key.partition)
-                };
-                let following = Following::new(key, &topic.name, &replica);
+                let following = opened(&core, address).await;
                 let lived = rt::timeout(20 * PAUSE_MIN, following.run(&core)).await;
                 assert!(lived.is_none(), "it follows on");
                 let count = count.load(Ordering::Relaxed);
@@ -210,26 +208,77 @@ mod tests {
     /// An owner that answers each Fetch at once: that it has nothing, or bytes that a copy without files does not take so. It
     /// counts them.
     fn hasty(begins_anew: bool, count: Arc<AtomicUsize>) -> String {
-        node(move |mut stream, mut received| {
-            let end = Offset::ZERO.plus(5);
-            tell::<metadata::Request>(&mut stream, &mut received, &no_topics());
-            let owner = replica_status::Answer {
-                id: TopicId::from_bytes([1; 16]),
-                partitions: vec![replica_status::Partition::owned(PartitionId::new(0), end)],
-            };
-            tell::<replica_status::Request>(&mut stream, &mut received, &owner);
-            tell::<segments::Request>(&mut stream, &mut received, &log(end, end));
+        owner(move |stream, received| {
             loop {
-                let asked = next(&mut stream, &mut received);
+                let asked = next(stream, received);
                 count.fetch_add(1, Ordering::Relaxed);
                 let answer = records(asked, usize::from(begins_anew));
                 if stream.write_all(&answer).is_err() {
                     return;
                 }
                 if begins_anew {
-                    tell::<segments::Request>(&mut stream, &mut received, &log(end, end));
+                    tell::<segments::Request>(stream, received, &log(END, END));
                 }
             }
         })
     }
+
+    /// A clone was told as done, by what its source had said of itself, just before that found that the logs part.
+    #[test]
+    fn no_source_is_followed_before_it_has_compared_the_logs() {
+        let (ask, asked) = mpsc::channel();
+        let (go_on, told) = mpsc::channel();
+        let address = owner(move |stream, received| {
+            let first = next(stream, received);
+            ask.send(()).unwrap();
+            told.recv().unwrap();
+            stream.write_all(&records(first, 0)).unwrap();
+            next(stream, received);
+            told.recv().unwrap();
+        });
+        with_core(move |core| async move {
+            let following = opened(&core, address).await;
+            let state = || following.progress.state.get();
+            let looking = async {
+                until("the source compares", || asked.try_recv().is_ok()).await;
+                assert_eq!(state(), State::Waiting);
+                go_on.send(()).unwrap();
+                until("it is followed", || state() == State::Following).await;
+            };
+            let living = async {
+                following.run(&core).await;
+                panic!("it has ended");
+            };
+            looking.or(living).await;
+            go_on.send(()).unwrap();
+        });
+    }
+
+    /// One that is to follow the node at an address.
+    async fn opened(core: &Rc<Core>, address: String) -> Following {
+        let (topic, key) = topic(1);
+        assert!(core.open_partition(&topic, key).await);
+        let replica = Replica {
+            role: Role::Follower,
+            sources: vec![address],
+            ..Replica::owner(key.partition)
+        };
+        Following::new(key, &topic.name, &replica)
+    }
+
+    /// An owner that has let go of all that it had; `serve` answers each Fetch.
+    fn owner(serve: impl FnOnce(&mut TcpStream, &mut Vec<u8>) + Send + 'static) -> String {
+        node(move |mut stream, mut received| {
+            tell::<metadata::Request>(&mut stream, &mut received, &no_topics());
+            let owner = replica_status::Answer {
+                id: TopicId::from_bytes([1; 16]),
+                partitions: vec![replica_status::Partition::owned(PartitionId::new(0), END)],
+            };
+            tell::<replica_status::Request>(&mut stream, &mut received, &owner);
+            tell::<segments::Request>(&mut stream, &mut received, &log(END, END));
+            serve(&mut stream, &mut received);
+        })
+    }
+
+    const END: Offset = Offset::ZERO.plus(5);
 }

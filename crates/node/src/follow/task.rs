@@ -224,7 +224,6 @@ impl Following {
                 self.expire(core, &followed, origin.log_start).await?;
                 return Ok(Ended::Done);
             }
-            self.progress.state.set(State::Following);
             let epochs = mem::take(&mut origin.epochs);
             let source_start = origin.log_start;
             // Its segments were of use until here, and a source is followed for as long as it lives.

@@ -107,17 +107,18 @@ fn a_node_that_refuses_or_whose_words_are_bent_may_answer_later() {
 fn an_answer_that_takes_long_is_waited_for_while_it_comes() {
     let (go_on, told) = mpsc::channel();
     let address = giving(move |mut stream, answer| {
-        for piece in answer.chunks(32 << 10) {
+        for piece in answer.chunks(64 << 10) {
             told.recv().unwrap();
             stream.write_all(piece).unwrap();
         }
     });
     on_core(|| async move {
         let line = connected(&address).await;
-        let asked = fetched(&line, SHORT);
+        let patience = 3 * SHORT;
+        let asked = fetched(&line, patience);
         let told = async {
-            for _ in 0..9 {
-                rt::sleep(SHORT / 4).await;
+            for _ in 0..5 {
+                rt::sleep(patience / 4).await;
                 go_on.send(()).unwrap();
             }
         };
