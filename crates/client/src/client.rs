@@ -252,6 +252,15 @@ impl Inner {
         self.metadata.doubt(name);
     }
 
+    /// What is known is of a topic that is gone: no news would be better than these. Whoever told them may have a copy of that
+    /// one for good, and is asked last.
+    pub(crate) fn forget(&self, name: &TopicName) {
+        if let Some(teller) = self.metadata.teller(name) {
+            self.pass_over(teller);
+        }
+        self.metadata.forget(name);
+    }
+
     /// Has the one behind `server` be asked first.
     fn pass_over(&self, server: usize) {
         self.pass_over_all(server, server);

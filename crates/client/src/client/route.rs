@@ -151,13 +151,12 @@ impl Inner {
                     }
                     true
                 }
-                // What was known is of a topic that is gone: no news would be better than these. Whoever told them may have a
-                // copy of that one for good, and is asked last.
                 Some(ErrorCode::TopicChanged) => {
-                    if let Some(teller) = self.metadata.teller(name) {
-                        self.pass_over(teller);
+                    // Others may have been told so before, and what is known be of the topic that there is.
+                    let known = self.metadata.known(name);
+                    if known.is_none_or(|known| body.detail.topic_id != Some(known.id)) {
+                        self.forget(name);
                     }
-                    self.metadata.forget(name);
                     true
                 }
                 Some(ErrorCode::UnknownTopic | ErrorCode::UnknownPartition) => {

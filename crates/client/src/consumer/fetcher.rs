@@ -285,6 +285,10 @@ impl Fetcher {
             .route_by(deadline, way.user(self), &self.topic, self.partition)
             .await?;
         if *way.topic_id.get_or_insert(route.topic.id) != route.topic.id {
+            if !way.is_sure {
+                // The topic that is meant may be a later one.
+                self.client.forget(&self.topic);
+            }
             return Err(topic_changed(&route));
         }
         (way.route, way.server) = (Some(route.clone()), route.topic.teller.server);

@@ -7,12 +7,16 @@ use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{Offset, PartitionId, Timestamp, TopicName};
-use corelog_client::{Backoff, Client, ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
+use corelog_client::{
+    Backoff, Client, ClientConfig, Consumer, ConsumerConfig, End, Error, ProducerConfig, Start,
+};
 
 use tokio::time::timeout;
 
+use crate::producing::on_produce;
+use crate::routing::owned_at;
 use crate::server::{Act, Server};
-use crate::{config, connect, error};
+use crate::{config, connect, connect_to, error, record};
 
 pub(crate) const P0: PartitionId = PartitionId::new(0);
 pub(crate) const P1: PartitionId = PartitionId::new(1);
@@ -540,6 +544,29 @@ async fn a_recreated_topic_ends_its_readers() {
         error.refusal().unwrap().is(ErrorCode::TopicChanged),
         "{error}"
     );
+}
+
+/// All forgot the new one with that, and asked the copy of the old one first: what was sent then failed.
+#[tokio::test]
+async fn a_reader_that_is_told_late_of_a_recreated_topic_misleads_nobody() {
+    let (owner, copy) = (Server::start(1).await, Server::start(1).await);
+    let topic = owner.topic("numbers", 1);
+    copy.copy(&owner);
+    let address = owner.shared;
+    copy.script(on_produce(move |_| Act::Refuse(owned_at(address))));
+    let client = connect_to([&owner, &copy]).await;
+    let mut consumer = client.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Latest, End::Follow);
+    let is_waiting = |server: &Server| server.count(Some(0), "Fetch") == 1;
+    owner.until(is_waiting).await;
+    owner.topic("numbers", 1);
+    client.topic_anew(&topic).await.unwrap();
+    owner.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+    let error = next_error(&mut consumer).await;
+    assert!(error.refusal().unwrap().is(ErrorCode::TopicChanged));
+    let producer = client.producer(ProducerConfig::default());
+    let sent = producer.send(&topic, None, record("value")).await.unwrap();
+    sent.await.unwrap();
 }
 
 /// What was remembered of a topic of the same name was asked for, and whoever began to read was told that it was deleted.

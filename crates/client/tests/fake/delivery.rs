@@ -266,7 +266,8 @@ async fn what_waits_for_a_topic_made_anew_is_tried_behind_what_waited_for_the_on
     let server = Server::start(2).await;
     let topic = server.topic("numbers", 2);
     let (gate, refusal) = hold_and_refuse(&server);
-    let producer = connect(&server).await.producer(one_by_one());
+    let client = connect(&server).await;
+    let producer = client.producer(one_by_one());
     let of_old = send_numbers(&producer, &topic, 0..3).await;
     let is_sent = |server: &Server| server.count(Some(0), "Produce") == 1;
     server.until(is_sent).await;
@@ -278,6 +279,12 @@ async fn what_waits_for_a_topic_made_anew_is_tried_behind_what_waited_for_the_on
     };
     while tell().await.is_err() {}
     let of_new = send_numbers(&producer, &topic, 3..4).await;
+    // For a moment there is none, and nothing is known of it.
+    let kept = Server::start(1).await;
+    kept.copy(&server);
+    server.delete(&topic);
+    client.topic_anew(&topic).await.unwrap_err();
+    server.copy(&kept);
     *refusal.lock().unwrap() = Some(ErrorCode::UnknownTopic);
     gate.notify_one();
     for outcome in outcomes(of_old).await {

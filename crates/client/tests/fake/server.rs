@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use corelog_client::protocol::error::{ErrorBody, ErrorCode};
+use corelog_client::protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_client::protocol::frame::CorrelationId;
 use corelog_client::protocol::message::hello;
 use corelog_client::protocol::request::Request;
@@ -284,7 +284,11 @@ impl State {
             .get_mut(topic)
             .ok_or_else(|| error(ErrorCode::UnknownTopic))?;
         if found.id != id {
-            return Err(error(ErrorCode::TopicChanged));
+            let detail = Detail {
+                topic_id: Some(found.id),
+                ..Detail::default()
+            };
+            return Err(error(ErrorCode::TopicChanged).with_detail(detail));
         }
         let partition = partition.get() as usize;
         found
