@@ -9,7 +9,7 @@ use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{block_on, poll_once};
-use crate::format::edit::{Epoch, Settings, Start};
+use crate::format::edit::{Epoch, Generation, Settings, Start};
 
 fn header() -> Header {
     Header {
@@ -98,6 +98,25 @@ fn segments_that_go_are_handed_out() {
             .unwrap();
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].base, Offset::ZERO);
+    });
+}
+
+/// Each edit of a log with a hundred thousand of them took milliseconds.
+#[test]
+fn an_edit_copies_no_segments() {
+    block_on(async {
+        let dir = partition(&MemoryDir::new());
+        let mut manifest = Manifest::create(dir, header(), &[]).await.unwrap();
+        let begin = manifest.state().end().unwrap();
+        manifest.append(&Edit::Add(begin.into())).await.unwrap();
+        let place = manifest.state().segments().as_ptr();
+        let (base, generation) = (begin.offset, 1);
+        let change = Edit::Generation(Generation { base, generation });
+        manifest.append(&change).await.unwrap();
+        assert_eq!(manifest.state().segments().as_ptr(), place);
+        manifest.compact().await.unwrap();
+        assert_eq!(manifest.state().segments().as_ptr(), place);
+        assert_eq!(manifest.state().segments()[0].generation, 1);
     });
 }
 
