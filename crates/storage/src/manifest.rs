@@ -62,10 +62,9 @@ impl<D: Dir> Manifest<D> {
         for edit in edits {
             follow(&mut state, edit);
         }
-        let image = Image::new(&dir, &header, &state.edits())?;
-        let file = image.stage(&dir).await?;
+        let image = Image::stage(&dir, &header, state.each_edit()).await?;
         put_in_place(&dir).await?;
-        Ok(image.into_manifest(dir, file, header, state))
+        Ok(image.into_manifest(dir, header, state))
     }
 
     /// Opens the manifest of `dir`. What an interrupted write left of an edit is reported by
@@ -310,17 +309,16 @@ impl<D: Dir> Manifest<D> {
 
     /// Replaces the file by one that says `state`, or what is known already.
     async fn replace(&mut self, state: Option<State>) -> Result<(), Error> {
-        let edits = state.as_ref().unwrap_or(&self.state).edits();
-        let image = Image::new(&self.dir, &self.header, &edits)?;
+        let edits = state.as_ref().unwrap_or(&self.state).each_edit();
         // Until the rename, whatever goes wrong leaves the old file as it was.
-        let file = image.stage(&self.dir).await?;
+        let image = Image::stage(&self.dir, &self.header, edits).await?;
         self.is_in_doubt = true;
         // Renamed but not made sure of: to try again is no way out.
         put_in_place(&self.dir).await.map_err(Error::for_good)?;
         let is_mending = self.is_mending;
         let known = std::mem::replace(&mut self.state, State::new(self.header.history));
         let state = state.unwrap_or(known);
-        *self = image.into_manifest(self.dir.clone(), file, self.header, state);
+        *self = image.into_manifest(self.dir.clone(), self.header, state);
         self.is_mending = is_mending;
         Ok(())
     }
