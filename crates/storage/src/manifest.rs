@@ -62,10 +62,9 @@ impl<D: Dir> Manifest<D> {
         for edit in edits {
             follow(&mut state, edit);
         }
-        let image = Image::new(&dir, &header, &state.edits())?;
-        let file = image.stage(&dir).await?;
+        let image = Image::stage(&dir, &header, state.each_edit()).await?;
         put_in_place(&dir).await?;
-        Ok(image.into_manifest(dir, file, header, state))
+        Ok(image.into_manifest(dir, header, state))
     }
 
     /// Opens the manifest of `dir`. What an interrupted write left of an edit is reported by
@@ -124,7 +123,7 @@ impl<D: Dir> Manifest<D> {
         &self.header
     }
 
-    /// What it says.
+    /// What it says. In doubt, what it may say.
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
@@ -151,9 +150,10 @@ impl<D: Dir> Manifest<D> {
         let Some(torn) = &self.torn else {
             return Ok(());
         };
-        let written = self.write(&[], torn.end).await;
-        self.or_anew(written, |manifest| manifest.state.clone())
-            .await?;
+        let end = torn.end;
+        let file = self.ready().await?;
+        let written = self.write(&file, &[], end).await;
+        self.or_anew(written).await?;
         self.torn = None;
         Ok(())
     }
@@ -169,19 +169,22 @@ impl<D: Dir> Manifest<D> {
     /// If `edit` does not follow from those before it, or torn bytes were not cut.
     pub async fn append(&mut self, edit: &Edit) -> Result<Vec<Segment>, Error> {
         self.check_writable()?;
-        let mut state = self.state.clone();
-        let gone = follow(&mut state, edit);
         let frame = edit.encode(self.next_sequence);
-        if self.end + frame.len() as u64 > self.space_end {
-            self.replace(state).await?;
-        } else {
-            let written = self.write(&frame, self.end + frame.len() as u64).await;
-            let is_written = written.is_ok();
-            self.or_anew(written, |_| state.clone()).await?;
-            if is_written {
-                self.next_sequence += 1;
-                self.state = state;
-            }
+        let end = self.end + frame.len() as u64;
+        if self.space_end < end {
+            let mut state = self.state.clone();
+            let gone = follow(&mut state, edit);
+            self.replace(Some(state)).await?;
+            return Ok(gone);
+        }
+        let file = self.ready().await?;
+        // In place, as a copy takes long where there are many segments: what fails from here on leaves a doubt.
+        let gone = follow(&mut self.state, edit);
+        let written = self.write(&file, &frame, end).await;
+        let is_written = written.is_ok();
+        self.or_anew(written).await?;
+        if is_written {
+            self.next_sequence += 1;
         }
         Ok(gone)
     }
@@ -200,7 +203,7 @@ impl<D: Dir> Manifest<D> {
         for edit in edits {
             follow(&mut state, edit);
         }
-        self.replace(state).await
+        self.replace(Some(state)).await
     }
 
     /// Writes the file anew, with the fewest edits that say the same.
@@ -209,7 +212,7 @@ impl<D: Dir> Manifest<D> {
     /// As for [`Manifest::append`].
     pub async fn compact(&mut self) -> Result<(), Error> {
         self.check_writable()?;
-        self.replace(self.state.clone()).await
+        self.replace(None).await
     }
 
     /// Writes the file anew if there is little room left in it, so that an edit which somebody waits
@@ -238,22 +241,18 @@ impl<D: Dir> Manifest<D> {
         match self.is_in_place {
             true => Ok(()),
             false => {
-                let written = self.write(&[], self.end).await;
-                self.or_anew(written, |manifest| manifest.state.clone())
-                    .await
+                let file = self.ready().await?;
+                let written = self.write(&file, &[], self.end).await;
+                self.or_anew(written).await
             }
         }
     }
 
-    /// What came of a write in place, or of the whole file written anew: with the state that `state` gives.
-    async fn or_anew(
-        &mut self,
-        written: Result<(), Error>,
-        state: impl FnOnce(&Self) -> State,
-    ) -> Result<(), Error> {
+    /// What came of a write in place, or of the whole file written anew.
+    async fn or_anew(&mut self, written: Result<(), Error>) -> Result<(), Error> {
         match written {
             // What the old file holds then does not matter: another takes its place, or nothing goes on.
-            Err(_) if self.is_mending && self.is_in_doubt => self.replace(state(self)).await,
+            Err(_) if self.is_mending && self.is_in_doubt => self.replace(None).await,
             written => written,
         }
     }
@@ -270,9 +269,20 @@ impl<D: Dir> Manifest<D> {
         }
     }
 
+    /// The file, to be written in place: without a descriptor for it, or while its entry may be lost, nothing is
+    /// written that has to be written again.
+    async fn ready(&mut self) -> Result<Rc<D::File>, Error> {
+        let file = self.file.file().await?;
+        if !self.is_in_place {
+            steps::sync(&self.dir).await?;
+            self.is_in_place = true;
+        }
+        Ok(file)
+    }
+
     /// Writes `frame` at the end, and zeros behind it up to the block in which `zeros_end` lies.
     /// What is in the blocks already is written again as it is.
-    async fn write(&mut self, frame: &[u8], zeros_end: u64) -> Result<(), Error> {
+    async fn write(&mut self, file: &D::File, frame: &[u8], zeros_end: u64) -> Result<(), Error> {
         let start = self.end - self.tail.len() as u64;
         let end = self.end + frame.len() as u64;
         let bytes = usize::try_from(round_up(zeros_end) - start).unwrap_or(usize::MAX);
@@ -283,12 +293,6 @@ impl<D: Dir> Manifest<D> {
         new.copy_from_slice(frame);
         zeros.fill(0);
         let buf = Rc::new(buf);
-        let file = self.file.file().await?;
-        // Before the edit: without a descriptor for it nothing is written that has to be written again.
-        if !self.is_in_place {
-            steps::sync(&self.dir).await?;
-            self.is_in_place = true;
-        }
         // Set until the outcome is known, so that a dropped future leaves the doubt behind.
         self.is_in_doubt = true;
         let written = file.write_at(Rc::clone(&buf), start).await;
@@ -303,16 +307,18 @@ impl<D: Dir> Manifest<D> {
         Ok(())
     }
 
-    /// Replaces the file by one that says `state`.
-    async fn replace(&mut self, state: State) -> Result<(), Error> {
-        let image = Image::new(&self.dir, &self.header, &state.edits())?;
+    /// Replaces the file by one that says `state`, or what is known already.
+    async fn replace(&mut self, state: Option<State>) -> Result<(), Error> {
+        let edits = state.as_ref().unwrap_or(&self.state).each_edit();
         // Until the rename, whatever goes wrong leaves the old file as it was.
-        let file = image.stage(&self.dir).await?;
+        let image = Image::stage(&self.dir, &self.header, edits).await?;
         self.is_in_doubt = true;
         // Renamed but not made sure of: to try again is no way out.
         put_in_place(&self.dir).await.map_err(Error::for_good)?;
         let is_mending = self.is_mending;
-        *self = image.into_manifest(self.dir.clone(), file, self.header, state);
+        let known = std::mem::replace(&mut self.state, State::new(self.header.history));
+        let state = state.unwrap_or(known);
+        *self = image.into_manifest(self.dir.clone(), self.header, state);
         self.is_mending = is_mending;
         Ok(())
     }

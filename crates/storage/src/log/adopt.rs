@@ -199,13 +199,13 @@ impl<D: Dir> Log<D> {
             ..
         } = adopt;
         let offset = start.offset;
-        let is_without_mark = mark.mark.is_none()
-            && manifest.as_ref().is_some_and(|manifest| {
+        self.give_back(manifest, mark.mark);
+        let is_without_mark = self.mark.is_missing()
+            && self.manifest.get().is_some_and(|manifest| {
                 let state = manifest.state();
                 let is_empty = state.segments().is_empty() && state.epochs().is_empty();
                 is_empty && state.end() == Some(start)
             });
-        self.give_back(manifest, mark.mark);
         self.untold = untold;
         if !is_done && !is_without_mark {
             return Chore::Adopted { start: offset };

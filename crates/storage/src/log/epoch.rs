@@ -194,8 +194,10 @@ impl<D: Dir> Log<D> {
         &self.epochs
     }
 
-    /// Takes the manifest back from a plan, with what was changed of the epochs, and whose log it is.
+    /// Takes the manifest back from a plan, with what was changed of the epochs, and whose log it is. One in doubt is away
+    /// for good: it may say what is not durable, or never was written.
     pub(super) fn return_manifest(&mut self, manifest: Option<Manifest<D>>) {
+        let manifest = manifest.filter(|manifest| !manifest.is_in_doubt());
         if let Some(manifest) = &manifest {
             self.identity.history = manifest.header().history;
             let epochs = manifest.state().epochs();

@@ -1,10 +1,11 @@
 //! A manifest's file written anew, beside its place, and renamed into it.
 
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::{BYTES_MAX, Manifest, NAME};
-use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, padded};
+use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, Open, Space, padded};
 use crate::error::{At, Error};
 use crate::format::edit::Edit;
 use crate::format::manifest::{self as format, Header};
@@ -12,70 +13,78 @@ use crate::format::state::State;
 use crate::open_files::Handle;
 use crate::steps;
 
-/// A whole new file, in memory.
-pub(super) struct Image {
+/// A whole new file, beside its place.
+pub(super) struct Image<D: Dir> {
+    file: Rc<D::File>,
     bytes: Vec<u8>,
     end: usize,
     next_sequence: u32,
 }
 
-impl Image {
-    /// # Errors
-    /// `StorageFull` if nobody would read so long a file: retention has to let go of some segments first.
-    pub(super) fn new<D: Dir>(dir: &D, header: &Header, edits: &[Edit]) -> Result<Self, Error> {
-        let mut bytes = header.encode();
-        let mut next_sequence = 1;
-        for edit in edits {
-            bytes.extend(edit.encode(next_sequence));
-            next_sequence += 1;
-        }
-        let end = bytes.len();
-        let file_bytes = file_bytes(end).ok_or_else(|| {
-            let message = "it names as many segments as one can: make them larger, or let retention remove some";
-            let source = io::Error::new(io::ErrorKind::StorageFull, message);
-            At::new(dir, NAME).space("write", source)
-        })?;
-        bytes.resize(file_bytes, 0);
-        Ok(Self {
-            bytes,
-            end,
-            next_sequence,
-        })
-    }
-
+impl<D: Dir> Image<D> {
     /// Writes the file beside its place, durably. One that was not written whole takes no space.
     ///
     /// # Errors
     /// `StorageFull`, or any error of the disk.
-    pub(super) async fn stage<D: Dir>(&self, dir: &D) -> Result<Rc<D::File>, Error> {
-        let staged = self.write(dir).await;
+    pub(super) async fn stage(
+        dir: &D,
+        header: &Header,
+        edits: impl Iterator<Item = Edit>,
+    ) -> Result<Self, Error> {
+        let staged = Self::write(dir, header, edits).await;
         if staged.is_err() {
             let _is_gone = steps::remove(dir, &aside()).await;
         }
         staged
     }
 
-    async fn write<D: Dir>(&self, dir: &D) -> Result<Rc<D::File>, Error> {
+    /// By pieces: with many segments it is long, and others go on wherever this waits for the disk. All of the space is
+    /// there before any of it is written.
+    async fn write(
+        dir: &D,
+        header: &Header,
+        edits: impl Iterator<Item = Edit>,
+    ) -> Result<Self, Error> {
         let aside = aside();
         let at = || At::new(dir, &aside);
         steps::remove(dir, &aside).await?;
-        let file = steps::make(dir, &aside, self.bytes.len() as u64).await?;
-        let written = file.write_at(Rc::new(padded(dir, &self.bytes)), 0).await;
-        written.map_err(|e| at().space("write", e))?;
+        let file = dir.open(&aside, Open::Create).await;
+        let file = Rc::new(file.map_err(|e| at().space("create", e))?);
+        let reserve = async |range: Range<usize>| {
+            let range = range.start as u64..range.end as u64;
+            let reserved = file.allocate(range, Space::Reserved).await;
+            reserved.map_err(|e| at().space("prepare", e))
+        };
+        let (mut bytes, mut next_sequence, mut space) = (header.encode(), 1, 0);
+        for edit in edits {
+            bytes.extend(edit.encode(next_sequence));
+            next_sequence += 1;
+            if space + PIECE_BYTES <= bytes.len() {
+                limited(dir, bytes.len())?;
+                reserve(space..space + PIECE_BYTES).await?;
+                space += PIECE_BYTES;
+            }
+        }
+        let end = bytes.len();
+        bytes.resize(limited(dir, end)?, 0);
+        reserve(space..bytes.len()).await?;
+        for (piece, start) in bytes.chunks(PIECE_BYTES).zip((0..).step_by(PIECE_BYTES)) {
+            let written = file.write_at(Rc::new(padded(dir, piece)), start).await;
+            written.map_err(|e| at().space("write", e))?;
+        }
         file.sync_all().await.map_err(|e| at().space("sync", e))?;
-        Ok(file)
+        Ok(Self {
+            file,
+            bytes,
+            end,
+            next_sequence,
+        })
     }
 
-    pub(super) fn into_manifest<D: Dir>(
-        self,
-        dir: D,
-        file: Rc<D::File>,
-        header: Header,
-        state: State,
-    ) -> Manifest<D> {
+    pub(super) fn into_manifest(self, dir: D, header: Header, state: State) -> Manifest<D> {
         let tail_start = self.end - self.end % BLOCK_BYTES;
         Manifest {
-            file: Handle::opened(&dir, NAME.to_owned(), file),
+            file: Handle::opened(&dir, NAME.to_owned(), self.file),
             dir,
             header,
             state,
@@ -91,7 +100,20 @@ impl Image {
     }
 }
 
-/// How long a file is whose edits end at `end`; `None` if it would be longer than what is read. Room in proportion to
+/// How long a file is whose edits end at `end`.
+///
+/// # Errors
+/// `StorageFull` if nobody would read so long a file: retention has to let go of some segments first.
+fn limited<D: Dir>(dir: &D, end: usize) -> Result<usize, Error> {
+    file_bytes(end).ok_or_else(|| {
+        let message =
+            "it names as many segments as one can: make them larger, or let retention remove some";
+        let source = io::Error::new(io::ErrorKind::StorageFull, message);
+        At::new(dir, NAME).space("write", source)
+    })
+}
+
+/// The same; `None` if it would be longer than what is read. Room in proportion to
 /// what is there keeps the cost of writing it anew proportional to the edits in between.
 fn file_bytes(end: usize) -> Option<usize> {
     let room = (end - format::EDITS_AT).clamp(SPACE_BYTES_MIN, SPACE_BYTES_MAX);
@@ -113,6 +135,9 @@ pub(super) fn aside() -> String {
 const SPACE_BYTES_MIN: usize = 3 * BLOCK_BYTES;
 /// The most.
 const SPACE_BYTES_MAX: usize = 8 << 20;
+
+/// What is encoded without a pause: a millisecond or two.
+const PIECE_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {

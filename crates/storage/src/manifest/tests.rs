@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::pin::pin;
+use std::task::Poll;
 
 use corelog_record::{CopyId, HistoryId, LeaderEpoch, Lineage, Offset, PartitionId, TopicId};
 
@@ -9,7 +10,7 @@ use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{block_on, poll_once};
-use crate::format::edit::{Epoch, Settings, Start};
+use crate::format::edit::{Epoch, Generation, Settings, Start};
 
 fn header() -> Header {
     Header {
@@ -98,6 +99,25 @@ fn segments_that_go_are_handed_out() {
             .unwrap();
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].base, Offset::ZERO);
+    });
+}
+
+/// Each edit of a log with a hundred thousand of them took milliseconds.
+#[test]
+fn an_edit_copies_no_segments() {
+    block_on(async {
+        let dir = partition(&MemoryDir::new());
+        let mut manifest = Manifest::create(dir, header(), &[]).await.unwrap();
+        let begin = manifest.state().end().unwrap();
+        manifest.append(&Edit::Add(begin.into())).await.unwrap();
+        let place = manifest.state().segments().as_ptr();
+        let (base, generation) = (begin.offset, 1);
+        let change = Edit::Generation(Generation { base, generation });
+        manifest.append(&change).await.unwrap();
+        assert_eq!(manifest.state().segments().as_ptr(), place);
+        manifest.compact().await.unwrap();
+        assert_eq!(manifest.state().segments().as_ptr(), place);
+        assert_eq!(manifest.state().segments()[0].generation, 1);
     });
 }
 
@@ -257,40 +277,46 @@ fn each_disk_operation_fails_once_and_no_promised_edit_is_lost() {
     }
 }
 
+/// Does `work` up to a moment: before or behind an operation of the disk. Gives what came of it if it ended before.
+fn up_to<T>(dir: &FaultyDir<MemoryDir>, moment: u32, work: impl Future<Output = T>) -> Option<T> {
+    let when = match moment % 2 {
+        0 => When::Before,
+        _ => When::After,
+    };
+    for operation in [
+        Operation::Allocate,
+        Operation::Write,
+        Operation::Sync,
+        Operation::Rename,
+        Operation::SyncDir,
+    ] {
+        dir.faults().hold(operation, when);
+    }
+    let mut work = pin!(work);
+    for passed in 0..=moment / 2 {
+        assert_eq!(dir.faults().release_one(), 0 < passed);
+        if let Poll::Ready(done) = poll_once(work.as_mut()) {
+            return Some(done);
+        }
+    }
+    None
+}
+
 #[test]
 fn a_power_cut_at_any_moment_loses_no_promised_edit() {
     let count = 40;
     for step in 0.. {
         let dir = FaultyDir::new(partition(&MemoryDir::new()));
-        let when = if step % 2 == 0 {
-            When::Before
-        } else {
-            When::After
-        };
-        dir.faults().hold(Operation::Write, when);
-        dir.faults().hold(Operation::Sync, when);
-        dir.faults().hold(Operation::Rename, when);
-        dir.faults().hold(Operation::SyncDir, when);
         let promised = std::cell::Cell::new(-1);
-        let mut work = pin!(async {
+        let work = async {
             let mut manifest = Manifest::create(dir.clone(), header(), &[]).await.unwrap();
             promised.set(0);
             for number in 0..count {
                 manifest.append(&edit(number)).await.unwrap();
                 promised.set(number + 1);
             }
-        });
-        let mut left = step / 2;
-        let is_done = loop {
-            if poll_once(work.as_mut()).is_ready() {
-                break true;
-            }
-            if left == 0 {
-                break false;
-            }
-            left -= 1;
-            assert!(dir.faults().release_one());
         };
+        let is_done = up_to(&dir, step, work).is_some();
         for seed in 0..5 {
             check_after_cut(dir.inner(), promised.get(), seed);
         }
@@ -298,6 +324,93 @@ fn a_power_cut_at_any_moment_loses_no_promised_edit() {
         if is_done {
             assert!(step > 100, "there were many moments");
             return;
+        }
+    }
+}
+
+/// A manifest of several pieces, its edits, and one more.
+fn of_pieces() -> (FaultyDir<MemoryDir>, Manifest<FaultyDir<MemoryDir>>, Edit) {
+    let long = |number: i32| {
+        let changes = [(number.to_string(), Some("v".repeat(3_000)))].into();
+        Edit::Settings(Settings { changes })
+    };
+    let dir = FaultyDir::new(partition(&MemoryDir::new()));
+    let edits = Vec::from_iter((0..300).map(long));
+    let manifest = block_on(Manifest::create(dir.clone(), header(), &edits)).unwrap();
+    (dir, manifest, long(300))
+}
+
+/// The state with one more edit.
+fn with(state: &State, edit: &Edit) -> State {
+    let mut state = state.clone();
+    state.apply(edit).unwrap();
+    state
+}
+
+/// It was encoded, and written, in one go: nobody else had the core meanwhile.
+#[test]
+fn others_go_on_while_a_long_file_is_written_anew_and_a_power_cut_leaves_the_old_one_or_the_new_one()
+ {
+    for moment in 0.. {
+        let (dir, mut manifest, edit) = of_pieces();
+        let old = manifest.state().clone();
+        let new = with(&old, &edit);
+        let done = up_to(
+            &dir,
+            moment,
+            manifest.append_all(std::slice::from_ref(&edit)),
+        );
+        dir.faults().release_all();
+        for seed in 0..5 {
+            let cut = block_on(Manifest::open(dir.inner().power_cut(seed))).unwrap();
+            let is_new = cut.state() == &new;
+            assert!(is_new || (done.is_none() && cut.state() == &old), "{seed}");
+        }
+        let killed = block_on(Manifest::open(dir.clone())).unwrap();
+        assert!([&old, &new].contains(&killed.state()));
+        if !manifest.is_in_doubt() {
+            // Who called for it is gone, and somebody else goes on.
+            block_on(manifest.append_all(&[edit])).unwrap();
+            let cut = block_on(Manifest::open(dir.inner().power_cut(0))).unwrap();
+            assert_eq!((manifest.state(), cut.state()), (&new, &new));
+        }
+        if done.is_some() {
+            assert!(moment > 20, "there were many moments");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_long_file_of_which_a_piece_fails_is_without_effect_and_takes_no_space() {
+    let (probe, mut manifest, edit) = of_pieces();
+    let before = probe.faults().total();
+    block_on(manifest.append_all(&[edit])).unwrap();
+    let faults = [
+        Fault::Fail(ErrorKind::Other),
+        Fault::Fail(ErrorKind::StorageFull),
+        Fault::Short { bytes: 99 },
+    ];
+    for nth in 1..=probe.faults().total() - before {
+        for fault in faults {
+            let (dir, mut manifest, edit) = of_pieces();
+            let old = manifest.state().clone();
+            let new = with(&old, &edit);
+            dir.faults().fail(Match::ANY, nth, fault);
+            let written = block_on(manifest.append_all(std::slice::from_ref(&edit)));
+            let is_full = matches!(written, Err(Error::StorageFull { .. }));
+            let opened = block_on(Manifest::open(dir.clone())).unwrap();
+            if manifest.is_in_doubt() {
+                assert!(written.is_err() && !is_full, "{nth}: {written:?}");
+                assert!([&old, &new].contains(&opened.state()));
+                continue;
+            }
+            let known = if written.is_ok() { &new } else { &old };
+            assert_eq!((manifest.state(), opened.state()), (known, known));
+            assert_eq!(block_on(dir.list()).unwrap().len(), 1, "{nth}");
+            block_on(manifest.append_all(&[edit])).unwrap();
+            let opened = block_on(Manifest::open(dir)).unwrap();
+            assert_eq!((manifest.state(), opened.state()), (&new, &new));
         }
     }
 }

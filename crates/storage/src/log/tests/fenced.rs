@@ -2,14 +2,15 @@
 
 use std::io::ErrorKind;
 
-use corelog_record::Offset;
+use corelog_record::{HistoryId, Offset};
 
+use super::following::{follower, source};
 use super::{at, offset, small};
 use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{block_on, poll_once};
-use crate::log::{AppendError, Log};
+use crate::log::{AppendError, Begin, ChorePlan, Log};
 use crate::testing::{batch, flush, open, read_all, run};
 
 type Disk = FaultyDir<MemoryDir>;
@@ -85,6 +86,49 @@ fn an_edit_that_lands_on_a_log_that_was_fenced_meanwhile_changes_nothing() {
     let landed = log.complete_chore(done, at(0));
     assert!(matches!(landed, Err(Error::Fenced)), "{landed:?}");
     assert_eq!(log.log_start(), Offset::ZERO);
+}
+
+/// Does what fails at the sync of the manifest, as its file was called when it was made.
+fn fail_edit(disk: &Disk, log: &mut Log<Disk>, plan: ChorePlan<Disk>) {
+    let failed = Fault::Fail(ErrorKind::Other);
+    disk.faults()
+        .fail(Match::on(Operation::Sync, "manifest.new"), 1, failed);
+    run(log, plan, at(1_000)).unwrap_err();
+    assert!(!disk.faults().is_pending() && log.is_fenced());
+}
+
+#[test]
+fn an_epoch_that_may_not_be_durable_is_told_to_nobody_and_one_that_may_be_forgotten_stays() {
+    for is_cut in [false, true] {
+        let disk = FaultyDir::new(MemoryDir::new());
+        let mut log = written(&disk);
+        let own = log.plan_epoch(Begin::Own).unwrap();
+        run(&mut log, own, at(0)).unwrap();
+        let known = log.epochs().to_vec();
+        let plan = match is_cut {
+            true => log.plan_truncate_suffix(offset(1), at(0)).unwrap(),
+            false => Some(log.plan_epoch(Begin::Own).unwrap()),
+        };
+        fail_edit(&disk, &mut log, plan.unwrap());
+        assert_eq!((known.len(), log.epochs()), (2, &known[..]));
+    }
+}
+
+#[test]
+fn an_empty_copy_without_a_mark_does_not_begin_anew_where_that_may_not_be_durable() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let (mut log, _) = open(&disk, follower(), 1, at(0)).unwrap();
+    let history = HistoryId::from_bytes([3; 16]);
+    let start = |count| source(&MemoryDir::new(), count).end_place();
+    let full = Fault::Fail(ErrorKind::StorageFull);
+    disk.faults()
+        .fail(Match::on(Operation::CreateFile, "mark.new"), 1, full);
+    let adopt = log.plan_adopt(history, start(5)).unwrap();
+    run(&mut log, adopt, at(0)).unwrap_err();
+    assert!(log.manifest.is_here() && log.mark.is_missing());
+    let adopt = log.plan_adopt(history, start(7)).unwrap();
+    fail_edit(&disk, &mut log, adopt);
+    assert_eq!(log.log_start(), start(5).offset);
 }
 
 /// It went on, behind a mark that may have said clean, and no mark was ever written again.
