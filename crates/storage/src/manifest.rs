@@ -62,7 +62,7 @@ impl<D: Dir> Manifest<D> {
         for edit in edits {
             follow(&mut state, edit);
         }
-        let image = Image::stage(&dir, &header, state.each_edit()).await?;
+        let image = Box::pin(Image::stage(&dir, &header, state.each_edit())).await?;
         put_in_place(&dir).await?;
         Ok(image.into_manifest(dir, header, state))
     }
@@ -310,8 +310,9 @@ impl<D: Dir> Manifest<D> {
     /// Replaces the file by one that says `state`, or what is known already.
     async fn replace(&mut self, state: Option<State>) -> Result<(), Error> {
         let edits = state.as_ref().unwrap_or(&self.state).each_edit();
-        // Until the rename, whatever goes wrong leaves the old file as it was.
-        let image = Image::stage(&self.dir, &self.header, edits).await?;
+        // Until the rename, whatever goes wrong leaves the old file as it was. Rare, and large: each edit in place would
+        // have room for it.
+        let image = Box::pin(Image::stage(&self.dir, &self.header, edits)).await?;
         self.is_in_doubt = true;
         // Renamed but not made sure of: to try again is no way out.
         put_in_place(&self.dir).await.map_err(Error::for_good)?;
