@@ -32,12 +32,7 @@ fn a_partition_is_not_given_away_while_whom_a_copy_with_a_later_epoch_follows_do
                 ..its_log(is_later, its_history, GONE)
             };
             let address = telling_of(2, follower(NOBODY), log);
-            let _line = core.line_to(&address).await.unwrap();
-            let follower = Peer { address, ..peer(2) };
-            let replica = followed(&core, Role::HandingOver, follower);
-            let checked = core.check_unclaimed(&name, key, &replica).await;
-            let refused = checked.err().map(|why| why.message);
-            let is_refused = refused.is_some_and(|why| why.contains("has a later epoch"));
+            let is_refused = is_claimed_at(&core, (&name, key), address).await;
             let is_its = its_history == history && copy == COPY;
             assert_eq!(is_refused, is_later && is_its);
         }
@@ -67,13 +62,8 @@ fn a_later_epoch_of_a_takeover_counts_where_both_logs_have_the_one_before() {
                 start: mine.offset,
             });
             let address = telling_of(2, follower(NOBODY), log);
-            let _line = core.line_to(&address).await.unwrap();
-            let follower = Peer { address, ..peer(2) };
-            let replica = followed(&core, Role::HandingOver, follower);
-            let checked = core.check_unclaimed(&name, key, &replica).await;
-            let refused = checked.err().map(|why| why.message);
-            let is_told = refused.is_some_and(|why| why.contains("has a later epoch"));
-            assert_eq!(is_told, is_refused);
+            let is_claimed = is_claimed_at(&core, (&name, key), address).await;
+            assert_eq!(is_claimed, is_refused);
         }
     });
 }
@@ -87,14 +77,22 @@ fn a_partition_is_not_given_away_while_a_copy_with_a_later_epoch_tries_its_owner
             telling(2, follower(&myself()), true, history),
             going_away(follower(NOBODY), history),
         ] {
-            let _line = core.line_to(&address).await.unwrap();
-            let follower = Peer { address, ..peer(2) };
-            let replica = followed(&core, Role::HandingOver, follower);
-            let checked = core.check_unclaimed(&name, key, &replica).await;
-            let why = checked.unwrap_err().message;
-            assert!(why.contains("has a later epoch"), "{why}");
+            assert!(is_claimed_at(&core, (&name, key), address).await);
         }
     });
+}
+
+/// Whether the partition is not given away for a later epoch of the follower at an address.
+async fn is_claimed_at(
+    core: &Rc<Core>,
+    (name, key): (&TopicName, PartitionKey),
+    address: String,
+) -> bool {
+    let _line = core.line_to(&address).await.unwrap();
+    let follower = Peer { address, ..peer(2) };
+    let replica = followed(core, Role::HandingOver, follower);
+    let checked = core.check_unclaimed(name, key, &replica).await;
+    checked.is_err_and(|why| why.message.contains("has a later epoch"))
 }
 
 /// It was seen to own the partition, and not reached when the handover was asked for again: its silence was passed over, and a
