@@ -271,6 +271,27 @@ fn what_lies_behind_batches_that_cannot_be_read_is_no_damage_where_the_index_is_
     }
 }
 
+/// All from the first of them on was damage for good.
+#[test]
+fn what_lies_before_batches_that_cannot_be_read_is_served_once_others_before_it_can() {
+    let (disk, mut log) = sealed(100, &[&[b'l'; 256 << 10]]);
+    block_on(disk.inner().child("p0").remove(INDEX)).unwrap();
+    let bytes = log.segments().next().unwrap().bytes / 100;
+    lose_of(&disk, bytes, &[1, 2, 97, 98]);
+    assert_eq!(read_one(&log, 0).unwrap(), offset(1));
+    disk.faults().clear();
+    lose_of(&disk, bytes, &[97, 98]);
+    let is_lost = |read| matches!(read, Err(ReadError::Disk { .. }));
+    // The read that has the rows be made again tells what ended them.
+    assert!(is_lost(read_one(&log, 1)));
+    for from in [1, 40, 96] {
+        assert_eq!(read_one(&log, from).unwrap(), offset(from + 1));
+    }
+    assert!(is_lost(read_one(&log, 99)));
+    settle(&mut log, at(10_000)).unwrap();
+    assert_eq!(log.damage(), []);
+}
+
 /// The file was written over without those that the store did not confirm.
 #[test]
 fn rows_stay_where_the_disk_gives_nothing_of_their_store_for_a_while() {
