@@ -79,7 +79,7 @@ impl Watch {
                 if stuck.0 != far {
                     *stuck = (far, now);
                 }
-            } else if partition.state == State::Waiting {
+            } else if partition.state == State::Waiting && partition.error.is_some() {
                 self.stuck.remove(&partition.id);
             }
         }
@@ -356,10 +356,16 @@ mod tests {
         assert!(!is_over(damaged(4), Duration::ZERO));
         assert!(!is_over(damaged(5), second), "it got further");
         assert!(!is_over(damaged(5), DAMAGE_PATIENCE));
-        let again = replica(State::Copying, 5, Some(10));
-        assert!(!is_over(again, DAMAGE_PATIENCE + second), "it tries");
+        let fetching = replica(State::Waiting, 5, Some(10));
+        assert!(!is_over(fetching, DAMAGE_PATIENCE + second), "it tries");
+        let copying = replica(State::Copying, 5, Some(10));
+        assert!(!is_over(copying, DAMAGE_PATIENCE + second), "it tries");
         assert!(is_over(damaged(5), DAMAGE_PATIENCE + second));
-        let away = replica(State::Waiting, 5, Some(10));
+        let error = ErrorBody::new(ErrorCode::SourceUnavailable, "log1:7400 is away".to_owned());
+        let away = Partition {
+            error: Some(error),
+            ..replica(State::Waiting, 5, Some(10))
+        };
         assert!(
             !is_over(away, 2 * DAMAGE_PATIENCE),
             "it waits for something else"

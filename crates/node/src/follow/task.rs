@@ -140,7 +140,11 @@ impl Following {
         loop {
             match self.ask_sources(core, &mut pause).await {
                 Ok(Ended::Done) => return self.progress.state.set(State::Done),
-                Ok(Ended::Return) => continue,
+                // It has compared its log with nobody's but that one's.
+                Ok(Ended::Return) => {
+                    self.progress.state.set(State::Waiting);
+                    continue;
+                }
                 Err(None) => {}
                 Err(Some(why)) => {
                     let (topic, partition) = (&self.topic, self.key.partition.get());

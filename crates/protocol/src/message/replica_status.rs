@@ -258,7 +258,8 @@ pub enum State {
     Following,
     /// All that was asked for is here, and it was not asked to follow.
     Done,
-    /// No source answers; it goes on by itself when one does.
+    /// No source has compared its log with this one and answered; it goes on by itself when one has. An error says why the last
+    /// try failed; without one a try is under way.
     Waiting,
     /// It does not go on by itself; the error says why.
     Stopped,
