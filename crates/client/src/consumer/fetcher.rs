@@ -285,8 +285,8 @@ impl Fetcher {
             .route_by(deadline, way.user(self), &self.topic, self.partition)
             .await?;
         if *way.topic_id.get_or_insert(route.topic.id) != route.topic.id {
-            if !way.is_sure {
-                // The topic that is meant may be a later one.
+            if !way.is_sure && self.start.topic().is_some() {
+                // The topic that is meant may be a later one. Who begins means the one that is there.
                 self.client.forget(&self.topic);
             }
             return Err(topic_changed(&route));

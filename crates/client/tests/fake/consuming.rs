@@ -1,5 +1,7 @@
 //! The consumer: starts, ends, damage, trouble.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use corelog_client::protocol::error::ErrorCode;
@@ -567,6 +569,32 @@ async fn a_reader_that_is_told_late_of_a_recreated_topic_misleads_nobody() {
     let producer = client.producer(ProducerConfig::default());
     let sent = producer.send(&topic, None, record("value")).await.unwrap();
     sent.await.unwrap();
+}
+
+/// It had all forget the new one, and ask the copy of the old one first, which it read then.
+#[tokio::test]
+async fn a_reader_whose_topic_is_made_anew_as_it_begins_misleads_nobody() {
+    let (owner, copy) = (Server::start(1).await, Server::start(1).await);
+    let topic = owner.topic("numbers", 1);
+    copy.copy(&owner);
+    let client = connect_to([&owner, &copy]).await;
+    let old = client.topic(&topic).await.unwrap().id;
+    let is_away = Arc::new(AtomicBool::new(true));
+    let script_is_away = Arc::clone(&is_away);
+    owner.script(move |seen| match seen.request {
+        Request::ListOffsets(_) if script_is_away.load(Ordering::Relaxed) => Act::Cut,
+        _ => Act::Serve,
+    });
+    let mut consumer = client.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    let is_cut = |server: &Server| server.count(Some(0), "ListOffsets") > 0;
+    owner.until(is_cut).await;
+    owner.topic("numbers", 1);
+    owner.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+    is_away.store(false, Ordering::Relaxed);
+    let read = timeout(SOON, consumer.next()).await.unwrap();
+    assert_eq!(read.unwrap().unwrap().offset, offset(0));
+    assert_ne!(client.topic(&topic).await.unwrap().id, old);
 }
 
 /// What was remembered of a topic of the same name was asked for, and whoever began to read was told that it was deleted.
