@@ -10,7 +10,7 @@ use corelog_record::{Chain, HistoryId, Offset};
 
 use super::made::{self, Ending};
 use super::whole::Whole;
-use super::{Builder, Loaded, Lost, remains};
+use super::{Builder, Loaded, Lost, Rows as _, remains};
 use crate::Error;
 use crate::disk::Dir;
 use crate::disk::map;
@@ -257,13 +257,20 @@ impl<D: Dir> Sealed<D> {
     /// whole either, or the rows were made from it already.
     ///
     /// # Errors
-    /// Any error of reading the store; of rows of which there may be more, also what the disk does not give still.
+    /// Any error of reading the store; of rows of which there may be more, also what the disk does not give still, where that is
+    /// all that they could be made up to before.
     pub(crate) async fn doubt(
         self: &Rc<Self>,
         rows: &Rc<Loaded>,
     ) -> Result<Option<Rc<Loaded>>, Error> {
         if rows.is_partial() {
-            return Box::pin(self.load_all()).await.map(Some);
+            let all = Box::pin(self.load_all()).await;
+            // What is wanted may lie before what ended those that were made now.
+            let more = self.in_memory().filter(|made| rows.count() < made.count());
+            return match (all, more) {
+                (Err(Error::Io { .. }), Some(more)) => Ok(Some(more)),
+                (all, _) => all.map(Some),
+            };
         }
         if !matches!(**rows, Loaded::Mapped(_)) || self.of.end.is_none() {
             return Ok(None);
