@@ -5,6 +5,7 @@ use corelog_record::{LeaderEpoch, Lineage};
 use super::begun::Begun;
 use super::birth::Birth;
 use super::chore::ChorePlan;
+use super::held::Held;
 use super::lineage::Began;
 use super::mark::TakenMark;
 use super::outcome::Chore;
@@ -197,17 +198,21 @@ impl<D: Dir> Log<D> {
     /// Takes the manifest back from a plan, with what was changed of the epochs, and whose log it is. One in doubt is away
     /// for good: it may say what is not durable, or never was written.
     pub(super) fn return_manifest(&mut self, manifest: Option<Manifest<D>>) {
-        let manifest = manifest.filter(|manifest| !manifest.is_in_doubt());
-        if let Some(manifest) = &manifest {
-            self.identity.history = manifest.header().history;
-            let epochs = manifest.state().epochs();
-            if *self.epochs != *epochs {
-                self.epochs = epochs.into();
-                let last = epochs.last().map(|last| last.epoch);
-                self.epoch_used = self.epoch_used.max(last);
-            }
+        let Some(manifest) = manifest else {
+            return;
+        };
+        if manifest.is_in_doubt() {
+            self.manifest = Held::Away;
+            return;
         }
-        self.manifest.give_back(manifest);
+        self.identity.history = manifest.header().history;
+        let epochs = manifest.state().epochs();
+        if *self.epochs != *epochs {
+            self.epochs = epochs.into();
+            let last = epochs.last().map(|last| last.epoch);
+            self.epoch_used = self.epoch_used.max(last);
+        }
+        self.manifest.give_back(Some(manifest));
     }
 
     /// A fresh random lineage.

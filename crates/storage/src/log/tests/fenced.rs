@@ -131,6 +131,20 @@ fn an_empty_copy_without_a_mark_does_not_begin_anew_where_that_may_not_be_durabl
     assert_eq!(log.log_start(), start(5).offset);
 }
 
+/// A log without files takes any history that it is given.
+#[test]
+fn a_log_whose_first_group_leaves_its_manifest_in_doubt_has_files() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+    log.append(&batch(&[b"first"], at(0)), at(0)).unwrap();
+    let failed = Fault::Fail(ErrorKind::Other);
+    disk.faults()
+        .fail(Match::on(Operation::Sync, "manifest.new"), 2, failed);
+    flush(&mut log, at(0)).unwrap_err();
+    assert!(!disk.faults().is_pending() && log.is_fenced());
+    assert!(log.has_files());
+}
+
 /// It went on, behind a mark that may have said clean, and no mark was ever written again.
 #[test]
 fn a_log_is_fenced_if_nobody_waits_until_it_is_closed() {
