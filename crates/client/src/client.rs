@@ -252,13 +252,12 @@ impl Inner {
         self.metadata.doubt(name);
     }
 
-    /// What is known is of a topic that is gone: no news would be better than these. Whoever told them may have a copy of that
-    /// one for good, and is asked last.
-    pub(crate) fn forget(&self, name: &TopicName) {
-        if let Some(teller) = self.metadata.teller(name) {
+    /// The topic `id` is gone: where that is the one that is known, no news would be better than these. Whoever told them may have
+    /// a copy of that one for good, and is asked last.
+    pub(crate) fn forget(&self, name: &TopicName, id: Option<TopicId>) {
+        if let Some(teller) = self.metadata.forget_former(name, id) {
             self.pass_over(teller);
         }
-        self.metadata.forget(name);
     }
 
     /// Has the one behind `server` be asked first.
@@ -365,16 +364,19 @@ impl Inner {
                 // What was known of the topic may be older than this question.
                 let mut is_sure = repeat != Repeat::Always;
                 loop {
+                    let mut topic = None;
                     let asked = async {
                         let route = self
                             .route_by(deadline, User::ADMIN, name, partition)
                             .await?;
+                        topic = Some(route.topic.id);
                         let request = request(route.topic.id);
                         Ok(route.connection.call(&request, deadline.left()).await?.head)
                     };
-                    let asked: Result<_, Error> = asked.await.inspect_err(|error| {
-                        self.heed(name, partition, error);
-                    });
+                    let asked: Result<_, Error> = asked.await;
+                    if let Err(error) = &asked {
+                        self.heed(name, topic, partition, error);
+                    }
                     match asked {
                         Err(error) if error.is_topic_changed() && !is_sure => is_sure = true,
                         asked => return asked,

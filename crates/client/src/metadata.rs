@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use corelog_protocol::error::ErrorBody;
 use corelog_protocol::message::metadata;
-use corelog_record::{PartitionId, TopicName};
+use corelog_record::{PartitionId, TopicId, TopicName};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
@@ -64,6 +64,11 @@ impl News {
     /// If nobody holds the topic, nor has asked for it in a long time.
     fn is_left(&self, now: Instant) -> bool {
         Arc::strong_count(&self.topic) == 1 && self.used + LEFT_AFTER <= now
+    }
+
+    fn forget(&mut self) {
+        self.is_forgotten = true;
+        self.counting = JoinSet::new();
     }
 
     /// If all that there is may be known by what this server said.
@@ -253,12 +258,27 @@ impl Cache {
         }
     }
 
-    /// Notes that there is no such topic, or that it is another now. Who told of it is remembered for as long as it is asked for.
+    /// Notes that there is no such topic. Who told of it is remembered for as long as it is asked for.
     pub(crate) fn forget(&self, name: &TopicName) {
         if let Some(news) = self.lock().get_mut(name) {
-            news.is_forgotten = true;
-            news.counting = JoinSet::new();
+            news.forget();
         }
+        self.tell_forgotten();
+    }
+
+    /// The same, if what is known is the topic `id`, which is another now; returns who told of it.
+    pub(crate) fn forget_former(&self, name: &TopicName, id: Option<TopicId>) -> Option<usize> {
+        let mut topics = self.lock();
+        let news = topics.get_mut(name);
+        let news = news.filter(|news| id == Some(news.topic.id))?;
+        news.forget();
+        let teller = news.topic.teller.server;
+        drop(topics);
+        self.tell_forgotten();
+        Some(teller)
+    }
+
+    fn tell_forgotten(&self) {
         self.generation.fetch_add(1, Ordering::Release);
         self.settled.notify_waiters();
     }
@@ -269,10 +289,19 @@ impl Cache {
         topics.get(name).map(|news| news.topic.teller.server)
     }
 
-    /// Notes that a partition is served elsewhere, as its former server said.
-    pub(crate) fn moved(&self, name: &TopicName, partition: PartitionId, address: &str) {
+    /// Notes that a partition of the topic `id`, if that is the one that is known, is served elsewhere, as its former server said.
+    pub(crate) fn moved(
+        &self,
+        name: &TopicName,
+        id: Option<TopicId>,
+        partition: PartitionId,
+        address: &str,
+    ) {
         let mut topics = self.lock();
-        if let Some(news) = topics.get_mut(name) {
+        if let Some(news) = topics
+            .get_mut(name)
+            .filter(|news| id == Some(news.topic.id))
+        {
             let topic = Arc::make_mut(&mut news.topic);
             for known in topic
                 .partitions

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
-use corelog_record::{PartitionId, TopicName};
+use corelog_record::{PartitionId, TopicId, TopicName};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -130,9 +130,15 @@ impl Inner {
         addresses
     }
 
-    /// Learns from a failed request where its partition is, or that nothing is known any more;
-    /// true if the route that the request took is no longer the right one.
-    pub(crate) fn heed(&self, name: &TopicName, partition: PartitionId, error: &Error) -> bool {
+    /// Learns from a failed request, of the topic `asked`, where its partition is, or that nothing is known any more; true if the
+    /// route that the request took is no longer the right one. What is known by now of another topic of its name stays.
+    pub(crate) fn heed(
+        &self,
+        name: &TopicName,
+        asked: Option<TopicId>,
+        partition: PartitionId,
+        error: &Error,
+    ) -> bool {
         match error {
             Error::Lost { .. } | Error::TimedOut { .. } => {
                 self.metadata.doubt(name);
@@ -144,7 +150,7 @@ impl Inner {
                         Some(address) => {
                             let from = self.owner(name, partition);
                             debug!(topic = %name, %partition, %from, to = %address, "led elsewhere");
-                            self.metadata.moved(name, partition, address);
+                            self.metadata.moved(name, asked, partition, address);
                             self.pool.end_detours(address);
                         }
                         None => self.metadata.doubt(name),
@@ -152,11 +158,7 @@ impl Inner {
                     true
                 }
                 Some(ErrorCode::TopicChanged) => {
-                    // Others may have been told so before, and what is known be of the topic that there is.
-                    let known = self.metadata.known(name);
-                    if known.is_none_or(|known| body.detail.topic_id != Some(known.id)) {
-                        self.forget(name);
-                    }
+                    self.forget(name, asked);
                     true
                 }
                 Some(ErrorCode::UnknownTopic | ErrorCode::UnknownPartition) => {

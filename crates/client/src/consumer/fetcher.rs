@@ -218,7 +218,8 @@ impl Fetcher {
                 }
                 Err(error) => error,
             };
-            let is_wrong = self.client.heed(&self.topic, self.partition, &error);
+            let (asked, partition) = (way.topic_id, self.partition);
+            let is_wrong = self.client.heed(&self.topic, asked, partition, &error);
             if let Error::TimedOut { is_sent, .. } = error
                 && way.is_open()
             {
@@ -287,7 +288,7 @@ impl Fetcher {
         if *way.topic_id.get_or_insert(route.topic.id) != route.topic.id {
             if !way.is_sure && self.start.topic().is_some() {
                 // The topic that is meant may be a later one. Who begins means the one that is there.
-                self.client.forget(&self.topic);
+                self.client.forget(&self.topic, Some(route.topic.id));
             }
             return Err(topic_changed(&route));
         }

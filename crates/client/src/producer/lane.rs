@@ -228,9 +228,12 @@ impl Lane {
         self.settled = settled;
     }
 
-    fn heed(&mut self, error: &Error) {
-        let origin = &self.queue.origin;
-        if self.client.heed(&origin.topic, origin.partition, error) {
+    fn heed(&mut self, asked: TopicId, error: &Error) {
+        let (origin, asked) = (&self.queue.origin, Some(asked));
+        if self
+            .client
+            .heed(&origin.topic, asked, origin.partition, error)
+        {
             // Nothing more is sent this way; what is in flight on it will be answered.
             self.route = None;
         }

@@ -571,6 +571,34 @@ async fn a_reader_that_is_told_late_of_a_recreated_topic_misleads_nobody() {
     sent.await.unwrap();
 }
 
+/// What the old one's server says of it was noted of the new one, and what was sent went to where nobody has it.
+#[tokio::test]
+async fn a_reader_that_is_told_late_where_a_recreated_topic_was_misleads_nobody() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let client = connect(&server).await;
+    let is_anew = Arc::new(AtomicBool::new(false));
+    let is_gone = Arc::clone(&is_anew);
+    server.script(move |seen| match seen.request {
+        Request::Fetch(_) if is_gone.load(Ordering::Relaxed) => {
+            Act::Refuse(owned_at("127.0.0.1:1".parse().unwrap()))
+        }
+        Request::Fetch(_) => Act::Empty,
+        _ => Act::Serve,
+    });
+    let mut consumer = client.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Latest, End::Follow);
+    let is_asked = |server: &Server| server.count(Some(0), "Fetch") > 0;
+    server.until(is_asked).await;
+    server.topic("numbers", 1);
+    let anew = client.topic_anew(&topic).await.unwrap();
+    is_anew.store(true, Ordering::Relaxed);
+    let error = next_error(&mut consumer).await;
+    assert!(error.refusal().unwrap().is(ErrorCode::TopicChanged));
+    let known = client.topic(&topic).await.unwrap();
+    assert_eq!(known.partitions, anew.partitions);
+}
+
 /// It had all forget the new one, and ask the copy of the old one first, which it read then.
 #[tokio::test]
 async fn a_reader_whose_topic_is_made_anew_as_it_begins_misleads_nobody() {

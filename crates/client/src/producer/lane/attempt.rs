@@ -228,7 +228,7 @@ impl Lane {
 
     /// Notes a failure before anything was sent; the error back if there is no use in another try.
     fn not_sent(&mut self, topic: TopicId, since: Instant, error: Error) -> Option<Arc<Error>> {
-        self.heed(&error);
+        self.heed(topic, &error);
         let error = Arc::new(error);
         self.note(topic, &error);
         if !error.may_pass() {

@@ -18,15 +18,16 @@ impl Lane {
             Ok(reply) => return self.judge_ack(&reply.head),
             Err(error) => error,
         };
-        self.heed(&error);
+        // All that is in flight is of one topic.
+        let topic = self.request.id;
+        self.heed(topic, &error);
         let is_aborted = is_aborted(&error);
         let is_final = !is_aborted && !error.may_pass();
         let error = Arc::new(error);
         // One failure aborts many, or loses them; it is one all the same. Of a run that was aborted before it failed, that
         // is the failure.
         if (error.may_pass() || is_aborted) && !self.window.is_halted() {
-            // All that is in flight is of one topic.
-            self.note(self.request.id, &error);
+            self.note(topic, &error);
         }
         match &*error {
             Error::Lost {
