@@ -12,6 +12,7 @@ use crate::cmd::topic::closed;
 use crate::cmd::topic::describe::{age, damage, tell_damage};
 use crate::cmd::topic::policy::word;
 use crate::exit::{self, Exit, say};
+use crate::output::cell;
 use crate::quantity::{Amount, rfc3339};
 use crate::{cli, partitions, progress, quantity, session};
 
@@ -73,12 +74,13 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
         bar.finish_and_clear();
     }
     let row = |p: &Partition| {
+        let is_closed = topic.partitions.iter().any(|it| it.id == p.id && it.closed);
         vec![
             p.id.to_string(),
             word(&p.state),
             Amount(p.bytes_done).to_string(),
-            Amount(p.bytes_total).to_string(),
-            age(p.scrubbed_at),
+            cell((!is_closed).then_some(Amount(p.bytes_total))),
+            cell((!is_closed).then(|| age(p.scrubbed_at))),
         ]
     };
     let (format, all) = (args.client.output, &scrub.partitions);

@@ -199,7 +199,7 @@ fn print(
                 vec![
                     p.id.to_string(),
                     word(&p.state),
-                    p.end.to_string(),
+                    cell(end(p)),
                     cell(p.source_end),
                     p.segments_done.to_string(),
                     Amount(p.bytes_done).to_string(),
@@ -216,6 +216,11 @@ fn print(
         }))?,
     }
     out.flush()
+}
+
+/// Where a replica ends, if that is known.
+fn end(partition: &Partition) -> Option<Offset> {
+    (!partition.closed).then_some(partition.end)
 }
 
 /// A replica as programs read it.
@@ -238,7 +243,7 @@ fn in_json(partition: &Partition) -> Value {
         "state": partition.state,
         "source": partition.source,
         "error": partition.error.as_ref().map(ToString::to_string),
-        "end": partition.end.get(),
+        "end": end(partition).map(Offset::get),
         "source_end": partition.source_end.map(Offset::get),
         "lag_records": partition.lag_records,
         "lag_bytes": partition.lag_bytes,

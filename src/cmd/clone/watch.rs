@@ -265,9 +265,15 @@ fn total(partitions: &[Partition]) -> Part {
     let (bytes_done, bytes_total) = bytes(partitions);
     let sum = |of: fn(&Partition) -> u32| partitions.iter().map(|p| u64::from(of(p))).sum::<u64>();
     let (done, of) = (sum(|p| p.segments_done), sum(|p| p.segments_total));
-    let behind: u64 = partitions.iter().filter_map(|p| p.lag_records).sum();
+    let mut name = format!("{done} of {of} segments");
+    let is_over = |p: &&Partition| matches!(p.state, State::Done | State::Stopped);
+    let under_way = partitions.iter().filter(|p| !is_over(p));
+    let behind: Option<u64> = under_way.map(|p| p.lag_records).sum();
+    if let Some(behind) = behind {
+        name += &format!(", {behind} records behind");
+    }
     Part {
-        name: format!("{done} of {of} segments, {behind} records behind"),
+        name,
         bytes_done,
         bytes_total,
     }
@@ -410,6 +416,19 @@ mod tests {
         assert_eq!(tell(of(5, 5)), [lacking]);
         assert!(tell(of(10, 10)).is_empty(), "it is done");
         assert!(tell(replica(State::Following, 5, Some(5))).is_empty());
+    }
+
+    /// Nothing was behind while nothing was known.
+    #[test]
+    fn how_far_all_are_behind_is_told_where_it_is_known_of_all_that_are_under_way() {
+        let behind = |state, lag_records| Partition {
+            lag_records,
+            ..replica(state, 5, Some(10))
+        };
+        let known = behind(State::Following, Some(5));
+        let told = |other| total(&[known.clone(), other]).name;
+        assert!(told(behind(State::Done, None)).ends_with(", 5 records behind"));
+        assert!(told(behind(State::Waiting, None)).ends_with(" segments"));
     }
 
     #[test]

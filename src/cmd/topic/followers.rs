@@ -19,6 +19,8 @@ pub(super) struct Known {
     pub(super) heard_count: usize,
     /// Records that the server has and those that were heard had not then.
     pub(super) records_behind: u64,
+    /// Whether one that was heard is of a partition whose log is not open there: how far it is behind is not known.
+    pub(super) is_any_closed: bool,
     /// Since the first and the last of those was heard; nothing if none was.
     pub(super) heard_ms: Option<(u64, u64)>,
     /// Since the server was started, if any are silent.
@@ -41,6 +43,7 @@ pub(super) fn by_address(partitions: &[Partition]) -> BTreeMap<&str, Known> {
                 known.silent_ms = known.silent_ms.max(follower.heard_ms);
             } else {
                 known.records_behind += partition.end.get().saturating_sub(follower.end.get());
+                known.is_any_closed |= partition.closed;
                 known.heard_count += 1;
                 let here = follower.heard_ms;
                 let (first, last) = known.heard_ms.unwrap_or((here, here));
@@ -78,10 +81,13 @@ impl Known {
             (last, first) if last == first => last,
             (last, first) => format!("{last} to {first}"),
         };
-        let heard = match self.records_behind {
-            0 => format!("level, heard {heard} ago"),
-            behind => format!("{behind} records behind, heard {heard} ago"),
+        let far = match (self.records_behind, self.is_any_closed) {
+            (0, false) => "level".to_owned(),
+            (0, true) => "how far behind is not known".to_owned(),
+            (behind, false) => format!("{behind} records behind"),
+            (behind, true) => format!("at least {behind} records behind"),
         };
+        let heard = format!("{far}, heard {heard} ago");
         match (self.heard_count, self.silent_count) {
             (_, 0) => heard,
             (count, others) => format!("{count} of its copies {heard}; {others} {silent}"),
@@ -148,6 +154,24 @@ mod tests {
             known.said(),
             "not heard of since the server was started, 1m 30s ago"
         );
+    }
+
+    /// With its end, told as 0, every copy of it was level.
+    #[test]
+    fn of_a_partition_whose_log_is_not_open_nobody_is_level() {
+        let closed = Partition {
+            end: Offset::ZERO,
+            closed: true,
+            ..partition(0, vec![follower(1, 98, false)])
+        };
+        let open = partition(1, vec![follower(2, 98, false)]);
+        let partitions = [closed, open];
+        let said = |partitions: &[Partition]| by_address(partitions)["log2:7400"].said();
+        assert_eq!(
+            said(&partitions[..1]),
+            "how far behind is not known, heard 1s ago"
+        );
+        assert_eq!(said(&partitions), "at least 2 records behind, heard 1s ago");
     }
 
     /// One that was heard spoke for those that had gone away hours ago.

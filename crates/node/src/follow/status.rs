@@ -147,6 +147,7 @@ impl Core {
             followers: self.told_followers(key, replica),
             outranked: replica.map_or_else(Vec::new, |replica| replica.outranked.clone()),
             repairs: self.repairs.count(key),
+            closed: end.is_none(),
             ..Partition::owned(partition, end.unwrap_or_default())
         };
         // A copy that ends where this log can be read to need not have all of it.

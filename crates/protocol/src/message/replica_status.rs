@@ -59,8 +59,11 @@ pub struct Partition {
     /// Why it stopped, or what it waits for; default nil.
     #[serde(default)]
     pub error: Option<ErrorBody>,
-    /// Its end; all below is durable here.
+    /// Its end; all below is durable here. 0 while its log is not open.
     pub end: Offset,
+    /// Whether its log is not open, and so its end not known; default false.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub closed: bool,
     /// Where it is done, of a copy that is not to follow; default nil, it follows, or is no copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Offset>,
@@ -139,6 +142,7 @@ impl Partition {
             let_go: None,
             error: None,
             end,
+            closed: false,
             until: None,
             source_end: None,
             source_heard_ms: None,

@@ -148,6 +148,7 @@ impl Row for Partition {
         let known = |number: Option<u64>| value(Value::Known(number));
         let in_short = |bytes: u64| format!("{bytes} ({})", figure::bytes(number(bytes)));
         let bytes = told.bytes.map_or_else(|| known(None), in_short);
+        let unscrubbed = told.log_end.map_or(figure::NOTHING, |_| "never");
         let mut facts = vec![
             fact("partition", self.name()),
             fact("state", self.state()).toned(self.tone()),
@@ -170,7 +171,10 @@ impl Row for Partition {
                 Some(0) | None => Tone::Plain,
                 Some(_) => Tone::Bad,
             }),
-            fact("scrubbed", told.scrubbed_at.as_deref().unwrap_or("never")),
+            fact(
+                "scrubbed",
+                told.scrubbed_at.as_deref().unwrap_or(unscrubbed),
+            ),
         ];
         let waits_for = told.waits_for.iter().map(state::awaited);
         facts.extend(waits_for.map(|whom| fact("waits for", whom).toned(Tone::Bad)));

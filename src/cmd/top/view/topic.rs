@@ -22,6 +22,9 @@ pub(in crate::cmd::top) struct Topic {
     pub(in crate::cmd::top) bytes_per_s: Option<f64>,
     /// How many records the copy that is furthest behind lacks, here or elsewhere.
     pub(in crate::cmd::top) lag_records_max: Option<u64>,
+    /// How much it holds; not known where the log of a partition is not open.
+    #[serde(skip)]
+    bytes: Option<u64>,
     /// What its partitions are, but for those that are as they should be; then a word for that.
     #[serde(skip)]
     state: String,
@@ -49,6 +52,9 @@ impl Topic {
             records_per_s: whole_sum(partitions.iter().map(|one| one.records_per_s)),
             bytes_per_s: whole_sum(partitions.iter().map(|one| one.bytes_per_s)),
             lag_records_max: partitions.iter().filter_map(|one| one.lag()).max(),
+            bytes: (partitions.iter())
+                .all(|one| one.told.bytes.is_some())
+                .then_some(topic.bytes),
             state: state(partitions),
             retention: retention(&topic.policy),
             told: topic.clone(),
@@ -101,7 +107,7 @@ impl Row for Topic {
         Column::figure("REC/S", (5, 0), |topic| Value::Count(topic.records_per_s)),
         Column::figure("IN/S", (8, 0), |topic| Value::Bytes(topic.bytes_per_s)),
         Column::figure("SIZE", (8, 0), |topic| {
-            Value::Bytes(Some(number(topic.told.bytes)))
+            Value::Bytes(topic.bytes.map(number))
         }),
         Column::figure("LAG", (5, 1), |topic| {
             Value::Count(topic.lag_records_max.map(number))
@@ -146,7 +152,7 @@ impl Row for Topic {
                 value(Value::Count(self.lag_records_max.map(number))),
             ),
             fact("segments", told.segments),
-            fact("bytes", told.bytes),
+            fact("bytes", value(Value::Known(self.bytes))),
             fact("acknowledged when", &policy.ack),
             fact("kept", &self.retention),
             fact("segment bytes", figure::bytes(number(policy.segment_bytes))),
@@ -154,5 +160,34 @@ impl Row for Topic {
         let rest = policy.rest.iter().filter(|(_, told)| !told.is_null());
         facts.extend(rest.map(|(name, told)| fact(&name.replace('_', " "), told)));
         facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One whose partitions could not be opened held 0 B.
+    #[test]
+    fn a_topic_has_a_size_that_is_shown_where_all_of_its_partitions_are_open() {
+        let told = told::Topic {
+            bytes: 2 << 20,
+            ..told::Topic::default()
+        };
+        let size = |bytes: &[Option<u64>]| {
+            let of = |bytes: &Option<u64>| {
+                let told = told::Partition {
+                    bytes: *bytes,
+                    ..told::Partition::default()
+                };
+                Partition::of(&told, None, &[])
+            };
+            let partitions: Vec<_> = bytes.iter().map(of).collect();
+            let topic = Topic::of(&told, &partitions.iter().collect::<Vec<_>>());
+            let size = Topic::COLUMNS.iter().find(|column| column.head == "SIZE");
+            (size.unwrap().value)(&topic).text(0)
+        };
+        assert_eq!(size(&[Some(1 << 20), Some(1 << 20)]), "2.0 MiB");
+        assert_eq!(size(&[Some(2 << 20), None]), figure::NOTHING);
     }
 }

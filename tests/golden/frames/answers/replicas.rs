@@ -36,7 +36,7 @@ fn copying(visit: &mut impl Visit) {
     visit.visit::<replica_status::Request>(&answer, &[]);
     let answer = replica_status::Answer {
         id: topic_id(),
-        partitions: vec![handed_over(), copy_of_a_copy()],
+        partitions: vec![handed_over(), copy_of_a_copy(), not_open()],
     };
     let name = "Rare ReplicaStatus answer".to_owned();
     visit.visit_named::<replica_status::Request>(name, &answer, &[]);
@@ -65,6 +65,7 @@ fn replica() -> replica_status::Partition {
         let_go: None,
         error: None,
         end: offset(42),
+        closed: false,
         until: None,
         source_end: Some(offset(100)),
         source_heard_ms: Some(5),
@@ -132,6 +133,13 @@ fn copy_of_a_copy() -> replica_status::Partition {
         lag_bytes: Some(0),
         lag_ms: Some(0),
         ..replica_status::Partition::owned(PartitionId::new(1), offset(42))
+    }
+}
+
+fn not_open() -> replica_status::Partition {
+    replica_status::Partition {
+        closed: true,
+        ..replica_status::Partition::owned(PartitionId::new(2), offset(0))
     }
 }
 

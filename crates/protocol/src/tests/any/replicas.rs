@@ -243,7 +243,13 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
     (
         (partition(), role(), state(), of(address()), of(id16())),
         of(epoch()),
-        (of(answers::error()), offset(), of(offset()), of(offset())),
+        (
+            of(answers::error()),
+            offset(),
+            any::<bool>(),
+            of(offset()),
+            of(offset()),
+        ),
         any::<[Option<u64>; 5]>(),
         (any::<[u64; 3]>(), any::<[u32; 2]>()),
         (vec(receiving(), 0..3), vec(dropped(), 0..2)),
@@ -252,7 +258,7 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
         .prop_map(
             |(what, let_go, ends, lags, (counts, segments), lists, nodes)| {
                 let (id, role, state, source, target) = what;
-                let (error, end, until, source_end) = ends;
+                let (error, end, closed, until, source_end) = ends;
                 let [
                     source_heard_ms,
                     owner_heard_ms,
@@ -273,6 +279,7 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
                     let_go,
                     error,
                     end,
+                    closed,
                     until,
                     source_end,
                     source_heard_ms,
