@@ -49,7 +49,8 @@ fn not_open(
         true => (
             Exit::Damage,
             "could not be opened",
-            "the server's log says why, `corelog repair --dir` mends its directory with the server stopped",
+            "the server's log says why: what its disk does not give is asked for again by itself, a manifest that is damaged or \
+             gone `corelog repair --dir` makes anew with the server stopped",
         ),
         false => (Exit::Unreachable, "is not open yet", "ask again"),
     };

@@ -92,11 +92,7 @@ impl Core {
 
 fn answer_of(report: &OpenReport) -> reopen_partition::Answer {
     let is_damaged = report.is_read_only || !report.damage.is_empty();
-    let message = match (is_damaged, &report.torn) {
-        (true, _) => "recovered with damage; what precedes it is served",
-        (false, Some(_)) => "recovered; torn bytes were quarantined and cut",
-        (false, None) => "recovered; nothing was torn or damaged",
-    };
+    let message = told(report.is_read_only, is_damaged, report.torn.is_some());
     reopen_partition::Answer {
         log_start: report.log_start,
         log_end: report.log_end,
@@ -108,5 +104,29 @@ fn answer_of(report: &OpenReport) -> reopen_partition::Answer {
         },
         torn_bytes: report.torn.as_ref().map_or(0, |torn| torn.bytes),
         message: message.to_owned(),
+    }
+}
+
+/// What a recovery came to. Damage in the midst of a log keeps nothing from what is behind it.
+const fn told(is_read_only: bool, is_damaged: bool, is_torn: bool) -> &'static str {
+    match (is_read_only, is_damaged, is_torn) {
+        (true, _, _) => {
+            "recovered with damage at its end; what precedes it is served, and nothing is written"
+        }
+        (false, true, _) => "recovered with damage; what lies around it is served",
+        (false, false, true) => "recovered; torn bytes were quarantined and cut",
+        (false, false, false) => "recovered; nothing was torn or damaged",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of damage anywhere it was said that only what precedes it is served.
+    #[test]
+    fn what_is_served_beside_damage_is_told_by_whether_more_is_written() {
+        assert!(told(true, true, false).contains("what precedes it is served"));
+        assert!(told(false, true, true).contains("what lies around it is served"));
     }
 }

@@ -292,8 +292,9 @@ pub(super) fn not_told(told: Option<Told>) -> Failure {
 /// The error of a request that needs a log which cannot be opened: nothing was done to it, and no server mends its files.
 pub(super) fn unopened(why: &str) -> Failure {
     let message = format!(
-        "the partition could not be opened: {why}; `corelog repair --dir` mends its files with the server stopped, \
-         `corelog partition reopen` tries again once anything else is put right"
+        "the partition could not be opened: {why}; what its disk does not give is asked for again by itself, and by \
+         `corelog partition reopen` at once; a manifest that is damaged or gone `corelog repair --dir` makes anew with the \
+         server stopped"
     );
     failure(ErrorCode::Damaged, message)
 }
