@@ -101,6 +101,32 @@ fn a_thousand_idle_connections_cost_little_and_leave_nothing() {
     assert!(server.stop().status.success());
 }
 
+/// Each kept the memory by which its last answer had been put together, for as long as it was there.
+#[test]
+fn a_thousand_connections_that_have_read_cost_no_more_than_those_that_have_not() {
+    raise_descriptors();
+    let folder = Folder::new();
+    let server = start(&folder);
+    let mut first = Wire::open(server.ready.listen).unwrap();
+    let topic = first.topic("read", 1, 128 << 20);
+    let body = batch(Codec::None, [vec![7; 64 << 10]]);
+    let written = first.call::<produce::Request>(&topic.produce(0), &body);
+    written.unwrap().unwrap();
+    let mut readers: Vec<Wire> = (0..1_000)
+        .map(|_| Wire::open(server.ready.listen).unwrap())
+        .collect();
+    let before = server.resident_bytes();
+    for reader in &mut readers {
+        let read = reader.call::<fetch::Request>(&topic.fetch(0, Offset::ZERO), &[]);
+        read.unwrap().unwrap();
+    }
+    let grown = || server.resident_bytes().saturating_sub(before);
+    until("they rest as they did", || grown() < 1_000 * REST_BYTES_MAX);
+    println!("1,000 that have read: grown by {} KiB", grown() >> 10);
+    drop(readers);
+    assert!(server.stop().status.success());
+}
+
 /// A connection that ends in the middle of a frame takes what it had with it.
 #[test]
 fn a_connection_killed_in_mid_frame_leaves_nothing() {
@@ -187,6 +213,9 @@ const GREEDY_BYTES_MAX: u64 = 24 << 20;
 
 /// A connection's buffers, both ways, and its tasks.
 const IDLE_BYTES_MAX: u64 = 64 << 10;
+
+/// What a connection may keep of what it has read: less than any of its pieces.
+const REST_BYTES_MAX: u64 = 16 << 10;
 
 /// What the allocator and the tail caches may hold on to.
 const SLACK_BYTES: u64 = 64 << 20;

@@ -37,6 +37,8 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
             if link.is_done() {
                 return sender.finish();
             }
+            // Ten thousand that rest would keep it, and no budget has it.
+            gathered = Vec::new();
             to_send.await;
             continue;
         }
