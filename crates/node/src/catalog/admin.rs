@@ -219,6 +219,7 @@ impl Admin {
             if files::is_gone(root, &topic).await {
                 self.load.borrow_mut().remove(&topic.owners);
                 self.ledger.buried.notify();
+                self.ledger.doubt(&topic);
                 return Err(not_durable(&error));
             }
             // Of one that goes nothing is lost that was to stay.
@@ -358,8 +359,9 @@ pub(super) fn failed(error: &CatalogError) -> Failure {
 /// What is told of a deletion that a restart may undo.
 fn not_durable(error: &CatalogError) -> Failure {
     let message = failed(error).message;
-    let message =
-        format!("the topic is served no more, but a restart may bring it back: {message}");
+    let message = format!(
+        "the topic is served no more, but a restart may bring it back until that is durable, which is tried every few seconds: {message}"
+    );
     failure(ErrorCode::OutcomeUnknown, message)
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! <data>/topics/<topic>/topic          id, partitions, settings: replaced as a whole
 //! <data>/topics/<topic>/<partition>/   the partition's log, and beside it what tells that it began
-//! <data>/deleted/<topic>-<id>/         renamed away, removed in the background
+//! <data>/deleted/<topic>-<id>/         renamed away, removed in the background; `.1`, … behind it while that is there
 //! <data>/spare                         blocks for the day when the disk is full
 //! <data>/quarantine/                   bytes that cannot be trusted
 //! ```
@@ -16,6 +16,7 @@ use corelog_storage::disk::{self, ASIDE_SUFFIX, Dir};
 use corelog_storage::format::node::{DELETED, QUARANTINE, TOPIC, TOPICS};
 use corelog_storage::format::{self, topic as file};
 
+use super::grave::Grave;
 use super::placement::Load;
 use super::spare;
 use super::topic::Topic;
@@ -335,47 +336,6 @@ async fn bury<D: Dir>(root: &D, name: &TopicName, suffix: &str) -> Result<(), Ca
     Grave::dig(root, name, suffix).await?.bury(root, name).await
 }
 
-/// Makes durable that topics have moved away.
-pub(super) async fn sync_gone<D: Dir>(root: &D) -> Result<(), CatalogError> {
-    let (topics, deleted) = (root.child(TOPICS), root.child(DELETED));
-    // The new place first: after a power cut a topic is in one of the two, or in both.
-    deleted.sync().await.map_err(io_error("sync", &deleted))?;
-    topics.sync().await.map_err(io_error("sync", &topics))
-}
-
-/// A free place for a topic that is to be removed.
-pub(super) struct Grave<D> {
-    deleted: D,
-    name: String,
-}
-
-impl<D: Dir> Grave<D> {
-    async fn dig(root: &D, topic: &TopicName, suffix: &str) -> Result<Self, CatalogError> {
-        let deleted = root.child(DELETED);
-        deleted
-            .create()
-            .await
-            .map_err(io_error("create", &deleted))?;
-        // The longest topic name leaves no room for a suffix in a directory's name.
-        let kept = topic.as_str().len().min(NAME_BYTES_MAX - 1 - suffix.len());
-        let name = format!("{}-{suffix}", &topic.as_str()[..kept]);
-        let leftover = deleted.child(&name);
-        leftover
-            .remove_tree()
-            .await
-            .map_err(io_error("remove", &leftover))?;
-        Ok(Self { deleted, name })
-    }
-
-    /// Moves a topic there.
-    pub(super) async fn bury(self, root: &D, topic: &TopicName) -> Result<(), CatalogError> {
-        let (Self { deleted, name }, topics) = (self, root.child(TOPICS));
-        let renamed = topics.rename(topic.as_str(), &deleted, &name).await;
-        renamed.map_err(io_error("rename a topic", &topics))?;
-        sync_gone(root).await
-    }
-}
-
 fn encoded<D: Dir>(topic: &Topic, dir: &D) -> Result<Vec<u8>, CatalogError> {
     let encoded = topic.to_file().encode();
     encoded.map_err(|source| CatalogError::Format {
@@ -384,7 +344,10 @@ fn encoded<D: Dir>(topic: &Topic, dir: &D) -> Result<Vec<u8>, CatalogError> {
     })
 }
 
-fn io_error<D: Dir>(action: &'static str, dir: &D) -> impl FnOnce(io::Error) -> CatalogError {
+pub(super) fn io_error<D: Dir>(
+    action: &'static str,
+    dir: &D,
+) -> impl FnOnce(io::Error) -> CatalogError {
     let dir = dir.describe();
     move |source| CatalogError::Io {
         action,
@@ -392,9 +355,6 @@ fn io_error<D: Dir>(action: &'static str, dir: &D) -> impl FnOnce(io::Error) -> 
         source,
     }
 }
-
-/// Bytes of a directory's name.
-const NAME_BYTES_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
@@ -404,6 +364,7 @@ mod tests {
     use corelog_storage::format::replica::Replica;
     use corelog_storage::testing::run_up_to;
 
+    use super::super::grave::NAME_BYTES_MAX;
     use super::*;
     use crate::core::tests::topic_of;
 
@@ -455,6 +416,21 @@ mod tests {
         };
         let operations = (0..).find(|operations| is_done(*operations));
         assert!(operations.is_some_and(|operations| 2 < operations));
+    }
+
+    /// A deletion waited, and every change of an owner with it, until what a former clone of the topic had left was removed.
+    #[test]
+    fn a_topic_goes_beside_what_was_left_of_it_before() {
+        let root = MemoryDir::new();
+        block_on(load(&root, 1)).expect("loaded");
+        for name in ["cloned", &"l".repeat(NAME_BYTES_MAX - 6)] {
+            for _ in 0..3 {
+                block_on(write(&root, &topic(name))).expect("written");
+                block_on(delete(&root, &topic(name))).expect("deleted");
+            }
+        }
+        let left = block_on(root.child(DELETED).list()).expect("listed");
+        assert_eq!(left.len(), 6);
     }
 
     /// A disk that is full at the start has no block for another directory.

@@ -15,6 +15,7 @@ use corelog_storage::disk::Dir;
 
 use super::admin::{Admin, failed};
 use super::files::{self, CatalogError};
+use super::grave::sync_gone;
 use super::topic::Topic;
 use crate::core::{Core, Disk};
 use crate::failure::{Failure, failure};
@@ -119,6 +120,12 @@ impl<D: Dir> Ledger<D> {
         Ok(())
     }
 
+    /// The topic's file may say something else than the cores know.
+    pub(super) fn doubt(&self, topic: &Topic) {
+        self.doubted.borrow_mut().insert(topic.id, topic.clone());
+        self.doubt_came.notify();
+    }
+
     /// The topic has no file any more, or a certain one.
     fn forget(&self, id: TopicId) {
         self.doubted.borrow_mut().remove(&id);
@@ -139,11 +146,9 @@ impl<D: Dir> Ledger<D> {
         topic: &Topic,
     ) -> Result<(), CatalogError> {
         let is_certain = written.is_ok() || self.undo(before, topic).await.is_ok();
-        if is_certain {
-            self.forget(topic.id);
-        } else {
-            self.doubted.borrow_mut().insert(topic.id, topic.clone());
-            self.doubt_came.notify();
+        match is_certain {
+            true => self.forget(topic.id),
+            false => self.doubt(topic),
         }
         written
     }
@@ -157,7 +162,7 @@ impl<D: Dir> Ledger<D> {
                     moved
                 }
                 // It may have gone by a rename that is not durable.
-                true if self.is_doubted(topic.id) => files::sync_gone(&self.root).await,
+                true if self.is_doubted(topic.id) => sync_gone(&self.root).await,
                 true => Ok(()),
             };
         };
@@ -365,6 +370,22 @@ mod tests {
         root.faults().fail(Operation::SyncDir, 1, fault);
         block_on(ledger.write(None, &topic(Role::Owner))).unwrap_err();
         assert!(!ledger.is_doubted(topic(Role::Owner).id));
+        assert_found(&root, &[]);
+    }
+
+    /// Nobody synced it again: a power cut weeks later brought it back.
+    #[test]
+    fn a_deletion_that_was_not_durable_is_made_so() {
+        let (root, ledger) = ledger();
+        let deleted = topic(Role::Follower);
+        let grave = block_on(files::dig(&root, &deleted)).unwrap();
+        let fault = Fault::Fail(ErrorKind::Other);
+        root.faults().fail(Operation::SyncDir, 1, fault);
+        block_on(grave.bury(&root, &deleted.name)).unwrap_err();
+        assert!(block_on(files::is_gone(&root, &deleted)));
+        ledger.doubt(&deleted);
+        block_on(ledger.settle(None, &deleted)).unwrap();
+        assert!(!ledger.is_doubted(deleted.id));
         assert_found(&root, &[]);
     }
 

@@ -29,6 +29,7 @@
 mod admin;
 mod clone;
 mod files;
+mod grave;
 mod last;
 mod ledger;
 mod origins;

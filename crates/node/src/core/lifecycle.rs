@@ -58,13 +58,6 @@ impl Core {
         opened.is_ok()
     }
 
-    /// Opens all partitions of a topic that are this core's.
-    pub(crate) async fn open_topic(self: &Rc<Self>, topic: &Arc<Topic>) {
-        for key in topic.keys_on(self.id) {
-            self.open_partition(topic, key).await;
-        }
-    }
-
     /// Lets go of all partitions of a topic that is being deleted; tells what is lost of them if it stays.
     pub(crate) async fn drop_topic(self: &Rc<Self>, topic: &Topic) -> Vec<Lost> {
         let dropped = rt::at_once(self.at_once(), topic.keys_on(self.id), |key| {
@@ -141,6 +134,8 @@ impl Core {
         let Some(claim) = self.claimed(key).await else {
             return true;
         };
+        // While it was waited for it may have been deleted, and come back to another slot.
+        let slot = claim.slot();
         claim.keep_for_good();
         let Some((log, accepted)) = self.take_log(slot).await else {
             // It could not be opened: there is nothing to close.

@@ -1,4 +1,4 @@
-//! Opening all partitions at a start, and how long others wait for those that take long.
+//! Opening all partitions at a start, and how long others wait for those that take long; opening those of a topic that comes.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,6 +30,17 @@ impl Core {
     /// are opened on behind this.
     pub(crate) async fn open_all(self: &Rc<Self>, topics: Vec<Arc<Topic>>) -> Opened {
         self.open_within(OPENING_FOR, topics).await
+    }
+
+    /// Opens all partitions of a topic that are this core's, and not there yet: of one that was restored each has files.
+    pub(crate) async fn open_topic(self: &Rc<Self>, topic: &Arc<Topic>) {
+        let is_new = |key: &PartitionKey| self.slots.borrow().find(*key).is_none();
+        let new: Vec<_> = topic.keys_on(self.id).filter(is_new).collect();
+        let opened = rt::at_once(self.at_once(), new, |key| {
+            let (core, topic) = (Rc::clone(self), Arc::clone(topic));
+            async move { core.open_partition(&topic, key).await }
+        });
+        opened.await;
     }
 
     async fn open_within(self: &Rc<Self>, within: Duration, topics: Vec<Arc<Topic>>) -> Opened {
@@ -185,6 +196,28 @@ mod tests {
                 ..Opened::default()
             };
             assert_eq!(opened, all);
+        });
+    }
+
+    /// One waited for the other, of thousands that were restored, while no topic could change its owner.
+    #[test]
+    fn partitions_of_a_topic_that_comes_are_opened_side_by_side() {
+        with_core(|core| async move {
+            let mut topic = Arc::unwrap_or_clone(topic(1).0);
+            topic.owners.extend([core.id; 7]);
+            let topic = Arc::new(topic);
+            let keys: Vec<_> = topic.keys_on(core.id).collect();
+            let mut opening = pin!(core.open_topic(&topic));
+            assert!(poll_once(&mut opening).await.is_none());
+            let are_opening = || {
+                keys.iter()
+                    .all(|key| core.slots.borrow().find(*key).is_some())
+            };
+            until("all of them are being opened", are_opening).await;
+            let opened = keys.iter().filter(|key| core.slot_of(**key).is_ok());
+            assert!(opened.count() < keys.len() - 1);
+            opening.await;
+            assert!(keys.iter().all(|key| core.slot_of(*key).is_ok()));
         });
     }
 }
