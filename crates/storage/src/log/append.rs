@@ -175,6 +175,8 @@ impl<D: Dir> Log<D> {
         // An empty copy that nobody has made its own has no epoch to stamp batches with, also if its mark is
         // still to be made.
         let is_unowned = !self.manifest.is_missing() && self.epochs().is_empty();
+        // Of one that was fenced by its first group the epoch may be durable, or not.
+        let is_unowned = is_unowned && !self.is_fenced();
         match self.is_follower() || is_unowned {
             true => Err(AppendError::Following),
             false => self.has_room(bytes, self.would_roll(bytes)),
