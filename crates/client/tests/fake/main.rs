@@ -24,6 +24,7 @@ mod mistrust;
 mod narrow;
 mod outcomes;
 mod producing;
+mod recreated;
 mod routing;
 mod runtimes;
 mod server;
