@@ -351,6 +351,18 @@ mod tests {
         });
     }
 
+    /// Its end was told as 0, with which every copy of it was level.
+    #[test]
+    fn a_partition_whose_log_is_not_open_is_told_as_that() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            core.routes.borrow_mut().put(Arc::clone(&topic));
+            assert!(core.replicas(&topic, None).await[0].closed);
+            assert!(core.open_partition(&topic, key).await);
+            assert!(!core.replicas(&topic, None).await[0].closed);
+        });
+    }
+
     /// Nothing was told of one that this core was the last to hear of: whoever asked took that for its word that it owns none.
     #[test]
     fn a_partition_is_told_as_a_replica_before_this_core_hears_that_clients_are_told_of_it() {
