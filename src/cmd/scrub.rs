@@ -1,5 +1,6 @@
 //! `corelog scrub`: has the sealed segments of a topic read and checked now.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use corelog_client::Client;
@@ -73,24 +74,27 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
         }
         bar.finish_and_clear();
     }
-    let row = |p: &Partition| {
-        let is_closed = topic.partitions.iter().any(|it| it.id == p.id && it.closed);
-        vec![
-            p.id.to_string(),
-            word(&p.state),
-            Amount(p.bytes_done).to_string(),
-            cell((!is_closed).then_some(Amount(p.bytes_total))),
-            cell((!is_closed).then(|| age(p.scrubbed_at))),
-        ]
-    };
-    let (format, all) = (args.client.output, &scrub.partitions);
-    let place = (&args.topic, server);
-    let printed = partitions::print(format, place, &HEADERS, all, row, partition_json);
     let topic = match args.wait {
         // What was told of it is as old as the wait was long.
         true => admin.describe_topic(&args.topic).await,
         false => Ok(topic),
     };
+    let told = topic.as_ref().map_or(&[][..], |topic| &topic.partitions);
+    let not_open = told.iter().filter(|it| it.closed).map(|it| it.id);
+    let not_open = BTreeSet::from_iter(not_open);
+    let row = |p: &Partition| {
+        let is_open = !not_open.contains(&p.id);
+        vec![
+            p.id.to_string(),
+            word(&p.state),
+            Amount(p.bytes_done).to_string(),
+            cell(is_open.then_some(Amount(p.bytes_total))),
+            cell(is_open.then(|| age(p.scrubbed_at))),
+        ]
+    };
+    let (format, all) = (args.client.output, &scrub.partitions);
+    let place = (&args.topic, server);
+    let printed = partitions::print(format, place, &HEADERS, all, row, partition_json);
     let mut exit = Exit::Done;
     let is_meant = |one: &&describe_topic::Partition| partition.is_none_or(|only| only == one.id);
     let are_open = topic.map_err(by_server).and_then(|topic| {
