@@ -38,7 +38,7 @@ fn clone(replica: &ReplicaSnapshot) -> Value {
         "until": replica.until.map(|until| until.get()),
         "rate": replica.rate,
         "error": status.error.as_ref().map(error),
-        "end": replica.is_open.then_some(status.end.get()),
+        "end": (!status.closed).then_some(status.end.get()),
         "source_end": status.source_end.map(|end| end.get()),
         "source_heard_ms": status.source_heard_ms,
         "lag_records": status.lag_records,
@@ -109,7 +109,6 @@ mod tests {
             sources: Vec::new(),
             until: None,
             rate: None,
-            is_open: true,
             status: Partition::owned(PartitionId::new(0), Offset::new(50).unwrap()),
         };
         let told = follower(&replica, &heard);

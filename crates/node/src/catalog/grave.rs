@@ -21,6 +21,7 @@ pub(super) struct Grave<D> {
 }
 
 impl<D: Dir> Grave<D> {
+    /// For a topic, under a name that `suffix` sets apart from other topics of its name.
     pub(super) async fn dig(
         root: &D,
         topic: &TopicName,

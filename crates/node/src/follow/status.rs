@@ -121,7 +121,6 @@ impl Core {
                     sources: replica.map_or_else(Vec::new, |replica| replica.sources.clone()),
                     until: replica.and_then(|replica| replica.until),
                     rate: replica.and_then(|replica| replica.rate),
-                    is_open: self.place(key).is_ok(),
                     status: self.told_replica(topic, key.partition),
                 });
                 rt::yield_if_needed().await;

@@ -16,8 +16,6 @@ pub struct ReplicaSnapshot {
     pub until: Option<Offset>,
     /// It is copied no faster than so many bytes a second.
     pub rate: Option<u64>,
-    /// Its log is open; else the `end` of its status tells nothing.
-    pub is_open: bool,
     /// Its role, how far it is, and who follows it.
     pub status: replica_status::Partition,
 }

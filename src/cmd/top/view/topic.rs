@@ -48,13 +48,12 @@ impl Topic {
     }
 
     fn of(topic: &told::Topic, partitions: &[&Partition]) -> Self {
+        let are_open = partitions.iter().all(|one| one.told.bytes.is_some());
         Self {
             records_per_s: whole_sum(partitions.iter().map(|one| one.records_per_s)),
             bytes_per_s: whole_sum(partitions.iter().map(|one| one.bytes_per_s)),
             lag_records_max: partitions.iter().filter_map(|one| one.lag()).max(),
-            bytes: (partitions.iter())
-                .all(|one| one.told.bytes.is_some())
-                .then_some(topic.bytes),
+            bytes: are_open.then_some(topic.bytes),
             state: state(partitions),
             retention: retention(&topic.policy),
             told: topic.clone(),
