@@ -478,6 +478,23 @@ fn an_owner_that_cannot_write_down_that_it_was_replaced_serves_nobody() {
     until_fenced(&a, &topic);
 }
 
+/// It began an epoch above the one that it had heard of, by which it fenced its owner: what that had acknowledged was set aside.
+#[test]
+fn an_owner_that_is_killed_before_its_fence_is_written_down_is_still_outranked() {
+    let folder = Folder::new();
+    let ([mut a, b, _c], topic, dir) = owner_that_writes_nothing_down(&folder);
+    promote(&b, &topic);
+    until("it serves nobody", || produced(&a, &topic, 0).is_err());
+    b.fill(&topic, 0, 5);
+    // What a partition that is idle has heard is in its mark two seconds later.
+    thread::sleep(Duration::from_secs(3));
+    a.kill();
+    set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    a.up();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+}
+
 /// It served nobody until it was started anew, or another copy forgotten, which was gone and had nothing to do with that.
 #[test]
 fn an_owner_serves_again_once_whom_it_saw_own_its_partition_follows_it() {

@@ -11,7 +11,7 @@ use corelog_protocol::message::replica_status::{Role, State};
 
 use super::copies::{assert_equal, peers, remembered, segments, status, wait_until_level};
 use super::fence::until_fenced;
-use super::handover::{aborting, behind, handing, pair, taking_over};
+use super::handover::{aborting, behind, epoch, handing, pair, taking_over};
 use super::lossless::{left_handing_over, put_in_place_of};
 use super::node::Node;
 use super::promote::{promote, promoting, rejoin, rejoining};
@@ -23,13 +23,18 @@ use crate::support::wire::Target;
 /// A pair of which the second has taken over what the first gives it, which did not hear the answer.
 pub(super) fn taken_unheard(folder: &Folder) -> ([Node; 2], Target) {
     let ([a, b], topic) = pair(folder, 1);
-    left_handing_over(&a, &b, &topic);
-    a.connect();
-    b.connect();
-    wait_until_level(&a, &b, &topic, 0);
+    left_unfinished(&a, &b, &topic);
     b.ask(&taking_over(&a, &topic, 0)).unwrap();
     assert_eq!(status(&a, &topic, 0).role, Role::HandingOver);
     ([a, b], topic)
+}
+
+/// An owner that is handing its partition over, and its target, which is level by now.
+fn left_unfinished(a: &Node, b: &Node, topic: &Target) {
+    left_handing_over(a, b, topic);
+    a.connect();
+    b.connect();
+    wait_until_level(a, b, topic, 0);
 }
 
 /// Has an owner let go of all that it has.
@@ -194,6 +199,25 @@ fn a_target_that_took_over_what_was_taken_back_by_force_is_fenced_by_the_later_e
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
     rejoin(&b, &topic, &a);
     wait_until_level(&a, &b, &topic, 0);
+}
+
+/// It had promised once before not to take over, and heard of a later epoch then, by which it was level with the owner's: neither
+/// of the two gave way to the other.
+#[test]
+fn a_target_that_took_over_what_had_been_taken_back_before_is_fenced_by_the_later_epoch() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder, 1);
+    left_unfinished(&a, &b, &topic);
+    a.ask(&aborting(&topic, false)).unwrap();
+    wait_until_level(&a, &b, &topic, 0);
+    left_unfinished(&a, &b, &topic);
+    b.ask(&taking_over(&a, &topic, 0)).unwrap();
+    b.disconnect();
+    a.ask(&aborting(&topic, true)).unwrap();
+    assert!(epoch(&b, &topic) < epoch(&a, &topic));
+    b.connect();
+    until_fenced(&b, &topic);
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
 }
 
 /// The promise was asked of an address: whoever was there by then gave it, while the one that was to take over might do so yet.

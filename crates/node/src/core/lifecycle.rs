@@ -358,8 +358,9 @@ mod tests {
     use corelog_record::{CoreId, Offset, TopicId, TopicName};
     use futures_lite::future::poll_once;
 
-    use super::super::files::Turn;
-    use super::super::tests::{batches, creating, flush, logged, produce, topic, with_core};
+    use super::super::tests::{
+        batches, creating, flush, hold_openings, logged, produce, topic, with_core,
+    };
     use super::*;
     use crate::catalog::Admin;
 
@@ -580,10 +581,7 @@ mod tests {
         with_core(|core| async move {
             let (topic, key) = topic(1);
             assert!(core.open_partition(&topic, key).await);
-            let mut turns = Vec::new();
-            for _ in 0..core.at_once() {
-                turns.push(core.files.turn(Turn::Open).await);
-            }
+            let _turns = hold_openings(&core).await;
             let mut reopening = pin!(core.reopen_partition(key));
             assert!(poll_once(&mut reopening).await.is_none());
             let dropping = rt::timeout(Duration::from_secs(60), core.drop_partition(key));

@@ -116,15 +116,12 @@ mod tests {
     use corelog_protocol::error::ErrorCode;
     use futures_lite::future::poll_once;
 
-    use super::super::tests::{topic, until, with_core};
+    use super::super::tests::{hold_openings, topic, until, with_core};
     use super::*;
 
     /// A start whose partitions take longer than it waits: other openings have all turns. It has two more than are opened at once.
     async fn started(core: &Rc<Core>) -> (Vec<rt::Permit>, Vec<PartitionKey>) {
-        let mut turns = Vec::new();
-        for _ in 0..core.at_once() {
-            turns.push(core.files.turn(Turn::Open).await);
-        }
+        let turns = hold_openings(core).await;
         let count = u8::try_from(core.at_once()).unwrap() + 1;
         let (topics, keys): (Vec<_>, Vec<_>) = (1..=count).map(topic).unzip();
         let opened = core.open_within(Duration::ZERO, topics).await;

@@ -235,6 +235,15 @@ pub(crate) async fn hold_chores(core: &Core) -> Vec<Permit> {
     turns
 }
 
+/// All turns of openings: until they are dropped nothing that waits for one is opened.
+pub(crate) async fn hold_openings(core: &Core) -> Vec<Permit> {
+    let mut turns = Vec::new();
+    for _ in 0..core.at_once() {
+        turns.push(core.files.turn(Turn::Open).await);
+    }
+    turns
+}
+
 /// Has partitions flushed just now, and no stride of a read go to the disk, until these are dropped.
 pub(super) async fn hold_strides(core: &Core) -> [Permit; 2] {
     [

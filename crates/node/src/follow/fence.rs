@@ -65,8 +65,6 @@ impl Core {
         before: Replica,
         (to, Claim { began, common }): (Target, Claim),
     ) -> Result<(), Failure> {
-        // Should this node ever own it again, its epoch is above that one.
-        self.hear_epoch(key, began.epoch);
         let (partition, epoch) = (key.partition.get(), began.epoch.get());
         let (owner, by) = (to.address.clone(), (Some(to), Some(began.epoch)));
         let writing = self.write_role(topic.clone(), key, before, Role::Fenced, by);

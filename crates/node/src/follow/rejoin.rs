@@ -120,11 +120,7 @@ impl Core {
         if !place.can_be_of(there.history) {
             return Err(diverged(Offset::ZERO));
         }
-        // Should this node ever own it again, its epoch is above that one.
         let newest = newest(&there.epochs);
-        if let Some(newest) = newest {
-            self.hear_epoch(key, newest);
-        }
         if !place.has_files {
             let nothing = Common {
                 offset: place.log_end,

@@ -6,6 +6,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::handover;
 use corelog_record::{Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
+use corelog_storage::log::Begin;
 
 use super::ASK_TIMEOUT;
 use super::handover::{LEVEL_PAUSE, is_early};
@@ -13,6 +14,7 @@ use super::ownership::{check_same, not_owner, owned_at};
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
+use crate::partition::Change;
 use crate::{router, rt};
 
 impl Core {
@@ -37,7 +39,7 @@ impl Core {
             // No epoch begins behind damage: it stays given to whom it was.
             self.check_not_read_only(key)?;
             self.take_back(&topic, key, before, accept_loss).await?;
-            self.own_again(topic, key, accept_loss).await?;
+            self.own_again(topic, key).await?;
         }
         let epoch = self.epoch(key)?;
         let mine = self.shared.addresses.get();
@@ -189,7 +191,6 @@ impl Core {
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
-        is_forced: bool,
     ) -> Result<(), Failure> {
         let before = self.replica(key)?;
         let end = self.place(key)?.log_end;
@@ -201,11 +202,7 @@ impl Core {
             checked => checked?,
         }
         self.check_awake_since(asked)?;
-        self.begin_above(key).await?;
-        if is_forced {
-            // A target that took over all the same began its epoch one step above the last, too.
-            self.begin_above(key).await?;
-        }
+        self.change(key, Change::Epoch(Begin::TakenBack)).await?;
         // Another than the target may have been promoted meanwhile.
         self.doubt_of(key, &before);
         self.write_role(topic, key, before, Role::Owner, (None, None))

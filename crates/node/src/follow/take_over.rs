@@ -6,7 +6,7 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::take_over;
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::replica::Role;
-use corelog_storage::log::{HEARD_EPOCH_MAX, TAKEOVER_STEP};
+use corelog_storage::log::{HEARD_EPOCH_MAX, TAKE_BACK_STEP};
 
 use super::lineage::diverged;
 use super::ownership::not_follower;
@@ -31,7 +31,7 @@ impl Core {
         if request.end == Offset::MAX {
             router::promise(self, key, request.epoch).await?;
             // Its owner goes on above: were this copy promoted before it hears that, its epoch has to be later still.
-            let taken_back = request.epoch.get().saturating_add(2 * TAKEOVER_STEP);
+            let taken_back = request.epoch.get().saturating_add(TAKE_BACK_STEP);
             if let Some(epoch) = LeaderEpoch::new(taken_back) {
                 self.hear_epoch(key, epoch);
             }
@@ -129,10 +129,11 @@ mod tests {
     use std::pin::pin;
 
     use corelog_record::Chain;
+    use corelog_storage::log::TAKEOVER_STEP;
     use futures_lite::future::poll_once;
 
     use super::*;
-    use crate::core::tests::{created, with_core};
+    use crate::core::tests::{created, hold_openings, with_core};
     use crate::follow::ownership::follower_of;
 
     /// What its owner may have begun it was told while it was being opened, and that was dropped: promoted, it began one of the
@@ -153,7 +154,8 @@ mod tests {
                 .topic_by_id(key.topic)
                 .cloned()
                 .unwrap();
-            let mut opening = pin!(core.open_partition(&opened, key));
+            let turns = hold_openings(&core).await;
+            let mut opening = pin!(core.open_all(vec![opened]));
             assert!(poll_once(&mut opening).await.is_none());
             let request = take_over::Request {
                 topic,
@@ -167,9 +169,10 @@ mod tests {
             let refused = core.take_over(key, request).await.unwrap_err();
             assert!(refused.is(ErrorCode::NotEqual), "{refused}");
             assert!(core.place(key).is_err(), "it is being opened still");
-            assert!(opening.await);
+            drop(turns);
+            assert_eq!(opening.await.failed, 0);
             let began = core.begin_above(key).await.unwrap();
-            assert_eq!(began.epoch.get(), 7 + 3 * TAKEOVER_STEP);
+            assert_eq!(began.epoch.get(), 7 + TAKE_BACK_STEP + TAKEOVER_STEP);
         });
     }
 }

@@ -50,6 +50,9 @@ impl<D: Dir> NewEpoch<D> {
 /// How much higher than the last epoch one is that a copy begins which takes over. An owner that is
 /// killed again and again before it hears of that begins one more each time, and must not outrank it.
 pub const TAKEOVER_STEP: i32 = 1_000;
+/// How much higher one is that an owner begins which takes a handover back. Its target may have taken over as often as a try
+/// of that can be cut short, each time a [`TAKEOVER_STEP`] higher, and must not be level with it.
+pub const TAKE_BACK_STEP: i32 = 8 * TAKEOVER_STEP;
 /// The highest epoch of a source that a copy takes: a million takeovers have room above it.
 const SOURCE_EPOCH_MAX: i32 = i32::MAX - 1_000_000 * TAKEOVER_STEP;
 /// The highest epoch that a log hears of without having it: a million takeovers above it are copied still. It is a word of
@@ -64,6 +67,8 @@ pub enum Begin {
     /// One of this log's own, [`TAKEOVER_STEP`] above the last that it had or heard of: another log was the
     /// owner so far, and may have begun epochs meanwhile that this one has not heard of.
     TakenOver,
+    /// One of this log's own, [`TAKE_BACK_STEP`] above the last: it was to be another log's, which may have begun some.
+    TakenBack,
     /// One of the source's, which a copy takes over.
     Copied(Began),
 }
@@ -85,6 +90,7 @@ impl<D: Dir> Log<D> {
         let (epoch, lineage) = match begin {
             Begin::Own => (self.epoch_above(1)?, self.draw_lineage()),
             Begin::TakenOver => (self.epoch_above(TAKEOVER_STEP)?, self.draw_lineage()),
+            Begin::TakenBack => (self.epoch_above(TAKE_BACK_STEP)?, self.draw_lineage()),
             Begin::Copied(began) => {
                 self.check_copied(began)?;
                 (began.epoch, began.lineage)
