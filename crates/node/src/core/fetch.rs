@@ -150,10 +150,10 @@ impl Core {
         from: Offset,
         appetite: Appetite,
     ) -> Result<Planned, Failure> {
-        let slot = self.slot_of(key)?;
-        if !appetite.is_replica {
-            self.check_readable(key, slot)?;
-        }
+        let slot = match appetite.is_replica {
+            true => self.slot_of(key)?,
+            false => self.readable(key)?,
+        };
         // Who is sent elsewhere from its end does not wait here, and has all that is here before.
         let has_ended = self.has_ended(key, appetite);
         let parked = self.counters.parked_fetches.load(Ordering::Relaxed);

@@ -47,23 +47,31 @@ impl Core {
         }
     }
 
-    /// Checks that what this node has of a partition of this core is for readers: of an owner, or of one who follows it.
+    /// Where a partition of this core lives, if what this node has of it is for readers: of an owner, or of one who follows it.
     /// One that was replaced may have records that are in no other log, and gets none of those that come; one that copies
     /// nothing of it never has any.
     ///
     /// # Errors
-    /// `NotOwner`, with the address of who is; `Busy` as [`check_asked`](Self::check_asked).
-    pub(super) fn check_readable(&self, key: PartitionKey, slot: SlotId) -> Result<(), Failure> {
+    /// `NotOwner`, with the address of who is, also while its log is not open; then as [`slot_of`](Self::slot_of), and `Busy`
+    /// as [`check_asked`](Self::check_asked).
+    pub(super) fn readable(&self, key: PartitionKey) -> Result<SlotId, Failure> {
+        self.check_copied(key)?;
+        let slot = self.slot_of(key)?;
+        // A fence that is written down is sure, whoever is still being asked.
+        self.check_asked(key)?;
+        Ok(slot)
+    }
+
+    fn check_copied(&self, key: PartitionKey) -> Result<(), Failure> {
         let slots = self.slots.borrow();
-        let topic = slots.get(slot).map(|slot| &slot.topic);
-        let replica = topic.and_then(|topic| topic.replica(key.partition));
+        let slot = slots.find(key).and_then(|slot| slots.get(slot));
+        let replica = slot.and_then(|slot| slot.topic.replica(key.partition));
         let copies_nothing =
             |one: &Replica| one.role == Role::Follower && one.until == Some(Offset::ZERO);
         let is_none = |one: &&Replica| one.role == Role::Fenced || copies_nothing(one);
         match replica.filter(is_none) {
             Some(replica) => Err(self.not_owner(key, Some(replica))),
-            // A fence that is written down is sure, whoever is still being asked.
-            None => self.check_asked(key),
+            None => Ok(()),
         }
     }
 
@@ -101,5 +109,95 @@ impl Core {
         }
         refused.detail.address = address;
         refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use corelog_protocol::error::ErrorCode;
+
+    use super::super::queue::Stand;
+    use super::super::serve::NotAppended;
+    use super::super::slots::SlotState;
+    use super::super::tests::{batches, terms, topic, with_core};
+    use super::*;
+    use crate::partition::{Incoming, Seek};
+
+    const OWNER: &str = "log2:7400";
+
+    /// A partition of another node, whose log is not open here.
+    fn elsewhere(core: &Core, role: Role) -> (SlotId, PartitionKey) {
+        let (topic, key) = topic(1);
+        let mut topic = Arc::unwrap_or_clone(topic);
+        let replica = Replica {
+            role,
+            sources: vec![OWNER.to_owned()],
+            ..Replica::owner(key.partition)
+        };
+        topic.replicas.insert(key.partition, replica);
+        let slot = core.slots.borrow_mut().add(key, Arc::new(topic));
+        (slot.unwrap(), key)
+    }
+
+    /// Why nothing comes of each that a producer and a reader ask for.
+    async fn refusals(core: &Rc<Core>, key: PartitionKey) -> [Failure; 3] {
+        let batches = batches(1);
+        let produced = core.produce(key, Incoming::Unchecked(&batches), terms(), Stand::Newcomer);
+        let Err(NotAppended::Refused(produced)) = produced else {
+            panic!("it is taken, or waits");
+        };
+        let fetched = core.fetch((key, Offset::ZERO), Appetite::ONE, ()).await;
+        let found = core.find(key, Seek::Earliest).await;
+        [produced, fetched.err().unwrap(), found.unwrap_err()]
+    }
+
+    fn closed() -> [(SlotState, ErrorCode); 3] {
+        [
+            (SlotState::Opening, ErrorCode::Busy),
+            (
+                SlotState::Unopened(Refusal::StorageFull),
+                ErrorCode::StorageFull,
+            ),
+            (SlotState::Failed, ErrorCode::Damaged),
+        ]
+    }
+
+    /// What was sent to a copy that could not be opened was refused for good, or waited there, its owner being well.
+    #[test]
+    fn who_owns_a_partition_is_told_also_while_its_log_is_not_open() {
+        for role in [Role::Follower, Role::Fenced] {
+            with_core(move |core| async move {
+                let (slot, key) = elsewhere(&core, role);
+                for (state, why) in closed() {
+                    core.slots.borrow_mut().get_mut(slot).unwrap().state = state;
+                    let [produced, read @ ..] = refusals(&core, key).await;
+                    assert!(produced.is(ErrorCode::NotOwner), "{produced}");
+                    assert_eq!(produced.detail.address.as_deref(), Some(OWNER));
+                    // What a copy has is for readers, once it is open.
+                    let expected = match role {
+                        Role::Fenced => ErrorCode::NotOwner,
+                        _ => why,
+                    };
+                    for refused in read {
+                        assert!(refused.is(expected), "{refused}");
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn what_keeps_an_owner_from_a_log_that_is_not_open_is_told_as_that() {
+        with_core(|core| async move {
+            let (slot, key) = elsewhere(&core, Role::Owner);
+            for (state, why) in closed() {
+                core.slots.borrow_mut().get_mut(slot).unwrap().state = state;
+                for refused in refusals(&core, key).await {
+                    assert!(refused.is(why), "{refused}");
+                }
+            }
+        });
     }
 }

@@ -91,12 +91,9 @@ impl Core {
         }: Terms,
         stand: Stand,
     ) -> Result<Due, NotAppended> {
-        let slot = self.slot_of(key).map_err(NotAppended::Refused)?;
-        if let Err(unasked) = self.check_asked(key) {
-            // One that is being handed over takes none, whoever owns it.
-            let refused = self.check_owner(key).err();
-            return Err(NotAppended::Refused(refused.unwrap_or(unasked)));
-        }
+        let slot = self.slot_of(key);
+        let slot = slot.and_then(|slot| self.check_asked(key).map(|()| slot));
+        let slot = slot.map_err(|refused| self.not_taken(key, refused))?;
         let told = match self.lets_in(key, batches.bytes(), stand) {
             true => {
                 self.bound_groups(slot, taken);
@@ -134,7 +131,7 @@ impl Core {
             Some(Err(Refusal::NotOwner)) => {
                 return Err(NotAppended::Refused(self.elsewhere(key, slot)));
             }
-            other => return Err(NotAppended::Refused(not_told(other))),
+            other => return Err(self.not_taken(key, not_told(other))),
         };
         self.weigh(slot);
         let answer = produce::Answer {
@@ -167,6 +164,13 @@ impl Core {
         })
     }
 
+    /// Why nothing is taken: that another node owns the partition, or that it is being handed over, counts before all that is
+    /// in its way here, and is known also while its log is not open.
+    fn not_taken(&self, key: PartitionKey, refused: Failure) -> NotAppended {
+        let elsewhere = self.check_owner(key).err();
+        NotAppended::Refused(elsewhere.unwrap_or(refused))
+    }
+
     /// Finds an offset in a partition of this core.
     ///
     /// # Errors
@@ -176,8 +180,7 @@ impl Core {
         key: PartitionKey,
         seek: Seek,
     ) -> Result<list_offsets::Answer, Failure> {
-        let slot = self.slot_of(key)?;
-        self.check_readable(key, slot)?;
+        let slot = self.readable(key)?;
         match self.step(
             slot,
             Input::Find {

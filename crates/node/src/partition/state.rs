@@ -298,7 +298,7 @@ impl<D: Dir> Partition<D> {
                 }
                 self.upkeep_after_flush(now, effects);
             }
-            Err(error) if error.is_shortage() => {
+            Err(error) if error.is_shortage() && !self.log.is_fenced() => {
                 // The group stays pending: a chore that finds space, or descriptors, lets it go out.
                 push_start(self.group.next(self.bounds.durable), effects);
                 self.group.held();
