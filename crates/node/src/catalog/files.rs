@@ -16,7 +16,7 @@ use corelog_storage::disk::{self, ASIDE_SUFFIX, Dir};
 use corelog_storage::format::node::{DELETED, QUARANTINE, TOPIC, TOPICS};
 use corelog_storage::format::{self, topic as file};
 
-use super::grave::Grave;
+use super::grave::{Grave, UNFINISHED};
 use super::placement::Load;
 use super::spare;
 use super::topic::Topic;
@@ -121,7 +121,7 @@ pub(crate) async fn load<D: Dir>(
             }
             Ok(Found::Unfinished) => {
                 // On a full disk it stays: it is in nobody's way, its name counts as free.
-                if let Err(error) = bury(root, &name, "unfinished").await {
+                if let Err(error) = bury(root, &name, UNFINISHED).await {
                     let error = with_causes(&error);
                     tracing::warn!(topic = %name, %error, "an interrupted creation stays where it is");
                 }
@@ -243,7 +243,7 @@ pub(super) async fn install<D: Dir>(root: &D, from: &D, topic: &Topic) -> Result
     let place = topic_dir(root, &topic.name);
     if place.exists().await.map_err(io_error("look at", &place))? {
         // Nothing but an interrupted creation is in the place of a name that is free.
-        bury(root, &topic.name, "unfinished").await?;
+        bury(root, &topic.name, UNFINISHED).await?;
     }
     let renamed = from.rename(topic.name.as_str(), &topics, topic.name.as_str());
     renamed.await.map_err(io_error("rename a topic", from))?;
@@ -253,7 +253,7 @@ pub(super) async fn install<D: Dir>(root: &D, from: &D, topic: &Topic) -> Result
 
 /// Makes a place for a topic that is to be deleted, while it is served still. What fails here has changed nothing.
 pub(super) async fn dig<D: Dir>(root: &D, topic: &Topic) -> Result<Grave<D>, CatalogError> {
-    Grave::dig(root, &topic.name, &topic.id.to_string()).await
+    Grave::dig(root, topic.name.as_str(), &topic.id.to_string()).await
 }
 
 /// Moves a topic out of the way; `keep_removing` removes it. After an error it may have moved, if
@@ -333,7 +333,8 @@ async fn read<D: Dir>(root: &D, name: &TopicName) -> Result<Option<file::Topic>,
 }
 
 async fn bury<D: Dir>(root: &D, name: &TopicName, suffix: &str) -> Result<(), CatalogError> {
-    Grave::dig(root, name, suffix).await?.bury(root, name).await
+    let grave = Grave::dig(root, name.as_str(), suffix).await?;
+    grave.bury(&root.child(TOPICS), name.as_str()).await
 }
 
 fn encoded<D: Dir>(topic: &Topic, dir: &D) -> Result<Vec<u8>, CatalogError> {

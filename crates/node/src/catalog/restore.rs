@@ -32,6 +32,7 @@ pub(super) use self::jobs::Restores;
 use self::jobs::{Done, Job};
 use self::source::{invalid_source, kept_of, pick, uncopied, unopened};
 use super::admin::Admin;
+use super::grave::bury_restores;
 use super::snapshots::{refused, snapshot_dir, snapshots_dir};
 use super::space::check_fits;
 use super::topic::Topic;
@@ -309,10 +310,9 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
     Ok(restored)
 }
 
-/// Removes what interrupted restores left, at a start.
+/// Moves what interrupted restores left out of the way, at a start: to remove it may take minutes.
 pub(crate) async fn sweep_restores<D: Dir>(root: &D) {
-    let dir = root.child(RESTORING);
-    if let Err(error) = dir.remove_tree().await {
+    if let Err(error) = bury_restores(root).await {
         let error = with_causes(&error);
         tracing::warn!(%error, "interrupted restores are removed at the next start");
     }
