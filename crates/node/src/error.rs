@@ -182,6 +182,12 @@ fn instead_of(source: &io::Error, option: &str) -> String {
                 "it is no address of this machine (`ip address` shows them): name one with {option}"
             )
         }
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "ports below 1024 are kept for the system unless net.ipv4.ip_unprivileged_port_start or CAP_NET_BIND_SERVICE \
+                 permits them: choose a higher one with {option}"
+            )
+        }
         _ => format!("stop what uses the port or choose another with {option}"),
     }
 }
@@ -258,4 +264,21 @@ pub enum AskError {
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It was told as one that another program uses.
+    #[test]
+    fn a_port_that_takes_a_privilege_is_told_as_that() {
+        let address = "127.0.0.1:80".parse().unwrap();
+        let said = |kind: io::ErrorKind| StartError::at_listen(address, kind.into()).to_string();
+        let denied = said(io::ErrorKind::PermissionDenied);
+        assert!(denied.contains("1024"), "{denied}");
+        assert!(denied.ends_with("a higher one with --listen"), "{denied}");
+        let taken = said(io::ErrorKind::AddrInUse);
+        assert!(taken.contains("stop what uses the port"), "{taken}");
+    }
 }
