@@ -4,7 +4,8 @@
 ACKS has a line {due_us, us, …} for each acknowledgement, as `corelog bench latency` prints and
 `corelog bench mixed --acks` keeps them;
 EVENTS has lines of a kind and a time in microseconds since 1970, and of a pause or a stall how long it took. An acknowledgement
-is near an event that is within 100 ms of its time. Prints rows of a Markdown table, of all acknowledgements with a verdict.
+is near an event that is within 100 ms of when it was due: were it near what came until it arrived, the slow ones would be near
+most of all, whatever made them slow. Prints rows of a Markdown table, of all acknowledgements with a verdict.
 What waited in a pause of the machine or a stall of its disk (`bench/pauses`), or came in the half second behind one, is told
 apart, with its share of all; and then what is left without it, which is no verdict: what the node itself writes may provoke
 a stall, and the longer an acknowledgement took, the more likely it was in one. Behind the rows, if TOLD has what
@@ -37,7 +38,7 @@ def main():
         watched.append(name)
         behind, rest = [], []
         for ack in left:
-            (behind if is_near(ack, at, BEHIND_US, 0) else rest).append(ack)
+            (behind if is_in(ack, at) else rest).append(ack)
         left = rest
         print(
             f"| acks in {name} or within {BEHIND_US // 1000} ms behind one ({len(at)} seen, the longest "
@@ -68,13 +69,20 @@ def rows(what, acks, times, is_judged):
 
 
 def judged(told, acks, left_out, watched):
-    """Whether the slowest was slow inside the node: with everything. What the node itself writes may provoke a stall of the
-    device, so what is left without those is told, and no verdict."""
+    """Whether the slowest was slow inside the node: with everything. A node counts from when it took a request; what waited in
+    front of that may have waited for the node to read on, so more in all than inside is no verdict. What the node itself writes
+    may provoke a stall of the device, so what is left without those is told, and is none either."""
     slowest, inside = told["slowest"][0]["us"], told["inside_us_max"]
-    if inside is None:
-        all_of_them = f"not known, the node does not tell ({slowest / 1000:.0f} ms in all)"
+    if slowest <= LONGEST_US:
+        outcome = verdict(True)
+    elif inside is None:
+        outcome = "not known, the node does not tell"
+    elif inside > LONGEST_US:
+        outcome = verdict(False)
     else:
-        all_of_them = f"{verdict(inside <= LONGEST_US)} (at most {inside / 1000:.0f} ms inside, {slowest / 1000:.0f} ms in all)"
+        outcome = "no verdict, as what waits until the node reads on is in no account of it"
+    inside = "" if inside is None else f"at most {inside / 1000:.0f} ms inside, "
+    all_of_them = f"{outcome} ({inside}{slowest / 1000:.0f} ms in all)"
     if watched:
         longest = max(took for _, took in acks)
         reasons_inside = (f"without the {left_out} in or behind {' or '.join(watched)} at most {longest / 1000:.0f} ms in all, "
@@ -111,12 +119,19 @@ def read_events(path):
     return {kind: sorted(at) for kind, at in times.items()}
 
 
-def is_near(ack, times, before_us=NEAR_US, behind_us=NEAR_US):
-    """Whether one of `times` was under way with the acknowledgement, ended at most so long before that was due, or began at most
-    so long behind when it came. The end of a stall is seen a little late: what waited for it may have come by then."""
+def is_near(ack, times):
+    """Whether one of `times` is near when the acknowledgement was due."""
+    due, _ = ack
+    at = bisect.bisect_left(times, (due - NEAR_US,))
+    return at < len(times) and times[at][0] <= due + NEAR_US
+
+
+def is_in(ack, times):
+    """Whether one of these stalls was under way with the acknowledgement, or ended a little before that was due. Its end is seen a
+    little late: what waited for it may have come by then."""
     due, took = ack
-    at = bisect.bisect_left(times, (due - before_us,))
-    return at < len(times) and times[at][0] - times[at][1] <= due + took + behind_us
+    at = bisect.bisect_left(times, (due - BEHIND_US,))
+    return at < len(times) and times[at][0] - times[at][1] <= due + took
 
 
 def quantile(acks, q):

@@ -1,5 +1,6 @@
 """A node for the harnesses of this folder: built, started on a folder of its own, asked, and ended."""
 import contextlib
+import ctypes
 import datetime
 import hashlib
 import os
@@ -29,6 +30,18 @@ def end(number, _frame):
 
 
 signal.signal(signal.SIGTERM, end)
+# Whoever runs it behind `nohup` wants it to go on.
+if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, end)
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent():
+    """Has this process killed once the one that started it is gone, whatever ended that (prctl(2)): nothing measures beside what
+    another run left."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def begin():
@@ -61,7 +74,7 @@ def serve(corelog, *settings, cores=1):
     with ready.open("w") as out, log.open("a") as err:
         process = subprocess.Popen(
             [corelog, "serve", "--cores", str(cores), *settings, "--data-dir", SCRATCH / "data", "--listen", "127.0.0.1:0",
-             "--admin", "127.0.0.1:0"], stdout=out, stderr=err)
+             "--admin", "127.0.0.1:0"], stdout=out, stderr=err, preexec_fn=end_with_parent)
 
     def fail(what):
         sys.exit(f"{HARNESS}: the server {what}: {log.read_text()[-500:]}")
@@ -97,6 +110,10 @@ class Node:
         if done.returncode != 0:
             sys.exit(f"{HARNESS}: corelog {' '.join(words)}: {done.stderr}")
         return done.stdout
+
+    def resident_mib(self):
+        words = pathlib.Path(f"/proc/{self.pid}/status").read_text().split()
+        return int(words[words.index("VmRSS:") + 1]) / 1024
 
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()

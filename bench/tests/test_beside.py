@@ -1,6 +1,7 @@
 """What `bench/beside.py` says of acknowledgements near events and elsewhere."""
 import json
 import pathlib
+import random
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,29 @@ class Beside(unittest.TestCase):
         rows = beside(self.load(), [*self.WATCHED, ("roll", self.STALL_US, "")])
         self.assertIn("| ≤ 6.00 ms | 1.00 ms: holds |", row(rows, "acks within 100 ms of roll"))
         self.assertFalse(any("no verdict" in row for row in rows), "nothing is left out, so all is said")
+
+    def test_what_is_slow_for_another_reason_is_not_taken_to_be_near_rolls_the_more_the_slower_it_was(self):
+        """It was near whatever came until it arrived: half of what was quick, all that had taken long."""
+        rolls = [("roll", at, "") for at in range(0, 600_000_000, 500_000)]
+        stalls = sorted(random.Random(7).sample(range(5_000_000, 595_000_000), 12))
+        acks = []
+        for due in range(0, 600_000_000, 5_000):
+            left = max((stall + 300_000 - due for stall in stalls if stall <= due < stall + 300_000), default=0)
+            acks.append((due, max(left, 1_000)))
+        rows = beside(acks, [*self.WATCHED, *rolls])
+        self.assertTrue(row(rows, "acks within 100 ms of roll").endswith(": holds |"), rows)
+
+    def test_what_waited_in_front_of_the_node_does_not_pass_for_none_of_its_time(self):
+        """A node counts from when it took a request, and reads no more than so many of a connection at a time."""
+        said = {
+            (240_000, 106_000): "with everything holds (at most 106 ms inside, 240 ms in all)",
+            (682_000, 106_000): "with everything no verdict, as what waits until the node reads on is in no account of it (at most 106 ms",
+            (682_000, 251_000): "with everything **not reached** (at most 251 ms inside, 682 ms in all)",
+            (682_000, None): "with everything not known, the node does not tell (682 ms in all)",
+        }
+        for (slowest, inside), expected in said.items():
+            rows = beside(self.load(), self.WATCHED, {"slowest": [{"us": slowest}], "inside_us_max": inside})
+            self.assertIn(expected, rows[-1])
 
     def test_the_second_in_which_a_load_warms_up_is_left_out_once(self):
         told = {"slowest": [{"us": 1_000}], "inside_us_max": 900}

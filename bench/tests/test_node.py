@@ -1,9 +1,12 @@
 """How harnesses end a node that does not end well: those in Python (`node.py`) and those in bash (`node.sh`)."""
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
+import time
 import unittest
 from unittest import mock
 
@@ -20,6 +23,14 @@ ENDS = {
     "silent": "the server did not start",
 }
 ENDS_IN_BASH = {**ENDS, "badly": "the server did not stop cleanly", "never": "the server did not stop cleanly"}
+
+
+def runs(pid):
+    """Whether there is such a process that has not ended: whoever inherits it may never ask how it did."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 class Nodes(unittest.TestCase):
@@ -44,6 +55,33 @@ class Nodes(unittest.TestCase):
             return str(ended).partition(": ")[2].partition(": ")[0]
         finally:
             self.assertFalse(pid and pathlib.Path(f"/proc/{pid}").exists())
+
+    def test_a_harness_in_python_that_is_hung_up_or_killed_leaves_no_node(self):
+        """Whoever measured next did so beside it; of one that was hung up its gigabytes stayed as well."""
+        script = f"""import sys, time
+            sys.path.insert(0, {str(BENCH)!r})
+            import node, shutil
+            node.SCRATCH.mkdir()
+            try:
+                with node.serve({str(FAKE)!r}) as served:
+                    print(served.pid, flush=True)
+                    time.sleep(60)
+            finally:
+                shutil.rmtree(node.SCRATCH)"""
+        script = textwrap.dedent(script.replace("import sys", " " * 12 + "import sys", 1))
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL):
+            scratch = self.scratch / number.name
+            environment = {**os.environ, "FAKE": "well", "SCRATCH": str(scratch)}
+            with self.subTest(number), subprocess.Popen([sys.executable, "-c", script], env=environment,
+                                                        stdout=subprocess.PIPE, text=True) as harness:
+                pid = int(harness.stdout.readline())
+                harness.send_signal(number)
+                harness.wait(20)
+                deadline = time.monotonic() + 20
+                while (is_there := runs(pid)) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                self.assertFalse(is_there)
+                self.assertEqual(number == signal.SIGKILL, scratch.exists())
 
     def test_a_harness_in_bash_fails_in_time_with_a_node_that_hangs_or_ends_badly(self):
         script = f"""set -euo pipefail

@@ -12,9 +12,10 @@ class Told:
     """A node whose every open loop was told these acknowledgements."""
 
     def __init__(self, acks):
-        self.acks = acks
+        self.acks, self.asked = acks, []
 
     def run(self, *words):
+        self.asked.append(" ".join(words))
         if "produce" in words:
             return json.dumps({"ack_us": {"p50": 200}})
         return "".join(json.dumps({"due_us": due, "us": us}) + "\n" for due, us in self.acks)
@@ -27,6 +28,12 @@ class Schedule(unittest.TestCase):
         self.assertEqual(p99, 1_000)
         with self.assertRaisesRegex(SystemExit, "999 of 1000 batches"):
             schedule.in_time(Told(acks[1:]), "a-topic", 1, 100)
+
+    def test_each_partition_has_a_producer(self):
+        """A thousand partitions had one between them, while the line is about one for each."""
+        node = Told([(0, 1_000)])
+        schedule.open_loop(node, "a-topic", schedule.MANY, 2_000, 10)
+        self.assertIn("--partitions 1000 --producers 1000 ", node.asked[0])
 
     def test_of_the_acknowledgements_after_a_pause_only_those_count_that_are_behind_one(self):
         """The first of them came right behind a batch that was not counted, and was counted."""

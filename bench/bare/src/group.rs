@@ -1,19 +1,17 @@
 //! Group commit: what came in while a group was written is the next group.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::Result;
 use std::rc::Rc;
 
-use futures_lite::future::zip;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 use glommio::sync::Semaphore;
+
+use crate::space::Space;
 
 /// The most that a group writes, and that is received while it does.
 pub(crate) const BYTES: usize = 4 << 20;
 pub(crate) const BLOCK: usize = 4096;
-/// Space is prepared in steps of this size.
-const STEP_BYTES: u64 = 8 << 20;
-const ZEROS_BYTES: u64 = 512 << 10;
 /// Groups up to this are one call, `O_DSYNC`, as most of a node's are; others are a write and an `fdatasync`.
 const SMALL_BYTES: usize = 128 << 10;
 const O_DSYNC: i32 = rustix::fs::OFlags::DSYNC.bits() as i32;
@@ -70,7 +68,8 @@ impl Partition {
 
 /// Writes groups for as long as there are any; those from a size on into space that is not zeroed.
 pub(crate) async fn commit(partition: Rc<Partition>, reserved_bytes_min: usize) {
-    let (file, mut position, prepared) = (&partition.file, 0, Cell::new(0));
+    let (file, mut position) = (&partition.file, 0);
+    let mut space = Space::of(file);
     while partition.work.acquire(1).await.is_ok() {
         let Tail {
             buffer,
@@ -83,50 +82,27 @@ pub(crate) async fn commit(partition: Rc<Partition>, reserved_bytes_min: usize) 
         buffer.as_bytes_mut()[filled..whole].fill(0);
         buffer.trim_to_size(whole);
         let end = position + whole as u64;
-        let is_zeroed = filled < reserved_bytes_min;
-        prepare(file, &prepared, end, is_zeroed)
+        space.wait(end, filled < reserved_bytes_min).await;
+        write(&partition, buffer, position, filled)
             .await
-            .expect("space");
-        let write = async {
-            let is_awaited = !waiting.is_empty();
-            if is_awaited && filled <= SMALL_BYTES {
-                partition.durable.write_at(buffer, position).await?;
-            } else {
-                file.write_at(buffer, position).await?;
-                if is_awaited {
-                    file.fdatasync().await?;
-                }
-            }
-            waiting.iter().for_each(|acks| acks.signal(1));
-            Result::Ok(())
-        };
-        // The next groups are to find space, too.
-        let ahead = prepare(file, &prepared, end + STEP_BYTES, is_zeroed);
-        let (written, ahead) = zip(write, ahead).await;
-        written.and(ahead).expect("the disk takes what it is given");
+            .expect("the disk takes what it is given");
+        waiting.iter().for_each(|acks| acks.signal(1));
         position = end;
     }
 }
 
-/// Makes space up to `low` and a step beyond: allocated, and zeroed for small groups.
-pub(crate) async fn prepare(
-    file: &DmaFile,
-    at: &Cell<u64>,
-    low: u64,
-    is_zeroed: bool,
+/// Writes a group and syncs it, also where nobody waits for that: so a node does.
+async fn write(
+    partition: &Partition,
+    buffer: DmaBuffer,
+    position: u64,
+    filled: usize,
 ) -> Result<()> {
-    if low <= at.get() {
-        return Ok(());
+    if filled <= SMALL_BYTES {
+        partition.durable.write_at(buffer, position).await?;
+    } else {
+        partition.file.write_at(buffer, position).await?;
+        partition.file.fdatasync().await?;
     }
-    let end = low + STEP_BYTES;
-    file.pre_allocate(end, false).await?;
-    while is_zeroed && at.get() < end {
-        let bytes = (end - at.get()).min(ZEROS_BYTES);
-        let mut zeros = file.alloc_dma_buffer(bytes as usize);
-        zeros.as_bytes_mut().fill(0);
-        file.write_at(zeros, at.get()).await?;
-        at.set(at.get() + bytes);
-    }
-    at.set(end);
     Ok(())
 }

@@ -13,20 +13,21 @@
 //!
 //! | kind          | what is done with it                                                       |
 //! |---------------|----------------------------------------------------------------------------|
-//! | 0 accepted    | checked, copied into an aligned buffer, answered; the next group writes it |
+//! | 0 accepted    | checked, copied into an aligned buffer, answered; a group writes and syncs |
 //! | 1 durable     | the same, answered once its group was written and synced                   |
 //! | 2 echo        | answered                                                                   |
 //! | 3 read memory | the body is a u64: so many bytes of one block are sent                     |
 //! | 4 read file   | the same from the start of the partition's file, by large direct reads     |
 //!
-//! `connection` receives, checks, answers and sends, `group` copies, writes and syncs. What is here starts
-//! them; `sync` is the second command.
+//! `connection` receives, checks, answers and sends, `group` copies, writes and syncs, `space` makes room ahead of it. What
+//! is here starts them; `sync` is the second command.
 //! There are no records, topics, offsets, indexes, limits or recovery: it shows room, it is no product.
 //! Processor, timer, heartbeats, allocator, groups and space are a node's (`crates/node/src/rt`,
 //! `crates/storage/src/log/space.rs`); a node's slices are not: the timer is always long.
 
 mod connection;
 mod group;
+mod space;
 mod sync;
 
 use std::io::{Error, Result, Write as _};

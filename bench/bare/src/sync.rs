@@ -1,15 +1,15 @@
 //! The bare durable acknowledgement: 4 KiB written over zeroed space, one at a time; by turns with an `fdatasync` behind
 //! and, as small groups are, by one write that is durable when it returns.
 
-use std::cell::Cell;
 use std::io::{Error, Result};
 use std::time::{Duration, Instant};
 
 use glommio::io::{DmaBuffer, DmaFile};
 use hdrhistogram::Histogram;
 
-use crate::group::{BLOCK, Partition, prepare};
+use crate::group::{BLOCK, Partition};
 use crate::learn_device;
+use crate::space::{PART_BYTES, zero};
 
 const FILE_BYTES: u64 = 64 << 20;
 const TOOK_NS_MAX: u64 = 60_000_000_000;
@@ -19,7 +19,10 @@ pub(crate) async fn measure(folder: &str, seconds: usize) -> Result<()> {
     learn_device(folder).await?;
     let partition = Partition::open(format!("{folder}/sync")).await?;
     let file = &partition.file;
-    prepare(file, &Cell::new(0), FILE_BYTES, true).await?;
+    file.pre_allocate(FILE_BYTES, false).await?;
+    for at in (0..FILE_BYTES).step_by(PART_BYTES as usize) {
+        zero(file, at..at + PART_BYTES).await?;
+    }
     file.fdatasync().await?;
     let new = || Histogram::<u64>::new_with_bounds(1, TOOK_NS_MAX, 3).map_err(Error::other);
     let (mut synced, mut durable) = (new()?, new()?);

@@ -123,10 +123,6 @@ pub struct Produce {
     /// Batches in all; fewer if they are not acknowledged by then.
     pub batches: u64,
     pub seconds_max: f64,
-    /// Whether the client of this program sends large requests by `sendfile`: decided in each round, so that what is kept
-    /// of it is said by [`Figures::how`].
-    #[serde(skip)]
-    pub is_zero_copy: bool,
 }
 
 impl Produce {

@@ -187,7 +187,6 @@ fn load(level: Level, record_bytes: usize, batch_records: usize) -> Produce {
         rate: None,
         batches: 0,
         seconds_max: 0.0,
-        is_zero_copy: false,
     }
 }
 

@@ -1,10 +1,10 @@
 //! The client of everything but ourselves: it costs as little as a client can, so that what is measured
 //! is the server.
 //!
-//! Requests are encoded once, before the clock starts, and sent again and again: large ones by `sendfile`
-//! from memory, without a copy, where that is faster than copying them (it makes small pages for the
-//! receiver, which costs some machines more than it saves). Answers are decoded as they arrive. Connections that move large batches
-//! have a thread each, those that move single records share one; a thread waits in epoll alone.
+//! Requests are encoded once, before the clock starts, and copied into the socket again and again, as every client does:
+//! sent by `sendfile` they are cheaper for the client and dearer for whoever receives them, a page at a time. Answers are
+//! decoded as they arrive. Connections that move large batches have a thread each, those that move single records share one; a
+//! thread waits in epoll alone.
 //!
 //! It is a closed loop: each connection keeps a window of batches in flight, and a latency is the time
 //! from handing a batch's first byte to the kernel to its last acknowledgement; what a stall keeps from being
@@ -77,12 +77,8 @@ pub fn produce(connections: Vec<(Connection, Arc<Requests>)>, load: &Produce) ->
         seen: AtomicU64::new(0),
     };
     let tally = run(links, threads, &until)?;
-    let way = match load.is_zero_copy {
-        true => "sent by sendfile",
-        false => "copied into the socket",
-    };
     Ok(Figures {
-        how: format!("the client of bench/compare, large requests {way}"),
+        how: "the client of bench/compare".into(),
         ..tally.figures(load.record_bytes, &until.warm_up)
     })
 }

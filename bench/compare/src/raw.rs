@@ -54,11 +54,6 @@ pub fn measure(scratch: &Path, bare: &Path, bytes: u64, seconds: u64) -> Result<
     Ok(limits)
 }
 
-/// Whether sending without a copy is the faster way over the loopback.
-pub fn is_zero_copy_faster(limits: &Limits) -> bool {
-    limits[LOOPBACK] < limits[LOOPBACK_ZERO_COPY]
-}
-
 /// What is run, for the record.
 pub fn commands(bytes: u64, seconds: u64) -> Vec<String> {
     vec![

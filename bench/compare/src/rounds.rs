@@ -22,7 +22,7 @@ use crate::{contenders, machine, raw, report};
 /// # Errors
 /// If a round cannot go on, or what was measured cannot be kept; if nothing is wanted that there is.
 pub fn run(options: &Options, kept: &Kept) -> Result<()> {
-    let mut turns = turns(options)?;
+    let turns = turns(options)?;
     machine::check_unpaced()?;
     let raw_load = match options.quick {
         true => (256 << 20, 1),
@@ -52,7 +52,7 @@ pub fn run(options: &Options, kept: &Kept) -> Result<()> {
         let ended = measure(
             round,
             raw_load,
-            &mut turns,
+            &turns,
             &mut contenders,
             options,
             &mut results,
@@ -115,16 +115,13 @@ fn contenders(options: &Options, results: &mut Results) -> Result<Vec<Box<dyn Co
 fn measure(
     round: usize,
     (fio_bytes, seconds): (u64, u64),
-    turns: &mut [Turn],
+    turns: &[Turn],
     contenders: &mut [Box<dyn Contender>],
     options: &Options,
     results: &mut Results,
 ) -> Result<()> {
     let limits = raw::measure(&options.scratch, &options.bare, fio_bytes, seconds)?;
     println!("{limits:#?}");
-    for workload in turns.iter_mut().flat_map(|turn| &mut turn.workloads) {
-        workload.load.is_zero_copy = raw::is_zero_copy_faster(&limits);
-    }
     results.raw.push(limits);
     for (number, turn) in turns.iter().enumerate() {
         for contender in order(contenders.len(), (round, number)) {

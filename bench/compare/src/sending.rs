@@ -3,37 +3,26 @@
 use std::collections::VecDeque;
 use std::io::Write as _;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
-
-use anyhow::Result;
-use rustix::fs::{MemfdFlags, memfd_create, sendfile};
 
 use crate::contender::Produce;
 use crate::pace::Schedule;
 
-/// Encoded requests, one for each batch, in memory and in a file of memory.
+/// Encoded requests, one for each batch.
 pub struct Requests {
     bytes: Vec<u8>,
-    file: OwnedFd,
     ranges: Vec<Range<usize>>,
 }
 
 impl Requests {
-    pub fn new(requests: impl IntoIterator<Item = Vec<u8>>) -> Result<Arc<Self>> {
+    pub fn new(requests: impl IntoIterator<Item = Vec<u8>>) -> Arc<Self> {
         let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
         for request in requests {
             ranges.push(bytes.len()..bytes.len() + request.len());
             bytes.extend(request);
         }
-        let file = memfd_create("requests", MemfdFlags::CLOEXEC)?;
-        std::fs::File::from(file.try_clone()?).write_all(&bytes)?;
-        Ok(Arc::new(Self {
-            bytes,
-            file,
-            ranges,
-        }))
+        Arc::new(Self { bytes, ranges })
     }
 }
 
@@ -43,7 +32,6 @@ pub struct Sending {
     pub batch_records: u64,
     window: usize,
     schedule: Option<Schedule>,
-    is_zero_copy: bool,
     batches: u64,
     begun: u64,
     acked: u64,
@@ -65,7 +53,6 @@ impl Sending {
             batch_records: load.batch_records as u64,
             window: load.window,
             schedule,
-            is_zero_copy: load.is_zero_copy,
             batches,
             begun: 0,
             acked: 0,
@@ -116,18 +103,7 @@ impl Sending {
                 self.begun += 1;
                 self.at.push_back(from);
             }
-            let sent = if !self.is_zero_copy || self.rest.len() < COPIED_BYTES_MAX {
-                stream.write(&self.requests.bytes[self.rest.clone()])?
-            } else {
-                let mut from = self.rest.start as u64;
-                sendfile(
-                    stream,
-                    &self.requests.file,
-                    Some(&mut from),
-                    self.rest.len(),
-                )?
-            };
-            self.rest.start += sent;
+            self.rest.start += stream.write(&self.requests.bytes[self.rest.clone()])?;
         }
     }
 
@@ -139,9 +115,6 @@ impl Sending {
         Some(from)
     }
 }
-
-/// Requests below this are copied into the socket: `sendfile` costs more than it saves.
-const COPIED_BYTES_MAX: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -161,9 +134,8 @@ mod tests {
             batches: 9,
             rate: None,
             seconds_max: 1.0,
-            is_zero_copy: false,
         };
-        let requests = Requests::new([vec![0; 8]]).unwrap();
+        let requests = Requests::new([vec![0; 8]]);
         Sending::new(requests, &load, load.batches, schedule)
     }
 

@@ -102,7 +102,6 @@ pub fn turns(is_quick: bool) -> Vec<Turn> {
             rate: None,
             batches: (batches / shorter).max(u64::from(clients)),
             seconds_max,
-            is_zero_copy: false,
         }
     };
     let row = |id, title, metric, kind, load| Workload {

@@ -87,7 +87,11 @@ fn share_of_limit(results: &Results, workload: &Workload, name: &str) -> Option<
         .iter()
         .filter_map(|(round, value)| {
             let limits = results.raw.get(*round)?;
-            let loopback = limits[raw::LOOPBACK].max(limits[raw::LOOPBACK_ZERO_COPY]);
+            // All producers copy into their sockets; a server may send a file as it is.
+            let loopback = match workload.kind {
+                Kind::Produce => limits[raw::LOOPBACK],
+                _ => limits[raw::LOOPBACK].max(limits[raw::LOOPBACK_ZERO_COPY]),
+            };
             let disk = disk.map_or(f64::INFINITY, |disk| limits[disk]);
             Some((*round, value / loopback.min(disk)))
         })

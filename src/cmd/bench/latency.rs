@@ -16,16 +16,21 @@ use crate::{cli, session};
     long_about = "Measure the latency of acknowledgements at a steady rate.\n\n\
         An open loop: records are due on a fixed schedule whether or not earlier ones were \
         acknowledged, and a latency counts from when its record was due, so that a stall shows in \
-        every record behind it. Before the first is due a batch is sent to each partition, awaited and not \
-        counted: connections and new files are made for it. With --output json there is a line per \
+        every record behind it. Partitions take turns, and so do --producers, each on a connection of its own: with as \
+        many of both each partition has one of its own. Before the first record is due each sends a batch to each of \
+        its partitions, which is awaited and not counted: connections and new files are made for it. With --output json there is a line per \
         acknowledged batch {partition, offset, due_us, us}, with the time it was due in microseconds since \
         1970: what went on beside it can be laid over it.",
     after_long_help = "EXAMPLES\n  \
         corelog bench latency --rate 1000 --duration 30s\n  \
         corelog bench latency --rate 100000 --batch-records 100 --ack accepted\n  \
+        corelog bench latency --partitions 1000 --producers 1000 --rate 5000\n  \
         corelog bench latency --topic latencies --output json >acks.jsonl"
 )]
 pub(crate) struct Args {
+    /// How many producers share the partitions; more than there are partitions share one.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    producers: u16,
     #[command(flatten)]
     load: Load,
     #[command(flatten)]
@@ -41,7 +46,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     args.load.create(&client).await?;
     let measured = async {
-        let mut sending = args.load.prepare(&client, args.client.timeout());
+        let mut sending = args
+            .load
+            .prepare(&client, args.producers, args.client.timeout());
         sending.warm_up().await?;
         let (_, mut acks) = sending.start();
         let (mut out, mut latencies) = (Out::while_read(), Latencies::new()?);

@@ -113,7 +113,7 @@ async fn measure(
 ) -> anyhow::Result<(Measured, Instant)> {
     let (load, options) = (&args.load, &args.client);
     let mut followers = Followers::begin(load, options, WARM_UP).await?;
-    let (schedule, mut acks) = load.prepare(client, options.timeout()).start();
+    let (schedule, mut acks) = load.prepare(client, 1, options.timeout()).start();
     followers.tell_schedule(schedule);
     let warm = schedule.due(0) + WARM_UP;
     let mut acked = Acknowledged {

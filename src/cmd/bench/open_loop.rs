@@ -117,8 +117,8 @@ impl Load {
         std::hint::black_box(&batches);
     }
 
-    /// Makes all that is needed to send it, which takes time.
-    pub(super) fn prepare(&self, client: &Client, timeout: Duration) -> Sending {
+    /// Makes all that is needed to send it by so many producers, which takes time.
+    pub(super) fn prepare(&self, client: &Client, producers: u16, timeout: Duration) -> Sending {
         let config = ProducerConfig {
             linger: Duration::ZERO,
             level: self.ack.map(Level::from),
@@ -127,17 +127,29 @@ impl Load {
             ..ProducerConfig::default()
         };
         let backlog_bytes = config.memory_bytes_max;
-        let producer = client.producer(config);
+        let all: Vec<_> = (0..producers)
+            .map(|number| (number, Rc::new(client.producer(config.clone()))))
+            .collect();
         let bytes = usize::try_from(self.record_bytes.bytes()).unwrap_or(usize::MAX);
         // It takes tens of milliseconds where memory is new.
         self.touch(backlog_bytes);
-        let values = Place::all(&self.topic, self.partitions)
-            .map(|place| Values::new(place, 0, bytes, self.batch_records))
-            .collect();
+        let turns = self.partitions.max(producers.into()) as usize;
+        let partitions = (0..self.partitions).map(PartitionId::new).cycle();
+        let streams = all.iter().cycle().zip(partitions).take(turns);
+        let streams = streams.map(|((number, producer), partition)| {
+            let place = Place {
+                topic: &self.topic,
+                partition,
+            };
+            Stream {
+                producer: Rc::clone(producer),
+                partition,
+                values: Values::new(place, *number, bytes, self.batch_records),
+            }
+        });
         Sending {
             load: self.clone(),
-            producer: Rc::new(producer),
-            values,
+            streams: streams.collect(),
         }
     }
 }
@@ -185,20 +197,35 @@ impl Schedule {
 /// What sends each batch when it is due.
 pub(super) struct Sending {
     load: Load,
+    /// They take turns.
+    streams: Vec<Stream>,
+}
+
+/// What one producer sends to one partition.
+struct Stream {
     producer: Rc<Producer>,
-    /// Of each partition.
-    values: Vec<Values>,
+    partition: PartitionId,
+    values: Values,
+}
+
+impl Stream {
+    /// Sends its next batch.
+    async fn send(&mut self, load: &Load) -> anyhow::Result<BatchDelivery> {
+        let built = payload::build(&mut self.values, load.batch_records, Codec::None)?;
+        let sent = self.producer.send_batch(&load.topic, self.partition, built);
+        Ok(sent.await?)
+    }
 }
 
 impl Sending {
-    /// Sends a batch to each partition and waits for all of them: who is the first waits for connections and new files, too.
+    /// Sends a batch of each stream and waits for all of them: who is the first waits for connections and new files, too.
     ///
     /// # Errors
     /// As the client says.
     pub(super) async fn warm_up(&mut self) -> anyhow::Result<()> {
         let mut deliveries = Vec::new();
-        for partition in (0..self.load.partitions).map(PartitionId::new) {
-            deliveries.push(self.send(partition).await?);
+        for stream in &mut self.streams {
+            deliveries.push(stream.send(&self.load).await?);
         }
         for delivery in deliveries {
             delivery.await?;
@@ -221,10 +248,13 @@ impl Sending {
         mut due: mpsc::Receiver<u64>,
         acks: mpsc::UnboundedSender<anyhow::Result<Acked>>,
     ) {
-        while let Some(batch) = due.recv().await {
-            let turn = u32::try_from(batch % u64::from(self.load.partitions)).unwrap_or_default();
-            let partition = PartitionId::new(turn);
-            let delivery = match self.send(partition).await {
+        let turns = (0..self.streams.len()).cycle();
+        for turn in turns {
+            let Some(batch) = due.recv().await else {
+                return;
+            };
+            let stream = &mut self.streams[turn];
+            let delivery = match stream.send(&self.load).await {
                 Ok(delivery) => delivery,
                 Err(error) => {
                     // Nobody listens any more once a batch has failed.
@@ -232,7 +262,8 @@ impl Sending {
                     return;
                 }
             };
-            let (acks, producer) = (acks.clone(), Rc::clone(&self.producer));
+            let (acks, producer) = (acks.clone(), Rc::clone(&stream.producer));
+            let partition = stream.partition;
             tokio::task::spawn_local(async move {
                 let told = delivery.await.map(|ack| Acked {
                     partition,
@@ -246,14 +277,6 @@ impl Sending {
                 drop(producer);
             });
         }
-    }
-
-    /// Sends the next batch of a partition.
-    async fn send(&mut self, partition: PartitionId) -> anyhow::Result<BatchDelivery> {
-        let values = &mut self.values[partition.get() as usize];
-        let built = payload::build(values, self.load.batch_records, Codec::None)?;
-        let sent = self.producer.send_batch(&self.load.topic, partition, built);
-        Ok(sent.await?)
     }
 }
 

@@ -57,7 +57,7 @@ impl Bare {
             let frame = |records: Vec<&[u8]>| frame(&records.concat(), partition, kind);
             Requests::new(batches.iter().map(frame))
         });
-        let requests = requests.collect::<Result<Vec<_>>>()?;
+        let requests: Vec<_> = requests.collect();
         let connections = (0..load.clients).map(|client| {
             let requests = requests[(client % load.partitions) as usize].clone();
             let acks = Acks {

@@ -182,7 +182,7 @@ impl Corelog {
                     by_turns.push(protocol::produce(name, *id, at, level, &records)?);
                 }
             }
-            requests.push(Requests::new(by_turns)?);
+            requests.push(Requests::new(by_turns));
         }
         let connections = (0..load.clients).map(|client| {
             let requests = requests[(client % shares) as usize].clone();

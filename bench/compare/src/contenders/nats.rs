@@ -104,7 +104,7 @@ impl Contender for Nats {
                 let each = records.iter();
                 each.flat_map(|record| publish(&subject, &inbox, record))
                     .collect()
-            }))?;
+            }));
             Ok((self.connect(&inbox, Acks::default())?, requests))
         });
         load::produce(connections.collect::<Result<_>>()?, load)
@@ -114,7 +114,7 @@ impl Contender for Nats {
         let record = payload::record(load.record_bytes);
         let all = (0..load.partitions)
             .flat_map(|partition| publish(&format!("{topic}-{partition}"), "inbox.fill", &record));
-        let requests = Requests::new([all.collect()])?;
+        let requests = Requests::new([all.collect()]);
         let connections = vec![(self.connect("inbox.fill", Acks::default())?, requests)];
         load::produce(connections, &load.as_one_batch())
     }

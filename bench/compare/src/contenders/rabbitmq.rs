@@ -101,7 +101,7 @@ impl Contender for RabbitMq {
             let batches = Batches::new(load, topic, partition);
             Requests::new(batches.iter().map(|records| protocol::publish(0, &records)))
         });
-        let requests = requests.collect::<Result<Vec<_>>>()?;
+        let requests: Vec<_> = requests.collect();
         let connections = (0..load.clients).map(|client| {
             let mut stream = self.greet()?;
             let partition = client % load.partitions;
@@ -129,7 +129,7 @@ impl Contender for RabbitMq {
                 request.extend(protocol::publish(publisher, &[&record]));
             }
             let wire = Box::new(protocol::Confirms::default());
-            connections.push((Connection { stream, wire }, Requests::new([request])?));
+            connections.push((Connection { stream, wire }, Requests::new([request])));
         }
         each.batches = connections.len() as u64;
         load::produce(connections, &each)

@@ -92,7 +92,7 @@ impl Contender for Redis {
                 }
             }))
         });
-        let requests = requests.collect::<Result<Vec<_>>>()?;
+        let requests: Vec<_> = requests.collect();
         let connections = (0..load.clients).map(|client| {
             let requests = requests[(client % load.partitions) as usize].clone();
             Ok((self.connect(Acks::default())?, requests))
@@ -104,7 +104,7 @@ impl Contender for Redis {
         let record = payload::record(load.record_bytes);
         let key = |partition| format!("{topic}-{partition}");
         let adds = (0..load.partitions).flat_map(|partition| add(&key(partition), &record));
-        let requests = Requests::new([adds.collect()])?;
+        let requests = Requests::new([adds.collect()]);
         let connections = vec![(self.connect(Acks::default())?, requests)];
         load::produce(connections, &load.as_one_batch())
     }
