@@ -176,11 +176,17 @@ impl Inner {
         (server, mut aside, mut silent): (usize, Option<Aside>, Option<Error>),
         deadline: Deadline,
     ) -> Result<Arc<Topic>, Error> {
-        let teller = self.metadata.teller(name);
+        let known = || self.metadata.known(name);
+        let (teller, before) = (self.metadata.teller(name), known().map(|topic| topic.id));
         let is_teller = teller == Some(server);
         let (mut is_gone, mut is_damaged) =
             (is_teller && silent.is_none(), is_teller && silent.is_some());
-        for (other, answer) in self.ask_in_order(name, request, server, deadline).await {
+        let answers = self.ask_in_order(name, request, server, deadline).await;
+        // Learned from a later question: what was asked before is not to take its place.
+        if let Some(topic) = known().filter(|topic| before != Some(topic.id)) {
+            return Ok(topic);
+        }
+        for (other, answer) in answers {
             match answer.and_then(|answer| self.take_in(name, other, answer)) {
                 Ok(Told::Topic(topic)) => {
                     self.server.store(other, Ordering::Relaxed);
@@ -198,8 +204,8 @@ impl Inner {
             }
         }
         // It is there: the one that told of it says so.
-        if is_damaged && let Some(known) = self.metadata.known(name) {
-            self.metadata.heard(name, Some(known.id));
+        if is_damaged {
+            self.metadata.heard(name, before);
         }
         // One that says nothing for so long may be gone for good, and the other one in its place.
         let is_given_up = aside.is_some() && GIVEN_UP_AFTER <= self.metadata.silent_for(name);
@@ -212,7 +218,7 @@ impl Inner {
                     },
                     false => error.of_look_up(),
                 };
-                self.metadata.known(name).ok_or(untold)
+                known().ok_or(untold)
             }
             (_, Some((topic, teller))) => {
                 self.server.store(teller.server, Ordering::Relaxed);
