@@ -47,7 +47,7 @@ struct News {
     heard: Instant,
     /// When it was asked for last.
     used: Instant,
-    /// Since when who told it says nothing.
+    /// Since when who told it says nothing, and nobody else answers for the topic.
     silent: Option<Instant>,
     is_doubted: bool,
     /// There is none, or it is another now. Who described it is remembered.
@@ -170,6 +170,16 @@ impl Cache {
         let news = topics.get_mut(name);
         let since = news.map(|news| *news.silent.get_or_insert_with(Instant::now));
         since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Notes that somebody has just answered for the topic `id`, if that is the one that is known: it is there, whatever who told
+    /// of it says.
+    pub(crate) fn heard(&self, name: &TopicName, id: Option<TopicId>) {
+        let mut topics = self.lock();
+        let news = topics.get_mut(name);
+        if let Some(news) = news.filter(|news| id == Some(news.topic.id)) {
+            news.silent = None;
+        }
     }
 
     /// Makes the next look-up ask the server; the old news stay for when none answers.
@@ -332,24 +342,32 @@ fn same<'a>(topics: &'a mut BTreeMap<TopicName, News>, topic: &Topic) -> Option<
 const LEFT_AFTER: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::TopicId;
 
     use super::*;
 
     fn learn(cache: &Cache, name: &TopicName) -> Arc<Topic> {
+        let (topic, teller) = told(name, 1, 0);
+        cache.learn(topic, teller)
+    }
+
+    /// The topic with this id, as one of the servers tells of it.
+    pub(crate) fn told(name: &TopicName, id: u8, server: usize) -> (metadata::Topic, Teller) {
         let topic = metadata::Topic {
             name: name.clone(),
-            id: TopicId::from_bytes([1; 16]),
+            id: TopicId::from_bytes([id; 16]),
             settings: TopicSettings::default(),
             partitions: Vec::new(),
         };
-        let teller = Teller {
-            server: 0,
-            shared: "".into(),
-        };
-        cache.learn(topic, teller)
+        let shared = "".into();
+        (topic, Teller { server, shared })
+    }
+
+    /// Has who told of the topic have said nothing for so long.
+    pub(crate) fn silence(cache: &Cache, name: &TopicName, time: Duration) {
+        let since = Instant::now().checked_sub(time);
+        cache.lock().get_mut(name).unwrap().silent = since;
     }
 
     /// Each topic that a client had ever met was remembered, also where it was deleted long ago.
@@ -388,5 +406,19 @@ mod tests {
         assert_eq!(since(&cache), Some(first));
         learn(&cache, &name);
         assert_eq!(since(&cache), None);
+    }
+
+    #[test]
+    fn how_long_a_server_says_nothing_ends_with_the_word_of_whoever_has_the_same_topic() {
+        let (cache, hour) = (Cache::new(Duration::MAX, 1), Duration::from_secs(3600));
+        let name: TopicName = "t".parse().unwrap();
+        let id = learn(&cache, &name).id;
+        silence(&cache, &name, hour);
+        for other in [None, Some(TopicId::from_bytes([2; 16]))] {
+            cache.heard(&name, other);
+            assert!(hour <= cache.silent_for(&name), "{other:?}");
+        }
+        cache.heard(&name, Some(id));
+        assert!(cache.silent_for(&name) < hour);
     }
 }

@@ -176,9 +176,17 @@ impl Inner {
         (server, mut aside, mut silent): (usize, Option<Aside>, Option<Error>),
         deadline: Deadline,
     ) -> Result<Arc<Topic>, Error> {
-        let teller = self.metadata.teller(name);
-        let mut is_gone = silent.is_none() && teller == Some(server);
-        for (other, answer) in self.ask_in_order(name, request, server, deadline).await {
+        let known = || self.metadata.known(name);
+        let (teller, before) = (self.metadata.teller(name), known().map(|topic| topic.id));
+        let is_teller = teller == Some(server);
+        let (mut is_gone, mut is_damaged) =
+            (is_teller && silent.is_none(), is_teller && silent.is_some());
+        let answers = self.ask_in_order(name, request, server, deadline).await;
+        // Learned from a later question: what was asked before is not to take its place.
+        if let Some(topic) = known().filter(|topic| before != Some(topic.id)) {
+            return Ok(topic);
+        }
+        for (other, answer) in answers {
             match answer.and_then(|answer| self.take_in(name, other, answer)) {
                 Ok(Told::Topic(topic)) => {
                     self.server.store(other, Ordering::Relaxed);
@@ -188,9 +196,16 @@ impl Inner {
                     aside.get_or_insert((topic, teller));
                 }
                 Err(error) if error.is_unknown_topic() => is_gone |= teller == Some(other),
-                // One that may yet tell counts more than one that never will.
-                Err(error) => silent = silent.filter(Error::may_pass).or(Some(error)),
+                Err(error) => {
+                    is_damaged |= teller == Some(other) && is_damage(&error);
+                    // One that may yet tell counts more than one that never will.
+                    silent = silent.filter(Error::may_pass).or(Some(error));
+                }
             }
+        }
+        // It is there: the one that told of it says so.
+        if is_damaged {
+            self.metadata.heard(name, before);
         }
         // One that says nothing for so long may be gone for good, and the other one in its place.
         let is_given_up = aside.is_some() && GIVEN_UP_AFTER <= self.metadata.silent_for(name);
@@ -203,7 +218,7 @@ impl Inner {
                     },
                     false => error.of_look_up(),
                 };
-                self.metadata.known(name).ok_or(untold)
+                known().ok_or(untold)
             }
             (_, Some((topic, teller))) => {
                 self.server.store(teller.server, Ordering::Relaxed);
@@ -355,4 +370,30 @@ fn about(name: &TopicName) -> metadata::Request {
 fn unknown_topic(name: &TopicName) -> Error {
     let message = format!("there is no topic {name}");
     Error::refused(ErrorBody::new(ErrorCode::UnknownTopic, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ClientConfig;
+    use crate::metadata::tests::{silence, told};
+
+    /// It counted as one that says nothing, and after two minutes another server's topic was taken for it.
+    #[tokio::test]
+    async fn a_topic_that_its_server_cannot_read_is_there_however_long_that_lasts() {
+        let nobody = ["127.0.0.1:1", "127.0.0.1:1"];
+        let client = Arc::new(Inner::new(ClientConfig::new(nobody)).unwrap());
+        let name = "t".parse().unwrap();
+        let (topic, teller) = told(&name, 1, 0);
+        let known = client.metadata.learn(topic, teller).id;
+        let damage = ErrorBody::new(ErrorCode::Damaged, "as its server says");
+        for (first, error, is_known) in [(0, Some(Error::refused(damage)), true), (1, None, false)]
+        {
+            silence(&client.metadata, &name, GIVEN_UP_AFTER);
+            let answered = (first, Some(told(&name, 2, 1)), error);
+            let (request, deadline) = (about(&name), client.deadline());
+            let found = client.topic_of_others(&name, &request, answered, deadline);
+            assert_eq!(found.await.unwrap().id == known, is_known, "server {first}");
+        }
+    }
 }

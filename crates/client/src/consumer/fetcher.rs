@@ -212,8 +212,7 @@ impl Fetcher {
             };
             let error = match attempt.await {
                 Ok(reply) => {
-                    (way.is_sure, way.failing) = (true, Trouble::default());
-                    way.known_at = Some(way.server);
+                    way.answered(&self.client, &self.topic);
                     return Ok(reply);
                 }
                 Err(error) => error,

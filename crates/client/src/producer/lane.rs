@@ -194,8 +194,11 @@ impl Lane {
     fn settle(&mut self, answer: Answer) {
         let verdict = self.judge(answer);
         if let Verdict::Applied(_) = verdict {
-            self.trouble = None;
-            self.queue.origin.held.end_trouble();
+            let (origin, asked) = (&self.queue.origin, Some(self.request.id));
+            if self.trouble.take().is_some() {
+                self.client.metadata.heard(&origin.topic, asked);
+            }
+            origin.held.end_trouble();
         }
         let mut settled = std::mem::take(&mut self.settled);
         self.window.settle(verdict, &mut settled);
@@ -245,3 +248,51 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// A server that is well may take as long for its disk, now and then: so much has little effect.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use corelog_record::Record;
+    use corelog_record::batch::Rules;
+    use corelog_record::{LeaderEpoch, Offset};
+    use tokio::sync::Semaphore;
+
+    use super::super::queue::tests::queue;
+    use super::*;
+    use crate::ClientConfig;
+    use crate::metadata::tests::{silence, told};
+
+    /// As with a reader: what was sent next went to another topic of that name.
+    #[tokio::test]
+    async fn what_is_acknowledged_behind_a_failure_ends_the_silence_of_its_topic() {
+        let client = Arc::new(Inner::new(ClientConfig::new(["127.0.0.1:1"])).unwrap());
+        let (queue, hour) = (queue(), Duration::from_secs(3600));
+        let name = &*Arc::clone(&queue.origin.topic);
+        let (topic, teller) = told(name, 0, 0);
+        let id = client.metadata.learn(topic, teller).id;
+        silence(&client.metadata, name, hour);
+        let options = Options {
+            level: None,
+            in_flight_max: 1,
+            delivery_timeout: hour,
+        };
+        let mut lane = Lane::new(Arc::clone(&client), Arc::clone(&queue), options);
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let delivery = queue.append(id, Rules::default(), &Record::default(), room);
+        let Next::Batch(batch) = queue.next() else {
+            panic!("it lingers");
+        };
+        lane.window.push(batch);
+        lane.note(id, &Arc::new(Error::Closed));
+        let head = produce::Answer {
+            base: Offset::ZERO,
+            end: Offset::ZERO.plus(1),
+            epoch: LeaderEpoch::ZERO,
+            level: Level::default(),
+        };
+        let body = Bytes::new();
+        lane.settle(Ok(Reply { head, body }));
+        delivery.unwrap().await.unwrap();
+        assert!(client.metadata.silent_for(name) < hour);
+    }
+}

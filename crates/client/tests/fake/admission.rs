@@ -43,6 +43,21 @@ async fn a_key_that_waits_for_a_partition_goes_by_the_topic_that_there_is_when_i
 /// It failed for want of the partition that it had waited for, although any other one would have done.
 #[tokio::test]
 async fn a_record_without_a_key_goes_elsewhere_where_the_partition_that_it_waits_for_is_gone() {
+    go_elsewhere(async |_, _| ()).await;
+}
+
+/// It asked twice for the one that was gone.
+#[tokio::test]
+async fn a_record_without_a_key_asks_nobody_where_it_is_known_that_its_partition_is_gone() {
+    let anew = async |client: &Client, topic: &TopicName| {
+        client.topic_anew(topic).await.unwrap();
+    };
+    assert_eq!(go_elsewhere(anew).await, 0);
+}
+
+/// Waits for a partition that is gone with its topic, and goes to the one that the new topic has; how often that was asked for
+/// behind this.
+async fn go_elsewhere(then: impl AsyncFnOnce(&Client, &TopicName)) -> usize {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 2);
     let client = connect(&server).await;
@@ -62,6 +77,8 @@ async fn a_record_without_a_key_goes_elsewhere_where_the_partition_that_it_waits
     assert_waits(&mut waiting).await;
     server.topic("numbers", 1);
     let anew = server.state.lock().unwrap().id_of(&topic).unwrap();
+    then(&client, &topic).await;
+    let asked = server.count(None, "Metadata");
     server.script(on_produce(move |seen| match seen.request {
         Request::Produce(one) if one.id == anew => Act::Refuse(error(ErrorCode::StorageFull)),
         _ => Act::Serve,
@@ -78,6 +95,7 @@ async fn a_record_without_a_key_goes_elsewhere_where_the_partition_that_it_waits
     in_front.await.unwrap();
     let sent = timeout(PATIENCE, waiting).await.unwrap().unwrap();
     assert_eq!(sent.await.unwrap().partition, P0.unwrap());
+    server.count(None, "Metadata") - asked
 }
 
 /// It asked for the topic each time that something had changed, and what it had been given where it waited lay idle until a

@@ -10,6 +10,7 @@ use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::{Client, ClientConfig, ConsumerConfig, End, ProducerConfig, Start};
 
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::consuming::{P0, SOON, next_error, offset, three_batches};
@@ -117,6 +118,37 @@ async fn a_reader_whose_topic_is_made_anew_as_it_begins_misleads_nobody() {
     let read = timeout(SOON, consumer.next()).await.unwrap();
     assert_eq!(read.unwrap().unwrap().offset, offset(0));
     assert_ne!(client.topic(&topic).await.unwrap().id, old);
+}
+
+/// It was put in the place of the new topic, which another look-up had learned meanwhile, and read, and written to.
+#[tokio::test]
+async fn what_a_slow_server_has_of_the_name_does_not_replace_what_was_learned_meanwhile() {
+    let (owner, old) = (Server::start(1).await, Server::start(1).await);
+    let (topic, _) = (owner.topic("numbers", 1), old.topic("numbers", 2));
+    let client = connect_to([&owner, &old]).await;
+    client.topic(&topic).await.unwrap();
+    let late = Arc::new(Notify::new());
+    let held = Arc::clone(&late);
+    old.script(move |seen| match seen.request {
+        Request::Metadata(_) if seen.nth == 0 => Act::Hold(Arc::clone(&held)),
+        _ => Act::Serve,
+    });
+    owner.delete(&topic);
+    let asked_before = async {
+        let told = client.topic_anew(&topic).await;
+        assert_eq!(told.unwrap().partition_count(), 3);
+    };
+    let learned_meanwhile = async {
+        let is_asked = |server: &Server| server.count(None, "Metadata") == 1;
+        old.until(is_asked).await;
+        owner.topic("numbers", 3);
+        let told = client.topic(&topic).await;
+        assert_eq!(told.unwrap().partition_count(), 3);
+        late.notify_one();
+    };
+    tokio::join!(asked_before, learned_meanwhile);
+    let known = client.topic(&topic).await.unwrap();
+    assert_eq!(known.partition_count(), 3);
 }
 
 /// What was remembered of a topic of the same name was asked for, and whoever began to read was told that it was deleted.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use corelog_record::TopicId;
+use corelog_record::{TopicId, TopicName};
 use tokio::time::Instant;
 
 use super::super::news::News;
 use super::super::trouble::Trouble;
 use super::Fetcher;
-use crate::client::{Route, Tenant};
+use crate::client::{Inner, Route, Tenant};
 use crate::connection::{Claim, User};
 
 /// The fetcher's way to its partition.
@@ -69,6 +69,15 @@ impl Way {
         }
     }
 
+    /// Notes that what it asked for of the topic was answered.
+    pub(super) fn answered(&mut self, client: &Inner, topic: &TopicName) {
+        if self.failing.is_met() {
+            client.metadata.heard(topic, self.topic_id);
+        }
+        (self.is_sure, self.failing) = (true, Trouble::default());
+        self.known_at = Some(self.server);
+    }
+
     /// If something was sent before it parted from the others.
     fn has_sent(&self) -> bool {
         matches!(self.apart, Some((_, true)))
@@ -77,9 +86,11 @@ impl Way {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::ClientConfig;
-    use crate::client::Inner;
+    use crate::metadata::tests::{silence, told};
+    use crate::{Backoff, ClientConfig};
 
     #[test]
     fn a_partition_goes_back_once_what_it_had_sent_is_answered_and_not_where_it_found_no_room() {
@@ -102,5 +113,27 @@ mod tests {
             way.return_if_answered(&claim);
             assert_eq!(way.apart.is_none(), is_back, "{attempts:?}");
         }
+    }
+
+    /// How long a server said nothing counted from a first, short restart on, and at the next one, hours later, another topic of
+    /// that name was believed at once: the reader was told that its own had been deleted.
+    #[tokio::test]
+    async fn who_reads_on_behind_a_failure_ends_the_silence_of_its_topic() {
+        let client = Inner::new(ClientConfig::new(["127.0.0.1:1"])).unwrap();
+        let (name, hour) = ("t".parse().unwrap(), Duration::from_secs(3600));
+        let (topic, teller) = told(&name, 1, 0);
+        let id = client.metadata.learn(topic, teller).id;
+        silence(&client.metadata, &name, hour);
+        let mut way = Way {
+            topic_id: Some(id),
+            ..Way::default()
+        };
+        let at_once = Backoff {
+            first: Duration::ZERO,
+            max: Duration::ZERO,
+        };
+        assert!(way.failing.pause(None, at_once, Duration::ZERO).await);
+        way.answered(&client, &name);
+        assert!(client.metadata.silent_for(&name) < hour);
     }
 }
