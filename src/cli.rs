@@ -129,7 +129,7 @@ pub(crate) struct Client {
         default_value = DEFAULT_SERVER
     )]
     pub(crate) server: Vec<String>,
-    /// How long to wait for an answer before giving up (exit 4).
+    /// How long to wait for an answer before giving up (exit 4, or 5 where something may have been changed).
     #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "30s")]
     timeout: Span,
     /// How to print results on stdout.

@@ -18,8 +18,8 @@ use crate::{quantity, session};
 #[command(
     long_about = "Show where each partition of a topic begins and ends.\n\n\
         With several servers each of them is asked, a row says which one answered, and HOLDS which \
-        of them have the oldest and the newest record of the partition, which no owner has that was replaced. Ends with 4 if one of them does \
-        not answer, or a partition is not open yet, with 3 if it could not be opened, or one has another \
+        of them have the oldest record of the partition and the newest, which no copy of an earlier leader epoch has, nor an owner \
+        that was replaced. Ends with 4 if one of them does not answer, or a partition is not open yet, with 3 if it could not be opened, or one has another \
         topic of that name: `topic_id` in JSON differs, and HOLDS tells of each topic by itself.",
     after_long_help = "EXAMPLES\n  \
         corelog offsets events\n  \
@@ -123,7 +123,8 @@ fn print(format: Format, rows: &[Row]) -> anyhow::Result<()> {
 }
 
 /// Whether no other server's copy of the partition begins earlier, or ends later: of those alone that are no former owner's,
-/// and as the one of the latest epoch ends. What a former owner has beyond its successor is in no other log.
+/// and are of the latest epoch. What a former owner has beyond its successor is in no other log but of copies that followed it
+/// there. Whoever is level with the latest epoch's owner has heard of it, also where that has no record yet.
 fn holds(row: &Row, rows: &[Row]) -> Vec<&'static str> {
     let partition = &row.partition;
     let has_records = |copy: &Partition| !copy.closed && copy.log_start < copy.log_end;
@@ -144,9 +145,8 @@ fn holds(row: &Row, rows: &[Row]) -> Vec<&'static str> {
         one.role == Role::Fenced || (one.role.owns() && all().any(is_later))
     };
     let heirs = copies().filter(|copy| !is_former(copy));
-    let newest = heirs.max_by_key(|copy| (copy.epoch, copy.high_watermark));
-    let ends = |newest: &Partition| newest.high_watermark == partition.high_watermark;
-    let is_newest = !is_former(partition) && newest.is_some_and(ends);
+    let end = |copy: &Partition| (copy.epoch, copy.high_watermark);
+    let is_newest = !is_former(partition) && heirs.map(end).max() == Some(end(partition));
     let words = [is_oldest.then_some("oldest"), is_newest.then_some("newest")];
     words.into_iter().flatten().collect()
 }
@@ -183,11 +183,19 @@ mod tests {
         let rows = [
             row(Role::Owner, 2, 9),
             row(Role::Follower, 2, 9),
-            // No record of the later epoch came yet.
-            row(Role::Follower, 1, 9),
             row(Role::Follower, 2, 8),
         ];
-        assert_eq!(have_newest(&rows), [true, true, true, false]);
+        assert_eq!(have_newest(&rows), [true, true, false]);
+    }
+
+    /// It was said to have the newest record, and the runbook has such a copy promoted: what the later epoch's owner had
+    /// acknowledged went to quarantine.
+    #[test]
+    fn a_copy_of_an_earlier_epoch_that_ends_level_may_have_parted_and_is_not_the_newest() {
+        let lost_owners = [row(Role::Follower, 1, 12), row(Role::Follower, 1_001, 12)];
+        assert_eq!(have_newest(&lost_owners), [false, true]);
+        let owned = [row(Role::Follower, 1, 12), row(Role::Owner, 1_001, 12)];
+        assert_eq!(have_newest(&owned), [false, true]);
     }
 
     /// Whoever looked for the server to go on with was sent to the one that was to rejoin.

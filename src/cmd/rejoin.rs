@@ -10,9 +10,14 @@ use crate::partitions::{self, Meant};
 use crate::quantity::Amount;
 use crate::{cli, output, quantity, session};
 
+/// How long the server is waited for: it looks up to twice, for a minute each, where the two logs part, and asks the owner
+/// besides.
+const TIMEOUT: &str = "200s";
+
 /// Make a former owner follow the server that took its place.
 #[derive(clap::Args, Debug)]
 #[command(
+    mut_arg("timeout", |timeout| timeout.default_value(TIMEOUT)),
     long_about = "Make a former owner follow the server that took its place.\n\n\
         After a promotion the old owner may hold records that nobody else has: they lie above the \
         offset at which the two logs parted. They are moved to a file in `quarantine/` of its data \
@@ -102,4 +107,25 @@ fn in_json(partition: &Partition) -> Value {
         "bytes": partition.bytes,
         "file": partition.file,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser as _;
+
+    use crate::cli::{Cli, Command};
+
+    /// It gave up behind 30 seconds: that the server had put records aside, and where, was told to nobody.
+    #[test]
+    fn a_rejoin_is_waited_for_longer_than_its_server_looks_for_where_the_logs_part() {
+        let words = ["corelog", "rejoin", "t", "--to", "log1:7400"];
+        let timeout = match Cli::try_parse_from(words).unwrap().command {
+            Command::Rejoin(args) => args.client.timeout(),
+            other => panic!("{other:?}"),
+        };
+        // Beside the two minutes: a connection, and the owner, its segments and the chain, each twice.
+        assert!(timeout > Duration::from_secs(2 * 60 + 5 + 2 * (10 + 10 + 10)));
+    }
 }

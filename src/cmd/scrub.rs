@@ -82,19 +82,21 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let told = topic.as_ref().map_or(&[][..], |topic| &topic.partitions);
     let not_open = told.iter().filter(|it| it.closed).map(|it| it.id);
     let not_open = BTreeSet::from_iter(not_open);
+    let is_open = |p: &Partition| !not_open.contains(&p.id);
     let row = |p: &Partition| {
-        let is_open = !not_open.contains(&p.id);
+        let is_open = is_open(p);
         vec![
             p.id.to_string(),
             word(&p.state),
-            Amount(p.bytes_done).to_string(),
+            cell(is_open.then_some(Amount(p.bytes_done))),
             cell(is_open.then_some(Amount(p.bytes_total))),
             cell(is_open.then(|| age(p.scrubbed_at))),
         ]
     };
     let (format, all) = (args.client.output, &scrub.partitions);
     let place = (&args.topic, server);
-    let printed = partitions::print(format, place, &HEADERS, all, row, partition_json);
+    let in_json = |p: &Partition| partition_json(p, is_open(p));
+    let printed = partitions::print(format, place, &HEADERS, all, row, in_json);
     let mut exit = Exit::Done;
     let is_meant = |one: &&describe_topic::Partition| partition.is_none_or(|only| only == one.id);
     let are_open = topic.map_err(by_server).and_then(|topic| {
@@ -135,12 +137,12 @@ fn unfinished(partition: &Partition) -> Option<&'static str> {
     }
 }
 
-fn partition_json(partition: &Partition) -> Value {
+fn partition_json(partition: &Partition, is_open: bool) -> Value {
     json!({
         "partition": partition.id.get(),
         "state": partition.state,
-        "bytes_done": partition.bytes_done,
-        "bytes_total": partition.bytes_total,
+        "bytes_done": is_open.then_some(partition.bytes_done),
+        "bytes_total": is_open.then_some(partition.bytes_total),
         "scrubbed_at": partition.scrubbed_at.map(rfc3339),
         "outcome": partition.outcome,
         "damage": damage(&partition.damage),

@@ -1,5 +1,8 @@
 //! `corelog bench`.
 
+use std::fs::File;
+use std::process::{Output, Stdio};
+
 use crate::support::corelog::Corelog;
 use crate::support::deadline::{output_of, until};
 use crate::support::folder::Folder;
@@ -269,9 +272,8 @@ fn mixed_load_told_by_the_server() -> usize {
     count
 }
 
-/// It was nothing, after an hour.
-#[test]
-fn a_mixed_load_that_fails_midway_tells_what_it_measured_until_then() {
+/// How a load ended whose topic went behind its first second, what it said, and what it kept of each acknowledgement.
+fn mixed_load_that_fails_midway(stdout: Stdio) -> (Output, String, String) {
     let folder = Folder::new();
     let server = Server::start(folder.path());
     let corelog = Corelog::to(&server);
@@ -281,19 +283,33 @@ fn a_mixed_load_that_fails_midway_tells_what_it_measured_until_then() {
     // Of what waits for a sync nobody would know, as a rule.
     let options = ["--ack", "accepted", "--acks", file];
     let mut load = corelog.command(mixed.into_iter().chain(options));
-    let load = load.spawn().unwrap();
+    let load = load.stdout(stdout).spawn().unwrap();
     until("the first second is over", || {
         std::fs::metadata(&acks).is_ok_and(|acks| acks.len() > 0)
     });
     corelog.run(["topic", "delete", "bench", "--yes"]).done();
     let ended = output_of(load, "a mixed load");
-    let said = String::from_utf8(ended.stderr).unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     // What was in memory, and not acknowledged yet, when the topic went: nobody knows of it.
     let is_known = said.contains("UnknownTopic");
     let code = if is_known { 1 } else { 5 };
     assert_eq!(ended.status.code(), Some(code), "{said}");
+    (ended, said, std::fs::read_to_string(acks).unwrap())
+}
+
+/// That stdout took nothing was all that was told, with the exit code of a mere failure.
+#[test]
+fn why_a_mixed_load_failed_is_told_also_where_stdout_takes_nothing() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (_, said, _) = mixed_load_that_fails_midway(full.into());
+    assert!(said.contains("No space left"), "{said}");
+}
+
+/// It was nothing, after an hour.
+#[test]
+fn a_mixed_load_that_fails_midway_tells_what_it_measured_until_then() {
+    let (ended, _, acks) = mixed_load_that_fails_midway(Stdio::piped());
     let told: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
-    let acks = std::fs::read_to_string(acks).unwrap();
     assert_eq!(told["ack_us"]["count"], acks.lines().count());
     assert!(told["records"].as_u64() > Some(0), "{told}");
     assert!(told["seconds"].as_f64().unwrap() < 120.0, "{told}");

@@ -119,6 +119,12 @@ fn commands_tell_no_offset_of_what_could_not_be_opened_and_end_with_damage() {
     let row = table.lines().find(|line| line.starts_with("0  "));
     let cells: Vec<_> = row.unwrap().split_whitespace().collect();
     assert_eq!(cells, [&["0", "failed", "0"][..], &["-"; 9]].concat());
+    // It was one of 0 bytes, as if there were none to read.
+    let (scrub, _) = json(&["scrub", "t"], 3);
+    let known = ["bytes_done", "bytes_total"].map(|name| &scrub["partitions"][0][name]);
+    assert!(known.iter().all(|bytes| bytes.is_null()), "{scrub}");
+    assert!(scrub["partitions"][1]["bytes_total"].is_u64(), "{scrub}");
+    fits("scrub", &scrub);
     let admin = server.ready.admin.to_string();
     let (top, _) = json(
         &["top", "--admin", &admin, "--once", "--interval", "100ms"],

@@ -479,7 +479,7 @@ fn a_reader_that_leaves_ends_it_quietly() {
 }
 
 /// A server of two cores behind a proxy, and a topic `t` of two partitions that hold `a`, `b` and `c`.
-fn of_two_cores(folder: &Folder) -> (Proxy, Server, Corelog) {
+pub(crate) fn of_two_cores(folder: &Folder) -> (Proxy, Server, Corelog) {
     let proxy = Proxy::listen(3, Odds::default(), fastrand::Rng::new());
     let start = Start::on(&folder.path().join("data")).cores(2);
     let server = start.arg("--advertise").arg(proxy.address.to_string());

@@ -3,10 +3,11 @@
 use std::io::{BufRead as _, BufReader};
 use std::time::{Duration, Instant};
 
+use corelog_protocol::kind::Kind;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::consume::with_ten;
+use crate::consume::{of_two_cores, with_ten};
 use crate::support::corelog::Corelog;
 use crate::support::deadline::{Watch, until};
 use crate::support::folder::Folder;
@@ -33,6 +34,32 @@ fn partitions_that_are_added_at_once_are_read_at_once() {
     assert!(waited < Duration::from_secs(40), "{waited:?}");
     follower.kill().unwrap();
     follower.wait().unwrap();
+}
+
+/// It was told once the others were read: to whoever stays behind what comes, never.
+#[test]
+fn what_ended_a_partition_is_told_while_the_others_are_read() {
+    let folder = Folder::new();
+    let (proxy, _server, corelog) = of_two_cores(&folder);
+    let state = folder.path().join("state");
+    let consume = ["consume", "t", "--state", state.to_str().unwrap()];
+    corelog.run(consume).done();
+    let partition = ["t", "--partition", "0"];
+    let produce = [&["produce"][..], &partition].concat();
+    corelog.feed(produce, b"d\n").done();
+    let truncate = [&["truncate"][..], &partition, &["--before", "4", "--yes"]].concat();
+    corelog.run(truncate).done();
+    // Of the other one no answer comes: that it is read to its end is not known, for as long as is waited for it.
+    (1..=2).for_each(|port| proxy.hold(port, Kind::Fetch));
+    let follow = [&consume[..], &["--follow", "--timeout", "1h"]].concat();
+    let mut follower = corelog.command(follow).spawn().unwrap();
+    let _watch = Watch::over(follower.id(), "a consumer of which a partition has ended");
+    let mut said = BufReader::new(follower.stderr.take().unwrap()).lines();
+    let told = said.next().unwrap().unwrap();
+    assert!(told.contains("--partition 0 --from 4"), "{told}");
+    kill(Pid::from_raw(follower.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(follower.wait().unwrap().code(), Some(1));
+    assert_eq!(said.count(), 0, "it is told once");
 }
 
 /// A topic `t` of four partitions with a record each, `0` to `3`; the server that has it, behind a proxy that leads nowhere;

@@ -15,7 +15,7 @@ use super::followers::{Deliveries, Followed, Followers, Over};
 use super::latencies::{Latencies, micros};
 use super::open_loop::{Acked, Load};
 use super::rates::Rates;
-use crate::exit::{Exit, say, stop};
+use crate::exit::{self, Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::side::SlowAckRows;
 use crate::{admin, cli, session};
@@ -91,10 +91,14 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
         None
     });
     let accounts = Accounts::of(&args.load, told);
-    if measured.outcome.is_ok() || !measured.slowest.is_empty() {
-        print(args, &measured, (warm, &accounts))?;
-    }
-    measured.outcome.map(|()| Exit::Done)
+    let printed = match measured.outcome.is_ok() || !measured.slowest.is_empty() {
+        true => print(args, &measured, (warm, &accounts)),
+        false => Ok(()),
+    };
+    let outcomes = [measured.outcome, printed];
+    Ok(exit::after_all(
+        outcomes.map(|outcome| outcome.map(|()| Exit::Done)),
+    ))
 }
 
 /// What the server tells of its slowest acknowledgements, if it is known whom to ask.

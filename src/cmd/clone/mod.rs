@@ -22,9 +22,13 @@ use crate::output::{Format, Out, cell};
 use crate::quantity::Amount;
 use crate::{cli, consent, quantity, session};
 
+/// How long the server is waited for: it asks its sources for up to a minute itself before it begins.
+const TIMEOUT: &str = "75s";
+
 /// Make another server's topic a replica on this one.
 #[derive(clap::Args, Debug)]
 #[command(
+    mut_arg("timeout", |timeout| timeout.default_value(TIMEOUT)),
     long_about = "Make another server's topic a replica on this one.\n\n\
         The server that --server names receives the sealed segments as files, checks every batch \
         and the chain over them, and fetches the rest; the topic has the same id, settings and \
@@ -269,7 +273,22 @@ fn limit_rate(text: &str) -> Result<ByteSize, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+
+    /// Of a large topic far away it ended with an unknown outcome each time, and the server cloned it.
+    #[test]
+    fn a_clone_is_waited_for_longer_than_its_server_asks_the_sources() {
+        let words = ["corelog", "clone", "t", "--from", "log1:7400"];
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Clone(args) => assert!(args.client.timeout() > Duration::from_secs(60 + 10)),
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn only_a_copy_without_an_end_is_one_that_follows() {

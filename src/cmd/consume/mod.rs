@@ -159,7 +159,7 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         printed: 0,
     };
     let ended = printing.read(&client, partitions).await;
-    Ok(printing.tell_all(ended))
+    Ok(printing.end(ended))
 }
 
 fn config(args: &Args) -> ConsumerConfig {
@@ -194,8 +194,8 @@ struct Printing<'a> {
     unread: BTreeMap<PartitionId, (Start, End)>,
     /// Those of them of which the state says nothing yet.
     unremembered: Vec<PartitionId>,
-    /// What ended single partitions, to be told once the others are read.
-    failures: Vec<anyhow::Error>,
+    /// The codes of what ended single partitions, and was told.
+    failures: Vec<Exit>,
     /// Servers that may have partitions of which nobody tells.
     untold: Vec<Untold>,
     /// Partitions that turn up, where they are to be read.
@@ -220,8 +220,7 @@ impl Printing<'_> {
                 Err(error) if exit::of(&error) == Exit::Damage || is_unread(&error) => {
                     let topic = &self.args.topic;
                     let what = format!("where {topic}/{partition} ends is not known");
-                    let error = error.context(what);
-                    self.failures.push(error);
+                    self.fail(error.context(what));
                 }
                 Err(error) => return Err(error),
             }
@@ -231,8 +230,9 @@ impl Printing<'_> {
         let ended = ended?;
         settled?;
         if ended == Ended::AtEnd && !self.args.follow {
-            let untold = |one| untold::error(&self.args.topic, one, UNREAD);
-            self.failures.extend(self.untold.iter().map(untold));
+            for one in std::mem::take(&mut self.untold) {
+                self.fail(untold::error(&self.args.topic, &one, UNREAD));
+            }
         }
         match ended {
             Ended::AtEnd if self.failures.is_empty() && std::io::stderr().is_terminal() => {
@@ -276,7 +276,7 @@ impl Printing<'_> {
             };
             match next {
                 Some(Ok(record)) => self.print(&record)?,
-                Some(Err(error)) => self.put_off(error)?,
+                Some(Err(error)) => self.leave_out(error)?,
                 None => return Ok(Ended::AtEnd),
             }
             if saved.elapsed() >= SAVE_INTERVAL {
@@ -349,8 +349,8 @@ impl Printing<'_> {
             .assign(&self.args.topic, partition, start, end);
     }
 
-    /// Tells what ended one partition alone once the others are read: it holds up nothing that lies elsewhere.
-    fn put_off(&mut self, error: Error) -> anyhow::Result<()> {
+    /// Goes on without a partition that an error has ended alone: it holds up nothing that lies elsewhere.
+    fn leave_out(&mut self, error: Error) -> anyhow::Result<()> {
         let Some(partition) = partition_of(&error) else {
             return Err(error.into());
         };
@@ -358,11 +358,12 @@ impl Printing<'_> {
             return Ok(());
         }
         self.partitions.retain(|one| *one != partition);
-        self.failures.push(error.into());
+        self.note_begun();
+        self.fail(error.into());
         Ok(())
     }
 
-    /// If there is something to tell, and whoever follows the others has all that they had. Without --follow each tells itself
+    /// If a partition was left out, and whoever follows the others has all that they had. Without --follow each tells itself
     /// that it is read.
     fn is_rest_read(&self) -> bool {
         let is_read = |partition: &PartitionId| {
@@ -372,11 +373,11 @@ impl Printing<'_> {
         self.args.follow && !self.failures.is_empty() && self.partitions.iter().all(is_read)
     }
 
-    /// Says what ended single partitions, and behind that what ended the run; all of them give its code.
-    fn tell_all(&mut self, ended: anyhow::Result<Exit>) -> Exit {
-        let failures = std::mem::take(&mut self.failures).into_iter().map(Err);
-        let all = failures.chain([ended]);
-        exit::after_all(all.map(|one| one.map_err(|error| self.told(error))))
+    /// Says what ended the run; what ended single partitions gives its code as well.
+    fn end(self, ended: anyhow::Result<Exit>) -> Exit {
+        let ended = ended.map_err(|error| self.told(error));
+        let failures = self.failures.into_iter().map(Ok);
+        exit::after_all(failures.chain([ended]))
     }
 
     fn print(&mut self, record: &Received) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use corelog_client::{Error, Start};
 
 use super::Printing;
 use super::remedy::Remedy;
+use super::state::State;
 use crate::exit::{self, Exit, stop};
 
 impl Printing<'_> {
@@ -48,6 +49,13 @@ impl Printing<'_> {
         )
     }
 
+    /// Says what ended one partition, at once: the others may be read for ever. The run ends with its code, too.
+    pub(super) fn fail(&mut self, error: anyhow::Error) {
+        let error = self.told(error);
+        exit::tell(&error);
+        self.failures.push(exit::of(&error));
+    }
+
     /// An error with what to do next where it is the state that names a place which is no more.
     pub(super) fn told(&self, error: anyhow::Error) -> anyhow::Error {
         let told = self.state.as_ref().and_then(|state| {
@@ -68,13 +76,21 @@ impl Printing<'_> {
     }
 
     /// Hands over what was printed, then remembers it: a record may come twice, none is left out, nor by a power cut where
-    /// it goes to a file. Of a partition that had no record yet, where reading it began: the next time, --from may be
-    /// another place.
+    /// it goes to a file.
     pub(super) fn settle(&mut self) -> anyhow::Result<()> {
-        let Some(state) = &mut self.state else {
+        if self.state.is_none() {
             return self.out.flush();
-        };
+        }
         self.out.settle()?;
+        self.note_begun();
+        self.state.as_mut().map_or(Ok(()), State::save)
+    }
+
+    /// Notes of partitions that had no record yet where reading them began: the next time, --from may be another place.
+    pub(super) fn note_begun(&mut self) {
+        let Some(state) = &mut self.state else {
+            return;
+        };
         self.unremembered.retain(|partition| {
             let Some((from, _)) = self.unread.get(partition) else {
                 return false;
@@ -85,6 +101,5 @@ impl Printing<'_> {
             }
             progress.is_none()
         });
-        state.save()
     }
 }

@@ -185,19 +185,13 @@ async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
     asked.told();
     // Only now: whoever reads stdout, or a full disk, keeps nobody from hearing what became of the records.
     let printed = printer.map_or(Ok(()), Printer::finish);
-    conclude(exit, [sent.map(drop), printed])
+    Ok(conclude(exit, [sent.map(drop), printed]))
 }
 
-/// How the command ends: by the first error, the others told. What is not known weighs more than why
-/// no more was sent, or nothing printed.
-fn conclude(exit: Exit, outcomes: [anyhow::Result<()>; 2]) -> anyhow::Result<Exit> {
-    let mut errors = outcomes.into_iter().filter_map(Result::err);
-    let first = match exit {
-        Exit::Unknown => None,
-        _ => errors.next(),
-    };
-    errors.for_each(|error| exit::tell(&error));
-    first.map_or(Ok(exit), Err)
+/// How the command ends: by why no more was sent, or nothing printed, unless what became of the records weighs more.
+fn conclude(exit: Exit, outcomes: [anyhow::Result<()>; 2]) -> Exit {
+    let outcomes = outcomes.map(|outcome| outcome.map(|()| Exit::Done));
+    exit::after_all(outcomes.into_iter().chain([Ok(exit)]))
 }
 
 /// How sending ended.
@@ -285,3 +279,20 @@ const UNSENT: &str =
 
 /// What waits to be sent has to be on its way within the timeout, also over a slow line: no more than a fast one needs.
 const MEMORY_BYTES_MAX: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::stop;
+
+    /// A file that was not there hid from scripts that the records met damage.
+    #[test]
+    fn damage_that_records_met_weighs_more_than_why_no_more_was_sent() {
+        let missing = || Err(stop(Exit::Failed, "no such file"));
+        assert_eq!(conclude(Exit::Damage, [missing(), Ok(())]), Exit::Damage);
+        assert_eq!(conclude(Exit::Unknown, [Ok(()), missing()]), Exit::Unknown);
+        // Else it is that which says why.
+        let late = Err(stop(Exit::Unreachable, "there was no more time"));
+        assert_eq!(conclude(Exit::Failed, [late, missing()]), Exit::Unreachable);
+    }
+}
