@@ -1,6 +1,6 @@
 //! Creating, altering and deleting topics: on core 0, one at a time, durable before it is told.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -58,6 +58,8 @@ pub(crate) struct Admin {
     /// One at a time that needs, or changes, which topics and snapshots there are: it comes before the turn. Who owns a partition
     /// changes meanwhile: that does not wait for a snapshot of thousands.
     pub(super) shape: Semaphore,
+    /// The topic that is being deleted and may yet stay: no core knows of it meanwhile.
+    pub(super) withdrawn: Cell<Option<TopicId>>,
     /// One look at all snapshots at a time.
     pub(super) listing: Semaphore,
     pub(super) restores: Restores,
@@ -86,6 +88,7 @@ impl Admin {
             load: RefCell::new(load),
             turn: Semaphore::new(1),
             shape: Semaphore::new(1),
+            withdrawn: Cell::new(None),
             listing: Semaphore::new(1),
             restores: Restores::default(),
             newcomers: Newcomers::default(),
@@ -201,7 +204,7 @@ impl Admin {
         &self,
         request: delete_topic::Request,
     ) -> Result<delete_topic::Answer, Failure> {
-        let _turn = self.turn_of_shape().await;
+        let (_shape, turn) = self.turn_of_shape().await;
         let topic = Arc::clone(
             self.core
                 .routes
@@ -212,9 +215,14 @@ impl Admin {
         let grave = files::dig(root, &topic).await.map_err(|e| failed(&e))?;
         // Nobody writes any more when the files move away.
         self.broadcast(Change::Withdraw(Arc::clone(&topic))).await;
+        self.withdrawn.set(Some(topic.id));
+        // Who owns what other topics have does not wait for the disk of this one, which may hang.
+        drop(turn);
         let (lost, losses) = mpsc::channel();
         self.broadcast(Change::Close(Arc::clone(&topic), lost))
             .await;
+        let _turn = self.turn.acquire(1).await;
+        self.withdrawn.set(None);
         self.newcomers.forget_full(topic.id);
         if let Err(error) = grave.bury(&root.child(TOPICS), name.as_str()).await {
             // Files that have moved are not served again, whatever a sync said.
@@ -370,12 +378,17 @@ fn not_durable(error: &CatalogError) -> Failure {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::pin::pin;
 
+    use corelog_record::LeaderEpoch;
+    use corelog_storage::format::replica::Role;
     use futures_lite::future::poll_once;
     use nix::errno::Errno;
 
     use super::*;
-    use crate::core::tests::{creating, with_core};
+    use crate::core::tests::{
+        PATIENCE, batches, created, creating, flush, hold_flushes, produce, with_core,
+    };
 
     fn code_of(source: impl Into<io::Error>) -> u16 {
         let error = CatalogError::Io {
@@ -424,5 +437,42 @@ mod tests {
     #[test]
     fn without_a_descriptor_a_topic_can_be_asked_for_again() {
         assert_eq!(code_of(Errno::EMFILE), ErrorCode::Busy.number());
+    }
+
+    /// While the disk of its partitions hung, no partition of any other topic was promoted, handed over or fenced.
+    #[test]
+    fn who_owns_other_partitions_changes_while_a_deletion_waits_for_its_disk() {
+        with_core(|core| async move {
+            let (name, key) = created(&core).await;
+            let admin = core.admin().unwrap();
+            let other = creating("other").name;
+            let id = admin.create(creating("other")).await.unwrap().id;
+            produce(&core, key, &batches(10_000)).await;
+            let turns = hold_flushes(&core).await;
+            assert!(poll_once(pin!(flush(&core, key))).await.is_none());
+            let request = delete_topic::Request {
+                name,
+                id: key.topic,
+            };
+            let mut deleting = pin!(admin.delete(request));
+            while core.routes.borrow().topic_by_id(key.topic).is_some() {
+                assert!(poll_once(&mut deleting).await.is_none());
+                rt::next_turn().await;
+            }
+            assert!(poll_once(&mut deleting).await.is_none());
+            // If that fails it is served again, perhaps by its owner.
+            let refused = admin.promise(key, LeaderEpoch::ZERO).await.unwrap_err();
+            assert!(refused.is(ErrorCode::Busy), "{refused}");
+            let place = (&other, id, key.partition);
+            let fenced = admin.change_replica(place, None, |replica| {
+                let role = Role::Fenced;
+                Ok(Replica { role, ..replica })
+            });
+            let fenced = rt::timeout(PATIENCE, fenced).await;
+            fenced.expect("it does not wait").unwrap();
+            drop(turns);
+            deleting.await.unwrap();
+            admin.promise(key, LeaderEpoch::ZERO).await.unwrap();
+        });
     }
 }

@@ -236,7 +236,8 @@ impl Core {
             let doubted = admin.ledger.doubted().await;
             rt::sleep(SETTLE_EVERY).await;
             for (id, unwritten) in doubted {
-                let _turn = admin.turn.acquire(1).await;
+                // Not of a topic that is being deleted.
+                let _turn = admin.turn_of_shape().await;
                 let known = self.routes.borrow().topic_by_id(id).cloned();
                 let is_named = self.routes.borrow().named(&unwritten.name).is_some();
                 if known.is_none() && is_named {

@@ -13,7 +13,7 @@ use corelog_storage::format::replica::Role;
 use super::admin::Admin;
 use super::topic::Topic;
 use crate::core::PartitionKey;
-use crate::failure::{Failure, failure, failure_with, invalid};
+use crate::failure::{Failure, busy, failure, failure_with, invalid};
 use crate::rt;
 
 /// Partitions that are promised not to be taken over: more than a node hands over at once.
@@ -22,6 +22,9 @@ const PROMISES_MAX: usize = 16_384;
 /// that. One that something held for longer takes over nothing but what was cloned here again meanwhile from a copy that has
 /// no later epoch of its owner either.
 const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// Who deletes a topic waits for its disk.
+const DELETING_RETRY_MS: u32 = 500;
 
 /// Up to which of its owner's epochs a partition is not taken over any more. Kept in memory only, and as
 /// long as the process: a request that is still on its way goes to no other one, but may come after the
@@ -92,7 +95,7 @@ impl Admin {
     /// node has it or not. What is being written down meanwhile has ended before.
     ///
     /// # Errors
-    /// `NotFollower` if the node owns it, or did; `Busy` if too much was promised; what the disk does if it is in doubt
+    /// `NotFollower` if the node owns it, or did; `Busy` if too much was promised, or it is being deleted; what the disk does if it is in doubt
     /// whether a restart would find that.
     pub(crate) async fn promise(
         &self,
@@ -100,6 +103,9 @@ impl Admin {
         epoch: LeaderEpoch,
     ) -> Result<(), Failure> {
         let _turn = self.turn.acquire(1).await;
+        if self.withdrawn.get() == Some(key.topic) {
+            return Err(busy("the topic is being deleted", DELETING_RETRY_MS));
+        }
         if let Some(topic) = self.topic_with(key) {
             let replica = topic.replica(key.partition);
             let is_free = replica.is_some_and(|replica| {

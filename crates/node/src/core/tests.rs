@@ -36,7 +36,7 @@ use crate::rt::{self, Permit, tests::on_core};
 use crate::transfer::Transfers;
 
 /// How long a test waits for what comes at once on a machine that is not busy.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs `test` on a core that serves from a directory of its own.
 pub(crate) fn with_core<F: Future<Output = ()> + 'static>(
@@ -231,6 +231,17 @@ pub(crate) async fn hold_chores(core: &Core) -> Vec<Permit> {
     let mut turns = Vec::new();
     while let Some(turn) = poll_once(pin!(core.files.turn(Turn::Chore))).await {
         turns.push(turn);
+    }
+    turns
+}
+
+/// All turns of flushes into files that are there, or not: until they are dropped none goes to the disk.
+pub(crate) async fn hold_flushes(core: &Core) -> Vec<Permit> {
+    let mut turns = Vec::new();
+    for turn in [Turn::Flush, Turn::Birth] {
+        while let Some(turn) = poll_once(pin!(core.files.turn(turn))).await {
+            turns.push(turn);
+        }
     }
     turns
 }
