@@ -8,6 +8,7 @@ use bytes::Bytes;
 use corelog_record::batch::{Builder, Codec, HEADER_BYTES};
 use corelog_record::{PartitionId, Record, TopicId, TopicName};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Observer;
@@ -48,9 +49,13 @@ enum Content {
     Open(Builder),
     Built(Bytes),
     Refused(Arc<Error>),
-    /// Being built elsewhere.
+    /// Being built elsewhere; ends with the batch, unless it has begun.
+    Building(JoinSet<Built>),
+    /// On its way from one of these to another.
     Gone,
 }
+
+type Built = Result<Vec<u8>, corelog_record::Error>;
 
 impl Batch {
     /// A batch of one record.
@@ -139,7 +144,7 @@ impl Batch {
         match &self.content {
             Content::Open(builder) => builder.len_bytes(),
             Content::Built(bytes) => bytes.len(),
-            Content::Refused(_) | Content::Gone => 0,
+            Content::Refused(_) | Content::Building(_) | Content::Gone => 0,
         }
     }
 
@@ -175,32 +180,40 @@ impl Batch {
         self.content = Content::Refused(error);
     }
 
-    /// The batch's bytes; built on first use, large compressed ones on a thread for such work.
+    /// True if its bytes are built on a thread for such work, which may take as long as others have it.
+    pub(super) fn is_built_elsewhere(&self) -> bool {
+        match &self.content {
+            Content::Open(builder) => {
+                builder.codec() != Codec::None && builder.len_bytes() > COMPRESSED_HERE_BYTES_MAX
+            }
+            Content::Building(_) => true,
+            Content::Built(_) | Content::Refused(_) | Content::Gone => false,
+        }
+    }
+
+    /// The batch's bytes; built on first use, large compressed ones on a thread for such work. Cancel-safe.
     ///
     /// # Errors
     /// [`Error::Batch`] if the codec refuses, then and ever after; why it is not to be sent again, if that was noted.
     pub(super) async fn build(&mut self) -> Result<Bytes, Arc<Error>> {
-        match std::mem::replace(&mut self.content, Content::Gone) {
-            Content::Open(builder) => {
-                let is_heavy = builder.codec() != Codec::None
-                    && builder.len_bytes() > COMPRESSED_HERE_BYTES_MAX;
-                let built = if is_heavy {
-                    let building = tokio::task::spawn_blocking(|| builder.build());
-                    building.await.map_err(|_| Error::Closed)
-                } else {
-                    Ok(builder.build())
-                };
-                self.content = match built.and_then(|built| Ok(built?)) {
-                    Ok(built) => Content::Built(built.into()),
-                    Err(error) => Content::Refused(Arc::new(error)),
-                };
+        let is_built_elsewhere = self.is_built_elsewhere();
+        self.content = match std::mem::replace(&mut self.content, Content::Gone) {
+            Content::Open(builder) if is_built_elsewhere => {
+                let mut building = JoinSet::new();
+                building.spawn_blocking(|| builder.build());
+                Content::Building(building)
             }
-            content => self.content = content,
+            Content::Open(builder) => Content::of(builder.build().map_err(Error::from)),
+            content => content,
+        };
+        if let Content::Building(building) = &mut self.content {
+            let built = building.join_next().await.and_then(Result::ok);
+            self.content = Content::of(built.map_or(Err(Error::Closed), |built| Ok(built?)));
         }
         match &self.content {
             Content::Built(bytes) => Ok(bytes.clone()),
             Content::Refused(error) => Err(Arc::clone(error)),
-            Content::Open(_) | Content::Gone => Err(Arc::new(Error::Closed)),
+            Content::Open(_) | Content::Building(_) | Content::Gone => Err(Arc::new(Error::Closed)),
         }
     }
 
@@ -279,6 +292,15 @@ impl Drop for Batch {
             };
             let failed = self.failure(error.outcome(), Arc::new(error));
             self.settle(failed);
+        }
+    }
+}
+
+impl Content {
+    fn of(built: Result<Vec<u8>, Error>) -> Self {
+        match built {
+            Ok(built) => Self::Built(built.into()),
+            Err(error) => Self::Refused(Arc::new(error)),
         }
     }
 }

@@ -1,12 +1,16 @@
-//! Clients whose runtime ends under them, while another one goes on.
+//! Clients whose runtime ends under them, while another one goes on, or is short of threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use corelog_client::record::TopicName;
+use corelog_client::record::batch::Codec;
 use corelog_client::{
     Client, ConsumerConfig, Delivery, End, Error, Outcome, ProduceError, ProducerConfig, Start,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::producing::{P0, eager, on_produce, send_numbers};
@@ -131,5 +135,50 @@ fn a_client_connects_anew_where_the_runtime_of_its_connection_has_ended() {
     home.block_on(async {
         let told = timeout(PATIENCE, client.topic(&topic)).await;
         assert_eq!(told.unwrap().unwrap().partition_count(), 1);
+    });
+}
+
+/// It waited for a thread as long as the program had none left, its time over or not, and what was answered meanwhile was not
+/// told.
+#[test]
+fn a_batch_that_no_thread_compresses_is_given_up_in_time_and_holds_up_no_answer() {
+    let narrow = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    // Behind the runtime, which waits for the thread: gone before it.
+    let (_busy, idle) = mpsc::channel::<()>();
+    narrow.spawn_blocking(move || idle.recv());
+    narrow.block_on(async {
+        let server = Server::start(1).await;
+        let topic = server.topic("numbers", 1);
+        let gate = Arc::new(Semaphore::new(0));
+        let held = Arc::clone(&gate);
+        server.script(on_produce(move |_| Act::Later(Arc::clone(&held))));
+        let producer = connect(&server).await.producer(ProducerConfig {
+            codec: Codec::Zstd,
+            delivery_timeout: Duration::from_secs(2),
+            ..eager()
+        });
+        let sent = producer.send(&topic, P0, record("0")).await.unwrap();
+        server
+            .until(|server| server.count(Some(0), "Produce") == 1)
+            .await;
+        let large = record(vec![0; 64 << 10]);
+        let large = producer.send(&topic, P0, large).await.unwrap();
+        // It is waited for by now.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+        timeout(PATIENCE, sent).await.unwrap().unwrap();
+        let given_up = outcome(large).await;
+        assert_eq!(given_up.outcome, Outcome::NotApplied);
+        assert!(
+            matches!(&*given_up.error, Error::GivenUp { .. }),
+            "{given_up}"
+        );
+        timeout(PATIENCE, producer.flush()).await.unwrap();
     });
 }

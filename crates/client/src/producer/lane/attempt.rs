@@ -1,4 +1,4 @@
-//! An attempt to send the next batch: its way to the server, room on it, and how long it may wait for these.
+//! An attempt to send the next batch: its bytes, its way to the server, room on it, and how long it may wait for these.
 //!
 //! The law: **whatever it waits for, a batch is given up once its time is over**, in its turn. One that has less than a second has
 //! that second, for a first attempt.
@@ -35,9 +35,10 @@ impl Lane {
             return Sent::Done;
         };
         let (topic, since) = (batch.topic_id(), batch.since());
-        let body = match batch.build().await {
-            Ok(body) => body,
-            Err(error) => return self.give_up(error),
+        let body = match self.build(since).await {
+            Some(Ok(body)) => body,
+            Some(Err(error)) => return self.give_up(error),
+            None => return Sent::NotNow,
         };
         loop {
             if let Some(trouble) = self.trouble.as_ref().filter(|_| self.window.is_idle()) {
@@ -110,7 +111,7 @@ impl Lane {
         }
     }
 
-    /// The error of a batch for which there was no way to the server, or no room on it, as long as it had time.
+    /// The error of a batch that was not built, or for which there was no way to the server, or no room on it, as long as it had time.
     fn unanswered(&self) -> Error {
         let origin = &self.queue.origin;
         Error::TimedOut {
@@ -119,6 +120,42 @@ impl Lane {
             after: self.options.delivery_timeout.max(ATTEMPT_MIN),
             is_sent: false,
             refused: None,
+        }
+    }
+
+    /// The bytes of the next batch. Takes in the answers that come while they are built elsewhere; `None` once one of them has the
+    /// batch wait for those in front of it.
+    async fn build(&mut self, since: Instant) -> Option<Result<Bytes, Arc<Error>>> {
+        let batch = self.window.next_mut()?;
+        if !batch.is_built_elsewhere() {
+            return Some(batch.build().await);
+        }
+        let (run, end, now) = (self.window.run(), self.end(since), Instant::now());
+        // An alarm that is set so late would wait once more, for each that is.
+        if end <= now {
+            return Some(Err(Self::given_up(since, self.why_late())));
+        }
+        let mut look_at = end.min(now + SILENCE_MAX);
+        let mut alarm = Alarm::at(look_at);
+        loop {
+            let batch = self.window.next_mut()?;
+            tokio::select! {
+                biased;
+                built = batch.build() => return Some(built),
+                answer = self.answers.next() => {
+                    self.settle(answer);
+                    if self.window.is_halted() || self.window.run() != run {
+                        return None;
+                    }
+                }
+                () = alarm.run_out(look_at) => {
+                    if look_at == end {
+                        return Some(Err(Self::given_up(since, self.why_late())));
+                    }
+                    self.queue.origin.held.begin_trouble();
+                    look_at = end.min(Instant::now() + SILENCE_MAX);
+                }
+            }
         }
     }
 
