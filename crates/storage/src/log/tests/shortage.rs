@@ -16,6 +16,8 @@ use crate::{Error, manifest};
 
 type Disk = FaultyDir<MemoryDir>;
 
+const INDEX: &str = "00000000000000000000.index";
+
 /// What needs a descriptor.
 const OPENS: [Operation; 4] = [
     Operation::Open,
@@ -133,6 +135,38 @@ fn a_read_planned_before_a_cut_goes_on_with_what_was_cut() {
     assert!(plan.ready().is_none());
     cut(&mut log, 2).unwrap();
     assert_eq!(block_on(plan.run()).unwrap().pieces.len(), 1);
+}
+
+/// Nobody read there, so nobody looked: its rows stayed in memory until the next scrub, and a start before that had none.
+#[test]
+fn an_index_that_found_no_space_as_its_segment_was_sealed_is_written_later() {
+    for is_killed in [false, true] {
+        let disk = Disk::new(MemoryDir::new());
+        let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+        let full = Fault::Fail(ErrorKind::StorageFull);
+        let index = Match::on(Operation::Rename, ".index");
+        for _ in 0..6 {
+            let one = batch(&[&[b'f'; 3000]], at(0));
+            log.append(&one, at(0)).unwrap();
+            flush(&mut log, at(0)).unwrap();
+        }
+        disk.faults().fail(index, 1, full);
+        if is_killed {
+            drop(log);
+            log = open(&disk, small(), 2, at(0)).unwrap().0;
+        }
+        settle(&mut log, at(0)).unwrap();
+        assert!(!disk.faults().is_pending(), "there was no room for it");
+        assert_eq!(log.sealed().count(), 1);
+        let has_index = || names(&disk.child("p0")).contains(&INDEX.to_owned());
+        assert!(!has_index());
+        assert!(!log.is_settled());
+        let done = settle(&mut log, at(60_000)).unwrap();
+        assert_eq!(done.first(), Some(&Chore::IndexRebuilt), "{done:?}");
+        assert!(has_index());
+        settle(&mut log, at(61_000)).unwrap();
+        assert!(log.is_settled());
+    }
 }
 
 /// A reader had a handle of its own on a sealed segment that it had not come to yet. After a cut,
