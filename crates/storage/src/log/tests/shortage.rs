@@ -4,11 +4,12 @@ use std::io::ErrorKind;
 
 use corelog_record::Offset;
 
+use super::recovery::STORE;
 use super::{at, offset, small};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
-use crate::log::{AppendError, Chore, Damage, Log};
+use crate::log::{AppendError, Chore, Damage, Event, Log, ReadError};
 use crate::mark::Mark;
 use crate::testing::own::names;
 use crate::testing::{batch, chore, flush, open, read_all, run, settle};
@@ -125,6 +126,23 @@ fn a_cut_opens_no_store_that_nobody_reads() {
         disk.faults().count(Operation::Open) - before
     };
     assert_eq!(opens(10), opens(60));
+}
+
+/// It was forgotten with what reads had met of what was cut.
+#[test]
+fn damage_that_is_met_below_a_cut_meanwhile_is_told() {
+    let disk = Disk::new(MemoryDir::new());
+    let mut log = reopened(&disk, 20);
+    disk.inner().child("p0").flip(STORE, 8 * 500).unwrap();
+    let plan = log.plan_truncate_suffix(offset(12), at(4_000));
+    let plan = plan.unwrap().unwrap();
+    let read = read_all(&log, Offset::ZERO);
+    assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+    run(&mut log, plan, at(4_000)).unwrap();
+    assert_eq!(log.damage().len(), 1);
+    let told = log.take_events();
+    let is_told = |event: &Event| matches!(event, Event::Damage(_));
+    assert!(told.iter().any(is_told), "{told:?}");
 }
 
 #[test]
