@@ -213,7 +213,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::{Change, Topic};
-    use crate::core::tests::{cold_batches, follower, hold_reads, with_core};
+    use crate::core::tests::{cold_batches, first_store, follower, hold_reads, with_core};
     use crate::frame_id::tests::frame;
     use crate::partition::Appetite;
     use crate::router::FetchFrom;
@@ -258,6 +258,22 @@ mod tests {
             let refused = told.unwrap_err();
             assert!(refused.is(ErrorCode::UnknownTopic), "{refused}");
             assert!(core.followers.of(key).is_empty());
+        });
+    }
+
+    /// It was told that the two diverge, and stopped for good, though it may be the only one that has all of it.
+    #[test]
+    fn a_copy_that_has_what_is_damaged_here_is_heard_all_the_same() {
+        with_core(|core| async move {
+            let (topic, key) = cold_batches(&core, 2).await;
+            core.routes.borrow_mut().put(topic);
+            let end = core.place(key).unwrap().durable;
+            let mut store = std::fs::read(first_store(&core, 1)).unwrap();
+            store.truncate(store.len() / 2 + 4096);
+            std::fs::write(first_store(&core, 1), store).unwrap();
+            core.reopen_partition(key).await.unwrap();
+            core.check_not_read_only(key).unwrap_err();
+            core.hear(key, follower(1, end)).await.unwrap();
         });
     }
 

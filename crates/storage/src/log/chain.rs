@@ -13,6 +13,7 @@ use crate::Error;
 use crate::disk::{Buf, Dir};
 use crate::format::edit;
 use crate::index;
+use crate::mark::Mark;
 use crate::segment::{Index, Point, Segment};
 
 /// A planned lookup of a chain. It may be dropped at any time.
@@ -117,8 +118,9 @@ impl<D: Dir> Log<D> {
             return Err(out_of_range);
         }
         let segment = self.segment_of(offset);
-        let known = [segment.base.place(), durable].into_iter();
-        if let Some(known) = known.into_iter().find(|known| known.offset == offset) {
+        let durable = Some(durable).filter(|_| self.is_end_known());
+        let mut known = [Some(segment.base.place()), durable].into_iter().flatten();
+        if let Some(known) = known.find(|known| known.offset == offset) {
             return Ok(ChainPlan(Work::Known(known)));
         }
         // What was bent by damage is bent up to the segment's end.
@@ -132,6 +134,15 @@ impl<D: Dir> Log<D> {
         self.index_checks.set(INDEX_CHECKS);
         let read = self.disk_read(segment, offset).ok_or(out_of_range)?;
         Ok(ChainPlan(Work::Disk(read, offset)))
+    }
+
+    /// Whether the chain is known where what is durable ends: behind damage that nothing leads over, only a mark of that very place
+    /// tells it.
+    fn is_end_known(&self) -> bool {
+        let is_sound = |from| self.durable.offset <= from;
+        let marked = || self.mark.get().and_then(Mark::last).map(Point::marked);
+        self.read_only_from.is_none_or(is_sound)
+            || marked().is_some_and(|at| at.place() == self.durable_place())
     }
 
     /// The last point between two batches at or below `offset`, if the tail holds what lies between

@@ -220,7 +220,7 @@ impl<D: Dir> Log<D> {
             Work::Edit(work) => {
                 let work = *work;
                 self.give_back(Some(work.manifest), work.mark.mark);
-                self.take_in_edit(&work.edit, &work.gone, is_done)
+                self.take_in_edit(&work.edit, &work.gone, is_done, now)
             }
             Work::Suffix(suffix) => self.take_in_suffix(*suffix, is_done),
             Work::Install(install) => self.take_in_install(*install, is_done),
@@ -259,11 +259,17 @@ impl<D: Dir> Log<D> {
     }
 
     /// Takes an edit in that is now durable, or, if it is not, leaves all as it is.
-    fn take_in_edit(&mut self, edit: &Edit, gone: &[state::Segment], is_done: bool) -> Chore {
+    fn take_in_edit(
+        &mut self,
+        edit: &Edit,
+        gone: &[state::Segment],
+        is_done: bool,
+        now: Timestamp,
+    ) -> Chore {
         match edit {
             Edit::Seals(Seals { seals }) => {
                 for seal in seals.iter().filter(|_| is_done) {
-                    self.seal_in_memory(seal.digest.base, seal.sealed);
+                    self.seal_in_memory(seal.digest.base, seal.sealed, now);
                 }
                 Chore::Sealed {
                     segments: seals.len(),
@@ -290,7 +296,7 @@ impl<D: Dir> Log<D> {
         }
     }
 
-    fn seal_in_memory(&mut self, base: Offset, time: Timestamp) {
+    fn seal_in_memory(&mut self, base: Offset, time: Timestamp, now: Timestamp) {
         let (dir, history) = (self.dir.clone(), self.identity.history);
         let interval_bytes = self.options.index_interval_bytes;
         let segment = self.segment_at_mut(base);
@@ -301,8 +307,18 @@ impl<D: Dir> Log<D> {
         );
         segment.stage = Stage::Sealed(time);
         segment.index_in_file(&dir, history, interval_bytes);
-        let bytes = segment.bytes();
+        let (bytes, is_index_written) = (segment.bytes(), segment.is_index_written);
         self.sums.seal(bytes);
+        if !is_index_written {
+            self.write_index_later(now);
+        }
+    }
+
+    /// Has an index be written for which there was no room when its segment was sealed: nobody may read there for long.
+    pub(super) fn write_index_later(&mut self, now: Timestamp) {
+        self.index_retry_at = now.saturating_add_millis(HARMLESS_RETRY_MS);
+        let checks = self.index_checks.get().max(1);
+        self.index_checks.set(checks);
     }
 
     /// Lets go of a segment whose file is away, and its name may come to mean another: only the handle is left, for those who

@@ -266,6 +266,10 @@ impl<D: Dir> Log<D> {
         if !self.damage.is_empty() {
             self.unwrite_all();
         }
+        let mut sealed = self.segments.iter().filter(|it| it.is_sealed());
+        if sealed.any(|it| !it.is_index_written) {
+            self.write_index_later(now);
+        }
         self.unread = std::mem::take(&mut findings.unread);
         self.read_only_from = findings.read_only_from;
         assert!(

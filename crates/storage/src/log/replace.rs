@@ -182,6 +182,8 @@ impl<D: Dir> Log<D> {
             place.stage = Stage::Sealed(time);
         }
         self.retire(old);
+        // It may be of other segments.
+        self.note_found();
         self.keep_damage(|damage| damage.segment != base);
         // What reads of the old files still find says nothing about the new ones.
         self.found = Found::default();

@@ -189,6 +189,8 @@ impl<D: Dir> Log<D> {
         self.sums = Sums::over(&self.segments);
         self.durable = point;
         self.log_start = self.log_start.min(point.offset);
+        // It may lie below.
+        self.note_found();
         self.damage.cut(point.offset);
         damage::cut(&mut self.unread, point.offset);
         // What reads still find in what was cut says nothing about what comes there.

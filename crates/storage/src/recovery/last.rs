@@ -117,7 +117,7 @@ impl<D: Dir> Recovery<D> {
                 let from = end.offset;
                 self.findings.read_only_from = Some(from);
                 self.findings.events.note(Event::ReadOnly { from });
-                segment.end.offset = promised.max(from);
+                segment.end = self.promised_end(end);
                 break;
             }
         }

@@ -50,6 +50,7 @@ mod survey;
 mod tidy;
 
 pub(crate) use settle::{data_end, partial_block};
+pub(crate) use tidy::holds_bytes;
 
 use std::collections::VecDeque;
 use std::rc::Rc;

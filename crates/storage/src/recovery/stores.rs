@@ -102,6 +102,19 @@ impl<D: Dir> Recovery<D> {
         self.manifest.state().promised(mark)
     }
 
+    /// Where a log ends of which nothing is sound behind `end`: where all was durable that was promised, by chain as well if the
+    /// mark tells of that very place. What lies in the store leads nowhere near.
+    pub(super) fn promised_end(&self, end: Point) -> Point {
+        let offset = self.promised().max(end.offset);
+        let marked = self.slot.as_ref().map(Point::marked);
+        let told = marked.filter(|at| at.offset == offset && at.may_follow(&end));
+        Point {
+            position: end.position,
+            max_timestamp: end.max_timestamp,
+            ..told.unwrap_or(Point { offset, ..end })
+        }
+    }
+
     pub(super) fn survey_of(
         &self,
         segment: &Segment<D>,

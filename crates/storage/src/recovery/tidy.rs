@@ -46,7 +46,7 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
 }
 
 /// Whether anything but zeros is in a store. One that is longer than any that was ever made is not read: nobody knows what it is.
-async fn holds_bytes<D: Dir>(dir: &D, entry: &Entry) -> Result<bool, Error> {
+pub(crate) async fn holds_bytes<D: Dir>(dir: &D, entry: &Entry) -> Result<bool, Error> {
     let store = Store::closed(dir, entry.name.clone());
     Ok(STORE_BYTES_MAX < entry.bytes || settle::data_end(&store, entry.bytes).await? > 0)
 }

@@ -8,6 +8,7 @@ use super::evidence::Evidence;
 use super::refusal::Refusal;
 use super::walk::{From, Walked};
 use crate::disk::{Dir, Entry};
+use crate::recovery::holds_bytes;
 use crate::segment::{Point, name};
 
 /// The stores that make the log.
@@ -26,7 +27,8 @@ pub(super) async fn choose<D: Dir>(
     interval_bytes: u32,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Choice, Refusal> {
-    let bases = bases(entries, evidence);
+    let mut bases = bases(entries, evidence);
+    drop_empty(dir, entries, &mut bases).await?;
     let next_bases: Vec<Offset> = bases.keys().copied().collect();
     let mut choice = Choice {
         chosen: Vec::new(),
@@ -99,6 +101,31 @@ fn bases(entries: &[Entry], evidence: &Evidence) -> BTreeMap<Offset, Vec<u32>> {
         .values_mut()
         .for_each(|generations| generations.sort_unstable());
     bases
+}
+
+/// Leaves out the stores behind the last one that holds bytes, as opening does: one that was made ahead begins where a group
+/// was to end that may never have come.
+async fn drop_empty<D: Dir>(
+    dir: &D,
+    entries: &[Entry],
+    bases: &mut BTreeMap<Offset, Vec<u32>>,
+) -> Result<(), Refusal> {
+    while let Some(last) = bases.last_entry() {
+        let base = Some(*last.key());
+        for entry in entries
+            .iter()
+            .filter(|entry| name::base(&entry.name) == base)
+        {
+            match holds_bytes(dir, entry).await {
+                Ok(false) => {}
+                // What the disk does not give may be anything.
+                Err(error) if !error.is_unreadable() => return Err(error.into()),
+                Ok(true) | Err(_) => return Ok(()),
+            }
+        }
+        last.remove();
+    }
+    Ok(())
 }
 
 /// The point at the start of a store: where the one before ends, or what its index or the old

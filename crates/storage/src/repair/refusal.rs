@@ -61,8 +61,9 @@ pub enum Refusal {
     },
     /// Stores that do not meet.
     #[error(
-        "{file} ends at offset {end}, the next store begins at {next}: put back what lies between, or \
-         move the stores from {next} on elsewhere to go on without them"
+        "{file} ends at offset {end}, the next store begins at {next}: put back what lies between; or, \
+         if all below {next} had expired, move {file} and the stores before it elsewhere; or move those \
+         from {next} on elsewhere to go on without them"
     )]
     Gap {
         /// The store before.

@@ -279,6 +279,28 @@ fn a_file_that_is_moved_away_for_its_repair_is_no_damage_to_a_scrub() {
     assert_eq!(scrub(&mut log), []);
 }
 
+/// No event told of it, and behind a stop in order nothing did until somebody read there again.
+#[test]
+fn damage_that_is_met_while_another_segment_is_replaced_is_told() {
+    let source = Source::new(25);
+    let (root, mut log) = replica(&source);
+    let bad = source.sealed[2].1.digest.base;
+    root.child("p0").flip(&name::store(bad, 0), 5).unwrap();
+    let of = source.of(0, log.generation_next(Offset::ZERO));
+    let mut intake = block_on(Intake::open(&root.child("p0"), of, at(30))).unwrap();
+    block_on(intake.push(&source.bytes(0))).unwrap();
+    let ready = block_on(intake.finish()).unwrap();
+    let plan = log.plan_replace(ready, at(31)).unwrap();
+    let read = read_all(&log, bad);
+    assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+    run(&mut log, plan, at(31)).unwrap();
+    let is_it = |damage: &Damage| damage.segment == bad;
+    let told = log.take_events();
+    let is_told = |event: &Event| matches!(event, Event::Damage(damage) if is_it(damage));
+    assert!(told.iter().any(is_told), "{told:?}");
+    assert!(log.damage().iter().any(is_it));
+}
+
 #[test]
 fn only_the_same_segment_with_newer_files_takes_the_place_of_one() {
     let source = Source::new(25);

@@ -2,17 +2,59 @@
 
 use corelog_record::Offset;
 
-use super::recovery::{STORE, change};
+use super::recovery::{STORE, change, reopen, shorten};
 use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::format;
-use crate::format::edit::Frame;
+use crate::format::edit::{Frame, Point};
 use crate::format::manifest::EDITS_AT;
-use crate::log::Begin;
+use crate::log::{Begin, ReadError};
 use crate::testing::own::fill;
 use crate::testing::{open, read_all, run, settle};
 use crate::{Error, mark};
+
+/// It told the chain behind the last sound batch as that of its end: a copy that had all of it was told that the two diverge.
+#[test]
+fn a_log_that_ends_behind_damage_tells_the_chain_that_its_mark_does() {
+    for is_gone in [false, true] {
+        let (root, end) = marked(5);
+        match is_gone {
+            true => block_on(root.child("p0").remove(STORE)).unwrap(),
+            false => shorten(&root),
+        }
+        let (log, report) = reopen(&root);
+        assert!(report.is_read_only);
+        assert_eq!(log.durable_place(), end);
+        let found = log.plan_chain_at(end.offset).unwrap();
+        assert_eq!(block_on(found.run()).unwrap(), end);
+        log.plan_chain_at(offset(4)).map(drop).unwrap_err();
+    }
+}
+
+/// That an epoch began there says where the log was durable, and not with which chain.
+#[test]
+fn behind_damage_no_chain_is_told_that_no_mark_tells() {
+    let (root, end) = marked(5);
+    let (log, _) = reopen(&root);
+    drop(log);
+    shorten(&root);
+    block_on(root.child("p0").remove(mark::NAME)).unwrap();
+    let (log, report) = reopen(&root);
+    assert!(report.is_read_only);
+    assert_eq!(log.durable(), end.offset);
+    let refused = log.plan_chain_at(end.offset).map(drop).unwrap_err();
+    assert!(matches!(refused, ReadError::Damaged { .. }), "{refused}");
+}
+
+/// A log of so many batches, killed at rest, and where it ends.
+fn marked(count: usize) -> (MemoryDir, Point) {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, count, 1000);
+    settle(&mut log, at(1)).unwrap();
+    (root, log.durable_place())
+}
 
 /// Files with acknowledged records went to quarantine, and their offsets were given out again.
 #[test]

@@ -31,6 +31,12 @@ pub(super) fn scribble(root: &MemoryDir, name: &str, position: u64, bytes: &[u8]
     });
 }
 
+/// Leaves two batches of a kilobyte in the first store.
+pub(super) fn shorten(root: &MemoryDir) {
+    let file = block_on(root.child("p0").open(STORE, Open::Write)).unwrap();
+    block_on(file.set_len(2500)).unwrap();
+}
+
 fn quarantine(root: &MemoryDir) -> Vec<String> {
     let quarantine = root.child("quarantine");
     match block_on(quarantine.list()) {
@@ -420,8 +426,7 @@ fn a_store_shorter_than_its_mark_is_damage_and_read_only() {
     fill(&mut log, 5, 1000);
     settle(&mut log, at(1)).unwrap();
     drop(log);
-    let file = block_on(root.child("p0").open(STORE, Open::Write)).unwrap();
-    block_on(file.set_len(2500)).unwrap();
+    shorten(&root);
     let (log, report) = reopen(&root);
     assert!(report.is_read_only);
     let damage = Damage {

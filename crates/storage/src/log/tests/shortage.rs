@@ -4,17 +4,20 @@ use std::io::ErrorKind;
 
 use corelog_record::Offset;
 
+use super::recovery::STORE;
 use super::{at, offset, small};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
-use crate::log::{AppendError, Chore, Damage, Log};
+use crate::log::{AppendError, Chore, Damage, Event, Log, ReadError};
 use crate::mark::Mark;
 use crate::testing::own::names;
 use crate::testing::{batch, chore, flush, open, read_all, run, settle};
 use crate::{Error, manifest};
 
 type Disk = FaultyDir<MemoryDir>;
+
+const INDEX: &str = "00000000000000000000.index";
 
 /// What needs a descriptor.
 const OPENS: [Operation; 4] = [
@@ -125,6 +128,23 @@ fn a_cut_opens_no_store_that_nobody_reads() {
     assert_eq!(opens(10), opens(60));
 }
 
+/// It was forgotten with what reads had met of what was cut.
+#[test]
+fn damage_that_is_met_below_a_cut_meanwhile_is_told() {
+    let disk = Disk::new(MemoryDir::new());
+    let mut log = reopened(&disk, 20);
+    disk.inner().child("p0").flip(STORE, 8 * 500).unwrap();
+    let plan = log.plan_truncate_suffix(offset(12), at(4_000));
+    let plan = plan.unwrap().unwrap();
+    let read = read_all(&log, Offset::ZERO);
+    assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+    run(&mut log, plan, at(4_000)).unwrap();
+    assert_eq!(log.damage().len(), 1);
+    let told = log.take_events();
+    let is_told = |event: &Event| matches!(event, Event::Damage(_));
+    assert!(told.iter().any(is_told), "{told:?}");
+}
+
 #[test]
 fn a_read_planned_before_a_cut_goes_on_with_what_was_cut() {
     let disk = Disk::new(MemoryDir::new());
@@ -133,6 +153,38 @@ fn a_read_planned_before_a_cut_goes_on_with_what_was_cut() {
     assert!(plan.ready().is_none());
     cut(&mut log, 2).unwrap();
     assert_eq!(block_on(plan.run()).unwrap().pieces.len(), 1);
+}
+
+/// Nobody read there, so nobody looked: its rows stayed in memory until the next scrub, and a start before that had none.
+#[test]
+fn an_index_that_found_no_space_as_its_segment_was_sealed_is_written_later() {
+    for is_killed in [false, true] {
+        let disk = Disk::new(MemoryDir::new());
+        let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+        let full = Fault::Fail(ErrorKind::StorageFull);
+        let index = Match::on(Operation::Rename, ".index");
+        for _ in 0..6 {
+            let one = batch(&[&[b'f'; 3000]], at(0));
+            log.append(&one, at(0)).unwrap();
+            flush(&mut log, at(0)).unwrap();
+        }
+        disk.faults().fail(index, 1, full);
+        if is_killed {
+            drop(log);
+            log = open(&disk, small(), 2, at(0)).unwrap().0;
+        }
+        settle(&mut log, at(0)).unwrap();
+        assert!(!disk.faults().is_pending(), "there was no room for it");
+        assert_eq!(log.sealed().count(), 1);
+        let has_index = || names(&disk.child("p0")).contains(&INDEX.to_owned());
+        assert!(!has_index());
+        assert!(!log.is_settled());
+        let done = settle(&mut log, at(60_000)).unwrap();
+        assert_eq!(done.first(), Some(&Chore::IndexRebuilt), "{done:?}");
+        assert!(has_index());
+        settle(&mut log, at(61_000)).unwrap();
+        assert!(log.is_settled());
+    }
 }
 
 /// A reader had a handle of its own on a sealed segment that it had not come to yet. After a cut,

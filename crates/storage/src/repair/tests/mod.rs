@@ -3,6 +3,7 @@
 
 mod epochs;
 mod sealed;
+mod stores;
 mod used;
 
 use std::io::ErrorKind;
