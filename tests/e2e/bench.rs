@@ -74,6 +74,24 @@ fn places_are_sought_and_acknowledgements_timed() {
     assert!(corelog.run(["bench", "seek"]).text().contains("p99"));
 }
 
+/// A load over a thousand partitions came from one producer, over one connection.
+#[test]
+fn producers_that_are_timed_take_turns_over_connections_of_their_own() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    let latency = ["bench", "latency", "--rate", "300", "--duration", "500ms"];
+    let sizes = ["--partitions", "3", "--producers", "5", "--output", "json"];
+    let acks = corelog.run(latency.into_iter().chain(sizes)).json_lines();
+    let of = |partition: u64| {
+        let its = acks.iter().filter(|ack| ack["partition"] == partition);
+        its.count()
+    };
+    assert_eq!([of(0), of(1), of(2)], [60, 60, 30]);
+    let accepted = http::metric(server.ready.admin, "corelog_connections_accepted_total");
+    assert!(accepted >= 5.0, "{accepted}");
+}
+
 /// The last record was read before: the one place of `--count 1` was not the first read of a server that was just started.
 #[test]
 fn no_record_is_read_but_at_the_places_that_are_sought_by_offset() {

@@ -487,7 +487,10 @@ fn an_owner_that_is_killed_before_its_fence_is_written_down_is_still_outranked()
     until("it serves nobody", || produced(&a, &topic, 0).is_err());
     b.fill(&topic, 0, 5);
     // What a partition that is idle has heard is in its mark two seconds later.
-    thread::sleep(Duration::from_secs(3));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        assert_waits_or_fenced(&produced(&a, &topic, 0).unwrap_err());
+    }
     a.kill();
     set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
     a.up();
