@@ -91,7 +91,8 @@ async fn restore(args: &Args) -> anyhow::Result<Exit> {
     };
     let mut bar = None;
     let status = loop {
-        let status = of_this(&args.topic, &server, admin.restore_status(number).await)?;
+        let told = admin.restore_status(number).await;
+        let status = told.map_err(|error| lost(&args.topic, &server, error))?;
         let bar = bar.get_or_insert_with(|| progress::bytes(Some(status.bytes_total)));
         bar.set_position(status.bytes_done);
         if status.state != State::Running {
@@ -215,15 +216,6 @@ fn next_after(args: &Args, failure: &ErrorBody) -> String {
     }
 }
 
-/// What the server tells of this restore: its numbers begin anew with each start, and this one's may be another's by then.
-fn of_this(topic: &TopicName, server: &str, told: Result<Answer, Error>) -> anyhow::Result<Answer> {
-    let status = told.map_err(|error| lost(topic, server, error))?;
-    match status.topic == *topic {
-        true => Ok(status),
-        false => Err(stop(Exit::Unknown, format!("{server}: {STARTED_AGAIN}"))),
-    }
-}
-
 /// What is known of a restore that the server does not know any more.
 const STARTED_AGAIN: &str =
     "the server was started again meanwhile: nothing was restored, unless the topic is there";
@@ -304,15 +296,6 @@ mod tests {
             partitions: Vec::new(),
             failure: None,
         }
-    }
-
-    /// What became of another one was told as what became of this, with the exit code 0 for a topic that is not there.
-    #[test]
-    fn a_restore_that_has_the_number_of_another_since_a_start_is_not_that_one() {
-        let [topic, other] = ["t", "other"].map(|name| TopicName::new(name).unwrap());
-        assert!(of_this(&topic, "a:7400", Ok(done(&topic))).is_ok());
-        let error = of_this(&topic, "a:7400", Ok(done(&other))).unwrap_err();
-        assert_eq!(exit::of(&error), Exit::Unknown);
     }
 
     fn args(words: &[&str]) -> Args {

@@ -94,6 +94,21 @@ fn the_page_s_chain_is_ours() {
     assert_eq!(facts["chain after the batch"], chain.to_string());
 }
 
+/// The page did not say: another client had other partitions for the same keys, and whoever read them had them in no order.
+#[test]
+fn the_page_s_partitions_of_keys_are_ours() {
+    let facts = document::facts(PAGE);
+    for (key, name) in [
+        ("", "the empty key"),
+        ("21", "the key 21"),
+        ("abc", "the key abc"),
+        ("foobar", "the key foobar"),
+    ] {
+        let ours = corelog_client::partition_of_key(key.as_bytes(), 8);
+        assert_eq!(facts[&format!("partition of {name}")], ours.to_string());
+    }
+}
+
 #[test]
 fn a_client_written_from_the_page_alone_reads_its_examples() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/protocol/PROTOCOL.md");

@@ -8,11 +8,12 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::handover;
 use corelog_protocol::message::replica_status::{Role, State};
+use corelog_record::PartitionId;
 
 use super::copies::{assert_equal, peers, remembered, segments, status, wait_until_level};
 use super::fence::until_fenced;
 use super::handover::{aborting, behind, epoch, handing, pair, taking_over};
-use super::lossless::{left_handing_over, put_in_place_of};
+use super::lossless::{left_handing_over, owner_and_two, put_in_place_of};
 use super::node::Node;
 use super::promote::{promote, promoting, rejoin, rejoining};
 use crate::support::deadline::until;
@@ -218,6 +219,60 @@ fn a_target_that_took_over_what_had_been_taken_back_before_is_fenced_by_the_late
     b.connect();
     until_fenced(&b, &topic);
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+}
+
+/// Its owner, which had taken a handover to another copy back meanwhile, outranked it: what it had acknowledged was set aside.
+#[test]
+fn a_copy_that_is_promoted_outranks_an_owner_that_takes_a_handover_to_another_one_back() {
+    for is_promised in [true, false] {
+        let folder = Folder::new();
+        let ([a, b, c], topic) = owner_and_two(&folder);
+        left_handing_over(&a, &b, &topic);
+        a.connect();
+        b.connect();
+        wait_until_level(&a, &b, &topic, 0);
+        wait_until_level(&a, &c, &topic, 0);
+        for node in [&a, &c] {
+            node.disconnect();
+        }
+        if !is_promised {
+            b.disconnect();
+        }
+        promote(&c, &topic);
+        c.fill(&topic, 0, 5);
+        a.ask(&aborting(&topic, !is_promised)).unwrap();
+        assert!(epoch(&a, &topic) < epoch(&c, &topic));
+        for node in [&a, &c] {
+            node.connect();
+        }
+        until_fenced(&a, &topic);
+        assert_eq!(status(&c, &topic, 0).role, Role::Owner);
+    }
+}
+
+/// It was answered as if all were, without the one that takes no records: what would have ended that was never said.
+#[test]
+fn handovers_of_all_partitions_are_not_taken_back_where_one_was_taken_over() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder, 2);
+    left_unfinished(&a, &b, &topic);
+    b.ask(&taking_over(&a, &topic, 0)).unwrap();
+    let all = handover::Request {
+        partition: None,
+        ..aborting(&topic, false)
+    };
+    let refused = a.ask(&all).unwrap_err();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert!(refused.message.contains("t/0"), "{refused:?}");
+    let first = handover::Request {
+        partition: Some(PartitionId::new(0)),
+        ..handing(&topic)
+    };
+    a.ask(&first).unwrap();
+    assert_eq!(status(&a, &topic, 0).role, Role::Follower);
+    // By now it is another node's.
+    let taken_back = a.ask(&all).unwrap().partitions;
+    assert_eq!(taken_back[0].id, PartitionId::new(1));
 }
 
 /// The promise was asked of an address: whoever was there by then gave it, while the one that was to take over might do so yet.

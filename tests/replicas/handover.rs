@@ -380,6 +380,14 @@ fn what_the_target_took_over_and_gave_on_is_not_taken_back() {
         assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
         assert_eq!(refused.detail.address, Some(c.address()));
     }
+    // What it was to the partition goes with its topic.
+    b.ask(&delete_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+    })
+    .unwrap();
+    let refused = a.ask(&aborting(&topic, false)).unwrap_err();
+    assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
     assert_eq!(status(&a, &topic, 0).role, Role::HandingOver);
     c.fill(&topic, 0, 1);
 }

@@ -55,6 +55,22 @@ pub(super) fn left_handing_over(a: &Node, to: &Node, topic: &Target) -> Offset {
     end
 }
 
+/// Has a follower be promoted, and give the partition back: its owner has a later epoch by then than a copy that is promoted.
+pub(super) fn promote_and_give_back(a: &Node, b: &Node, topic: &Target) {
+    a.disconnect();
+    promote(b, topic);
+    a.connect();
+    until_fenced(a, topic);
+    rejoin(a, topic, b);
+    wait_until_level(b, a, topic, 0);
+    let giving = handover::Request {
+        to: Some(a.address()),
+        ..handing(topic)
+    };
+    b.ask(&giving).unwrap();
+    wait_until_level(a, b, topic, 0);
+}
+
 /// Has another node in the place of one from now on.
 pub(super) fn put_in_place_of(gone: &Node, other: &Node) {
     gone.disconnect();
@@ -242,14 +258,7 @@ fn who_let_a_partition_go_to_a_later_owner_is_refused_as_a_target_before_anythin
     let ([mut a, b, mut c], topic) = owner_and_two(&folder);
     wait_until_level(&a, &c, &topic, 0);
     c.kill();
-    for (from, to) in [(&a, &b), (&b, &a)] {
-        let giving = handover::Request {
-            to: Some(to.address()),
-            ..handing(&topic)
-        };
-        from.ask(&giving).unwrap();
-        wait_until_level(to, from, &topic, 0);
-    }
+    promote_and_give_back(&a, &b, &topic);
     a.kill();
     c.up();
     promote(&c, &topic);

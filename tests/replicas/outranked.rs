@@ -15,7 +15,7 @@ use super::copies::{
 };
 use super::fence::{assert_unheard, copy_of, let_go, pair, until_fenced, until_it_says_who_owns};
 use super::handover::handing;
-use super::lossless::follower;
+use super::lossless::{follower, promote_and_give_back};
 use super::node::{Node, cloning};
 use super::parted::copy;
 use super::promote::{first_fetch, promote, promoting_one, rejoin, rejoining};
@@ -198,16 +198,7 @@ fn a_promoted_copy_is_fenced_by_the_owner_that_it_tells_if_that_has_a_later_epoc
     let (a, b, topic) = level_pair(&folder, 20);
     let mut c = copy_of(&folder, &b, &topic);
     c.stop();
-    let give = |from: &Node, to: &Node| {
-        wait_until_level(from, to, &topic, 0);
-        let giving = handover::Request {
-            to: Some(to.address()),
-            ..handing(&topic)
-        };
-        from.ask(&giving).unwrap();
-    };
-    give(&a, &b);
-    give(&b, &a);
+    promote_and_give_back(&a, &b, &topic);
     a.fill(&topic, 0, 1);
     wait_until_level(&a, &b, &topic, 0);
     b.disconnect();
@@ -248,6 +239,32 @@ fn an_owner_whose_rejoin_was_cut_off_and_that_takes_the_partition_back_outranks_
     a.connect();
     b.connect();
     until_fenced(&b, &topic);
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+}
+
+/// It wrote down the first of the other's epochs that was later than its own, and was level with the last of them.
+#[test]
+fn an_owner_that_takes_the_partition_back_outranks_all_epochs_of_whom_it_let_it_go_to() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    let c = copy_of(&folder, &b, &topic);
+    a.disconnect();
+    let first = promote(&b, &topic).epoch;
+    // No record of it has to come for that.
+    until("the copy has heard of it", || {
+        segments(&c, &topic, 0).epochs[0].epoch == first
+    });
+    b.disconnect();
+    let second = promote(&c, &topic).epoch;
+    assert!(first < second);
+    b.connect();
+    a.connect();
+    until_fenced(&a, &topic);
+    c.disconnect();
+    let taken_back = a.ask(&promoting_one(&topic, 0, true)).unwrap();
+    assert!(second < taken_back.partitions[0].epoch, "{taken_back:?}");
+    c.connect();
+    until_fenced(&c, &topic);
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
 }
 

@@ -90,7 +90,7 @@ impl Admin {
             shape: Semaphore::new(1),
             withdrawn: Cell::new(None),
             listing: Semaphore::new(1),
-            restores: Restores::default(),
+            restores: Restores::since(rt::wall_clock()),
             newcomers: Newcomers::default(),
             promises: Promises::default(),
             ledger,

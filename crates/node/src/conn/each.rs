@@ -7,6 +7,7 @@ use std::sync::Arc;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{Call, handover, promote, rejoin, repair_topic};
 use corelog_record::{PartitionId, TopicId, TopicName};
+use corelog_storage::format::replica::Replica;
 
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -33,8 +34,8 @@ pub(super) trait Each: Call + 'static {
     fn ask(&self, key: PartitionKey) -> Ask;
     /// The answer, in the order of the partitions.
     fn answer(parts: Vec<Self::Part>) -> Self::Answer;
-    /// If a partition that another request would be refused for is no matter when all are meant, and one of them is not.
-    fn passes_over(_error: &Failure) -> bool {
+    /// If a partition that is refused, and was such a replica before, is no matter when all are meant, and one of them is not.
+    fn passes_over(_was: &Replica, _error: &Failure) -> bool {
         false
     }
 }
@@ -64,11 +65,16 @@ pub(super) async fn each<R: Each>(
             topic: id,
             partition,
         };
+        let was = core
+            .routes
+            .borrow()
+            .topic_of(name, id)?
+            .known_replica(partition);
         match router::told(core, owner, request.ask(key), Some(frame)).await {
             Ok(part) => parts.push(part),
             Err(error) => {
                 let error = Box::new(error.of(format_args!("{name}/{partition}")));
-                if one.is_some() || !R::passes_over(&error) {
+                if one.is_some() || !R::passes_over(&was, &error) {
                     return Err(error);
                 }
                 passed_over.get_or_insert(error);
@@ -103,7 +109,7 @@ impl Each for promote::Request {
         promote::Answer { partitions }
     }
 
-    fn passes_over(error: &Failure) -> bool {
+    fn passes_over(_: &Replica, error: &Failure) -> bool {
         error.is(ErrorCode::NotFollower)
     }
 }
@@ -133,8 +139,9 @@ impl Each for handover::Request {
         handover::Answer { partitions }
     }
 
-    fn passes_over(error: &Failure) -> bool {
-        error.is(ErrorCode::NotOwner)
+    fn passes_over(was: &Replica, error: &Failure) -> bool {
+        // One that was owned here, or is being handed over, may have been found to be another node's: it waits for a word.
+        error.is(ErrorCode::NotOwner) && !was.role.owns()
     }
 }
 

@@ -24,6 +24,8 @@ use crate::rt;
 pub(super) struct Claim {
     /// Its epoch, which this log has not.
     pub(super) began: Epoch,
+    /// The newest that it has.
+    pub(super) newest: LeaderEpoch,
     /// Up to here it has what is here, by the epochs of both; none if they tell nothing of that any more.
     pub(super) common: Option<Offset>,
 }
@@ -79,6 +81,7 @@ impl Core {
         let common = self.common_with(key, &there)?;
         Ok(Claim {
             began: began.clone(),
+            newest: lineage::newest(&there.epochs).unwrap_or(epoch),
             common: common.epoch.map(|_| common.offset),
         })
     }

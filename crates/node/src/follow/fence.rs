@@ -63,17 +63,18 @@ impl Core {
         topic: TopicName,
         key: PartitionKey,
         before: Replica,
-        (to, Claim { began, common }): (Target, Claim),
+        (to, claim): (Target, Claim),
     ) -> Result<(), Failure> {
-        let (partition, epoch) = (key.partition.get(), began.epoch.get());
-        let (owner, by) = (to.address.clone(), (Some(to), Some(began.epoch)));
+        let (partition, epoch) = (key.partition.get(), claim.began.epoch.get());
+        // Should this node ever own it again, its epoch is above all of that one's.
+        let (owner, by) = (to.address.clone(), (Some(to), Some(claim.newest)));
         let writing = self.write_role(topic.clone(), key, before, Role::Fenced, by);
         let written = writing.await.map(drop);
         match &written {
             Ok(()) => {
                 // What was on its way to the disk is acknowledged yet.
                 let end = self.place(key).ok().map(|place| place.log_end.get());
-                let common = common.map(Offset::get);
+                let common = claim.common.map(Offset::get);
                 tracing::error!(
                     %topic, partition, epoch, owner, common, end,
                     "fenced: another node owns it, which may have nothing of what is here from `common` to `end`; rejoin it"

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use corelog_record::{CopyId, NodeId, Offset};
+use corelog_record::{CopyId, LeaderEpoch, NodeId, Offset};
 use corelog_storage::format::replica::Peer;
 
 use super::contested::{Contested, Noted};
@@ -57,6 +57,8 @@ pub(crate) struct Follower {
     /// Its end, durable there.
     pub(crate) end: Offset,
     pub(crate) at: Instant,
+    /// The newest epoch of this log that it was told of.
+    pub(super) told: Option<LeaderEpoch>,
     /// It has told of an epoch that this log has not, and nothing else since: it is asked once it is remembered.
     pub(super) is_claiming: bool,
 }
@@ -148,6 +150,11 @@ impl Followers {
     pub(super) fn is_claiming(&self, key: PartitionKey, copy: CopyId) -> bool {
         let claiming = self.last_of(key, copy, |known| known.is_claiming);
         claiming.unwrap_or_default()
+    }
+
+    /// The newest epoch that one of them was told of.
+    pub(super) fn told(&self, key: PartitionKey, copy: CopyId) -> Option<LeaderEpoch> {
+        self.last_of(key, copy, |known| known.told).flatten()
     }
 
     /// A copy claims a partition: it is asked with those that are due, though no partition waits for it.

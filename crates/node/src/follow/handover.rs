@@ -141,9 +141,8 @@ impl Core {
         let owner = rival.address().to_owned();
         // A log that damage made read-only may have acknowledged more than it ends with.
         if claim.began.start == end && self.check_not_read_only(key).is_ok() {
-            let taken = (owner, claim.began.epoch, end);
-            // Should this node ever own it again, its epoch is above that one.
-            self.hear_epoch(key, claim.began.epoch);
+            // Should this node ever own it again, its epoch is above all of that one's.
+            let taken = (owner, claim.newest, end);
             let followed = self.follow_new_owner(topic.clone(), key, before.clone(), taken);
             return followed.await.map(Some);
         }

@@ -72,6 +72,11 @@ impl Core {
             compared?;
             hearing.epochs = told(&mine);
         }
+        // One that began since it came may have no record yet: were it promoted without it, it could begin the same.
+        let newest = self.epoch(key)?;
+        if hearing.epochs.is_empty() && self.followers.told(key, follower.copy) != newest {
+            hearing.epochs = told(&self.epochs(key)?);
+        }
         // Of one that went meanwhile nothing is kept.
         let replica = self.replica(key)?;
         if !self.followers.unasked.is_deaf_to(key, follower.copy) {
@@ -86,6 +91,7 @@ impl Core {
                     // What it may have beyond this log is not this log's.
                     end: follower.end.min(place.durable.offset),
                     at: rt::now(),
+                    told: newest,
                     is_claiming: is_claiming || is_untold,
                 },
             );

@@ -120,8 +120,12 @@ impl Core {
         if let Some(let_go) = before.let_go {
             self.hear_epoch(key, let_go);
         }
-        let Epoch { epoch, lineage, .. } = self.begin_above(key).await?;
         let is_given = given_at.is_some();
+        let begin = match is_given {
+            true => Begin::TakenOver,
+            false => Begin::Promoted,
+        };
+        let Epoch { epoch, lineage, .. } = self.begin_above(key, begin).await?;
         let mine = self.shared.addresses.get();
         let mine = mine.map(|mine| mine.advertised.clone());
         router::take_over_replica(self, topic, key, given_at, move |mut replica| {
@@ -143,8 +147,12 @@ impl Core {
     }
 
     /// Begins an epoch of its own far above the last one, at the end of a log that is durable.
-    pub(super) async fn begin_above(self: &Rc<Self>, key: PartitionKey) -> Result<Epoch, Failure> {
-        self.change(key, Change::Epoch(Begin::TakenOver)).await?;
+    pub(super) async fn begin_above(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        begin: Begin,
+    ) -> Result<Epoch, Failure> {
+        self.change(key, Change::Epoch(begin)).await?;
         let lost = || failure(ErrorCode::Internal, "the epoch that was begun is not there");
         self.epochs(key)?.last().copied().ok_or_else(lost)
     }
@@ -164,6 +172,7 @@ impl Core {
             asking.replace(Some(address.to_owned()));
             !accept_loss || silent.found(&address.to_owned(), rt::now()).is_none()
         };
+        let here = || self.place(key).ok();
         let asked = async {
             let source = replica.sources.first().filter(|source| may_ask(source))?;
             let line = self.line_to(source).await.ok()?;
@@ -191,10 +200,16 @@ impl Core {
                 return None;
             }
             let told = segments_of(&line, topic, key, Offset::MAX).await.ok()?;
+            let theirs = lineage::newest(&told.epochs);
+            if let Some(newest) =
+                theirs.filter(|_| here().is_some_and(|it| it.can_be_of(told.history)))
+            {
+                self.hear_epoch(key, newest);
+            }
             // The source owned the partition before this node did, which let it go since to one that the source knows nothing of.
-            let is_before = lineage::newest(&told.epochs) < replica.let_go;
+            let is_before = theirs < replica.let_go;
             // What was truncated there is still here, and would be served again.
-            if is_before || self.place(key).ok()?.log_start < told.log_start {
+            if is_before || here()?.log_start < told.log_start {
                 return None;
             }
             // The source may be about to own it again: this node promised to refuse at the epochs of the

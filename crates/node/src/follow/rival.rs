@@ -204,7 +204,7 @@ impl Core {
     }
 
     /// What the node at an address is, as the first that is asked.
-    async fn first_at(
+    pub(super) async fn first_at(
         &self,
         topic: &TopicName,
         key: PartitionKey,

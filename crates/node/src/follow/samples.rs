@@ -77,6 +77,7 @@ pub(super) fn heard(peer: &Peer) -> Follower {
         address: Some(peer.address.clone()),
         end: Offset::ZERO,
         at: rt::now(),
+        told: None,
         is_claiming: false,
     }
 }

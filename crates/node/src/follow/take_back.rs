@@ -11,6 +11,7 @@ use corelog_storage::log::Begin;
 use super::ASK_TIMEOUT;
 use super::handover::{LEVEL_PAUSE, is_early};
 use super::ownership::{check_same, not_owner, owned_at};
+use super::questions::has_none;
 use super::target::Target;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
@@ -38,8 +39,8 @@ impl Core {
         if before.role == Role::HandingOver {
             // No epoch begins behind damage: it stays given to whom it was.
             self.check_not_read_only(key)?;
-            self.take_back(&topic, key, before, accept_loss).await?;
-            self.own_again(topic, key).await?;
+            let begin = self.take_back(&topic, key, before, accept_loss).await?;
+            self.own_again(topic, key, begin).await?;
         }
         let epoch = self.epoch(key)?;
         let mine = self.shared.addresses.get();
@@ -53,18 +54,24 @@ impl Core {
 
     /// Takes back what the target was asked, and writes down that it is given to nobody: whoever asks
     /// from here on may not take this for a handover. Who asked before, and was started anew since the target promised, may
-    /// be about to own it: so the target is asked once more behind that, also by who finishes this after a restart.
+    /// be about to own it: so the target is asked once more behind that, also by who finishes this after a restart. Gives
+    /// how this node goes on: as behind a start, if the target has promised.
     async fn take_back(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         mut before: Replica,
         accept_loss: bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<Begin, Failure> {
         let to = self.given_to(&before).await;
+        let is_known = matches!(to, Ok(Some(_)));
         if let Ok(Some(to)) = &to {
             before.target = Some(to.node);
         }
+        let begin = |is_passed_over: bool| match is_known && !is_passed_over {
+            true => Begin::Own,
+            false => Begin::TakenBack,
+        };
         let is_passed_over = async || match self.have_refused(topic, key, to.clone()).await {
             Ok(()) => Ok(false),
             Err(error) if error.is(ErrorCode::NotOwner) || !accept_loss => Err(error),
@@ -74,21 +81,24 @@ impl Core {
                 Ok(true)
             }
         };
-        if is_passed_over().await? || before.sources.is_empty() {
-            return self.give_to_nobody(topic, key, &before).await;
-        }
+        let was_passed_over = is_passed_over().await?;
         self.give_to_nobody(topic, key, &before).await?;
-        if let Err(error) = is_passed_over().await {
-            let role = before.role;
-            let nobody = Replica {
-                sources: Vec::new(),
-                ..before
-            };
-            self.write_role(topic.clone(), key, nobody, role, (to?, None))
-                .await?;
-            return Err(error);
+        if was_passed_over || before.sources.is_empty() {
+            return Ok(begin(was_passed_over));
         }
-        Ok(())
+        match is_passed_over().await {
+            Ok(is_passed_over) => Ok(begin(is_passed_over)),
+            Err(error) => {
+                let role = before.role;
+                let nobody = Replica {
+                    sources: Vec::new(),
+                    ..before
+                };
+                self.write_role(topic.clone(), key, nobody, role, (to?, None))
+                    .await?;
+                Err(error)
+            }
+        }
     }
 
     async fn give_to_nobody(
@@ -174,7 +184,11 @@ impl Core {
         key: PartitionKey,
         to: &Target,
     ) -> Result<(), Failure> {
-        let Some(rival) = self.owner_by(topic, key, to.address.clone()).await? else {
+        let first = match self.first_at(topic, key, &to.address).await {
+            Err(error) if has_none(&error) => return Err(may_have_owned(&to.address)),
+            first => first?,
+        };
+        let Some(rival) = self.owner_of(topic, key, first).await?.rival() else {
             return Ok(());
         };
         if rival.node() != to.node {
@@ -191,6 +205,7 @@ impl Core {
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
+        begin: Begin,
     ) -> Result<(), Failure> {
         let before = self.replica(key)?;
         let end = self.place(key)?.log_end;
@@ -202,13 +217,22 @@ impl Core {
             checked => checked?,
         }
         self.check_awake_since(asked)?;
-        self.change(key, Change::Epoch(Begin::TakenBack)).await?;
+        self.change(key, Change::Epoch(begin)).await?;
         // Another than the target may have been promoted meanwhile.
         self.doubt_of(key, &before);
         self.write_role(topic, key, before, Role::Owner, (None, None))
             .await
             .map(drop)
     }
+}
+
+/// A target has the topic no more, and what it was to the partition went with that.
+fn may_have_owned(to: &str) -> Failure {
+    let message = format!(
+        "{to} has no such topic any more, and may have owned the partition and passed it on before: if nobody else owns it, take \
+         it back with accept_loss"
+    );
+    failure(ErrorCode::SourceUnavailable, message)
 }
 
 /// A target owned a partition, or does; who does by now was not found.

@@ -6,7 +6,7 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::take_over;
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::replica::Role;
-use corelog_storage::log::{HEARD_EPOCH_MAX, TAKE_BACK_STEP};
+use corelog_storage::log::HEARD_EPOCH_MAX;
 
 use super::lineage::diverged;
 use super::ownership::not_follower;
@@ -30,8 +30,8 @@ impl Core {
         let hand = self.take_hand(key)?;
         if request.end == Offset::MAX {
             router::promise(self, key, request.epoch).await?;
-            // Its owner goes on above: were this copy promoted before it hears that, its epoch has to be later still.
-            let taken_back = request.epoch.get().saturating_add(TAKE_BACK_STEP);
+            // Its owner goes on by the next: were this copy promoted before it hears that, its epoch has to be later still.
+            let taken_back = request.epoch.get().saturating_add(1);
             if let Some(epoch) = LeaderEpoch::new(taken_back) {
                 self.hear_epoch(key, epoch);
             }
@@ -129,7 +129,7 @@ mod tests {
     use std::pin::pin;
 
     use corelog_record::Chain;
-    use corelog_storage::log::TAKEOVER_STEP;
+    use corelog_storage::log::{Begin, PROMOTION_STEP};
     use futures_lite::future::poll_once;
 
     use super::*;
@@ -171,8 +171,8 @@ mod tests {
             assert!(core.place(key).is_err(), "it is being opened still");
             drop(turns);
             assert_eq!(opening.await.failed, 0);
-            let began = core.begin_above(key).await.unwrap();
-            assert_eq!(began.epoch.get(), 7 + TAKE_BACK_STEP + TAKEOVER_STEP);
+            let began = core.begin_above(key, Begin::Promoted).await.unwrap();
+            assert_eq!(began.epoch.get(), 8 + PROMOTION_STEP);
         });
     }
 }

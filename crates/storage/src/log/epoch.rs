@@ -50,12 +50,15 @@ impl<D: Dir> NewEpoch<D> {
 /// How much higher than the last epoch one is that a copy begins which takes over. An owner that is
 /// killed again and again before it hears of that begins one more each time, and must not outrank it.
 pub const TAKEOVER_STEP: i32 = 1_000;
-/// How much higher one is that an owner begins which takes a handover back. Its target may have taken over as often as a try
-/// of that can be cut short, each time a [`TAKEOVER_STEP`] higher, and must not be level with it.
+/// How much higher one is that an owner begins which takes a handover back without its target's word. That may have taken over
+/// as often as a try of it can be cut short, each time a [`TAKEOVER_STEP`] higher, and must not be level with it.
 pub const TAKE_BACK_STEP: i32 = 8 * TAKEOVER_STEP;
-/// The highest epoch of a source that a copy takes: a million takeovers have room above it.
+/// How much higher one is that a copy begins which is promoted, and not given what it owns from then on. Its owner may meanwhile
+/// have handed over to another copy, or taken that back, of which this one has not heard, and must not outrank it.
+pub const PROMOTION_STEP: i32 = 2 * TAKE_BACK_STEP;
+/// The highest epoch of a source that a copy takes: a million takeovers have room above it, or 62,500 promotions.
 const SOURCE_EPOCH_MAX: i32 = i32::MAX - 1_000_000 * TAKEOVER_STEP;
-/// The highest epoch that a log hears of without having it: a million takeovers above it are copied still. It is a word of
+/// The highest epoch that a log hears of without having it: as many above it are copied still. It is a word of
 /// anybody's, and what begins above it must be taken by every copy.
 pub const HEARD_EPOCH_MAX: i32 = SOURCE_EPOCH_MAX - 1_000_000 * TAKEOVER_STEP;
 
@@ -64,11 +67,13 @@ pub const HEARD_EPOCH_MAX: i32 = SOURCE_EPOCH_MAX - 1_000_000 * TAKEOVER_STEP;
 pub enum Begin {
     /// One of this log's own: the next number, with a lineage drawn at random.
     Own,
-    /// One of this log's own, [`TAKEOVER_STEP`] above the last that it had or heard of: another log was the
-    /// owner so far, and may have begun epochs meanwhile that this one has not heard of.
+    /// One of this log's own, [`TAKEOVER_STEP`] above the last that it had or heard of: its owner so far, which gives it what it
+    /// owns, may be started anew before it hears of that.
     TakenOver,
     /// One of this log's own, [`TAKE_BACK_STEP`] above the last: it was to be another log's, which may have begun some.
     TakenBack,
+    /// One of this log's own, [`PROMOTION_STEP`] above the last that it had or heard of.
+    Promoted,
     /// One of the source's, which a copy takes over.
     Copied(Began),
 }
@@ -91,6 +96,7 @@ impl<D: Dir> Log<D> {
             Begin::Own => (self.epoch_above(1)?, self.draw_lineage()),
             Begin::TakenOver => (self.epoch_above(TAKEOVER_STEP)?, self.draw_lineage()),
             Begin::TakenBack => (self.epoch_above(TAKE_BACK_STEP)?, self.draw_lineage()),
+            Begin::Promoted => (self.epoch_above(PROMOTION_STEP)?, self.draw_lineage()),
             Begin::Copied(began) => {
                 self.check_copied(began)?;
                 (began.epoch, began.lineage)

@@ -113,7 +113,7 @@ pub use chain::ChainPlan;
 pub use checked::Checked;
 pub use chore::{ChoreDone, ChorePlan};
 pub use copied::CopyError;
-pub use epoch::{Begin, HEARD_EPOCH_MAX, TAKE_BACK_STEP, TAKEOVER_STEP};
+pub use epoch::{Begin, HEARD_EPOCH_MAX, PROMOTION_STEP, TAKE_BACK_STEP, TAKEOVER_STEP};
 pub use event::Event;
 pub use expire::Hold;
 pub use find::TimePlan;

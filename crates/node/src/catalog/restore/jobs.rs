@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::restore_status;
-use corelog_record::{TopicId, TopicName};
+use corelog_record::{Timestamp, TopicId, TopicName};
 use corelog_storage::snapshot::Name;
 
 use crate::failure::{Failure, failure};
@@ -27,10 +27,11 @@ pub(in crate::catalog) struct Restores {
     looked_at: RefCell<String>,
 }
 
-impl Default for Restores {
-    fn default() -> Self {
+impl Restores {
+    /// Those of a start whose clock said `now`: no number is one of an earlier start's, whose asker may ask for it yet.
+    pub(in crate::catalog) fn since(now: Timestamp) -> Self {
         Self {
-            last: Cell::default(),
+            last: Cell::new(now.millis().unsigned_abs()),
             jobs: RefCell::default(),
             looks: Semaphore::new(1),
             looked_at: RefCell::default(),
@@ -132,7 +133,7 @@ mod tests {
     /// to do.
     #[test]
     fn who_has_to_wait_is_told_for_which_restore() {
-        let restores = Restores::default();
+        let restores = Restores::since(Timestamp::from_millis(7));
         let number = restores.begin(Job {
             topic: TopicName::new("slow").unwrap(),
             source: None,
@@ -143,7 +144,7 @@ mod tests {
         });
         let refused = restores.check_none_running().unwrap_err();
         assert!(refused.is(ErrorCode::Busy));
-        let told = "topic slow is being restored (restore 1, 400 of 1000 bytes in ";
+        let told = "topic slow is being restored (restore 8, 400 of 1000 bytes in ";
         assert!(refused.message.starts_with(told), "{refused:?}");
         restores.end(number, Err(failure(ErrorCode::Damaged, "gone")));
         restores.check_none_running().unwrap();
