@@ -239,6 +239,9 @@ pub enum Error {
     /// unknown: order would not hold. Whoever looks at that outcome decides whether to send this again.
     #[error("an earlier batch of the partition has an unknown outcome")]
     BehindUnknown,
+    /// No thread compressed it by the end of the delivery timeout: those that the runtime has for blocking work had other work.
+    #[error("no thread of this program compressed the batch")]
+    Uncompressed,
     /// Not in the log by the end of the delivery timeout, and tried no more.
     #[error("given up after {after:?}: {source}")]
     GivenUp {

@@ -1,7 +1,7 @@
 //! A batch on its way: its records, its room in memory, and who waits for its outcome.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,7 +50,11 @@ enum Content {
     Built(Bytes),
     Refused(Arc<Error>),
     /// Being built elsewhere; ends with the batch, unless it has begun.
-    Building(JoinSet<Built>),
+    Building {
+        /// Lent: what is given to a thread that never comes would stay with the runtime.
+        _builder: Arc<Mutex<Option<Builder>>>,
+        building: JoinSet<Option<Built>>,
+    },
     /// On its way from one of these to another.
     Gone,
 }
@@ -144,7 +148,7 @@ impl Batch {
         match &self.content {
             Content::Open(builder) => builder.len_bytes(),
             Content::Built(bytes) => bytes.len(),
-            Content::Refused(_) | Content::Building(_) | Content::Gone => 0,
+            Content::Refused(_) | Content::Building { .. } | Content::Gone => 0,
         }
     }
 
@@ -186,7 +190,7 @@ impl Batch {
             Content::Open(builder) => {
                 builder.codec() != Codec::None && builder.len_bytes() > COMPRESSED_HERE_BYTES_MAX
             }
-            Content::Building(_) => true,
+            Content::Building { .. } => true,
             Content::Built(_) | Content::Refused(_) | Content::Gone => false,
         }
     }
@@ -199,21 +203,31 @@ impl Batch {
         let is_built_elsewhere = self.is_built_elsewhere();
         self.content = match std::mem::replace(&mut self.content, Content::Gone) {
             Content::Open(builder) if is_built_elsewhere => {
-                let mut building = JoinSet::new();
-                building.spawn_blocking(|| builder.build());
-                Content::Building(building)
+                let builder = Arc::new(Mutex::new(Some(builder)));
+                let (lent, mut building) = (Arc::downgrade(&builder), JoinSet::new());
+                building.spawn_blocking(move || {
+                    let lent = lent.upgrade()?;
+                    let builder = lent.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    builder.map(Builder::build)
+                });
+                Content::Building {
+                    _builder: builder,
+                    building,
+                }
             }
             Content::Open(builder) => Content::of(builder.build().map_err(Error::from)),
             content => content,
         };
-        if let Content::Building(building) = &mut self.content {
-            let built = building.join_next().await.and_then(Result::ok);
+        if let Content::Building { building, .. } = &mut self.content {
+            let built = building.join_next().await.and_then(Result::ok).flatten();
             self.content = Content::of(built.map_or(Err(Error::Closed), |built| Ok(built?)));
         }
         match &self.content {
             Content::Built(bytes) => Ok(bytes.clone()),
             Content::Refused(error) => Err(Arc::clone(error)),
-            Content::Open(_) | Content::Building(_) | Content::Gone => Err(Arc::new(Error::Closed)),
+            Content::Open(_) | Content::Building { .. } | Content::Gone => {
+                Err(Arc::new(Error::Closed))
+            }
         }
     }
 
@@ -255,8 +269,9 @@ impl Batch {
         self.outcome.settle(result).wake();
     }
 
-    /// Gives back its room in memory: whoever sees what became of its records finds it there.
+    /// Frees its records, and gives back their room in memory: whoever sees what became of them finds it there.
     fn give_back(&mut self) {
+        self.content = Content::Gone;
         let bytes = self.room.num_permits();
         drop(self.room.split(bytes));
         self.origin.held.give(bytes);
@@ -314,3 +329,50 @@ pub(super) struct Place {
 
 /// Less than this is compressed where it is: handing it to another thread costs as much.
 const COMPRESSED_HERE_BYTES_MAX: usize = 32 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Waker};
+
+    use corelog_record::Timestamp;
+    use tokio::runtime;
+    use tokio::sync::Semaphore;
+
+    use super::super::queue::tests::queue;
+    use super::*;
+
+    /// Its room was given back, and its records stayed with the runtime, which drops what nobody wants any more once it has
+    /// a thread for it.
+    #[test]
+    fn what_is_given_up_while_it_waits_for_a_thread_is_freed_with_its_room() {
+        let narrow = runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        // Behind the runtime, which waits for the thread: gone before it.
+        let (_busy, idle) = mpsc::channel::<()>();
+        narrow.spawn_blocking(move || idle.recv());
+        let _inside = narrow.enter();
+        let mut builder = Builder::new(Codec::Zstd);
+        let large = Record::new(Timestamp::from_millis(0), vec![0; 64 << 10]);
+        builder.append_record(&large).unwrap();
+        let memory = Arc::new(Semaphore::new(1));
+        let room = Arc::clone(&memory).try_acquire_owned().unwrap();
+        let place = Place {
+            topic_id: TopicId::from_bytes([0; 16]),
+            sequence: 0,
+        };
+        let (mut batch, _delivery) = Batch::whole(&queue().origin, place, builder, room);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(pin!(batch.build()).poll(&mut context).is_pending());
+        let Content::Building { _builder: lent, .. } = &batch.content else {
+            panic!("it is built elsewhere");
+        };
+        let lent = Arc::downgrade(lent);
+        batch.fail(Arc::new(Error::Uncompressed));
+        assert_eq!(memory.available_permits(), 1);
+        assert!(lent.upgrade().is_none());
+    }
+}

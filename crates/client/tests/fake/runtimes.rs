@@ -139,7 +139,7 @@ fn a_client_connects_anew_where_the_runtime_of_its_connection_has_ended() {
 }
 
 /// It waited for a thread as long as the program had none left, its time over or not, and what was answered meanwhile was not
-/// told.
+/// told. Given up, it and the batch behind it were told as a server that could not be reached.
 #[test]
 fn a_batch_that_no_thread_compresses_is_given_up_in_time_and_holds_up_no_answer() {
     let narrow = Builder::new_current_thread()
@@ -165,20 +165,24 @@ fn a_batch_that_no_thread_compresses_is_given_up_in_time_and_holds_up_no_answer(
         server
             .until(|server| server.count(Some(0), "Produce") == 1)
             .await;
-        let large = record(vec![0; 64 << 10]);
-        let large = producer.send(&topic, P0, large).await.unwrap();
+        let large = || record(vec![0; 64 << 10]);
+        let waiting = producer.send(&topic, P0, large()).await.unwrap();
+        let behind = producer.send(&topic, P0, large()).await.unwrap();
         // It is waited for by now.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
         gate.add_permits(1);
         timeout(PATIENCE, sent).await.unwrap().unwrap();
-        let given_up = outcome(large).await;
-        assert_eq!(given_up.outcome, Outcome::NotApplied);
-        assert!(
-            matches!(&*given_up.error, Error::GivenUp { .. }),
-            "{given_up}"
-        );
+        for late in [waiting, behind] {
+            let given_up = outcome(late).await;
+            assert_eq!(given_up.outcome, Outcome::NotApplied);
+            assert!(!given_up.error.is_unreachable(), "{given_up}");
+            let Error::GivenUp { source, .. } = &*given_up.error else {
+                panic!("{given_up}");
+            };
+            assert!(matches!(**source, Error::Uncompressed), "{given_up}");
+        }
         timeout(PATIENCE, producer.flush()).await.unwrap();
     });
 }

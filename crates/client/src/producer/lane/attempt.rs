@@ -111,7 +111,7 @@ impl Lane {
         }
     }
 
-    /// The error of a batch that was not built, or for which there was no way to the server, or no room on it, as long as it had time.
+    /// The error of a batch for which there was no way to the server, or no room on it, as long as it had time.
     fn unanswered(&self) -> Error {
         let origin = &self.queue.origin;
         Error::TimedOut {
@@ -150,7 +150,12 @@ impl Lane {
                 }
                 () = alarm.run_out(look_at) => {
                     if look_at == end {
-                        return Some(Err(Self::given_up(since, self.why_late())));
+                        let (topic, late) = (batch.topic_id(), Arc::new(Error::Uncompressed));
+                        let error = Self::given_up(since, Arc::clone(&late));
+                        // Behind others it is told later, and this is still why; as of what is late behind it.
+                        batch.refuse(Arc::clone(&error));
+                        self.note(topic, &late);
+                        return Some(Err(error));
                     }
                     self.queue.origin.held.begin_trouble();
                     look_at = end.min(Instant::now() + SILENCE_MAX);
