@@ -1,15 +1,19 @@
 //! An owner whose log ends, for damage, before what it acknowledged: neither its followers give up what they have beyond, nor
-//! is one that ends where it does taken to have all.
+//! is one that ends where it does taken to have all. And a follower whose log does: it is none to hand the partition to.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, Position};
 
-use super::copies::{chain_at, level_pair, remembered, segments, status};
+use super::copies::{
+    assert_equal, chain_at, level_pair, remembered, segments, status, wait_until_level,
+};
+use super::gone::reopening;
 use super::handover::{aborting, handing, pair};
 use super::heal::first_store;
 use super::lossless::left_handing_over;
@@ -31,7 +35,7 @@ fn end_before(node: &mut Node, position: Position) {
     let file = OpenOptions::new().write(true).open(&store).unwrap();
     let behind = file.metadata().unwrap().len() + (17 << 20);
     file.write_all_at(&[1], behind).unwrap();
-    std::fs::remove_file(store.with_file_name("mark")).unwrap();
+    fs::remove_file(store.with_file_name("mark")).unwrap();
     node.up();
 }
 
@@ -103,4 +107,43 @@ fn a_follower_that_ends_where_its_owner_ends_before_damage_is_not_taken_to_have_
     let refused = a.ask(&handing(&topic)).unwrap_err();
     assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
     assert_eq!(status(&a, &topic, 0).role, Role::Fenced);
+}
+
+/// Its mark told its source the place that it had come to: it was taken for level, the partition was handed to it, and had no owner
+/// from then on. What came next it fetched, and could not take, again and again.
+#[test]
+fn a_follower_that_damage_ends_is_given_nothing_and_asks_for_nothing_until_it_is_whole_again() {
+    let folder = Folder::new();
+    let ([a, mut b], topic) = pair(&folder, 1);
+    a.fill(&topic, 0, 8);
+    wait_until_level(&a, &b, &topic, 0);
+    let store = first_store(&b.server().ready.data);
+    b.stop();
+    let whole = fs::read(&store).unwrap();
+    b.up();
+    until("it follows", || {
+        status(&b, &topic, 0).state == State::Following
+    });
+    let file = OpenOptions::new().write(true).open(&store).unwrap();
+    file.set_len(50_000).unwrap();
+    b.ask(&reopening(&topic)).unwrap();
+    until("it follows no more, and says why", || {
+        let told = status(&b, &topic, 0);
+        let why = told.error.is_some_and(|why| why.is(ErrorCode::ReadOnly));
+        why && told.state == State::Waiting
+    });
+    let refused = a.ask(&handing(&topic)).unwrap_err();
+    assert!(refused.is(ErrorCode::ReadOnly), "{refused:?}");
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    a.fill(&topic, 0, 1);
+    let asked = |kind| a.proxy.asked(kind);
+    let (fetches, looks) = (asked(Kind::Fetch), asked(Kind::Segments));
+    until("it looks where its source begins", || {
+        looks + 3 < asked(Kind::Segments)
+    });
+    assert_eq!(asked(Kind::Fetch), fetches);
+    fs::write(&store, whole).unwrap();
+    b.ask(&reopening(&topic)).unwrap();
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
 }

@@ -13,7 +13,7 @@ use super::promote::{promote, promoting};
 use crate::support::folder::Folder;
 use crate::support::wire::{Target, batch};
 
-fn reopening(topic: &Target) -> reopen_partition::Request {
+pub(super) fn reopening(topic: &Target) -> reopen_partition::Request {
     reopen_partition::Request {
         topic: topic.name.clone(),
         id: topic.id,

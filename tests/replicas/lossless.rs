@@ -15,7 +15,7 @@ use super::copies::{assert_equal, remembered, segments, status, wait_until_level
 use super::fence::{hand_on, pair, until_fenced};
 use super::handover::{aborting, epoch, handing};
 use super::node::Node;
-use super::promote::{promote, promoting, rejoining, takes_nothing_also_after_a_kill};
+use super::promote::{promote, promoting, rejoin, rejoining, takes_nothing_also_after_a_kill};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::wire::Target;

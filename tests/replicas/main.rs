@@ -24,7 +24,7 @@
 //! outranked a copy of a copy that is promoted, and an owner that knows nothing of it
 //! heal     damage of either copy heals by the other
 //! repairs  what repairs cost each other, and how they end
-//! ended    an owner's log that ends, for damage, before what it acknowledged
+//! ended    a log that ends, for damage, before what it acknowledged, or came to
 //! gone     a partition's directory is gone at one of its nodes
 //! rot      of what a copy goes on from, and nobody has met
 //! faults   rounds of trouble, by a seed

@@ -461,7 +461,9 @@ mod tests {
             }
             assert!(poll_once(&mut deleting).await.is_none());
             // If that fails it is served again, perhaps by its owner.
-            let refused = admin.promise(key, LeaderEpoch::ZERO).await.unwrap_err();
+            let refused = admin.promise(key, LeaderEpoch::ZERO);
+            let refused = rt::timeout(PATIENCE, refused).await;
+            let refused = refused.expect("it does not wait").unwrap_err();
             assert!(refused.is(ErrorCode::Busy), "{refused}");
             let place = (&other, id, key.partition);
             let fenced = admin.change_replica(place, None, |replica| {

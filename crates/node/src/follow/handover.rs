@@ -34,7 +34,7 @@ impl Core {
     /// - `NotOwner`, `NotFollower` or `Diverged` if the target is none to give it to; `NotOwner` also if it owns the partition
     ///   without all that is here: this node is fenced then.
     /// - `InvalidRequest` if the target let it go to a later owner.
-    /// - `ReadOnly` if damage ends the log here.
+    /// - `ReadOnly` if damage ends the log, here or there.
     /// - `Busy` while its owner is changed otherwise, or a truncation or expiry is on its way to the disk for too long, or where this node
     ///   stood still meanwhile.
     /// - `NotEqual` if the follower does not come near, or level, in time, has more, has not the topic's settings and partitions, or still

@@ -35,8 +35,8 @@ impl Core {
     ///
     /// # Errors
     /// `NotFollower`, `Diverged` and `InvalidRequest` if it is no node to give the partition to, as one that let it go to a
-    /// later owner; `NotEqual` if it is too far behind for too long, or behind and out of reach of whom it follows, or has
-    /// more.
+    /// later owner; `ReadOnly` if damage ends its log; `NotEqual` if it is too far behind for too long, or behind and out of
+    /// reach of whom it follows, or has more.
     pub(super) async fn until_near(
         self: &Rc<Self>,
         hand: &Hand,
@@ -80,6 +80,11 @@ impl Core {
                 return Err(self.no_follower(topic, to));
             }
         };
+        // By what it had it may be level; it begins no epoch, and takes nothing that it lacks.
+        let error = follower.error.as_ref();
+        if let Some(why) = error.filter(|why| why.is(ErrorCode::ReadOnly)) {
+            return Err(said_by(to, Box::new(why.clone())));
+        }
         let there = segments_of(line, topic, key, Offset::MAX).await;
         let there = there.map_err(|why| said_by(to, why))?;
         if !there.can_be_of(self.place(key)?.history) {

@@ -229,7 +229,10 @@ fn end_of(role: replica_status::Role, place: &Place) -> Offset {
 fn tell_progress(following: &Rc<Following>, told: &mut Partition) {
     let progress = &following.progress;
     told.state = progress.state.get();
-    if let Some(why) = &*progress.trouble.borrow() {
+    // Of one that damage ends, what it waits for is no matter: it would take nothing.
+    if let Some(why) = &*progress.trouble.borrow()
+        && (told.error.is_none() || told.state == replica_status::State::Stopped)
+    {
         told.error = Some((**why).clone());
     }
     let received = progress.received();
@@ -314,20 +317,27 @@ mod tests {
     use crate::failure::failure;
     use crate::rt::tests::ways_given;
 
-    /// What it has no trouble with took the place of what damage had done to it.
+    /// What it has no trouble with took the place of what damage had done to it, and so did what it waited for: while its source was
+    /// away it was told as sound.
     #[test]
-    fn a_copy_without_trouble_is_told_as_read_only_all_the_same() {
+    fn a_copy_that_has_not_stopped_is_told_as_read_only_whatever_it_waits_for() {
         let (topic, key) = topic(1);
         let replica = Replica::owner(key.partition);
         let following = Rc::new(Following::new(key, &topic.name, &replica));
-        let mut told = Partition::owned(key.partition, Offset::ZERO);
-        for code in [ErrorCode::ReadOnly, ErrorCode::Diverged] {
+        let told = || {
+            let mut told = Partition::owned(key.partition, Offset::ZERO);
             told.error = Some(*failure(ErrorCode::ReadOnly, "it is"));
             tell_progress(&following, &mut told);
-            assert!(told.error.as_ref().unwrap().is(code), "{told:?}");
-            let trouble = Some(failure(ErrorCode::Diverged, "it did"));
-            *following.progress.trouble.borrow_mut() = trouble;
-        }
+            told.error.unwrap()
+        };
+        use replica_status::State::{Stopped, Waiting};
+        assert!(told().is(ErrorCode::ReadOnly));
+        let away = failure(ErrorCode::SourceUnavailable, "it is away");
+        following.progress.fail(Waiting, away);
+        assert!(told().is(ErrorCode::ReadOnly));
+        let parted = failure(ErrorCode::Diverged, "it did");
+        following.progress.fail(Stopped, parted);
+        assert!(told().is(ErrorCode::Diverged));
     }
 
     /// Nothing told a copy that was to end from one that follows, once it had come as far as its source.

@@ -138,6 +138,8 @@ impl Following {
     }
 
     fn ask(&self, core: &Core, is_first: bool) -> Result<fetch::Request, Trouble> {
+        // It may have been opened anew since, up to where damage ends it.
+        core.check_not_read_only(self.key).map_err(Trouble::Again)?;
         let place = core.place(self.key).map_err(Trouble::Again)?;
         // The source compares epochs once, when this copy comes, and says at once what it found: until then none is followed.
         let wait = if is_first { Duration::ZERO } else { POLL };

@@ -21,7 +21,8 @@ impl Core {
     /// # Errors
     /// `NotEqual` while this log is not the owner's up to its end, and once it is promised not to be
     /// taken over; `NotFollower`, `Diverged`; `InvalidRequest` at an epoch that was taken back, that
-    /// precedes what this node let go of, or that no owner has; `Busy` while its owner is changed otherwise.
+    /// precedes what this node let go of, or that no owner has; `ReadOnly` if damage ends the log; `Busy` while its owner is
+    /// changed otherwise.
     pub(crate) async fn take_over(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -60,6 +61,8 @@ impl Core {
         if !place.can_be_of(request.history) {
             return Err(diverged(Offset::ZERO));
         }
+        // It comes to no other end, and begins no epoch.
+        self.check_not_read_only(key)?;
         if here != (request.end, request.chain) || place.log_end != request.end {
             return Err(not_equal(here.0, request.end));
         }
@@ -128,12 +131,12 @@ fn not_equal(here: Offset, end: Offset) -> Failure {
 mod tests {
     use std::pin::pin;
 
-    use corelog_record::Chain;
+    use corelog_record::{Chain, TopicName};
     use corelog_storage::log::{Begin, PROMOTION_STEP};
     use futures_lite::future::poll_once;
 
     use super::*;
-    use crate::core::tests::{created, hold_openings, with_core};
+    use crate::core::tests::{batches, created, flush, hold_openings, produce, with_core};
     use crate::follow::ownership::follower_of;
 
     /// What its owner may have begun it was told while it was being opened, and that was dropped: promoted, it began one of the
@@ -142,10 +145,7 @@ mod tests {
     fn a_copy_that_promises_while_it_is_opened_begins_no_epoch_that_its_owner_may_have() {
         with_core(|core| async move {
             let (topic, key) = created(&core).await;
-            let place = (&topic, key.topic, key.partition);
-            let following = |replica| Ok(follower_of(replica, "127.0.0.1:1".to_owned(), None));
-            let admin = core.admin().unwrap();
-            admin.change_replica(place, None, following).await.unwrap();
+            make_copy(&core, &topic, key).await;
             let history = core.place(key).unwrap().history;
             core.drop_partition(key).await;
             let opened = core
@@ -174,5 +174,47 @@ mod tests {
             let began = core.begin_above(key, Begin::Promoted).await.unwrap();
             assert_eq!(began.epoch.get(), 8 + PROMOTION_STEP);
         });
+    }
+
+    /// Its owner asked again for half a minute, in which nobody took appends, and was told where the copy ends.
+    #[test]
+    fn a_copy_that_damage_ends_says_so_whatever_it_is_asked_to_end_at() {
+        with_core(|core| async move {
+            let (topic, key) = created(&core).await;
+            produce(&core, key, &batches(10_000)).await;
+            flush(&core, key).await;
+            make_copy(&core, &topic, key).await;
+            core.reopen_partition(key).await.unwrap();
+            let place = core.place(key).unwrap();
+            let request = |end| take_over::Request {
+                topic: topic.clone(),
+                id: key.topic,
+                partition: key.partition,
+                history: place.history,
+                end,
+                chain: place.durable.chain,
+                epoch: LeaderEpoch::new(7).unwrap(),
+            };
+            let further = place.log_end.plus(1);
+            let refused = core.take_over(key, request(further)).await.unwrap_err();
+            assert!(refused.is(ErrorCode::NotEqual), "{refused}");
+            let store = "topics/t/0/00000000000000000000.log";
+            let store = core.shared.data_dir.join(store);
+            let store = std::fs::OpenOptions::new().write(true).open(store);
+            store.unwrap().set_len(5_000).unwrap();
+            core.reopen_partition(key).await.unwrap();
+            for end in [place.log_end, further] {
+                let refused = core.take_over(key, request(end)).await.unwrap_err();
+                assert!(refused.is(ErrorCode::ReadOnly), "{refused}");
+            }
+        });
+    }
+
+    /// Has a partition follow a node that is not there.
+    async fn make_copy(core: &Rc<Core>, topic: &TopicName, key: PartitionKey) {
+        let place = (topic, key.topic, key.partition);
+        let following = |replica| Ok(follower_of(replica, "127.0.0.1:1".to_owned(), None));
+        let admin = core.admin().unwrap();
+        admin.change_replica(place, None, following).await.unwrap();
     }
 }

@@ -216,6 +216,8 @@ impl Following {
             followed.hear(newest(&origin.epochs), mine);
             self.check_told(core, &origin)?;
             self.begin(core, &origin, &followed).await?;
+            // One that damage ends has not what its place tells, and takes nothing, unless it begins anew.
+            core.check_not_read_only(self.key).map_err(Trouble::Again)?;
             // Segments are not taken in over an epoch that is this copy's alone.
             let told = (origin.epochs.as_slice(), origin.high_watermark);
             let is_part = self.forget_unused(core, told, &followed).await?;
