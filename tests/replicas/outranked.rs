@@ -246,9 +246,9 @@ fn an_owner_whose_rejoin_was_cut_off_and_that_takes_the_partition_back_outranks_
 #[test]
 fn an_owner_that_takes_the_partition_back_outranks_all_epochs_of_whom_it_let_it_go_to() {
     let folder = Folder::new();
-    let ([a, b], topic) = pair(&folder);
+    let ([mut a, b], topic) = pair(&folder);
     let c = copy_of(&folder, &b, &topic);
-    a.disconnect();
+    a.kill();
     let first = promote(&b, &topic).epoch;
     // No record of it has to come for that.
     until("the copy has heard of it", || {
@@ -258,7 +258,8 @@ fn an_owner_that_takes_the_partition_back_outranks_all_epochs_of_whom_it_let_it_
     let second = promote(&c, &topic).epoch;
     assert!(first < second);
     b.connect();
-    a.connect();
+    until_fenced(&b, &topic);
+    a.up();
     until_fenced(&a, &topic);
     c.disconnect();
     let taken_back = a.ask(&promoting_one(&topic, 0, true)).unwrap();
