@@ -33,6 +33,10 @@ def runs(pid):
         return False
 
 
+def hear_hangups():
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Nodes(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -72,8 +76,9 @@ class Nodes(unittest.TestCase):
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL):
             scratch = self.scratch / number.name
             environment = {**os.environ, "FAKE": "well", "SCRATCH": str(scratch)}
-            with self.subTest(number), subprocess.Popen([sys.executable, "-c", script], env=environment,
-                                                        stdout=subprocess.PIPE, text=True) as harness:
+            # Where these tests run behind `nohup` it would go on.
+            with self.subTest(number), subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE,
+                                                        text=True, preexec_fn=hear_hangups) as harness:
                 pid = int(harness.stdout.readline())
                 harness.send_signal(number)
                 harness.wait(20)

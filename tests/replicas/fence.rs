@@ -390,7 +390,7 @@ fn an_old_owner_is_fenced_by_a_copy_that_had_not_come_to_its_epoch() {
 
     let promoted = promote(&c, &topic);
     assert!(promoted.end < handed.end, "{promoted:?}, {handed:?}");
-    let above = handed.epoch.get() + 1_000;
+    let above = handed.epoch.get() + 16_000;
     assert!(promoted.epoch >= LeaderEpoch::new(above).unwrap());
     b.up();
     until_fenced(&b, &topic);

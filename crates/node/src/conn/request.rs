@@ -310,7 +310,7 @@ async fn fetched(
     // What a follower tells may be long, and a Fetch that waits keeps what it has.
     let follower = request.follower.take();
     let wait_ms = request.max_wait_ms.min(limits::FETCH_WAIT_MS_MAX);
-    let from = FetchFrom {
+    let mut from = FetchFrom {
         frame: asked.frame(),
         topic: &request.topic,
         id: request.id,
@@ -333,6 +333,8 @@ async fn fetched(
         Some(follower) => Box::pin(router::hear(&link.core, &from, follower)).await?,
         None => Hearing::default(),
     };
+    // Who has to be told of an epoch is told at once.
+    from.appetite.may_park &= hearing.epochs.is_empty();
     let (mut answer, batches, room) = router::fetch(&link.core, asker, &from).await?;
     answer.epochs = hearing.epochs;
     answer.lag_bytes = hearing.lag_bytes;

@@ -240,7 +240,7 @@ mod tests {
     fn a_chain_is_told_with_the_epoch_of_the_batch_that_begins_there() {
         with_core(|core| async move {
             let (_, key) = cold_batches(&core, 2).await;
-            let taken_over = Change::Epoch(Begin::TakenOver);
+            let taken_over = Change::Epoch(Begin::Promoted);
             core.change(key, taken_over).await.unwrap();
             produce(&core, key, &batches(100)).await;
             flush(&core, key).await;

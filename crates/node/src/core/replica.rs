@@ -388,7 +388,7 @@ fn not_whole(segment: Offset) -> Failure {
 mod tests {
     use std::pin::Pin;
 
-    use corelog_storage::log::{Begin, TAKEOVER_STEP};
+    use corelog_storage::log::{Begin, PROMOTION_STEP};
     use futures_lite::future::poll_once;
 
     use super::super::tests::{
@@ -396,7 +396,7 @@ mod tests {
     };
     use super::*;
 
-    const EPOCH: Change = Change::Epoch(Begin::TakenOver);
+    const EPOCH: Change = Change::Epoch(Begin::Promoted);
 
     type Changing = Pin<Box<dyn Future<Output = Result<Chore, Failure>>>>;
 
@@ -501,7 +501,7 @@ mod tests {
             std::fs::remove_file(dir).unwrap();
             core.reopen_partition(key).await.unwrap();
             begin(&core, key).await.unwrap();
-            let above = LeaderEpoch::new(7 + TAKEOVER_STEP);
+            let above = LeaderEpoch::new(7 + PROMOTION_STEP);
             assert_eq!(core.epoch(key).unwrap(), above);
         });
     }

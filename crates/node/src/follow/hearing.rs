@@ -70,11 +70,11 @@ impl Core {
                 peer.into_iter().for_each(|peer| self.remember(key, peer));
             }
             compared?;
-            hearing.epochs = told(&mine);
         }
-        // One that began since it came may have no record yet: were it promoted without it, it could begin the same.
         let newest = self.epoch(key)?;
-        if hearing.epochs.is_empty() && self.followers.told(key, follower.copy) != newest {
+        // One that began since it came may have no record yet: were it promoted without it, it could begin the same.
+        let is_news = || self.followers.told(key, follower.copy) != newest;
+        if is_empty || !is_told_at_once || is_news() {
             hearing.epochs = told(&self.epochs(key)?);
         }
         // Of one that went meanwhile nothing is kept.
@@ -210,11 +210,13 @@ fn unknown_peer(replica: &Replica, follower: &fetch::Follower) -> Option<Peer> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::{Arc, mpsc};
     use std::time::Duration;
 
     use corelog_record::{Chain, PartitionId};
     use corelog_storage::format::edit::Point;
+    use corelog_storage::log::Begin;
     use futures_lite::future::{poll_once, zip};
 
     use super::*;
@@ -280,6 +282,34 @@ mod tests {
             core.reopen_partition(key).await.unwrap();
             core.check_not_read_only(key).unwrap_err();
             core.hear(key, follower(1, end)).await.unwrap();
+        });
+    }
+
+    /// What began while it was compared counted as told: promoted, it began the very same.
+    #[test]
+    fn a_copy_is_told_of_an_epoch_that_begins_while_it_is_compared_and_of_one_that_begins_later() {
+        with_core(|core| async move {
+            let (topic, key) = cold_batches(&core, 2).await;
+            core.routes.borrow_mut().put(topic);
+            let between = core.chain_at(key, Offset::ZERO.plus(1)).await.unwrap();
+            let newest = || core.epoch(key).unwrap();
+            let tell = async |epochs: &[Epoch]| {
+                let told = fetch::Follower {
+                    epochs: epochs.to_vec(),
+                    ..follower(1, between)
+                };
+                core.hear(key, told).await.unwrap().epochs
+            };
+            let mine = told(&core.epochs(key).unwrap());
+            let turns = hold_reads(&core).await;
+            let mut hearing = pin!(tell(&mine));
+            assert!(poll_once(&mut hearing).await.is_none(), "it is compared");
+            core.begin_above(key, Begin::Promoted).await.unwrap();
+            drop(turns);
+            assert_eq!(Some(hearing.await[0].epoch), newest());
+            assert!(tell(&[]).await.is_empty(), "it knows");
+            core.begin_above(key, Begin::Promoted).await.unwrap();
+            assert_eq!(Some(tell(&[]).await[0].epoch), newest());
         });
     }
 

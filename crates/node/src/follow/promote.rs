@@ -121,10 +121,7 @@ impl Core {
             self.hear_epoch(key, let_go);
         }
         let is_given = given_at.is_some();
-        let begin = match is_given {
-            true => Begin::TakenOver,
-            false => Begin::Promoted,
-        };
+        let begin = given_at.map_or(Begin::Promoted, Begin::TakenOver);
         let Epoch { epoch, lineage, .. } = self.begin_above(key, begin).await?;
         let mine = self.shared.addresses.get();
         let mine = mine.map(|mine| mine.advertised.clone());

@@ -217,6 +217,9 @@ impl Core {
             checked => checked?,
         }
         self.check_awake_since(asked)?;
+        // A log without an epoch was promised about as one of the first.
+        let promised = self.epoch(key)?.unwrap_or_default();
+        self.hear_epoch(key, promised);
         self.change(key, Change::Epoch(begin)).await?;
         // Another than the target may have been promoted meanwhile.
         self.doubt_of(key, &before);
@@ -243,4 +246,29 @@ fn owned_once(to: &str) -> Failure {
          promote {to} with accept_loss and ask for the handover again"
     );
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::tests::{created, with_core};
+
+    /// It went on by the very epoch about which its target had promised: that refused each handover from then on.
+    #[test]
+    fn a_partition_without_records_that_is_taken_back_goes_on_above_what_was_promised() {
+        with_core(|core| async move {
+            let (topic, key) = created(&core).await;
+            let promised = core.taking_over(&topic, key, Offset::MAX).unwrap().epoch;
+            let place = (&topic, key.topic, key.partition);
+            let handing = |replica| {
+                let role = Role::HandingOver;
+                Ok(Replica { role, ..replica })
+            };
+            let admin = core.admin().unwrap();
+            admin.change_replica(place, None, handing).await.unwrap();
+            core.own_again(topic, key, Begin::Own).await.unwrap();
+            assert_eq!(core.replica(key).unwrap().role, Role::Owner);
+            assert!(core.epoch(key).unwrap() > Some(promised));
+        });
+    }
 }

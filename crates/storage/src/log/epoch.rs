@@ -47,15 +47,16 @@ impl<D: Dir> NewEpoch<D> {
     }
 }
 
-/// How much higher than the last epoch one is that a copy begins which takes over. An owner that is
+/// How much higher than its owner's epoch one is, at least, that a copy begins which is given what that owns. An owner that is
 /// killed again and again before it hears of that begins one more each time, and must not outrank it.
 pub const TAKEOVER_STEP: i32 = 1_000;
-/// How much higher one is that an owner begins which takes a handover back without its target's word. That may have taken over
-/// as often as a try of it can be cut short, each time a [`TAKEOVER_STEP`] higher, and must not be level with it.
-pub const TAKE_BACK_STEP: i32 = 8 * TAKEOVER_STEP;
+/// How much higher one is that an owner begins which takes a handover back without its target's word: that may have taken over,
+/// a [`TAKEOVER_STEP`] above or, where it was cut short before, a few more, and must not be level with it.
+pub const TAKE_BACK_STEP: i32 = 2 * TAKEOVER_STEP;
 /// How much higher one is that a copy begins which is promoted, and not given what it owns from then on. Its owner may meanwhile
-/// have handed over to another copy, or taken that back, of which this one has not heard, and must not outrank it.
-pub const PROMOTION_STEP: i32 = 2 * TAKE_BACK_STEP;
+/// have handed over to another copy, or taken that back, of which this one has not heard, and must not outrank it: fifteen times
+/// the one, or seven the other by force.
+pub const PROMOTION_STEP: i32 = 16 * TAKEOVER_STEP;
 /// The highest epoch of a source that a copy takes: a million takeovers have room above it, or 62,500 promotions.
 const SOURCE_EPOCH_MAX: i32 = i32::MAX - 1_000_000 * TAKEOVER_STEP;
 /// The highest epoch that a log hears of without having it: as many above it are copied still. It is a word of
@@ -67,9 +68,9 @@ pub const HEARD_EPOCH_MAX: i32 = SOURCE_EPOCH_MAX - 1_000_000 * TAKEOVER_STEP;
 pub enum Begin {
     /// One of this log's own: the next number, with a lineage drawn at random.
     Own,
-    /// One of this log's own, [`TAKEOVER_STEP`] above the last that it had or heard of: its owner so far, which gives it what it
-    /// owns, may be started anew before it hears of that.
-    TakenOver,
+    /// One of this log's own, [`TAKEOVER_STEP`] above this one of its owner, which gives it what it owns, or the next, if it had or
+    /// heard of a later one.
+    TakenOver(LeaderEpoch),
     /// One of this log's own, [`TAKE_BACK_STEP`] above the last: it was to be another log's, which may have begun some.
     TakenBack,
     /// One of this log's own, [`PROMOTION_STEP`] above the last that it had or heard of.
@@ -94,7 +95,7 @@ impl<D: Dir> Log<D> {
         }
         let (epoch, lineage) = match begin {
             Begin::Own => (self.epoch_above(1)?, self.draw_lineage()),
-            Begin::TakenOver => (self.epoch_above(TAKEOVER_STEP)?, self.draw_lineage()),
+            Begin::TakenOver(owners) => (self.epoch_given_at(owners)?, self.draw_lineage()),
             Begin::TakenBack => (self.epoch_above(TAKE_BACK_STEP)?, self.draw_lineage()),
             Begin::Promoted => (self.epoch_above(PROMOTION_STEP)?, self.draw_lineage()),
             Begin::Copied(began) => {
@@ -172,6 +173,14 @@ impl<D: Dir> Log<D> {
         above.ok_or_else(|| Error::EpochsExhausted {
             dir: self.dir.describe(),
         })
+    }
+
+    fn epoch_given_at(&self, owners: LeaderEpoch) -> Result<LeaderEpoch, Error> {
+        let next = self.epoch_above(1)?;
+        let far = owners.get().checked_add(TAKEOVER_STEP);
+        Ok(far
+            .and_then(LeaderEpoch::new)
+            .map_or(next, |far| far.max(next)))
     }
 
     /// Whether an epoch of the source follows here. One that began below is taken over by an empty

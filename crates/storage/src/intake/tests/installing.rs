@@ -199,7 +199,7 @@ fn segments_of_an_epoch_that_leaves_no_room_for_another_are_refused() {
         "{refused:?}"
     );
     assert_eq!(log.log_end(), Offset::ZERO);
-    let plan = log.plan_epoch(Begin::TakenOver).unwrap();
+    let plan = log.plan_epoch(Begin::Promoted).unwrap();
     run(&mut log, plan, at(3)).unwrap();
 }
 
@@ -211,7 +211,7 @@ fn segments_are_not_installed_over_an_epoch_of_this_copys_own() {
     let root = MemoryDir::new();
     copy(&root, &source);
     let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
-    let plan = log.plan_epoch(Begin::TakenOver).unwrap();
+    let plan = log.plan_epoch(Begin::Promoted).unwrap();
     run(&mut log, plan, at(3)).unwrap();
     let ready = vec![block_on(receive(&root, &source, 0, 5_000)).unwrap()];
     let refused = log.plan_install(ready.clone(), at(9)).unwrap_err();

@@ -163,7 +163,7 @@ fn a_log_makes_no_first_files_where_the_directory_above_it_is_gone() {
     assert!(log.is_fenced());
     assert!(!block_on(topic.exists()).unwrap());
     let (mut copy, _) = block_on(open_as(&root, follower())).unwrap();
-    let plan = copy.plan_epoch(Begin::TakenOver).unwrap();
+    let plan = copy.plan_epoch(Begin::Promoted).unwrap();
     let refused = testing::run(&mut copy, plan, at(2)).unwrap_err();
     assert!(refused.is_missing(), "{refused}");
     assert!(!block_on(topic.exists()).unwrap());
@@ -203,7 +203,7 @@ fn whenever_the_power_goes_a_log_whose_end_was_changed_is_told_of() {
             root.faults().hold(Match::ANY, When::Before);
             let plan = match is_copy {
                 true => log.plan_adopt(identity().history, end),
-                false => log.plan_epoch(Begin::TakenOver),
+                false => log.plan_epoch(Begin::Promoted),
             };
             let done = run_up_to(&root, plan.unwrap().run(), *operations);
             for seed in 0..SEEDS {
@@ -459,12 +459,12 @@ fn a_copy_of_which_nothing_could_be_made_to_tell_begins_no_epoch_before_it_is_ma
         refuse(&root, 2, fault);
         let (mut log, _) = block_on(open_as(&root, follower())).unwrap();
         let before = log.epochs().to_vec();
-        let plan = log.plan_epoch(Begin::TakenOver);
+        let plan = log.plan_epoch(Begin::Promoted);
         run(&mut log, plan).unwrap_err();
         assert!(!root.faults().is_pending() && !log.is_fenced());
         assert_eq!(log.epochs(), before);
         assert!(!is_told(root.inner()));
-        let plan = log.plan_epoch(Begin::TakenOver);
+        let plan = log.plan_epoch(Begin::Promoted);
         run(&mut log, plan).unwrap();
         assert_eq!(log.epochs().len(), before.len() + 1);
         for seed in 0..SEEDS {

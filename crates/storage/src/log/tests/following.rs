@@ -10,7 +10,7 @@ use crate::disk::{Dir, block_on};
 use crate::log::lineage::Began;
 use crate::log::{
     AppendError, Appended, Begin, Chore, ChorePlan, CopyError, HEARD_EPOCH_MAX, Log, OpenReport,
-    Options, ReadError, TAKEOVER_STEP,
+    Options, PROMOTION_STEP, ReadError, TAKEOVER_STEP,
 };
 use crate::mark::Mark;
 use crate::testing::own;
@@ -391,9 +391,9 @@ fn without_mark(
 
 #[test]
 fn a_mark_that_is_made_behind_its_manifest_says_the_same_epoch() {
-    let (root, mut log) = without_mark(|log| log.plan_epoch(Begin::TakenOver));
+    let (root, mut log) = without_mark(|log| log.plan_epoch(Begin::Promoted));
     append(&mut log, 1);
-    assert_eq!(log.epoch().get(), TAKEOVER_STEP - 1);
+    assert_eq!(log.epoch().get(), PROMOTION_STEP - 1);
     let mark = block_on(Mark::open(root.child("p0"))).unwrap().unwrap();
     assert_eq!(mark.last().unwrap().epoch, Some(log.epoch()));
 }
@@ -410,7 +410,7 @@ fn an_empty_copy_without_a_mark_takes_records_of_its_own_at_its_start_once_it_ha
     );
     let refused = log.append(&batch(&[b"first"], at(0)), at(0)).unwrap_err();
     assert!(matches!(refused, AppendError::Following), "{refused}");
-    let plan = log.plan_epoch(Begin::TakenOver);
+    let plan = log.plan_epoch(Begin::Promoted);
     run(&mut log, plan).unwrap();
     append(&mut log, 1);
     assert_eq!(log.durable(), offset(start.offset.get() + 1));
@@ -424,9 +424,24 @@ fn a_copy_that_takes_over_outranks_an_owner_that_was_killed_a_few_hundred_times(
     follow(&source, &mut copy);
     copy.set_options(small());
     let before = copy.epoch().get();
-    let plan = copy.plan_epoch(Begin::TakenOver);
+    let plan = copy.plan_epoch(Begin::Promoted);
     run(&mut copy, plan).unwrap();
-    assert_eq!(copy.epoch().get(), before + TAKEOVER_STEP);
+    assert_eq!(copy.epoch().get(), before + PROMOTION_STEP);
+}
+
+/// Each try was as much higher: those of a few seconds came above the epoch by which the owner takes its handover back.
+#[test]
+fn a_copy_that_takes_over_again_and_again_begins_the_next_epoch_each_time() {
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let source = source(&roots.0, 5);
+    let mut copy = copy_of(&source, &roots.1);
+    follow(&source, &mut copy);
+    let owners = source.epoch();
+    for tried in 0..3 {
+        let plan = copy.plan_epoch(Begin::TakenOver(owners));
+        run(&mut copy, plan).unwrap();
+        assert_eq!(copy.epoch().get(), owners.get() + TAKEOVER_STEP + tried);
+    }
 }
 
 /// The source had begun an epoch further on than the copy was when it was gone: the same number was given out
@@ -446,9 +461,9 @@ fn a_copy_that_takes_over_outranks_what_it_only_heard_of_also_after_a_kill() {
     let (mut copy, _) = open(&roots.1, follower(), 3, at(0)).unwrap();
     assert_eq!(copy.epoch(), source.epoch());
     copy.set_options(small());
-    let plan = copy.plan_epoch(Begin::TakenOver);
+    let plan = copy.plan_epoch(Begin::Promoted);
     run(&mut copy, plan).unwrap();
-    assert_eq!(copy.epoch().get(), 1_000 + TAKEOVER_STEP);
+    assert_eq!(copy.epoch().get(), 1_000 + PROMOTION_STEP);
 }
 
 /// Of a mark that an orderly stop had written it was neither said in time nor by the next stop.
@@ -473,9 +488,9 @@ fn a_copy_that_takes_over_outranks_what_it_heard_of_beside_a_clean_mark() {
         let (mut copy, report) = open(&roots.1, follower(), 4, at(0)).unwrap();
         assert_eq!(report.is_clean, !is_killed);
         copy.set_options(small());
-        let plan = copy.plan_epoch(Begin::TakenOver);
+        let plan = copy.plan_epoch(Begin::Promoted);
         run(&mut copy, plan).unwrap();
-        assert_eq!(copy.epoch().get(), 1_000 + TAKEOVER_STEP);
+        assert_eq!(copy.epoch().get(), 1_000 + PROMOTION_STEP);
     }
 }
 
@@ -500,9 +515,9 @@ fn an_epoch_that_leaves_no_room_for_another_is_not_believed() {
         "{refused:?}"
     );
     copy.set_options(small());
-    let plan = copy.plan_epoch(Begin::TakenOver);
+    let plan = copy.plan_epoch(Begin::Promoted);
     run(&mut copy, plan).unwrap();
-    assert_eq!(copy.epoch().get(), before + TAKEOVER_STEP);
+    assert_eq!(copy.epoch().get(), before + PROMOTION_STEP);
 }
 
 /// A copy heard of the highest epoch that copies take, in a request that anybody may send. Promoted, it began one above that,
@@ -516,18 +531,18 @@ fn what_was_only_heard_leaves_room_for_epochs_that_copies_take() {
     let before = copy.epoch().get();
     copy.hear_epoch(LeaderEpoch::new(HEARD_EPOCH_MAX + 1).unwrap());
     copy.set_options(small());
-    let plan = copy.plan_epoch(Begin::TakenOver);
+    let plan = copy.plan_epoch(Begin::Promoted);
     run(&mut copy, plan).unwrap();
-    assert_eq!(copy.epoch().get(), before + TAKEOVER_STEP);
+    assert_eq!(copy.epoch().get(), before + PROMOTION_STEP);
 
     let roots = (MemoryDir::new(), MemoryDir::new());
     let mut heard = copy_of(&copy, &roots.1);
     follow(&copy, &mut heard);
     heard.hear_epoch(LeaderEpoch::new(HEARD_EPOCH_MAX).unwrap());
     heard.set_options(small());
-    let plan = heard.plan_epoch(Begin::TakenOver);
+    let plan = heard.plan_epoch(Begin::Promoted);
     run(&mut heard, plan).unwrap();
-    assert_eq!(heard.epoch().get(), HEARD_EPOCH_MAX + TAKEOVER_STEP);
+    assert_eq!(heard.epoch().get(), HEARD_EPOCH_MAX + PROMOTION_STEP);
     let last = *heard.epochs().last().unwrap();
     let mut next = copy_of(&heard, &roots.0);
     follow(&heard, &mut next);
