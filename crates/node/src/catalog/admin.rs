@@ -10,8 +10,6 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits::TOPIC_PARTITION_COUNT_MAX;
 use corelog_protocol::message::{alter_topic, create_topic, delete_topic};
 use corelog_record::{CoreId, TopicId, TopicName};
-use corelog_storage::disk::Dir;
-use corelog_storage::format::node::TOPICS;
 use corelog_storage::format::replica::Replica;
 
 use super::files::{self, CatalogError};
@@ -224,7 +222,7 @@ impl Admin {
         let _turn = self.turn.acquire(1).await;
         self.withdrawn.set(None);
         self.newcomers.forget_full(topic.id);
-        if let Err(error) = grave.bury(&root.child(TOPICS), name.as_str()).await {
+        if let Err(error) = grave.bury(root, name).await {
             // Files that have moved are not served again, whatever a sync said.
             if files::is_gone(root, &topic).await {
                 self.load.borrow_mut().remove(&topic.owners);

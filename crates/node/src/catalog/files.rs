@@ -334,7 +334,7 @@ async fn read<D: Dir>(root: &D, name: &TopicName) -> Result<Option<file::Topic>,
 
 async fn bury<D: Dir>(root: &D, name: &TopicName, suffix: &str) -> Result<(), CatalogError> {
     let grave = Grave::dig(root, name.as_str(), suffix).await?;
-    grave.bury(&root.child(TOPICS), name.as_str()).await
+    grave.bury(root, name).await
 }
 
 fn encoded<D: Dir>(topic: &Topic, dir: &D) -> Result<Vec<u8>, CatalogError> {

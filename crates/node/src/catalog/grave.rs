@@ -1,5 +1,6 @@
 //! Where topics go that are deleted, and what interrupted restores left, until their files are removed.
 
+use corelog_record::TopicName;
 use corelog_storage::disk::Dir;
 use corelog_storage::format::node::{DELETED, RESTORING, TOPICS};
 
@@ -17,7 +18,7 @@ pub(super) async fn bury_restores<D: Dir>(root: &D) -> Result<(), CatalogError> 
         return Ok(());
     }
     let grave = Grave::dig(root, RESTORING, UNFINISHED).await?;
-    grave.bury(root, RESTORING).await
+    grave.take(root, RESTORING).await
 }
 
 async fn sync_moved<D: Dir>(from: &D, deleted: &D) -> Result<(), CatalogError> {
@@ -59,8 +60,13 @@ impl<D: Dir> Grave<D> {
         }
     }
 
+    /// Moves a topic there.
+    pub(super) async fn bury(self, root: &D, topic: &TopicName) -> Result<(), CatalogError> {
+        self.take(&root.child(TOPICS), topic.as_str()).await
+    }
+
     /// Moves what is named so in `from` there.
-    pub(super) async fn bury(self, from: &D, name: &str) -> Result<(), CatalogError> {
+    async fn take(self, from: &D, name: &str) -> Result<(), CatalogError> {
         let Self { deleted, name: to } = self;
         let renamed = from.rename(name, &deleted, &to).await;
         renamed.map_err(io_error("rename a directory in", from))?;

@@ -382,7 +382,7 @@ mod tests {
         let grave = block_on(files::dig(&root, &deleted)).unwrap();
         let fault = Fault::Fail(ErrorKind::Other);
         root.faults().fail(Operation::SyncDir, 1, fault);
-        block_on(grave.bury(&root.child(TOPICS), deleted.name.as_str())).unwrap_err();
+        block_on(grave.bury(&root, &deleted.name)).unwrap_err();
         assert!(block_on(files::is_gone(&root, &deleted)));
         ledger.doubt(&deleted);
         block_on(ledger.settle(None, &deleted)).unwrap();
