@@ -106,11 +106,8 @@ impl Producer {
             // Nobody is asked for a partition that is gone where it is known that another one will do.
             let is_known = |wanted| self.inner.place(wanted).is_some();
             let is_gone = wanted.goes_anywhere() && !is_known(there) && is_known(anywhere);
-            let found = match is_gone {
-                true => self.find(anywhere).await,
-                false => self.find(there).await,
-            };
-            let (place, room) = match found {
+            let there = if is_gone { anywhere } else { there };
+            let (place, room) = match self.find(there).await {
                 // Nor may there be such a partition any more.
                 Err(Error::NoSuchPartition { .. }) if wanted.goes_anywhere() => {
                     self.find(anywhere).await?
