@@ -22,7 +22,7 @@ use crate::router::{Batches, CONNECTION_BYTES_MAX, ConnAcks, Patience, Room};
 use crate::rt::{self, Notify, Semaphore, Socket};
 
 /// What a connection keeps of its last answers' buffer.
-const SPARE_BYTES_MAX: usize = 16 << 10;
+const SPARE_BYTES_MAX: usize = 4 << 10;
 
 /// A connection as its tasks share it.
 pub(super) struct Link {

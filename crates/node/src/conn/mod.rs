@@ -11,6 +11,7 @@
 //! reader    the task that takes frames, in order
 //! request   what is done with each kind of request
 //! produce   the requests that most of the work is: what is appended, here or by another core
+//! last_produce  the head that most Produces of a connection have
 //! copy      a request whose answers a thread sends from files
 //! each      requests about one partition or all of a topic
 //! lengthy   answers that may be long, and have their room before they are made
@@ -31,6 +32,7 @@ mod connections;
 mod copy;
 mod each;
 mod intake;
+mod last_produce;
 mod lengthy;
 mod link;
 mod out;

@@ -14,7 +14,7 @@ use super::copy::copy;
 use super::intake::{LOOK_EVERY, SLOWEST_BYTES_PER_SECOND};
 use super::link::Link;
 use super::receive::Receive;
-use super::request::{self, Next};
+use super::request::{self, Known, Next};
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
 use crate::rt::{self, ReadHalf};
@@ -45,7 +45,7 @@ enum End {
 /// Takes frames until the client ends or is idle for too long, the framing is lost or the node stops.
 pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
     let mut receive = Receive::new(link.intake.clone());
-    let mut is_greeted = false;
+    let mut known = Known::default();
     let mut begun = None;
     let mut looked = None;
     // Asked for once for all reads: each asking is a place in two lists.
@@ -59,7 +59,7 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
         if link.core.is_stopping.get() {
             return leave(link);
         }
-        let header = match is_greeted {
+        let header = match known.is_greeted {
             true => receive.header(),
             false => receive.first_header(),
         };
@@ -68,7 +68,7 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
                 if !has_room(link, &mut receive, &mut looked).await {
                     continue;
                 }
-                if let Next::Close = take(link, &mut receive, header, &mut is_greeted).await {
+                if let Next::Close = take(link, &mut receive, header, &mut known).await {
                     return;
                 }
                 begun = None;
@@ -83,13 +83,13 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
             Ok(None) => {
                 looked = None;
                 let was_partial = receive.is_partial();
-                let since = (was_partial || !is_greeted, &mut begun);
+                let since = (was_partial || !known.is_greeted, &mut begun);
                 let more = read_more(link, receiver, &mut receive, since, gone.as_mut());
                 if let Err(end) = more.await {
                     return end_with(link, end);
                 }
                 // The frame begins with its first byte, however long the client was silent.
-                if is_greeted && !was_partial {
+                if known.is_greeted && !was_partial {
                     begun = None;
                 }
             }
@@ -99,13 +99,8 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
 }
 
 /// Takes the frame of a header, which has come.
-async fn take(
-    link: &Rc<Link>,
-    receive: &mut Receive,
-    header: Header,
-    is_greeted: &mut bool,
-) -> Next {
-    let next = request::take(link, &receive.frame(header), is_greeted).await;
+async fn take(link: &Rc<Link>, receive: &mut Receive, header: Header, known: &mut Known) -> Next {
+    let next = request::take(link, &receive.frame(header), known).await;
     // Of a first frame that is no Hello not all has come.
     if matches!(next, Next::Close) {
         return Next::Close;
@@ -114,7 +109,8 @@ async fn take(
     match next {
         Next::Copy(asked, request) => {
             receive.rest();
-            copy(asked, request).await
+            // Each connection has the room of this, and few ever need it.
+            Box::pin(copy(asked, request)).await
         }
         next => next,
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::answer::CONNECTION_KIND;
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::frame::{CorrelationId, Frame};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::limits;
@@ -17,6 +17,7 @@ use corelog_protocol::request::Request;
 use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
 
 use super::each::{Each, each};
+use super::last_produce::LastProduce;
 use super::link::Link;
 use super::produce::produce;
 use super::reader::close_with;
@@ -49,11 +50,25 @@ pub(super) struct Asked {
     pub(super) frame_bytes: usize,
 }
 
+/// What is known of a client by the frames that were taken.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) is_greeted: bool,
+    last_produce: LastProduce,
+}
+
 /// Takes one frame: answers it, or sees to it that it will be.
-pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bool) -> Next {
+pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, known: &mut Known) -> Next {
     let (kind, correlation) = (frame.header.kind, frame.header.correlation);
-    let frame_bytes = frame.header.total_bytes();
     count_numbered(&link.core.counters.requests, kind);
+    if known.is_greeted && kind == Kind::Produce.number() {
+        let asked = begin(link, frame);
+        return match known.last_produce.of(frame) {
+            Ok(_) if link.is_bulk.get() => asked.refuse_records(kind),
+            Ok(request) => produce(asked, request, frame.body).await,
+            Err(error) => asked.refuse(kind, &error.to_body()),
+        };
+    }
     if kind == CONNECTION_KIND {
         // An answer of that kind would say that the connection ends.
         let error = failure(ErrorCode::BadFrame, "kind 0 is no request's");
@@ -61,7 +76,7 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
         return Next::Close;
     }
     let request = Request::decode(frame);
-    if !*is_greeted && !matches!(request, Ok(Request::Hello(_))) {
+    if !known.is_greeted && !matches!(request, Ok(Request::Hello(_))) {
         let error = match &request {
             Err(error) if kind == Kind::Hello.number() => Box::new(error.to_body()),
             _ => failure(
@@ -72,49 +87,47 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
         close_with(link, correlation, error);
         return Next::Close;
     }
-    link.begin(frame_bytes);
-    link.taken.set(Some(correlation));
-    let name = Kind::from_number(kind).map_or("an unknown kind", Kind::name);
-    let taken = format_args!("{name} of {frame_bytes} bytes is taken");
-    link.frame(correlation).passes(link.core.id, taken);
-    let asked = Asked {
-        link: Rc::clone(link),
-        correlation,
-        frame_bytes,
-    };
+    let asked = begin(link, frame);
     let request = match request {
         Ok(request) => request,
-        Err(error) => {
-            let error = error.to_body();
-            link.refuse(kind, correlation, frame_bytes, &error);
-            return Next::Continue;
-        }
+        Err(error) => return asked.refuse(kind, &error.to_body()),
     };
     match request {
-        Request::Hello(_) if *is_greeted => {
+        Request::Hello(_) if known.is_greeted => {
             let error = failure(ErrorCode::HelloRequired, "a second Hello");
             asked.told::<hello::Request>(Err(error));
         }
         Request::Hello(request) => {
             let greeted = tell::greet(link, &request);
-            *is_greeted = greeted.is_ok();
+            known.is_greeted = greeted.is_ok();
             asked.told::<hello::Request>(greeted);
-            if !*is_greeted {
+            if !known.is_greeted {
                 return Next::Close;
             }
         }
-        Request::Produce(_) | Request::Fetch(_) if link.is_bulk.get() => {
-            let message = "segments are sent over this connection; use another one for records";
-            let error = failure(ErrorCode::InvalidRequest, message);
-            link.refuse(kind, correlation, frame_bytes, &error);
-        }
+        Request::Fetch(_) if link.is_bulk.get() => return asked.refuse_records(kind),
         Request::CopySegments(request) => return Next::Copy(asked, request),
-        Request::Produce(request) => return produce(asked, &request, frame.body).await,
         Request::Ping(_) => asked.told::<ping::Request>(Ok(ping::Answer {})),
         Request::Metadata(request) => Box::pin(asked.metadata(request)).await,
         request => take_apart(asked, request),
     }
     Next::Continue
+}
+
+/// The request of a frame is under way from here on.
+fn begin(link: &Rc<Link>, frame: &Frame<'_>) -> Asked {
+    let (kind, correlation) = (frame.header.kind, frame.header.correlation);
+    let frame_bytes = frame.header.total_bytes();
+    link.begin(frame_bytes);
+    link.taken.set(Some(correlation));
+    let name = Kind::from_number(kind).map_or("an unknown kind", Kind::name);
+    let taken = format_args!("{name} of {frame_bytes} bytes is taken");
+    link.frame(correlation).passes(link.core.id, taken);
+    Asked {
+        link: Rc::clone(link),
+        correlation,
+        frame_bytes,
+    }
 }
 
 /// Requests that are answered by a task of their own: they may wait, and overtake each other.
@@ -173,9 +186,7 @@ fn take_apart(asked: Asked, request: Request) {
             let kind = other.kind();
             let message = format!("{kind} is not supported by this version");
             let error = failure(ErrorCode::NotSupported, message);
-            asked
-                .link
-                .refuse(kind.number(), asked.correlation, asked.frame_bytes, &error);
+            asked.refuse(kind.number(), &error);
         }
     }
 }
@@ -191,11 +202,24 @@ impl Asked {
                 .link
                 .answer::<R>(self.correlation, self.frame_bytes, &answer),
             Err(error) => {
-                let kind = R::KIND.number();
-                self.link
-                    .refuse(kind, self.correlation, self.frame_bytes, &error);
+                self.refuse(R::KIND.number(), &error);
             }
         }
+    }
+
+    fn refuse(&self, kind: u16, error: &ErrorBody) -> Next {
+        let Self {
+            link,
+            correlation,
+            frame_bytes,
+        } = self;
+        link.refuse(kind, *correlation, *frame_bytes, error);
+        Next::Continue
+    }
+
+    fn refuse_records(&self, kind: u16) -> Next {
+        let message = "segments are sent over this connection; use another one for records";
+        self.refuse(kind, &failure(ErrorCode::InvalidRequest, message))
     }
 
     /// Has the core that owns a partition tell something, unless the connection dies first.

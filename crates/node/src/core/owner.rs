@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use corelog_protocol::message::replica_status::{self, State};
 use corelog_record::Offset;
+use corelog_storage::Now;
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::refusal::{RETRY_MS, being_handed_over, error_of};
@@ -11,6 +12,7 @@ use super::slots::{PartitionKey, SlotId};
 use super::state::Core;
 use crate::failure::{Failure, busy};
 use crate::partition::{Appetite, Input, Refusal};
+use crate::rt;
 
 impl Core {
     /// Checks that this node owns a partition of this core.
@@ -36,7 +38,12 @@ impl Core {
     /// # Errors
     /// `Busy`, shortly behind a start or a standstill.
     pub(crate) fn check_asked(&self, key: PartitionKey) -> Result<(), Failure> {
-        self.notice_pause();
+        self.check_asked_at(key, rt::clocks())
+    }
+
+    /// The same for who has looked at the clocks.
+    pub(super) fn check_asked_at(&self, key: PartitionKey, now: Now) -> Result<(), Failure> {
+        self.notice_pause(now.stamp);
         let unasked = &self.followers.unasked;
         match unasked.is_any(key, |copy| self.is_follower(key, copy)) {
             true => Err(busy(

@@ -92,7 +92,8 @@ impl Core {
         stand: Stand,
     ) -> Result<Due, NotAppended> {
         let slot = self.slot_of(key);
-        let slot = slot.and_then(|slot| self.check_asked(key).map(|()| slot));
+        let now = rt::clocks();
+        let slot = slot.and_then(|slot| self.check_asked_at(key, now).map(|()| slot));
         let slot = slot.map_err(|refused| self.not_taken(key, refused))?;
         let told = match self.lets_in(key, batches.bytes(), stand) {
             true => {
@@ -103,7 +104,7 @@ impl Core {
                     batches,
                     level,
                 };
-                self.step(slot, input)
+                self.step_at(slot, input, now)
             }
             false => self.why_not_in(slot, batches.bytes()),
         };

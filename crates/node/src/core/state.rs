@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_record::{CoreId, NodeId};
+use corelog_storage::Now;
 
 use super::Disk;
 use super::aborted::AbortedCount;
@@ -206,6 +207,16 @@ impl Core {
     /// Lets a partition decide and performs what it decides. Gives what the step told a request
     /// with the token `Tickets::NOW`; None also if there is no open partition in the slot.
     pub(crate) fn step(self: &Rc<Self>, slot: SlotId, input: Input<'_, Disk>) -> Option<Told> {
+        self.step_at(slot, input, rt::clocks())
+    }
+
+    /// The same for who has looked at the clocks.
+    pub(super) fn step_at(
+        self: &Rc<Self>,
+        slot: SlotId,
+        input: Input<'_, Disk>,
+        now: Now,
+    ) -> Option<Told> {
         // A step may lead to another before its effects are performed: each takes its own buffer.
         let mut effects = self.effects.replace(Effects::new());
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
@@ -214,7 +225,7 @@ impl Core {
                 self.sweep.wake(slot, &mut found.swept);
             }
             if let Some(partition) = found.partition_mut() {
-                partition.step(input, rt::clocks(), &mut effects);
+                partition.step(input, now, &mut effects);
             }
         }
         let mut told_now = None;

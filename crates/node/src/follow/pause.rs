@@ -31,11 +31,15 @@ struct Beat {
 }
 
 impl Beat {
-    fn now() -> Self {
+    fn at(stamp: Timestamp) -> Self {
         Self {
             booted: rt::booted(),
-            stamp: rt::clocks().stamp,
+            stamp,
         }
+    }
+
+    fn now() -> Self {
+        Self::at(rt::clocks().stamp)
     }
 }
 
@@ -53,9 +57,9 @@ impl Pulse {
 
 impl Core {
     /// Somebody wants something of a partition. If the core stood still before that, its followers are asked first, as
-    /// behind a start.
-    pub(crate) fn notice_pause(&self) {
-        if self.followers.pulse.beats_late(Beat::now()) {
+    /// behind a start. By the wall clock it is `stamp`.
+    pub(crate) fn notice_pause(&self, stamp: Timestamp) {
+        if self.followers.pulse.beats_late(Beat::at(stamp)) {
             self.doubt_all();
         }
     }
@@ -66,7 +70,7 @@ impl Core {
         self.followers.pulse.beats_late(Beat::now());
         while !self.is_stopping.get() {
             rt::sleep(LOOK_EVERY).or(self.stopping()).await;
-            self.notice_pause();
+            self.notice_pause(rt::clocks().stamp);
         }
     }
 
@@ -75,7 +79,7 @@ impl Core {
     /// # Errors
     /// `Busy`: they are to be asked again.
     pub(super) fn check_awake_since(&self, asked: Instant) -> Result<(), Failure> {
-        self.notice_pause();
+        self.notice_pause(rt::clocks().stamp);
         match self.followers.are_doubted_since(asked) {
             true => {
                 let message = "this node stood still since others were asked who owns it";
@@ -134,7 +138,7 @@ mod tests {
                 |last| last.stamp = Timestamp::from_millis(last.stamp.millis() - 2 * PAUSE_MS),
             ];
             for before in before {
-                core.notice_pause();
+                core.notice_pause(rt::clocks().stamp);
                 rt::sleep(Duration::from_millis(1)).await;
                 let asked = rt::now();
                 core.check_awake_since(asked).unwrap();
