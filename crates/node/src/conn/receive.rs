@@ -9,7 +9,7 @@ use super::intake::{Intake, More, Pace, Turn};
 use crate::rt::Permit;
 
 /// What every connection may hold, idle ones too.
-const SMALL_BYTES: usize = 4 << 10;
+const SMALL_BYTES: usize = 2 << 10;
 /// What a connection grows to when reads fill its buffer.
 pub(super) const BUSY_BYTES: usize = 256 << 10;
 /// A buffer that is full grows so many times.
