@@ -127,25 +127,48 @@ impl Core {
         generation: u32,
         plan: Box<ChorePlan<Disk>>,
     ) {
-        let core = Rc::clone(self);
         let is_waited_for = plan.holds_flushes();
         let turn = match is_waited_for {
             true => Turn::Flush,
             false => Turn::Chore,
         };
-        let chore = async move {
-            let turn = core.files.turn(turn).await;
-            let done = Box::new(plan.run().await);
-            drop(turn);
-            add(&core.counters.chores_total, 1);
-            core.step(slot, Input::Chored { generation, done });
-            // Appends may have waited for segments to be sealed.
-            core.flushed.notify();
-            core.quieter.notify();
-        };
+        let chore = Rc::clone(self).chore(slot, generation, plan, turn);
         match is_waited_for {
             true => rt::spawn(chore).detach(),
             false => rt::spawn_background(chore).detach(),
         }
+    }
+
+    async fn chore(
+        self: Rc<Self>,
+        slot: SlotId,
+        generation: u32,
+        plan: Box<ChorePlan<Disk>>,
+        turn: Turn,
+    ) {
+        let turn = self.files.turn(turn).await;
+        // A thousand may wait for their turns, and few run: who waits has no room for what is done then.
+        let done = Box::new(Box::pin(plan.run()).await);
+        drop(turn);
+        add(&self.counters.chores_total, 1);
+        self.step(slot, Input::Chored { generation, done });
+        // Appends may have waited for segments to be sealed.
+        self.flushed.notify();
+        self.quieter.notify();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each had 3.6 KiB: of a thousand partitions that were written to once, nearly all write their marks at one time.
+    #[test]
+    fn a_chore_that_waits_for_its_turn_has_no_room_for_what_is_done_then() {
+        fn bytes<F>(_: impl Fn(Rc<Core>, SlotId, u32, Box<ChorePlan<Disk>>, Turn) -> F) -> usize {
+            size_of::<F>()
+        }
+        let chore = bytes(Core::chore);
+        assert!(chore <= 512, "{chore}");
     }
 }
