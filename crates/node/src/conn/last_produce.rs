@@ -10,6 +10,7 @@ const HEAD_BYTES_MAX: usize = 512;
 /// The last Produce of a connection, as far as its head goes.
 #[derive(Default)]
 pub(super) struct LastProduce {
+    /// Empty if it was long.
     head: Vec<u8>,
     request: Option<produce::Request>,
 }
@@ -20,8 +21,8 @@ impl LastProduce {
     /// # Errors
     /// As [`Request::decode`].
     pub(super) fn of(&mut self, frame: &Frame<'_>) -> Result<&produce::Request, FrameError> {
-        let known = self.request.take();
-        let request = match known.filter(|_| self.head == frame.head) {
+        let is_known = !frame.head.is_empty() && self.head == frame.head;
+        let request = match self.request.take().filter(|_| is_known) {
             Some(request) => request,
             None => self.read(frame)?,
         };
@@ -83,6 +84,14 @@ mod tests {
     }
 
     #[test]
+    fn what_has_the_head_of_the_one_before_is_not_read_again() {
+        let (mut last, bytes) = (LastProduce::default(), framed(0));
+        last.of(&frame(&bytes)).expect("a Produce");
+        last.request = Some(asked(7));
+        assert_eq!(last.of(&frame(&bytes)).expect("a Produce"), &asked(7));
+    }
+
+    #[test]
     fn behind_one_that_cannot_be_read_each_is_read_anew() {
         let (mut last, bytes) = (LastProduce::default(), framed(0));
         let good = frame(&bytes);
@@ -110,5 +119,7 @@ mod tests {
             assert_eq!(last.of(&long).expect("a Produce"), &asked(0));
             assert_eq!(last.head.capacity(), 0);
         }
+        let none = Frame { head: &[], ..long };
+        assert!(last.of(&none).is_err(), "an empty head is nobody's");
     }
 }

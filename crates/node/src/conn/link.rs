@@ -21,8 +21,8 @@ use crate::metrics::{add, count_numbered, sub};
 use crate::router::{Batches, CONNECTION_BYTES_MAX, ConnAcks, Patience, Room};
 use crate::rt::{self, Notify, Semaphore, Socket};
 
-/// What a connection keeps of its last answers' buffer.
-const SPARE_BYTES_MAX: usize = 4 << 10;
+/// What a connection keeps of its last answers' buffer: some 90 acknowledgements.
+const SPARE_BYTES_MAX: usize = 5 << 10;
 
 /// A connection as its tasks share it.
 pub(super) struct Link {

@@ -151,9 +151,11 @@ impl Receive {
         if !is_full && !is_small {
             return;
         }
-        let wanted = (GROWTH * bytes)
-            .min(self.needed + BUSY_BYTES)
-            .max(bytes + SMALL_BYTES);
+        let most = match self.needed.max(bytes) < BUSY_BYTES {
+            true => BUSY_BYTES,
+            false => self.needed + BUSY_BYTES,
+        };
+        let wanted = (GROWTH * bytes).min(most).max(bytes + SMALL_BYTES);
         let more = (wanted - bytes) as u64;
         match self.intake.at_once(more) {
             Some(permit) => self.room.push(permit),
@@ -493,7 +495,7 @@ pub(super) mod tests {
         assert!(slow.is_too_slow(after(4)), "next to nothing");
     }
 
-    /// A frame of 120 KiB that came at 25 KiB/s was cut: its buffer had grown to 256 KiB.
+    /// A frame of 200 KiB that came at 27 KiB/s was cut: its buffer had grown to 256 KiB.
     #[test]
     fn who_sends_a_quarter_of_a_frame_in_a_while_is_not_too_slow_however_much_room_is_behind_it() {
         let budget = Semaphore::new(72 << 20);
@@ -501,19 +503,19 @@ pub(super) mod tests {
         let start = Instant::now();
         let after = |seconds| move || start + Duration::from_secs(seconds);
         let _others = leave_little(&budget);
-        let frame = produce(120 << 10);
+        let frame = produce(200 << 10);
         let (first, later) = frame.split_at(SMALL_BYTES + 1);
-        let mut parts = later.chunks(50 << 10);
+        let mut parts = later.chunks(55 << 10);
         receive(&mut slow, first);
         assert!(!slow.is_too_slow(after(0)));
-        for seconds in [2, 4] {
+        for seconds in [2, 4, 6] {
             receive(&mut slow, parts.next().unwrap());
             assert!(!slow.is_too_slow(after(seconds)));
         }
         assert!(slow.buffer.len() >= BUSY_BYTES);
         let last = parts.next().unwrap();
         receive(&mut slow, &last[..1]);
-        assert!(slow.is_too_slow(after(6)), "next to nothing");
+        assert!(slow.is_too_slow(after(8)), "next to nothing");
         assert_eq!(receive(&mut slow, &last[1..]), [frame.len()]);
     }
 
@@ -525,7 +527,7 @@ pub(super) mod tests {
         let start = Instant::now();
         let after = |seconds| move || start + Duration::from_secs(seconds);
         let frame = produce((16 << 20) - 1_000);
-        let (held, least) = ((4 << 20) + 1, 256 << 10);
+        let (held, least) = ((8 << 20) + 1, 256 << 10);
         receive(&mut slow, &frame[..held]);
         assert!(slow.buffer.len() >= 16 << 20, "it grew fourfold");
         assert!(!slow.is_too_slow(after(0)));
@@ -537,6 +539,14 @@ pub(super) mod tests {
         assert!(!slow.is_too_slow(after(4)), "it sends");
         receive(&mut slow, &frame[held + least + 1_000..][..132 << 10]);
         assert!(slow.is_too_slow(after(6)));
+    }
+
+    #[test]
+    fn frames_that_fit_in_what_a_busy_connection_has_let_it_grow_to_that_and_no_further() {
+        let mut busy = Receive::new(intake(1 << 30));
+        let frames = produce(200 << 10).repeat(20);
+        assert_eq!(receive(&mut busy, &frames).len(), 20);
+        assert_eq!(busy.buffer.len(), BUSY_BYTES);
     }
 
     #[test]

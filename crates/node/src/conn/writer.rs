@@ -86,6 +86,17 @@ async fn send(
         link.recycle(bytes);
         return Ok(());
     }
+    // Each connection has the room of this, and where batches are sent it is little beside them.
+    Box::pin(gather(link, sender, out, gathered)).await
+}
+
+/// Sends answers and batches, what is small together.
+async fn gather(
+    link: &Link,
+    sender: &mut WriteHalf,
+    out: &Out,
+    gathered: &mut Vec<u8>,
+) -> io::Result<()> {
     gathered.clear();
     let mut unlooked = 0;
     // The room of what is gathered is held until it was sent.
