@@ -44,7 +44,7 @@ impl Asked {
             true => 0,
             false => SEGMENTS_BYTES_MAX,
         };
-        self.at_length::<segments::Request>(bytes, async move {
+        self.at_length::<segments::Request>(bytes, async move || {
             router::told(&core, at, Ask::Segments { key, from }, Some(frame)).await
         });
     }
@@ -57,7 +57,7 @@ impl Asked {
             return self.told::<metadata::Request>(Err(error));
         }
         let bytes = metadata_bytes(&core, request.topics.as_deref());
-        let told = async { Ok(tell::metadata_of(&core, request).await) };
+        let told = async || Ok(tell::metadata_of(&core, request).await);
         self.with_room::<metadata::Request>(bytes, told).await;
     }
 
@@ -65,7 +65,7 @@ impl Asked {
     pub(super) fn describe(self, request: describe_topic::Request) {
         let (core, frame) = (Rc::clone(&self.link.core), self.frame());
         let bytes = bytes_of::<describe_topic::Partition>(&core, &request.name);
-        self.at_length::<describe_topic::Request>(bytes, async move {
+        self.at_length::<describe_topic::Request>(bytes, async move || {
             tell::describe(&core, &request.name, frame).await
         });
     }
@@ -77,7 +77,7 @@ impl Asked {
             Some(_) => 0,
             None => bytes_of::<replica_status::Partition>(&core, &request.topic),
         };
-        self.at_length::<replica_status::Request>(bytes, async move {
+        self.at_length::<replica_status::Request>(bytes, async move || {
             tell::replicas(&core, &request, frame).await
         });
     }
@@ -97,7 +97,7 @@ impl Asked {
             Some(_) => 0,
             None => bytes_of::<scrub_topic::Partition>(&core, &request.topic),
         };
-        self.at_length::<scrub_topic::Request>(bytes, async move {
+        self.at_length::<scrub_topic::Request>(bytes, async move || {
             let _kept = kept;
             scrubbed(&core, &request, frame).await
         });
@@ -107,7 +107,7 @@ impl Asked {
     fn at_length<R: Call + 'static>(
         self,
         bytes: usize,
-        told: impl Future<Output = Result<R::Answer, Failure>> + 'static,
+        told: impl AsyncFnOnce() -> Result<R::Answer, Failure> + 'static,
     ) {
         rt::spawn(self.with_room::<R>(bytes, told)).detach();
     }
@@ -117,12 +117,13 @@ impl Asked {
     async fn with_room<R: Call>(
         self,
         bytes: usize,
-        told: impl Future<Output = Result<R::Answer, Failure>>,
+        told: impl AsyncFnOnce() -> Result<R::Answer, Failure>,
     ) {
         let _work = rt::outstanding(Work::Request);
         let link = &self.link;
         match link.alive(room_to_ask(&link.core, bytes)).await {
-            Some(Ok(_room)) => self.told::<R>(told.await),
+            // A thousand may wait, and few have room: who waits has none for what is done then.
+            Some(Ok(_room)) => self.told::<R>(Box::pin(told()).await),
             Some(Err(error)) => self.told::<R>(Err(error)),
             None => {}
         }

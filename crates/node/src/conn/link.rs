@@ -9,7 +9,6 @@ use corelog_protocol::answer;
 use corelog_protocol::error::ErrorBody;
 use corelog_protocol::frame::{CorrelationId, FrameError};
 use corelog_protocol::message::{Call, produce};
-use futures_lite::FutureExt;
 
 use super::connections::Traffic;
 use super::intake::Intake;
@@ -328,12 +327,11 @@ impl Link {
     }
 
     /// `future`'s value, or None if the connection dies first.
-    pub(super) async fn alive<T>(&self, future: impl Future<Output = T>) -> Option<T> {
-        let dead = async {
-            self.dead().await;
-            None
-        };
-        async { Some(future.await) }.or(dead).await
+    pub(super) fn alive<T>(
+        &self,
+        future: impl Future<Output = T>,
+    ) -> impl Future<Output = Option<T>> {
+        rt::unless(future, self.dead())
     }
 
     /// Waits until the connection is dead.

@@ -364,3 +364,18 @@ async fn fetched(
     answer.lag_bytes = hearing.lag_bytes;
     Ok((answer, batches, room))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each had 13 KiB, and 16,384 may wait.
+    #[test]
+    fn a_fetch_that_waits_has_no_room_for_what_it_reads() {
+        fn bytes<F>(_: impl Fn(Asked, fetch::Request) -> F) -> usize {
+            size_of::<F>()
+        }
+        let fetch = bytes(fetch);
+        assert!(fetch <= 3 << 10, "{fetch}");
+    }
+}

@@ -118,7 +118,8 @@ impl Core {
         let origin = plan.origin();
         let read = match &origin {
             None => plan.run().await.map(|read| (held, read)),
-            Some(_) => self.read_disk((key, from), plan, appetite, held).await,
+            // Who waits for records has no room for a read of the disk.
+            Some(_) => Box::pin(self.read_disk((key, from), plan, appetite, held)).await,
         };
         let (held, read) = read.map_err(|error| self.not_read(key, origin.as_ref(), error))?;
         Ok((held, self.batches(read, answer)))

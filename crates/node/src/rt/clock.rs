@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use corelog_record::Timestamp;
 use corelog_storage::Now;
-use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 use nix::time::{ClockId, clock_gettime};
 
 use super::steady::{Leap, Steady};
+use super::unless::unless;
 
 /// The monotonic clock: for intervals, never for what is stored.
 #[must_use]
@@ -93,14 +93,11 @@ pub async fn sleep(duration: Duration) {
 ///
 /// For waiting only. A write to a file or a sync must never be given up: its outcome would be
 /// unknown.
-pub async fn timeout<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let future = pin!(future);
-    async { Some(future.await) }
-        .or(async {
-            sleep(duration).await;
-            None
-        })
-        .await
+pub fn timeout<T>(
+    duration: Duration,
+    future: impl Future<Output = T>,
+) -> impl Future<Output = Option<T>> {
+    unless(future, sleep(duration))
 }
 
 /// The value of `future`, and how long it was waited for: not at all if it is ready at once.

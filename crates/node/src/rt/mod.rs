@@ -9,6 +9,7 @@
 //! blocking     what must not run on a core: the pool of directory threads
 //! long         what takes minutes: a thread of its own, behind everything that clients wait for
 //! threads      plain threads that do what is handed to them, as both of those have
+//! unless       a future that is given up once another one is ready
 //! place        which task a core is in, by where it was started
 //! vitals       what a core has outstanding, published for the watchdog
 //! guard        heartbeats that keep a core from sleeping on runnable tasks
@@ -51,6 +52,7 @@ mod slice;
 mod steady;
 mod task;
 mod threads;
+mod unless;
 mod vitals;
 mod watchdog;
 
@@ -72,6 +74,7 @@ pub(crate) use seats::{Seat, Seats};
 pub use semaphore::{Permit, Semaphore};
 pub use slice::{next_turn, yield_if_needed, yield_processor};
 pub use task::{Task, at_once, run_on, spawn, spawn_background};
+pub use unless::unless;
 pub use vitals::{Outstanding, Vitals, Work, outstanding};
 pub use watchdog::Watchdog;
 

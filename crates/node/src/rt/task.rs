@@ -139,8 +139,8 @@ pub(super) fn spawn_into<T: 'static>(
 pub fn run_on<T: 'static>(
     future: impl Future<Output = T> + 'static,
 ) -> impl Future<Output = T> + 'static {
-    let location = Location::caller();
-    async move { RunOn(Some(spawn_from(location, future))).await }
+    // At once: an async block would have room for all of what the task has.
+    RunOn(Some(spawn_from(Location::caller(), future)))
 }
 
 /// A task that is detached, not cancelled, when nobody waits for it any more.

@@ -52,7 +52,8 @@ impl<D: Dir> ReadPlan<D> {
             Work::Ready(fetched) => Ok(fetched),
             Work::Disk(read, wanted) => {
                 let segment = read.base.offset;
-                let fetched = read.read(wanted).await;
+                // What is ready has no room for this.
+                let fetched = Box::pin(read.read(wanted)).await;
                 fetched.map_err(|source| fetch::read_error(segment, source))
             }
         }
