@@ -230,6 +230,20 @@ mod tests {
         (asked, client)
     }
 
+    /// Each had 26 KiB, and nobody counts how many there are.
+    #[test]
+    fn who_waits_for_room_to_be_told_has_none_for_what_is_told() {
+        with_core(|core| async move {
+            let (asked, _client) = asked(&core).await;
+            let name = large(&core, 1).name;
+            let frame = asked.frame();
+            let told = async || tell::describe(&core, &name, frame).await;
+            let waiting = asked.with_room::<describe_topic::Request>(1, told);
+            let bytes = size_of_val(&waiting);
+            assert!(bytes <= 1 << 10, "{bytes}");
+        });
+    }
+
     /// Where one core had all of a topic, thousands of answers were put together at once, each a few rows at a time.
     #[test]
     fn also_what_this_core_alone_tells_has_its_room() {

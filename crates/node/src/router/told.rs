@@ -54,7 +54,7 @@ async fn answer(
     if at == core.id {
         return match place_here(core, &ask, frame)? {
             Some(search) => rt::run_on(searched(Rc::clone(core), ask, search)).await,
-            // Large by the few that open a log again, and awaited for whatever is asked.
+            // Large by what few ask, and awaited for whatever is asked.
             None => Box::pin(answer_here(core, ask)).await,
         };
     }

@@ -89,7 +89,7 @@ pub async fn sleep(duration: Duration) {
     glommio::timer::sleep(duration).await;
 }
 
-/// The value of `future`, or `None` if it takes longer than `duration`; it is then dropped.
+/// The value of `future`, or `None` if it takes longer than `duration`; it is dropped with what this gives.
 ///
 /// For waiting only. A write to a file or a sync must never be given up: its outcome would be
 /// unknown.

@@ -131,7 +131,8 @@ pub(super) fn spawn_into<T: 'static>(
     }
 }
 
-/// Runs a future on this core's default queue to its end, also if whoever waits for it is dropped.
+/// Runs a future on this core's default queue to its end, also if whoever waits for it is dropped, or never does: it begins
+/// with the call, as [`spawn`]'s does.
 ///
 /// # Panics
 /// As [`spawn`].
@@ -139,7 +140,7 @@ pub(super) fn spawn_into<T: 'static>(
 pub fn run_on<T: 'static>(
     future: impl Future<Output = T> + 'static,
 ) -> impl Future<Output = T> + 'static {
-    // At once: an async block would have room for all of what the task has.
+    // An async block would have room for all of what the task has.
     RunOn(Some(spawn_from(Location::caller(), future)))
 }
 

@@ -65,6 +65,20 @@ fn waiting_is_timed_from_when_there_is_something_to_wait_for() {
 }
 
 #[test]
+fn who_waits_for_a_task_has_no_room_for_what_that_has() {
+    on_core(|| async {
+        let large = async {
+            let bytes = [1_u8; 1_024];
+            sleep(Duration::ZERO).await;
+            bytes[7]
+        };
+        let waiting = run_on(large);
+        assert!(size_of_val(&waiting) <= 64);
+        assert_eq!(waiting.await, 1);
+    });
+}
+
+#[test]
 fn a_core_runs_tasks_sleeps_and_leaves_blocking_work_to_the_pool() {
     on_core(|| async {
         let here = std::thread::current().id();
