@@ -85,15 +85,10 @@ impl Core {
             ..appetite
         };
         match self.plan_fetch(key, from, appetite) {
-            Ok(Planned::Read(plan, answer)) if plan.ready().is_some() => {
-                let read = plan
-                    .run()
-                    .await
-                    .map_err(|error| error_of(&Refusal::from(error)))?;
-                let fits = read.bytes <= SMALL_BYTES;
-                Ok(fits.then(|| self.batches(read, answer)))
+            Ok(Planned::Read(plan, answer)) => {
+                let small = plan.into_ready().filter(|read| read.bytes <= SMALL_BYTES);
+                Ok(small.map(|read| self.batches(read, answer)))
             }
-            Ok(Planned::Read(..)) => Ok(None),
             Ok(Planned::Nothing(nothing)) => Ok(Some(nothing)),
             Err(error) if error.is(ErrorCode::Damaged) => Ok(None),
             Err(error) => Err(error),
@@ -115,13 +110,15 @@ impl Core {
             Planned::Read(plan, answer) => (plan, answer),
             Planned::Nothing(nothing) => return Ok((held, nothing)),
         };
-        let origin = plan.origin();
-        let read = match &origin {
-            None => plan.run().await.map(|read| (held, read)),
-            // Who waits for records has no room for a read of the disk.
-            Some(_) => Box::pin(self.read_disk((key, from), plan, appetite, held)).await,
+        let Some(origin) = plan.origin() else {
+            return match plan.into_ready() {
+                Some(read) => Ok((held, self.batches(read, answer))),
+                None => unreachable!("what is of no file is in memory"),
+            };
         };
-        let (held, read) = read.map_err(|error| self.not_read(key, origin.as_ref(), error))?;
+        // Who waits for records has no room for a read of the disk.
+        let read = Box::pin(self.read_disk((key, from), plan, appetite, held)).await;
+        let (held, read) = read.map_err(|error| self.not_read(key, Some(&origin), error))?;
         Ok((held, self.batches(read, answer)))
     }
 

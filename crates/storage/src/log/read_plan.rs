@@ -43,6 +43,14 @@ impl<D: Dir> ReadPlan<D> {
         }
     }
 
+    /// The same, to keep.
+    pub fn into_ready(self) -> Option<Fetched<D>> {
+        match self.0 {
+            Work::Ready(fetched) => Some(fetched),
+            Work::Disk(..) => None,
+        }
+    }
+
     /// Reads. What comes from disk is verified batch by batch.
     ///
     /// # Errors
@@ -52,8 +60,7 @@ impl<D: Dir> ReadPlan<D> {
             Work::Ready(fetched) => Ok(fetched),
             Work::Disk(read, wanted) => {
                 let segment = read.base.offset;
-                // What is ready has no room for this.
-                let fetched = Box::pin(read.read(wanted)).await;
+                let fetched = read.read(wanted).await;
                 fetched.map_err(|source| fetch::read_error(segment, source))
             }
         }
