@@ -176,11 +176,15 @@ mod tests {
             let count = u8::try_from(core.at_once()).unwrap() + 1;
             let topics = (1..=count).map(|number| topic(number).0).collect();
             let mut opening = pin!(core.open_all(topics));
-            while core.partition_slots().len() < usize::from(count) {
-                assert!(poll_once(opening.as_mut()).await.is_none());
+            // On a machine that is busy all of them may be open by the first look.
+            let mut opened = None;
+            while opened.is_none() && core.partition_slots().len() < usize::from(count) {
+                opened = poll_once(opening.as_mut()).await;
             }
             assert!(poll_once(core.files.turn(Turn::Open)).await.is_some());
-            opening.await;
+            if opened.is_none() {
+                opening.await;
+            }
         });
     }
 
