@@ -74,7 +74,7 @@ impl Core {
     ///
     /// # Errors
     /// What the client is told.
-    pub(crate) async fn fetch_small(
+    pub(crate) fn fetch_small(
         self: &Rc<Self>,
         key: PartitionKey,
         from: Offset,

@@ -94,14 +94,14 @@ pub(super) async fn fetched_here<H: 'static>(
 }
 
 /// The same for what is small and lies in memory; `None` for anything else.
-pub(super) async fn fetched_small_here(
+pub(super) fn fetched_small_here(
     core: &Rc<Core>,
     (key, from): (PartitionKey, Offset),
     appetite: Appetite,
     frame: Option<FrameId>,
 ) -> Result<Option<Fetched>, Failure> {
     reads(core, (key, from), frame);
-    core.fetch_small(key, from, appetite).await
+    core.fetch_small(key, from, appetite)
 }
 
 fn reads(core: &Core, (key, from): (PartitionKey, Offset), frame: Option<FrameId>) {
@@ -124,7 +124,7 @@ async fn fetched_with_room(
     }
     if appetite.bytes_min <= SMALL_BYTES as u64 {
         let room = Room::small(core, asker.room).await?;
-        if let Some(fetched) = fetched_small_here(core, place, appetite, frame).await? {
+        if let Some(fetched) = fetched_small_here(core, place, appetite, frame)? {
             return Ok((room, fetched));
         }
     }

@@ -119,7 +119,7 @@ async fn serve(
                 let (core, parked) = (Rc::clone(&core), Rc::clone(&parked));
                 let fetch = async move {
                     let fetched = match only_small {
-                        true => fetched_small_here(&core, (key, offset), appetite, frame).await,
+                        true => fetched_small_here(&core, (key, offset), appetite, frame),
                         // The room is held by the core that asks.
                         false => fetched_here(&core, (key, offset), appetite, frame, ())
                             .await
