@@ -335,8 +335,8 @@ impl Link {
     }
 
     /// Waits until the connection is dead.
-    pub(super) async fn dead(&self) {
-        self.died.until(|| self.is_dead()).await;
+    pub(super) fn dead(&self) -> impl Future<Output = ()> {
+        self.died.until(|| self.is_dead())
     }
 
     /// Queues an answer; false if it was not what `encode` had, but an error or nothing.

@@ -44,6 +44,10 @@ impl Out {
             Chunk::Batches(..) => false,
         };
         if !self.chunks.back().is_some_and(is_open) {
+            if self.chunks.capacity() == 0 {
+                // Most often the only one.
+                self.chunks.reserve_exact(1);
+            }
             self.chunks.push_back(Chunk::Bytes(spare.take()));
         }
         match self.chunks.back_mut() {
@@ -64,6 +68,7 @@ mod tests {
         out.frames(&spare).extend([1; 70]);
         out.frames(&spare).extend([2; 30]);
         assert_eq!(out.chunks.len(), 1, "small ones leave together");
+        assert_eq!(out.chunks.capacity(), 1, "most connections never have more");
         let large = vec![3; (1 << 20) + 1];
         for _ in 0..33 {
             out.frames(&spare).extend(&large);

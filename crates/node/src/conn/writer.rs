@@ -23,51 +23,55 @@ const GATHER_BYTES_MAX: usize = 256 << 10;
 const UNLOOKED_BYTES_MAX: usize = 128 << 10;
 
 /// Sends answers until all are sent and no more come.
-pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
+///
+/// No `async fn`: that keeps its arguments twice.
+pub(super) fn write(link: Rc<Link>, mut sender: WriteHalf) -> impl Future<Output = ()> {
     let mut gathered = Vec::new();
-    // Asked for once for all that is sent.
-    let mut dead = pin!(link.dead());
-    loop {
-        let to_send = link.to_send.notified();
-        if link.is_dead() {
-            return sender.shutdown();
-        }
-        let mut out = link.take_out();
-        if out.chunks.is_empty() {
-            if link.is_done() {
-                return sender.finish();
+    async move {
+        // Asked for once for all that is sent.
+        let mut dead = pin!(link.dead());
+        loop {
+            let to_send = link.to_send.notified();
+            if link.is_dead() {
+                return sender.shutdown();
             }
-            // Ten thousand that rest would keep it, and no budget has it.
-            gathered = Vec::new();
-            to_send.await;
-            continue;
-        }
-        // Whoever takes a byte now and then is not reading either.
-        let slack = Duration::from_secs((out.bytes / SLOWEST_BYTES_PER_SECOND) as u64);
-        let limit = link.core.shared.limits.write_timeout + slack;
-        let (written, taken) = (sender.written(), out.batches_with(Held::default()));
-        let before = written.bytes();
-        let held = || link.held(taken);
-        let sending = send(&link, &mut sender, &mut out, &mut gathered);
-        let cut = async {
-            dead.as_mut().await;
-            Err(io::ErrorKind::ConnectionAborted.into())
-        };
-        let sending = sending.or(stalled(&link.core, &written, held)).or(cut);
-        let sent = rt::timeout(limit, sending).await;
-        let sent = sent.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
-        link.sent(out);
-        // Also of what was not sent to its end.
-        let bytes = written.bytes() - before;
-        link.traffic.sent(bytes);
-        add(&link.core.counters.sent_bytes_total, bytes);
-        match sent {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                tracing::warn!(peer = %link.peer, "cut a client that does not read");
-                link.cut();
+            let mut out = link.take_out();
+            if out.chunks.is_empty() {
+                if link.is_done() {
+                    return sender.finish();
+                }
+                // Ten thousand that rest would keep it, and no budget has it.
+                gathered = Vec::new();
+                to_send.await;
+                continue;
             }
-            Err(_) => link.die(),
+            // Whoever takes a byte now and then is not reading either.
+            let slack = Duration::from_secs((out.bytes / SLOWEST_BYTES_PER_SECOND) as u64);
+            let limit = link.core.shared.limits.write_timeout + slack;
+            let (written, taken) = (sender.written(), out.batches_with(Held::default()));
+            let before = written.bytes();
+            let held = || link.held(taken);
+            let sending = send(&link, &mut sender, &mut out, &mut gathered);
+            let cut = async {
+                dead.as_mut().await;
+                Err(io::ErrorKind::ConnectionAborted.into())
+            };
+            let sending = sending.or(stalled(&link.core, &written, held)).or(cut);
+            let sent = rt::timeout(limit, sending).await;
+            let sent = sent.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
+            link.sent(out);
+            // Also of what was not sent to its end.
+            let bytes = written.bytes() - before;
+            link.traffic.sent(bytes);
+            add(&link.core.counters.sent_bytes_total, bytes);
+            match sent {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    tracing::warn!(peer = %link.peer, "cut a client that does not read");
+                    link.cut();
+                }
+                Err(_) => link.die(),
+            }
         }
     }
 }

@@ -65,7 +65,7 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
     /// in `aborted`.
     pub(crate) fn new(watcher: Notify, aborted: AbortedCount) -> Self {
         Self {
-            queues: Slab::new(),
+            queues: Slab::with_capacity(1),
             places: HashMap::new(),
             calls: Calls::new(watcher),
             aborted: Aborted::new(aborted),
@@ -168,10 +168,11 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
 }
 
 impl<K, T> Queue<K, T> {
-    const fn new(key: K) -> Self {
+    /// With room for one: of most producers no more are under way.
+    fn new(key: K) -> Self {
         Self {
             key,
-            entries: VecDeque::new(),
+            entries: VecDeque::with_capacity(1),
             watched: None,
         }
     }
@@ -270,6 +271,20 @@ mod tests {
     use super::super::tests::key;
     use super::*;
     use crate::rt;
+
+    /// What grows by itself begins with four, and thousands have one.
+    #[test]
+    fn one_queue_with_one_answer_due_has_no_room_for_more() {
+        let board = Rc::new(Board::default());
+        let mut acks = Acks::new(Notify::new(), Rc::default());
+        acks.push(key(1, 0), 0, (), flushed(&board, 1));
+        assert_eq!(acks.queues.capacity(), 1);
+        assert!(
+            acks.queues
+                .iter()
+                .all(|(_, queue)| queue.entries.capacity() == 1)
+        );
+    }
 
     fn answer(end: u64) -> produce::Answer {
         produce::Answer {

@@ -13,8 +13,8 @@ use corelog_record::Offset;
 use super::calls::Caller;
 use super::slowest::Flushing;
 
-/// So many flushes are remembered for acknowledgements that leave late.
-const FLUSHES_KEPT: usize = 16;
+/// So many flushes are remembered: most acknowledgements leave in the turn in which theirs ends.
+const FLUSHES_KEPT: usize = 4;
 
 /// Why an acknowledgement will not come although the records were appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,14 +238,14 @@ mod tests {
                 ended: at,
             }
         };
-        for number in 1..=20 {
+        for number in 1..=8 {
             board.landed(flush(number));
             board.advance(offset(10 * number));
         }
         let began = |end| board.flush_of(offset(end)).map(|flush| flush.began);
-        assert_eq!(began(95), Some(flush(10).began));
-        assert_eq!(began(100), Some(flush(10).began));
-        assert_eq!(began(201), None);
+        assert_eq!(began(65), Some(flush(7).began));
+        assert_eq!(began(70), Some(flush(7).began));
+        assert_eq!(began(81), None);
         assert_eq!(
             began(1),
             Some(flush(5).began),

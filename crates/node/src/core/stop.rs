@@ -15,8 +15,8 @@ impl Core {
     }
 
     /// Ready when the core is to take no more requests.
-    pub(crate) async fn stopping(&self) {
-        self.stop.until(|| self.is_stopping.get()).await;
+    pub(crate) fn stopping(&self) -> impl Future<Output = ()> {
+        self.stop.until(|| self.is_stopping.get())
     }
 
     /// What comes of something, unless the core is to take no more requests before.
@@ -41,8 +41,8 @@ impl Core {
     }
 
     /// Ready when connections are to end at once.
-    pub(crate) async fn cutting(&self) {
-        self.stop.until(|| self.is_cutting.get()).await;
+    pub(crate) fn cutting(&self) -> impl Future<Output = ()> {
+        self.stop.until(|| self.is_cutting.get())
     }
 
     /// Waits until no connection is open.

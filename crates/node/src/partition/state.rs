@@ -374,3 +374,17 @@ pub(super) fn push_start<D: Dir>(start: Option<Start>, effects: &mut Effects<D>)
         Some(Start::Soon) => effects.push(Effect::CommitSoon),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use corelog_storage::disk::memory::MemoryDir;
+
+    use super::*;
+
+    /// A node has thousands, and each had the room of a scrub's place.
+    #[test]
+    fn a_partition_has_no_room_for_what_is_rarely_under_way() {
+        let bytes = size_of::<Partition<MemoryDir>>();
+        assert!(bytes <= 2 << 10, "{bytes}");
+    }
+}

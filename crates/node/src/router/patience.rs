@@ -23,7 +23,7 @@ impl Patience {
     }
 
     /// Ready when the client waits no longer.
-    pub(super) async fn over(&self) {
-        self.ended.until(|| self.is_over()).await;
+    pub(super) fn over(&self) -> impl Future<Output = ()> {
+        self.ended.until(|| self.is_over())
     }
 }

@@ -38,7 +38,7 @@ pub use self::buf::Buf;
 use self::map::{Check, Map};
 use self::whole::read_whole;
 pub use self::whole::write_over;
-pub(crate) use self::whole::{padded, write_new, write_whole};
+pub(crate) use self::whole::{padded, padded_to, write_new, write_whole};
 
 /// The unit of writing: positions and lengths of writes are multiples of it, in bytes.
 ///

@@ -56,7 +56,12 @@ const BY_BLOCKS_BYTES_MAX: usize = 4 * BLOCK_BYTES;
 
 /// A buffer of whole blocks with `bytes` at its front and zeros behind.
 pub(crate) fn padded<D: Dir>(dir: &D, bytes: &[u8]) -> D::Buf {
-    let mut buf = dir.alloc(bytes.len().next_multiple_of(BLOCK_BYTES));
+    padded_to(dir, bytes, bytes.len().next_multiple_of(BLOCK_BYTES))
+}
+
+/// A buffer of `len` bytes, with `bytes` at its front and zeros behind.
+pub(crate) fn padded_to<D: Dir>(dir: &D, bytes: &[u8], len: usize) -> D::Buf {
+    let mut buf = dir.alloc(len);
     let (front, behind) = buf.as_mut_slice().split_at_mut(bytes.len());
     front.copy_from_slice(bytes);
     behind.fill(0);

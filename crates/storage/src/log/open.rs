@@ -132,7 +132,7 @@ impl<D: Dir> Log<D> {
             is_clean: true,
             ..Findings::default()
         };
-        if let Some(recovered) = Box::pin(recover(context)).await? {
+        if let Some(recovered) = recover(context).await? {
             findings = log.take_over(recovered, now.time);
         }
         log.untold = begun;

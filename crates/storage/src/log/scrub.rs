@@ -58,7 +58,8 @@ pub struct Scrubbed {
 
 /// How far a log's scrub has come. The place is in memory only: after a restart a pass begins anew.
 pub(super) struct Scrub<D: Dir> {
-    pass: Option<Pass<D>>,
+    /// In a box: a log is scrubbed once in days.
+    pass: Option<Box<Pass<D>>>,
     /// Tells the piece under way from those that were dropped.
     serial: u64,
     /// The end of the last whole pass that the manifest knows of.
@@ -318,9 +319,9 @@ impl<D: Dir> Log<D> {
         }
     }
 
-    fn begin_pass(&self, now: Timestamp) -> Option<Pass<D>> {
+    fn begin_pass(&self, now: Timestamp) -> Option<Box<Pass<D>>> {
         let last = self.segments.iter().rfind(|segment| segment.is_sealed())?;
-        Some(Pass {
+        Some(Box::new(Pass {
             began: now,
             end: last.end.offset,
             next: Offset::ZERO,
@@ -328,7 +329,7 @@ impl<D: Dir> Log<D> {
             left: None,
             known: Vec::new(),
             is_whole: true,
-        })
+        }))
     }
 
     /// The first segment that a pass has not read yet.

@@ -27,6 +27,9 @@ const CHUNK_BYTES: Range<usize> = BLOCK_BYTES..4 << 20;
 /// A group of no more is a small one: a call costs about as much as writing it.
 pub(super) const SMALL_BYTES: usize = 128 << 10;
 
+/// What is kept of a store's last block takes so much more each time that it has no room.
+const PARTIAL_BYTES_STEP: usize = 512;
+
 /// A chunk that is still filled.
 struct Open<D: Dir> {
     buf: D::Buf,
@@ -173,6 +176,8 @@ impl<D: Dir> Tail<D> {
             );
             self.freeze();
             let end = *start;
+            // Most often the only one.
+            self.pending.reserve_exact(1);
             self.pending.push_back(Group {
                 segment,
                 chunks: Vec::new(),
@@ -344,10 +349,12 @@ impl<D: Dir> Tail<D> {
         let alloc_bytes = open.buf.as_slice().len();
         open.buf.as_mut_slice()[open.len..padded].fill(0);
         open.buf.truncate(padded);
+        let rest = &open.buf.as_slice()[whole..open.len];
         self.partial.bytes.clear();
-        self.partial
-            .bytes
-            .extend_from_slice(&open.buf.as_slice()[whole..open.len]);
+        // What grows by doubling has room for more than a block in the end.
+        let room = rest.len().next_multiple_of(PARTIAL_BYTES_STEP);
+        self.partial.bytes.reserve_exact(room);
+        self.partial.bytes.extend_from_slice(rest);
         let (at, offset) = open.block_first;
         let begins_in_last = whole <= at && at < open.len;
         self.partial.first = begins_in_last.then(|| (at - whole, offset));
@@ -360,5 +367,36 @@ impl<D: Dir> Tail<D> {
             base: open.first.1,
             alloc_bytes,
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{Chain, HistoryId};
+
+    use super::*;
+    use crate::disk::memory::MemoryDir;
+
+    /// What grows by itself has room for four groups, and for up to two blocks.
+    #[test]
+    fn a_tail_of_small_groups_has_no_room_for_more_groups_than_wait_and_a_block() {
+        const GROUP_BYTES: usize = 84;
+        let dir = MemoryDir::new();
+        let mut tail = Tail::<MemoryDir>::new(Vec::new());
+        let mut point = Point::origin(Chain::seed(HistoryId::from_bytes([7; 16])));
+        let mut partial_bytes_max = 0;
+        for number in 1..=100 {
+            tail.push(&dir, Offset::ZERO, &point, &[7; GROUP_BYTES]);
+            point.offset = Offset::ZERO.plus(number);
+            point.position = point.position.plus(GROUP_BYTES as u64);
+            tail.advance(&point, GROUP_BYTES);
+            assert_eq!(tail.pending.capacity(), 1);
+            tail.take().expect("a group waits");
+            let (held, room) = (tail.partial.bytes.len(), tail.partial.bytes.capacity());
+            partial_bytes_max = partial_bytes_max.max(held);
+            let needed = partial_bytes_max.next_multiple_of(PARTIAL_BYTES_STEP);
+            assert!(room <= needed, "{held} bytes, room for {room}");
+        }
+        assert!(BLOCK_BYTES - GROUP_BYTES <= partial_bytes_max);
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::{BYTES_MAX, Manifest, NAME};
-use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, Open, Space, padded};
+use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, Open, Space, padded_to};
 use crate::error::{At, Error};
 use crate::format::edit::Edit;
 use crate::format::manifest::{self as format, Header};
@@ -16,8 +16,10 @@ use crate::steps;
 /// A whole new file, beside its place.
 pub(super) struct Image<D: Dir> {
     file: Rc<D::File>,
-    bytes: Vec<u8>,
+    /// The last block as far as it is filled.
+    tail: Vec<u8>,
     end: usize,
+    space_end: usize,
     next_sequence: u32,
 }
 
@@ -66,31 +68,36 @@ impl<D: Dir> Image<D> {
             }
         }
         let end = bytes.len();
-        bytes.resize(limited(dir, end)?, 0);
-        reserve(space..bytes.len()).await?;
-        for (piece, start) in bytes.chunks(PIECE_BYTES).zip((0..).step_by(PIECE_BYTES)) {
-            let written = file.write_at(Rc::new(padded(dir, piece)), start).await;
+        let space_end = limited(dir, end)?;
+        reserve(space..space_end).await?;
+        for start in (0..space_end).step_by(PIECE_BYTES) {
+            let piece_end = space_end.min(start + PIECE_BYTES);
+            let filled = &bytes[start.min(end)..piece_end.min(end)];
+            let piece = Rc::new(padded_to(dir, filled, piece_end - start));
+            let written = file.write_at(piece, start as u64).await;
             written.map_err(|e| at().space("write", e))?;
         }
+        let tail = bytes.split_off(end - end % BLOCK_BYTES);
+        drop(bytes);
         file.sync_all().await.map_err(|e| at().space("sync", e))?;
         Ok(Self {
             file,
-            bytes,
+            tail,
             end,
+            space_end,
             next_sequence,
         })
     }
 
     pub(super) fn into_manifest(self, dir: D, header: Header, state: State) -> Manifest<D> {
-        let tail_start = self.end - self.end % BLOCK_BYTES;
         Manifest {
             file: Handle::opened(&dir, NAME.to_owned(), self.file),
             dir,
             header,
             state,
-            tail: self.bytes[tail_start..self.end].to_vec(),
+            tail: self.tail,
             end: self.end as u64,
-            space_end: self.bytes.len() as u64,
+            space_end: self.space_end as u64,
             next_sequence: self.next_sequence,
             torn: None,
             is_in_place: true,

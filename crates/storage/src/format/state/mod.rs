@@ -34,14 +34,14 @@ pub struct State {
 }
 
 impl State {
-    /// The state of a log without any edit.
+    /// The state of a log without any edit, with room for the one segment and epoch that most logs have.
     #[must_use]
     pub fn new(history: HistoryId) -> Self {
         Self {
-            segments: Vec::new(),
+            segments: Vec::with_capacity(1),
             log_start: Offset::ZERO,
             floor: Point::origin(history),
-            epochs: Vec::new(),
+            epochs: Vec::with_capacity(1),
             settings: BTreeMap::new(),
             scrubbed: None,
         }
@@ -350,5 +350,28 @@ impl State {
                 "the log starts before it ends"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{LeaderEpoch, Lineage};
+
+    use super::*;
+
+    /// A list that grows by itself begins with four, and a node has thousands of logs.
+    #[test]
+    fn a_log_of_one_segment_and_one_epoch_has_no_room_for_more() {
+        let history = HistoryId::from_bytes([7; 16]);
+        let origin = Point::origin(history);
+        let lineage = Lineage::from_bytes([1; 16]);
+        let epoch = Epoch::behind(None, origin, LeaderEpoch::ZERO, lineage);
+        let mut state = State::new(history);
+        for edit in [Edit::Epoch(epoch), Edit::Add(origin.into())] {
+            state.apply(&edit).expect("it follows");
+        }
+        assert_eq!((state.segments.len(), state.epochs.len()), (1, 1));
+        let room = (state.segments.capacity(), state.epochs.capacity());
+        assert_eq!(room, (1, 1));
     }
 }
