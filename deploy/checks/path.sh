@@ -21,7 +21,7 @@ inside_newcomer() {
 		systemctl status corelog
 		curl -sf http://localhost:7399/readyz
 		corelog --version
-		corelog doctor --data-dir /var/lib/corelog # may end with 1
+		sudo -u corelog corelog doctor --data-dir /var/lib/corelog # may end with 1
 	SH
     head_line "Records go in and come out"
     steps <<-'SH'

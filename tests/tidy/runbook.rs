@@ -70,6 +70,87 @@ fn what_a_node_does_not_tell_is_not_told_as_good_news() {
     }
 }
 
+/// Typed as root it passed what the user of the service may not do: a kernel that keeps io_uring for root, a directory of root's.
+#[test]
+fn the_machine_is_looked_at_as_the_user_that_serves() {
+    let runbook = text("deploy/RUNBOOK.md");
+    let is_look = |line: &&str| line.contains("corelog doctor --");
+    let looks = Vec::from_iter(runbook.lines().filter(is_look));
+    assert!(looks.len() > 2, "they are found: {looks:?}");
+    for look in looks {
+        assert!(look.starts_with("sudo -u corelog corelog doctor"), "{look}");
+    }
+}
+
+/// Two namespaces that each had a `corelog-0` were one node to whoever watched.
+#[test]
+fn a_pod_is_named_with_its_namespace() {
+    for path in [
+        "deploy/prometheus/prometheus.yml",
+        "deploy/kubernetes/corelog.yaml",
+    ] {
+        let text = text(path);
+        let is_name = |line: &&str| line.contains("__meta_kubernetes_pod_name]");
+        let names = Vec::from_iter(text.lines().filter(is_name));
+        assert!(!names.is_empty(), "{path}");
+        for name in names {
+            assert!(
+                name.contains("[__meta_kubernetes_namespace, "),
+                "{path}: {name}"
+            );
+        }
+    }
+}
+
+/// In a container that can write nothing else.
+#[test]
+fn what_the_book_writes_to_is_mounted_in_containers() {
+    let mounts: [(&str, &[&str]); 2] = [
+        (
+            "deploy/docker/compose.yaml",
+            &["- scratch:/var/tmp", "# - /mnt/exports:/mnt"],
+        ),
+        (
+            "deploy/kubernetes/corelog.yaml",
+            &[
+                "- { name: scratch, mountPath: /var/tmp }",
+                "# - { name: exports, mountPath: /mnt }",
+                "# - { name: exports, persistentVolumeClaim: { claimName: exports } }",
+            ],
+        ),
+    ];
+    for (path, mounts) in mounts {
+        let text = text(path);
+        for mount in mounts {
+            assert!(
+                text.lines().any(|line| line.trim() == *mount),
+                "{path}: {mount}"
+            );
+        }
+    }
+}
+
+/// Where no descriptor is left, what makes room on a disk helps nobody, and removes records.
+#[test]
+fn whoever_finds_no_room_is_told_to_look_at_descriptors() {
+    let runbook = text("deploy/RUNBOOK.md");
+    for alert in [
+        "CorelogPartitionFull",
+        "CorelogPartitionOpening",
+        "CorelogChoresFailed",
+    ] {
+        let (_, section) = runbook.split_once(&format!("### {alert}\n")).expect(alert);
+        let section = section.split("\n### ").next().unwrap_or_default();
+        assert!(section.contains("descriptor"), "{alert}");
+    }
+}
+
+/// A unit that is killed is started again after five seconds, as the owner of what a copy was promoted for.
+#[test]
+fn nobody_is_told_to_kill_what_is_started_again() {
+    assert!(!text("deploy/RUNBOOK.md").contains("systemctl kill"));
+}
+
 /// Each of what the commands that read the log look for.
 fn patterns(text: &str) -> Vec<String> {
     let commands = text.lines().filter(|line| line.starts_with("journalctl "));

@@ -151,6 +151,14 @@ pub(super) fn watched(page: &mut Page, watched: &[WatchSnapshot]) {
             page.sample(name, &[("core", &core.to_string())], count(watched));
         }
     }
+    // What never comes back is counted once, and ends up in no histogram.
+    let name = "corelog_oldest_work_seconds";
+    let help = "How long the machine has taken so far for the oldest of what the core asked of it; 0 where nothing is under way.";
+    page.family(name, Kind::Gauge, help);
+    for (core, watched) in watched.iter().enumerate() {
+        let age = watched.oldest_work.as_secs_f64();
+        page.sample(name, &[("core", &core.to_string())], age);
+    }
 }
 
 /// How the cores' loops go.

@@ -75,6 +75,7 @@ fn core(pulse: &PulseSnapshot, counters: &CoreSnapshot, watched: WatchSnapshot) 
         "stalls": pulse.stalls,
         "stuck": watched.stuck,
         "slow_work": watched.slow_work,
+        "oldest_work_ms": Span(watched.oldest_work).millis(),
         "unflushed_bytes": pulse.unflushed_bytes,
         "kept_bytes": pulse.kept_bytes,
         "received_bytes": counters.received_bytes_total,

@@ -77,13 +77,12 @@ impl Admin {
             None => Some(self.restores.look(&request.source)?),
         };
         let opened = {
-            let (source, name) = (StdDir::new(&source), name.clone());
+            let source = StdDir::new(&source);
             let shelf = snapshots_dir(&StdDir::new(&self.core.shared.data_dir));
-            rt::blocking(move || match name {
-                Some(name) => block_on(stored::find(&shelf, &name)),
-                None => block_on(stored::open(&source)),
-            })
-            .await
+            match name.clone() {
+                Some(name) => rt::blocking(move || block_on(stored::find(&shelf, &name))).await,
+                None => rt::unwatched(move || block_on(stored::open(&source))).await,
+            }
         };
         drop(look);
         let summary = opened.map_err(|error| match &name {

@@ -160,6 +160,8 @@ fn state_of(slot: &Slot, status: Option<&Status>, is_held: bool) -> PartitionSta
     match (&slot.state, status) {
         (_, Some(status)) => state_of_open(status, is_held),
         (SlotState::Unopened(Refusal::StorageFull), None) => PartitionState::Full,
+        // One that the disk did not give may take minutes to be tried again, and fail as before.
+        (SlotState::Opening, None) if slot.again.is_waiting() => PartitionState::Failed,
         (SlotState::Opening | SlotState::Unopened(_), None) => PartitionState::Opening,
         (SlotState::Failed | SlotState::Open(_), None) => PartitionState::Failed,
     }

@@ -260,10 +260,7 @@ impl Core {
         let partition = Partition::new(log, generation, policy, rt::wall_clock());
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             found.state = SlotState::Open(Box::new(partition));
-            // Whoever reopens one that ends before what the disk does not give has the disk asked once.
-            if !is_read_only || !found.again.has_waited() {
-                found.again = Default::default();
-            }
+            found.again.opened(is_read_only);
             found.troubles = Default::default();
             // A board of its own: recovery may end below what an earlier opening had told.
             found.board = Board::at(durable);

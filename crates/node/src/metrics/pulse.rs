@@ -25,11 +25,13 @@ pub struct PulseSnapshot {
     pub kept_bytes: u64,
 }
 
-/// What the watchdog counted of one core since the node was started; known whether or not the core answers.
+/// What the watchdog knows of one core, counted since the node was started; known whether or not the core answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchSnapshot {
     /// Times that it had work outstanding and did not turn for a second.
     pub stuck: u64,
     /// Times that the machine took seconds for what a core asked of it, while that turned.
     pub slow_work: u64,
+    /// How long the machine has taken so far for the oldest of what the core asked of it; zero where nothing is under way.
+    pub oldest_work: Duration,
 }

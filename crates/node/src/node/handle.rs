@@ -1,6 +1,7 @@
 //! What a node tells of itself to any thread: counters at once, everything else by message.
 
 use std::path::Path;
+use std::time::Duration;
 
 use corelog_record::{CoreId, NodeId};
 use corelog_storage::disk::block_on;
@@ -16,8 +17,8 @@ use crate::metrics::{
     ConnectionSnapshot, CoreSnapshot, PartitionSnapshot, PulseSnapshot, QuarantineShare,
     ReplicaSnapshot, SlowAcks, TopicSnapshot, WatchSnapshot, shares,
 };
-use crate::sys;
 use crate::sys::probe::{self, Space};
+use crate::{rt, sys};
 
 /// What is asked of cores works under any runtime; the caller bounds the wait.
 impl Handle {
@@ -67,12 +68,14 @@ impl Handle {
             .collect()
     }
 
-    /// What the watchdog counted of each core, core 0 first. Never waits.
+    /// What the watchdog knows of each core, core 0 first. Never waits.
     #[must_use]
     pub fn watched(&self) -> Vec<WatchSnapshot> {
+        let now = rt::now();
         let watched = self.inner.vitals.iter().map(|vitals| WatchSnapshot {
             stuck: vitals.stalled_total(),
             slow_work: vitals.slow_total(),
+            oldest_work: vitals.oldest(now).map_or(Duration::ZERO, |(_, age)| age),
         });
         watched.collect()
     }

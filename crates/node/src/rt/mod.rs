@@ -56,7 +56,7 @@ mod unless;
 mod vitals;
 mod watchdog;
 
-pub use blocking::blocking;
+pub use blocking::{blocking, unwatched};
 pub(crate) use clock::micros;
 pub use clock::{booted, clock_doubt, clocks, millis, now, sleep, timeout, waited, wall_clock};
 pub use conn::{Conn, ReadHalf, Socket, WriteHalf, Written};

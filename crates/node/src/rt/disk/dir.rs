@@ -16,7 +16,7 @@ use super::buf::{UringBuf, UringBytes};
 use super::file::UringFile;
 use super::patience;
 use super::reclaim::Leaving;
-use crate::rt::blocking::blocking;
+use crate::rt::blocking::{blocking, unwatched};
 
 /// A directory whose files are driven by io_uring, on the core that opens them.
 ///
@@ -144,11 +144,16 @@ impl Dir for UringDir {
     }
 
     async fn remove_tree(&self) -> io::Result<()> {
-        self.on_pool(|dir| {
-            let leaving = Leaving::hold_tree(dir.path());
-            disk::block_on(dir.remove_tree())?;
-            leaving.into_iter().for_each(Leaving::give_back);
-            Ok(())
+        // A topic of a TB, of which a disk may be told with each file.
+        let path = self.path.to_path_buf();
+        patience::with_files(|| {
+            let dir = StdDir::new(&path);
+            unwatched(move || {
+                let leaving = Leaving::hold_tree(dir.path());
+                disk::block_on(dir.remove_tree())?;
+                leaving.into_iter().for_each(Leaving::give_back);
+                Ok(())
+            })
         })
         .await
     }
