@@ -124,7 +124,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
                 ),
                 in_flight: VecDeque::new(),
                 measure: Arc::clone(&measure),
-                bar: bar.clone(),
+                bar: (!bar.is_hidden()).then(|| bar.clone()),
             };
             streams.spawn(stream.drive(plan));
         }
@@ -184,7 +184,8 @@ struct Stream {
     /// What is not settled, and when it was sent. It is settled in this order.
     in_flight: VecDeque<(Instant, BatchDelivery)>,
     measure: Arc<Mutex<Measure>>,
-    bar: ProgressBar,
+    /// One that is hidden looks at the clock all the same.
+    bar: Option<ProgressBar>,
 }
 
 impl Stream {
@@ -215,7 +216,9 @@ impl Stream {
                 self.in_flight.pop_front();
                 let mut measure = self.measure.lock().unwrap_or_else(PoisonError::into_inner);
                 measure.add((sent, Instant::now()), plan);
-                self.bar.inc(plan.batch_bytes());
+                if let Some(bar) = &self.bar {
+                    bar.inc(plan.batch_bytes());
+                }
             }
             Poll::Ready(Ok(()))
         })

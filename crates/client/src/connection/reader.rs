@@ -2,6 +2,7 @@
 //!
 //! It watches that they come, too: whoever asked may have gone before they were late, and is not there to notice.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -26,6 +27,7 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
 ) -> Fault {
     let table = &shared.table;
     let mut buffer = BytesMut::new();
+    let mut ahead = Ahead::default();
     let mut is_told = false;
     let mut look_at = Instant::now() + SILENCE_MIN;
     let mut watch = Alarm::at(look_at);
@@ -58,11 +60,8 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
         if last_at.is_some() && table.is_empty() {
             return Fault::Closed;
         }
-        let (missing, room) = (needed - buffer.len(), buffer.capacity() - buffer.len());
-        if room < missing.max(READ_BYTES_MIN) {
-            // The decoder held the length against its limit before it asked for it.
-            buffer.reserve(missing.max(READ_BYTES));
-        }
+        // The decoder held the length against its limit before it asked for it.
+        let room = ahead.make_room(&mut buffer, needed);
         let read = tokio::select! {
             biased;
             read = socket.read_buf(&mut buffer) => read,
@@ -84,7 +83,12 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
         };
         match read {
             Ok(0) => return Fault::Closed,
-            Ok(bytes) => table.heard(bytes, Instant::now()),
+            Ok(bytes) => {
+                if bytes == room {
+                    ahead.grow();
+                }
+                table.heard(bytes, Instant::now());
+            }
             Err(source) => return Fault::Io { source },
         }
     }
@@ -117,14 +121,66 @@ fn last_words(answer: &RawAnswer) -> (Fault, Option<CorrelationId>) {
     }
 }
 
-/// Room that is made for reads: for many small answers, which each take a part of it.
-const READ_BYTES: usize = 64 << 10;
+/// The room that is made for a read, in bytes, at the least: for many small answers, which each take a part of it. It grows where
+/// reads fill it; a program may have a thousand connections that are answered now and then.
+struct Ahead(usize);
 
-/// Room for at least this much before each read.
-const READ_BYTES_MIN: usize = 16 << 10;
+impl Default for Ahead {
+    fn default() -> Self {
+        Self(AHEAD_BYTES.start)
+    }
+}
+
+impl Ahead {
+    /// Makes room behind what there is of a frame that needs so many bytes. Returns how much there is.
+    fn make_room(&self, buffer: &mut BytesMut, needed: usize) -> usize {
+        let missing = needed - buffer.len();
+        if buffer.capacity() - buffer.len() < missing.max(self.0 / 4) {
+            buffer.reserve(missing.max(self.0));
+        }
+        buffer.capacity() - buffer.len()
+    }
+
+    fn grow(&mut self) {
+        self.0 = AHEAD_BYTES.end.min(2 * self.0);
+    }
+}
+
+const AHEAD_BYTES: Range<usize> = 4 << 10..64 << 10;
 
 /// Until when a server that closes a connection may answer what it was asked on it, if it does not say what it took: after a
 /// sync of a slow disk.
 fn last_answers() -> Instant {
     Instant::now() + Duration::from_secs(5)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::frame::PREFIX_BYTES;
+
+    use super::*;
+
+    /// Each connection had 64 KiB.
+    #[test]
+    fn a_connection_that_is_answered_now_and_then_takes_a_block() {
+        const ANSWER_BYTES: usize = 58;
+        let (ahead, mut buffer) = (Ahead::default(), BytesMut::new());
+        for _ in 0..1_000 {
+            ahead.make_room(&mut buffer, PREFIX_BYTES);
+            buffer.extend_from_slice(&[7; ANSWER_BYTES]);
+            drop(buffer.split_to(ANSWER_BYTES).freeze());
+            assert!(buffer.capacity() <= AHEAD_BYTES.start);
+        }
+    }
+
+    #[test]
+    fn reads_that_fill_their_room_have_more_of_it_up_to_a_bound_and_a_frame_as_much_as_it_needs() {
+        let mut ahead = Ahead::default();
+        for _ in 0..10 {
+            ahead.grow();
+        }
+        let room = |needed| ahead.make_room(&mut BytesMut::new(), needed);
+        assert_eq!(room(PREFIX_BYTES), AHEAD_BYTES.end);
+        assert_eq!(room(1 << 20), 1 << 20);
+    }
 }

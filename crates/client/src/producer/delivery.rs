@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use corelog_protocol::message::ack::Level;
 use corelog_record::{Offset, PartitionId, TopicName};
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::{Error, Outcome};
@@ -144,7 +145,7 @@ pub(super) struct BatchOutcome {
 /// Whoever waits for an outcome that is set, to be woken while no lock is held.
 #[must_use = "whoever waits is to be woken"]
 pub(super) struct Waiting<'a> {
-    wakers: Vec<Waker>,
+    wakers: Wakers,
     told: &'a Notify,
 }
 
@@ -155,8 +156,11 @@ impl Waiting<'_> {
     }
 }
 
+/// Most often one program waits for a batch, so that nothing is allocated for that.
+type Wakers = SmallVec<[Waker; 1]>;
+
 enum State {
-    Pending(Vec<Waker>),
+    Pending(Wakers),
     Settled(Result<BatchAck, ProduceError>),
 }
 
@@ -164,7 +168,7 @@ impl BatchOutcome {
     pub(super) fn new(partition: PartitionId) -> Arc<Self> {
         Arc::new(Self {
             partition,
-            state: Mutex::new(State::Pending(Vec::new())),
+            state: Mutex::new(State::Pending(Wakers::new())),
             told: Notify::new(),
         })
     }
@@ -173,7 +177,7 @@ impl BatchOutcome {
     pub(super) fn settle(&self, result: Result<BatchAck, ProduceError>) -> Waiting<'_> {
         let mut state = self.lock();
         let wakers = match &mut *state {
-            State::Settled(_) => Vec::new(),
+            State::Settled(_) => Wakers::new(),
             State::Pending(wakers) => {
                 let wakers = std::mem::take(wakers);
                 *state = State::Settled(result);

@@ -267,9 +267,9 @@ impl State {
     /// Takes a batch that begins among those whose outcomes are awaited.
     fn note(&mut self, batch: &Batch) {
         self.sequence += 1;
-        self.outstanding.push_back(Arc::clone(batch.outcome()));
         let is_settled = |outcome: &mut Arc<BatchOutcome>| outcome.is_settled();
         while self.outstanding.pop_front_if(is_settled).is_some() {}
+        self.outstanding.push_back(Arc::clone(batch.outcome()));
     }
 
     /// Closes the open batch, which lingers no more.

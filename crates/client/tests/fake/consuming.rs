@@ -276,7 +276,7 @@ async fn a_server_that_does_not_wait_for_records_is_asked_again_behind_a_pause()
     let nothing = timeout(Duration::from_millis(300), consumer.next()).await;
     assert!(nothing.is_err(), "{nothing:?}");
     let asked = server.count(Some(0), "Fetch");
-    assert!(asked < 10, "{asked} times");
+    assert!((1..10).contains(&asked), "{asked} times");
 }
 
 /// The time that was waited for an answer took it as it was, and ended the partition's task.

@@ -187,9 +187,10 @@ fn read_answer(frame: &Frame<'_>, seen: &mut Seen) {
 }
 
 fn outcome<R: Call>(frame: &Frame<'_>) -> Option<bool> {
-    answer::decode::<R>(frame)
-        .ok()
-        .map(|answer| answer.is_err())
+    let is_error = answer::decode::<R>(frame).ok()?.is_err();
+    let error = answer::decode_err(frame).expect("an answer was read of it");
+    assert_eq!(is_error, error.is_some(), "{:02x?}", frame.head);
+    Some(is_error)
 }
 
 /// One change: a bit, a byte, a piece cut out, doubled, or taken from another frame, or a number
