@@ -39,7 +39,8 @@ pub(crate) const DEFAULT_ADMIN: &str = "127.0.0.1:7399";
         0 done   1 failed   2 wrong usage   3 damage or difference found\n  \
         4 unreachable or timed out   5 outcome unknown   6 denied\n  \
         A command that cannot write to stdout ends with 1, or as what it found says (3), and what\n  \
-        it has changed stays so. A reader that has left (`| head`) changes no code.\n\n\
+        it has changed stays so. A reader that has left (`| head`) changes no code, but that of\n  \
+        `verify`, which has not checked all then (1).\n\n\
         Data goes to stdout, all else to stderr. Sizes are written like 128MiB, durations like \
         7d, times in RFC 3339; binary in JSON is base64. CORELOG_LOG=debug makes a client say \
         what it does."

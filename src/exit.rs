@@ -9,9 +9,10 @@ use corelog_protocol::error::{ErrorBody, ErrorCode};
 use crate::{admin, advice, output, telemetry};
 
 /// What the exit code of a command means. The numbers are a contract and never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// What was asked for is done.
+    #[default]
     Done = 0,
     /// It failed, and none of the codes below says it better.
     Failed = 1,
@@ -264,7 +265,7 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
 }
 
 /// True when the error is only that the reader of our stdout has left, as `| head` does.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<output::ClosedPipe>())
 }
 

@@ -15,8 +15,11 @@ use crate::exit::Exit;
 /// How long it may take to hand over what was printed, and to remember it.
 pub(crate) const HANDING_OVER: Duration = Duration::from_secs(5);
 
+/// Signals that come in so much time are one asking.
+const TOGETHER: Duration = Duration::from_millis(200);
+
 /// Whether SIGINT or SIGTERM came. A thread of its own hears them: the one that prints may wait for its reader. If that
-/// does not end within `grace`, or another one comes, the process does, as `give_up` says; what it remembers is what was
+/// does not end within `grace` and a moment, or another one comes behind that, the process does, as `give_up` says; what it remembers is what was
 /// handed over before.
 ///
 /// # Errors
@@ -31,6 +34,7 @@ pub(crate) fn asked(
     let wait = move || {
         await_one(&mut heard);
         tell.send_replace(true);
+        forget_those_with_it(&mut heard, TOGETHER.min(grace));
         // A time limit of zero is refused, and means at once.
         if heard.set_read_timeout(Some(grace)).is_ok() {
             await_one(&mut heard);
@@ -50,6 +54,17 @@ fn hear() -> io::Result<UnixStream> {
     pipe::register(SIGINT, tells.try_clone()?)?;
     pipe::register(SIGTERM, tells)?;
     Ok(hears)
+}
+
+/// Takes what comes in that time for the same asking: timeout(1) tells its child, and then its group, of which that is one; what
+/// runs several programs tells each beside the terminal. A person who asks again takes longer.
+fn forget_those_with_it(heard: &mut UnixStream, time: Duration) {
+    thread::sleep(time);
+    if heard.set_nonblocking(true).is_ok() {
+        while heard.read(&mut [0; 16]).is_ok_and(|bytes| bytes > 0) {}
+        // Else it would end at once.
+        let _ = heard.set_nonblocking(false);
+    }
 }
 
 /// Waits for a signal, or until its time limit has passed.

@@ -47,7 +47,8 @@ use tally::Settling;
         terminal is gone from there: it is still sent, within --timeout, what is in flight waited for, \
         and all told as at the end, with 0 if all of that is acknowledged. Where a part is not \
         sent, of a file or of a line whose end had not come, it ends with 1, so that it is not \
-        taken for the whole. A second signal ends it at once, with 5.",
+        taken for the whole. A second signal ends it at once, with 5; what comes within 0.2 s of the \
+        first is of the same asking.",
     after_long_help = "EXAMPLES\n  \
         corelog produce events app.log\n  \
         tail -f app.log | corelog produce events\n  \

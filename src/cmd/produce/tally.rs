@@ -14,8 +14,8 @@ use crate::quantity::Amount;
 
 /// Deliveries waited for at once; the producer's memory bounds them before.
 const OUTSTANDING_MAX: usize = 1 << 16;
-/// Ranges of records told per outcome.
-const RANGES_MAX: usize = 20;
+/// Ranges of records in a line.
+const RANGES_IN_LINE: usize = 10;
 
 /// What became of all records so far.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ struct Failed {
     records: u64,
     /// The first and last record of each range, by the input they come from.
     ranges: BTreeMap<usize, Vec<(u64, u64)>>,
+    /// How that ends, and the first error that says so.
+    exit: Exit,
     why: Option<ProduceError>,
 }
 
@@ -94,21 +96,18 @@ impl Tally {
         self.refused.report("not applied", names);
         self.unknown
             .report("outcome unknown, not sent again", names);
-        match (self.refused.records, self.unknown.records) {
-            (0, 0) => Exit::Done,
-            (_, 0) => {
-                let why = self.refused.why.as_ref();
-                why.and_then(exit::of_produce).unwrap_or(Exit::Failed)
-            }
-            _ => Exit::Unknown,
-        }
+        self.refused.exit.graver(self.unknown.exit)
     }
 }
 
 impl Failed {
     fn add(&mut self, origin: Origin, error: ProduceError) {
         self.records += 1;
-        self.why.get_or_insert(error);
+        let exit = exit::of_produce(&error).unwrap_or(Exit::Failed);
+        let exit = self.exit.graver(exit);
+        if exit != self.exit {
+            (self.exit, self.why) = (exit, Some(error));
+        }
         let ranges = self.ranges.entry(origin.file).or_default();
         match ranges.last_mut() {
             Some((_, last)) if *last + 1 == origin.record => *last = origin.record,
@@ -124,16 +123,20 @@ impl Failed {
             "{outcome}: {} records ({}){next}",
             self.records, why.error
         ));
-        let ranges = self.ranges.iter().flat_map(|(file, ranges)| {
-            ranges
-                .iter()
-                .map(move |(first, last)| format!("  {}: {first}-{last}", names[*file]))
-        });
-        let ranges: Vec<String> = ranges.collect();
-        ranges.iter().take(RANGES_MAX).for_each(|range| say(range));
-        if ranges.len() > RANGES_MAX {
-            say(&format!("  and {} more ranges", ranges.len() - RANGES_MAX));
-        }
+        self.lines(names).for_each(|line| say(&line));
+    }
+
+    /// All of them, as many as were in flight at most: nothing else says which are to be looked for, or sent again.
+    fn lines(&self, names: &[String]) -> impl Iterator<Item = String> {
+        let in_lines = |(file, ranges): (&usize, &Vec<(u64, u64)>)| {
+            let name = &names[*file];
+            let lines = ranges.chunks(RANGES_IN_LINE).map(|ranges| {
+                let ranges = ranges.iter().map(|(first, last)| format!("{first}-{last}"));
+                format!("  {name}: {}", Vec::from_iter(ranges).join(", "))
+            });
+            Vec::from_iter(lines)
+        };
+        self.ranges.iter().flat_map(in_lines)
     }
 }
 
@@ -149,4 +152,24 @@ fn summary(records: u64, bytes: u64, took: Duration) -> String {
     format!(
         "{records} records, {size} in {seconds:.3} s: {record_rate:.0} records/s, {mib_rate:.1} MiB/s"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of records by turns to two partitions, of which one had failed, twenty were named.
+    #[test]
+    fn each_record_that_was_not_acknowledged_is_named() {
+        let odd = (0..1_000).map(|number| (2 * number + 1, 2 * number + 1));
+        let failed = Failed {
+            ranges: BTreeMap::from([(0, vec![(2, 9)]), (1, odd.collect())]),
+            ..Failed::default()
+        };
+        let lines = Vec::from_iter(failed.lines(&["a".to_owned(), "b".to_owned()]));
+        assert_eq!(lines.len(), 1 + 100);
+        assert_eq!(lines[0], "  a: 2-9");
+        assert!(lines[1].starts_with("  b: 1-1, 3-3, "), "{}", lines[1]);
+        assert!(lines[100].ends_with(", 1999-1999"), "{}", lines[100]);
+    }
 }

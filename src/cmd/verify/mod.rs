@@ -76,7 +76,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let told = tell(args, &mut survey, &mut report);
     let found = match report.exit() {
         // What was not looked at is not sound.
-        Exit::Done if told.is_err() => Exit::Failed,
+        Exit::Done if told.is_err() => {
+            if told.as_ref().is_err_and(exit::is_closed_pipe) {
+                exit::say("not all was checked: the reader of the output has left");
+            }
+            Exit::Failed
+        }
         found => found,
     };
     Ok(exit::of_found(found, told))

@@ -70,7 +70,7 @@ impl Report {
             return out.json(&json!({
                 "grade": grade.to_string(),
                 "what": finding.what.as_str(),
-                "file": finding.file,
+                "file": finding.file.display().to_string(),
                 "position": finding.position,
                 "from": finding.offsets.as_ref().map(|offsets| offsets.start.get()),
                 "to": finding.offsets.as_ref().map(|offsets| offsets.end.get()),
@@ -150,5 +150,31 @@ impl Report {
             (0, _) => Exit::Failed,
             _ => Exit::Damage,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use corelog_storage::verify::What;
+
+    use super::*;
+
+    /// It ended the process, before it had told of any.
+    #[test]
+    fn what_is_found_below_a_path_that_is_no_text_is_told() {
+        let mut report = Report::new(Format::Json, false, 1);
+        let finding = Finding {
+            what: What::Batch,
+            file: OsStr::from_bytes(b"\xff").into(),
+            position: None,
+            offsets: None,
+            expected: String::new(),
+            found: String::new(),
+        };
+        report.add(&finding, &mut Out::while_read()).unwrap();
+        assert_eq!(report.exit(), Exit::Damage);
     }
 }
