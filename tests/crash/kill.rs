@@ -19,6 +19,8 @@ use crate::support::wire::{Target, Wire};
 
 /// A round may be over before anything is promised, but not so many in a row.
 const ROUNDS_MORE: usize = 20;
+/// What a start takes at the least.
+const A_START: Duration = Duration::from_millis(20);
 
 /// Every record acknowledged as durable is there exactly once, unaltered and at its offset;
 /// offsets are dense; no reader saw a record that later vanished. `CORELOG_CRASH_ROUNDS` sets the
@@ -34,7 +36,7 @@ fn what_was_promised_outlives_every_kill() {
         Subject::create(&mut wire, "one", 1, 1 << 20),
         Subject::create(&mut wire, "four", 4, 4 << 20),
     ];
-    let (mut producer, mut starts, mut seen) = (0, Vec::new(), 0);
+    let (mut producer, mut starts, mut seen, mut kills) = (0, Vec::new(), 0, Vec::new());
     let has_all = |subjects: &[Subject], seen| {
         seen > 0 && subjects.iter().all(|subject| subject.promised() > 0)
     };
@@ -47,7 +49,8 @@ fn what_was_promised_outlives_every_kill() {
         producer = next;
         let (ended, books) = subject.produce_until_ended(server, tasks, &mut random);
         if random.u32(..4) == 0 {
-            kill_while_starting(folder.path(), &mut random);
+            let takes = starts.last().copied().unwrap_or(A_START);
+            kills.push(kill_while_starting(folder.path(), takes, &mut random));
         }
         let begun = Instant::now();
         server = start(folder.path());
@@ -76,6 +79,8 @@ fn what_was_promised_outlives_every_kill() {
         assert!(subject.promised() > 0, "{} had nothing", subject.topic.name);
     }
     assert!(seen > 0, "no reader ever saw a record");
+    let is_any = kills.iter().any(|is_amid| *is_amid);
+    assert!(is_any || kills.len() < 4, "no start was ever killed");
     let ended = server.stop();
     assert!(ended.status.success(), "{}", ended.log);
     let server = start(folder.path());
@@ -205,12 +210,14 @@ fn start(data_dir: &Path) -> Server {
     Start::on(data_dir).cores(2).start()
 }
 
-/// Recovery itself may be killed, and has to begin again from what it left.
-fn kill_while_starting(data_dir: &Path, random: &mut fastrand::Rng) {
+/// Recovery itself may be killed, and has to begin again from what it left. Whether it was not through, of one that takes
+/// about so long.
+fn kill_while_starting(data_dir: &Path, takes: Duration, random: &mut fastrand::Rng) -> bool {
     let mut child = Start::on(data_dir).cores(2).command().spawn().unwrap();
-    pause(random.u64(..150_000));
+    let takes = u64::try_from(takes.as_micros()).unwrap();
+    pause(random.u64(..takes.max(1)));
     child.kill().unwrap();
-    child.wait().unwrap();
+    child.wait_with_output().unwrap().stdout.is_empty()
 }
 
 /// A moment is not a condition: nothing is waited for but the time.

@@ -49,6 +49,8 @@ pub(crate) struct Board {
     landed: Cell<Option<Flushing>>,
     /// What the last flushes made durable, up to where.
     flushes: RefCell<VecDeque<(Offset, Flushing)>>,
+    /// Of what ends no further it is forgotten which flush made it durable.
+    forgotten: Cell<Offset>,
 }
 
 /// What somebody waits for of a board.
@@ -155,7 +157,9 @@ impl Board {
     pub(super) fn flush_of(&self, end: Offset) -> Option<Flushing> {
         let flushes = self.flushes.borrow();
         let covers = |(durable, _): &&(Offset, Flushing)| end <= *durable;
-        flushes.iter().find(covers).map(|(_, flush)| *flush)
+        // Of those that are remembered the first would be another's.
+        let mut known = flushes.iter().filter(|_| self.forgotten.get() < end);
+        known.find(covers).map(|(_, flush)| *flush)
     }
 
     /// All below `durable` is on disk.
@@ -167,8 +171,10 @@ impl Board {
         self.durable.set(durable);
         if let Some(flush) = self.landed.take() {
             let mut flushes = self.flushes.borrow_mut();
-            if flushes.len() == FLUSHES_KEPT {
-                flushes.pop_front();
+            if flushes.len() == FLUSHES_KEPT
+                && let Some((durable, _)) = flushes.pop_front()
+            {
+                self.forgotten.set(durable);
             }
             flushes.push_back((durable, flush));
         }
@@ -246,11 +252,8 @@ mod tests {
         assert_eq!(began(65), Some(flush(7).began));
         assert_eq!(began(70), Some(flush(7).began));
         assert_eq!(began(81), None);
-        assert_eq!(
-            began(1),
-            Some(flush(5).began),
-            "the oldest that is remembered"
-        );
+        assert_eq!(began(41), Some(flush(5).began));
+        assert_eq!(began(40), None, "it is forgotten, and another's is not its");
     }
 
     /// A flush woke all who waited, and most of them for the next one.

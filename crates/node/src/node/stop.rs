@@ -279,11 +279,16 @@ mod tests {
                 controls: Vec::new(),
                 receiving: Arc::clone(&receiving),
             };
-            let ending = thread::spawn(move || ends(cores));
+            let (tell, ended) = flume::bounded(1);
+            let ending = thread::spawn(move || {
+                ends(cores);
+                let _ = tell.send(());
+            });
             while receiving.hold("another").is_some() && !ending.is_finished() {
                 thread::yield_now();
             }
-            assert!(!ending.is_finished());
+            let early = ended.recv_timeout(Duration::from_millis(200));
+            assert!(early.is_err(), "it waited for nothing");
             drop(claim);
             ending.join().unwrap();
         }

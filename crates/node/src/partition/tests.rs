@@ -521,6 +521,11 @@ fn a_removal_that_fails_is_tried_again_and_fences_nothing() {
         options: Options::default(),
     });
     bench.go_on();
+    assert!(!bench.faults().is_pending(), "a removal failed");
+    let tries = bench.faults().count(Operation::Remove);
+    (0..4).for_each(|_| bench.go_on());
+    let more = bench.faults().count(Operation::Remove) - tries;
+    assert!(more > 0, "it is tried again");
     assert!(!bench.is_fenced);
     assert_eq!(bench.partition.status().segment_count, 1);
 }

@@ -159,6 +159,7 @@ fn readers_that_take_nothing_are_cut_soon_when_others_need_the_room() {
     let deaf = deaf(8, &[address], &request);
     let begun = Instant::now();
     wait_until(|| sum(&node, |core| core.connections_cut_total) > 0);
+    assert!(begun.elapsed() < Duration::from_secs(20), "others wait");
     while client.ask(&request).is_err() {
         assert!(begun.elapsed() < Duration::from_secs(20), "others wait");
     }

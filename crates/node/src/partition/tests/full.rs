@@ -31,6 +31,8 @@ fn a_group_held_by_a_chore_that_finds_no_space_is_told_or_goes_out() {
         bench.poll();
     }
     let end = bench.partition.status().log_end;
+    assert!(bench.faults().held() > 0, "a chore waits");
+    assert!(bench.durable < end, "a group waits for it");
     bench.faults().set_full(true);
     bench.faults().release_all();
     for _ in 0..40 {
