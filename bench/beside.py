@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares acknowledgements near events with the others: bench/beside.py ACKS EVENTS [TOLD]
+"""Compares acknowledgements near events with the others: bench/beside.py ACKS EVENTS [TOLD [WHY]]
 
 ACKS has a line {due_us, us, …} for each acknowledgement, as `corelog bench latency` prints and
 `corelog bench mixed --acks` keeps them;
@@ -9,7 +9,8 @@ most of all, whatever made them slow. Prints rows of a Markdown table, of all ac
 What waited in a pause of the machine or a stall of its disk (`bench/pauses`), or came in the half second behind one, is told
 apart, with its share of all; and then what is left without it, which is no verdict: what the node itself writes may provoke
 a stall, and the longer an acknowledgement took, the more likely it was in one. Behind the rows, if TOLD has what
-`corelog bench mixed` printed of the same load, how long the slowest took: in the same two ways.
+`corelog bench mixed` printed of the same load, how long the slowest took: in the same two ways. With WHY the run failed midway,
+for the reason that is its last line: what never came, or was not noted, is in no figure, so that nothing holds.
 """
 import bisect
 import json
@@ -20,16 +21,26 @@ BEHIND_US = 500_000
 STILL = {"pause": "a pause of the machine", "stall": "a stall of its disk"}
 ALLOWED_US, LONGEST_US = 5_000, 250_000
 WARM_UP_US = 1_000_000
+# Of fewer no thousandth is left beyond.
+FEW = 1_000
 
 
 def main():
-    told = None
+    told, why = None, None
     if len(sys.argv) > 3:
         with open(sys.argv[3]) as file:
             told = json.load(file)
+    if len(sys.argv) > 4:
+        with open(sys.argv[4]) as file:
+            why = (file.read().splitlines() or ["it did not say why"])[-1]
     # What `mixed` keeps is without the first second, which warms up.
     acks, times = read_acks(sys.argv[1], 0 if told else WARM_UP_US), read_events(sys.argv[2])
     left, watched = acks, []
+    # What is watched for and was not seen has a row that says so.
+    for kind in [kind.removeprefix("watch-") for kind in times if kind.startswith("watch-")]:
+        if kind not in STILL:
+            del times[f"watch-{kind}"]
+            times.setdefault(kind, [])
     for kind, name in STILL.items():
         at, is_watched = times.pop(kind, []), times.pop(f"watch-{kind}", None)
         if not is_watched:
@@ -44,18 +55,19 @@ def main():
             f"| acks in {name} or within {BEHIND_US // 1000} ms behind one ({len(at)} seen, the longest "
             f"{max((took for _, took in at), default=0) / 1000:.0f} ms): {share(len(behind), len(acks))} of all, {tail(behind)} |"
         )
-    rows("acks", acks, times, is_judged=True)
+    rows("acks", acks, times, is_judged=why is None)
     if len(left) < len(acks):
         rows("acks without those", left, times, is_judged=False)
     if told:
-        print(f"\n{judged(told, left, share(len(acks) - len(left), len(acks)), watched)}")
+        print(f"\n{judged(told, left, share(len(acks) - len(left), len(acks)), watched, why)}")
 
 
 def rows(what, acks, times, is_judged):
     """Those elsewhere, and beside them those near each kind of event."""
     others = [ack for ack in acks if not any(is_near(ack, times[kind]) for kind in times)]
     if not others:
-        sys.exit("bench: no acknowledgement is away from all events")
+        print(f"| {what} elsewhere | | none: no verdict |")
+        return
     away = quantile(others, 0.999)
     print(f"| {what} elsewhere, p50 and p99.9 of {len(others)} | | {quantile(others, 0.5):.2f} and {away:.2f} ms |")
     most = away + ALLOWED_US / 1000
@@ -68,12 +80,16 @@ def rows(what, acks, times, is_judged):
         print(f"| {what} within {NEAR_US // 1000} ms of {kind} ({len(times[kind])} seen), {tail(near, target)}{outcome} |")
 
 
-def judged(told, acks, left_out, watched):
+def judged(told, acks, left_out, watched, why):
     """Whether the slowest was slow inside the node: with everything. A node counts from when it took a request; what waited in
     front of that may have waited for the node to read on, so more in all than inside is no verdict. What the node itself writes
     may provoke a stall of the device, so what is left without those is told, and is none either."""
     slowest, inside = told["slowest"][0]["us"], told["inside_us_max"]
-    if slowest <= LONGEST_US:
+    if why is not None and (inside or 0) > LONGEST_US:
+        outcome = verdict(False)
+    elif why is not None:
+        outcome = f"no verdict, as the run failed midway: {why}"
+    elif slowest <= LONGEST_US:
         outcome = verdict(True)
     elif inside is None:
         outcome = "not known, the node does not tell"
@@ -83,7 +99,7 @@ def judged(told, acks, left_out, watched):
         outcome = "no verdict, as what waits until the node reads on is in no account of it"
     inside = "" if inside is None else f"at most {inside / 1000:.0f} ms inside, "
     all_of_them = f"{outcome} ({inside}{slowest / 1000:.0f} ms in all)"
-    if watched:
+    if watched and acks:
         longest = max(took for _, took in acks)
         reasons_inside = (f"without the {left_out} in or behind {' or '.join(watched)} at most {longest / 1000:.0f} ms in all, "
                           "which is no verdict")
@@ -142,7 +158,8 @@ def quantile(acks, q):
 
 def tail(acks, target=""):
     """The rest of a row."""
-    return f"p99.9 of {len(acks)} | {target} | {quantile(acks, 0.999):.2f} ms" if acks else f"none | {target} | none"
+    name = "p99.9" if len(acks) >= FEW else "the largest"
+    return f"{name} of {len(acks)} | {target} | {quantile(acks, 0.999):.2f} ms" if acks else f"none | {target} | none"
 
 
 main()

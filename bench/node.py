@@ -2,6 +2,7 @@
 import contextlib
 import ctypes
 import datetime
+import functools
 import hashlib
 import os
 import pathlib
@@ -54,12 +55,17 @@ def begin():
 def built(variable, program, package):
     """The program that `variable` names, or the one of this commit."""
     if variable in os.environ:
-        return os.environ[variable]
-    subprocess.run(["cargo", "build", "--release", "--locked", "-p", package], cwd=ROOT, check=True)
-    target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
-    return str(pathlib.Path(target) / "release" / program)
+        path = os.environ[variable]
+    else:
+        subprocess.run(["cargo", "build", "--release", "--locked", "-p", package], cwd=ROOT, check=True)
+        target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
+        path = str(pathlib.Path(target) / "release" / program)
+    # What lies there at the end may be another.
+    identity(path)
+    return path
 
 
+@functools.cache
 def identity(corelog):
     """Which build it is: its version alone does not say of which commit, and one that was named is of any."""
     version = subprocess.run([corelog, "--version"], capture_output=True, text=True).stdout.strip()
@@ -134,13 +140,13 @@ def stolen_since(before):
 
 # Before anything is built.
 BEGUN = processor_ticks()
+COMMIT = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def circumstances(corelog, loads):
     """When, what and on what, for the head of a report; `loads`: load averages before each round."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return (f"`{' '.join(['bench/' + HARNESS, *sys.argv[1:]])}`, {NOW:%F %R} UTC, {identity(corelog)}; harness of commit "
-            f"{commit.stdout.strip()}, {os.cpu_count()} cores of {processor()}, load average {min(loads):.1f} to "
+            f"{COMMIT}, {os.cpu_count()} cores of {processor()}, load average {min(loads):.1f} to "
             f"{max(loads):.1f}; the host took {stolen_since(BEGUN):.1f} % of the processors' time.")
 
 

@@ -38,7 +38,13 @@ keep() {
     { "${@:2}" | tee -a "$1"; } &
     GROUP=$!
     set +m
-    wait "$GROUP"
+    local status=0
+    wait "$GROUP" || status=$?
+    if ((status != 0)); then
+        # Who finds it later is not to take it for all that there was to say.
+        printf '\n**This run failed** with %s: what is not here was not measured.\n' "$status" >>"$1"
+        return "$status"
+    fi
     GROUP=
 }
 

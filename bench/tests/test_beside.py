@@ -15,12 +15,12 @@ BEGUN_US, TURN_US = 1_000_000_000, 10_000
 def beside(acks, events, *told):
     """Its rows, for (due, took) in microseconds since the load began, and (kind, time, words behind it)."""
     with tempfile.TemporaryDirectory() as folder:
-        files = [pathlib.Path(folder, name) for name in ("acks", "events", "told")[: 2 + len(told)]]
+        files = [pathlib.Path(folder, name) for name in ("acks", "events", "told", "why")[: 2 + len(told)]]
         lines = (json.dumps({"due_us": BEGUN_US + due, "us": took}) for due, took in acks)
         files[0].write_text("".join(f"{line}\n" for line in lines))
         files[1].write_text("".join(f"{kind} {BEGUN_US + at} {rest}\n" for kind, at, rest in events))
         for file, one in zip(files[2:], told):
-            file.write_text(json.dumps(one))
+            file.write_text(one if isinstance(one, str) else json.dumps(one))
         done = subprocess.run([sys.executable, BESIDE, *files], check=True, capture_output=True, text=True)
     return done.stdout.splitlines()
 
@@ -50,7 +50,7 @@ class Beside(unittest.TestCase):
         events = [*self.WATCHED, ("stall", self.STALL_US + 1_000, "101000")]
         rows = beside(self.load(is_stalled=True), events)
         # The ten that waited, and those due within half a second behind it: of 3,900.
-        self.assertIn(": 1.56 % of all, p99.9 of 61 |", row(rows, "acks in a stall of its disk"))
+        self.assertIn(": 1.56 % of all, the largest of 61 |", row(rows, "acks in a stall of its disk"))
 
     def test_what_is_no_slower_near_rolls_than_elsewhere_holds(self):
         rows = beside(self.load(), [*self.WATCHED, ("roll", self.STALL_US, "")])
@@ -79,6 +79,27 @@ class Beside(unittest.TestCase):
         for (slowest, inside), expected in said.items():
             rows = beside(self.load(), self.WATCHED, {"slowest": [{"us": slowest}], "inside_us_max": inside})
             self.assertIn(expected, rows[-1])
+
+    def test_nothing_holds_of_a_run_that_failed_midway(self):
+        """What never came is in no figure: an hour in which the node hung for a minute held."""
+        events = [*self.WATCHED, ("roll", self.STALL_US, "")]
+        told = {"slowest": [{"us": 92_000}], "inside_us_max": 90_000}
+        rows = beside(self.load(), events, told, "warned before\nno answer within 60s\n")
+        self.assertIn("no verdict, as the run failed midway: no answer within 60s (at most 90 ms", rows[-1])
+        self.assertFalse(any("holds" in row for row in rows), rows)
+        told["inside_us_max"] = 251_000
+        self.assertIn("with everything **not reached**", beside(self.load(), events, told, "why\n")[-1])
+
+    def test_what_was_watched_for_and_not_seen_is_told(self):
+        rows = beside(self.load(), [*self.WATCHED, ("watch-compaction", 0, "")])
+        self.assertEqual("| acks within 100 ms of compaction (0 seen), none | ≤ 6.00 ms | none |", row(rows, "acks within 100 ms of comp"))
+
+    def test_where_nothing_is_elsewhere_the_slowest_is_told_all_the_same(self):
+        rolls = [("roll", at, "") for at in range(0, 41_000_000, 100_000)]
+        told = {"slowest": [{"us": 1_000}], "inside_us_max": 900}
+        rows = beside(self.load(), [*self.WATCHED, *rolls], told)
+        self.assertEqual("| acks elsewhere | | none: no verdict |", row(rows, "acks elsewhere"))
+        self.assertIn("with everything holds", rows[-1])
 
     def test_the_second_in_which_a_load_warms_up_is_left_out_once(self):
         told = {"slowest": [{"us": 1_000}], "inside_us_max": 900}

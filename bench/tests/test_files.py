@@ -1,11 +1,13 @@
 """What `bench/files` notes of a topic's files."""
 import pathlib
+import re
 import subprocess
 import tempfile
 import time
 import unittest
 
 FILES = pathlib.Path(__file__).resolve().parent.parent / "files"
+ROLL = re.compile(r"(?m)^roll \d+$")
 
 
 class Files(unittest.TestCase):
@@ -22,9 +24,11 @@ class Files(unittest.TestCase):
                     for segment in range(1, 1_000):
                         # Whatever it has seen first, the one behind that is a roll.
                         (partition / f"{segment:03}.log").touch()
-                        if self.until(watcher, lambda: self.text(notes / "events"), seconds=0.1):
+                        if self.until(watcher, lambda: ROLL.search(self.text(notes / "events")), seconds=0.1):
                             break
-                    self.assertRegex(self.text(notes / "events"), r"^roll \d+\n")
+                    events = self.text(notes / "events")
+                    self.assertRegex(events, ROLL)
+                    self.assertRegex(events, r"(?m)^watch-compaction \d+$")
                 finally:
                     watcher.kill()
 

@@ -141,6 +141,31 @@ class Reports(unittest.TestCase):
             self.assertEqual("a run\n", out.read_text())
             self.assertFalse(scratch.exists())
 
+    def test_a_run_that_failed_says_so_in_what_it_leaves(self):
+        """Its table ended early, as if there had been no more to say."""
+        with tempfile.TemporaryDirectory() as folder:
+            for measured, status in (("true", 0), ("exit 3", 3)):
+                out = pathlib.Path(folder, measured)
+                script = f"""set -euo pipefail
+                    SCRATCH={folder}/scratch
+                    . {BENCH}/node.sh
+                    measure() {{ echo a row; {measured}; }}
+                    keep {str(out)!r} measure"""
+                done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=20)
+                self.assertEqual(status, done.returncode, done.stderr)
+                self.assertEqual(status != 0, "**This run failed** with 3" in out.read_text())
+
+    def test_the_build_that_is_told_is_the_one_that_was_measured(self):
+        """A report named what lay in its place an hour later."""
+        with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, CORELOG=str(pathlib.Path(folder, "corelog"))):
+            program = pathlib.Path(folder, "corelog")
+            program.write_text("#!/bin/sh\necho one\n")
+            program.chmod(0o755)
+            self.assertEqual(str(program), node.built("CORELOG", "corelog", "corelog"))
+            before = node.identity(str(program))
+            program.write_text("#!/bin/sh\necho another\n")
+            self.assertIn(before, node.circumstances(str(program), [0.0]))
+
 
 class Processors(unittest.TestCase):
     def test_what_the_host_took_is_told_of_the_time_since(self):
