@@ -44,6 +44,27 @@ fn what_is_produced_is_measured_and_can_be_consumed() {
     );
 }
 
+/// It waited for its reader, and told of that as of a server that answers late.
+#[test]
+fn acknowledgements_are_timed_while_nobody_reads_what_is_told() {
+    // More than a pipe holds, and what is handed over at once.
+    const COUNT: usize = 10_000;
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    let latency = ["bench", "latency", "--rate", "5000", "--duration", "2s"];
+    let args = latency.into_iter().chain(["--output", "json"]);
+    let child = corelog.command(args).spawn().unwrap();
+    let appended = || http::metric(server.ready.admin, "corelog_appended_records_total");
+    until("all are sent", || appended() > COUNT as f64);
+    let output = output_of(child, "a load whose lines are read behind it");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        output.stdout.split(|byte| *byte == b'\n').count(),
+        COUNT + 1
+    );
+}
+
 #[test]
 fn places_are_sought_and_acknowledgements_timed() {
     let folder = Folder::new();

@@ -1,11 +1,13 @@
 //! `corelog bench latency`: acknowledgements at a steady rate, each with its time.
 
+use std::sync::mpsc;
+
 use corelog_client::Client;
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_blocking};
 
 use super::each;
 use super::latencies::Latencies;
-use super::open_loop::Load;
+use super::open_loop::{Acked, Load};
 use crate::exit::Exit;
 use crate::output::{Format, Out};
 use crate::{cli, session};
@@ -51,19 +53,37 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
             .prepare(&client, args.producers, args.client.timeout());
         sending.warm_up().await?;
         let (_, mut acks) = sending.start();
-        let (mut out, mut latencies) = (Out::while_read(), Latencies::new()?);
+        let mut latencies = Latencies::new()?;
+        let (told, to_print) = mpsc::channel();
+        let is_each = args.client.output == Format::Json;
+        let printing = is_each.then(|| spawn_blocking(move || print(&to_print)));
         while let Some(acked) = acks.recv().await {
             let acked = acked?;
             latencies.add(acked.took);
-            if args.client.output == Format::Json {
-                out.json(&each::line(&acked))?;
+            // Why it prints no more is told below.
+            if is_each && told.send(acked).is_err() {
+                break;
             }
         }
-        if args.client.output == Format::Table {
-            out.table(&[], latencies.rows("ack"))?;
+        drop(told);
+        match printing {
+            Some(printing) => printing.await?,
+            None => {
+                let mut out = Out::while_read();
+                out.table(&[], latencies.rows("ack"))?;
+                out.flush()
+            }
         }
-        out.flush()
     };
     LocalSet::new().run_until(measured).await?;
     Ok(Exit::Done)
+}
+
+/// Prints a line for each, on a thread of its own: whoever reads them late would be taken for a server that answers late.
+fn print(acks: &mpsc::Receiver<Acked>) -> anyhow::Result<()> {
+    let mut out = Out::while_read();
+    for acked in acks {
+        out.json(&each::line(&acked))?;
+    }
+    out.flush()
 }
