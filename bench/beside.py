@@ -85,10 +85,8 @@ def judged(told, acks, left_out, watched, why):
     front of that may have waited for the node to read on, so more in all than inside is no verdict. What the node itself writes
     may provoke a stall of the device, so what is left without those is told, and is none either."""
     slowest, inside = told["slowest"][0]["us"], told["inside_us_max"]
-    if why is not None and (inside or 0) > LONGEST_US:
-        outcome = verdict(False)
-    elif why is not None:
-        outcome = f"no verdict, as the run failed midway: {why}"
+    if why is not None:
+        outcome = verdict(False) if (inside or 0) > LONGEST_US else f"no verdict, as the run failed midway: {why}"
     elif slowest <= LONGEST_US:
         outcome = verdict(True)
     elif inside is None:
@@ -99,8 +97,8 @@ def judged(told, acks, left_out, watched, why):
         outcome = "no verdict, as what waits until the node reads on is in no account of it"
     inside = "" if inside is None else f"at most {inside / 1000:.0f} ms inside, "
     all_of_them = f"{outcome} ({inside}{slowest / 1000:.0f} ms in all)"
-    if watched and acks:
-        longest = max(took for _, took in acks)
+    if watched:
+        longest = max((took for _, took in acks), default=0)
         reasons_inside = (f"without the {left_out} in or behind {' or '.join(watched)} at most {longest / 1000:.0f} ms in all, "
                           "which is no verdict")
     else:

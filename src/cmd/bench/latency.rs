@@ -54,20 +54,25 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
         sending.warm_up().await?;
         let (_, mut acks) = sending.start();
         let mut latencies = Latencies::new()?;
-        let (told, to_print) = mpsc::channel();
-        let is_each = args.client.output == Format::Json;
-        let printing = is_each.then(|| spawn_blocking(move || print(&to_print)));
+        let each = (args.client.output == Format::Json).then(|| {
+            let (told, to_print) = mpsc::channel();
+            (told, spawn_blocking(move || print(&to_print)))
+        });
         while let Some(acked) = acks.recv().await {
             let acked = acked?;
             latencies.add(acked.took);
             // Why it prints no more is told below.
-            if is_each && told.send(acked).is_err() {
+            if let Some((told, _)) = &each
+                && told.send(acked).is_err()
+            {
                 break;
             }
         }
-        drop(told);
-        match printing {
-            Some(printing) => printing.await?,
+        match each {
+            Some((told, printing)) => {
+                drop(told);
+                printing.await?
+            }
             None => {
                 let mut out = Out::while_read();
                 out.table(&[], latencies.rows("ack"))?;
